@@ -1,0 +1,62 @@
+"""NiDecomp: group CanICA and dictionary learning on what fMRIPrep wrote.
+
+``nidecomp.decompose(...)`` does from Python what the command ``nidecomp`` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import os
+
+    from nidecomp.records import Outcome
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "decompose"]
+
+
+def decompose(
+    bids_dir: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    analysis_level: Literal["participant", "group"] = "group",
+    **options: Any,
+) -> Outcome:
+    """Find the networks of a group of participants and write them as BIDS derivatives.
+
+    Parameters
+    ----------
+    bids_dir : path
+        fMRIPrep's output folder, or a raw BIDS dataset with ``derivatives/fmriprep`` inside.
+    output_dir : path
+        Where the results go; made if it is not there.
+    analysis_level : {"group", "participant"}
+        ``"group"`` does everything; ``"participant"`` only reduces the named participants' runs.
+    **options
+        The options of the command line by their names with underscores, for example
+        ``n_components=20, smoothing_fwhm=5, participant_label=["01", "02"]``.
+
+    Returns
+    -------
+    Outcome
+        What was used, refused and failed, and where the results are.
+
+    Raises
+    ------
+    nidecomp.errors.UsageError
+        An option is unknown or its value impossible.
+    nidecomp.errors.NothingToDoError
+        No run matches, too few are usable, or more components were asked for than they hold.
+    nidecomp.errors.NidecompError
+        The run failed for any other reason that the message tells.
+
+    Examples
+    --------
+    >>> import nidecomp
+    >>> nidecomp.decompose("fmriprep", "networks", n_components=20)  # doctest: +SKIP
+    """
+    # Imported here so that `nidecomp --help` does not wait for numpy and nilearn.
+    from nidecomp.pipeline import run  # noqa: PLC0415
+    from nidecomp.settings import settings_from_options  # noqa: PLC0415
+
+    return run(settings_from_options(bids_dir, output_dir, analysis_level, options))

@@ -1,0 +1,169 @@
+"""The command line: words in, settings out; errors become a sentence and an exit code.
+
+Nothing that takes long to import is imported before the words have been understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import Field
+from typing import Any
+
+from nidecomp import __version__
+from nidecomp.errors import NidecompError
+from nidecomp.settings import (
+    SECTIONS,
+    Settings,
+    declared_options,
+    read_config_file,
+    settings_from_options,
+)
+
+_EPILOG = """\
+exit codes: 0 done; 1 the run failed, or some runs failed (the message says which);
+2 wrong usage; 70 nothing to do could be built (no matching run, too few runs,
+more components than the data hold).
+
+examples:
+  nidecomp /data/fmriprep /data/networks group --n-components 20
+  nidecomp /data/fmriprep /data/networks participant --participant-label 01 -w /scratch/work
+"""
+# 128 + SIGINT, what a shell reports for a program that Ctrl-C ended.
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run NiDecomp from the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words after the program's name; those of this process by default.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    try:
+        settings = parse(sys.argv[1:] if argv is None else argv)
+        # Imported after parsing: numpy, nilearn and pybids take seconds.
+        from nidecomp.pipeline import run  # noqa: PLC0415
+
+        return run(settings).exit_code
+    except NidecompError as error:
+        print(f"nidecomp: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(  # noqa: T201
+            "nidecomp: interrupted. Reduced runs are kept; the same command goes on from here.",
+            file=sys.stderr,
+        )
+        return _INTERRUPTED
+
+
+def parse(argv: Sequence[str]) -> Settings:
+    """Understand the words of a command line.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        The words after the program's name.
+
+    Returns
+    -------
+    Settings
+        Command line over ``--config-file`` over defaults.
+
+    Raises
+    ------
+    UsageError
+        A value is impossible. (Unknown words end the program with code 2, as argparse does.)
+    """
+    given = vars(build_parser().parse_args([_with_hyphens(word) for word in argv]))
+    bids_dir, output_dir = given.pop("bids_dir"), given.pop("output_dir")
+    level = given.pop("analysis_level")
+    config_file = given.pop("config_file", None)
+    options = read_config_file(config_file) if config_file else {}
+    for name, value in given.items():
+        options[name] = value
+    return settings_from_options(bids_dir, output_dir, level, options)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser from the declared options.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        Options that were not given are absent from what it returns.
+    """
+    parser = argparse.ArgumentParser(
+        prog="nidecomp",
+        description="Group CanICA and dictionary learning on fMRIPrep's outputs (a BIDS App).",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "bids_dir",
+        metavar="BIDS_DIR",
+        help="fMRIPrep's output folder, or a raw BIDS dataset with derivatives/fmriprep inside",
+    )
+    parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="where the results go")
+    parser.add_argument(
+        "analysis_level",
+        choices=("participant", "group"),
+        help="group: everything; participant: only reduce the runs of the participants named "
+        "(one job of a cluster array), for a later group run to find",
+    )
+    parser.add_argument("--version", action="version", version=f"nidecomp {__version__}")
+    groups = {section: parser.add_argument_group(section) for section in SECTIONS}
+    for section, declared in declared_options():
+        _add_option(groups[section], declared)
+    groups["execution"].add_argument(
+        "--config-file",
+        metavar="FILE",
+        help="TOML file with options, such as logs/settings.toml of an earlier run; what stands "
+        "on the command line wins",
+    )
+    return parser
+
+
+def _add_option(group: argparse._ArgumentGroup, declared: Field[Any]) -> None:
+    """Add one declared option to its group of the help."""
+    meta = declared.metadata
+    flags = [flag for flag in (meta["short"], "--" + declared.name.replace("_", "-")) if flag]
+    help_text = meta["help"].replace("%", "%%") + _default_note(declared)
+    if isinstance(declared.default, bool):
+        group.add_argument(*flags, dest=declared.name, action="store_true", help=help_text)
+    else:
+        group.add_argument(
+            *flags,
+            dest=declared.name,
+            nargs="+" if meta["many"] else None,
+            metavar=meta["metavar"],
+            help=help_text,
+        )
+
+
+def _default_note(declared: Field[Any]) -> str:
+    default = declared.default
+    if default is None or default == () or default == "{}" or isinstance(default, bool):
+        return ""
+    if isinstance(default, tuple):
+        default = " ".join(str(item) for item in default)
+    elif isinstance(default, float):
+        default = f"{default:g}"
+    return f" (default: {default})"
+
+
+def _with_hyphens(word: str) -> str:
+    """Accept ``--n_components`` for ``--n-components``; leave values alone."""
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value

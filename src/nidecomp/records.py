@@ -1,0 +1,171 @@
+"""The small frozen records that the steps hand to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32] | NDArray[np.float64]
+Matrix4 = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """Which run: its entities, in the order in which BIDS names them."""
+
+    entities: tuple[tuple[str, str], ...]
+
+    def get(self, entity: str) -> str | None:
+        """Give the label of one entity (its short name, such as ``ses``) or None."""
+        return dict(self.entities).get(entity)
+
+    @property
+    def participant(self) -> str:
+        """The participant's label, without ``sub-``."""
+        return dict(self.entities)["sub"]
+
+    @property
+    def task(self) -> str:
+        """The task's label, without ``task-``."""
+        return dict(self.entities)["task"]
+
+    @property
+    def label(self) -> str:
+        """The run's name as its files carry it: ``sub-01_ses-1_task-rest``."""
+        return "_".join(f"{name}-{value}" for name, value in self.entities)
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """One run as the index found it: its name and its files."""
+
+    key: RunKey
+    space: str
+    res: str | None
+    bold: Path
+    mask: Path | None
+    confounds: Path | None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A voxel grid: how many voxels, and where they are (4 × 4, voxel to RAS+ mm)."""
+
+    shape: tuple[int, int, int]
+    affine: Matrix4
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """The affine as an array, 4 × 4."""
+        return np.array(self.affine, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class UsableRun:
+    """One run that passed every check of its files; `notes` says what had to be assumed."""
+
+    files: RunFiles
+    grid: Grid
+    repetition_time_s: float
+    start_time_s: float | None
+    n_volumes: int
+    n_kept: int
+    n_regressors: int
+    mean_fd_mm: float | None
+    notes: tuple[str, ...] = ()
+    resampled: bool = False
+    coverage: float | None = None
+
+
+@dataclass(frozen=True)
+class RefusedRun:
+    """One run that cannot be used, and the sentence that says why."""
+
+    key: RunKey
+    bold: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """One run that broke while it was processed, and the sentence that says how."""
+
+    key: RunKey
+    bold: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReducedRun:
+    """One run after the map step: where its reduced rows are, and a few numbers.
+
+    The array in `path` is float32, (n_rows, n_voxels): the leading right singular vectors of the
+    cleaned, standardised run, each scaled by its singular value.
+    """
+
+    key: RunKey
+    path: Path
+    n_rows: int
+    n_voxels: int
+    total_variance: float
+    reduced_variance: float
+    n_nonfinite: int
+    n_constant: int
+
+
+@dataclass(frozen=True)
+class Restart:
+    """One restart of the ICA: its seed, how long it ran, whether it converged, its L1 norm."""
+
+    seed: int
+    n_iter: int
+    converged: bool
+    max_l1_norm: float
+
+
+@dataclass(frozen=True)
+class Components:
+    """One decomposition: maps (n_components, n_voxels), scaled, signed, ordered, named.
+
+    `explained_variance` is the share of the reduced runs' variance that each map alone explains,
+    `total_explained_variance` what all of them explain together.
+    """
+
+    method: str
+    maps: NDArray[np.float32]
+    names: tuple[str, ...]
+    explained_variance: NDArray[np.float64]
+    total_explained_variance: float
+    fit: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def n_components(self) -> int:
+        """How many maps."""
+        return len(self.maps)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Every run that was found, each in one of three lists."""
+
+    used: tuple[UsableRun, ...] = ()
+    refused: tuple[RefusedRun, ...] = ()
+    failed: tuple[FailedRun, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of NiDecomp ended."""
+
+    inventory: Inventory
+    output_dir: Path
+    components: tuple[Components, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 where every usable run went through, 1 where some failed."""
+        return 1 if self.inventory.failed else 0
