@@ -1,0 +1,125 @@
+"""The folders: where fMRIPrep's output is, and whether input and output may stand as they do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nidecomp.errors import NothingToDoError, UsageError
+
+DESCRIPTION = "dataset_description.json"
+OUR_NAME = "NiDecomp"
+
+
+def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path:
+    """Find fMRIPrep's output in the folder that the user named.
+
+    Parameters
+    ----------
+    bids_dir : Path
+        fMRIPrep's output folder, or a raw dataset with ``derivatives/fmriprep*`` inside.
+    skip_validation : bool
+        Take the folder as it is, whatever its ``dataset_description.json`` says.
+
+    Returns
+    -------
+    Path
+        The absolute path of the derivative dataset; symbolic links are kept as they are.
+
+    Raises
+    ------
+    UsageError
+        There is no such folder.
+    NothingToDoError
+        The folder holds no derivative dataset, or several.
+    """
+    if not bids_dir.is_dir():
+        raise UsageError(f"BIDS_DIR {bids_dir}: there is no such folder.")
+    root = bids_dir.absolute()
+    if skip_validation:
+        return root
+    dataset_type = read_description(root).get("DatasetType")
+    if dataset_type == "derivative":
+        return root
+    inside = sorted(
+        folder
+        for folder in (root / "derivatives").glob("fmriprep*")
+        if (folder / DESCRIPTION).is_file()
+    )
+    if len(inside) == 1:
+        return inside[0]
+    if inside:
+        names = ", ".join(str(folder) for folder in inside)
+        raise NothingToDoError(f"{root} holds several fMRIPrep outputs: name one of {names}.")
+    if any(root.glob("sub-*/**/func/*_desc-*_bold.nii*")):
+        raise NothingToDoError(
+            f"{root / DESCRIPTION} does not say that this is a derivative dataset "
+            f'("DatasetType": "derivative"). If it is fMRIPrep\'s output all the same, '
+            "add --skip-bids-validation."
+        )
+    raise NothingToDoError(
+        f"{root} is not fMRIPrep's output, and no derivatives/fmriprep with a "
+        f"{DESCRIPTION} is inside: name the folder that fMRIPrep wrote."
+    )
+
+
+def read_description(root: Path) -> dict[str, Any]:
+    """Read a dataset's description; an absent or broken one is an empty one."""
+    try:
+        content = json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def is_ours(root: Path) -> bool:
+    """Tell whether NiDecomp made the dataset in this folder."""
+    made_by = read_description(root).get("GeneratedBy")
+    return isinstance(made_by, list) and any(
+        isinstance(entry, dict) and entry.get("Name") == OUR_NAME for entry in made_by
+    )
+
+
+def check_folders(bids_dir: Path, root: Path, output_dir: Path) -> None:
+    """Refuse an output folder that would touch the input or another dataset.
+
+    Parameters
+    ----------
+    bids_dir : Path
+        The folder that the user named.
+    root : Path
+        The derivative dataset found in it.
+    output_dir : Path
+        Where the results are to go.
+
+    Raises
+    ------
+    UsageError
+    """
+    source, target = root.resolve(), output_dir.resolve()
+    if target == bids_dir.resolve() or target == source or source in target.parents:
+        raise UsageError(
+            f"OUTPUT_DIR {output_dir} is the input or lies inside it: the input is never written "
+            "to. Choose a folder outside, for example next to it."
+        )
+    if output_dir.exists() and not output_dir.is_dir():
+        raise UsageError(f"OUTPUT_DIR {output_dir} is a file.")
+    if (output_dir / DESCRIPTION).exists() and not is_ours(output_dir):
+        raise UsageError(
+            f"OUTPUT_DIR {output_dir} already holds a dataset that NiDecomp did not make "
+            f"(see its {DESCRIPTION}). Choose another folder."
+        )
+
+
+def check_outside(root: Path, folder: Path, option: str) -> None:
+    """Refuse a folder of ours inside the input.
+
+    Raises
+    ------
+    UsageError
+        Naming the option.
+    """
+    source, target = root.resolve(), folder.resolve()
+    if target == source or source in target.parents:
+        raise UsageError(f"{option} {folder} lies inside the input, which is never written to.")

@@ -1,0 +1,369 @@
+"""Which runs are there: pybids indexes the few files we need, entities are read once, here.
+
+pybids 0.22 matches its own entities against the absolute path, so that a parent folder such as
+``sub-study`` hides every file; ``layout.json`` has the same entities anchored to the file name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bids
+from bids import BIDSLayout
+from bids.layout import BIDSLayoutIndexer
+
+from nidecomp.bids.names import RUN_ENTITIES
+from nidecomp.errors import NothingToDoError, UsageError
+from nidecomp.records import RefusedRun, RunFiles, RunKey
+from nidecomp.settings import Selection
+
+_CONFIG = Path(__file__).with_name("layout.json")
+# Everything that is neither a folder on the way to a func folder nor one of the files we need.
+_IGNORE = re.compile(
+    r"^(?!.*(?:"
+    r"[/\\](?:sub|ses)-[a-zA-Z0-9+]+"
+    r"|[/\\]func"
+    r"|_bold\.nii(?:\.gz)?"
+    r"|_desc-brain_mask\.nii(?:\.gz)?"
+    r"|_desc-confounds_(?:timeseries|regressors)\.tsv"
+    r")$)"
+)
+_KINDS: dict[str, dict[str, object]] = {
+    "bold": {"suffix": "bold", "extension": [".nii.gz", ".nii"]},
+    "mask": {"suffix": "mask", "desc": "brain", "extension": [".nii.gz", ".nii"]},
+    "confounds": {"suffix": ["timeseries", "regressors"], "desc": "confounds"},
+}
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    entities: Mapping[str, str]
+
+
+def find_runs(
+    root: Path,
+    selection: Selection,
+    *,
+    database_dir: Path | None = None,
+    reset_database: bool = False,
+    needs_mask: bool = True,
+) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:
+    """Find every run that was asked for, with its mask and its confounds.
+
+    Parameters
+    ----------
+    root : Path
+        The derivative dataset.
+    selection : Selection
+        What was asked for.
+    database_dir : Path, optional
+        Where pybids keeps its index between starts.
+    reset_database : bool
+        Index anew although an index is kept.
+    needs_mask : bool
+        Refuse runs without a brain mask.
+
+    Returns
+    -------
+    runs : tuple of RunFiles
+        Sorted by name.
+    refused : tuple of RefusedRun
+        Runs that were asked for and cannot be used, with the reason.
+
+    Raises
+    ------
+    UsageError
+        The filter file has an unknown key, or the runs come in several resolutions.
+    NothingToDoError
+        No run matches, or no content of any was fetched.
+    """
+    filters = _filters(selection)
+    files = _index(root, database_dir, reset=reset_database)
+    by_kind = {
+        kind: [file for file in files if _matches(file.entities, query)]
+        for kind, query in _KINDS.items()
+    }
+    bolds = [file for file in by_kind["bold"] if _is_selected(file.entities, selection, filters)]
+    if not bolds:
+        raise NothingToDoError(_nothing_matches(root, selection, by_kind["bold"]))
+    _check_one_resolution(bolds)
+    _check_fetched(root, bolds)
+    masks = [file for file in by_kind["mask"] if _matches(file.entities, filters["mask"])]
+    confounds = [
+        file for file in by_kind["confounds"] if _matches(file.entities, filters["confounds"])
+    ]
+    return _assemble(bolds, _Companions(masks), _Companions(confounds), filters, needs_mask)
+
+
+# ---------------------------------------------------------------- indexing
+def _index(root: Path, database_dir: Path | None, *, reset: bool) -> list[_File]:
+    """Let pybids index the files; the entities of each are read from its name alone."""
+    database = None
+    if database_dir is not None:
+        # A saved index ignores the root and the options that it is asked with: they make its name.
+        key = json.dumps([str(root.resolve()), bids.__version__, _IGNORE.pattern])
+        name = hashlib.sha256((key + _CONFIG.read_text()).encode()).hexdigest()[:16]
+        database = database_dir / f"nidecomp-{name}"
+        database_dir.mkdir(parents=True, exist_ok=True)
+    layout = BIDSLayout(
+        str(root),
+        validate=False,
+        is_derivative=True,
+        config=[str(_CONFIG)],
+        database_path=database,
+        reset_database=reset,
+        indexer=BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[_IGNORE]),
+    )
+    try:
+        return sorted(
+            (
+                _File(Path(file.path), {k: str(v) for k, v in file.get_entities().items()})
+                for file in layout.get()
+            ),
+            key=lambda file: str(file.path),
+        )
+    finally:
+        layout.connection_manager.session.close()
+        layout.connection_manager.engine.dispose()
+
+
+def _filters(selection: Selection) -> dict[str, dict[str, Any]]:
+    """Read the filter file's content: for each kind of file, entity to wanted value."""
+    content = json.loads(selection.bids_filter_file)
+    entities = {entry["name"] for entry in json.loads(_CONFIG.read_text())["entities"]}
+    filters: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
+    for kind, query in content.items():
+        if kind not in _KINDS or not isinstance(query, dict):
+            raise UsageError(
+                f"--bids-filter-file: {kind!r} is not a kind of file; there are "
+                f"{', '.join(_KINDS)}, each with an object of entities."
+            )
+        unknown = sorted(set(query) - entities)
+        if unknown:
+            raise UsageError(
+                f"--bids-filter-file: {kind} has no entity {unknown[0]!r}; there are "
+                f"{', '.join(sorted(entities))}."
+            )
+        filters[kind] = query
+    return filters
+
+
+# ---------------------------------------------------------------- selecting
+def _matches(entities: Mapping[str, str], query: Mapping[str, Any]) -> bool:
+    """Tell whether a file has what is wanted: a value, one of a list, none (null), any (*)."""
+    return all(_value_matches(name, entities.get(name), wanted) for name, wanted in query.items())
+
+
+def _value_matches(name: str, value: str | None, wanted: object) -> bool:
+    if wanted == "*":
+        return True
+    options = wanted if isinstance(wanted, list | tuple) else [wanted]
+    return any(
+        value is None if option is None else _same_label(name, value, str(option))
+        for option in options
+    )
+
+
+def _same_label(name: str, value: str | None, wanted: str) -> bool:
+    """Compare two labels; indices are numbers, so that run-1 is run-01."""
+    if value is None:
+        return False
+    if name in {"run", "echo"} and value.isdigit() and wanted.isdigit():
+        return int(value) == int(wanted)
+    return value == wanted
+
+
+def _is_selected(
+    entities: Mapping[str, str], selection: Selection, filters: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    query: dict[str, Any] = {"space": selection.space, "desc": selection.desc_label}
+    if selection.res is not None:
+        query["res"] = selection.res
+    for name, labels in (
+        ("subject", selection.participant_label),
+        ("session", selection.session_label),
+        ("task", selection.task_id),
+        ("run", selection.run_id),
+    ):
+        if labels:
+            query[name] = labels
+    query.update(filters["bold"])
+    if entities.get("subject") in selection.exclude_participant_label:
+        return False
+    return _matches(entities, query)
+
+
+def _nothing_matches(root: Path, selection: Selection, bolds: list[_File]) -> str:
+    """Say what is there where nothing matches what was asked for."""
+    if not bolds:
+        return (
+            f"{root} holds no *_bold.nii.gz in any sub-*/[ses-*/]func folder: is it the folder "
+            "that fMRIPrep wrote?"
+        )
+    there = "; ".join(
+        f"{option}: {', '.join(sorted({file.entities.get(name, '(none)') for file in bolds}))}"
+        for option, name in (
+            ("--space", "space"),
+            ("--res", "res"),
+            ("--desc-label", "desc"),
+            ("--task-id", "task"),
+            ("--session-label", "session"),
+            ("--run-id", "run"),
+        )
+    )
+    participants = {file.entities.get("subject", "") for file in bolds}
+    unknown = sorted(set(selection.participant_label) - participants)
+    missing = f" There is no participant {', '.join(unknown)}." if unknown else ""
+    asked = f"space {selection.space}, desc {selection.desc_label}"
+    return (
+        f"No run in {root} matches what was asked for ({asked} and the other selection "
+        f"options).{missing} The {len(bolds)} BOLD images there have: {there}."
+    )
+
+
+def _check_one_resolution(bolds: list[_File]) -> None:
+    resolutions = sorted({file.entities.get("res", "(none)") for file in bolds})
+    if len(resolutions) > 1:
+        raise UsageError(
+            f"The runs come in several resolutions ({', '.join(resolutions)}): choose one with "
+            '--res, or the one without with --bids-filter-file {"bold": {"res": null}}.'
+        )
+
+
+def _check_fetched(root: Path, bolds: list[_File]) -> None:
+    if all(_is_dangling(file.path) for file in bolds):
+        raise NothingToDoError(
+            f"None of the {len(bolds)} matching BOLD images in {root} has its content here: they "
+            "are links to content that was not fetched. Fetch it first, for example with "
+            f"'datalad get {bolds[0].path.parent.relative_to(root)}' and so on."
+        )
+
+
+def _is_dangling(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+# ---------------------------------------------------------------- matching files to runs
+class _Companions:
+    """Masks or confounds by the entities that they share with their run."""
+
+    def __init__(self, files: Iterable[_File]) -> None:
+        self._files: dict[tuple[tuple[str, str], ...], list[_File]] = defaultdict(list)
+        for file in files:
+            self._files[_shared_entities(file.entities)].append(file)
+
+    def of(self, bold: _File, *, same_voxels: bool) -> list[Path]:
+        """Give the files of one run; those that share its voxels share its space, too."""
+        candidates = self._files.get(_shared_entities(bold.entities), [])
+        # A mask or a confounds table belongs to one echo or, without the entity, to all of them.
+        echo = bold.entities.get("echo")
+        return [
+            file.path
+            for file in candidates
+            if file.entities.get("echo") in {None, echo}
+            and (
+                not same_voxels
+                or all(
+                    file.entities.get(name) == bold.entities.get(name) for name in ("space", "res")
+                )
+            )
+        ]
+
+
+def _shared_entities(entities: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (name, entities[name])
+        for name in RUN_ENTITIES.values()
+        if name in entities and name not in {"echo", "part"}
+    )
+
+
+def _run_key(entities: Mapping[str, str]) -> RunKey:
+    return RunKey(
+        tuple(
+            (short, entities[name]) for short, name in RUN_ENTITIES.items() if name in entities
+        )
+    )
+
+
+def _assemble(
+    bolds: list[_File],
+    masks: _Companions,
+    confounds: _Companions,
+    filters: Mapping[str, Mapping[str, Any]],
+    needs_mask: bool,
+) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:
+    """Give each image its mask and confounds, or the reason why it cannot be used."""
+    same_name: dict[RunKey, list[Path]] = defaultdict(list)
+    for bold in bolds:
+        same_name[_run_key(bold.entities)].append(bold.path)
+    runs: list[RunFiles] = []
+    refused: list[RefusedRun] = []
+    for bold in bolds:
+        key = _run_key(bold.entities)
+        mask = masks.of(bold, same_voxels=True)
+        table = confounds.of(bold, same_voxels=False)
+        reason = (
+            _wrong_name(bold, same_name[key], filters)
+            or _wrong_companions("brain mask", mask, required=needs_mask)
+            or _wrong_companions("confounds table", table, required=False)
+        )
+        if reason:
+            refused.append(RefusedRun(key, bold.path, reason))
+        else:
+            runs.append(
+                RunFiles(
+                    key=key,
+                    space=bold.entities["space"],
+                    res=bold.entities.get("res"),
+                    bold=bold.path,
+                    mask=mask[0] if mask else None,
+                    confounds=table[0] if table else None,
+                )
+            )
+    runs.sort(key=lambda run: run.key.label)
+    refused.sort(key=lambda run: run.key.label)
+    return tuple(runs), tuple(refused)
+
+
+def _wrong_name(
+    bold: _File, same_name: list[Path], filters: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    if "subject" not in bold.entities or "task" not in bold.entities:
+        return "its name has no sub- or no task- entity"
+    if "space" not in bold.entities:
+        return "its name has no space- entity"
+    if "echo" in bold.entities and "echo" not in filters["bold"]:
+        return (
+            "it is a single echo of a multi-echo run; fMRIPrep's combined image is the one to "
+            "use (or choose an echo with --bids-filter-file)"
+        )
+    if bold.entities.get("part") == "phase":
+        return "it holds the phase of the signal, not its magnitude"
+    if len(same_name) > 1:
+        return f"{len(same_name)} files claim to be this run: " + ", ".join(
+            path.name for path in same_name
+        )
+    if _is_dangling(bold.path):
+        return f"its content was not fetched; try 'datalad get {bold.path}'"
+    return None
+
+
+def _wrong_companions(what: str, paths: list[Path], *, required: bool) -> str | None:
+    if len(paths) > 1:
+        return f"it has {len(paths)} files that could be its {what}: " + ", ".join(
+            path.name for path in paths
+        )
+    if required and not paths:
+        return f"it has no {what} with the same entities (*_desc-brain_mask.nii.gz)"
+    if paths and _is_dangling(paths[0]):
+        return f"the content of its {what} was not fetched; try 'datalad get {paths[0]}'"
+    return None

@@ -1,0 +1,131 @@
+"""What files are called: the only place that knows BIDS names, ours and fMRIPrep's entities.
+
+Names follow BIDS 1.11.1 with the drafts BEP012 and BEP017 where the standard has no word yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+BIDS_VERSION = "1.11.1"
+
+# The entities that make a run a run, in the order of the standard: short name -> pybids name.
+RUN_ENTITIES = {
+    "sub": "subject",
+    "ses": "session",
+    "task": "task",
+    "acq": "acquisition",
+    "ce": "ceagent",
+    "rec": "reconstruction",
+    "dir": "direction",
+    "run": "run",
+    "echo": "echo",
+    "part": "part",
+}
+
+# Spaces whose meaning BIDS itself defines; any other space needs a SpatialReference.
+STANDARD_SPACE_PREFIXES = ("MNI", "fsaverage", "fsLR", "OASIS", "UNCInfant", "WHS", "NKI")
+
+IGNORED_BY_THE_VALIDATOR = (
+    "*.html",
+    "figures",
+    "work",
+    "*_components.*",
+    "*_mixing.*",
+    "*_timeseries.*",
+    "*_decomposition.json",
+    "*_relmat.*",
+    "*_metrics.*",
+)
+
+
+def is_standard_space(space: str) -> bool:
+    """Tell whether BIDS defines this space, so that no SpatialReference is needed."""
+    return space.startswith(STANDARD_SPACE_PREFIXES)
+
+
+def pooled_task(tasks: Iterable[str]) -> str:
+    """Name the task of data pooled over several: ``nback+rest``, in alphabetical order."""
+    return "+".join(sorted(set(tasks)))
+
+
+def file_name(entities: Mapping[str, str | int | None], suffix: str, extension: str) -> str:
+    """Join entities and suffix to a file name; entities without a value are left out.
+
+    Parameters
+    ----------
+    entities : mapping
+        Short entity name to label, in the order in which they are to stand.
+    suffix : str
+        What the file is, for example ``components``.
+    extension : str
+        With its dot.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> file_name({"tpl": "MNI152NLin6Asym", "res": None, "desc": "brain"}, "mask", ".nii.gz")
+    'tpl-MNI152NLin6Asym_desc-brain_mask.nii.gz'
+    """
+    parts = [f"{name}-{value}" for name, value in entities.items() if value is not None]
+    return "_".join([*parts, suffix]) + extension
+
+
+def group_file(  # noqa: PLR0913  each of these is one entity of the name
+    suffix: str,
+    extension: str,
+    *,
+    space: str,
+    task: str,
+    atlas: str,
+    method: str,
+    n_components: int,
+    res: str | None,
+) -> PurePosixPath:
+    """Place one file of a group decomposition below the output folder.
+
+    Parameters
+    ----------
+    suffix, extension : str
+        What the file is; the extension with its dot.
+    space, task, atlas, method, res : str
+        Labels; ``res`` may be None.
+    n_components : int
+        The scale of the decomposition.
+
+    Returns
+    -------
+    PurePosixPath
+        Relative to the output folder.
+    """
+    entities = {
+        "tpl": space,
+        "task": task,
+        "atlas": atlas,
+        "seg": method,
+        "scale": n_components,
+        # Tables and descriptions have no voxels, hence no resolution.
+        "res": res if suffix in {"components", "probseg", "dseg"} else None,
+    }
+    return PurePosixPath(f"tpl-{space}", "func", file_name(entities, suffix, extension))
+
+
+def mask_file(space: str, res: str | None, extension: str) -> PurePosixPath:
+    """Place the group's brain mask (or its sidecar) below the output folder."""
+    name = file_name({"tpl": space, "res": res, "desc": "brain"}, "mask", extension)
+    return PurePosixPath(f"tpl-{space}", "anat", name)
+
+
+def atlas_description_file(atlas: str) -> PurePosixPath:
+    """Place the atlas's card below the output folder."""
+    return PurePosixPath(f"atlas-{atlas}_description.json")
+
+
+def component_names(method: str, n_components: int) -> tuple[str, ...]:
+    """Name the components of one decomposition: ``canica01`` and so on, all of one length."""
+    width = max(2, len(str(n_components)))
+    return tuple(f"{method}{number:0{width}d}" for number in range(1, n_components + 1))

@@ -1,0 +1,118 @@
+"""What a feature is: today a voxel of a mask. The only place that knows.
+
+The decomposition sees samples × features. This type says how features come from an image and how
+maps go back into one; CIFTI grayordinates or GIFTI vertices would be a second such type.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import apply_affine
+from numpy.typing import NDArray
+
+from nidecomp.records import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelGeometry:
+    """The voxels of a brain mask.
+
+    Parameters
+    ----------
+    grid : Grid
+        Shape and affine of the images that maps are written to.
+    mask : ndarray of bool, shape grid.shape
+        The voxels that are features, in C order.
+    """
+
+    grid: Grid
+    mask: NDArray[np.bool_]
+
+    @cached_property
+    def n_features(self) -> int:
+        """The number of voxels in the mask."""
+        return int(np.count_nonzero(self.mask))
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the grid and the mask: geometries with the same digest are the same."""
+        content = hashlib.sha256()
+        content.update(repr((self.grid.shape, self.grid.affine)).encode())
+        content.update(np.packbits(self.mask).tobytes())
+        return content.hexdigest()
+
+    def features(self, volume: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Take the features of one volume on this grid.
+
+        Parameters
+        ----------
+        volume : ndarray, shape grid.shape
+
+        Returns
+        -------
+        ndarray, shape (n_features,)
+        """
+        return volume[self.mask]
+
+    def image(self, maps: NDArray[np.floating]) -> nib.Nifti1Image:
+        """Put maps back into an image; voxels outside the mask are 0.
+
+        Parameters
+        ----------
+        maps : ndarray, shape (n_maps, n_features) or (n_features,)
+
+        Returns
+        -------
+        nibabel.Nifti1Image
+            float32, 4D for several maps, with units, space codes and scaling set.
+        """
+        shape = self.grid.shape + maps.shape[:-1]
+        data = np.zeros(shape, dtype=np.float32)
+        data[self.mask] = maps.T
+        return nifti(data, self.grid)
+
+    def mask_image(self) -> nib.Nifti1Image:
+        """Give the mask itself as an image of uint8."""
+        return nifti(self.mask.astype(np.uint8), self.grid)
+
+    def coordinates(self, features: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Give the centres of some features.
+
+        Parameters
+        ----------
+        features : ndarray of int, shape (n,)
+            Indices into the features.
+
+        Returns
+        -------
+        ndarray, shape (n, 3)
+            RAS+ coordinates in mm, in the space of the images.
+        """
+        voxels = np.argwhere(self.mask)[features]
+        return np.asarray(apply_affine(self.grid.matrix, voxels), dtype=np.float64)
+
+
+def nifti(data: NDArray[np.generic], grid: Grid) -> nib.Nifti1Image:
+    """Make a NIfTI image whose header says what it is: space, units, no scaling.
+
+    Parameters
+    ----------
+    data : ndarray, shape grid.shape or grid.shape + (n,)
+    grid : Grid
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+    """
+    image = nib.Nifti1Image(data, grid.matrix)
+    # Code 4: the coordinates are those of a template, which is what group maps are.
+    image.set_sform(grid.matrix, code=4)
+    image.set_qform(grid.matrix, code=4)
+    # The validator warns about images whose units are unknown.
+    image.header.set_xyzt_units("mm", "sec")
+    return image
