@@ -1,0 +1,115 @@
+"""Is a run usable? Answered from its small files alone, before any voxel is read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from nidecomp.errors import FailedRunError, RefusedRunError
+from nidecomp.records import RefusedRun, RunFiles, UsableRun
+from nidecomp.settings import Denoising
+from nidecomp.signal.confounds import build_design
+from nidecomp.signal.read import Header, read_header
+
+# A header stores float32 seconds (or whole milliseconds): smaller differences mean nothing.
+_SAME_TIME_S = 1e-3
+
+
+@dataclass(frozen=True)
+class InspectTask:
+    """One run to look at, and what is to be done with it later."""
+
+    files: RunFiles
+    denoising: Denoising
+    n_rows: int
+
+
+def inspect_run(task: InspectTask) -> UsableRun | RefusedRun:
+    """Check one run's header, sidecar and confounds.
+
+    Parameters
+    ----------
+    task : InspectTask
+
+    Returns
+    -------
+    UsableRun or RefusedRun
+        Never raises for what is wrong with the run: the reason is in the record.
+    """
+    files = task.files
+    try:
+        return _inspect(task)
+    except (RefusedRunError, FailedRunError) as error:
+        return RefusedRun(files.key, files.bold, str(error))
+
+
+def _inspect(task: InspectTask) -> UsableRun:
+    files, denoising = task.files, task.denoising
+    header = read_header(files.bold)
+    sidecar = _read_sidecar(files.bold)
+    repetition_time_s, notes = _repetition_time(sidecar, header)
+    design = build_design(files.confounds, header.n_volumes, repetition_time_s, denoising)
+    n_kept, n_regressors = len(design.kept), design.nuisance.shape[1]
+    if n_kept < denoising.min_volumes:
+        raise RefusedRunError(
+            f"{n_kept} of its {header.n_volumes} volumes are left, fewer than --min-volumes "
+            f"{denoising.min_volumes}"
+        )
+    if design.degrees_of_freedom < task.n_rows:
+        raise RefusedRunError(
+            f"it is too short: {n_kept} of its {header.n_volumes} volumes are left, less "
+            f"{n_regressors} regressors makes {design.degrees_of_freedom}, and --n-components "
+            f"{task.n_rows} needs at least {task.n_rows}"
+        )
+    start = sidecar.get("StartTime")
+    return UsableRun(
+        files=files,
+        grid=header.grid,
+        repetition_time_s=repetition_time_s,
+        start_time_s=float(start) if isinstance(start, int | float) else None,
+        n_volumes=header.n_volumes,
+        n_kept=n_kept,
+        n_regressors=n_regressors,
+        mean_fd_mm=design.mean_fd_mm,
+        notes=notes,
+    )
+
+
+def sidecar_path(image: Path) -> Path:
+    """Name the JSON file that belongs to an image."""
+    return image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
+def _read_sidecar(image: Path) -> dict[str, object]:
+    path = sidecar_path(image)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise RefusedRunError(f"its sidecar {path.name} cannot be read: {error}") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _repetition_time(
+    sidecar: dict[str, object], header: Header
+) -> tuple[float, tuple[str, ...]]:
+    """Take the repetition time from the sidecar, checked against the header."""
+    said = sidecar.get("RepetitionTime")
+    in_header = header.repetition_time_s
+    if said is None:
+        if in_header is None:
+            raise RefusedRunError(
+                "its repetition time is unknown: neither its sidecar (RepetitionTime) nor its "
+                "header (pixdim[4]) has one"
+            )
+        return in_header, (f"RepetitionTime {in_header:g} s from the header, not the sidecar",)
+    if not isinstance(said, int | float) or isinstance(said, bool) or not 0 < said < 1000:
+        raise RefusedRunError(f"its sidecar's RepetitionTime is {said!r}, which is no time in s")
+    if in_header is not None and abs(in_header - said) > _SAME_TIME_S:
+        raise RefusedRunError(
+            f"its sidecar says RepetitionTime {said:g} s and its header {in_header:g} s: correct "
+            "the one that is wrong"
+        )
+    return float(said), ()

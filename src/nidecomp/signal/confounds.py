@@ -1,0 +1,354 @@
+"""What is removed from one run, and which of its volumes are kept.
+
+nilearn's `load_confounds` chooses the regressors. It looks for the table by name beside the image
+and gets lost where runs with and without ``acq-`` coexist, so it is given a folder of its own with
+links to just the files that the index found.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from nilearn.interfaces.fmriprep import load_confounds
+from nilearn.interfaces.fmriprep.load_confounds_strategy import preset_strategies
+from numpy.typing import NDArray
+
+from nidecomp.errors import RefusedRunError, UsageError
+from nidecomp.settings import STRATEGY_PRESETS, Denoising
+from nidecomp.signal.clean import cosines, orthonormal_basis, polynomials
+
+_MODEL_SUFFIXES = {
+    "basic": ("",),
+    "derivatives": ("", "_derivative1"),
+    "power2": ("", "_power2"),
+    "full": ("", "_derivative1", "_power2", "_derivative1_power2"),
+}
+_BASES = {
+    "motion": tuple(f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"),
+    "wm_csf": ("csf", "white_matter"),
+    "global_signal": ("global_signal",),
+}
+# load_confounds' own defaults for the models of these parts.
+_DEFAULT_MODEL = {"motion": "full", "wm_csf": "basic", "global_signal": "basic"}
+# Parts that have no fixed columns: any column that starts like this will do.
+_PREFIXES = {"compcor": ("a_comp_cor_", "t_comp_cor_"), "ica_aroma": ("aroma_motion_",)}
+_FD = "framewise_displacement"
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """What cleaning does to one run.
+
+    Parameters
+    ----------
+    kept : ndarray of int, shape (n_kept,)
+        The volumes kept, in order.
+    nuisance : ndarray, shape (n_kept, n_regressors)
+        Orthonormal columns: constant, trend, filters and confounds on the volumes kept.
+    mean_fd_mm : float or None
+        Mean framewise displacement of the whole run.
+    """
+
+    kept: NDArray[np.intp]
+    nuisance: NDArray[np.float64]
+    mean_fd_mm: float | None
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """How many dimensions cleaning leaves."""
+        return len(self.kept) - self.nuisance.shape[1]
+
+
+def resolve_strategy(denoising: Denoising) -> dict[str, Any] | None:
+    """Turn the strategy's name into `load_confounds` arguments; None for ``none``.
+
+    Raises
+    ------
+    UsageError
+        A JSON strategy is not one that `load_confounds` knows.
+    """
+    name = denoising.denoise_strategy
+    if name == "none":
+        return None
+    if name in STRATEGY_PRESETS:
+        arguments = dict(preset_strategies[name])
+        # A preset says "no global signal"; load_confounds itself knows no such word.
+        arguments = {key: value for key, value in arguments.items() if value is not None}
+    elif name.startswith("{"):
+        arguments = _check_arguments(json.loads(name))
+    else:
+        arguments = {"strategy": name.split("+")}
+    arguments["strategy"] = tuple(arguments["strategy"])
+    if "scrub" in arguments["strategy"] and denoising.fd_threshold is not None:
+        arguments["fd_threshold"] = denoising.fd_threshold
+    # The projection contains the constant on the kept volumes: nothing else centres better.
+    arguments["demean"] = False
+    return arguments
+
+
+def _check_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
+    known = set(load_confounds.__annotations__) - {"return", "img_files"}
+    unknown = sorted(set(content) - known)
+    if unknown or not isinstance(content.get("strategy"), list):
+        problem = f"it has an unknown {unknown[0]!r}" if unknown else 'it has no list "strategy"'
+        raise UsageError(
+            f"--denoise-strategy: {problem}. The JSON object holds the arguments of nilearn's "
+            f"load_confounds: {', '.join(sorted(known))}."
+        )
+    if "tedana" in content["strategy"]:
+        raise UsageError(
+            "--denoise-strategy: tedana reads tedana's own output, not fMRIPrep's; it is not "
+            "supported."
+        )
+    return dict(content)
+
+
+def build_design(
+    table_path: Path | None, n_volumes: int, repetition_time_s: float, denoising: Denoising
+) -> Design:
+    """Decide which volumes of a run are kept and what is regressed out of them.
+
+    Parameters
+    ----------
+    table_path : Path or None
+        The run's confounds table.
+    n_volumes : int
+        How many volumes the image has.
+    repetition_time_s : float
+        Seconds from one volume to the next.
+    denoising : Denoising
+        What was asked for.
+
+    Returns
+    -------
+    Design
+        With at least one volume kept.
+
+    Raises
+    ------
+    RefusedRunError
+        The table is absent, broken or lacks what is needed, or nothing is left of the run.
+    """
+    arguments = resolve_strategy(denoising)
+    needs_fd = denoising.fd_threshold is not None or denoising.mean_fd_cutoff is not None
+    if table_path is None:
+        if arguments is not None or needs_fd:
+            raise RefusedRunError(
+                "it has no confounds table (*_desc-confounds_timeseries.tsv), which "
+                f"--denoise-strategy {denoising.denoise_strategy} needs"
+                if arguments is not None
+                else "it has no confounds table, which framewise displacement is read from"
+            )
+        table = None
+    else:
+        table = _read_table(table_path, n_volumes)
+        _check_columns(table, arguments, denoising, needs_fd)
+    _check_filters(repetition_time_s, denoising)
+
+    columns = [
+        polynomials(n_volumes),
+        cosines(n_volumes, repetition_time_s, denoising.high_pass, denoising.low_pass),
+    ]
+    kept = np.ones(n_volumes, dtype=bool)
+    kept[: denoising.dummy_scans] = False
+    mean_fd = None
+    if table is not None and table_path is not None:
+        regressors, steady = _load(table_path, n_volumes, arguments)
+        columns.append(regressors)
+        kept &= steady
+        mean_fd = _mean_fd(table)
+        if denoising.fd_threshold is not None:
+            kept &= ~(table[_FD].to_numpy(dtype=float) > denoising.fd_threshold)
+    _check_motion(mean_fd, denoising)
+    if not kept.any():
+        raise RefusedRunError(f"no volume is left: all {n_volumes} were scrubbed or dropped")
+    nuisance = orthonormal_basis(np.column_stack(columns)[kept])
+    return Design(np.flatnonzero(kept), nuisance, mean_fd)
+
+
+def _read_table(path: Path, n_volumes: int) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, sep="\t", na_values=["n/a"])
+    except (OSError, ValueError) as error:
+        raise RefusedRunError(f"its confounds table {path.name} cannot be read: {error}") from None
+    if len(table) != n_volumes:
+        raise RefusedRunError(
+            f"its confounds table {path.name} has {len(table)} rows and its image {n_volumes} "
+            "volumes"
+        )
+    text = [str(name) for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
+    if text:
+        raise RefusedRunError(
+            f"its confounds table {path.name} holds text in column {text[0]!r}"
+        )
+    return table
+
+
+# ---------------------------------------------------------------- does the table have it?
+def missing_columns(columns: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
+    """Name what a strategy needs and a confounds table lacks.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        The table's columns.
+    arguments : mapping
+        Arguments for `load_confounds`.
+
+    Returns
+    -------
+    list of str
+        Column names, or prefixes followed by ``*``. Cosines are never missed: fMRIPrep writes
+        none for short runs.
+    """
+    there = set(columns)
+    needed: list[str] = []
+    for part in arguments["strategy"]:
+        if part in _BASES:
+            suffixes = _MODEL_SUFFIXES.get(arguments.get(part, _DEFAULT_MODEL[part]), ("",))
+            needed += [base + suffix for base in _BASES[part] for suffix in suffixes]
+        elif part == "scrub":
+            needed += [_FD, "std_dvars"]
+    missing = [name for name in needed if name not in there]
+    for part, prefixes in _PREFIXES.items():
+        if (
+            part in arguments["strategy"]
+            and not (part == "ica_aroma" and arguments.get("ica_aroma", "full") == "full")
+            and not any(name.startswith(prefixes) for name in there)
+        ):
+            missing.append(prefixes[0] + "*")
+    return missing
+
+
+def possible_strategies(columns: Sequence[str]) -> list[str]:
+    """Name the strategies that a confounds table has all columns for.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        The table's columns.
+
+    Returns
+    -------
+    list of str
+        Presets and sets of parts, as ``--denoise-strategy`` takes them; ``none`` always.
+    """
+    names = ["simple", "scrubbing", "compcor", "motion+high_pass", "high_pass"]
+    fitting = [
+        name
+        for name in names
+        if not missing_columns(
+            columns, resolve_strategy(Denoising(denoise_strategy=name)) or {"strategy": ()}
+        )
+    ]
+    return [*fitting, "none"]
+
+
+def _check_columns(
+    table: pd.DataFrame,
+    arguments: Mapping[str, Any] | None,
+    denoising: Denoising,
+    needs_fd: bool,
+) -> None:
+    columns = [str(name) for name in table.columns]
+    missing = missing_columns(columns, arguments) if arguments else []
+    if missing:
+        shown = ", ".join(missing[:6]) + (" …" if len(missing) > 6 else "")
+        raise RefusedRunError(
+            f"its confounds table lacks {shown}, which --denoise-strategy "
+            f"{denoising.denoise_strategy} needs; with this table you can use "
+            f"{', '.join(possible_strategies(columns))}"
+        )
+    if needs_fd and _FD not in columns:
+        raise RefusedRunError(
+            f"its confounds table lacks {_FD}, which --fd-threshold and --mean-fd-cutoff need"
+        )
+
+
+def _check_filters(repetition_time_s: float, denoising: Denoising) -> None:
+    nyquist = 0.5 / repetition_time_s
+    for name, cutoff in (("high", denoising.high_pass), ("low", denoising.low_pass)):
+        if cutoff is not None and cutoff >= nyquist:
+            raise RefusedRunError(
+                f"--{name}-pass {cutoff:g} Hz is not below its Nyquist frequency of "
+                f"{nyquist:.3g} Hz (TR {repetition_time_s:g} s)"
+            )
+
+
+def _check_motion(mean_fd: float | None, denoising: Denoising) -> None:
+    cutoff = denoising.mean_fd_cutoff
+    if cutoff is not None and mean_fd is not None and mean_fd > cutoff:
+        raise RefusedRunError(
+            f"its mean framewise displacement is {mean_fd:.3f} mm, above --mean-fd-cutoff "
+            f"{cutoff:g}"
+        )
+
+
+def _mean_fd(table: pd.DataFrame) -> float | None:
+    if _FD not in table.columns:
+        return None
+    values = table[_FD].to_numpy(dtype=float)
+    return float(np.nanmean(values)) if np.isfinite(values).any() else None
+
+
+# ---------------------------------------------------------------- nilearn's choice
+def _load(
+    table_path: Path, n_volumes: int, arguments: Mapping[str, Any] | None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Ask nilearn for the regressors and the volumes that it keeps.
+
+    Non-steady-state volumes are dropped with every strategy, ``none`` included.
+    """
+    # `high_pass` alone is asked for where nothing is, since nilearn warns of an empty strategy;
+    # its columns are dropped below.
+    asked = dict(arguments) if arguments else {"strategy": ("high_pass",), "demean": False}
+    with tempfile.TemporaryDirectory(prefix="nidecomp-") as folder:
+        image = _alone_in(Path(folder), table_path, asked)
+        try:
+            frame, sample_mask = load_confounds(str(image), **asked)
+        except (ValueError, KeyError) as error:
+            text = " ".join(str(error.args[0] if error.args else error).split())
+            raise RefusedRunError(
+                f"nilearn's load_confounds does not accept its confounds table: {text}"
+            ) from None
+    kept = np.ones(n_volumes, dtype=bool)
+    if sample_mask is not None:
+        kept[:] = False
+        kept[sample_mask] = True
+    if arguments is None:
+        return np.empty((n_volumes, 0)), kept
+    regressors = frame.to_numpy(dtype=float)
+    broken = [
+        str(name)
+        for name, column in zip(frame.columns, regressors[kept].T, strict=True)
+        if not np.isfinite(column).all()
+    ]
+    if broken:
+        raise RefusedRunError(
+            f"its confounds table has no number in some kept volumes of {', '.join(broken[:6])}"
+        )
+    return np.where(kept[:, None], regressors, 0.0), kept
+
+
+def _alone_in(folder: Path, table_path: Path, arguments: Mapping[str, Any]) -> Path:
+    """Link the table (and its JSON) into an empty folder; name the image that nilearn asks for."""
+    full_aroma = "ica_aroma" in arguments["strategy"] and (
+        arguments.get("ica_aroma", "full") == "full"
+    )
+    stem = "sub-x_task-x"
+    (folder / f"{stem}_desc-confounds_timeseries.tsv").symlink_to(table_path.absolute())
+    sidecar = table_path.with_suffix(".json")
+    if sidecar.exists():
+        (folder / f"{stem}_desc-confounds_timeseries.json").symlink_to(sidecar.absolute())
+    else:
+        # nilearn trips over an absent sidecar; only compcor reads what it says.
+        (folder / f"{stem}_desc-confounds_timeseries.json").write_text("{}")
+    desc = "smoothAROMAnonaggr" if full_aroma else "preproc"
+    return folder / f"{stem}_space-x_desc-{desc}_bold.nii.gz"
