@@ -152,7 +152,7 @@ def _add_option(group: argparse._ArgumentGroup, declared: Field[Any]) -> None:
 
 def _default_note(declared: Field[Any]) -> str:
     default = declared.default
-    if default is None or default == () or default == "{}" or isinstance(default, bool):
+    if default is None or default in ((), "{}") or isinstance(default, bool):
         return ""
     if isinstance(default, tuple):
         default = " ".join(str(item) for item in default)

@@ -92,9 +92,7 @@ def _read_sidecar(image: Path) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def _repetition_time(
-    sidecar: dict[str, object], header: Header
-) -> tuple[float, tuple[str, ...]]:
+def _repetition_time(sidecar: dict[str, object], header: Header) -> tuple[float, tuple[str, ...]]:
     """Take the repetition time from the sidecar, checked against the header."""
     said = sidecar.get("RepetitionTime")
     in_header = header.repetition_time_s

@@ -48,10 +48,12 @@ class MapTask:
     @property
     def stem(self) -> Path:
         """Where the reduced run is stored, without extension; the name is its identity."""
+        confounds = self.run.files.confounds
         identity = {
             "format": _FORMAT,
             "bold": _identity(self.run.files.bold),
-            "confounds": _identity(self.run.files.confounds),
+            "confounds": _identity(confounds),
+            "confounds_sidecar": _identity(confounds and confounds.with_suffix(".json")),
             "repetition_time_s": self.run.repetition_time_s,
             "geometry": self.geometry.digest,
             "denoising": asdict(self.denoising),
@@ -62,7 +64,7 @@ class MapTask:
 
 
 def _identity(path: Path | None) -> list[object] | None:
-    if path is None:
+    if path is None or not path.exists():
         return None
     status = path.stat()
     with path.open("rb") as file:
@@ -162,9 +164,7 @@ def cleaned_series(task: MapTask) -> tuple[NDArray[np.float32], int, int]:
         The data cannot be read, or most of the brain holds no signal.
     """
     run = task.run
-    design = build_design(
-        run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising
-    )
+    design = build_design(run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising)
     series, n_nonfinite = read_series(
         run.files.bold, task.geometry, design.kept, task.denoising.smoothing_fwhm
     )

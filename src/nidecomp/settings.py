@@ -56,9 +56,9 @@ def _label(*prefixes: str) -> Convert:
 
 def _one_of(*choices: str) -> Convert:
     def convert(value: object) -> str:
-        if value not in choices:
+        if not isinstance(value, str) or value not in choices:
             raise ValueError(f"must be one of {', '.join(choices)}")
-        return cast(str, value)
+        return value
 
     return convert
 
@@ -471,7 +471,8 @@ def _check_together(science: Science) -> None:
     )
     if both:
         raise UsageError(
-            f"--participant-label and --exclude-participant-label both name {', '.join(sorted(both))}."
+            "--participant-label and --exclude-participant-label both name "
+            f"{', '.join(sorted(both))}."
         )
     if not science.decomposition.methods or not science.decomposition.n_components:
         raise UsageError("--methods and --n-components need at least one value each.")

@@ -184,18 +184,16 @@ def _same_label(name: str, value: str | None, wanted: str) -> bool:
 def _is_selected(
     entities: Mapping[str, str], selection: Selection, filters: Mapping[str, Mapping[str, Any]]
 ) -> bool:
-    query: dict[str, Any] = {"space": selection.space, "desc": selection.desc_label}
-    if selection.res is not None:
-        query["res"] = selection.res
-    for name, labels in (
-        ("subject", selection.participant_label),
-        ("session", selection.session_label),
-        ("task", selection.task_id),
-        ("run", selection.run_id),
-    ):
-        if labels:
-            query[name] = labels
-    query.update(filters["bold"])
+    asked = {
+        "space": selection.space,
+        "desc": selection.desc_label,
+        "res": selection.res,
+        "subject": selection.participant_label,
+        "session": selection.session_label,
+        "task": selection.task_id,
+        "run": selection.run_id,
+    }
+    query = {name: wanted for name, wanted in asked.items() if wanted} | filters["bold"]
     if entities.get("subject") in selection.exclude_participant_label:
         return False
     return _matches(entities, query)
@@ -288,9 +286,7 @@ def _shared_entities(entities: Mapping[str, str]) -> tuple[tuple[str, str], ...]
 
 def _run_key(entities: Mapping[str, str]) -> RunKey:
     return RunKey(
-        tuple(
-            (short, entities[name]) for short, name in RUN_ENTITIES.items() if name in entities
-        )
+        tuple((short, entities[name]) for short, name in RUN_ENTITIES.items() if name in entities)
     )
 
 
@@ -337,10 +333,9 @@ def _assemble(
 def _wrong_name(
     bold: _File, same_name: list[Path], filters: Mapping[str, Mapping[str, Any]]
 ) -> str | None:
-    if "subject" not in bold.entities or "task" not in bold.entities:
-        return "its name has no sub- or no task- entity"
-    if "space" not in bold.entities:
-        return "its name has no space- entity"
+    for entity, short in (("subject", "sub"), ("task", "task"), ("space", "space")):
+        if entity not in bold.entities:
+            return f"its name has no {short}- entity"
     if "echo" in bold.entities and "echo" not in filters["bold"]:
         return (
             "it is a single echo of a multi-echo run; fMRIPrep's combined image is the one to "

@@ -102,7 +102,7 @@ def group_file(  # noqa: PLR0913  each of these is one entity of the name
     PurePosixPath
         Relative to the output folder.
     """
-    entities = {
+    entities: dict[str, str | int | None] = {
         "tpl": space,
         "task": task,
         "atlas": atlas,

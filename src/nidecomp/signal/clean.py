@@ -66,7 +66,8 @@ def orthonormal_basis(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     if scaled.shape[1] == 0:
         return np.zeros((len(columns), 0))
     U, S, _ = np.linalg.svd(scaled, full_matrices=False)
-    rank = int(np.count_nonzero(S > S[0] * max(scaled.shape) * np.finfo(np.float64).eps))
+    negligible = S[0] * max(scaled.shape) * np.finfo(np.float64).eps
+    rank = int(np.count_nonzero(S > negligible))
     return np.ascontiguousarray(U[:, :rank])
 
 

@@ -63,7 +63,7 @@ class Design:
     @property
     def degrees_of_freedom(self) -> int:
         """How many dimensions cleaning leaves."""
-        return len(self.kept) - self.nuisance.shape[1]
+        return len(self.kept) - int(self.nuisance.shape[1])
 
 
 def resolve_strategy(denoising: Denoising) -> dict[str, Any] | None:
@@ -185,9 +185,7 @@ def _read_table(path: Path, n_volumes: int) -> pd.DataFrame:
         )
     text = [str(name) for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     if text:
-        raise RefusedRunError(
-            f"its confounds table {path.name} holds text in column {text[0]!r}"
-        )
+        raise RefusedRunError(f"its confounds table {path.name} holds text in column {text[0]!r}")
     return table
 
 

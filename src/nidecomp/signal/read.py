@@ -162,7 +162,8 @@ def read_series(
     -------
     series : ndarray of float32, shape (n_kept, n_features)
     n_nonfinite : int
-        How many voxels of the volumes taken were NaN or infinite at least once.
+        How many voxels were NaN or infinite in at least one volume: of the mask's, or of the
+        whole image where that is on another grid.
 
     Raises
     ------
@@ -184,6 +185,8 @@ def read_series(
         series[row] = geometry.features(
             _on_grid(volume, grid, geometry.grid, smoothing_fwhm).astype(np.float32, copy=False)
         )
+    if grid == geometry.grid:
+        nonfinite &= geometry.mask
     return series, int(np.count_nonzero(nonfinite))
 
 

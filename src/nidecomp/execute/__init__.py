@@ -1,0 +1,1 @@
+"""One contract, ``map_unordered(func, items)``, and what can do it."""

@@ -1,0 +1,73 @@
+"""CanICA: independent components in the space that the participants share.
+
+Varoquaux et al. (2010), A group model for stable multi-subject ICA on fMRI datasets, NeuroImage
+51:288. The iteration is scikit-learn's FastICA; the choice among restarts is nilearn's.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import fastica
+from sklearn.exceptions import ConvergenceWarning
+
+from nidecomp.records import Restart
+
+# Restarts that stop before they converge lower reproducibility between halves of a group; nilearn
+# stops after 200 iterations, where many have not.
+MAX_ITERATIONS = 1000
+
+
+def fit_canica(
+    subspace: NDArray[np.float64], n_init: int, seed: int
+) -> tuple[NDArray[np.float64], tuple[Restart, ...], int]:
+    """Rotate the group's subspace to independent maps, from several starts.
+
+    Parameters
+    ----------
+    subspace : ndarray, shape (n_components, n_voxels)
+        Orthonormal rows.
+    n_init : int
+        How many restarts.
+    seed : int
+        Seeds the restarts' own seeds.
+
+    Returns
+    -------
+    maps : ndarray, shape (n_components, n_voxels)
+        Of the chosen restart: unsigned, unordered, unscaled.
+    restarts : tuple of Restart
+        One for each start, in order.
+    chosen : int
+        The restart whose largest map (by L1 norm) is smallest, as in nilearn's CanICA; only
+        those that converged are compared, if any did.
+    """
+    seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=n_init)
+    restarts: list[Restart] = []
+    best: tuple[bool, float] | None = None
+    maps, chosen = subspace, 0
+    for index, restart_seed in enumerate(seeds):
+        candidate, n_iter, converged = _one_restart(subspace, int(restart_seed))
+        norm = float(np.abs(candidate).sum(axis=1).max())
+        restarts.append(Restart(int(restart_seed), n_iter, converged, norm))
+        rank = (not converged, norm)
+        if best is None or rank < best:
+            best, maps, chosen = rank, candidate, index
+    return maps, tuple(restarts), chosen
+
+
+def _one_restart(subspace: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], int, bool]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _, _, sources, n_iter = fastica(
+            subspace.T,
+            whiten="arbitrary-variance",
+            fun="cube",
+            max_iter=MAX_ITERATIONS,
+            random_state=seed,
+            return_n_iter=True,
+        )
+    converged = not any(issubclass(entry.category, ConvergenceWarning) for entry in caught)
+    return sources.T, int(n_iter), converged

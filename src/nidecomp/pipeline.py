@@ -1,0 +1,221 @@
+"""The whole flow in one function: read `run` first.
+
+index → inspect → share one geometry → reduce each run → fit the group → write
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from nidecomp import inventory as inventory_table
+from nidecomp import progress
+from nidecomp.bids.dataset import check_folders, check_outside, locate_derivatives
+from nidecomp.bids.index import find_runs
+from nidecomp.errors import NidecompError, NothingToDoError, UsageError
+from nidecomp.execute.local import WorkerDied, available_cores, map_unordered
+from nidecomp.fit_group import fit_group
+from nidecomp.forecast import Forecast, forecast
+from nidecomp.inspect_run import InspectTask, inspect_run
+from nidecomp.process_run import MapTask, process_run
+from nidecomp.records import Components, FailedRun, Inventory, Outcome, ReducedRun, UsableRun
+from nidecomp.settings import Settings, read_config_file, science_as_tables
+from nidecomp.share_geometry import share_geometry
+from nidecomp.signal.geometry import VoxelGeometry
+from nidecomp.write_group import SETTINGS, GroupResult, write_group, write_inventory
+
+_LOG = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> Outcome:
+    """Do what was asked for.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    Outcome
+        Which runs were used, refused and failed, and the components.
+
+    Raises
+    ------
+    NidecompError
+        Nothing could be done, or every run failed; the message says why.
+    """
+    root = _check_input(settings)
+    with progress.logging_to(settings):
+        inventory = _inspect(root, settings)
+        geometry, inventory = _share_geometry(root, inventory, settings)
+        to_reduce = _named(inventory.used, settings)
+        plan = _forecast(to_reduce, geometry, settings)
+        if settings.execution.dry_run:
+            _show(inventory, root, plan)
+            return Outcome(inventory, settings.output_dir)
+        reduced, failed = _reduce(to_reduce, geometry, plan, settings)
+        inventory = replace(inventory, failed=failed)
+        components: tuple[Components, ...] = ()
+        if settings.analysis_level == "group":
+            components = fit_group(reduced, settings.science.decomposition)
+            write_group(GroupResult(settings, root, inventory, reduced, geometry, components))
+        _say_how_it_ended(inventory, reduced, settings)
+        return Outcome(inventory, settings.output_dir, components)
+
+
+# ---------------------------------------------------------------- the steps
+def _check_input(settings: Settings) -> Path:
+    """Check the folders, before anything is written anywhere."""
+    execution = settings.execution
+    root = locate_derivatives(settings.bids_dir, skip_validation=execution.skip_bids_validation)
+    check_folders(settings.bids_dir, root, settings.output_dir)
+    check_outside(root, settings.work_dir, "--work-dir")
+    if execution.bids_database_dir:
+        check_outside(root, Path(execution.bids_database_dir), "--bids-database-dir")
+    if settings.analysis_level == "group" and not execution.dry_run:
+        _check_same_settings(settings)
+    return root
+
+
+def _check_same_settings(settings: Settings) -> None:
+    """Refuse an output folder that was made with other settings: say which."""
+    path = settings.output_dir / SETTINGS
+    if not path.exists():
+        return
+    before = read_config_file(path)
+    now = {
+        name: value
+        for table in science_as_tables(settings.science).values()
+        for name, value in table.items()
+    }
+    different = [
+        f"{name} was {before.get(name, 'not set')!r} and is {now.get(name, 'not set')!r}"
+        for name in sorted(set(before) | set(now))
+        if before.get(name) != now.get(name)
+    ]
+    if different:
+        raise UsageError(
+            f"OUTPUT_DIR {settings.output_dir} holds results made with other settings: "
+            f"{'; '.join(different)}. Choose another folder (reduced runs are found again with "
+            f"--work-dir {settings.work_dir}), or delete this one."
+        )
+
+
+def _inspect(root: Path, settings: Settings) -> Inventory:
+    """Find the runs and check each one's small files."""
+    science, execution = settings.science, settings.execution
+    selection = science.selection
+    if settings.analysis_level == "participant":
+        # The mask is the group's: a job for one participant needs to know of all of them.
+        selection = replace(selection, participant_label=())
+    found, refused = find_runs(
+        root,
+        selection,
+        database_dir=Path(execution.bids_database_dir) if execution.bids_database_dir else None,
+        reset_database=execution.reset_database,
+        needs_mask=science.masking.mask is None,
+    )
+    n_rows = max(science.decomposition.n_components)
+    looked_at = [inspect_run(InspectTask(files, science.denoising, n_rows)) for files in found]
+    usable = tuple(record for record in looked_at if isinstance(record, UsableRun))
+    refused += tuple(record for record in looked_at if not isinstance(record, UsableRun))
+    _LOG.info("Found %d runs, %d of them usable", len(usable) + len(refused), len(usable))
+    return Inventory(usable, tuple(sorted(refused, key=lambda record: record.key.label)))
+
+
+def _share_geometry(
+    root: Path, inventory: Inventory, settings: Settings
+) -> tuple[VoxelGeometry, Inventory]:
+    """Bring all runs to one grid and mask; end here where no run is left."""
+    cache = None if settings.execution.dry_run else settings.work_dir / "mask"
+    geometry, inventory = share_geometry(inventory, settings.science.masking, cache)
+    for refused in inventory.refused:
+        _LOG.warning("Refused %s: %s", refused.key.label, refused.reason)
+    if geometry is None or not inventory.used:
+        table = inventory_table.rows(inventory, root)
+        if not settings.execution.dry_run and settings.analysis_level == "group":
+            write_inventory(settings.output_dir, table)
+        raise NothingToDoError(
+            f"None of the {len(inventory.refused)} runs found can be used:\n"
+            + inventory_table.as_text(table)
+        )
+    return geometry, inventory
+
+
+def _named(runs: tuple[UsableRun, ...], settings: Settings) -> tuple[UsableRun, ...]:
+    """Take the runs of the participants named; all of them where none is named."""
+    labels = settings.science.selection.participant_label
+    named = tuple(run for run in runs if not labels or run.files.key.participant in labels)
+    if not named:
+        raise NothingToDoError(f"No usable run of participant {', '.join(labels)} was found.")
+    return named
+
+
+def _forecast(runs: tuple[UsableRun, ...], geometry: VoxelGeometry, settings: Settings) -> Forecast:
+    plan = forecast(
+        runs, geometry, settings.science.decomposition, settings.execution, available_cores()
+    )
+    for line in plan.as_text().splitlines():
+        _LOG.info(line)
+    return plan
+
+
+def _show(inventory: Inventory, root: Path, plan: Forecast) -> None:
+    """Print what a dry run is for."""
+    print(inventory_table.as_text(inventory_table.rows(inventory, root)))  # noqa: T201
+    print(f"{len(inventory.used)} runs used, {len(inventory.refused)} refused")  # noqa: T201
+    print(plan.as_text())  # noqa: T201
+
+
+def _reduce(
+    runs: Sequence[UsableRun], geometry: VoxelGeometry, plan: Forecast, settings: Settings
+) -> tuple[tuple[ReducedRun, ...], tuple[FailedRun, ...]]:
+    """Reduce every run, in whatever order; sort what comes back."""
+    science = settings.science
+    task = partial(
+        MapTask,
+        geometry=geometry,
+        denoising=science.denoising,
+        n_rows=max(science.decomposition.n_components),
+        work_dir=settings.work_dir,
+    )
+    reduced: list[ReducedRun] = []
+    failed: list[FailedRun] = []
+    results = map_unordered(process_run, [task(run) for run in runs], plan.n_processes)
+    for result in progress.shown(results, len(runs), "Reducing runs"):
+        match result:
+            case ReducedRun():
+                reduced.append(result)
+            case FailedRun():
+                failed.append(result)
+            case WorkerDied(item=MapTask(run=lost)):
+                reason = "the process that worked on it was killed, probably for want of memory"
+                failed.append(FailedRun(lost.files.key, lost.files.bold, reason))
+        if failed and settings.execution.stop_on_first_crash:
+            raise NidecompError(f"{failed[0].key.label} failed: {failed[0].reason}.")
+    reduced.sort(key=lambda record: record.key.label)
+    failed.sort(key=lambda record: record.key.label)
+    for failure in failed:
+        _LOG.error("Failed %s: %s", failure.key.label, failure.reason)
+    if not reduced:
+        raise NidecompError(
+            "Every run failed:\n"
+            + "\n".join(f"{failure.key.label}: {failure.reason}" for failure in failed)
+        )
+    return tuple(reduced), tuple(failed)
+
+
+def _say_how_it_ended(
+    inventory: Inventory, reduced: Sequence[ReducedRun], settings: Settings
+) -> None:
+    if settings.analysis_level == "group":
+        _LOG.info("Results of %d runs are in %s", len(reduced), settings.output_dir)
+    else:
+        _LOG.info("%d runs are reduced in %s", len(reduced), settings.work_dir)
+    if inventory.refused:
+        _LOG.warning("%d runs were refused by a rule", len(inventory.refused))
+    if inventory.failed:
+        _LOG.error("%d runs failed, the results are without them", len(inventory.failed))

@@ -1,0 +1,165 @@
+"""The voxels that all runs are brought to: the group's grid and brain mask."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.errors import FailedRunError, NothingToDoError, UsageError
+from nidecomp.files import replace_atomically
+from nidecomp.records import Grid, Inventory, RefusedRun, UsableRun
+from nidecomp.settings import Masking
+from nidecomp.signal.geometry import VoxelGeometry
+from nidecomp.signal.mask import MINIMUM_COVERAGE, common_grid, group_mask
+from nidecomp.signal.read import read_mask
+
+_LOG = logging.getLogger(__name__)
+
+
+def share_geometry(
+    inventory: Inventory, masking: Masking, cache_dir: Path | None
+) -> tuple[VoxelGeometry | None, Inventory]:
+    """Find the grid and mask that all usable runs share, and refuse runs that cannot share them.
+
+    The mask depends on every usable run of the group, so each job of a cluster array needs all of
+    them: it is kept in the work folder under a key of the mask files.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        With at least one usable run.
+    masking : Masking
+        A given mask, or the threshold for the group's own.
+    cache_dir : Path or None
+        Where to keep the mask between jobs; None keeps nothing.
+
+    Returns
+    -------
+    geometry : VoxelGeometry or None
+        None where no run is left to share anything.
+    inventory : Inventory
+        Usable runs say whether they are resampled and what share of the mask they cover.
+
+    Raises
+    ------
+    UsageError
+        The given mask cannot be read.
+    NothingToDoError
+        No voxel is shared by enough runs.
+    """
+    runs, refused = _with_readable_mask(inventory)
+    if not runs:
+        return None, replace(inventory, used=(), refused=_sorted(refused))
+    grid = common_grid([run.grid for run in runs])
+    given = _given_mask(masking, grid)
+    # Without a mask of its own a run can be held against nothing; its grid must do.
+    mask, coverage = _cached_mask(runs, grid, masking, given, cache_dir)
+    if not mask.any():
+        raise NothingToDoError(
+            f"The brain mask is empty: at --mask-threshold {masking.mask_threshold:g} no voxel is "
+            f"shared by enough of the {len(runs)} runs."
+        )
+    used: list[UsableRun] = []
+    for run in runs:
+        share = coverage.get(run.files.key.label)
+        if share is not None and share < MINIMUM_COVERAGE:
+            reason = (
+                f"its brain covers {100 * share:.0f} % of the group's brain mask: it is displaced, "
+                "cut or in another space"
+            )
+            refused.append(RefusedRun(run.files.key, run.files.bold, reason))
+        else:
+            used.append(replace(run, resampled=run.grid != grid, coverage=share))
+    n_resampled = sum(run.resampled for run in used)
+    if n_resampled:
+        _LOG.warning("%d runs are on another grid and will be resampled", n_resampled)
+    return VoxelGeometry(grid, mask), replace(inventory, used=tuple(used), refused=_sorted(refused))
+
+
+def _sorted(refused: Sequence[RefusedRun]) -> tuple[RefusedRun, ...]:
+    return tuple(sorted(refused, key=lambda run: run.key.label))
+
+
+def _with_readable_mask(inventory: Inventory) -> tuple[list[UsableRun], list[RefusedRun]]:
+    """Refuse runs whose mask file is broken or empty."""
+    runs: list[UsableRun] = []
+    refused = list(inventory.refused)
+    for run in inventory.used:
+        try:
+            if run.files.mask is not None and not read_mask(run.files.mask)[0].any():
+                raise FailedRunError(f"its brain mask {run.files.mask.name} is empty")
+        except FailedRunError as error:
+            refused.append(RefusedRun(run.files.key, run.files.bold, str(error)))
+        else:
+            runs.append(run)
+    return runs, refused
+
+
+def _given_mask(masking: Masking, grid: Grid) -> NDArray[np.bool_] | None:
+    if masking.mask is None:
+        return None
+    try:
+        mask, own = read_mask(Path(masking.mask), grid)
+    except FailedRunError as error:
+        raise UsageError(f"--mask {masking.mask}: {error}.") from None
+    if own != grid:
+        _LOG.warning("--mask is on another grid than the runs and was resampled to theirs")
+    if not mask.any():
+        raise UsageError(f"--mask {masking.mask} holds no voxel of the runs' grid.")
+    return mask
+
+
+def _cached_mask(
+    runs: Sequence[UsableRun],
+    grid: Grid,
+    masking: Masking,
+    given: NDArray[np.bool_] | None,
+    cache_dir: Path | None,
+) -> tuple[NDArray[np.bool_], dict[str, float]]:
+    """Compute the mask and every run's coverage of it, or take them from an earlier job."""
+    paths = {run.files.key.label: run.files.mask for run in runs if run.files.mask is not None}
+
+    def load(label: str) -> NDArray[np.bool_]:
+        return read_mask(paths[label], grid)[0]
+
+    if given is not None:
+        inside = np.count_nonzero(given)
+        return given, {
+            label: float(np.count_nonzero(load(label) & given) / inside) for label in sorted(paths)
+        }
+    stored = cache_dir / f"{_key(runs, grid, masking)}.npz" if cache_dir else None
+    if stored is not None and stored.exists():
+        with np.load(stored) as content:
+            return content["mask"], dict(
+                zip(content["labels"].tolist(), content["coverage"].tolist(), strict=True)
+            )
+    participants = {run.files.key.label: run.files.key.participant for run in runs}
+    mask, coverage = group_mask(participants, load, masking.mask_threshold)
+    if stored is not None:
+        with replace_atomically(stored) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                mask=mask,
+                labels=np.array(list(coverage)),
+                coverage=np.array(list(coverage.values())),
+            )
+    return mask, coverage
+
+
+def _key(runs: Sequence[UsableRun], grid: Grid, masking: Masking) -> str:
+    """Name everything that the group's mask depends on."""
+    files = [
+        [run.files.key.label, str(run.files.mask), status.st_size, status.st_mtime_ns]
+        for run in runs
+        if run.files.mask is not None
+        for status in [run.files.mask.stat()]
+    ]
+    identity = json.dumps([files, grid.shape, grid.affine, masking.mask_threshold])
+    return hashlib.sha256(identity.encode()).hexdigest()[:20]

@@ -1,0 +1,425 @@
+"""The group's results as a BIDS-Derivatives dataset."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import tomli_w
+
+from nidecomp import __version__
+from nidecomp import inventory as inventory_table
+from nidecomp.bids.dataset import DESCRIPTION, OUR_NAME, read_description
+from nidecomp.bids.names import (
+    BIDS_VERSION,
+    IGNORED_BY_THE_VALIDATOR,
+    atlas_description_file,
+    group_file,
+    is_standard_space,
+    mask_file,
+    pooled_task,
+)
+from nidecomp.bids.write import OutputTree
+from nidecomp.group.order import strongest_voxels
+from nidecomp.records import Components, Inventory, ReducedRun, UsableRun
+from nidecomp.settings import Settings, science_as_tables
+from nidecomp.signal.geometry import VoxelGeometry
+
+CODE_URL = "https://github.com/nidecomp/nidecomp"
+SETTINGS = PurePosixPath("logs/settings.toml")
+INVENTORY = PurePosixPath("logs/inventory.tsv")
+SOURCES = PurePosixPath("logs/sources.tsv")
+# What decides the numbers, besides our own version.
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "nilearn", "nibabel", "pandas", "pybids")
+_METHOD_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
+_METRICS = {
+    "component": "Name of the component: volume number `index` of the maps",
+    "index": "Position of the map in the 4D images, counted from 0",
+    "explained_variance": "Share of the variance of the reduced runs that a regression on this "
+    "map alone explains (overlapping maps share some of it)",
+    "peak_x": "Position of the map's largest value, first RAS+ coordinate of the space, in mm",
+    "peak_y": "Position of the map's largest value, second RAS+ coordinate of the space, in mm",
+    "peak_z": "Position of the map's largest value, third RAS+ coordinate of the space, in mm",
+    "peak_value": "The map's largest value; maps have a root mean square of 1 over the mask",
+    "support": "Share of the mask's voxels in which the map is not 0",
+    "kurtosis": "Excess kurtosis of the map's values over the mask: how far its voxels are from "
+    "a Gaussian distribution",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class GroupResult:
+    """Everything that the group's files are made of."""
+
+    settings: Settings
+    root: Path
+    inventory: Inventory
+    reduced: tuple[ReducedRun, ...]
+    geometry: VoxelGeometry
+    components: tuple[Components, ...]
+
+    @property
+    def runs(self) -> tuple[UsableRun, ...]:
+        """The runs that the components were fitted to."""
+        keys = {record.key for record in self.reduced}
+        return tuple(run for run in self.inventory.used if run.files.key in keys)
+
+    @property
+    def space(self) -> str:
+        """The space of every map."""
+        return self.runs[0].files.space
+
+    @property
+    def res(self) -> str | None:
+        """The res entity of every map."""
+        return self.runs[0].files.res
+
+    def file(self, components: Components, suffix: str, extension: str) -> PurePosixPath:
+        """Place one file of one decomposition."""
+        return group_file(
+            suffix,
+            extension,
+            space=self.space,
+            task=pooled_task(run.files.key.task for run in self.runs),
+            atlas=self.settings.science.decomposition.atlas_label,
+            method=components.method,
+            n_components=components.n_components,
+            res=self.res,
+        )
+
+
+def write_group(result: GroupResult) -> None:
+    """Write maps, tables, descriptions and logs; the manifest comes last.
+
+    Parameters
+    ----------
+    result : GroupResult
+    """
+    tree = OutputTree(result.settings.output_dir)
+    _write_dataset(tree, result)
+    _write_logs(tree, result)
+    _write_mask(tree, result)
+    for components in result.components:
+        _write_components(tree, result, components)
+        _write_soft_atlas(tree, result, components)
+        _write_metrics(tree, result, components)
+        tree.write_json(
+            result.file(components, "decomposition", ".json"), _decomposition(result, components)
+        )
+    tree.finish()
+
+
+def write_inventory(output_dir: Path, table: Sequence[inventory_table.Row]) -> None:
+    """Write only the table of runs, where there is nothing else to write."""
+    OutputTree(output_dir).write_tsv(INVENTORY, tuple(inventory_table.COLUMNS), table)
+
+
+# ---------------------------------------------------------------- the dataset as a whole
+def _write_dataset(tree: OutputTree, result: GroupResult) -> None:
+    source = read_description(result.root)
+    link = Path(os.path.relpath(result.root.resolve(), result.settings.output_dir.resolve()))
+    name = source.get("Name") or "unnamed dataset"
+    tree.write_json(
+        PurePosixPath(DESCRIPTION),
+        {
+            "Name": f"NiDecomp: group networks of {name}",
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "derivative",
+            "License": source.get("License") or "not stated by the preprocessed dataset",
+            "Authors": source.get("Authors") or ["not stated by the preprocessed dataset"],
+            "GeneratedBy": [_generated_by()],
+            "SourceDatasets": [{"URL": link.as_posix()}, *_source_datasets(source)],
+            # Relative: an absolute path would leak user names and break when the data move.
+            "DatasetLinks": {"preprocessed": link.as_posix()},
+        },
+    )
+    tree.write_text(PurePosixPath(".bidsignore"), "\n".join(IGNORED_BY_THE_VALIDATOR) + "\n")
+    tree.write_text(PurePosixPath("README.md"), _readme(result))
+    atlas = result.settings.science.decomposition.atlas_label
+    tree.write_json(
+        atlas_description_file(atlas),
+        {
+            "Name": f"{atlas}: networks of {name}",
+            "License": source.get("License") or "not stated by the preprocessed dataset",
+            "Description": _summary(result),
+            "SampleSize": len({run.files.key.participant for run in result.runs}),
+            "Species": "Homo sapiens",
+            "DerivedFrom": "bids:preprocessed:",
+        },
+    )
+    _write_participants(tree, result)
+
+
+def _source_datasets(source: Mapping[str, object]) -> list[object]:
+    datasets = source.get("SourceDatasets")
+    return datasets if isinstance(datasets, list) else []
+
+
+def _generated_by() -> dict[str, object]:
+    """Describe this program; a container's image sets the variables that describe it."""
+    entry: dict[str, object] = {"Name": OUR_NAME, "Version": __version__, "CodeURL": CODE_URL}
+    container = {
+        name: value
+        for name, variable in (
+            ("Type", "NIDECOMP_CONTAINER_TYPE"),
+            ("Tag", "NIDECOMP_CONTAINER_TAG"),
+            ("URI", "NIDECOMP_CONTAINER_URI"),
+        )
+        if (value := os.environ.get(variable))
+    }
+    if container:
+        entry["Container"] = container
+    return entry
+
+
+def _summary(result: GroupResult) -> str:
+    runs = result.runs
+    participants = {run.files.key.participant for run in runs}
+    fits = ", ".join(
+        f"{_METHOD_NAMES[components.method]} with {components.n_components} components"
+        for components in result.components
+    )
+    return (
+        f"{fits}; fitted to {len(runs)} runs of {len(participants)} participants in {result.space}."
+    )
+
+
+def _readme(result: GroupResult) -> str:
+    return f"""\
+# Group networks by NiDecomp {__version__}
+
+{_summary(result)}
+
+- `tpl-{result.space}/func/*_components.nii.gz`: signed maps, one volume a component, with a root
+  mean square of 1 over the mask and their largest absolute value positive
+- `*_probseg.nii.gz`: the same networks as a soft atlas, from 0 to 1
+- `*_metrics.tsv`: a row for each component; its JSON describes every column
+- `*_decomposition.json`: how the maps were fitted
+- `tpl-{result.space}/anat/*_mask.nii.gz`: the voxels that were decomposed
+- `participants.tsv`: who took part
+- `{INVENTORY}`: every run that was found, used or not, and why
+- `{SETTINGS}`: every setting; `--config-file` replays it
+- `{SOURCES}`: the files that went in
+- `logs/manifest.tsv`: every file with its hash
+
+`work/`, if it is here, holds reduced runs, which make a second start fast; it can be deleted.
+"""
+
+
+def _write_participants(tree: OutputTree, result: GroupResult) -> None:
+    runs = result.runs
+    not_used = [
+        key.get("sub")
+        for key in (
+            *(run.key for run in result.inventory.refused),
+            *(run.key for run in result.inventory.failed),
+        )
+    ]
+    labels = {run.files.key.participant for run in runs} | {label for label in not_used if label}
+    table = []
+    for label in sorted(labels):
+        own = [run for run in runs if run.files.key.participant == label]
+        motion = [run.mean_fd_mm for run in own if run.mean_fd_mm is not None]
+        table.append(
+            {
+                "participant_id": f"sub-{label}",
+                "n_runs_used": len(own),
+                "n_runs_not_used": not_used.count(label),
+                "n_volumes_kept": sum(run.n_kept for run in own),
+                "mean_fd": float(np.mean(motion)) if motion else None,
+            }
+        )
+    columns = {
+        "participant_id": "Participant, as in the preprocessed dataset",
+        "n_runs_used": "Runs that the components were fitted to",
+        "n_runs_not_used": "Runs that were refused or failed; logs/inventory.tsv says why",
+        "n_volumes_kept": "Volumes of the runs used, after scrubbing",
+        "mean_fd": "Mean framewise displacement over the runs used, in mm",
+    }
+    tree.write_tsv(PurePosixPath("participants.tsv"), tuple(columns), table)
+    tree.write_json(PurePosixPath("participants.json"), _described(columns))
+
+
+def _described(columns: Mapping[str, str]) -> dict[str, object]:
+    return {name: {"Description": text} for name, text in columns.items()}
+
+
+def _write_logs(tree: OutputTree, result: GroupResult) -> None:
+    tree.write_text(SETTINGS, settings_text(result.settings))
+    table = inventory_table.rows(result.inventory, result.root, result.reduced)
+    tree.write_tsv(INVENTORY, tuple(inventory_table.COLUMNS), table)
+    tree.write_json(INVENTORY.with_suffix(".json"), _described(inventory_table.COLUMNS))
+    sources = [
+        {"run": run.files.key.label, "kind": kind, "uri": _uri(path, result.root)}
+        for run in result.runs
+        for kind, path in (
+            ("bold", run.files.bold),
+            ("mask", run.files.mask),
+            ("confounds", run.files.confounds),
+        )
+        if path is not None
+    ]
+    tree.write_tsv(SOURCES, ("run", "kind", "uri"), sources)
+
+
+def settings_text(settings: Settings) -> str:
+    """Write the settings that change the outputs as TOML, ready for ``--config-file``."""
+    return (
+        f"# All that decided these results, by NiDecomp {__version__}; --config-file replays it.\n"
+        + tomli_w.dumps(science_as_tables(settings.science))
+    )
+
+
+def _uri(path: Path, root: Path) -> str:
+    return f"bids:preprocessed:{path.relative_to(root).as_posix()}"
+
+
+# ---------------------------------------------------------------- images
+def _spatial(result: GroupResult) -> dict[str, object]:
+    """Say where the voxels are, as BIDS asks for it."""
+    sizes = np.sqrt((result.geometry.grid.matrix[:3, :3] ** 2).sum(axis=0))
+    content: dict[str, object] = {}
+    if result.res is not None:
+        text = " × ".join(f"{size:.4g}" for size in sizes)
+        content["Resolution"] = f"{text} mm voxels, as in the preprocessed images"
+    if not is_standard_space(result.space):
+        content["SpatialReference"] = _uri(result.runs[0].files.bold, result.root)
+    return content
+
+
+def _write_mask(tree: OutputTree, result: GroupResult) -> None:
+    masking = result.settings.science.masking
+    tree.write_image(mask_file(result.space, result.res, ".nii.gz"), result.geometry.mask_image())
+    how = (
+        f"the mask given, {Path(masking.mask).name}"
+        if masking.mask
+        else f"voxels in the brain masks of at least {masking.mask_threshold:g} of the participants"
+    )
+    tree.write_json(
+        mask_file(result.space, result.res, ".json"),
+        {
+            "Type": "Brain",
+            "Description": f"The voxels that were decomposed: {how}.",
+            "Sources": [f"bids::{SOURCES}"],
+            **_spatial(result),
+        },
+    )
+
+
+def _write_components(tree: OutputTree, result: GroupResult, components: Components) -> None:
+    tree.write_image(
+        result.file(components, "components", ".nii.gz"),
+        result.geometry.image(components.maps),
+    )
+    tree.write_json(
+        result.file(components, "components", ".json"),
+        {
+            "Description": f"Group maps of {_METHOD_NAMES[components.method]}, signed and "
+            "unthresholded, one volume a component. Each has a root mean square of 1 over the "
+            "mask and its largest absolute value positive; the one that explains most variance "
+            "comes first.",
+            "Units": "arbitrary",
+            "ComponentNames": list(components.names),
+            "Mask": f"bids::{mask_file(result.space, result.res, '.nii.gz')}",
+            "Decomposition": f"bids::{result.file(components, 'decomposition', '.json')}",
+            "Sources": [f"bids::{SOURCES}"],
+            **_spatial(result),
+        },
+    )
+
+
+def _write_soft_atlas(tree: OutputTree, result: GroupResult, components: Components) -> None:
+    maps = components.maps
+    rule = "values below 0 set to 0, divided by the largest"
+    if components.method == "canica":
+        maps = strongest_voxels(maps)
+        rule = (
+            "only the strongest n_voxels / n_components absolute values of each map kept, " + rule
+        )
+    positive = np.maximum(maps, 0)
+    largest = positive.max(axis=1, keepdims=True)
+    positive /= np.where(largest == 0, 1, largest)
+    tree.write_image(result.file(components, "probseg", ".nii.gz"), result.geometry.image(positive))
+    tree.write_json(
+        result.file(components, "probseg", ".json"),
+        {
+            "Description": "Soft atlas: each map of the components file with "
+            f"{rule}. Values are weights from 0 to 1, not probabilities that sum to 1.",
+            "LabelMap": list(components.names),
+            "Sources": [f"bids::{result.file(components, 'components', '.nii.gz')}"],
+            **_spatial(result),
+        },
+    )
+
+
+def _write_metrics(tree: OutputTree, result: GroupResult, components: Components) -> None:
+    maps = components.maps.astype(np.float64)
+    peaks = maps.argmax(axis=1)
+    positions = result.geometry.coordinates(peaks)
+    centred = maps - maps.mean(axis=1, keepdims=True)
+    variance = (centred**2).mean(axis=1)
+    kurtosis = (centred**4).mean(axis=1) / np.where(variance == 0, 1, variance) ** 2 - 3
+    table = []
+    for index, name in enumerate(components.names):
+        empty = not maps[index].any()
+        x, y, z = (None, None, None) if empty else (float(value) for value in positions[index])
+        table.append(
+            {
+                "component": name,
+                "index": index,
+                "explained_variance": float(components.explained_variance[index]),
+                "peak_x": x,
+                "peak_y": y,
+                "peak_z": z,
+                "peak_value": float(maps[index, peaks[index]]),
+                "support": float(np.mean(maps[index] != 0)),
+                "kurtosis": None if empty else float(kurtosis[index]),
+            }
+        )
+    tree.write_tsv(result.file(components, "metrics", ".tsv"), tuple(_METRICS), table)
+    tree.write_json(result.file(components, "metrics", ".json"), _described(_METRICS))
+
+
+def _decomposition(result: GroupResult, components: Components) -> dict[str, object]:
+    """Say everything that is needed to fit these maps again."""
+    runs, reduced = result.runs, result.reduced
+    science = science_as_tables(result.settings.science)
+    # Another method's settings would say that something was done that was not.
+    fitting = {
+        name: value
+        for name, value in science["decomposition"].items()
+        if name in {"n_init", "random_seed"}
+        or (components.method == "dictlearning" and name in {"alpha", "batch_size"})
+    }
+    return {
+        "Description": f"{_METHOD_NAMES[components.method]} of {len(runs)} runs",
+        "Method": components.method,
+        "NumberOfComponents": components.n_components,
+        "NumberOfParticipants": len({run.files.key.participant for run in runs}),
+        "NumberOfRuns": len(runs),
+        "NumberOfVoxels": result.geometry.n_features,
+        "ExplainedVariance": components.total_explained_variance,
+        "ReducedVarianceShare": sum(record.reduced_variance for record in reduced)
+        / max(sum(record.total_variance for record in reduced), np.finfo(float).tiny),
+        "RowsPerRun": reduced[0].n_rows,
+        "Weighting": "rows of each run scaled by 1/sqrt(number of the participant's runs)",
+        "Fit": dict(components.fit),
+        "Settings": {
+            "denoising": science["denoising"],
+            "masking": science["masking"],
+            "decomposition": fitting,
+        },
+        "SoftwareVersions": {
+            "nidecomp": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in _LIBRARIES},
+        },
+        "References": ["doi:10.1016/j.neuroimage.2010.02.010"]
+        + (["doi:10.1109/ISBI.2016.7493501"] if components.method == "dictlearning" else []),
+        "Sources": [f"bids::{SOURCES}"],
+    }
