@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from nidecomp.version import __version__
+
 if TYPE_CHECKING:
     import os
 
     from nidecomp.records import Outcome
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "decompose"]
 
 

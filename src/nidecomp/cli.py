@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import Field
 from typing import Any
 
-from nidecomp import __version__
 from nidecomp.errors import NidecompError
 from nidecomp.settings import (
     SECTIONS,
@@ -20,6 +19,7 @@ from nidecomp.settings import (
     read_config_file,
     settings_from_options,
 )
+from nidecomp.version import __version__
 
 _EPILOG = """\
 exit codes: 0 done; 1 the run failed, or some runs failed (the message says which);

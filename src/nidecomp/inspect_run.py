@@ -69,7 +69,7 @@ def _inspect(task: InspectTask) -> UsableRun:
         repetition_time_s=repetition_time_s,
         start_time_s=float(start) if isinstance(start, int | float) else None,
         n_volumes=header.n_volumes,
-        n_kept=n_kept,
+        kept=tuple(design.kept.tolist()),
         n_regressors=n_regressors,
         mean_fd_mm=design.mean_fd_mm,
         notes=notes,

@@ -66,19 +66,27 @@ class Grid:
 
 @dataclass(frozen=True)
 class UsableRun:
-    """One run that passed every check of its files; `notes` says what had to be assumed."""
+    """One run that passed every check of its files.
+
+    `kept` are the volumes that are used, `notes` says what had to be assumed.
+    """
 
     files: RunFiles
     grid: Grid
     repetition_time_s: float
     start_time_s: float | None
     n_volumes: int
-    n_kept: int
+    kept: tuple[int, ...]
     n_regressors: int
     mean_fd_mm: float | None
     notes: tuple[str, ...] = ()
     resampled: bool = False
     coverage: float | None = None
+
+    @property
+    def n_kept(self) -> int:
+        """How many volumes are used."""
+        return len(self.kept)
 
 
 @dataclass(frozen=True)

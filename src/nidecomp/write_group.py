@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import tomli_w
 
-from nidecomp import __version__
 from nidecomp import inventory as inventory_table
 from nidecomp.bids.dataset import DESCRIPTION, OUR_NAME, read_description
 from nidecomp.bids.names import (
@@ -20,15 +19,16 @@ from nidecomp.bids.names import (
     IGNORED_BY_THE_VALIDATOR,
     atlas_description_file,
     group_file,
-    is_standard_space,
     mask_file,
     pooled_task,
+    run_file,
 )
 from nidecomp.bids.write import OutputTree
 from nidecomp.group.order import strongest_voxels
 from nidecomp.records import Components, Inventory, ReducedRun, UsableRun
 from nidecomp.settings import Settings, science_as_tables
 from nidecomp.signal.geometry import VoxelGeometry
+from nidecomp.version import __version__
 
 CODE_URL = "https://github.com/nidecomp/nidecomp"
 SETTINGS = PurePosixPath("logs/settings.toml")
@@ -103,6 +103,8 @@ def write_group(result: GroupResult) -> None:
     tree = OutputTree(result.settings.output_dir)
     _write_dataset(tree, result)
     _write_logs(tree, result)
+    for run in result.runs:
+        _write_outliers(tree, result, run)
     _write_mask(tree, result)
     for components in result.components:
         _write_components(tree, result, components)
@@ -131,7 +133,7 @@ def _write_dataset(tree: OutputTree, result: GroupResult) -> None:
             "BIDSVersion": BIDS_VERSION,
             "DatasetType": "derivative",
             "License": source.get("License") or "not stated by the preprocessed dataset",
-            "Authors": source.get("Authors") or ["not stated by the preprocessed dataset"],
+            "Authors": _authors(source),
             "GeneratedBy": [_generated_by()],
             "SourceDatasets": [{"URL": link.as_posix()}, *_source_datasets(source)],
             # Relative: an absolute path would leak user names and break when the data move.
@@ -153,6 +155,16 @@ def _write_dataset(tree: OutputTree, result: GroupResult) -> None:
         },
     )
     _write_participants(tree, result)
+
+
+def _authors(source: Mapping[str, object]) -> list[object]:
+    """Carry over the input's authors; the validator warns of lists shorter than two."""
+    named = source.get("Authors")
+    authors = list(named) if isinstance(named, list) else []
+    if len(authors) > 1:
+        return authors
+    nobody = ["(the preprocessed dataset names no authors)"]
+    return [*(authors or nobody), f"{OUR_NAME} (the software that made these derivatives)"]
 
 
 def _source_datasets(source: Mapping[str, object]) -> list[object]:
@@ -202,6 +214,7 @@ def _readme(result: GroupResult) -> str:
 - `*_decomposition.json`: how the maps were fitted
 - `tpl-{result.space}/anat/*_mask.nii.gz`: the voxels that were decomposed
 - `participants.tsv`: who took part
+- `sub-*/**/*_outliers.tsv`: which volumes of each run were dropped
 - `{INVENTORY}`: every run that was found, used or not, and why
 - `{SETTINGS}`: every setting; `--config-file` replays it
 - `{SOURCES}`: the files that went in
@@ -220,9 +233,8 @@ def _write_participants(tree: OutputTree, result: GroupResult) -> None:
             *(run.key for run in result.inventory.failed),
         )
     ]
-    labels = {run.files.key.participant for run in runs} | {label for label in not_used if label}
     table = []
-    for label in sorted(labels):
+    for label in sorted({run.files.key.participant for run in runs}):
         own = [run for run in runs if run.files.key.participant == label]
         motion = [run.mean_fd_mm for run in own if run.mean_fd_mm is not None]
         table.append(
@@ -242,7 +254,36 @@ def _write_participants(tree: OutputTree, result: GroupResult) -> None:
         "mean_fd": "Mean framewise displacement over the runs used, in mm",
     }
     tree.write_tsv(PurePosixPath("participants.tsv"), tuple(columns), table)
-    tree.write_json(PurePosixPath("participants.json"), _described(columns))
+    tree.write_json(
+        PurePosixPath("participants.json"),
+        {
+            "Description": "The participants that the components were fitted to.",
+            **_described(columns),
+        },
+    )
+
+
+def _write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> None:
+    """Say which volumes of a run were used: nothing else tells it afterwards."""
+    kept = set(run.kept)
+    columns = {"dropped": "1 where the volume was dropped (scrubbed, non-steady-state or dummy)"}
+    tree.write_tsv(
+        run_file(run.files.key, "outliers", ".tsv"),
+        tuple(columns),
+        [{"dropped": int(volume not in kept)} for volume in range(run.n_volumes)],
+    )
+    tree.write_json(
+        run_file(run.files.key, "outliers", ".json"),
+        {
+            "Description": "Volumes of this run that the decomposition did not see, a row each.",
+            "Sources": [
+                _uri(path, result.root)
+                for path in (run.files.bold, run.files.confounds)
+                if path is not None
+            ],
+            **_described(columns),
+        },
+    )
 
 
 def _described(columns: Mapping[str, str]) -> dict[str, object]:
@@ -283,12 +324,11 @@ def _uri(path: Path, root: Path) -> str:
 def _spatial(result: GroupResult) -> dict[str, object]:
     """Say where the voxels are, as BIDS asks for it."""
     sizes = np.sqrt((result.geometry.grid.matrix[:3, :3] ** 2).sum(axis=0))
-    content: dict[str, object] = {}
+    # The images decide where the voxels are; the validator asks for it even of templates.
+    content: dict[str, object] = {"SpatialReference": _uri(result.runs[0].files.bold, result.root)}
     if result.res is not None:
         text = " × ".join(f"{size:.4g}" for size in sizes)
         content["Resolution"] = f"{text} mm voxels, as in the preprocessed images"
-    if not is_standard_space(result.space):
-        content["SpatialReference"] = _uri(result.runs[0].files.bold, result.root)
     return content
 
 

@@ -184,7 +184,7 @@ def _same_label(name: str, value: str | None, wanted: str) -> bool:
 def _is_selected(
     entities: Mapping[str, str], selection: Selection, filters: Mapping[str, Mapping[str, Any]]
 ) -> bool:
-    asked = {
+    asked: dict[str, Any] = {
         "space": selection.space,
         "desc": selection.desc_label,
         "res": selection.res,
@@ -193,7 +193,7 @@ def _is_selected(
         "task": selection.task_id,
         "run": selection.run_id,
     }
-    query = {name: wanted for name, wanted in asked.items() if wanted} | filters["bold"]
+    query = {name: wanted for name, wanted in asked.items() if wanted} | dict(filters["bold"])
     if entities.get("subject") in selection.exclude_participant_label:
         return False
     return _matches(entities, query)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from nidecomp.records import RunKey
+
 BIDS_VERSION = "1.11.1"
 
 # The entities that make a run a run, in the order of the standard: short name -> pybids name.
@@ -24,9 +26,6 @@ RUN_ENTITIES = {
     "part": "part",
 }
 
-# Spaces whose meaning BIDS itself defines; any other space needs a SpatialReference.
-STANDARD_SPACE_PREFIXES = ("MNI", "fsaverage", "fsLR", "OASIS", "UNCInfant", "WHS", "NKI")
-
 IGNORED_BY_THE_VALIDATOR = (
     "*.html",
     "figures",
@@ -37,12 +36,8 @@ IGNORED_BY_THE_VALIDATOR = (
     "*_decomposition.json",
     "*_relmat.*",
     "*_metrics.*",
+    "*_outliers.*",
 )
-
-
-def is_standard_space(space: str) -> bool:
-    """Tell whether BIDS defines this space, so that no SpatialReference is needed."""
-    return space.startswith(STANDARD_SPACE_PREFIXES)
 
 
 def pooled_task(tasks: Iterable[str]) -> str:
@@ -118,6 +113,13 @@ def mask_file(space: str, res: str | None, extension: str) -> PurePosixPath:
     """Place the group's brain mask (or its sidecar) below the output folder."""
     name = file_name({"tpl": space, "res": res, "desc": "brain"}, "mask", extension)
     return PurePosixPath(f"tpl-{space}", "anat", name)
+
+
+def run_file(run: RunKey, suffix: str, extension: str) -> PurePosixPath:
+    """Place one file of one run below the output folder: with the run's own name."""
+    session = run.get("ses")
+    folders = [f"sub-{run.participant}", *([f"ses-{session}"] if session else []), "func"]
+    return PurePosixPath(*folders, file_name(dict(run.entities), suffix, extension))
 
 
 def atlas_description_file(atlas: str) -> PurePosixPath:

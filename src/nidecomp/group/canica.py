@@ -44,12 +44,13 @@ def fit_canica(
         The restart whose largest map (by L1 norm) is smallest, as in nilearn's CanICA; only
         those that converged are compared, if any did.
     """
+    white = whiten(subspace)
     seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=n_init)
     restarts: list[Restart] = []
     best: tuple[bool, float] | None = None
     maps, chosen = subspace, 0
     for index, restart_seed in enumerate(seeds):
-        candidate, n_iter, converged = _one_restart(subspace, int(restart_seed))
+        candidate, n_iter, converged = _one_restart(white, int(restart_seed))
         norm = float(np.abs(candidate).sum(axis=1).max())
         restarts.append(Restart(int(restart_seed), n_iter, converged, norm))
         rank = (not converged, norm)
@@ -58,12 +59,37 @@ def fit_canica(
     return maps, tuple(restarts), chosen
 
 
-def _one_restart(subspace: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], int, bool]:
+def whiten(subspace: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Centre rows and make them uncorrelated with unit variance.
+
+    scikit-learn's own whitening multiplies by the signs of singular vectors' first entries. In
+    the subspace of a group, whose rows are orthonormal, those can be exactly 0: dimensions vanish
+    and the iteration never converges. The symmetric square root has no signs to choose.
+
+    Parameters
+    ----------
+    subspace : ndarray, shape (n_components, n_voxels)
+        Linearly independent rows.
+
+    Returns
+    -------
+    ndarray, shape (n_components, n_voxels)
+        ``X Xᵀ / n_voxels`` is the identity.
+    """
+    centred = subspace - subspace.mean(axis=1, keepdims=True)
+    values, vectors = np.linalg.eigh(centred @ centred.T / centred.shape[1])
+    # A row that is constant over the mask has no variance; it must not be blown up.
+    floor = values[-1] * len(values) * np.finfo(np.float64).eps
+    inverse_root = (vectors / np.sqrt(np.maximum(values, floor))) @ vectors.T
+    return np.asarray(inverse_root @ centred)
+
+
+def _one_restart(white: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], int, bool]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         _, _, sources, n_iter = fastica(
-            subspace.T,
-            whiten="arbitrary-variance",
+            white.T,
+            whiten=False,
             fun="cube",
             max_iter=MAX_ITERATIONS,
             random_state=seed,

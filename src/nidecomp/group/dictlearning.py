@@ -71,7 +71,8 @@ def fit_dictlearning(
         random_state=seed,
         n_jobs=1,
     )
-    samples = stack.T
+    # float64: in float32 the lasso never reaches its tolerance and runs to its last iteration.
+    samples = stack.T.astype(np.float64)
     maps = np.asarray(estimator.fit_transform(samples), dtype=np.float64).T
     n_batches = -(-n_voxels // batch_size)
     return DictionaryFit(
@@ -82,11 +83,11 @@ def fit_dictlearning(
     )
 
 
-def _loadings(maps: NDArray[np.float64], stack: NDArray[np.float32]) -> NDArray[np.float32]:
+def _loadings(maps: NDArray[np.float64], stack: NDArray[np.float32]) -> NDArray[np.float64]:
     """Fit the maps to the rows by least squares; unit-norm loadings, (n_components, n_rows)."""
     gram = maps @ maps.T
     # The ridge keeps maps that are all zero or alike from making the system singular.
     ridge = 1e-8 * np.trace(gram) / len(gram) * np.eye(len(gram))
     loadings = np.linalg.solve(gram + ridge, maps @ stack.T.astype(np.float64))
     norms = np.linalg.norm(loadings, axis=1, keepdims=True)
-    return np.asarray(loadings / np.where(norms == 0, 1.0, norms), dtype=np.float32)
+    return np.asarray(loadings / np.where(norms == 0, 1.0, norms))
