@@ -56,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NidecompError as error:
         print(f"nidecomp: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except OSError as error:
+        # A full disk, a folder without permission: the system's own words say what and where.
+        print(f"nidecomp: {error}", file=sys.stderr)  # noqa: T201
+        return NidecompError.exit_code
     except KeyboardInterrupt:
         print(  # noqa: T201
             "nidecomp: interrupted. Reduced runs are kept; the same command goes on from here.",

@@ -58,9 +58,9 @@ def _inspect(task: InspectTask) -> UsableRun:
         )
     if design.degrees_of_freedom < task.n_rows:
         raise RefusedRunError(
-            f"it is too short: {n_kept} of its {header.n_volumes} volumes are left, less "
-            f"{n_regressors} regressors makes {design.degrees_of_freedom}, and --n-components "
-            f"{task.n_rows} needs at least {task.n_rows}"
+            f"it is too short: {n_kept} of its {header.n_volumes} volumes are left after scrubbing "
+            f"and dropping; less {n_regressors} regressors that makes "
+            f"{design.degrees_of_freedom}, and --n-components {task.n_rows} needs at least as many"
         )
     start = sidecar.get("StartTime")
     return UsableRun(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ COLUMNS = {
     "reason": "Why the run was refused or failed, or what had to be assumed about it",
     "source_file": "The BOLD image, relative to the preprocessed dataset",
     "repetition_time": "Time from one volume to the next, in s",
+    "start_time": "Time that the first volume stands for (after slice timing), in s",
     "n_volumes": "Number of volumes in the image",
     "n_volumes_kept": "Number of volumes after scrubbing and dropping",
     "n_regressors": "Rank of everything that was regressed out of the volumes kept, the constant "
@@ -62,6 +64,7 @@ def _used_row(run: UsableRun, root: Path, reduced: ReducedRun | None) -> Row:
     row = _row("used", run.files.key, run.files.bold, root, "; ".join(run.notes))
     row |= {
         "repetition_time": run.repetition_time_s,
+        "start_time": run.start_time_s,
         "n_volumes": run.n_volumes,
         "n_volumes_kept": run.n_kept,
         "n_regressors": run.n_regressors,
@@ -93,6 +96,33 @@ def _row(status: str, key: RunKey, bold: Path, root: Path, reason: str) -> Row:
         "source_file": bold.relative_to(root).as_posix(),
     }
     return row
+
+
+def reasons(inventory: Inventory) -> str:
+    """Say why runs cannot be used, a line for each reason, the most frequent first.
+
+    Parameters
+    ----------
+    inventory : Inventory
+
+    Returns
+    -------
+    str
+        Each line names the runs, three of them where there are many.
+    """
+    names: dict[str, list[str]] = defaultdict(list)
+    unused: list[RefusedRun | FailedRun] = [*inventory.refused, *inventory.failed]
+    for run in unused:
+        names[run.reason].append(run.key.label)
+    return "\n".join(
+        f"  {count(len(runs), 'run')} ({', '.join(runs[:3])}{', …' * (len(runs) > 3)}): {reason}"
+        for reason, runs in sorted(names.items(), key=lambda entry: -len(entry[1]))
+    )
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun: ``1 run``, ``2 runs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def as_text(table: Sequence[Mapping[str, object]]) -> str:

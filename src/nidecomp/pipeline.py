@@ -20,12 +20,20 @@ from nidecomp.execute.local import WorkerDied, available_cores, map_unordered
 from nidecomp.fit_group import fit_group
 from nidecomp.forecast import Forecast, forecast
 from nidecomp.inspect_run import InspectTask, inspect_run
+from nidecomp.inventory import count
 from nidecomp.process_run import MapTask, process_run
 from nidecomp.records import Components, FailedRun, Inventory, Outcome, ReducedRun, UsableRun
 from nidecomp.settings import Settings, read_config_file, science_as_tables
 from nidecomp.share_geometry import share_geometry
 from nidecomp.signal.geometry import VoxelGeometry
-from nidecomp.write_group import SETTINGS, GroupResult, write_group, write_inventory
+from nidecomp.write_group import (
+    SETTINGS,
+    GroupResult,
+    link_to,
+    source_of,
+    write_group,
+    write_inventory,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,21 +84,22 @@ def _check_input(settings: Settings) -> Path:
     if execution.bids_database_dir:
         check_outside(root, Path(execution.bids_database_dir), "--bids-database-dir")
     if settings.analysis_level == "group" and not execution.dry_run:
-        _check_same_settings(settings)
+        _check_same_request(root, settings)
     return root
 
 
-def _check_same_settings(settings: Settings) -> None:
-    """Refuse an output folder that was made with other settings: say which."""
+def _check_same_request(root: Path, settings: Settings) -> None:
+    """Refuse an output folder that was made from another input or with other settings."""
     path = settings.output_dir / SETTINGS
     if not path.exists():
         return
     before = read_config_file(path)
-    now = {
+    now: dict[str, object] = {
         name: value
         for table in science_as_tables(settings.science).values()
         for name, value in table.items()
     }
+    before["input"], now["input"] = source_of(settings.output_dir), link_to(root, settings)
     different = [
         f"{name} was {before.get(name, 'not set')!r} and is {now.get(name, 'not set')!r}"
         for name in sorted(set(before) | set(now))
@@ -98,7 +107,7 @@ def _check_same_settings(settings: Settings) -> None:
     ]
     if different:
         raise UsageError(
-            f"OUTPUT_DIR {settings.output_dir} holds results made with other settings: "
+            f"OUTPUT_DIR {settings.output_dir} holds results of another request: "
             f"{'; '.join(different)}. Choose another folder (reduced runs are found again with "
             f"--work-dir {settings.work_dir}), or delete this one."
         )
@@ -132,16 +141,19 @@ def _share_geometry(
     """Bring all runs to one grid and mask; end here where no run is left."""
     cache = None if settings.execution.dry_run else settings.work_dir / "mask"
     geometry, inventory = share_geometry(inventory, settings.science.masking, cache)
-    for refused in inventory.refused:
-        _LOG.warning("Refused %s: %s", refused.key.label, refused.reason)
     if geometry is None or not inventory.used:
-        table = inventory_table.rows(inventory, root)
         if not settings.execution.dry_run and settings.analysis_level == "group":
-            write_inventory(settings.output_dir, table)
+            write_inventory(settings.output_dir, inventory_table.rows(inventory, root))
         raise NothingToDoError(
-            f"None of the {len(inventory.refused)} runs found can be used:\n"
-            + inventory_table.as_text(table)
+            f"None of the {count(len(inventory.refused), 'run')} found can be used:\n"
+            + inventory_table.reasons(inventory)
         )
+    if inventory.refused:
+        refused = count(len(inventory.refused), "run")
+        _LOG.warning("Refused %s by a rule:\n%s", refused, inventory_table.reasons(inventory))
+    for run in inventory.used:
+        for note in run.notes:
+            _LOG.warning("%s: %s", run.files.key.label, note)
     return geometry, inventory
 
 
@@ -198,24 +210,21 @@ def _reduce(
             raise NidecompError(f"{failed[0].key.label} failed: {failed[0].reason}.")
     reduced.sort(key=lambda record: record.key.label)
     failed.sort(key=lambda record: record.key.label)
-    for failure in failed:
-        _LOG.error("Failed %s: %s", failure.key.label, failure.reason)
+    reasons = inventory_table.reasons(Inventory(failed=tuple(failed)))
     if not reduced:
-        raise NidecompError(
-            "Every run failed:\n"
-            + "\n".join(f"{failure.key.label}: {failure.reason}" for failure in failed)
-        )
+        raise NidecompError(f"Every run failed:\n{reasons}")
+    if failed:
+        _LOG.error("%s failed:\n%s", count(len(failed), "run"), reasons)
     return tuple(reduced), tuple(failed)
 
 
 def _say_how_it_ended(
     inventory: Inventory, reduced: Sequence[ReducedRun], settings: Settings
 ) -> None:
+    done = count(len(reduced), "run")
     if settings.analysis_level == "group":
-        _LOG.info("Results of %d runs are in %s", len(reduced), settings.output_dir)
+        _LOG.info("The results of %s are in %s", done, settings.output_dir)
     else:
-        _LOG.info("%d runs are reduced in %s", len(reduced), settings.work_dir)
-    if inventory.refused:
-        _LOG.warning("%d runs were refused by a rule", len(inventory.refused))
+        _LOG.info("Reduced %s, kept in %s", done, settings.work_dir)
     if inventory.failed:
-        _LOG.error("%d runs failed, the results are without them", len(inventory.failed))
+        _LOG.error("%s failed: what is done is without them", count(len(inventory.failed), "run"))

@@ -79,7 +79,7 @@ def share_geometry(
             used.append(replace(run, resampled=run.grid != grid, coverage=share))
     n_resampled = sum(run.resampled for run in used)
     if n_resampled:
-        _LOG.warning("%d runs are on another grid and will be resampled", n_resampled)
+        _LOG.warning("Resampling to the group's grid, runs on another one: %d", n_resampled)
     return VoxelGeometry(grid, mask), replace(inventory, used=tuple(used), refused=_sorted(refused))
 
 

@@ -124,7 +124,7 @@ def write_inventory(output_dir: Path, table: Sequence[inventory_table.Row]) -> N
 # ---------------------------------------------------------------- the dataset as a whole
 def _write_dataset(tree: OutputTree, result: GroupResult) -> None:
     source = read_description(result.root)
-    link = Path(os.path.relpath(result.root.resolve(), result.settings.output_dir.resolve()))
+    link = link_to(result.root, result.settings)
     name = source.get("Name") or "unnamed dataset"
     tree.write_json(
         PurePosixPath(DESCRIPTION),
@@ -135,9 +135,8 @@ def _write_dataset(tree: OutputTree, result: GroupResult) -> None:
             "License": source.get("License") or "not stated by the preprocessed dataset",
             "Authors": _authors(source),
             "GeneratedBy": [_generated_by()],
-            "SourceDatasets": [{"URL": link.as_posix()}, *_source_datasets(source)],
-            # Relative: an absolute path would leak user names and break when the data move.
-            "DatasetLinks": {"preprocessed": link.as_posix()},
+            "SourceDatasets": [{"URL": link}, *_source_datasets(source)],
+            "DatasetLinks": {"preprocessed": link},
         },
     )
     tree.write_text(PurePosixPath(".bidsignore"), "\n".join(IGNORED_BY_THE_VALIDATOR) + "\n")
@@ -155,6 +154,20 @@ def _write_dataset(tree: OutputTree, result: GroupResult) -> None:
         },
     )
     _write_participants(tree, result)
+
+
+def link_to(root: Path, settings: Settings) -> str:
+    """Give the input's place relative to the output.
+
+    An absolute path would leak user names and break when both are moved together.
+    """
+    return Path(os.path.relpath(root.resolve(), settings.output_dir.resolve())).as_posix()
+
+
+def source_of(output_dir: Path) -> str | None:
+    """Read from which input, relative to it, the results in a folder were made."""
+    links = read_description(output_dir).get("DatasetLinks")
+    return links.get("preprocessed") if isinstance(links, dict) else None
 
 
 def _authors(source: Mapping[str, object]) -> list[object]:

@@ -1,0 +1,54 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_OUT ?= demo_output
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint fixtures picture clean help
+
+help:
+	@echo "make demo      install, run the main job on bids_fixtures/rest, say where the results are"
+	@echo "make test      install, then tests, lint, types and import contract"
+	@echo "make lint      lint, types and import contract alone"
+	@echo "make fixtures  write bids_fixtures again from its generator"
+	@echo "make picture   draw docs/demo_maps.png from the demo's results"
+	@echo "make clean     remove the environment and the demo's results"
+
+# The stamps say what the environment holds: it is made again when the dependencies change.
+$(VENV)/.runtime: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "NiDecomp needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.development: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --editable . --group test --group lint
+	touch $@
+
+demo: $(VENV)/.runtime
+	$(BIN)/nidecomp bids_fixtures/rest $(DEMO_OUT) group --n-components 20
+	@echo
+	@echo "The results are in $(DEMO_OUT):"
+	@find $(DEMO_OUT)/tpl-* -name '*.nii.gz' -o -name '*_metrics.tsv' | sort
+	@echo "README.md there says what each file is."
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fixtures: $(VENV)/.runtime
+	$(BIN)/python bids_fixtures/generate.py
+
+picture: demo
+	$(BIN)/python -m pip install --quiet --group docs
+	$(BIN)/python docs/make_picture.py $(DEMO_OUT) docs/demo_maps.png
+
+clean:
+	rm -rf $(VENV) $(DEMO_OUT)

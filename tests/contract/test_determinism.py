@@ -1,0 +1,127 @@
+"""Same inputs and settings, same bytes: whatever the processes, the order and the interruptions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from support import FIXTURES, nidecomp, results, snapshot
+
+import nidecomp as package
+
+REST = FIXTURES / "rest"
+OPTIONS = ("--n-components", "20")
+
+
+def test_one_process_gives_the_bytes_of_two(rest_output: Path, tmp_path: Path) -> None:
+    output = tmp_path / "networks"
+    done = nidecomp(REST, output, "group", *OPTIONS, "--nprocs", "1")
+    assert done.exit_code == 0, done.stderr
+    assert _but_links(results(output)) == _but_links(results(rest_output))
+
+
+def test_a_killed_run_is_completed_to_the_same_bytes(rest_output: Path, tmp_path: Path) -> None:
+    output = tmp_path / "networks"
+    command = [sys.executable, "-m", "nidecomp", str(REST), str(output), "group"]
+    process = subprocess.Popen(
+        [*command, *OPTIONS, "--nprocs", "1"],
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    while len(list(output.glob("work/reduced/*.json"))) < 3:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not list(output.glob("tpl-*")), "it had written results before it was killed"
+    kept = snapshot(output / "work" / "reduced")
+
+    done = nidecomp(REST, output, "group", *OPTIONS, "--nprocs", "2")
+    assert done.exit_code == 0, done.stderr
+    assert _but_links(results(output)) == _but_links(results(rest_output))
+    after = snapshot(output / "work" / "reduced")
+    finished = {name for name in kept if name.endswith(".json") and not name.startswith(".")}
+    assert len(finished) >= 3
+    for name in finished:
+        assert after[name] == kept[name], "a run that was done is not done again"
+
+
+def test_participant_jobs_are_found_by_the_group(rest_output: Path, tmp_path: Path) -> None:
+    output, work = tmp_path / "networks", tmp_path / "work"
+    for label in ("01", "02", "03", "04", "05", "06", "07", "08"):
+        done = nidecomp(
+            REST,
+            output,
+            "participant",
+            *("--participant-label", label, "--work-dir", work, *OPTIONS),
+        )
+        assert done.exit_code == 0, done.stderr
+    reduced = snapshot(work / "reduced")
+    assert sum(name.endswith(".json") for name in reduced) == 10
+    done = nidecomp(REST, output, "group", "--work-dir", work, *OPTIONS)
+    assert done.exit_code == 0, done.stderr
+    assert snapshot(work / "reduced") == reduced
+    assert _but_links(results(output)) == _but_links(results(rest_output))
+
+
+def test_a_second_start_writes_the_same_bytes(rest_output: Path) -> None:
+    before = results(rest_output)
+    reduced = snapshot(rest_output / "work")
+    done = nidecomp(REST, rest_output, "group", *OPTIONS)
+    assert done.exit_code == 0, done.stderr
+    assert results(rest_output) == before
+    assert snapshot(rest_output / "work") == reduced
+
+
+def test_a_changed_setting_or_file_is_not_served_from_the_work_folder(tmp_path: Path) -> None:
+    source = _copy(FIXTURES / "several_tasks", tmp_path / "input")
+    work = tmp_path / "work"
+
+    def reduced_after(*options: str) -> set[str]:
+        done = nidecomp(
+            source, tmp_path / "out", "participant", "--work-dir", work, "--nprocs", "1",
+            "--n-components", "3", *options,
+        )  # fmt: skip
+        assert done.exit_code == 0, done.stderr
+        return {path.name for path in (work / "reduced").glob("*.json")}
+
+    first = reduced_after()
+    assert reduced_after() == first
+    smoothed = reduced_after("--smoothing-fwhm", "5")
+    assert len(smoothed) == 2 * len(first)
+    table = next(source.rglob("sub-01_*_desc-confounds_timeseries.tsv"))
+    table.write_text(table.read_text().replace("0.0", "0.1", 3))
+    assert len(reduced_after()) == len(smoothed) + 1
+
+
+def test_python_does_the_same_as_the_command(rest_output: Path, tmp_path: Path) -> None:
+    outcome = package.decompose(REST, tmp_path / "networks", n_components=20)
+    assert outcome.exit_code == 0
+    assert [part.method for part in outcome.components] == ["canica", "dictlearning"]
+    assert _but_links(results(tmp_path / "networks")) == _but_links(results(rest_output))
+
+
+def test_the_settings_written_replay_the_run(rest_output: Path, tmp_path: Path) -> None:
+    config = rest_output / "logs" / "settings.toml"
+    output = tmp_path / "networks"
+    done = nidecomp(REST, output, "group", "--config-file", config)
+    assert done.exit_code == 0, done.stderr
+    assert _but_links(results(output)) == _but_links(results(rest_output))
+
+
+def _copy(source: Path, target: Path) -> Path:
+    subprocess.run(["cp", "-a", str(source), str(target)], check=True)  # noqa: S607
+    return target
+
+
+def _but_links(hashes: dict[str, str]) -> dict[str, str]:
+    """Leave out what says where the input lies relative to the output."""
+    return {
+        name: value
+        for name, value in hashes.items()
+        if name not in {"dataset_description.json", "logs/manifest.tsv"}
+    }

@@ -1,0 +1,154 @@
+"""A user's mistake gets a sentence and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from support import FIXTURES, nidecomp, results
+
+SMALL = FIXTURES / "no_res"
+FAST = ("--n-components", "3", "--nprocs", "1")
+
+
+# Mistake: (words of the command, exit code, what is said). TMP is a fresh folder, OUT one in it.
+SMALL_GROUP = (SMALL, "OUT", "group", *FAST)
+MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
+    "no such input": (("TMP/nothing", "OUT", "group"), 2, "there is no such folder"),
+    "an empty input": (("TMP", "OUT", "group"), 70, "fMRIPrep"),
+    "output equal to the input": ((SMALL, SMALL, "group"), 2, "never written to"),
+    "output inside the input": ((SMALL, SMALL / "out", "group"), 2, "never written to"),
+    "work folder inside the input": ((*SMALL_GROUP, "-w", SMALL / "work"), 2, "--work-dir"),
+    "database inside the input": (
+        (*SMALL_GROUP, "--bids-database-dir", SMALL / "db"),
+        2,
+        "--bids-database-dir",
+    ),
+    "another space": ((*SMALL_GROUP, "--space", "T1w"), 70, "--space: MNI152NLin2009cAsym"),
+    "another task": ((*SMALL_GROUP, "--task-id", "nback"), 70, "--task-id: rest"),
+    "another participant": (
+        (*SMALL_GROUP, "--participant-label", "99"),
+        70,
+        "no participant 99",
+    ),
+    "another resolution": ((*SMALL_GROUP, "--res", "2"), 70, "--res: (none)"),
+    "too many components": ((*SMALL_GROUP, "--n-components", "60"), 70, "--n-components 60"),
+    "an unknown strategy": ((*SMALL_GROUP, "--denoise-strategy", "best"), 2, "simple"),
+    "a strategy that the tables lack": (
+        (*SMALL_GROUP, "--denoise-strategy", "compcor"),
+        70,
+        "with this table you can use",
+    ),
+    "a mask that is none": ((*SMALL_GROUP, "--mask", SMALL / "README"), 2, "--mask"),
+    "too little memory": ((*SMALL_GROUP, "--mem-mb", "10"), 2, "--mem-mb 10 is too little"),
+    "a cut-off above Nyquist": ((*SMALL_GROUP, "--low-pass", "0.4"), 70, "Nyquist"),
+    "filters that leave nothing": (
+        (*SMALL_GROUP, "--low-pass", "0.01", "--high-pass", "0.1"),
+        2,
+        "must be above",
+    ),
+    "everything moved": (
+        (*SMALL_GROUP, "--mean-fd-cutoff", "0.001"),
+        70,
+        "above --mean-fd-cutoff",
+    ),
+    "more volumes than there are": (
+        (*SMALL_GROUP, "--min-volumes", "500"),
+        70,
+        "--min-volumes 500",
+    ),
+    "an option that is none": ((*SMALL_GROUP, "--n-component", "3"), 2, "unrecognized"),
+    "a config file that is none": (
+        (*SMALL_GROUP, "--config-file", SMALL / "README"),
+        2,
+        "--config-file",
+    ),
+    "a level that is none": ((SMALL, "OUT", "all"), 2, "group"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_a_sentence(mistake: str, tmp_path: Path) -> None:
+    words, code, says = MISTAKES[mistake]
+    output = tmp_path / "out"
+    done = nidecomp(
+        *(str(word).replace("TMP", str(tmp_path)).replace("OUT", str(output)) for word in words)
+    )
+    assert done.exit_code == code, done.stderr
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not list(output.glob("tpl-*"))
+
+
+def test_other_settings_in_the_same_output_are_refused_by_name(tmp_path: Path) -> None:
+    output = tmp_path / "networks"
+    assert nidecomp(SMALL, output, "group", *FAST).exit_code == 0
+    before = results(output)
+    done = nidecomp(SMALL, output, "group", *FAST, "--smoothing-fwhm", "8")
+    assert done.exit_code == 2
+    assert "smoothing_fwhm was 6.0 and is 8.0" in done.stderr
+    assert results(output) == before
+
+
+def test_another_input_in_the_same_output_is_refused(tmp_path: Path) -> None:
+    output = tmp_path / "networks"
+    assert nidecomp(SMALL, output, "group", *FAST).exit_code == 0
+    done = nidecomp(FIXTURES / "several_tasks", output, "group", *FAST)
+    assert done.exit_code == 2
+    assert "no_res" in done.stderr
+    assert "several_tasks" in done.stderr
+
+
+def test_dry_run_writes_nothing_and_shows_runs_and_cost(tmp_path: Path) -> None:
+    output = tmp_path / "networks"
+    done = nidecomp(FIXTURES / "too_short", output, "group", *FAST, "--dry-run")
+    assert done.exit_code == 0, done.stderr
+    assert "sub-02_task-rest  refused" in done.stdout
+    assert "sub-01_task-rest  used" in done.stdout
+    assert "Memory:" in done.stdout
+    assert "Disk:" in done.stdout
+    assert not output.exists()
+
+
+def test_a_given_mask_is_used_and_own_masks_are_not_needed(tmp_path: Path) -> None:
+    shared = next((FIXTURES / "missing_mask").rglob("sub-01*_desc-brain_mask.nii.gz"))
+    done = nidecomp(FIXTURES / "missing_mask", tmp_path / "out", "group", *FAST, "--mask", shared)
+    assert done.exit_code == 0, done.stderr
+    (written,) = (tmp_path / "out").glob("tpl-*/anat/*_mask.nii.gz")
+    assert np.array_equal(nib.load(written).get_fdata() > 0, nib.load(shared).get_fdata() > 0)
+    inventory = (tmp_path / "out" / "logs" / "inventory.tsv").read_text()
+    assert inventory.count("\tused\t") == 3
+
+
+def test_every_run_failing_is_exit_1_with_every_reason(tmp_path: Path) -> None:
+    source = tmp_path / "fmriprep"
+    shutil.copytree(SMALL, source)
+    for path in source.rglob("*_bold.nii.gz"):
+        path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:5000], mtime=0))
+    done = nidecomp(source, tmp_path / "out", "group", *FAST)
+    assert done.exit_code == 1
+    assert "Every run failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").glob("tpl-*"))
+
+
+def test_stop_on_first_crash_stops(tmp_path: Path) -> None:
+    done = nidecomp(
+        FIXTURES / "truncated_gzip", tmp_path / "out", "group", *FAST, "--stop-on-first-crash"
+    )
+    assert done.exit_code == 1
+    assert "sub-02_task-rest failed" in done.stderr
+    assert not list((tmp_path / "out").glob("tpl-*"))
+
+
+def test_an_output_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    """A file stands where a folder is needed: that is what root, too, cannot write through."""
+    (tmp_path / "file").write_text("")
+    done = nidecomp(SMALL, tmp_path / "file" / "out", "group", *FAST)
+    assert done.exit_code in {1, 2}
+    assert "Traceback" not in done.stderr
+    assert "file" in done.stderr

@@ -1,0 +1,191 @@
+"""The output is a valid BIDS-Derivatives dataset, and right where the validator does not look."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from support import FIXTURES, group_file, nidecomp, validator_issues
+
+METHODS = ("canica", "dictlearning")
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_tsv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def test_the_validator_finds_nothing(rest_output: Path) -> None:
+    assert validator_issues(rest_output) == []
+
+
+def test_several_orders_stand_side_by_side_and_are_valid(tmp_path: Path) -> None:
+    output = tmp_path / "networks"
+    done = nidecomp(
+        FIXTURES / "raw_root", output, "group", "--n-components", "2", "4", "--nprocs", "1",
+        "--methods", "canica", "--atlas-label", "MyStudy",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    names = {path.name for path in output.glob("tpl-*/func/*_components.nii.gz")}
+    assert len(names) == 2
+    assert all("_atlas-MyStudy_seg-canica_scale-" in name for name in names)
+    assert validator_issues(output) == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_soft_atlas_lies_between_0_and_1_and_names_every_volume(
+    method: str, rest_output: Path
+) -> None:
+    image = nib.load(group_file(rest_output, method, "probseg", ".nii.gz"))
+    data = np.asarray(image.dataobj)
+    assert data.min() >= 0
+    assert np.allclose(data.reshape(-1, data.shape[-1]).max(axis=0), 1)
+    sidecar = read_json(group_file(rest_output, method, "probseg", ".json"))
+    assert len(sidecar["LabelMap"]) == len(set(sidecar["LabelMap"])) == data.shape[-1] == 20
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_have_a_positive_peak_and_unit_root_mean_square(
+    method: str, rest_output: Path
+) -> None:
+    (mask,) = rest_output.glob("tpl-*/anat/*_desc-brain_mask.nii.gz")
+    inside = np.asarray(nib.load(mask).dataobj) > 0
+    image = nib.load(group_file(rest_output, method, "components", ".nii.gz"))
+    data = np.asarray(image.dataobj)
+    assert image.header.get_xyzt_units() == ("mm", "sec")
+    assert np.all(data[~inside] == 0)
+    for volume in range(data.shape[-1]):
+        values = data[..., volume][inside]
+        assert np.abs(values).max() == values.max()
+        assert np.isclose(np.sqrt(np.mean(values.astype(float) ** 2)), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_metrics_describe_every_column_and_agree_with_the_maps(
+    method: str, rest_output: Path
+) -> None:
+    table = read_tsv(group_file(rest_output, method, "metrics", ".tsv"))
+    described = read_json(group_file(rest_output, method, "metrics", ".json"))
+    assert set(table[0]) == set(described)
+    assert all(entry["Description"] for entry in described.values())
+    names = read_json(group_file(rest_output, method, "components", ".json"))["ComponentNames"]
+    assert [row["component"] for row in table] == names
+    explained = [float(row["explained_variance"]) for row in table]
+    assert explained == sorted(explained, reverse=True)
+    image = nib.load(group_file(rest_output, method, "components", ".nii.gz"))
+    data = np.asarray(image.dataobj)
+    for row in table:
+        position = np.array([float(row[f"peak_{axis}"]) for axis in "xyz"])
+        voxel = np.round(nib.affines.apply_affine(np.linalg.inv(image.affine), position)).astype(
+            int
+        )
+        volume = data[..., int(row["index"])]
+        assert volume[tuple(voxel)] == volume.max()
+        assert np.isclose(float(row["peak_value"]), volume.max(), rtol=1e-5)
+
+
+def test_columns_of_every_table_at_the_root_are_described(rest_output: Path) -> None:
+    for table in (rest_output / "participants.tsv", rest_output / "logs" / "inventory.tsv"):
+        assert set(read_tsv(table)[0]) <= set(read_json(table.with_suffix(".json")))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_decomposition_says_how_to_do_it_again(method: str, rest_output: Path) -> None:
+    content = read_json(group_file(rest_output, method, "decomposition", ".json"))
+    assert content["NumberOfRuns"] == 10
+    assert content["NumberOfParticipants"] == 8
+    assert content["NumberOfComponents"] == 20
+    assert 0 < content["ExplainedVariance"] <= 1
+    assert content["Fit"]["Converged"] is True
+    assert content["Settings"]["denoising"]["denoise_strategy"] == "simple"
+    assert content["Settings"]["decomposition"]["random_seed"] == 0
+    assert {"nidecomp", "numpy", "scikit-learn"} <= set(content["SoftwareVersions"])
+    if method == "canica":
+        assert len(content["Fit"]["Restarts"]) == 10
+        assert content["Fit"]["ChosenRestart"] in range(10)
+        assert "alpha" not in content["Settings"]["decomposition"]
+
+
+def bids_uris(content: object) -> list[str]:
+    """Every BIDS URI in a JSON value."""
+    if isinstance(content, dict):
+        return [uri for value in content.values() for uri in bids_uris(value)]
+    if isinstance(content, list):
+        return [uri for value in content for uri in bids_uris(value)]
+    return [content] if isinstance(content, str) and content.startswith("bids:") else []
+
+
+def test_every_bids_uri_leads_to_a_file(rest_output: Path) -> None:
+    links = read_json(rest_output / "dataset_description.json")["DatasetLinks"]
+    assert all(not Path(link).is_absolute() for link in links.values())
+    uris = [
+        uri
+        for path in rest_output.rglob("*.json")
+        if "work" not in path.relative_to(rest_output).parts
+        for uri in bids_uris(read_json(path))
+    ]
+    uris += [row["uri"] for row in read_tsv(rest_output / "logs" / "sources.tsv")]
+    assert len(uris) > 30
+    for uri in uris:
+        dataset, _, path = uri.removeprefix("bids:").partition(":")
+        root = rest_output / links[dataset] if dataset else rest_output
+        assert (root / path).exists(), uri
+
+
+def test_the_manifest_lists_every_file_with_its_hash(rest_output: Path) -> None:
+    listed = {row["path"]: row for row in read_tsv(rest_output / "logs" / "manifest.tsv")}
+    there = {
+        str(path.relative_to(rest_output))
+        for path in rest_output.rglob("*")
+        if path.is_file() and path.relative_to(rest_output).parts[0] != "work"
+    }
+    assert set(listed) == there - {"logs/manifest.tsv", "logs/nidecomp.log"}
+    for name, row in listed.items():
+        content = (rest_output / name).read_bytes()
+        assert row["sha256"] == hashlib.sha256(content).hexdigest()
+        assert int(row["size"]) == len(content)
+
+
+def test_no_output_holds_an_absolute_path(rest_output: Path) -> None:
+    """They leak user names, and break when the data move."""
+    for path in rest_output.rglob("*"):
+        if path.suffix in {".json", ".tsv", ".toml", ".md"} and "work" not in path.parts:
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"""(^|[\s"'=(])/\w+/""", text, re.MULTILINE), path
+
+
+def test_no_temporary_file_is_left(rest_output: Path) -> None:
+    hidden = [path.name for path in rest_output.rglob(".*")]
+    assert hidden == [".bidsignore"]
+
+
+def test_stale_results_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
+    """When a task is gone from the input, files named after the old pool must not stay."""
+    source = tmp_path / "fmriprep"
+    _copy_tree(FIXTURES / "several_tasks", source)
+    output = tmp_path / "networks"
+    words = (source, output, "group", "--n-components", "3", "--nprocs", "1")
+    assert nidecomp(*words).exit_code == 0
+    assert list(output.rglob("*task-nback+rest*"))
+    for path in source.rglob("*_task-nback_*"):
+        path.unlink()
+    assert nidecomp(*words).exit_code == 0
+    assert not list(output.glob("tpl-*/func/*task-nback+rest*"))
+    assert list(output.glob("tpl-*/func/*task-rest_*"))
+    assert validator_issues(output) == []
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    import shutil
+
+    shutil.copytree(source, target)

@@ -1,0 +1,70 @@
+"""Real data from beside the repository; without it these are skipped."""
+
+from __future__ import annotations
+
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from support import SHARED, nidecomp, validator_issues
+
+from nidecomp.bids.index import find_runs
+from nidecomp.inspect_run import InspectTask, inspect_run
+from nidecomp.process_run import MapTask, cleaned_series
+from nidecomp.records import Inventory, UsableRun
+from nidecomp.settings import Denoising, Masking, Selection
+from nidecomp.share_geometry import share_geometry
+
+HAXBY = SHARED / "haxby_runs"
+UNFETCHED = SHARED / "ds002748_fmriprep_tree.tar.gz"
+pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason=f"{SHARED} is not here")
+
+
+def test_real_voxels_with_real_motion_run_through(tmp_path: Path) -> None:
+    done = nidecomp(
+        HAXBY, tmp_path / "out", "group", "--space", "T1w", "--n-components", "5",
+        "--denoise-strategy", "motion+high_pass",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert validator_issues(tmp_path / "out") == []
+
+
+def test_cleaned_series_are_orthogonal_to_every_regressor(tmp_path: Path) -> None:
+    """|r| < 1e-5 with the 24 motion regressors and the cosines of every real run."""
+    denoising = Denoising(denoise_strategy="motion+high_pass", smoothing_fwhm=6.0)
+    found, _ = find_runs(HAXBY, Selection(space="T1w"))
+    usable = tuple(
+        run
+        for run in (inspect_run(InspectTask(files, denoising, 5)) for files in found)
+        if isinstance(run, UsableRun)
+    )
+    assert len(usable) == 12
+    geometry, inventory = share_geometry(Inventory(usable), Masking(), None)
+    assert geometry is not None
+    largest = 0.0
+    for run in inventory.used:
+        task = MapTask(run, geometry, denoising, 5, tmp_path)
+        series, _, _ = cleaned_series(task)
+        table = pd.read_csv(run.files.confounds, sep="\t", na_values=["n/a"])
+        regressors = table.filter(regex="^(trans|rot)_|^cosine").bfill().iloc[list(run.kept)]
+        correlation = np.corrcoef(series.T.astype(float), regressors.T.to_numpy())
+        n_voxels = series.shape[1]
+        largest = max(largest, np.nanmax(np.abs(correlation[:n_voxels, n_voxels:])))
+    assert largest < 1e-5
+
+
+def test_a_dataset_whose_content_was_not_fetched_ends_at_once(tmp_path: Path) -> None:
+    with tarfile.open(UNFETCHED) as archive:
+        # Its dangling links are what the test is about; the archive is our own.
+        archive.extractall(tmp_path, filter="fully_trusted")  # noqa: S202
+    (source,) = tmp_path.iterdir()
+    started = time.monotonic()
+    done = nidecomp(source, tmp_path / "out", "group")
+    assert time.monotonic() - started < 5
+    assert done.exit_code == 70
+    assert "None of the 72 matching BOLD images" in done.stderr
+    assert "datalad get" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,101 @@
+"""What several tests need: running NiDecomp, comparing trees, matching maps, the validator."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FIXTURES = REPOSITORY / "bids_fixtures"
+# Real data that lies beside the repository where it is developed, and nowhere else.
+SHARED = REPOSITORY.parent / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def nidecomp(*words: object, timeout: float = 300) -> Finished:
+    """Run the command as a user would, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "nidecomp", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def results(folder: Path) -> dict[str, str]:
+    """Hash every file of an output folder but the log (it has the time) and the work folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and path.relative_to(folder).parts[0] != "work"
+        and path.name != "nidecomp.log"
+    }
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """Give size and time of every file, to show that nothing was touched."""
+    return {
+        str(path.relative_to(folder)): (path.lstat().st_size, path.lstat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def group_file(folder: Path, method: str, suffix: str, extension: str) -> Path:
+    """Find the one file of this kind that a decomposition has."""
+    (path,) = folder.glob(f"tpl-*/func/*_seg-{method}_*_{suffix}{extension}")
+    return path
+
+
+def group_maps(folder: Path, method: str) -> np.ndarray:
+    """Read a method's maps within the group mask, shape (n_components, n_voxels)."""
+    (mask,) = folder.glob("tpl-*/anat/*_desc-brain_mask.nii.gz")
+    inside = np.asarray(nib.load(mask).dataobj) > 0
+    image = nib.load(group_file(folder, method, "components", ".nii.gz"))
+    return np.asarray(image.dataobj)[inside].T
+
+
+def matched_correlations(truth: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Match maps one to one and give |r| for each row of `truth`."""
+    correlation = np.abs(np.corrcoef(truth, maps)[: len(truth), len(truth) :])
+    rows, columns = linear_sum_assignment(-np.nan_to_num(correlation))
+    return correlation[rows, columns]
+
+
+def validator_issues(folder: Path) -> list[tuple[str, str, str]]:
+    """Run the schema-based BIDS validator: (severity, code, location) of everything it says."""
+    command = Path(sysconfig.get_path("scripts")) / "bids-validator-deno"
+    done = subprocess.run(
+        [str(command), str(folder), "--format", "json", "--no-color"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        # BIDS_SCHEMA would override the schema that the validator brings.
+        env={name: value for name, value in os.environ.items() if name != "BIDS_SCHEMA"},
+    )
+    assert done.returncode in {0, 16}, done.stderr
+    return [
+        (issue["severity"], issue["code"], issue.get("location", ""))
+        for issue in json.loads(done.stdout)["issues"]["issues"]
+    ]
