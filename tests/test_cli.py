@@ -1,0 +1,304 @@
+"""The command line: what it understands, how fast, and the code it ends with."""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+import sys
+from dataclasses import Field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+import nidecomp
+from nidecomp import errors, pipeline
+from nidecomp.cli import build_parser, main, parse
+from nidecomp.records import FailedRun, Inventory, Outcome, RunKey
+from nidecomp.settings import Settings, declared_options, settings_from_options
+
+ROOT = Path(__file__).resolve().parents[1]
+WORDS = ["in", "out", "group"]
+OPTIONS = [declared for _, declared in declared_options()]
+HEAVY = {"numpy", "scipy", "pandas", "nibabel", "nilearn", "sklearn", "bids", "tqdm", "sqlalchemy"}
+MESSAGE = "something is wrong here; do this about it."
+
+
+def python(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, timeout=60, cwd=cwd, check=False
+    )
+
+
+def seconds_of_cpu(*words: str) -> float:
+    """Time a process takes of a core: unlike a clock, the same on a busy machine."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert python(*words).returncode == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def sample(declared: Field[Any]) -> str | None:
+    """Give a word that is possible after the option; None where nothing follows it."""
+    if isinstance(declared.default, bool):
+        return None
+    return {
+        "bids_filter_file": "{}",
+        "denoise_strategy": "none",
+        "methods": "canica",
+        "n_components": "2",
+    }.get(declared.name, "1")
+
+
+def run_raises(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def run(settings: Settings) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(pipeline, "run", run)
+
+
+# ---------------------------------------------------------------- speed
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_help_and_version_answer_at_once(word: str) -> None:
+    assert min(seconds_of_cpu("-m", "nidecomp", word) for _ in range(3)) < 0.5
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], [*WORDS, "--alpha", "0"], ["oops"]])
+def test_nothing_heavy_is_imported_before_the_words_are_understood(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom nidecomp.cli import main\n"
+        f"try:\n    main({words!r})\nexcept SystemExit:\n    pass\n"
+        f"print('HEAVY', sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    result = python("-c", code)
+    assert result.stdout.splitlines()[-1] == "HEAVY []", result.stdout + result.stderr
+
+
+# ---------------------------------------------------------------- entry points
+def test_run_py_works_from_a_clone_that_is_not_installed(tmp_path: Path) -> None:
+    """-S hides site-packages, and with them any installed copy."""
+    result = python("-S", str(ROOT / "run.py"), "--version", cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout == f"nidecomp {nidecomp.__version__}\n"
+
+
+def test_the_module_is_the_command() -> None:
+    result = python("-m", "nidecomp", "--version")
+    assert result.stdout == f"nidecomp {nidecomp.__version__}\n"
+
+
+def test_the_installed_command_is_the_module() -> None:
+    command = Path(sys.executable).with_name("nidecomp")
+    result = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert result.stdout == f"nidecomp {nidecomp.__version__}\n"
+
+
+def test_wrong_usage_ends_a_process_with_2_and_no_traceback() -> None:
+    result = python("-m", "nidecomp", *WORDS, "--n-components", "1")
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("nidecomp: --n-components")
+    assert len(result.stderr.splitlines()) == 1
+
+
+# ---------------------------------------------------------------- help
+@pytest.fixture
+def help_text(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", "100000")
+    return build_parser().format_help()
+
+
+@pytest.mark.parametrize("declared", OPTIONS, ids=lambda declared: declared.name)
+def test_every_option_stands_in_the_help_with_its_sentence(
+    help_text: str, declared: Field[Any]
+) -> None:
+    sentence = declared.metadata["help"]
+    assert len(sentence) > 5
+    before, _, _ = " ".join(help_text.split()).partition(sentence)
+    assert re.findall(r"--[a-z-]+", before)[-1] == "--" + declared.name.replace("_", "-")
+
+
+@pytest.mark.parametrize("declared", OPTIONS, ids=lambda declared: declared.name)
+def test_an_option_that_takes_a_value_names_it(declared: Field[Any]) -> None:
+    assert bool(declared.metadata["metavar"]) != isinstance(declared.default, bool)
+
+
+def test_the_help_names_the_exit_codes(help_text: str) -> None:
+    codes = help_text[help_text.index("exit codes") :]
+    every = [errors.NidecompError, *errors.NidecompError.__subclasses__()]
+    assert all(str(kind.exit_code) in codes for kind in every)
+
+
+def test_the_examples_in_the_help_can_be_parsed(help_text: str) -> None:
+    lines = help_text[help_text.index("examples:") :].splitlines()[1:]
+    commands = [line.split() for line in lines if line.split()[:1] == ["nidecomp"]]
+    assert len(commands) >= 2
+    assert {parse(words[1:]).analysis_level for words in commands} == {"group", "participant"}
+
+
+# ---------------------------------------------------------------- words
+def test_the_command_line_alone_gives_the_defaults() -> None:
+    assert parse(WORDS) == settings_from_options("in", "out", "group", {})
+
+
+@pytest.mark.parametrize("declared", OPTIONS, ids=lambda declared: declared.name)
+def test_hyphens_and_underscores_are_the_same(declared: Field[Any]) -> None:
+    name, word = declared.name, sample(declared)
+    words = [] if word is None else [word]
+    hyphens = parse([*WORDS, "--" + name.replace("_", "-"), *words])
+    assert hyphens == parse([*WORDS, "--" + name, *words])
+    expected = {name: True if word is None else word}
+    assert hyphens == settings_from_options("in", "out", "group", expected)
+
+
+def test_underscores_in_values_are_left_alone() -> None:
+    assert parse([*WORDS, "--work_dir", "my_dir/a-b"]).execution.work_dir == "my_dir/a-b"
+    assert parse([*WORDS, "--work_dir=my_dir/a-b"]).execution.work_dir == "my_dir/a-b"
+    assert parse(["in_put", "out_put", "group"]).output_dir == Path("out_put")
+
+
+def test_short_options_are_the_long_ones() -> None:
+    long = parse([*WORDS, "--work-dir", "w", "--verbose"])
+    assert parse([*WORDS, "-w", "w", "-v"]) == long
+
+
+def test_several_values_follow_one_option() -> None:
+    settings = parse([*WORDS, "--n-components", "20", "40", "--participant-label", "sub-01", "02"])
+    assert settings.science.decomposition.n_components == (20, 40)
+    assert settings.science.selection.participant_label == ("01", "02")
+
+
+def test_options_are_not_abbreviated() -> None:
+    """An abbreviation would change its meaning with the next option that is added."""
+    with pytest.raises(SystemExit) as ended:
+        parse([*WORDS, "--n-comp", "20"])
+    assert ended.value.code == 2
+
+
+# ---------------------------------------------------------------- config file
+def test_the_command_line_wins_over_the_config_file(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(
+        "[decomposition]\nn_components = [5, 6]\nalpha = 3\n"
+        "[execution]\nnprocs = 4\nverbose = true\n",
+        encoding="utf-8",
+    )
+    given = ["--config-file", str(config)]
+    expected = settings_from_options(
+        "in", "out", "group", {"n_components": 7, "alpha": 3, "nprocs": 4, "verbose": True}
+    )
+    assert parse([*WORDS, *given, "--n-components", "7"]) == expected
+    assert parse([*WORDS, "--n-components", "7", *given]) == expected
+    assert parse([*WORDS, *given]).science.decomposition.n_components == (5, 6)
+
+
+def test_a_wrong_value_in_the_config_file_is_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("[decomposition]\nalpha = -3\n", encoding="utf-8")
+    assert main([*WORDS, "--config-file", str(config)]) == 2
+    assert "--alpha -3" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- exit codes
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["in"],
+        ["in", "out"],
+        ["in", "out", "subject"],
+        [*WORDS, "--no-such-option"],
+        [*WORDS, "more"],
+        [*WORDS, "--alpha"],
+        [*WORDS, "--dry-run=yes"],
+    ],
+)
+def test_words_that_make_no_sense_end_with_2(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: nidecomp")
+
+
+def test_a_folder_that_is_not_there_ends_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "nowhere"), str(tmp_path / "out"), "group"]) == 2
+    assert str(tmp_path / "nowhere") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_a_dataset_ends_with_70(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    assert main([str(tmp_path / "in"), str(tmp_path / "out"), "group"]) == 70
+    assert str(tmp_path / "in") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "kind", [errors.NidecompError, *errors.NidecompError.__subclasses__()], ids=lambda k: k.__name__
+)
+def test_our_errors_become_one_line_and_their_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: type[errors.NidecompError],
+) -> None:
+    run_raises(monkeypatch, kind(MESSAGE))
+    assert main(WORDS) == kind.exit_code != 0
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"nidecomp: {MESSAGE}\n")
+
+
+def test_ctrl_c_ends_with_130_and_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_raises(monkeypatch, KeyboardInterrupt())
+    assert main(WORDS) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("nidecomp: interrupted.")
+    assert len(err.splitlines()) == 1
+
+
+def test_an_error_of_ours_alone_becomes_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug keeps its traceback: it is what a report of it needs."""
+    run_raises(monkeypatch, ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError):
+        main(WORDS)
+
+
+def test_failed_runs_end_with_1_and_none_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = FailedRun(RunKey((("sub", "01"), ("task", "rest"))), Path("x"), "it broke")
+    for runs, code in (((), 0), ((failed,), 1)):
+        outcome = Outcome(Inventory(failed=runs), Path("out"))
+        monkeypatch.setattr(pipeline, "run", {parse(WORDS): outcome}.__getitem__)
+        assert main(WORDS) == code
+
+
+def test_the_pipeline_gets_what_was_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Settings] = []
+
+    def run(settings: Settings) -> Outcome:
+        seen.append(settings)
+        return Outcome(Inventory(), settings.output_dir)
+
+    monkeypatch.setattr(pipeline, "run", run)
+    words = [*WORDS, "--n-components", "7", "--smoothing-fwhm", "5"]
+    assert main(words) == 0
+    nidecomp.decompose("in", "out", n_components=7, smoothing_fwhm=5)
+    assert seen == [parse(words)] * 2
+
+
+def test_main_reads_the_words_of_this_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["nidecomp", *WORDS, "--alpha", "0"])
+    assert main() == 2
+    assert "--alpha" in capsys.readouterr().err

@@ -1,0 +1,506 @@
+"""Every option is declared once; what it accepts, refuses and leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as law
+from hypothesis import strategies as st
+
+from nidecomp import records
+from nidecomp.errors import UsageError
+from nidecomp.settings import (
+    METHODS,
+    SECTIONS,
+    STRATEGY_PARTS,
+    STRATEGY_PRESETS,
+    Science,
+    Settings,
+    declared_options,
+    read_config_file,
+    science_as_tables,
+    settings_from_options,
+)
+from nidecomp.write_group import settings_text
+
+OPTIONS = [declared for _, declared in declared_options()]
+NAMES = [declared.name for declared in OPTIONS]
+EXECUTION = {declared.name for section, declared in declared_options() if section == "execution"}
+PREFIXES = {
+    "participant_label": "sub-",
+    "exclude_participant_label": "sub-",
+    "session_label": "ses-",
+    "task_id": "task-",
+    "run_id": "run-",
+    "space": "space-",
+    "res": "res-",
+    "desc_label": "desc-",
+    "atlas_label": "atlas-",
+}
+# A wrong value for every option, and a word of the sentence that says what would be accepted.
+WRONG = [
+    ("participant_label", "two words", "letters and digits"),
+    ("participant_label", "", "letters and digits"),
+    ("exclude_participant_label", "sub-", "letters and digits"),
+    ("session_label", "ses-1_run-1", "letters and digits"),
+    ("task_id", "täsk", "letters and digits"),
+    ("run_id", "-1", "letters and digits"),
+    ("space", "MNI/6", "letters and digits"),
+    ("res", "+", "letters and digits"),
+    ("desc_label", "*", "letters and digits"),
+    ("bids_filter_file", "nowhere.json", "JSON file that can be read"),
+    ("bids_filter_file", "{not json", "valid JSON"),
+    ("bids_filter_file", 3, "JSON object"),
+    ("denoise_strategy", "fancy", "simple, scrubbing, compcor, ica_aroma"),
+    ("denoise_strategy", "motion+", "parts joined by +"),
+    ("denoise_strategy", "simple+scrub", "parts joined by +"),
+    ("denoise_strategy", "", "word"),
+    ("denoise_strategy", "nowhere.json", "JSON file that can be read"),
+    ("high_pass", "0", "above 0"),
+    ("high_pass", "fast", "number"),
+    ("low_pass", "nan", "number"),
+    ("low_pass", "inf", "number"),
+    ("smoothing_fwhm", "-1", "at least 0"),
+    ("smoothing_fwhm", None, "at least 0"),
+    ("fd_threshold", True, "above 0"),
+    ("min_volumes", "0", "at least 1"),
+    ("mean_fd_cutoff", [1], "above 0"),
+    ("dummy_scans", "1.5", "whole number"),
+    ("mask", "", "path"),
+    ("mask", 3, "path"),
+    ("mask_threshold", "0", "above 0 and at most 1"),
+    ("mask_threshold", "1.01", "above 0 and at most 1"),
+    ("methods", "pca", "canica, dictlearning"),
+    ("methods", "CanICA", "canica, dictlearning"),
+    ("n_components", "1", "at least 2"),
+    ("n_components", 20.5, "whole number"),
+    ("n_components", True, "whole number"),
+    ("n_init", "many", "whole number"),
+    ("alpha", "0", "above 0"),
+    ("batch_size", "0", "at least 1"),
+    ("random_seed", "-1", "at least 0"),
+    ("atlas_label", "my study", "letters and digits"),
+    ("nprocs", "-1", "at least 0"),
+    ("mem_mb", "4G", "whole number"),
+    ("work_dir", "", "path"),
+    ("bids_database_dir", 1, "path"),
+    ("reset_database", "yes", "true or false"),
+    ("skip_bids_validation", 1, "true or false"),
+    ("dry_run", "true", "true or false"),
+    ("stop_on_first_crash", None, "true or false"),
+    ("verbose", 0, "true or false"),
+]
+LAW = law(deadline=None, max_examples=60, database=None)
+
+
+def build(**options: object) -> Settings:
+    return settings_from_options("in", "out", "group", options)
+
+
+def value_of(settings: Settings, name: str) -> object:
+    section = next(section for section, declared in declared_options() if declared.name == name)
+    holder = settings.execution if section == "execution" else getattr(settings.science, section)
+    return getattr(holder, name)
+
+
+# ---------------------------------------------------------------- strategies
+labels = st.text(string.ascii_letters + string.digits + "+", min_size=1, max_size=8).filter(
+    lambda text: text.strip("+") != ""
+)
+label_lists = st.lists(labels, max_size=3)
+positive = st.floats(min_value=0, exclude_min=True, max_value=1e6)
+whole = st.integers(min_value=1, max_value=2**40)
+texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+json_strategies = st.fixed_dictionaries(
+    {"strategy": st.lists(st.sampled_from(STRATEGY_PARTS), unique=True)},
+    optional={"motion": st.sampled_from(["basic", "full"]), "n_compcor": st.integers() | texts},
+)
+wanted = st.none() | st.just("*") | labels | st.integers() | st.lists(st.none() | labels)
+filters = st.dictionaries(
+    st.sampled_from(["bold", "mask", "confounds"]),
+    st.dictionaries(st.sampled_from(["run", "acquisition", "res"]), wanted),
+)
+strategies = st.one_of(
+    st.sampled_from(["none", *STRATEGY_PRESETS]),
+    st.lists(st.sampled_from(STRATEGY_PARTS), min_size=1, unique=True).map("+".join),
+    json_strategies,
+    json_strategies.map(json.dumps),
+)
+science_options = st.fixed_dictionaries(
+    {},
+    optional={
+        "participant_label": label_lists,
+        "session_label": label_lists,
+        "task_id": label_lists,
+        "run_id": label_lists,
+        "space": labels,
+        "res": labels,
+        "desc_label": labels,
+        "bids_filter_file": filters | filters.map(json.dumps),
+        "denoise_strategy": strategies,
+        "high_pass": positive,
+        "smoothing_fwhm": positive | st.just(0),
+        "fd_threshold": positive,
+        "min_volumes": whole,
+        "mean_fd_cutoff": positive,
+        "dummy_scans": whole,
+        "mask": texts,
+        "mask_threshold": st.floats(min_value=0, exclude_min=True, max_value=1),
+        "methods": st.lists(st.sampled_from(METHODS), min_size=1),
+        "n_components": st.lists(st.integers(min_value=2, max_value=10**6), min_size=1),
+        "n_init": whole,
+        "alpha": positive,
+        "batch_size": whole,
+        "random_seed": whole,
+        "atlas_label": labels,
+    },
+)
+
+
+# ---------------------------------------------------------------- declarations
+@pytest.mark.parametrize("declared", OPTIONS, ids=NAMES)
+def test_a_default_given_by_hand_is_the_default(declared: dataclasses.Field[Any]) -> None:
+    assert build(**{declared.name: declared.default}) == build()
+
+
+@pytest.mark.parametrize("declared", OPTIONS, ids=NAMES)
+def test_a_default_passes_its_own_converter_unchanged(declared: dataclasses.Field[Any]) -> None:
+    many = declared.metadata["many"]
+    assert isinstance(declared.default, tuple) == many
+    items = declared.default if many else [declared.default]
+    for item in items:
+        if item is not None:
+            assert declared.metadata["convert"](item) == item
+
+
+def test_no_two_options_have_the_same_name() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+
+
+def test_every_option_has_a_wrong_value_in_the_table_above() -> None:
+    assert {name for name, _, _ in WRONG} == set(NAMES)
+
+
+# ---------------------------------------------------------------- round trip
+@LAW
+@given(science_options)
+def test_settings_survive_the_toml_file(
+    tmp_path_factory: pytest.TempPathFactory, options: dict[str, object]
+) -> None:
+    """What settings_text writes gives, through --config-file, the same Science again."""
+    path = tmp_path_factory.getbasetemp() / "settings.toml"
+    settings = build(**options)
+    path.write_bytes(settings_text(settings).encode("utf-8"))
+    again = build(**read_config_file(path))
+    assert again.science == settings.science
+    assert settings_text(again) == settings_text(settings)
+
+
+@LAW
+@given(science_options)
+def test_settings_are_hashable_and_survive_pickling(options: dict[str, object]) -> None:
+    settings = build(**options)
+    again = pickle.loads(pickle.dumps(settings))  # noqa: S301  our own bytes
+    assert again == settings
+    assert hash(again) == hash(settings)
+
+
+def test_a_pass_band_survives_the_toml_file(tmp_path: Path) -> None:
+    settings = build(high_pass=0.01, low_pass=0.1, exclude_participant_label=["01"])
+    (tmp_path / "s.toml").write_text(settings_text(settings), encoding="utf-8")
+    assert build(**read_config_file(tmp_path / "s.toml")).science == settings.science
+
+
+@pytest.mark.parametrize("name", ["bids_filter_file", "denoise_strategy"])
+def test_json_is_the_same_from_a_file_as_text_and_as_a_mapping(tmp_path: Path, name: str) -> None:
+    content: dict[str, object] = {"strategy": ["motion"], "motion": "basic", "bold": {"run": None}}
+    file = tmp_path / "some.json"
+    file.write_text(json.dumps(content, indent=3), encoding="utf-8")
+    swapped = dict(reversed(content.items()))
+    assert (
+        build(**{name: str(file)})
+        == build(**{name: json.dumps(content)})
+        == build(**{name: content})
+        == build(**{name: swapped})
+    )
+
+
+def test_json_settings_hold_the_content_not_the_files_name(tmp_path: Path) -> None:
+    """A file that changes afterwards must not change what was recorded."""
+    file = tmp_path / "filter.json"
+    file.write_text('{"bold": {"run": "1"}}', encoding="utf-8")
+    settings = build(bids_filter_file=str(file))
+    file.unlink()
+    assert json.loads(settings.science.selection.bids_filter_file) == {"bold": {"run": "1"}}
+
+
+def test_a_json_list_is_no_filter_file(tmp_path: Path) -> None:
+    file = tmp_path / "list.json"
+    file.write_text("[1]", encoding="utf-8")
+    with pytest.raises(UsageError, match="JSON object"):
+        build(bids_filter_file=str(file))
+
+
+# ---------------------------------------------------------------- values
+def test_every_label_option_is_in_the_table_of_prefixes() -> None:
+    take_labels = {
+        declared.name
+        for declared in OPTIONS
+        if "label" in declared.metadata["convert"].__qualname__
+    }
+    assert take_labels == set(PREFIXES)
+
+
+@LAW
+@given(st.sampled_from(sorted(PREFIXES)), labels)
+def test_bids_prefixes_are_stripped(name: str, label: str) -> None:
+    plain = build(**{name: label})
+    assert build(**{name: PREFIXES[name] + label}) == plain
+    assert value_of(plain, name) in (label, (label,))
+
+
+@LAW
+@given(st.sampled_from(sorted(PREFIXES)), st.sampled_from(sorted(PREFIXES)), labels)
+def test_another_entitys_prefix_is_refused(name: str, other: str, label: str) -> None:
+    if PREFIXES[other] != PREFIXES[name]:
+        with pytest.raises(UsageError, match="letters and digits"):
+            build(**{name: PREFIXES[other] + label})
+
+
+@pytest.mark.parametrize(("name", "value", "accepted"), WRONG)
+def test_a_wrong_value_names_the_option_the_value_and_what_is_accepted(
+    name: str, value: object, accepted: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        build(**{name: value})
+    message = str(caught.value)
+    assert "--" + name.replace("_", "-") in message
+    assert (repr(value[0]) if isinstance(value, list) else repr(value)) in message
+    assert accepted in message
+
+
+FLOATS = ["high_pass", "low_pass", "smoothing_fwhm", "fd_threshold", "mean_fd_cutoff", "alpha"]
+INTEGERS = [
+    "min_volumes",
+    "dummy_scans",
+    "n_components",
+    "n_init",
+    "batch_size",
+    "random_seed",
+    "nprocs",
+    "mem_mb",
+]
+
+
+@LAW
+@given(st.sampled_from(FLOATS), positive)
+def test_a_number_given_as_text_equals_the_number(name: str, number: float) -> None:
+    assert build(**{name: repr(number)}) == build(**{name: number})
+    assert value_of(build(**{name: number}), name) == number
+
+
+@LAW
+@given(st.sampled_from(INTEGERS), st.integers(min_value=2, max_value=10**9))
+def test_a_whole_number_given_as_text_equals_the_number(name: str, number: int) -> None:
+    assert build(**{name: str(number)}) == build(**{name: number})
+    assert value_of(build(**{name: number}), name) in (number, (number,))
+
+
+def test_a_value_given_twice_is_a_value_given_once() -> None:
+    assert build(n_components=["20", 20, 40]) == build(n_components=[20, 40])
+    assert build(participant_label=["sub-01", "01"]) == build(participant_label="01")
+
+
+def test_the_order_of_values_is_kept() -> None:
+    assert value_of(build(n_components=[40, 20]), "n_components") == (40, 20)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [declared for declared in OPTIONS if declared.metadata["metavar"] in {"FILE", "DIR"}],
+    ids=lambda declared: declared.name,
+)
+def test_an_option_that_takes_a_file_takes_a_path_object(
+    tmp_path: Path, declared: dataclasses.Field[Any]
+) -> None:
+    file = tmp_path / "some.json"
+    file.write_text("{}", encoding="utf-8")
+    assert build(**{declared.name: file}) == build(**{declared.name: str(file)})
+
+
+@pytest.mark.parametrize("name", sorted(PREFIXES))
+def test_none_never_becomes_a_label_of_that_name(name: str) -> None:
+    """From Python `session_label=None` reads as 'not given'; it must not look for ses-None."""
+    try:
+        settings = build(**{name: None})
+    except UsageError:
+        return
+    assert settings == build()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("alpha", 10**400, id="more than a float holds"),
+        ("denoise_strategy", {"strategy": {"motion"}}),  # a set
+        ("bids_filter_file", {"bold": {1: "x", "run": "1"}}),
+        ("bids_filter_file", "null\0byte"),
+        ("n_components", [[20]]),
+        ("n_components", {"k": 20}),
+        ("participant_label", [["01"]]),
+        ("work_dir", b"bytes"),
+    ],
+)
+def test_a_value_of_an_odd_type_is_wrong_usage_not_a_crash(name: str, value: object) -> None:
+    with pytest.raises(UsageError, match="--" + name.replace("_", "-")):
+        build(**{name: value})
+
+
+# ---------------------------------------------------------------- options together
+@pytest.mark.parametrize("name", NAMES)
+def test_a_misspelt_option_is_told_the_nearest(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        build(**{name[:-1]: 1})
+    assert repr(name[:-1]) in str(caught.value)
+    assert f"Did you mean {name!r}?" in str(caught.value)
+
+
+def test_an_option_like_no_other_is_told_nothing() -> None:
+    with pytest.raises(UsageError, match="no option 'qqqqqqqq'") as caught:
+        build(qqqqqqqq=1)
+    assert "Did you mean" not in str(caught.value)
+
+
+@LAW
+@given(positive, positive)
+def test_the_pass_band_must_not_be_empty(low_pass: float, high_pass: float) -> None:
+    if low_pass > high_pass:
+        assert build(low_pass=low_pass, high_pass=high_pass).science.denoising.low_pass == low_pass
+    else:
+        with pytest.raises(UsageError, match=r"--low-pass .* must be above --high-pass"):
+            build(low_pass=low_pass, high_pass=high_pass)
+
+
+def test_a_participant_is_not_both_wanted_and_unwanted() -> None:
+    with pytest.raises(UsageError, match="both name 02"):
+        build(participant_label=["01", "sub-02"], exclude_participant_label=["02", "03"])
+
+
+@pytest.mark.parametrize("name", ["methods", "n_components"])
+def test_something_must_be_fitted(name: str) -> None:
+    with pytest.raises(UsageError, match="--methods and --n-components"):
+        build(**{name: []})
+
+
+def test_there_are_two_levels() -> None:
+    with pytest.raises(UsageError, match=r"'subject'.*'participant' or 'group'"):
+        settings_from_options("in", "out", "subject", {})
+
+
+def test_the_work_folder_is_in_the_output_folder_unless_named() -> None:
+    assert build().work_dir == Path("out/work").absolute()
+    assert build(work_dir="elsewhere").work_dir == Path("elsewhere").absolute()
+
+
+# ---------------------------------------------------------------- frozen
+@pytest.mark.parametrize(
+    "record",
+    [
+        *SECTIONS.values(),
+        Science,
+        Settings,
+        *(kind for kind in vars(records).values() if dataclasses.is_dataclass(kind)),
+    ],
+)
+def test_records_are_frozen(record: type) -> None:
+    assert record.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+def test_nobody_can_change_settings_that_were_made() -> None:
+    settings = build()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.science.decomposition.alpha = 1.0  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.execution.nprocs = 1  # type: ignore[misc]
+
+
+# ---------------------------------------------------------------- science and execution
+def other_than_default(declared: dataclasses.Field[Any]) -> object:
+    default = declared.default
+    if isinstance(default, bool):
+        return not default
+    return default + 1 if isinstance(default, int) else "elsewhere"
+
+
+def test_execution_never_shows_in_what_is_recorded() -> None:
+    tables = science_as_tables(build().science)
+    assert "execution" not in tables
+    assert not EXECUTION & {name for table in tables.values() for name in table}
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [declared for declared in OPTIONS if declared.name in EXECUTION],
+    ids=lambda declared: declared.name,
+)
+def test_an_execution_option_changes_no_recorded_byte(declared: dataclasses.Field[Any]) -> None:
+    changed = build(**{declared.name: other_than_default(declared)})
+    assert changed.execution != build().execution
+    assert settings_text(changed) == settings_text(build())
+
+
+def test_every_science_option_is_recorded_once_it_is_set() -> None:
+    settings = build(
+        res="2", high_pass=0.01, low_pass=0.1, fd_threshold=0.5, mean_fd_cutoff=1, mask="m.nii.gz"
+    )
+    recorded = [name for table in science_as_tables(settings.science).values() for name in table]
+    assert sorted(recorded) == sorted(set(NAMES) - EXECUTION)
+
+
+# ---------------------------------------------------------------- config file
+def refused(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "c.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        read_config_file(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_config_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--config-file .*nowhere\.toml"):
+        read_config_file(tmp_path / "nowhere.toml")
+
+
+def test_a_config_file_that_is_not_toml_is_told_where(tmp_path: Path) -> None:
+    assert "line 2" in refused(tmp_path, "[denoising]\nlow_pass = 0.1 0.2\n")
+
+
+def test_a_config_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="--config-file"):
+        read_config_file(path)
+
+
+@pytest.mark.parametrize("text", ["[decomposing]\nalpha = 1\n", "alpha = 1\n", "denoising = 1\n"])
+def test_an_unknown_table_is_told_which_there_are(tmp_path: Path, text: str) -> None:
+    message = refused(tmp_path, text)
+    assert all(f"[{section}]" in message for section in SECTIONS)
+
+
+def test_an_option_in_the_wrong_table_is_refused(tmp_path: Path) -> None:
+    message = refused(tmp_path, "[denoising]\nn_components = 20\n")
+    assert "'n_components' in [denoising]" in message
+
+
+def test_a_misspelt_option_in_a_config_file_is_told_the_nearest(tmp_path: Path) -> None:
+    message = refused(tmp_path, "[decomposition]\nn_component = 20\n")
+    assert "Did you mean 'n_components'?" in message
