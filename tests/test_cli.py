@@ -222,7 +222,26 @@ def test_words_that_make_no_sense_end_with_2(
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: nidecomp")
+    said = capsys.readouterr().err
+    assert said.startswith("nidecomp: ")
+    assert said.count("\n") == 1
+    assert "See nidecomp --help" in said
+
+
+def test_a_mistyped_option_is_answered_with_the_one_that_was_meant(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["in", "out", "group", "--n_component", "5"])
+    assert "Did you mean --n-components?" in capsys.readouterr().err
+
+
+def test_options_that_swallow_the_folders_are_explained(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--n-components", "20", "in", "out", "group"])
+    assert "stand before the options" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_there_ends_with_2(
@@ -267,8 +286,18 @@ def test_ctrl_c_ends_with_130_and_one_sentence(
     assert len(err.splitlines()) == 1
 
 
-def test_an_error_of_ours_alone_becomes_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug keeps its traceback: it is what a report of it needs."""
+def test_what_the_system_refuses_is_one_line_with_the_path(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_raises(monkeypatch, PermissionError(13, "Permission denied", "/data/out"))
+    assert main(WORDS) == 1
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "Permission denied: '/data/out'" in err
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what a report of the bug needs."""
     run_raises(monkeypatch, ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError):
         main(WORDS)

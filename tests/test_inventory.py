@@ -45,6 +45,7 @@ def used(label: str, **changed: object) -> UsableRun:
         repetition_time_s=2.0,
         start_time_s=None,
         n_volumes=100,
+        stored_bytes=2,
         kept=tuple(range(90)),
         n_regressors=7,
         mean_fd_mm=0.125,

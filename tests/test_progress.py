@@ -83,6 +83,7 @@ def test_handlers_and_level_are_as_before(tmp_path: Path) -> None:
     before = state()
     with logging_to(settings(tmp_path)):
         assert state() != before
+        LOG.warning("in time")
         handlers = PACKAGE.handlers.copy()
     assert state() == before
     LOG.warning("too late")

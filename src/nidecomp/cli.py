@@ -6,10 +6,11 @@ Nothing that takes long to import is imported before the words have been underst
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Sequence
 from dataclasses import Field
-from typing import Any
+from typing import Any, NoReturn
 
 from nidecomp.errors import NidecompError
 from nidecomp.settings import (
@@ -104,7 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     argparse.ArgumentParser
         Options that were not given are absent from what it returns.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="nidecomp",
         description="Group CanICA and dictionary learning on fMRIPrep's outputs (a BIDS App).",
         epilog=_EPILOG,
@@ -135,6 +136,25 @@ def build_parser() -> argparse.ArgumentParser:
         "on the command line wins",
     )
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that answers a mistake with a sentence rather than with all there is."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2 and a hint."""
+        hint = ""
+        if message.startswith("unrecognized arguments"):
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            unknown = next((word for word in message.split() if word.startswith("-")), "")
+            close = difflib.get_close_matches(unknown.split("=")[0], flags, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+        elif message.startswith("the following arguments are required"):
+            hint = (
+                " (BIDS_DIR OUTPUT_DIR {participant,group} stand before the options: an option "
+                "that takes several values swallows what follows it.)"
+            )
+        self.exit(2, f"nidecomp: {message}.{hint} See nidecomp --help.\n")
 
 
 def _add_option(group: argparse._ArgumentGroup, declared: Field[Any]) -> None:

@@ -13,11 +13,10 @@ from nidecomp.signal.geometry import VoxelGeometry
 _MB = 1e6
 # An interpreter with numpy, scipy, pandas, nibabel and nilearn, measured as resident memory.
 _INTERPRETER_MB = 220.0
-# Copies of an image on its full grid while it is read: the bytes on disk as stored numbers
-# (up to 4 a voxel) and float32.
-_GRID_COPIES = 2
 # float32 copies of a series over the brain: itself, and the blocks that are worked on.
 _SERIES_COPIES = 1.5
+# Copies of all reduced runs in the group fit: float32, and float64 for dictionary learning.
+_STACK_COPIES = 3.0
 
 
 @dataclass(frozen=True)
@@ -32,14 +31,16 @@ class Forecast:
     @property
     def peak_mb(self) -> float:
         """Memory of the whole at its largest moment, in MB."""
-        return max(self.map_mb * self.n_processes + _INTERPRETER_MB, self.group_mb)
+        # One process works where it is; several have this one waiting beside them.
+        waiting = _INTERPRETER_MB if self.n_processes > 1 else 0.0
+        return max(self.map_mb * self.n_processes + waiting, self.group_mb)
 
     def as_text(self) -> str:
         """Say it in a line each."""
+        fit = f"{self.group_mb:,.0f} MB for the group fit; " if self.group_mb else ""
         return (
             f"Memory: {self.map_mb:,.0f} MB for one run in the map step, "
-            f"{self.n_processes} at a time; {self.group_mb:,.0f} MB for the group fit; "
-            f"{self.peak_mb:,.0f} MB at the peak\n"
+            f"{self.n_processes} at a time; {fit}{self.peak_mb:,.0f} MB at the peak\n"
             f"Disk: {self.disk_mb:,.0f} MB of reduced runs in the work folder"
         )
 
@@ -50,6 +51,8 @@ def forecast(
     decomposition: Decomposition,
     execution: Execution,
     n_cores: int,
+    *,
+    with_fit: bool = True,
 ) -> Forecast:
     """Work out memory, disk and how many runs may be processed at once.
 
@@ -65,6 +68,8 @@ def forecast(
         ``nprocs`` and ``mem_mb``; 0 stands for what the machine has.
     n_cores : int
         Cores that may be used.
+    with_fit : bool
+        Whether the group is fitted, too.
 
     Returns
     -------
@@ -73,15 +78,14 @@ def forecast(
     Raises
     ------
     UsageError
-        ``--mem-mb`` is too little for a single run, with the arithmetic.
+        ``--mem-mb`` is too little for a single run or for the group fit, with the arithmetic.
     """
     n_rows = max(decomposition.n_components)
     n_voxels = geometry.n_features
     map_mb = _INTERPRETER_MB + max(_map_bytes(run, n_voxels, n_rows) for run in runs) / _MB
     row_mb = 4 * n_voxels / _MB
     stacked_mb = len(runs) * n_rows * row_mb
-    # The stack, a float64 subspace and what FastICA copies of it.
-    group_mb = _INTERPRETER_MB + stacked_mb * 1.1 + 8 * n_rows * row_mb
+    group_mb = _INTERPRETER_MB + stacked_mb * _STACK_COPIES + 8 * n_rows * row_mb
     limit_mb = execution.mem_mb or _free_mb()
     if map_mb > limit_mb:
         raise UsageError(
@@ -89,11 +93,17 @@ def forecast(
             f"({_INTERPRETER_MB:.0f} MB for Python and its libraries, "
             f"{map_mb - _INTERPRETER_MB:.0f} MB for its volumes)."
         )
+    if with_fit and group_mb > limit_mb:
+        raise UsageError(
+            f"--mem-mb {limit_mb:.0f} is too little: the group fit takes {group_mb:.0f} MB "
+            f"({len(runs)} runs × {n_rows} rows × {n_voxels} voxels, {_STACK_COPIES:g} times "
+            f"float32, and {_INTERPRETER_MB:.0f} MB for Python and its libraries)."
+        )
     fitting = int((limit_mb - _INTERPRETER_MB) // map_mb)
     wanted = execution.nprocs or n_cores
     return Forecast(
         map_mb=map_mb,
-        group_mb=group_mb,
+        group_mb=group_mb if with_fit else 0.0,
         disk_mb=stacked_mb,
         n_processes=max(1, min(wanted, fitting, len(runs))),
     )
@@ -101,9 +111,11 @@ def forecast(
 
 def _map_bytes(run: UsableRun, n_voxels: int, n_rows: int) -> float:
     i, j, k = run.grid.shape
-    image = 4 * i * j * k * run.n_volumes * _GRID_COPIES
-    series = 4 * n_voxels * run.n_kept * _SERIES_COPIES
-    return image + series + 4 * n_voxels * n_rows
+    numbers = i * j * k * run.n_volumes
+    # First the image as stored and as float32, then the float32 one and the series over the brain.
+    reading = numbers * (run.stored_bytes + 4)
+    cleaning = 4 * numbers + 4 * n_voxels * run.n_kept * _SERIES_COPIES
+    return max(reading, cleaning) + 4 * n_voxels * n_rows
 
 
 def _free_mb() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from nidecomp.signal.read import Header, read_header
 
 # A header stores float32 seconds (or whole milliseconds): smaller differences mean nothing.
 _SAME_TIME_S = 1e-3
+# No volume takes this long; milliseconds written as seconds do.
+_LONGEST_S = 1000.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ def inspect_run(task: InspectTask) -> UsableRun | RefusedRun:
     try:
         return _inspect(task)
     except (RefusedRunError, FailedRunError) as error:
-        return RefusedRun(files.key, files.bold, str(error))
+        # One line, whatever a library put into its message: the reason becomes a cell of a table.
+        return RefusedRun(files.key, files.bold, " ".join(str(error).split()))
 
 
 def _inspect(task: InspectTask) -> UsableRun:
@@ -62,13 +66,13 @@ def _inspect(task: InspectTask) -> UsableRun:
             f"and dropping; less {n_regressors} regressors that makes "
             f"{design.degrees_of_freedom}, and --n-components {task.n_rows} needs at least as many"
         )
-    start = sidecar.get("StartTime")
     return UsableRun(
         files=files,
         grid=header.grid,
         repetition_time_s=repetition_time_s,
-        start_time_s=float(start) if isinstance(start, int | float) else None,
+        start_time_s=_seconds(sidecar.get("StartTime")),
         n_volumes=header.n_volumes,
+        stored_bytes=header.stored_bytes,
         kept=tuple(design.kept.tolist()),
         n_regressors=n_regressors,
         mean_fd_mm=design.mean_fd_mm,
@@ -102,12 +106,25 @@ def _repetition_time(sidecar: dict[str, object], header: Header) -> tuple[float,
                 "its repetition time is unknown: neither its sidecar (RepetitionTime) nor its "
                 "header (pixdim[4]) has one"
             )
+        if in_header >= _LONGEST_S:
+            raise RefusedRunError(
+                f"its header's repetition time is {in_header:g} s, which looks like milliseconds, "
+                "and its sidecar has no RepetitionTime"
+            )
         return in_header, (f"RepetitionTime {in_header:g} s from the header, not the sidecar",)
-    if not isinstance(said, int | float) or isinstance(said, bool) or not 0 < said < 1000:
+    seconds = _seconds(said)
+    if seconds is None or not 0 < seconds < _LONGEST_S:
         raise RefusedRunError(f"its sidecar's RepetitionTime is {said!r}, which is no time in s")
-    if in_header is not None and abs(in_header - said) > _SAME_TIME_S:
+    if in_header is not None and abs(in_header - seconds) > _SAME_TIME_S:
         raise RefusedRunError(
-            f"its sidecar says RepetitionTime {said:g} s and its header {in_header:g} s: correct "
-            "the one that is wrong"
+            f"its sidecar says RepetitionTime {seconds:g} s and its header {in_header:g} s: "
+            "correct the one that is wrong"
         )
-    return float(said), ()
+    return seconds, ()
+
+
+def _seconds(value: object) -> float | None:
+    """Take a number from a sidecar; anything else is nothing."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

@@ -21,7 +21,8 @@ COLUMNS = {
     "and filters included",
     "mean_fd": "Mean framewise displacement over all volumes, in mm",
     "resampled": "Whether the run was resampled to the group's grid",
-    "mask_coverage": "Share of the group's brain mask that the run's own mask holds",
+    "mask_coverage": "Share that the run's own brain mask holds of the voxels which at least half "
+    "of the participants have (or of the mask given)",
     "n_nonfinite_voxels": "Voxels that were NaN or infinite at least once; those values became 0",
     "n_constant_voxels": "Voxels of the group's mask without signal in this run",
     "variance_kept": "Share of the cleaned run's variance that its leading components hold",
@@ -87,12 +88,17 @@ def _unused_row(status: str, run: RefusedRun | FailedRun, root: Path) -> Row:
     return _row(status, run.key, run.bold, root, run.reason)
 
 
+def one_line(text: str) -> str:
+    """Make any text fit one line of a table or a terminal, whatever a file put into it."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
 def _row(status: str, key: RunKey, bold: Path, root: Path, reason: str) -> Row:
     row: Row = dict.fromkeys(COLUMNS)
     row |= {
         "run": key.label,
         "status": status,
-        "reason": reason or None,
+        "reason": one_line(reason) or None,
         "source_file": bold.relative_to(root).as_posix(),
     }
     return row

@@ -81,6 +81,9 @@ def _check_input(settings: Settings) -> Path:
     root = locate_derivatives(settings.bids_dir, skip_validation=execution.skip_bids_validation)
     check_folders(settings.bids_dir, root, settings.output_dir)
     check_outside(root, settings.work_dir, "--work-dir")
+    mask = settings.science.masking.mask
+    if mask is not None and not Path(mask).is_file():
+        raise UsageError(f"--mask {mask}: there is no such file.")
     if execution.bids_database_dir:
         check_outside(root, Path(execution.bids_database_dir), "--bids-database-dir")
     if settings.analysis_level == "group" and not execution.dry_run:
@@ -168,7 +171,12 @@ def _named(runs: tuple[UsableRun, ...], settings: Settings) -> tuple[UsableRun, 
 
 def _forecast(runs: tuple[UsableRun, ...], geometry: VoxelGeometry, settings: Settings) -> Forecast:
     plan = forecast(
-        runs, geometry, settings.science.decomposition, settings.execution, available_cores()
+        runs,
+        geometry,
+        settings.science.decomposition,
+        settings.execution,
+        available_cores(),
+        with_fit=settings.analysis_level == "group",
     )
     for line in plan.as_text().splitlines():
         _LOG.info(line)

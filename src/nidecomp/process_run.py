@@ -96,7 +96,8 @@ def process_run(task: MapTask) -> ReducedRun | FailedRun:
         return FailedRun(files.key, files.bold, "there was not enough memory to process it")
     except Exception as error:
         _LOG.debug("%s failed", files.key.label, exc_info=True)
-        return FailedRun(files.key, files.bold, f"{type(error).__name__}: {error}")
+        text = " ".join(str(error).split())
+        return FailedRun(files.key, files.bold, f"{type(error).__name__}: {text}")
 
 
 def find_reduced(task: MapTask) -> ReducedRun | None:

@@ -7,17 +7,36 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from nidecomp.errors import NidecompError
 from nidecomp.settings import Settings
 
 Item = TypeVar("Item")
 
 _LOG = logging.getLogger(__name__)
 _PACKAGE = logging.getLogger("nidecomp")
+
+
+class _LogFile(logging.FileHandler):
+    """A log that is begun with its first message: a mistake in the request leaves no trace."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", delay=True)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was written."""
+        return self.stream is not None
+
+    def _open(self) -> TextIOWrapper:
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        return super()._open()
 
 
 @contextmanager
@@ -30,10 +49,10 @@ def logging_to(settings: Settings) -> Iterator[None]:
         Whether to say more, and where the output folder is.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    log_file = None
     if settings.analysis_level == "group" and not settings.execution.dry_run:
-        folder = settings.output_dir / "logs"
-        folder.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(folder / "nidecomp.log", encoding="utf-8"))
+        log_file = _LogFile(settings.output_dir / "logs" / "nidecomp.log")
+        handlers.append(log_file)
     level = logging.DEBUG if settings.execution.verbose else logging.INFO
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
     before = _PACKAGE.level
@@ -44,6 +63,11 @@ def logging_to(settings: Settings) -> Iterator[None]:
     try:
         with logging_redirect_tqdm([_PACKAGE]):
             yield
+    except NidecompError as error:
+        # The terminal is told by whoever catches it; the log must not end without a reason.
+        if log_file is not None and log_file.is_begun:
+            log_file.handle(_LOG.makeRecord(_LOG.name, logging.ERROR, "", 0, str(error), (), None))
+        raise
     finally:
         _PACKAGE.setLevel(before)
         for handler in handlers:

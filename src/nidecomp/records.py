@@ -49,6 +49,7 @@ class RunFiles:
     bold: Path
     mask: Path | None
     confounds: Path | None
+    cohort: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Grid:
 class UsableRun:
     """One run that passed every check of its files.
 
-    `kept` are the volumes that are used, `notes` says what had to be assumed.
+    `stored_bytes` is the size of one number in the file, `kept` are the volumes that are used,
+    `notes` says what had to be assumed.
     """
 
     files: RunFiles
@@ -76,6 +78,7 @@ class UsableRun:
     repetition_time_s: float
     start_time_s: float | None
     n_volumes: int
+    stored_bytes: int
     kept: tuple[int, ...]
     n_regressors: int
     mean_fd_mm: float | None

@@ -12,9 +12,10 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import operator
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -44,6 +45,9 @@ def _label(*prefixes: str) -> Convert:
     """Accept a BIDS label with or without its ``sub-``-like prefix."""
 
     def convert(value: object) -> str:
+        # YAML and TOML users write run 1 as a number; None and True are mistakes, not labels.
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ValueError("must be a BIDS label: letters and digits only")
         text = str(value)
         for prefix in prefixes:
             text = text.removeprefix(prefix)
@@ -66,10 +70,11 @@ def _one_of(*choices: str) -> Convert:
 def _integer(minimum: int) -> Convert:
     def convert(value: object) -> int:
         try:
-            number = int(value) if isinstance(value, str) else value
-        except ValueError:
-            number = None
-        if not isinstance(number, int) or isinstance(number, bool) or number < minimum:
+            # operator.index takes numpy's integers, too, and no fraction.
+            number = int(value) if isinstance(value, str) else operator.index(cast(Any, value))
+        except (TypeError, ValueError):
+            number = minimum - 1
+        if isinstance(value, bool) or number < minimum:
             raise ValueError(f"must be a whole number of at least {minimum}")
         return number
 
@@ -82,7 +87,7 @@ def _number(minimum: float, maximum: float = math.inf, *, above: bool = False) -
     def convert(value: object) -> float:
         try:
             number = float(cast(Any, value))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         too_low = number <= minimum if above else number < minimum
         if isinstance(value, bool) or not math.isfinite(number) or too_low or number > maximum:
@@ -108,6 +113,7 @@ def _path(value: object) -> str:
 
 def _json_object(value: object) -> str:
     """Accept a JSON file, JSON text or a mapping; keep the content as canonical JSON text."""
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
     if isinstance(value, str) and not value.lstrip().startswith("{"):
         try:
             value = Path(value).read_text(encoding="utf-8")
@@ -120,11 +126,15 @@ def _json_object(value: object) -> str:
             raise ValueError(f"must hold valid JSON ({error})") from None
     if not isinstance(value, Mapping):
         raise ValueError("must hold a JSON object")
-    return json.dumps(value, sort_keys=True)
+    try:
+        return json.dumps(value, sort_keys=True)
+    except TypeError as error:
+        raise ValueError(f"must hold what JSON can hold ({error})") from None
 
 
 def _strategy(value: object) -> str:
     """Accept a preset, ``none``, parts joined by ``+``, or a JSON object of arguments."""
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
     if isinstance(value, Mapping) or (isinstance(value, str) and _looks_like_json(value)):
         return _json_object(value)
     text = _text(value)
@@ -442,12 +452,14 @@ def settings_from_options(
 def _convert(declared: Field[Any], value: object) -> object:
     convert: Convert = declared.metadata["convert"]
     flag = "--" + declared.name.replace("_", "-")
-    if value is None and declared.default is None:
+    # A word for it, so that the command line can unset what a config file sets.
+    if declared.default is None and (value is None or value == "none"):
         return None
     try:
         if not declared.metadata["many"]:
             return convert(value)
-        items = list(value) if isinstance(value, list | tuple) else [value]
+        is_one = isinstance(value, str | Mapping) or not isinstance(value, Iterable)
+        items = [value] if is_one else list(cast("Iterable[object]", value))
         # A value given twice is a value given once: nothing is fitted or selected twice.
         return tuple(dict.fromkeys(convert(item) for item in items))
     except ValueError as error:

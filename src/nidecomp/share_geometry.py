@@ -17,7 +17,7 @@ from nidecomp.files import replace_atomically
 from nidecomp.records import Grid, Inventory, RefusedRun, UsableRun
 from nidecomp.settings import Masking
 from nidecomp.signal.geometry import VoxelGeometry
-from nidecomp.signal.mask import MINIMUM_COVERAGE, common_grid, group_mask
+from nidecomp.signal.mask import MINIMUM_COVERAGE, common_grid, covered_share, group_mask
 from nidecomp.signal.read import read_mask
 
 _LOG = logging.getLogger(__name__)
@@ -59,7 +59,6 @@ def share_geometry(
         return None, replace(inventory, used=(), refused=_sorted(refused))
     grid = common_grid([run.grid for run in runs])
     given = _given_mask(masking, grid)
-    # Without a mask of its own a run can be held against nothing; its grid must do.
     mask, coverage = _cached_mask(runs, grid, masking, given, cache_dir)
     if not mask.any():
         raise NothingToDoError(
@@ -68,6 +67,7 @@ def share_geometry(
         )
     used: list[UsableRun] = []
     for run in runs:
+        # With a given mask a run may have none of its own: there is nothing to hold it against.
         share = coverage.get(run.files.key.label)
         if share is not None and share < MINIMUM_COVERAGE:
             reason = (
@@ -130,10 +130,7 @@ def _cached_mask(
         return read_mask(paths[label], grid)[0]
 
     if given is not None:
-        inside = np.count_nonzero(given)
-        return given, {
-            label: float(np.count_nonzero(load(label) & given) / inside) for label in sorted(paths)
-        }
+        return given, {label: covered_share(load(label), given) for label in sorted(paths)}
     stored = cache_dir / f"{_key(runs, grid, masking)}.npz" if cache_dir else None
     if stored is not None and stored.exists():
         with np.load(stored) as content:

@@ -23,7 +23,8 @@ from nidecomp.bids.names import (
     pooled_task,
     run_file,
 )
-from nidecomp.bids.write import OutputTree
+from nidecomp.bids.write import MANIFEST, OutputTree, table_text
+from nidecomp.files import replace_atomically
 from nidecomp.group.order import strongest_voxels
 from nidecomp.records import Components, Inventory, ReducedRun, UsableRun
 from nidecomp.settings import Settings, science_as_tables
@@ -79,12 +80,17 @@ class GroupResult:
         """The res entity of every map."""
         return self.runs[0].files.res
 
+    def mask_file(self, extension: str) -> PurePosixPath:
+        """Place the group mask or its sidecar."""
+        return mask_file(self.space, self.res, extension, self.runs[0].files.cohort)
+
     def file(self, components: Components, suffix: str, extension: str) -> PurePosixPath:
         """Place one file of one decomposition."""
         return group_file(
             suffix,
             extension,
             space=self.space,
+            cohort=self.runs[0].files.cohort,
             task=pooled_task(run.files.key.task for run in self.runs),
             atlas=self.settings.science.decomposition.atlas_label,
             method=components.method,
@@ -117,8 +123,14 @@ def write_group(result: GroupResult) -> None:
 
 
 def write_inventory(output_dir: Path, table: Sequence[inventory_table.Row]) -> None:
-    """Write only the table of runs, where there is nothing else to write."""
-    OutputTree(output_dir).write_tsv(INVENTORY, tuple(inventory_table.COLUMNS), table)
+    """Write only the table of runs, where nothing else can be written.
+
+    Results of an earlier run, if they are there, keep their own.
+    """
+    if not (output_dir / MANIFEST).exists():
+        text = table_text(tuple(inventory_table.COLUMNS), table)
+        with replace_atomically(output_dir / INVENTORY) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 # ---------------------------------------------------------------- the dataset as a whole
@@ -347,14 +359,14 @@ def _spatial(result: GroupResult) -> dict[str, object]:
 
 def _write_mask(tree: OutputTree, result: GroupResult) -> None:
     masking = result.settings.science.masking
-    tree.write_image(mask_file(result.space, result.res, ".nii.gz"), result.geometry.mask_image())
+    tree.write_image(result.mask_file(".nii.gz"), result.geometry.mask_image())
     how = (
         f"the mask given, {Path(masking.mask).name}"
         if masking.mask
         else f"voxels in the brain masks of at least {masking.mask_threshold:g} of the participants"
     )
     tree.write_json(
-        mask_file(result.space, result.res, ".json"),
+        result.mask_file(".json"),
         {
             "Type": "Brain",
             "Description": f"The voxels that were decomposed: {how}.",
@@ -378,7 +390,7 @@ def _write_components(tree: OutputTree, result: GroupResult, components: Compone
             "comes first.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
-            "Mask": f"bids::{mask_file(result.space, result.res, '.nii.gz')}",
+            "Mask": f"bids::{result.mask_file('.nii.gz')}",
             "Decomposition": f"bids::{result.file(components, 'decomposition', '.json')}",
             "Sources": [f"bids::{SOURCES}"],
             **_spatial(result),

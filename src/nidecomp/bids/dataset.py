@@ -37,18 +37,17 @@ def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path
     if not bids_dir.is_dir():
         raise UsageError(f"BIDS_DIR {bids_dir}: there is no such folder.")
     root = bids_dir.absolute()
-    if skip_validation:
-        return root
-    dataset_type = read_description(root).get("DatasetType")
-    if dataset_type == "derivative":
+    if read_description(root).get("DatasetType") == "derivative":
         return root
     inside = sorted(
         folder
         for folder in (root / "derivatives").glob("fmriprep*")
-        if (folder / DESCRIPTION).is_file()
+        if skip_validation or (folder / DESCRIPTION).is_file()
     )
     if len(inside) == 1:
         return inside[0]
+    if skip_validation and not inside:
+        return root
     if inside:
         names = ", ".join(str(folder) for folder in inside)
         raise NothingToDoError(f"{root} holds several fMRIPrep outputs: name one of {names}.")
@@ -97,14 +96,18 @@ def check_folders(bids_dir: Path, root: Path, output_dir: Path) -> None:
     ------
     UsageError
     """
-    source, target = root.resolve(), output_dir.resolve()
-    if target == bids_dir.resolve() or target == source or source in target.parents:
+    target, raw = output_dir.resolve(), bids_dir.resolve()
+    # A raw dataset's own place for derivatives is where they belong.
+    beside = raw / "derivatives"
+    in_raw_data = _lies_in(target, raw) and not (beside in target.parents and raw != root.resolve())
+    if _lies_in(target, root.resolve()) or in_raw_data:
         raise UsageError(
             f"OUTPUT_DIR {output_dir} is the input or lies inside it: the input is never written "
             "to. Choose a folder outside, for example next to it."
         )
-    if output_dir.exists() and not output_dir.is_dir():
-        raise UsageError(f"OUTPUT_DIR {output_dir} is a file.")
+    for folder in (output_dir, *output_dir.parents):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"OUTPUT_DIR {output_dir}: {folder} is a file, not a folder.")
     if (output_dir / DESCRIPTION).exists() and not is_ours(output_dir):
         raise UsageError(
             f"OUTPUT_DIR {output_dir} already holds a dataset that NiDecomp did not make "
@@ -120,6 +123,9 @@ def check_outside(root: Path, folder: Path, option: str) -> None:
     UsageError
         Naming the option.
     """
-    source, target = root.resolve(), folder.resolve()
-    if target == source or source in target.parents:
+    if _lies_in(folder.resolve(), root.resolve()):
         raise UsageError(f"{option} {folder} lies inside the input, which is never written to.")
+
+
+def _lies_in(folder: Path, other: Path) -> bool:
+    return folder == other or other in folder.parents

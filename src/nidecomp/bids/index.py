@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +96,7 @@ def find_runs(
     bolds = [file for file in by_kind["bold"] if _is_selected(file.entities, selection, filters)]
     if not bolds:
         raise NothingToDoError(_nothing_matches(root, selection, by_kind["bold"]))
-    _check_one_resolution(bolds)
+    _check_one_grid(bolds)
     _check_fetched(root, bolds)
     masks = [file for file in by_kind["mask"] if _matches(file.entities, filters["mask"])]
     confounds = [
@@ -105,34 +107,53 @@ def find_runs(
 
 # ---------------------------------------------------------------- indexing
 def _index(root: Path, database_dir: Path | None, *, reset: bool) -> list[_File]:
-    """Let pybids index the files; the entities of each are read from its name alone."""
-    database = None
-    if database_dir is not None:
-        # A saved index ignores the root and the options that it is asked with: they make its name.
-        key = json.dumps([str(root.resolve()), bids.__version__, _IGNORE.pattern])
-        name = hashlib.sha256((key + _CONFIG.read_text()).encode()).hexdigest()[:16]
-        database = database_dir / f"nidecomp-{name}"
-        database_dir.mkdir(parents=True, exist_ok=True)
-    layout = BIDSLayout(
-        str(root),
-        validate=False,
-        is_derivative=True,
-        config=[str(_CONFIG)],
-        database_path=database,
-        reset_database=reset,
-        indexer=BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[_IGNORE]),
-    )
-    try:
-        return sorted(
-            (
-                _File(Path(file.path), {k: str(v) for k, v in file.get_entities().items()})
-                for file in layout.get()
-            ),
-            key=lambda file: str(file.path),
+    """Let pybids index the files; the entities of each are read from its name alone.
+
+    pybids gets a folder with links to the participants' folders. It would otherwise read the
+    dataset's description, whatever it is told, and stumble over a broken or an old one; and what
+    lies beside the participants (figures, logs, sourcedata) is no business of ours.
+    """
+    with _home_of_index(root, database_dir) as home:
+        links = home / "links"
+        links.mkdir(parents=True, exist_ok=True)
+        for participant in sorted(root.glob("sub-*")):
+            link = links / participant.name
+            if participant.is_dir() and not link.is_symlink():
+                link.symlink_to(participant.absolute())
+        layout = BIDSLayout(
+            str(links),
+            validate=False,
+            config=[str(_CONFIG)],
+            database_path=home / "index" if database_dir else None,
+            reset_database=reset,
+            indexer=BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[_IGNORE]),
         )
-    finally:
-        layout.connection_manager.session.close()
-        layout.connection_manager.engine.dispose()
+        try:
+            files = [
+                _File(
+                    root / Path(file.path).relative_to(Path(layout.root)),
+                    {name: str(value) for name, value in file.get_entities().items()},
+                )
+                for file in layout.get()
+            ]
+        finally:
+            layout.connection_manager.session.close()
+            layout.connection_manager.engine.dispose()
+    return sorted(files, key=lambda file: str(file.path))
+
+
+@contextmanager
+def _home_of_index(root: Path, database_dir: Path | None) -> Iterator[Path]:
+    """Give a folder for index and links: one that lasts where the index is to be saved.
+
+    A saved index ignores the root and the options that it is opened with, so they make its name.
+    """
+    if database_dir is None:
+        with tempfile.TemporaryDirectory(prefix="nidecomp-") as folder:
+            yield Path(folder)
+    else:
+        key = json.dumps([str(root), bids.__version__, _IGNORE.pattern, _CONFIG.read_text()])
+        yield database_dir.absolute() / f"nidecomp-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _filters(selection: Selection) -> dict[str, dict[str, Any]]:
@@ -227,13 +248,21 @@ def _nothing_matches(root: Path, selection: Selection, bolds: list[_File]) -> st
     )
 
 
-def _check_one_resolution(bolds: list[_File]) -> None:
-    resolutions = sorted({file.entities.get("res", "(none)") for file in bolds})
-    if len(resolutions) > 1:
-        raise UsageError(
-            f"The runs come in several resolutions ({', '.join(resolutions)}): choose one with "
-            '--res, or the one without with --bids-filter-file {"bold": {"res": null}}.'
-        )
+def _check_one_grid(bolds: list[_File]) -> None:
+    """Refuse to pool images of several spaces, cohorts of a template or resolutions."""
+    for entity, what, how in (
+        ("space", "spaces", "choose one with --space"),
+        ("cohort", "cohorts", 'choose one with --bids-filter-file {"bold": {"cohort": "1"}}'),
+        (
+            "res",
+            "resolutions",
+            'choose one with --res, or those without with --bids-filter-file {"bold": {"res": '
+            "null}}",
+        ),
+    ):
+        values = sorted({file.entities.get(entity, "(none)") for file in bolds})
+        if len(values) > 1:
+            raise UsageError(f"The runs come in several {what} ({', '.join(values)}): {how}.")
 
 
 def _check_fetched(root: Path, bolds: list[_File]) -> None:
@@ -270,7 +299,8 @@ class _Companions:
             and (
                 not same_voxels
                 or all(
-                    file.entities.get(name) == bold.entities.get(name) for name in ("space", "res")
+                    file.entities.get(name) == bold.entities.get(name)
+                    for name in ("space", "cohort", "res")
                 )
             )
         ]
@@ -319,6 +349,7 @@ def _assemble(
                 RunFiles(
                     key=key,
                     space=bold.entities["space"],
+                    cohort=bold.entities.get("cohort"),
                     res=bold.entities.get("res"),
                     bold=bold.path,
                     mask=mask[0] if mask else None,

@@ -80,6 +80,7 @@ def group_file(  # noqa: PLR0913  each of these is one entity of the name
     method: str,
     n_components: int,
     res: str | None,
+    cohort: str | None = None,
 ) -> PurePosixPath:
     """Place one file of a group decomposition below the output folder.
 
@@ -87,8 +88,8 @@ def group_file(  # noqa: PLR0913  each of these is one entity of the name
     ----------
     suffix, extension : str
         What the file is; the extension with its dot.
-    space, task, atlas, method, res : str
-        Labels; ``res`` may be None.
+    space, task, atlas, method, res, cohort : str
+        Labels; ``res`` and ``cohort`` may be None.
     n_components : int
         The scale of the decomposition.
 
@@ -99,6 +100,7 @@ def group_file(  # noqa: PLR0913  each of these is one entity of the name
     """
     entities: dict[str, str | int | None] = {
         "tpl": space,
+        "cohort": cohort,
         "task": task,
         "atlas": atlas,
         "seg": method,
@@ -106,13 +108,20 @@ def group_file(  # noqa: PLR0913  each of these is one entity of the name
         # Tables and descriptions have no voxels, hence no resolution.
         "res": res if suffix in {"components", "probseg", "dseg"} else None,
     }
-    return PurePosixPath(f"tpl-{space}", "func", file_name(entities, suffix, extension))
+    return _template_folder(space, cohort) / "func" / file_name(entities, suffix, extension)
 
 
-def mask_file(space: str, res: str | None, extension: str) -> PurePosixPath:
+def mask_file(
+    space: str, res: str | None, extension: str, cohort: str | None = None
+) -> PurePosixPath:
     """Place the group's brain mask (or its sidecar) below the output folder."""
-    name = file_name({"tpl": space, "res": res, "desc": "brain"}, "mask", extension)
-    return PurePosixPath(f"tpl-{space}", "anat", name)
+    entities = {"tpl": space, "cohort": cohort, "res": res, "desc": "brain"}
+    return _template_folder(space, cohort) / "anat" / file_name(entities, "mask", extension)
+
+
+def _template_folder(space: str, cohort: str | None) -> PurePosixPath:
+    folder = PurePosixPath(f"tpl-{space}")
+    return folder / f"cohort-{cohort}" if cohort else folder
 
 
 def run_file(run: RunKey, suffix: str, extension: str) -> PurePosixPath:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -15,13 +16,16 @@ import nibabel as nib
 from nidecomp.files import replace_atomically
 
 MANIFEST = PurePosixPath("logs/manifest.tsv")
+_JOURNAL = PurePosixPath("logs/manifest.unfinished.tsv")
+_COLUMNS = ("path", "size", "sha256")
 
 
 class OutputTree:
     """One output folder while it is written.
 
     The manifest of an earlier run is taken away first and a new one is written last: a folder
-    with a manifest is complete, and holds the results of one run only.
+    with a manifest is complete, and holds the results of one run only. In between a journal lists
+    what was there and what is written, so that the next run knows it if this one is interrupted.
 
     Parameters
     ----------
@@ -32,14 +36,23 @@ class OutputTree:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._written: dict[str, tuple[int, str]] = {}
-        self._earlier = _read_manifest(root / MANIFEST)
+        self._earlier = _read_manifest(root / MANIFEST) | _read_manifest(root / _JOURNAL)
+        with replace_atomically(root / _JOURNAL) as temporary:
+            rows = [
+                {"path": name, "size": None, "sha256": digest}
+                for name, digest in sorted(self._earlier)
+            ]
+            temporary.write_text(table_text(_COLUMNS, rows), encoding="utf-8")
         (root / MANIFEST).unlink(missing_ok=True)
 
     def write_bytes(self, path: PurePosixPath, content: bytes) -> None:
         """Write one file, `path` relative to the output folder."""
+        entry = (len(content), hashlib.sha256(content).hexdigest())
+        with (self.root / _JOURNAL).open("a", encoding="utf-8") as journal:
+            journal.write(f"{path}\t{entry[0]}\t{entry[1]}\n")
         with replace_atomically(self.root / path) as temporary:
             temporary.write_bytes(content)
-        self._written[str(path)] = (len(content), hashlib.sha256(content).hexdigest())
+        self._written[str(path)] = entry
 
     def write_text(self, path: PurePosixPath, text: str) -> None:
         """Write text as UTF-8."""
@@ -56,12 +69,7 @@ class OutputTree:
         table: Iterable[Mapping[str, object]],
     ) -> None:
         """Write a table; a value of None is ``n/a``, as BIDS wants it."""
-        text = io.StringIO()
-        writer = csv.writer(text, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
-        writer.writerow(columns)
-        for row in table:
-            writer.writerow([_cell(row[column]) for column in columns])
-        self.write_text(path, text.getvalue())
+        self.write_text(path, table_text(columns, table))
 
     def write_image(self, path: PurePosixPath, image: nib.Nifti1Image) -> None:
         """Write a .nii.gz that holds no time stamp: the same image gives the same bytes."""
@@ -69,23 +77,54 @@ class OutputTree:
 
     def finish(self) -> None:
         """Remove what an earlier run wrote and this one did not; write the manifest."""
-        for name, digest in self._earlier.items():
+        for name, digest in sorted(self._earlier):
             path = self.root / name
             if name not in self._written and path.is_file() and _digest(path) == digest:
                 path.unlink()
+                _remove_empty_folders(path.parent, self.root)
         written = dict(sorted(self._written.items()))
         self.write_tsv(
             MANIFEST,
-            ("path", "size", "sha256"),
+            _COLUMNS,
             [
                 {"path": name, "size": size, "sha256": digest}
                 for name, (size, digest) in written.items()
             ],
         )
+        (self.root / _JOURNAL).unlink()
+
+
+def table_text(columns: Sequence[str], table: Iterable[Mapping[str, object]]) -> str:
+    """Lay a table out as tab-separated values.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        In the order in which they are to stand.
+    table : iterable of mapping
+        Rows with a value for each column; None and NaN become ``n/a``.
+
+    Returns
+    -------
+    str
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+    writer.writerow(columns)
+    for row in table:
+        writer.writerow([_cell(row[column]) for column in columns])
+    return text.getvalue()
+
+
+def _remove_empty_folders(folder: Path, root: Path) -> None:
+    """Remove a folder that has become empty, and what held only it, below the output folder."""
+    while folder != root and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def _cell(value: object) -> str:
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return "n/a"
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -100,16 +139,18 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_manifest(path: Path) -> dict[str, str]:
-    """Give path and hash of every file of an earlier run; nothing where there is no manifest."""
+def _read_manifest(path: Path) -> set[tuple[str, str]]:
+    """Give path and hash of every file that is listed; nothing where there is no list."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             table = list(csv.DictReader(file, delimiter="\t"))
-        return {row["path"]: row["sha256"] for row in table if _is_inside(row["path"])}
-    except (OSError, KeyError, UnicodeDecodeError, csv.Error):
-        return {}
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return set()
+    entries = {(row.get("path"), row.get("sha256")) for row in table}
+    return {(name, digest) for name, digest in entries if name and digest and _is_inside(name)}
 
 
 def _is_inside(name: str) -> bool:
+    """Tell whether a listed name stays below the output folder, whoever wrote the list."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, as_completed
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -53,36 +54,58 @@ def map_unordered(
     Yields
     ------
     result or WorkerDied
-        One for each item. An item during which the pool broke is tried once more, alone, so that
-        an innocent neighbour of the culprit is not lost.
+        One for each item. Items that were under way when a worker died are tried once more, each
+        alone, so that an innocent neighbour of the culprit is not lost. (In this process itself,
+        with `n_processes` 1, nothing can outlive what kills it.)
     """
     n_processes = min(n_processes, len(items))
     if n_processes <= 1:
         yield from map(func, items)
         return
-    unfinished: list[Item] = []
+    waiting = deque(items)
+    while waiting:
+        suspects = yield from _until_a_worker_dies(func, waiting, n_processes)
+        if suspects:
+            _LOG.warning("A worker process died; trying again, one by one: %d", len(suspects))
+        for item in suspects:
+            yield _alone(func, item)
+
+
+def _until_a_worker_dies(
+    func: Callable[[Item], Result], waiting: deque[Item], n_processes: int
+) -> Generator[Result, None, list[Item]]:
+    """Work the queue down; return what was under way when a worker died, or nothing."""
+    suspects: list[Item] = []
+    under_way: dict[Future[Result], Item] = {}
     with ProcessPoolExecutor(max_workers=n_processes) as pool:
-        futures = {pool.submit(func, item): item for item in items}
         try:
-            yield from _results(futures, unfinished)
-        finally:
-            # Reached by an error in `func` or by a caller that stops early, too.
-            for future in futures:
-                future.cancel()
-    if unfinished:
-        _LOG.warning("A worker process died; trying its %d runs one by one", len(unfinished))
-    for item in unfinished:
-        yield _alone(func, item)
-
-
-def _results(futures: dict[Future[Result], Item], unfinished: list[Item]) -> Iterator[Result]:
-    for future in as_completed(futures):
-        try:
-            result = future.result()
+            while (waiting or under_way) and not suspects:
+                # Two for each process, so that none waits and few are suspects.
+                while waiting and len(under_way) < 2 * n_processes:
+                    under_way[pool.submit(func, waiting[0])] = waiting[0]
+                    waiting.popleft()
+                done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in done:
+                    item = under_way.pop(future)
+                    try:
+                        result = future.result()
+                    except BrokenProcessPool:
+                        suspects.append(item)
+                    else:
+                        yield result
         except BrokenProcessPool:
-            unfinished.append(futures[future])
+            # It died while the next one was handed over.
+            pass
+        finally:
+            # Reached by an error in `func` and by a caller that stops early, too.
+            for future in under_way:
+                future.cancel()
+    for future, item in under_way.items():
+        if future.done() and not future.cancelled() and future.exception() is None:
+            yield future.result()
         else:
-            yield result
+            suspects.append(item)
+    return suspects
 
 
 def _alone(func: Callable[[Item], Result], item: Item) -> Result | WorkerDied[Item]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import fastica
 from sklearn.exceptions import ConvergenceWarning
 
+from nidecomp.errors import NidecompError
 from nidecomp.records import Restart
 
 # Restarts that stop before they converge lower reproducibility between halves of a group; nilearn
@@ -43,6 +44,11 @@ def fit_canica(
     chosen : int
         The restart whose largest map (by L1 norm) is smallest, as in nilearn's CanICA; only
         those that converged are compared, if any did.
+
+    Raises
+    ------
+    NidecompError
+        No restart came to an end.
     """
     white = whiten(subspace)
     seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=n_init)
@@ -51,11 +57,16 @@ def fit_canica(
     maps, chosen = subspace, 0
     for index, restart_seed in enumerate(seeds):
         candidate, n_iter, converged = _one_restart(white, int(restart_seed))
-        norm = float(np.abs(candidate).sum(axis=1).max())
+        norm = float(np.abs(candidate).sum(axis=1).max()) if candidate is not None else np.inf
         restarts.append(Restart(int(restart_seed), n_iter, converged, norm))
         rank = (not converged, norm)
-        if best is None or rank < best:
+        if candidate is not None and (best is None or rank < best):
             best, maps, chosen = rank, candidate, index
+    if best is None:
+        raise NidecompError(
+            f"Each of the {n_init} ICA restarts broke down at {len(subspace)} components: the "
+            "data hold fewer dimensions; use fewer components."
+        )
     return maps, tuple(restarts), chosen
 
 
@@ -84,16 +95,22 @@ def whiten(subspace: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(inverse_root @ centred)
 
 
-def _one_restart(white: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], int, bool]:
+def _one_restart(
+    white: NDArray[np.float64], seed: int
+) -> tuple[NDArray[np.float64] | None, int, bool]:
+    """Iterate from one start; None where the iteration broke down (its matrix became singular)."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        _, _, sources, n_iter = fastica(
-            white.T,
-            whiten=False,
-            fun="cube",
-            max_iter=MAX_ITERATIONS,
-            random_state=seed,
-            return_n_iter=True,
-        )
+        try:
+            _, _, sources, n_iter = fastica(
+                white.T,
+                whiten=False,
+                fun="cube",
+                max_iter=MAX_ITERATIONS,
+                random_state=seed,
+                return_n_iter=True,
+            )
+        except ValueError:
+            return None, 0, False
     converged = not any(issubclass(entry.category, ConvergenceWarning) for entry in caught)
     return sources.T, int(n_iter), converged

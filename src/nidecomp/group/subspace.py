@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-# Voxels in one block of a sum: fixed, so that every machine adds in the same order.
-_BLOCK = 16384
+from nidecomp.linalg import blocks, leading_left
 
 
 def stack_runs(
@@ -49,8 +48,6 @@ def stack_runs(
 def leading_subspace(stack: NDArray[np.float32], n_components: int) -> NDArray[np.float64]:
     """Give the leading right singular vectors of a stack of rows.
 
-    They come from the eigenvectors of ``stack stackᵀ``: exact, one pass over the voxels.
-
     Parameters
     ----------
     stack : ndarray of float32, shape (n_rows, n_voxels)
@@ -62,16 +59,9 @@ def leading_subspace(stack: NDArray[np.float32], n_components: int) -> NDArray[n
     ndarray, shape (n_components, n_voxels)
         Orthonormal rows, the one of the largest singular value first.
     """
-    n_rows, n_voxels = stack.shape
-    gram = np.zeros((n_rows, n_rows))
-    for start in range(0, n_voxels, _BLOCK):
-        block = stack[:, start : start + _BLOCK].astype(np.float64)
-        gram += block @ block.T
-    values, vectors = np.linalg.eigh(gram)
-    leading = vectors[:, ::-1][:, :n_components]
-    singular = np.sqrt(np.maximum(values[::-1][:n_components], np.finfo(np.float64).tiny))
-    subspace = np.empty((n_components, n_voxels))
-    for start in range(0, n_voxels, _BLOCK):
-        block = stack[:, start : start + _BLOCK].astype(np.float64)
-        subspace[:, start : start + _BLOCK] = (leading / singular).T @ block
+    vectors, squared = leading_left(stack, n_components)
+    singular = np.sqrt(np.maximum(squared[:n_components], np.finfo(np.float64).tiny))
+    subspace = np.empty((n_components, stack.shape[1]))
+    for block in blocks(stack.shape[1]):
+        subspace[:, block] = (vectors / singular).T @ stack[:, block].astype(np.float64)
     return subspace

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# Voxels in one block: bounds the float64 copy, and is fixed so that sums have one order.
-_BLOCK = 16384
+from nidecomp.linalg import blocks
+
 # A residual this much smaller than the series itself is rounding, not signal.
 _CONSTANT = 1e-6
 
@@ -37,15 +37,15 @@ def clean(
         How many features those are.
     """
     n_constant = 0
-    for start in range(0, series.shape[1], _BLOCK):
-        raw = series[:, start : start + _BLOCK].astype(np.float64)
+    for block in blocks(series.shape[1]):
+        raw = series[:, block].astype(np.float64)
         residual = raw - nuisance @ (nuisance.T @ raw)
         scale = residual.std(axis=0, ddof=1)
         constant = scale <= _CONSTANT * np.abs(raw).max(axis=0)
         scale[constant] = 1.0
         residual[:, constant] = 0.0
         n_constant += int(np.count_nonzero(constant))
-        series[:, start : start + _BLOCK] = residual / scale
+        series[:, block] = residual / scale
     return series, n_constant
 
 

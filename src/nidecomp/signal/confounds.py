@@ -8,8 +8,12 @@ links to just the files that the index found.
 from __future__ import annotations
 
 import json
+import math
+import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,7 @@ from nilearn.interfaces.fmriprep.load_confounds_strategy import preset_strategie
 from numpy.typing import NDArray
 
 from nidecomp.errors import RefusedRunError, UsageError
-from nidecomp.settings import STRATEGY_PRESETS, Denoising
+from nidecomp.settings import STRATEGY_PARTS, STRATEGY_PRESETS, Denoising
 from nidecomp.signal.clean import cosines, orthonormal_basis, polynomials
 
 _MODEL_SUFFIXES = {
@@ -40,6 +44,42 @@ _DEFAULT_MODEL = {"motion": "full", "wm_csf": "basic", "global_signal": "basic"}
 # Parts that have no fixed columns: any column that starts like this will do.
 _PREFIXES = {"compcor": ("a_comp_cor_", "t_comp_cor_"), "ica_aroma": ("aroma_motion_",)}
 _FD = "framewise_displacement"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_model(value: object) -> bool:
+    return isinstance(value, str) and value in _MODEL_SUFFIXES
+
+
+_A_MODEL = (_is_model, f"one of {', '.join(_MODEL_SUFFIXES)}")
+_A_NUMBER = (_is_number, "a number")
+_A_WORD = (lambda value: isinstance(value, str), "a word that load_confounds knows")
+# The arguments of load_confounds: whether a value will do, and what is wanted.
+_ARGUMENTS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "strategy": (
+        lambda value: isinstance(value, list) and set(map(str, value)) <= set(STRATEGY_PARTS),
+        f"a list of {', '.join(STRATEGY_PARTS)}",
+    ),
+    "motion": _A_MODEL,
+    "wm_csf": _A_MODEL,
+    "global_signal": _A_MODEL,
+    "scrub": (
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+        "a whole number of volumes",
+    ),
+    "fd_threshold": _A_NUMBER,
+    "std_dvars_threshold": _A_NUMBER,
+    "compcor": _A_WORD,
+    "n_compcor": (
+        lambda value: value == "all" or (isinstance(value, int) and not isinstance(value, bool)),
+        'a whole number or "all"',
+    ),
+    "ica_aroma": _A_WORD,
+    "demean": (lambda value: isinstance(value, bool), "true or false"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +126,11 @@ def resolve_strategy(denoising: Denoising) -> dict[str, Any] | None:
     else:
         arguments = {"strategy": name.split("+")}
     arguments["strategy"] = tuple(arguments["strategy"])
+    if "compcor" in arguments["strategy"] and "high_pass" not in arguments["strategy"]:
+        raise UsageError(
+            "--denoise-strategy: compcor needs high_pass beside it, since fMRIPrep filters before "
+            "it computes the components."
+        )
     if "scrub" in arguments["strategy"] and denoising.fd_threshold is not None:
         arguments["fd_threshold"] = denoising.fd_threshold
     # The projection contains the constant on the kept volumes: nothing else centres better.
@@ -94,18 +139,21 @@ def resolve_strategy(denoising: Denoising) -> dict[str, Any] | None:
 
 
 def _check_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
-    known = set(load_confounds.__annotations__) - {"return", "img_files"}
-    unknown = sorted(set(content) - known)
-    if unknown or not isinstance(content.get("strategy"), list):
-        problem = f"it has an unknown {unknown[0]!r}" if unknown else 'it has no list "strategy"'
+    """Refuse arguments that load_confounds would stumble over run by run."""
+    unknown = sorted(set(content) - set(_ARGUMENTS))
+    if unknown:
         raise UsageError(
-            f"--denoise-strategy: {problem}. The JSON object holds the arguments of nilearn's "
-            f"load_confounds: {', '.join(sorted(known))}."
+            f"--denoise-strategy: it has an unknown {unknown[0]!r}. The JSON object holds the "
+            f"arguments of nilearn's load_confounds: {', '.join(_ARGUMENTS)}."
         )
-    if "tedana" in content["strategy"]:
+    for name, (is_right, wanted) in _ARGUMENTS.items():
+        if name in content and not is_right(content[name]):
+            raise UsageError(f"--denoise-strategy: {name!r} must be {wanted}.")
+    strategy = content.get("strategy")
+    if not strategy:
         raise UsageError(
-            "--denoise-strategy: tedana reads tedana's own output, not fMRIPrep's; it is not "
-            "supported."
+            '--denoise-strategy: it has no list "strategy"; where nothing is to be regressed out, '
+            "use none."
         )
     return dict(content)
 
@@ -159,9 +207,10 @@ def build_design(
     kept = np.ones(n_volumes, dtype=bool)
     kept[: denoising.dummy_scans] = False
     mean_fd = None
+    regressors = pd.DataFrame(index=range(n_volumes))
     if table is not None and table_path is not None:
         regressors, steady = _load(table_path, n_volumes, arguments)
-        columns.append(regressors)
+        columns.append(regressors.to_numpy(dtype=float))
         kept &= steady
         mean_fd = _mean_fd(table)
         if denoising.fd_threshold is not None:
@@ -169,7 +218,13 @@ def build_design(
     _check_motion(mean_fd, denoising)
     if not kept.any():
         raise RefusedRunError(f"no volume is left: all {n_volumes} were scrubbed or dropped")
-    nuisance = orthonormal_basis(np.column_stack(columns)[kept])
+    basis = np.column_stack(columns)[kept]
+    if not np.isfinite(basis).all():
+        broken = [str(name) for name in regressors if not np.isfinite(regressors[name][kept]).all()]
+        raise RefusedRunError(
+            f"its confounds table has no number in some kept volumes of {', '.join(broken[:6])}"
+        )
+    nuisance = orthonormal_basis(basis)
     return Design(np.flatnonzero(kept), nuisance, mean_fd)
 
 
@@ -299,7 +354,7 @@ def _mean_fd(table: pd.DataFrame) -> float | None:
 # ---------------------------------------------------------------- nilearn's choice
 def _load(
     table_path: Path, n_volumes: int, arguments: Mapping[str, Any] | None
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
     """Ask nilearn for the regressors and the volumes that it keeps.
 
     Non-steady-state volumes are dropped with every strategy, ``none`` included.
@@ -307,11 +362,14 @@ def _load(
     # `high_pass` alone is asked for where nothing is, since nilearn warns of an empty strategy;
     # its columns are dropped below.
     asked = dict(arguments) if arguments else {"strategy": ("high_pass",), "demean": False}
-    with tempfile.TemporaryDirectory(prefix="nidecomp-") as folder:
-        image = _alone_in(Path(folder), table_path, asked)
+    with _folder() as folder:
+        image = _alone_in(folder, table_path, asked)
         try:
-            frame, sample_mask = load_confounds(str(image), **asked)
-        except (ValueError, KeyError) as error:
+            with warnings.catch_warnings():
+                # It warns where scrubbing leaves nothing; that is refused with a reason below.
+                warnings.simplefilter("ignore", RuntimeWarning)
+                frame, sample_mask = load_confounds(str(image), **asked)
+        except (ValueError, KeyError, TypeError) as error:
             text = " ".join(str(error.args[0] if error.args else error).split())
             raise RefusedRunError(
                 f"nilearn's load_confounds does not accept its confounds table: {text}"
@@ -320,19 +378,24 @@ def _load(
     if sample_mask is not None:
         kept[:] = False
         kept[sample_mask] = True
-    if arguments is None:
-        return np.empty((n_volumes, 0)), kept
-    regressors = frame.to_numpy(dtype=float)
-    broken = [
-        str(name)
-        for name, column in zip(frame.columns, regressors[kept].T, strict=True)
-        if not np.isfinite(column).all()
-    ]
-    if broken:
-        raise RefusedRunError(
-            f"its confounds table has no number in some kept volumes of {', '.join(broken[:6])}"
-        )
-    return np.where(kept[:, None], regressors, 0.0), kept
+    # Where fMRIPrep wrote no cosines (short runs), nilearn's frame has neither columns nor rows.
+    nothing = arguments is None or frame is None or frame.shape[1] == 0
+    return (pd.DataFrame(index=range(n_volumes)) if nothing else frame), kept
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Make a temporary folder whose path does not hold "tsv".
+
+    nilearn finds the sidecar by replacing every "tsv" in the table's whole path.
+    """
+    parent = "/tmp" if "tsv" in tempfile.gettempdir() else None  # noqa: S108  mkdtemp makes it safe
+    while "tsv" in (folder := tempfile.mkdtemp(prefix="nidecomp-", dir=parent)):
+        Path(folder).rmdir()
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _alone_in(folder: Path, table_path: Path, arguments: Mapping[str, Any]) -> Path:
@@ -343,10 +406,10 @@ def _alone_in(folder: Path, table_path: Path, arguments: Mapping[str, Any]) -> P
     stem = "sub-x_task-x"
     (folder / f"{stem}_desc-confounds_timeseries.tsv").symlink_to(table_path.absolute())
     sidecar = table_path.with_suffix(".json")
-    if sidecar.exists():
+    if sidecar.exists() and "compcor" in arguments["strategy"]:
         (folder / f"{stem}_desc-confounds_timeseries.json").symlink_to(sidecar.absolute())
     else:
-        # nilearn trips over an absent sidecar; only compcor reads what it says.
+        # Only compcor reads what the sidecar says; nilearn trips over an absent or a broken one.
         (folder / f"{stem}_desc-confounds_timeseries.json").write_text("{}")
     desc = "smoothAROMAnonaggr" if full_aroma else "preproc"
     return folder / f"{stem}_space-x_desc-{desc}_bold.nii.gz"

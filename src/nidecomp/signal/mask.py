@@ -28,8 +28,9 @@ def group_mask(
     """Find the voxels that enough participants' brains hold.
 
     Every participant counts once, whatever its number of runs: a run weighs 1 / (its
-    participant's runs). Masks are loaded one at a time, twice: memory does not grow with the
-    group. Runs that cover less than `MINIMUM_COVERAGE` of the mask are left out of it.
+    participant's runs). Masks are loaded one at a time, three times at most: memory does not grow
+    with the group. A run that covers less than `MINIMUM_COVERAGE` of what most participants share
+    is left out first, so that one displaced brain cannot empty the mask of a high threshold.
 
     Parameters
     ----------
@@ -45,16 +46,16 @@ def group_mask(
     mask : ndarray of bool
         On the group's grid.
     coverage : dict
-        Run's name to the share of the group's mask that the run's own mask holds; those below
-        `MINIMUM_COVERAGE` had no say in the mask.
+        Run's name to the share that the run's own mask holds of the voxels which at least half of
+        the participants have; those below `MINIMUM_COVERAGE` had no say in the mask.
     """
-    total = _weighted_sum(participants, load)
-    mask = _at_least(total, threshold)
-    coverage = {run: _share(load(run), mask) for run in sorted(participants)}
+    share = _weighted_sum(participants, load)
+    most = _at_least(share, 0.5)
+    coverage = {run: covered_share(load(run), most) for run in sorted(participants)}
     inside = {run: who for run, who in participants.items() if coverage[run] >= MINIMUM_COVERAGE}
-    if len(inside) == len(participants) or not inside:
-        return mask, coverage
-    return _at_least(_weighted_sum(inside, load), threshold), coverage
+    if inside and len(inside) < len(participants):
+        share = _weighted_sum(inside, load)
+    return _at_least(share, threshold), coverage
 
 
 def _weighted_sum(participants: Mapping[str, str], load: LoadMask) -> NDArray[np.float64]:
@@ -76,6 +77,7 @@ def _at_least(share: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]
     return share >= threshold - 1e-9
 
 
-def _share(mask: NDArray[np.bool_], group: NDArray[np.bool_]) -> float:
-    inside = np.count_nonzero(group)
-    return float(np.count_nonzero(mask & group) / inside) if inside else 0.0
+def covered_share(mask: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:
+    """Give the share of the voxels of `of` that `mask` holds; 0 where there are none."""
+    inside = np.count_nonzero(of)
+    return float(np.count_nonzero(mask & of) / inside) if inside else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 from nilearn.image import resample_img, smooth_img
+from nilearn.image.resampling import BoundingBoxError
 from numpy.typing import NDArray
 
 from nidecomp.errors import FailedRunError
@@ -20,15 +23,33 @@ from nidecomp.signal.geometry import VoxelGeometry
 
 # What NIfTI's xyzt_units say of the fourth dimension, in seconds.
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
-_BROKEN_FILE = (OSError, EOFError, zlib.error, ImageFileError)
+_CHUNK = 1 << 20
+# What nibabel raises for files and headers that make no sense; it has no one class for them.
+_BROKEN_FILE = (
+    OSError,
+    EOFError,
+    zlib.error,
+    ImageFileError,
+    HeaderDataError,
+    ValueError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    TypeError,
+)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an image's header says; the repetition time is None where it says nothing."""
+    """What an image's header says.
+
+    `stored_bytes` is the size of one number in the file; the repetition time is None where the
+    header says nothing.
+    """
 
     grid: Grid
     n_volumes: int
+    stored_bytes: int
     repetition_time_s: float | None
 
 
@@ -44,7 +65,8 @@ def _told_as_failure(path: Path) -> Iterator[None]:
             f"{path.name} ends in the middle of its data: it was cut off, copy it again"
         ) from None
     except _BROKEN_FILE as error:
-        raise FailedRunError(f"{path.name} cannot be read: {error}") from None
+        text = " ".join(str(error).split())
+        raise FailedRunError(f"{path.name} cannot be read: {text}") from None
 
 
 def read_header(path: Path) -> Header:
@@ -67,12 +89,16 @@ def read_header(path: Path) -> Header:
     with _told_as_failure(path):
         image = nib.load(path)
         shape, header = image.shape, image.header
+        stored_bytes = int(header.get_data_dtype().itemsize)
+        step = float(header["pixdim"][4]) * _SECONDS.get(header.get_xyzt_units()[1], np.nan)
     if len(shape) != 4:
         raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a BOLD run has 4")
-    step = float(header["pixdim"][4]) * _SECONDS.get(header.get_xyzt_units()[1], np.nan)
+    if min(shape) < 1:
+        raise FailedRunError(f"{path.name} has a dimension of {min(shape)} in its header")
     return Header(
         grid=grid_of(image, path),
         n_volumes=int(shape[3]),
+        stored_bytes=stored_bytes,
         repetition_time_s=step if np.isfinite(step) and step > 0 else None,
     )
 
@@ -128,14 +154,18 @@ def read_mask(path: Path, grid: Grid | None = None) -> tuple[NDArray[np.bool_], 
     inside = np.nan_to_num(data) > 0
     if grid is None or grid == own:
         return inside, own
-    moved = resample_img(
-        nib.Nifti1Image(inside.astype(np.uint8), own.matrix),
-        target_affine=grid.matrix,
-        target_shape=grid.shape,
-        interpolation="nearest",
-        copy_header=True,
-        force_resample=True,
-    )
+    try:
+        moved = resample_img(
+            nib.Nifti1Image(inside.astype(np.uint8), own.matrix),
+            target_affine=grid.matrix,
+            target_shape=grid.shape,
+            interpolation="nearest",
+            copy_header=True,
+            force_resample=True,
+        )
+    except BoundingBoxError:
+        # The two grids have no point in common.
+        return np.zeros(grid.shape, dtype=bool), own
     return np.asarray(moved.dataobj) > 0, own
 
 
@@ -171,9 +201,7 @@ def read_series(
         The file cannot be read.
     """
     with _told_as_failure(path):
-        image = nib.load(path)
-        grid = grid_of(image, path)
-        data = image.get_fdata(dtype=np.float32, caching="unchanged")
+        data, grid = _read_whole(path)
     series = np.empty((len(kept), geometry.n_features), dtype=np.float32)
     nonfinite = np.zeros(grid.shape, dtype=bool)
     for row, volume_index in enumerate(kept):
@@ -188,6 +216,21 @@ def read_series(
     if grid == geometry.grid:
         nonfinite &= geometry.mask
     return series, int(np.count_nonzero(nonfinite))
+
+
+def _read_whole(path: Path) -> tuple[NDArray[np.float32], Grid]:
+    """Read all numbers of an image, and the file to its end.
+
+    A gzip file's checksum stands behind its data, where nibabel alone never looks: without it a
+    damaged file gives wrong numbers in silence.
+    """
+    kind = type(nib.load(path))
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        image = kind.from_stream(stream)
+        data = image.get_fdata(dtype=np.float32, caching="unchanged")
+        while stream.read(_CHUNK):
+            pass
+    return data, grid_of(image, path)
 
 
 def _on_grid(

@@ -1,0 +1,599 @@
+"""The index: which runs are found, with which companions, and what is said where none is.
+
+The index reads names only, so the files of these trees are empty.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nidecomp.bids.index import find_runs
+from nidecomp.errors import NothingToDoError, UsageError
+from nidecomp.records import RefusedRun, RunFiles
+from nidecomp.settings import Selection
+
+SPACE = "MNI152NLin2009cAsym"
+DEFAULT = Selection()
+
+
+# ---------------------------------------------------------------- small trees
+def stem(sub: str = "01", ses: str | None = None, task: str | None = "rest", **more: str) -> str:
+    """Give a run's path up to its space: ``sub-01/func/sub-01_task-rest``."""
+    parts = {"sub": sub, "ses": ses, "task": task, **more}
+    folder = f"sub-{sub}/ses-{ses}/func/" if ses else f"sub-{sub}/func/"
+    return folder + "_".join(f"{name}-{label}" for name, label in parts.items() if label)
+
+
+def bold(run: str, space: str = SPACE, res: str = "", desc: str = "preproc") -> str:
+    return f"{run}_space-{space}{'_res-' * bool(res)}{res}_desc-{desc}_bold.nii.gz"
+
+
+def mask(run: str, space: str = SPACE, res: str = "") -> str:
+    return f"{run}_space-{space}{'_res-' * bool(res)}{res}_desc-brain_mask.nii.gz"
+
+
+def confounds(run: str, suffix: str = "timeseries") -> str:
+    return f"{run}_desc-confounds_{suffix}.tsv"
+
+
+def make(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def make_runs(root: Path, *runs: str, space: str = SPACE, res: str = "") -> Path:
+    for run in runs:
+        make(root, bold(run, space, res), mask(run, space, res), confounds(run))
+    return root
+
+
+def link_to_nothing(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to("../../.git/annex/objects/not-fetched")
+
+
+def labels(runs: tuple[RunFiles, ...] | tuple[RefusedRun, ...]) -> list[str]:
+    return [run.key.label for run in runs]
+
+
+def found(root: Path, **selection: object) -> list[str]:
+    """Find runs of which none may be refused."""
+    runs, refused = find_runs(root, Selection(**selection))  # type: ignore[arg-type]
+    assert refused == ()
+    return labels(runs)
+
+
+def with_filter(**content: object) -> dict[str, str]:
+    return {"bids_filter_file": json.dumps(content)}
+
+
+def only_refusal(root: Path, **selection: object) -> str:
+    _, refused = find_runs(root, Selection(**selection))  # type: ignore[arg-type]
+    (run,) = refused
+    return run.reason
+
+
+def listing(root: Path) -> list[tuple[str, int, int]]:
+    paths = [root, *sorted(root.rglob("*"))]
+    return [(str(path), path.lstat().st_mtime_ns, path.lstat().st_size) for path in paths]
+
+
+# ---------------------------------------------------------------- one run
+def test_a_run_comes_with_its_mask_and_its_confounds(tmp_path: Path) -> None:
+    run = stem(ses="1", acq="mb4", run="1")
+    ((files,), refused) = find_runs(make_runs(tmp_path, run, res="2"), DEFAULT)
+    assert refused == ()
+    assert files.key.entities == (
+        ("sub", "01"),
+        ("ses", "1"),
+        ("task", "rest"),
+        ("acq", "mb4"),
+        ("run", "1"),
+    )
+    assert (files.space, files.res) == (SPACE, "2")
+    assert files.bold == tmp_path / bold(run, res="2")
+    assert files.mask == tmp_path / mask(run, res="2")
+    assert files.confounds == tmp_path / confounds(run)
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        "sub-study",
+        "desc-old",
+        "sub-99_ses-9",
+        "task-rest_run-3_space-T1w",
+        "version.1.0",
+        "func",
+        ".hidden",
+        "figures",
+        "with space",
+        "ünïcode",
+    ],
+)
+def test_the_folders_above_never_matter(tmp_path: Path, parent: str) -> None:
+    run = stem()
+    ((files,), refused) = find_runs(make_runs(tmp_path / parent / "fmriprep", run), DEFAULT)
+    assert refused == ()
+    assert files.key.entities == (("sub", "01"), ("task", "rest"))
+    assert files.mask == tmp_path / parent / "fmriprep" / mask(run)
+
+
+def test_a_relative_root_gives_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_runs(tmp_path / "in", stem())
+    monkeypatch.chdir(tmp_path)
+    assert find_runs(Path("in"), DEFAULT) == find_runs(tmp_path / "in", DEFAULT)
+
+
+def test_images_that_are_not_compressed_are_found(tmp_path: Path) -> None:
+    run = stem()
+    names = [name.removesuffix(".gz") for name in (bold(run), mask(run), confounds(run))]
+    ((files,), _) = find_runs(make(tmp_path, *names), DEFAULT)
+    assert files.bold == tmp_path / names[0]
+    assert files.mask == tmp_path / names[1]
+
+
+def test_the_old_name_of_the_confounds_is_known(tmp_path: Path) -> None:
+    run = stem()
+    make(tmp_path, bold(run), mask(run), confounds(run, "regressors"))
+    ((files,), _) = find_runs(tmp_path, DEFAULT)
+    assert files.confounds == tmp_path / confounds(run, "regressors")
+
+
+def test_two_confounds_tables_are_one_too_many(tmp_path: Path) -> None:
+    make(make_runs(tmp_path, stem()), confounds(stem(), "regressors"))
+    reason = only_refusal(tmp_path)
+    assert "confounds" in reason
+    assert Path(confounds(stem(), "regressors")).name in reason
+
+
+def test_confounds_that_are_not_there_are_none(tmp_path: Path) -> None:
+    """Whether they are needed is for the denoising strategy to say."""
+    ((files,), refused) = find_runs(make(tmp_path, bold(stem()), mask(stem())), DEFAULT)
+    assert files.confounds is None
+    assert refused == ()
+
+
+def test_a_run_without_a_mask_is_refused(tmp_path: Path) -> None:
+    make(make_runs(tmp_path, stem("02")), bold(stem("01")), mask(stem("01"), space="T1w"))
+    runs, refused = find_runs(tmp_path, DEFAULT)
+    assert labels(runs) == ["sub-02_task-rest"]
+    assert labels(refused) == ["sub-01_task-rest"]
+    assert refused[0].bold == tmp_path / bold(stem("01"))
+    assert "mask" in refused[0].reason
+
+
+def test_a_run_without_a_mask_is_used_where_none_is_needed(tmp_path: Path) -> None:
+    ((files,), refused) = find_runs(make(tmp_path, bold(stem())), DEFAULT, needs_mask=False)
+    assert files.mask is None
+    assert refused == ()
+
+
+def test_two_masks_are_one_too_many_until_the_filter_chooses(tmp_path: Path) -> None:
+    uncompressed = mask(stem()).removesuffix(".gz")
+    make(make_runs(tmp_path, stem()), uncompressed)
+    reason = only_refusal(tmp_path)
+    assert Path(uncompressed).name in reason
+    assert Path(mask(stem())).name in reason
+    chosen = Selection(**with_filter(mask={"extension": ".nii"}))
+    ((files,), refused) = find_runs(tmp_path, chosen)
+    assert refused == ()
+    assert files.mask == tmp_path / uncompressed
+
+
+def test_two_images_of_one_run_are_both_refused(tmp_path: Path) -> None:
+    twin = bold(stem()).removesuffix(".gz")
+    make(make_runs(tmp_path, stem(), stem("02")), twin)
+    runs, refused = find_runs(tmp_path, DEFAULT)
+    assert labels(runs) == ["sub-02_task-rest"]
+    assert {run.bold for run in refused} == {tmp_path / twin, tmp_path / bold(stem())}
+    assert all(Path(twin).name in run.reason for run in refused)
+
+
+@pytest.mark.parametrize("missing", ["task", "sub"])
+def test_an_image_whose_name_lacks_an_entity_is_refused(tmp_path: Path, missing: str) -> None:
+    run = stem(task=None) if missing == "task" else "sub-01/func/task-rest"
+    make_runs(tmp_path, run, stem("02"))
+    assert f"no {missing}- entity" in only_refusal(tmp_path)
+
+
+# ---------------------------------------------------------------- several runs
+def test_runs_with_and_without_acq_keep_their_own_companions(tmp_path: Path) -> None:
+    plain, other = stem(), stem(acq="mb4")
+    runs, refused = find_runs(make_runs(tmp_path, plain, other), DEFAULT)
+    assert refused == ()
+    for files, run in zip(runs, (plain, other), strict=True):
+        assert files.bold == tmp_path / bold(run)
+        assert files.mask == tmp_path / mask(run)
+        assert files.confounds == tmp_path / confounds(run)
+
+
+def test_each_space_is_found_alone_with_its_own_mask(tmp_path: Path) -> None:
+    for space in (SPACE, "MNI152NLin6Asym", "T1w"):
+        make_runs(tmp_path, stem(), space=space)
+    for space in (SPACE, "MNI152NLin6Asym"):
+        ((files,), refused) = find_runs(tmp_path, Selection(space=space))
+        assert refused == ()
+        assert files.space == space
+        assert files.mask == tmp_path / mask(stem(), space)
+
+
+def test_an_image_in_its_own_space_is_not_one_in_a_template(tmp_path: Path) -> None:
+    native = "sub-01/func/sub-01_task-rest_desc-preproc_bold.nii.gz"
+    assert found(make(make_runs(tmp_path, stem()), native)) == ["sub-01_task-rest"]
+
+
+def test_each_desc_is_found_alone(tmp_path: Path) -> None:
+    make(make_runs(tmp_path, stem()), bold(stem(), desc="smooth"), bold(stem("02"), desc="smooth"))
+    assert found(tmp_path) == ["sub-01_task-rest"]
+    runs, _ = find_runs(tmp_path, Selection(desc_label="smooth"), needs_mask=False)
+    assert [files.bold for files in runs] == [
+        tmp_path / bold(stem(sub), desc="smooth") for sub in ("01", "02")
+    ]
+
+
+def test_runs_are_selected_by_every_entity(tmp_path: Path) -> None:
+    make_runs(
+        tmp_path,
+        *(stem(sub, ses, task) for sub in "12" for ses in "ab" for task in ("rest", "nback")),
+    )
+    assert len(found(tmp_path)) == 8
+    assert len(found(tmp_path, participant_label=("1",))) == 4
+    assert len(found(tmp_path, exclude_participant_label=("1",))) == 4
+    assert len(found(tmp_path, task_id=("rest",))) == 4
+    assert len(found(tmp_path, task_id=("rest", "nback"))) == 8
+    assert found(tmp_path, participant_label=("2",), session_label=("b",), task_id=("rest",)) == [
+        "sub-2_ses-b_task-rest"
+    ]
+
+
+def test_runs_with_and_without_a_session_are_both_found(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem(), stem(ses="1"))
+    assert found(tmp_path) == ["sub-01_ses-1_task-rest", "sub-01_task-rest"]
+    assert found(tmp_path, session_label=("1",)) == ["sub-01_ses-1_task-rest"]
+
+
+@pytest.mark.parametrize("written", ["1", "01"])
+@pytest.mark.parametrize("asked", ["1", "01", "001"])
+def test_run_indices_are_numbers_and_names_are_kept(
+    tmp_path: Path, written: str, asked: str
+) -> None:
+    make_runs(tmp_path, *(stem(run=index) for index in (written, "2", "10", "11")))
+    assert found(tmp_path, run_id=(asked,)) == [f"sub-01_task-rest_run-{written}"]
+
+
+def test_runs_are_sorted_by_name(tmp_path: Path) -> None:
+    make_runs(tmp_path, *(stem(sub, ses) for sub in ("10", "2", "1") for ses in ("b", "a")))
+    assert found(tmp_path) == sorted(found(tmp_path))
+
+
+def test_echoes_beside_a_combined_image_are_refused(tmp_path: Path) -> None:
+    combined = stem()
+    make(make_runs(tmp_path, combined), bold(stem(echo="1")), bold(stem(echo="2")))
+    runs, refused = find_runs(tmp_path, DEFAULT)
+    assert [files.bold for files in runs] == [tmp_path / bold(combined)]
+    assert labels(refused) == ["sub-01_task-rest_echo-1", "sub-01_task-rest_echo-2"]
+    assert all("--bids-filter-file" in run.reason for run in refused)
+
+
+def test_an_echo_can_be_chosen_and_shares_the_runs_companions(tmp_path: Path) -> None:
+    make(make_runs(tmp_path, stem()), bold(stem(echo="1")), bold(stem(echo="2")))
+    ((files,), refused) = find_runs(tmp_path, Selection(**with_filter(bold={"echo": 2})))
+    assert refused == ()
+    assert files.bold == tmp_path / bold(stem(echo="2"))
+    assert files.mask == tmp_path / mask(stem())
+    assert files.confounds == tmp_path / confounds(stem())
+
+
+def test_the_phase_of_the_signal_is_refused(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem(part="mag"))
+    make(tmp_path, bold(stem(part="phase")))
+    runs, refused = find_runs(tmp_path, DEFAULT)
+    assert labels(runs) == ["sub-01_task-rest_part-mag"]
+    assert labels(refused) == ["sub-01_task-rest_part-phase"]
+
+
+def test_the_mask_of_another_cohort_is_another_mask(tmp_path: Path) -> None:
+    """Templates such as MNIInfant come in cohorts, whose grids differ."""
+    for cohort in ("1", "2"):
+        make_runs(tmp_path, stem(), space=f"MNIInfant_cohort-{cohort}")
+    chosen = Selection(space="MNIInfant", **with_filter(bold={"cohort": "1"}))
+    ((files,), refused) = find_runs(tmp_path, chosen)
+    assert refused == ()
+    assert files.mask == tmp_path / mask(stem(), "MNIInfant_cohort-1")
+
+
+# ---------------------------------------------------------------- resolutions
+def test_several_resolutions_are_an_error_that_names_them(tmp_path: Path) -> None:
+    for res in ("1", "2", ""):
+        make_runs(tmp_path, stem(), res=res)
+    with pytest.raises(UsageError, match="--res") as caught:
+        find_runs(tmp_path, DEFAULT)
+    assert "(none), 1, 2" in str(caught.value)
+
+
+def test_the_remedies_for_several_resolutions_work(tmp_path: Path) -> None:
+    for res in ("1", "2", ""):
+        make_runs(tmp_path, stem(), res=res)
+    with pytest.raises(UsageError) as caught:
+        find_runs(tmp_path, DEFAULT)
+    (filter_text,) = re.findall(r"\{.*\}", str(caught.value))
+    for selection, res in (
+        (Selection(res="1"), "1"),
+        (Selection(res="2"), "2"),
+        (Selection(bids_filter_file=filter_text), ""),
+    ):
+        ((files,), refused) = find_runs(tmp_path, selection)
+        assert refused == ()
+        assert files.bold == tmp_path / bold(stem(), res=res)
+        assert files.mask == tmp_path / mask(stem(), res=res)
+
+
+def test_different_resolutions_of_different_participants_are_an_error_too(tmp_path: Path) -> None:
+    make_runs(make_runs(tmp_path, stem("01"), res="2"), stem("02"), res="02")
+    with pytest.raises(UsageError, match="several resolutions"):
+        find_runs(tmp_path, DEFAULT)
+
+
+# ---------------------------------------------------------------- the filter file
+def test_null_in_the_filter_means_without(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem(), stem(acq="a"), stem(acq="b"))
+    assert found(tmp_path, **with_filter(bold={"acquisition": None})) == ["sub-01_task-rest"]
+
+
+def test_a_list_in_the_filter_means_one_of_them(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem(), stem(acq="a"), stem(acq="b"))
+    assert found(tmp_path, **with_filter(bold={"acquisition": ["a", "b"]})) == [
+        "sub-01_task-rest_acq-a",
+        "sub-01_task-rest_acq-b",
+    ]
+    assert found(tmp_path, **with_filter(bold={"acquisition": [None, "b"]})) == [
+        "sub-01_task-rest",
+        "sub-01_task-rest_acq-b",
+    ]
+
+
+def test_a_star_in_the_filter_means_any(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem(), stem(acq="a"))
+    assert found(tmp_path, **with_filter(bold={"acquisition": "*"})) == found(tmp_path)
+    # It takes back what another option asks for.
+    assert len(found(tmp_path, task_id=("nback",), **with_filter(bold={"task": "*"}))) == 2
+
+
+def test_numbers_in_the_filter_are_labels(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem(run="01"), stem(run="02"))
+    assert found(tmp_path, **with_filter(bold={"run": 2})) == ["sub-01_task-rest_run-02"]
+
+
+def test_the_filter_wins_over_the_options(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem(), space="T1w")
+    assert found(tmp_path, space=SPACE, **with_filter(bold={"space": "T1w"})) == found(
+        tmp_path, space="T1w"
+    )
+
+
+def test_an_excluded_participant_stays_excluded(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem("01"), stem("02"))
+    assert found(
+        tmp_path, exclude_participant_label=("01",), **with_filter(bold={"subject": "*"})
+    ) == ["sub-02_task-rest"]
+
+
+@pytest.mark.parametrize("content", [{"t1w": {}}, {"bold": ["rest"]}, {"Bold": {}}])
+def test_an_unknown_kind_in_the_filter_is_told_which_there_are(
+    tmp_path: Path, content: dict[str, object]
+) -> None:
+    with pytest.raises(UsageError, match=r"--bids-filter-file.*bold, mask, confounds"):
+        found(make_runs(tmp_path, stem()), **with_filter(**content))
+
+
+def test_an_unknown_entity_in_the_filter_is_told_which_there_are(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"bold has no entity 'acq'; there are acquisition,"):
+        found(make_runs(tmp_path, stem()), **with_filter(bold={"acq": "a"}))
+
+
+# ---------------------------------------------------------------- content that was not fetched
+@pytest.mark.parametrize("which", [bold, mask, confounds])
+def test_a_run_whose_content_was_not_fetched_is_refused(
+    tmp_path: Path, which: Callable[[str], str]
+) -> None:
+    make_runs(tmp_path, stem("01"), stem("02"))
+    link_to_nothing(tmp_path / which(stem("01")))
+    runs, refused = find_runs(tmp_path, DEFAULT)
+    assert labels(runs) == ["sub-02_task-rest"]
+    assert labels(refused) == ["sub-01_task-rest"]
+    assert f"datalad get {tmp_path / which(stem('01'))}" in refused[0].reason
+
+
+def test_a_tree_without_any_content_says_how_to_get_it(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem("01"), stem("02"))
+    for path in tmp_path.rglob("*_bold.nii.gz"):
+        link_to_nothing(path)
+    with pytest.raises(NothingToDoError, match=r"None of the 2 .*'datalad get sub-01/func'"):
+        find_runs(tmp_path, DEFAULT)
+
+
+def test_links_to_content_that_is_there_are_files(tmp_path: Path) -> None:
+    make_runs(tmp_path / "in", stem())
+    for number, path in enumerate(sorted((tmp_path / "in").rglob("sub-*.*"))):
+        path.rename(tmp_path / f"object-{number}")
+        path.symlink_to(tmp_path / f"object-{number}")
+    ((files,), refused) = find_runs(tmp_path / "in", DEFAULT)
+    assert refused == ()
+    assert files.bold == tmp_path / "in" / bold(stem()), "links are not resolved"
+
+
+# ---------------------------------------------------------------- nothing matches
+def test_where_nothing_matches_what_is_there_is_listed(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem("01", task="nback"), stem("02", ses="pre", run="3"), space="T1w")
+    make_runs(tmp_path, stem("03"), space="MNI152NLin6Asym", res="2")
+    with pytest.raises(NothingToDoError) as caught:
+        find_runs(tmp_path, Selection(participant_label=("01", "99")))
+    message = str(caught.value)
+    for part in (
+        str(tmp_path),
+        SPACE,
+        "There is no participant 99.",
+        "--space: MNI152NLin6Asym, T1w",
+        "--task-id: nback, rest",
+        "--res: (none), 2",
+        "--desc-label: preproc",
+        "--session-label: (none), pre",
+        "--run-id: (none), 3",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        {"space": "T1w"},
+        {"res": "2"},
+        {"desc_label": "other"},
+        {"task_id": ("nback",)},
+        {"session_label": ("1",)},
+        {"run_id": ("1",)},
+        {"participant_label": ("02",)},
+        {"exclude_participant_label": ("01",)},
+        with_filter(bold={"acquisition": "a"}),
+    ],
+)
+def test_every_option_can_leave_nothing(tmp_path: Path, selection: dict[str, object]) -> None:
+    make_runs(tmp_path, stem())
+    with pytest.raises(NothingToDoError, match=r"No run in .* matches"):
+        found(tmp_path, **selection)
+
+
+def test_a_folder_without_images_is_told_apart(tmp_path: Path) -> None:
+    make(tmp_path, "sub-01/anat/sub-01_desc-preproc_T1w.nii.gz", mask(stem()))
+    with pytest.raises(NothingToDoError, match=r"holds no \*_bold\.nii\.gz"):
+        find_runs(tmp_path, DEFAULT)
+
+
+def test_what_only_looks_like_a_run_is_not_indexed(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem())
+    name = Path(bold(stem("02"))).name
+    make(
+        tmp_path,
+        f"sub-01/figures/{name}",
+        f"figures/{name}",
+        f"sourcedata/{bold(stem('03'))}",
+        f"derivatives/other/{bold(stem('04'))}",
+        f".git/annex/{bold(stem('05'))}",
+        f"sub-01/func/.{name}",
+        f"sub-01/func/._{name}",
+        f"sub-01/.cache/{name}",
+        f"sub-01/func/{name}.part",
+        f"sub-01/func/{name.replace('bold', 'boldref')}",
+        f"sub-01/func/{name.replace('.nii.gz', '.json')}",
+        f"sub-01/anat/{name}",
+        "sub-01.html",
+        "sub-02.html",
+    )
+    assert found(tmp_path) == ["sub-01_task-rest"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"GeneratedBy": [{"Name": "fMRIPrep"}]}',
+        '{"GeneratedBy": 3}',
+        '{"PipelineDescription": {"Name": "fMRIPrep"}}',  # before fMRIPrep 20.2
+    ],
+)
+def test_the_index_asks_nothing_of_the_description(tmp_path: Path, content: str | None) -> None:
+    """Whether it must say derivative was asked before, unless --skip-bids-validation was given."""
+    make_runs(tmp_path, stem())
+    if content is not None:
+        (tmp_path / "dataset_description.json").write_text(content, encoding="utf-8")
+    assert found(tmp_path) == ["sub-01_task-rest"]
+
+
+# ---------------------------------------------------------------- a saved index
+def test_a_saved_index_is_used_until_it_is_reset(tmp_path: Path) -> None:
+    root, database = make_runs(tmp_path / "in", stem("01")), tmp_path / "db"
+
+    def find(*, reset: bool) -> list[str]:
+        runs, _ = find_runs(root, DEFAULT, database_dir=database, reset_database=reset)
+        return labels(runs)
+
+    one, both = ["sub-01_task-rest"], ["sub-01_task-rest", "sub-02_task-rest"]
+    assert find(reset=False) == one
+    make_runs(root, stem("02"))
+    assert find(reset=False) == one, "the saved index was not used"
+    assert find(reset=True) == both
+    assert find(reset=False) == both, "the new index was not saved"
+
+
+def test_a_saved_index_gives_what_a_new_one_gives(tmp_path: Path) -> None:
+    root = make_runs(tmp_path / "in", stem("01", "1", run="01"), stem("02", acq="a"), res="2")
+    make(root, bold(stem("03"), res="2"))
+    fresh = find_runs(root, DEFAULT)
+    for _ in range(2):
+        assert find_runs(root, DEFAULT, database_dir=tmp_path / "db") == fresh
+
+
+def test_a_saved_index_answers_every_selection(tmp_path: Path) -> None:
+    root = make_runs(tmp_path / "in", stem("01"), stem("02"))
+    for sub in ("01", "02"):
+        runs, _ = find_runs(
+            root, Selection(participant_label=(sub,)), database_dir=tmp_path / "new" / "db"
+        )
+        assert labels(runs) == [f"sub-{sub}_task-rest"]
+
+
+def test_two_datasets_share_a_folder_for_their_indexes(tmp_path: Path) -> None:
+    for _ in range(2):
+        for sub in ("01", "02"):
+            root = make_runs(tmp_path / sub, stem(sub))
+            runs, _ = find_runs(root, DEFAULT, database_dir=tmp_path / "db")
+            assert [files.bold for files in runs] == [root / bold(stem(sub))]
+
+
+def test_a_saved_index_gives_paths_below_the_root_that_is_asked_for(tmp_path: Path) -> None:
+    """The inventory and the sources are written relative to the root: a link must not break it."""
+    make_runs(tmp_path / "in", stem())
+    (tmp_path / "link").symlink_to("in")
+    for root in (tmp_path / "link", tmp_path / "in", tmp_path / "link"):
+        ((files,), _) = find_runs(root, DEFAULT, database_dir=tmp_path / "db")
+        assert files.bold.is_relative_to(root)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_nothing_is_written_into_the_input(tmp_path: Path, saved: bool) -> None:
+    root = make_runs(tmp_path / "in", stem("01"), stem("02", "1"))
+    before = listing(root)
+    for reset in (False, True):
+        find_runs(
+            root, DEFAULT, database_dir=tmp_path / "db" if saved else None, reset_database=reset
+        )
+    assert listing(root) == before
+    assert (tmp_path / "db").exists() == saved
+
+
+# ---------------------------------------------------------------- size
+def test_three_hundred_runs_are_indexed_in_a_few_seconds(tmp_path: Path) -> None:
+    runs = [stem(f"{number:03d}", ses) for number in range(150) for ses in "12"]
+    make_runs(tmp_path, *runs)
+    # What fMRIPrep writes besides, and nobody needs to look at.
+    make(tmp_path, *(f"{run}_desc-{number}_timeseries.json" for run in runs for number in range(5)))
+    started = time.process_time()
+    assert len(found(tmp_path)) == len(runs)
+    assert time.process_time() - started < 5

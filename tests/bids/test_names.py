@@ -1,0 +1,161 @@
+"""What our files are called: laws that hold for all labels."""
+
+from __future__ import annotations
+
+import re
+import string
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as law
+from hypothesis import strategies as st
+
+from nidecomp.bids.names import (
+    RUN_ENTITIES,
+    atlas_description_file,
+    component_names,
+    file_name,
+    group_file,
+    mask_file,
+    pooled_task,
+    run_file,
+)
+from nidecomp.records import RunKey
+
+LAW = law(deadline=None, max_examples=100, database=None)
+labels = st.text(string.ascii_letters + string.digits, min_size=1, max_size=8)
+words = st.text(string.ascii_lowercase, min_size=1, max_size=8)
+extensions = st.sampled_from([".nii.gz", ".json", ".tsv", ".html"])
+methods = st.sampled_from(["canica", "dictlearning"])
+
+
+def parsed(name: str) -> tuple[list[tuple[str, str]], str, str]:
+    """Take a BIDS name apart: entities in their order, suffix, extension."""
+    stem, dot, extension = name.partition(".")
+    *pairs, suffix = stem.split("_")
+    entities = [(pair.split("-")[0], pair.split("-", 1)[1]) for pair in pairs]
+    return entities, suffix, dot + extension
+
+
+@LAW
+@given(st.dictionaries(words, st.none() | labels | st.integers(min_value=0)), words, extensions)
+def test_every_entity_with_a_value_stands_once_in_the_order_given(
+    entities: dict[str, str | int | None], suffix: str, extension: str
+) -> None:
+    name = file_name(entities, suffix, extension)
+    given_ones = [(key, str(value)) for key, value in entities.items() if value is not None]
+    assert parsed(name) == (given_ones, suffix, extension)
+    assert name.count("-") == name.count("_") == len(given_ones)
+
+
+@LAW
+@given(
+    st.fixed_dictionaries(
+        {
+            "space": labels,
+            "task": st.sets(labels, min_size=1).map(pooled_task),
+            "atlas": labels,
+            "method": methods,
+            "n_components": st.integers(2, 999),
+            "res": st.none() | labels,
+        }
+    ),
+    words,
+    extensions,
+)
+def test_a_group_files_name_says_all_that_tells_it_apart(
+    entities: dict[str, Any], suffix: str, extension: str
+) -> None:
+    path = group_file(suffix, extension, **entities)
+    pairs, found_suffix, found_extension = parsed(path.name)
+    values = dict(pairs)
+    assert len(values) == len(pairs)
+    assert path.parent == PurePosixPath(f"tpl-{entities['space']}/func")
+    assert (found_suffix, found_extension) == (suffix, extension)
+    assert values.pop("res", None) in {None, entities["res"]}
+    assert values == {
+        "tpl": entities["space"],
+        "task": entities["task"],
+        "atlas": entities["atlas"],
+        "seg": entities["method"],
+        "scale": str(entities["n_components"]),
+    }
+
+
+@pytest.mark.parametrize("res", [None, "2", "native"])
+@pytest.mark.parametrize("suffix", ["components", "probseg", "dseg", "metrics", "decomposition"])
+def test_images_alone_have_a_resolution(suffix: str, res: str | None) -> None:
+    path = group_file(
+        suffix, ".x", space="S", task="t", atlas="A", method="canica", n_components=2, res=res
+    )
+    is_image = suffix in {"components", "probseg", "dseg"}
+    assert (f"res-{res}" in path.name) == (is_image and res is not None)
+    assert ("res-" in path.name) == (is_image and res is not None)
+
+
+def test_no_two_files_of_the_group_share_a_name() -> None:
+    paths = [
+        group_file(suffix, ".json", space="S", task=t, atlas="A", method=m, n_components=k, res="2")
+        for suffix in ("components", "probseg", "metrics", "decomposition")
+        for t in ("rest", "nback", "nback+rest")
+        for m in ("canica", "dictlearning")
+        for k in (2, 20, 200)
+    ]
+    assert len(set(paths)) == len(paths)
+
+
+@LAW
+@given(labels, st.none() | labels, extensions)
+def test_the_mask_stands_in_the_anat_folder_of_its_template(
+    space: str, res: str | None, extension: str
+) -> None:
+    path = mask_file(space, res, extension)
+    entities, suffix, found_extension = parsed(path.name)
+    assert path.parent == PurePosixPath(f"tpl-{space}/anat")
+    assert entities == [("tpl", space), *([("res", res)] if res else []), ("desc", "brain")]
+    assert (suffix, found_extension) == ("mask", extension)
+
+
+@LAW
+@given(st.lists(labels, min_size=1).flatmap(lambda t: st.tuples(st.just(t), st.permutations(t))))
+def test_pooled_tasks_have_one_name_in_any_order(both: tuple[list[str], list[str]]) -> None:
+    tasks, shuffled = both
+    assert pooled_task(tasks) == pooled_task(shuffled) == pooled_task(tasks + tasks)
+    assert pooled_task(tasks).split("+") == sorted(set(tasks))
+
+
+@LAW
+@given(labels)
+def test_one_task_alone_keeps_its_name(task: str) -> None:
+    assert pooled_task([task]) == task
+
+
+@LAW
+@given(st.sets(st.sampled_from(sorted(RUN_ENTITIES))), labels, words, extensions)
+def test_a_runs_file_carries_the_runs_own_name(
+    others: set[str], label: str, suffix: str, extension: str
+) -> None:
+    names = [name for name in RUN_ENTITIES if name in {"sub", "task", *others}]
+    run = RunKey(tuple((name, label) for name in names))
+    path = run_file(run, suffix, extension)
+    assert path.name == f"{run.label}_{suffix}{extension}"
+    assert parsed(path.name) == ([(name, label) for name in names], suffix, extension)
+    folders = [f"{name}-{label}" for name in ("sub", "ses") if name in names]
+    assert path.parent == PurePosixPath(*folders, "func")
+
+
+def test_the_atlas_card_is_named_after_the_atlas() -> None:
+    assert str(atlas_description_file("Mine")) == "atlas-Mine_description.json"
+
+
+@LAW
+@given(methods, st.integers(1, 1200))
+def test_component_names_are_unique_sorted_and_of_one_length(method: str, n: int) -> None:
+    names = component_names(method, n)
+    assert len(set(names)) == len(names) == n
+    assert list(names) == sorted(names)
+    assert len({len(name) for name in names}) == 1
+    numbers = [re.fullmatch(rf"{method}(\d\d+)", name) for name in names]
+    assert [int(number[1]) for number in numbers if number] == list(range(1, n + 1))

@@ -1,0 +1,158 @@
+"""Order, sign, scale of maps and what they explain."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nidecomp.group.order import arrange, explained_variance, strongest_voxels
+
+SEEDS = st.integers(0, 2**32 - 1)
+few = settings(deadline=None, max_examples=25, derandomize=True, database=None)
+
+
+def maps_and_stack(seed, n_maps=5, n_voxels=200, n_rows=12):
+    rng = np.random.default_rng(seed)
+    maps = rng.laplace(size=(n_maps, n_voxels))
+    courses = rng.standard_normal((n_rows, n_maps)) * rng.uniform(0.5, 5, n_maps)
+    stack = courses @ maps + rng.standard_normal((n_rows, n_voxels))
+    return maps, stack.astype(np.float32)
+
+
+def share_explained(maps, stack):
+    """Regress each row on the maps and take what the residual lacks."""
+    stack = stack.astype(np.float64)
+    weights, *_ = np.linalg.lstsq(maps.T, stack.T, rcond=None)
+    return 1 - np.sum((stack.T - maps.T @ weights) ** 2) / np.sum(stack**2)
+
+
+@few
+@given(seed=SEEDS)
+def test_explained_variance_is_that_of_a_least_squares_fit(seed):
+    maps, stack = maps_and_stack(seed)
+    alone, together = explained_variance(maps, stack)
+    np.testing.assert_allclose(
+        alone, [share_explained(one[None], stack) for one in maps], atol=1e-5
+    )
+    assert together == pytest.approx(share_explained(maps, stack), abs=1e-5)
+
+
+@few
+@given(seed=SEEDS, n_maps=st.integers(1, 12))
+def test_all_maps_explain_at_least_what_the_best_one_does_and_at_most_all(seed, n_maps):
+    maps, stack = maps_and_stack(seed, n_maps)
+    alone, together = explained_variance(maps, stack)
+    assert alone.max() - 1e-6 <= together <= 1 + 1e-6
+    assert (alone >= 0).all()
+
+
+@few
+@given(seed=SEEDS)
+def test_orthogonal_maps_share_nothing(seed):
+    maps, stack = maps_and_stack(seed)
+    Q, _ = np.linalg.qr(maps.T)
+    alone, together = explained_variance(Q.T * 100, stack)
+    assert together == pytest.approx(alone.sum(), abs=1e-5)
+
+
+@few
+@given(seed=SEEDS, gain=st.floats(1e-3, 1e3), sign=st.sampled_from([-1, 1]))
+def test_scale_and_sign_of_a_map_do_not_change_what_it_explains(seed, gain, sign):
+    maps, stack = maps_and_stack(seed)
+    changed = maps.copy()
+    changed[1] *= sign * gain
+    before, after = explained_variance(maps, stack), explained_variance(changed, stack)
+    np.testing.assert_allclose(after[0], before[0], atol=1e-5)
+    assert after[1] == pytest.approx(before[1], abs=1e-5)
+
+
+def test_maps_given_twice_explain_no_more():
+    maps, stack = maps_and_stack(1)
+    _, once = explained_variance(maps, stack)
+    _, twice = explained_variance(np.vstack([maps, maps[:2]]), stack)
+    assert twice == pytest.approx(once, abs=1e-5)
+
+
+def test_empty_maps_and_empty_data_explain_nothing():
+    maps, stack = maps_and_stack(2)
+    maps[3] = 0.0
+    alone, together = explained_variance(maps, stack)
+    assert alone[3] == 0.0
+    assert together == pytest.approx(share_explained(np.delete(maps, 3, 0), stack), abs=1e-5)
+    alone, together = explained_variance(maps, np.zeros_like(stack))
+    assert not alone.any()
+    assert together == 0.0
+
+
+@few
+@given(seed=SEEDS)
+def test_maps_are_sorted_by_what_they_explain(seed):
+    maps, stack = maps_and_stack(seed)
+    alone, _ = explained_variance(maps, stack)
+    arranged, order = arrange(maps, alone)
+    assert sorted(order) == list(range(len(maps)))
+    assert (np.diff(alone[order]) <= 0).all()
+    for one, index in zip(arranged, order, strict=True):
+        assert abs(np.corrcoef(one, maps[index])[0, 1]) == pytest.approx(1.0, abs=1e-6)
+
+
+@few
+@given(seed=SEEDS, scale=st.floats(1e-6, 1e6))
+def test_peaks_are_positive_and_the_root_mean_square_is_one(seed, scale):
+    maps, _ = maps_and_stack(seed)
+    arranged, _ = arrange(maps * scale, np.zeros(len(maps)))
+    assert arranged.dtype == np.float32
+    peaks = arranged[np.arange(len(maps)), np.abs(arranged).argmax(axis=1)]
+    assert (peaks > 0).all()
+    rms = np.sqrt(np.mean(arranged.astype(np.float64) ** 2, axis=1))
+    np.testing.assert_allclose(rms, 1.0, rtol=1e-5)
+
+
+@few
+@given(seed=SEEDS, signs=st.lists(st.sampled_from([-1.0, 1.0]), min_size=5, max_size=5))
+def test_signs_that_a_fit_happened_to_give_do_not_matter(seed, signs):
+    maps, _ = maps_and_stack(seed)
+    explained = np.arange(5.0)
+    arranged, _ = arrange(maps, explained)
+    others, _ = arrange(maps * np.array(signs)[:, None], explained)
+    np.testing.assert_array_equal(others, arranged)
+
+
+def test_arranging_twice_is_arranging_once():
+    maps, stack = maps_and_stack(3)
+    alone, _ = explained_variance(maps, stack)
+    once, order = arrange(maps, alone)
+    twice, again = arrange(once, alone[order])
+    np.testing.assert_allclose(twice, once, rtol=1e-6)
+    np.testing.assert_array_equal(again, np.arange(len(maps)))
+
+
+def test_maps_that_explain_the_same_keep_their_order():
+    maps, _ = maps_and_stack(4)
+    _, order = arrange(maps, np.array([0.1, 0.3, 0.1, 0.3, 0.1]))
+    np.testing.assert_array_equal(order, [1, 3, 0, 2, 4])
+
+
+def test_empty_map_stays_empty():
+    maps, _ = maps_and_stack(5)
+    maps[0] = 0.0
+    arranged, order = arrange(maps, np.arange(5.0)[::-1])
+    assert order[0] == 0
+    assert not arranged[0].any()
+    assert np.isfinite(arranged).all()
+
+
+@few
+@given(seed=SEEDS, n_maps=st.integers(1, 30), n_voxels=st.integers(5, 200))
+def test_each_map_keeps_its_strongest_values(seed, n_maps, n_voxels):
+    maps = np.random.default_rng(seed).standard_normal((n_maps, n_voxels)).astype(np.float32)
+    # Loud maps must not empty quiet ones.
+    maps *= 10.0 ** np.arange(n_maps)[:, None].astype(np.float32) / 10.0**15
+    kept = strongest_voxels(maps)
+    n_kept = max(1, n_voxels // n_maps)
+    for before, after in zip(maps, kept, strict=True):
+        inside = after != 0
+        assert np.count_nonzero(inside) == n_kept
+        np.testing.assert_array_equal(after[inside], before[inside])
+        if not inside.all():
+            assert np.abs(before[inside]).min() >= np.abs(before[~inside]).max()
