@@ -41,7 +41,7 @@ MASK[5:35, 5:45, 5:35] = True
 GEOMETRY = VoxelGeometry(run_of().grid, MASK)
 
 
-def forecast_of(n_runs=10, n_components=20, n_cores=4, run=None, **execution):
+def forecast_of(n_runs=10, n_components=20, n_cores=4, run=None, *, with_fit=False, **execution):
     runs = tuple(run or run_of() for _ in range(n_runs))
     return forecast(
         runs,
@@ -49,7 +49,15 @@ def forecast_of(n_runs=10, n_components=20, n_cores=4, run=None, **execution):
         Decomposition(n_components=(n_components,)),
         Execution(**execution),
         n_cores,
+        with_fit=with_fit,
     )
+
+
+def test_memory_too_small_for_the_group_fit_is_an_error_with_the_arithmetic():
+    many = forecast_of(500, with_fit=True, mem_mb=PLENTY).group_mb
+    with pytest.raises(UsageError, match=r"group fit takes \d+ MB \(500 runs × 20 rows"):
+        forecast_of(500, with_fit=True, mem_mb=int(many) - 1)
+    forecast_of(500, with_fit=False, mem_mb=int(many) - 1)
 
 
 PLENTY = 10**6
@@ -64,11 +72,11 @@ def test_one_process_holds_at_least_its_image_and_its_series():
 def test_disk_holds_the_reduced_runs_in_float32():
     expected_mb = 10 * 20 * MASK.sum() * 4 / 1e6
     assert forecast_of(mem_mb=PLENTY).disk_mb == pytest.approx(expected_mb)
-    assert forecast_of(mem_mb=PLENTY).group_mb > expected_mb
+    assert forecast_of(mem_mb=PLENTY, with_fit=True).group_mb > expected_mb
 
 
 def test_several_numbers_of_components_are_reduced_to_the_largest():
-    largest = forecast_of(n_components=40, mem_mb=PLENTY)
+    largest = forecast_of(n_components=40, mem_mb=PLENTY, with_fit=True)
     several = forecast(
         tuple(run_of() for _ in range(10)),
         GEOMETRY,

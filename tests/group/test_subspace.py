@@ -112,7 +112,7 @@ def test_order_of_runs_does_not_change_the_subspace(order):
 def test_blocks_of_voxels_add_up(monkeypatch):
     stack = stack_of(reduced_runs(6))
     whole = leading_subspace(stack, 5)
-    monkeypatch.setattr("nidecomp.group.subspace._BLOCK", 17)
+    monkeypatch.setattr("nidecomp.linalg._BLOCK", 17)
     np.testing.assert_allclose(projector(leading_subspace(stack, 5)), projector(whole), atol=1e-9)
 
 

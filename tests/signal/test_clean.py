@@ -85,7 +85,7 @@ def test_blocks_of_voxels_do_not_depend_on_each_other(monkeypatch):
     series, basis = bold(rng, n_voxels=50), nuisance_of(rng)
     series[:, 17] = 3.0
     whole, n_whole = clean(series.copy(), basis)
-    monkeypatch.setattr("nidecomp.signal.clean._BLOCK", 7)
+    monkeypatch.setattr("nidecomp.linalg._BLOCK", 7)
     blocks, n_blocks = clean(series.copy(), basis)
     assert n_whole == n_blocks == 1
     np.testing.assert_allclose(blocks, whole, atol=1e-6)

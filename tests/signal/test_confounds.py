@@ -426,10 +426,11 @@ def test_cutoff_must_lie_below_the_nyquist_frequency(table_path, option):
     ("content", "match"),
     [
         ({"strategy": ["motion"], "motoin": "basic"}, "unknown 'motoin'.*motion"),
-        ({"strategy": "motion"}, 'no list "strategy"'),
+        ({"strategy": "motion"}, "'strategy' must be a list of motion"),
         ({}, 'no list "strategy"'),
         ({"strategy": ["motion"], "img_files": "x.nii.gz"}, "unknown 'img_files'"),
-        ({"strategy": ["tedana"]}, "tedana"),
+        ({"strategy": ["tedana"]}, "'strategy' must be a list of motion"),
+        ({"strategy": ["motion", "compcor"]}, "compcor needs high_pass"),
     ],
 )
 def test_json_that_is_no_strategy_is_wrong_usage(table_path, content, match):

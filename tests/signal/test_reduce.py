@@ -92,7 +92,7 @@ def test_fewer_rows_are_the_first_of_more_rows():
 
 def test_blocks_of_features_add_up(monkeypatch):
     whole, *variances = reduce_rows(series_of(4), 8)
-    monkeypatch.setattr("nidecomp.signal.reduce._BLOCK", 13)
+    monkeypatch.setattr("nidecomp.linalg._BLOCK", 13)
     blocks, *block_variances = reduce_rows(series_of(4), 8)
     np.testing.assert_allclose(blocks, whole, atol=1e-3)
     assert block_variances == pytest.approx(variances, rel=1e-9)

@@ -88,6 +88,7 @@ def find_runs(
         No run matches, or no content of any was fetched.
     """
     filters = _filters(selection)
+    root = root.absolute()
     files = _index(root, database_dir, reset=reset_database)
     by_kind = {
         kind: [file for file in files if _matches(file.entities, query)]
