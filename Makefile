@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_OUT ?= demo_output
+ENGINE ?= podman
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint fixtures picture clean help
+.PHONY: demo test lint fixtures picture check-container clean help
 
 help:
 	@echo "make demo      install, run the main job on bids_fixtures/rest, say where the results are"
@@ -12,6 +13,7 @@ help:
 	@echo "make lint      lint, types and import contract alone"
 	@echo "make fixtures  write bids_fixtures again from its generator"
 	@echo "make picture   draw docs/demo_maps.png from the demo's results"
+	@echo "make check-container  build the image (ENGINE=podman or docker) and run the demo in it"
 	@echo "make clean     remove the environment and the demo's results"
 
 # The stamps say what the environment holds: it is made again when the dependencies change.
@@ -49,6 +51,9 @@ fixtures: $(VENV)/.runtime
 picture: demo
 	$(BIN)/python -m pip install --quiet --group docs
 	$(BIN)/python docs/make_picture.py $(DEMO_OUT) docs/demo_maps.png
+
+check-container:
+	tools/check_container.sh $(ENGINE)
 
 clean:
 	rm -rf $(VENV) $(DEMO_OUT)

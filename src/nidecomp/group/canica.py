@@ -18,7 +18,7 @@ from nidecomp.records import Restart
 
 # Restarts that stop before they converge lower reproducibility between halves of a group; nilearn
 # stops after 200 iterations, where many have not.
-MAX_ITERATIONS = 1000
+MAX_ITERATIONS = 300
 
 
 def fit_canica(
