@@ -12,8 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.bids.names import component_names
 from nidecomp.errors import NothingToDoError
-from nidecomp.group.canica import MAX_ITERATIONS, fit_canica
+from nidecomp.group.canica import fit_canica
 from nidecomp.group.dictlearning import fit_dictlearning
+from nidecomp.group.fastica import MAX_ITERATIONS
 from nidecomp.group.order import arrange, explained_variance
 from nidecomp.group.subspace import leading_subspace, stack_runs
 from nidecomp.records import Components, ReducedRun

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from nilearn.decomposition import CanICA
 from scipy.optimize import linear_sum_assignment
 
-from nidecomp.group import canica
+from nidecomp.errors import NidecompError
+from nidecomp.group import canica, fastica
 from nidecomp.group.canica import fit_canica, whiten
 from nidecomp.group.subspace import leading_subspace, stack_runs
 from nidecomp.signal.reduce import reduce_rows
@@ -145,12 +146,32 @@ def test_more_restarts_never_give_a_larger_norm():
 
 def test_converged_restart_is_preferred_to_one_of_smaller_norm(monkeypatch):
     white = np.random.default_rng(0).standard_normal((3, 50))
-    told = iter([(white * 1.0, 9, False), (white * 3.0, 9, True), (white * 2.0, 9, True)])
+    told = iter(
+        fastica.Unmixing(scale * np.eye(3), 9, converged)
+        for scale, converged in ((1.0, False), (3.0, True), (2.0, True))
+    )
     monkeypatch.setattr(canica, "_one_restart", lambda *_: next(told))
     maps, restarts, chosen = fit_canica(white, 3, 0)
     assert chosen == 2
     assert [one.converged for one in restarts] == [False, True, True]
-    np.testing.assert_array_equal(maps, white * 2.0)
+    np.testing.assert_array_equal(maps, whiten(white) * 2.0)
+
+
+def test_a_restart_that_breaks_down_is_recorded_and_passed_over(monkeypatch):
+    whole = fastica.Unmixing(np.eye(3), 9, converged=True)
+    told = iter([None, whole])
+    monkeypatch.setattr(canica, "_one_restart", lambda *_: next(told))
+    white = np.random.default_rng(0).standard_normal((3, 50))
+    _, restarts, chosen = fit_canica(white, 2, 0)
+    assert chosen == 1
+    assert [one.converged for one in restarts] == [False, True]
+
+
+def test_all_restarts_breaking_down_is_an_error_that_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(canica, "_one_restart", lambda *_: None)
+    white = np.random.default_rng(0).standard_normal((3, 50))
+    with pytest.raises(NidecompError, match="use fewer components"):
+        fit_canica(white, 2, 0)
 
 
 def test_restarts_are_recorded_in_order():
@@ -158,12 +179,12 @@ def test_restarts_are_recorded_in_order():
     _, restarts, chosen = fit_canica(subspace, 5, 3)
     assert len({one.seed for one in restarts}) == len(restarts) == 5
     assert 0 <= chosen < 5
-    assert all(1 <= one.n_iter < canica.MAX_ITERATIONS for one in restarts if one.converged)
+    assert all(1 <= one.n_iter < fastica.MAX_ITERATIONS for one in restarts if one.converged)
 
 
 def test_restart_that_is_stopped_early_is_recorded_as_not_converged(monkeypatch):
     _, subspace = planted(11)
-    monkeypatch.setattr(canica, "MAX_ITERATIONS", 1)
+    monkeypatch.setattr(fastica, "MAX_ITERATIONS", 1)
     maps, restarts, _ = fit_canica(subspace, 3, 0)
     assert [one.converged for one in restarts] == [False] * 3
     assert [one.n_iter for one in restarts] == [1] * 3

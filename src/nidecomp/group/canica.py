@@ -1,24 +1,17 @@
 """CanICA: independent components in the space that the participants share.
 
 Varoquaux et al. (2010), A group model for stable multi-subject ICA on fMRI datasets, NeuroImage
-51:288. The iteration is scikit-learn's FastICA; the choice among restarts is nilearn's.
+51:288. The iteration is FastICA; the choice among restarts is nilearn's.
 """
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import fastica
-from sklearn.exceptions import ConvergenceWarning
 
 from nidecomp.errors import NidecompError
+from nidecomp.group.fastica import CubicStep, Unmixing, cubic_step, fastica_cube
 from nidecomp.records import Restart
-
-# Restarts that stop before they converge lower reproducibility between halves of a group; nilearn
-# stops after 200 iterations, where many have not.
-MAX_ITERATIONS = 300
 
 
 def fit_canica(
@@ -51,16 +44,21 @@ def fit_canica(
         No restart came to an end.
     """
     white = whiten(subspace)
+    step = cubic_step(white)
     seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=n_init)
     restarts: list[Restart] = []
     best: tuple[bool, float] | None = None
     maps, chosen = subspace, 0
-    for index, restart_seed in enumerate(seeds):
-        candidate, n_iter, converged = _one_restart(white, int(restart_seed))
-        norm = float(np.abs(candidate).sum(axis=1).max()) if candidate is not None else np.inf
-        restarts.append(Restart(int(restart_seed), n_iter, converged, norm))
-        rank = (not converged, norm)
-        if candidate is not None and (best is None or rank < best):
+    for index, restart_seed in enumerate(seeds.tolist()):
+        unmixing = _one_restart(step, len(white), restart_seed)
+        if unmixing is None:
+            restarts.append(Restart(restart_seed, 0, converged=False, max_l1_norm=np.inf))
+            continue
+        candidate = unmixing.matrix @ white
+        norm = float(np.abs(candidate).sum(axis=1).max())
+        restarts.append(Restart(restart_seed, unmixing.n_iter, unmixing.converged, norm))
+        rank = (not unmixing.converged, norm)
+        if best is None or rank < best:
             best, maps, chosen = rank, candidate, index
     if best is None:
         raise NidecompError(
@@ -95,22 +93,10 @@ def whiten(subspace: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(inverse_root @ centred)
 
 
-def _one_restart(
-    white: NDArray[np.float64], seed: int
-) -> tuple[NDArray[np.float64] | None, int, bool]:
+def _one_restart(step: CubicStep, n_components: int, seed: int) -> Unmixing | None:
     """Iterate from one start; None where the iteration broke down (its matrix became singular)."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            _, _, sources, n_iter = fastica(
-                white.T,
-                whiten=False,
-                fun="cube",
-                max_iter=MAX_ITERATIONS,
-                random_state=seed,
-                return_n_iter=True,
-            )
-        except ValueError:
-            return None, 0, False
-    converged = not any(issubclass(entry.category, ConvergenceWarning) for entry in caught)
-    return sources.T, int(n_iter), converged
+    start = np.random.RandomState(seed).normal(size=(n_components, n_components))
+    try:
+        return fastica_cube(step, start)
+    except np.linalg.LinAlgError:
+        return None
