@@ -74,7 +74,7 @@ EXAMPLES = [
     USABLE,
     REFUSED,
     FAILED,
-    ReducedRun(KEY, Path("r.npy"), 2, 3, 10.0, 9.0, 0, 1),
+    ReducedRun(KEY, Path("r.npy"), 2, 3, 10.0, (8.0, 1.0), 0, 1),
     Restart(7, 12, True, 3.5),
     COMPONENTS,
     INVENTORY,

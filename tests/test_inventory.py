@@ -62,7 +62,7 @@ def failed(label: str, reason: str = "it broke") -> FailedRun:
 
 
 def reduced(label: str, total: float = 4.0) -> ReducedRun:
-    return ReducedRun(key(label), Path("/work/x"), 5, 50, total, total / 4, 3, 2)
+    return ReducedRun(key(label), Path("/work/x"), 5, 50, total, (total / 8, total / 8), 3, 2)
 
 
 # ---------------------------------------------------------------- rows
@@ -137,9 +137,10 @@ def test_what_the_map_step_found_stands_in_the_row_of_its_run() -> None:
     assert [row["n_constant_voxels"] for row in table] == [None, 2]
 
 
-def test_a_run_without_variance_has_no_share_of_it() -> None:
-    (row,) = rows(Inventory((used("1"),)), ROOT, [reduced("1", total=0.0)])
-    assert row["variance_kept"] is None
+def test_the_share_kept_is_that_of_the_components_asked_for() -> None:
+    record = reduced("1", total=4.0)
+    assert [record.variance_share(n) for n in (0, 1, 2, 9)] == [0.0, 0.125, 0.25, 0.25]
+    assert reduced("1", total=0.0).variance_share(2) == 0.0
 
 
 def test_notes_are_the_reason_of_a_run_that_is_used() -> None:

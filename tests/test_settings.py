@@ -158,7 +158,7 @@ science_options = st.fixed_dictionaries(
         "n_init": whole,
         "alpha": positive,
         "batch_size": whole,
-        "random_seed": whole,
+        "random_seed": st.integers(0, 2**32 - 1),
         "atlas_label": labels,
     },
 )
@@ -318,8 +318,14 @@ def test_a_value_given_twice_is_a_value_given_once() -> None:
     assert build(participant_label=["sub-01", "01"]) == build(participant_label="01")
 
 
-def test_the_order_of_values_is_kept() -> None:
-    assert value_of(build(n_components=[40, 20]), "n_components") == (40, 20)
+def test_neither_order_nor_repetition_of_values_makes_other_settings() -> None:
+    assert value_of(build(n_components=[40, 20, 40]), "n_components") == (20, 40)
+    assert build(participant_label=["02", "01"]) == build(participant_label=["01", "02"])
+
+
+def test_none_unsets_numbers_and_nothing_else() -> None:
+    assert value_of(build(low_pass="none"), "low_pass") is None
+    assert value_of(build(res="none"), "res") == "none"
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import Field
+from types import FrameType
 from typing import Any, NoReturn
 
 from nidecomp.errors import NidecompError
@@ -31,8 +34,8 @@ examples:
   nidecomp /data/fmriprep /data/networks group --n-components 20
   nidecomp /data/fmriprep /data/networks participant --participant-label 01 -w /scratch/work
 """
-# 128 + SIGINT, what a shell reports for a program that Ctrl-C ended.
-_INTERRUPTED = 130
+# 128 + the signal's number, as a shell reports it.
+_INTERRUPTED, _TERMINATED = 130, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
+    # So that workers are ended and temporary folders removed, as after Ctrl-C.
+    with suppress(ValueError):  # in a thread of a user's program there are no signals
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         settings = parse(sys.argv[1:] if argv is None else argv)
         # Imported after parsing: numpy, nilearn and pybids take seconds.
@@ -61,12 +67,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A full disk, a folder without permission: the system's own words say what and where.
         print(f"nidecomp: {error}", file=sys.stderr)  # noqa: T201
         return NidecompError.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _Terminated) as interruption:
         print(  # noqa: T201
             "nidecomp: interrupted. Reduced runs are kept; the same command goes on from here.",
             file=sys.stderr,
         )
-        return _INTERRUPTED
+        return _TERMINATED if isinstance(interruption, _Terminated) else _INTERRUPTED
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as a cluster sends it before it kills."""
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise _Terminated
 
 
 def parse(argv: Sequence[str]) -> Settings:

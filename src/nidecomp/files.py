@@ -1,12 +1,15 @@
-"""Files that are either whole under their name or not there."""
+"""Files that are either whole under their name or not there, and folders that one process has."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from nidecomp.errors import UsageError
 
 
 @contextmanager
@@ -30,3 +33,35 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same out of a folder; make it where it is not there.
+
+    The lock goes with the process, however that ends, and leaves no file.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    UsageError
+        Another process is in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"Another NiDecomp is at work in {folder}: wait for it, or choose another folder."
+            ) from None
+        except OSError:
+            # Some network file systems know no locks: then nobody is kept out.
+            pass
+        yield
+    finally:
+        os.close(descriptor)

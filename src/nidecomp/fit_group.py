@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +62,20 @@ def fit_group(reduced: Sequence[ReducedRun], settings: Decomposition) -> tuple[C
         )
 
 
-def participant_weights(runs: Sequence[ReducedRun]) -> list[float]:
-    """Weigh each run so that all runs of one participant together weigh as one.
+@dataclass(frozen=True)
+class Weights:
+    """What each run's rows are multiplied by, so that all participants weigh the same.
+
+    `canonical` is for rows of unit norm. `scaled` is for rows scaled by their singular values,
+    whose variance grows with the number of volumes: it brings every run to the mean variance first.
+    """
+
+    canonical: tuple[float, ...]
+    scaled: tuple[float, ...]
+
+
+def participant_weights(runs: Sequence[ReducedRun]) -> Weights:
+    """Weigh each run so that all runs of one participant together weigh as one participant.
 
     Parameters
     ----------
@@ -70,21 +83,24 @@ def participant_weights(runs: Sequence[ReducedRun]) -> list[float]:
 
     Returns
     -------
-    list of float
-        1/√(number of the participant's runs) for each run: variances then add up to one run's.
+    Weights
+        1/√(number of the participant's runs), and that times √(mean variance / its variance).
     """
     counts = Counter(run.key.participant for run in runs)
-    return [float(counts[run.key.participant] ** -0.5) for run in runs]
+    share = np.array([counts[run.key.participant] ** -0.5 for run in runs])
+    variance = np.array([run.total_variance for run in runs])
+    levelled = share * np.sqrt(variance.mean() / variance)
+    return Weights(tuple(share.tolist()), tuple(levelled.tolist()))
 
 
 def _fit_one_order(
     rows: Sequence[NDArray[np.float32]],
-    weights: Sequence[float],
+    weights: Weights,
     n_components: int,
     settings: Decomposition,
 ) -> list[Components]:
-    _LOG.info("Fitting %d components to %d runs", n_components, len(rows))
-    canonical = stack_runs(rows, weights, n_components, canonical=True)
+    _LOG.info("Fitting %d components; runs: %d", n_components, len(rows))
+    canonical = stack_runs(rows, weights.canonical, n_components, canonical=True)
     subspace = leading_subspace(canonical, n_components)
     del canonical
     maps, restarts, chosen = fit_canica(subspace, settings.n_init, settings.random_seed)
@@ -97,32 +113,35 @@ def _fit_one_order(
             MAX_ITERATIONS,
             n_components,
         )
-    stack = stack_runs(rows, weights, n_components, canonical=False)
+    stack = stack_runs(rows, weights.scaled, n_components, canonical=False)
     fitted: list[Components] = []
+    ica: dict[str, object] = {
+        "Restarts": [
+            {
+                "Seed": restart.seed,
+                "Iterations": restart.n_iter,
+                "Converged": restart.converged,
+                "MaximumL1Norm": restart.max_l1_norm,
+            }
+            for restart in restarts
+        ],
+        "ChosenRestart": chosen,
+        "Converged": restarts[chosen].converged,
+        "MaximumIterations": MAX_ITERATIONS,
+        "ConvergedRestarts": n_converged,
+    }
     if "canica" in settings.methods:
-        fit: dict[str, object] = {
-            "Restarts": [
-                {
-                    "Seed": restart.seed,
-                    "Iterations": restart.n_iter,
-                    "Converged": restart.converged,
-                    "MaximumL1Norm": restart.max_l1_norm,
-                }
-                for restart in restarts
-            ],
-            "ChosenRestart": chosen,
-            "Converged": restarts[chosen].converged,
-            "MaximumIterations": MAX_ITERATIONS,
-            "ConvergedRestarts": n_converged,
-        }
-        fitted.append(_finish("canica", maps, stack, fit))
+        fitted.append(_finish("canica", maps, stack, ica))
     if "dictlearning" in settings.methods:
-        fitted.append(_fit_dictlearning(stack, maps, settings))
+        fitted.append(_fit_dictlearning(stack, maps, settings, ica))
     return sorted(fitted, key=lambda components: settings.methods.index(components.method))
 
 
 def _fit_dictlearning(
-    stack: NDArray[np.float32], start: NDArray[np.float64], settings: Decomposition
+    stack: NDArray[np.float32],
+    start: NDArray[np.float64],
+    settings: Decomposition,
+    ica: dict[str, object],
 ) -> Components:
     result = fit_dictlearning(
         stack,
@@ -138,13 +157,20 @@ def _fit_dictlearning(
             len(result.maps),
             settings.alpha,
         )
+    if not (result.converged and result.lasso_converged):
+        _LOG.warning(
+            "Dictionary learning did not converge at %d components (see Fit in the decomposition's "
+            "JSON)",
+            len(result.maps),
+        )
     fit: dict[str, object] = {
         "Alpha": settings.alpha,
         "BatchSize": settings.batch_size,
         "Batches": result.n_steps,
         "Converged": result.converged,
+        "LassoConverged": result.lasso_converged,
         "EmptyMaps": result.n_empty,
-        "StartedFrom": "canica",
+        "StartedFrom": {"Method": "canica", **ica},
     }
     return _finish("dictlearning", result.maps, stack, fit)
 

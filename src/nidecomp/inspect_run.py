@@ -10,11 +10,12 @@ from pathlib import Path
 from nidecomp.errors import FailedRunError, RefusedRunError
 from nidecomp.records import RefusedRun, RunFiles, UsableRun
 from nidecomp.settings import Denoising
-from nidecomp.signal.confounds import build_design
+from nidecomp.signal.confounds import build_design, relies_on_aroma_images
 from nidecomp.signal.read import Header, read_header
 
 # A header stores float32 seconds (or whole milliseconds): smaller differences mean nothing.
 _SAME_TIME_S = 1e-3
+_AROMA = "smoothAROMAnonaggr"
 # No volume takes this long; milliseconds written as seconds do.
 _LONGEST_S = 1000.0
 
@@ -46,14 +47,25 @@ def inspect_run(task: InspectTask) -> UsableRun | RefusedRun:
     except (RefusedRunError, FailedRunError) as error:
         # One line, whatever a library put into its message: the reason becomes a cell of a table.
         return RefusedRun(files.key, files.bold, " ".join(str(error).split()))
+    except (RecursionError, OverflowError) as error:
+        # A sidecar nested a thousand deep, a number with a thousand digits.
+        return RefusedRun(files.key, files.bold, f"its sidecar or header is absurd: {error}")
 
 
 def _inspect(task: InspectTask) -> UsableRun:
     files, denoising = task.files, task.denoising
+    if relies_on_aroma_images(denoising) and files.desc != _AROMA:
+        raise RefusedRunError(
+            f"it is desc-{files.desc}, and the strategy ica_aroma relies on images that ICA-AROMA "
+            f"has denoised: --desc-label {_AROMA} --space MNI152NLin6Asym (fMRIPrep before 23.1); "
+            'or {"strategy": ["ica_aroma"], "ica_aroma": "basic"} as a JSON strategy'
+        )
     header = read_header(files.bold)
     sidecar = _read_sidecar(files.bold)
     repetition_time_s, notes = _repetition_time(sidecar, header)
     design = build_design(files.confounds, header.n_volumes, repetition_time_s, denoising)
+    if files.desc == _AROMA and denoising.smoothing_fwhm > 0:
+        notes += (f"smoothed by ICA-AROMA and again by {denoising.smoothing_fwhm:g} mm",)
     n_kept, n_regressors = len(design.kept), design.nuisance.shape[1]
     if n_kept < denoising.min_volumes:
         raise RefusedRunError(

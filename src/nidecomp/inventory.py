@@ -77,9 +77,7 @@ def _used_row(run: UsableRun, root: Path, reduced: ReducedRun | None) -> Row:
         row |= {
             "n_nonfinite_voxels": reduced.n_nonfinite,
             "n_constant_voxels": reduced.n_constant,
-            "variance_kept": reduced.reduced_variance / reduced.total_variance
-            if reduced.total_variance
-            else None,
+            "variance_kept": reduced.variance_share(reduced.n_rows),
         }
     return row
 

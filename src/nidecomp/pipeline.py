@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from nidecomp.bids.dataset import check_folders, check_outside, locate_derivativ
 from nidecomp.bids.index import find_runs
 from nidecomp.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.execute.local import WorkerDied, available_cores, map_unordered
+from nidecomp.files import alone_in
 from nidecomp.fit_group import fit_group
 from nidecomp.forecast import Forecast, forecast
 from nidecomp.inspect_run import InspectTask, inspect_run
@@ -59,17 +61,20 @@ def run(settings: Settings) -> Outcome:
     with progress.logging_to(settings):
         inventory = _inspect(root, settings)
         geometry, inventory = _share_geometry(root, inventory, settings)
-        to_reduce = _named(inventory.used, settings)
+        to_reduce = _named(inventory, settings)
         plan = _forecast(to_reduce, geometry, settings)
         if settings.execution.dry_run:
             _show(inventory, root, plan)
             return Outcome(inventory, settings.output_dir)
-        reduced, failed = _reduce(to_reduce, geometry, plan, settings)
-        inventory = replace(inventory, failed=failed)
-        components: tuple[Components, ...] = ()
-        if settings.analysis_level == "group":
-            components = fit_group(reduced, settings.science.decomposition)
-            write_group(GroupResult(settings, root, inventory, reduced, geometry, components))
+        with _alone_in_output(settings):
+            reduced, failed = _reduce(to_reduce, geometry, plan, settings)
+            inventory = replace(inventory, failed=failed)
+            _keep_inventory(root, inventory, settings)
+            _stop_if_nothing_is_left(reduced, failed, settings)
+            components: tuple[Components, ...] = ()
+            if settings.analysis_level == "group":
+                components = fit_group(reduced, settings.science.decomposition)
+                write_group(GroupResult(settings, root, inventory, reduced, geometry, components))
         _say_how_it_ended(inventory, reduced, settings)
         return Outcome(inventory, settings.output_dir, components)
 
@@ -80,12 +85,13 @@ def _check_input(settings: Settings) -> Path:
     execution = settings.execution
     root = locate_derivatives(settings.bids_dir, skip_validation=execution.skip_bids_validation)
     check_folders(settings.bids_dir, root, settings.output_dir)
-    check_outside(root, settings.work_dir, "--work-dir")
+    check_outside(settings.bids_dir, root, settings.work_dir, "--work-dir")
     mask = settings.science.masking.mask
     if mask is not None and not Path(mask).is_file():
         raise UsageError(f"--mask {mask}: there is no such file.")
     if execution.bids_database_dir:
-        check_outside(root, Path(execution.bids_database_dir), "--bids-database-dir")
+        database = Path(execution.bids_database_dir)
+        check_outside(settings.bids_dir, root, database, "--bids-database-dir")
     if settings.analysis_level == "group" and not execution.dry_run:
         _check_same_request(root, settings)
     return root
@@ -96,7 +102,13 @@ def _check_same_request(root: Path, settings: Settings) -> None:
     path = settings.output_dir / SETTINGS
     if not path.exists():
         return
-    before = read_config_file(path)
+    try:
+        before = read_config_file(path)
+    except UsageError as error:
+        raise UsageError(
+            f"OUTPUT_DIR {settings.output_dir} holds results whose settings cannot be read "
+            f"({error}): choose another folder, or delete this one."
+        ) from None
     now: dict[str, object] = {
         name: value
         for table in science_as_tables(settings.science).values()
@@ -134,7 +146,8 @@ def _inspect(root: Path, settings: Settings) -> Inventory:
     looked_at = [inspect_run(InspectTask(files, science.denoising, n_rows)) for files in found]
     usable = tuple(record for record in looked_at if isinstance(record, UsableRun))
     refused += tuple(record for record in looked_at if not isinstance(record, UsableRun))
-    _LOG.info("Found %d runs, %d of them usable", len(usable) + len(refused), len(usable))
+    found_text = count(len(usable) + len(refused), "run")
+    _LOG.info("Found %s, %d of them usable", found_text, len(usable))
     return Inventory(usable, tuple(sorted(refused, key=lambda record: record.key.label)))
 
 
@@ -145,8 +158,7 @@ def _share_geometry(
     cache = None if settings.execution.dry_run else settings.work_dir / "mask"
     geometry, inventory = share_geometry(inventory, settings.science.masking, cache)
     if geometry is None or not inventory.used:
-        if not settings.execution.dry_run and settings.analysis_level == "group":
-            write_inventory(settings.output_dir, inventory_table.rows(inventory, root))
+        _keep_inventory(root, inventory, settings)
         raise NothingToDoError(
             f"None of the {count(len(inventory.refused), 'run')} found can be used:\n"
             + inventory_table.reasons(inventory)
@@ -160,12 +172,28 @@ def _share_geometry(
     return geometry, inventory
 
 
-def _named(runs: tuple[UsableRun, ...], settings: Settings) -> tuple[UsableRun, ...]:
+def _alone_in_output(settings: Settings) -> AbstractContextManager[None]:
+    """Keep a second group run out of the output; jobs of a cluster array write nothing there."""
+    return alone_in(settings.output_dir) if settings.analysis_level == "group" else nullcontext()
+
+
+def _keep_inventory(root: Path, inventory: Inventory, settings: Settings) -> None:
+    """Write the table of runs at once: whatever happens later, it says what was found."""
+    if settings.analysis_level == "group" and not settings.execution.dry_run:
+        write_inventory(settings.output_dir, inventory_table.rows(inventory, root))
+
+
+def _named(inventory: Inventory, settings: Settings) -> tuple[UsableRun, ...]:
     """Take the runs of the participants named; all of them where none is named."""
+    runs, refused = inventory.used, inventory.refused
     labels = settings.science.selection.participant_label
     named = tuple(run for run in runs if not labels or run.files.key.participant in labels)
     if not named:
-        raise NothingToDoError(f"No usable run of participant {', '.join(labels)} was found.")
+        why = tuple(run for run in refused if run.key.get("sub") in labels)
+        raise NothingToDoError(
+            f"No run of participant {', '.join(labels)} can be used:\n"
+            + inventory_table.reasons(Inventory(refused=why))
+        )
     return named
 
 
@@ -186,7 +214,8 @@ def _forecast(runs: tuple[UsableRun, ...], geometry: VoxelGeometry, settings: Se
 def _show(inventory: Inventory, root: Path, plan: Forecast) -> None:
     """Print what a dry run is for."""
     print(inventory_table.as_text(inventory_table.rows(inventory, root)))  # noqa: T201
-    print(f"{len(inventory.used)} runs used, {len(inventory.refused)} refused")  # noqa: T201
+    used, refused = count(len(inventory.used), "run"), len(inventory.refused)
+    print(f"{used} used, {refused} refused")  # noqa: T201
     print(plan.as_text())  # noqa: T201
 
 
@@ -215,15 +244,25 @@ def _reduce(
                 reason = "the process that worked on it was killed, probably for want of memory"
                 failed.append(FailedRun(lost.files.key, lost.files.bold, reason))
         if failed and settings.execution.stop_on_first_crash:
-            raise NidecompError(f"{failed[0].key.label} failed: {failed[0].reason}.")
+            break
     reduced.sort(key=lambda record: record.key.label)
     failed.sort(key=lambda record: record.key.label)
+    for failure in failed:
+        if failure.traceback:
+            _LOG.debug("%s: %s", failure.key.label, failure.traceback)
+    return tuple(reduced), tuple(failed)
+
+
+def _stop_if_nothing_is_left(
+    reduced: Sequence[ReducedRun], failed: Sequence[FailedRun], settings: Settings
+) -> None:
     reasons = inventory_table.reasons(Inventory(failed=tuple(failed)))
+    if failed and settings.execution.stop_on_first_crash:
+        raise NidecompError(f"Stopped at the first run that failed:\n{reasons}")
     if not reduced:
         raise NidecompError(f"Every run failed:\n{reasons}")
     if failed:
         _LOG.error("%s failed:\n%s", count(len(failed), "run"), reasons)
-    return tuple(reduced), tuple(failed)
 
 
 def _say_how_it_ended(

@@ -27,7 +27,7 @@ class _LogFile(logging.FileHandler):
     """A log that is begun with its first message: a mistake in the request leaves no trace."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, encoding="utf-8", delay=True)
+        super().__init__(path, encoding="utf-8", delay=True, errors="backslashreplace")
 
     @property
     def is_begun(self) -> bool:
@@ -48,7 +48,8 @@ def logging_to(settings: Settings) -> Iterator[None]:
     settings : Settings
         Whether to say more, and where the output folder is.
     """
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    # A service may have been started without a stderr.
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)] if sys.stderr else []
     log_file = None
     if settings.analysis_level == "group" and not settings.execution.dry_run:
         log_file = _LogFile(settings.output_dir / "logs" / "nidecomp.log")
@@ -91,7 +92,7 @@ def shown(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     ------
     item
     """
-    if sys.stderr.isatty():
+    if sys.stderr and sys.stderr.isatty():
         yield from tqdm(items, total=total, desc=what, unit="run", file=sys.stderr)
         return
     started = time.monotonic()

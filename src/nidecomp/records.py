@@ -50,6 +50,7 @@ class RunFiles:
     mask: Path | None
     confounds: Path | None
     cohort: str | None = None
+    desc: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,15 @@ class RefusedRun:
 
 @dataclass(frozen=True)
 class FailedRun:
-    """One run that broke while it was processed, and the sentence that says how."""
+    """One run that broke while it was processed, and the sentence that says how.
+
+    `traceback` is there where the error was none that was foreseen.
+    """
 
     key: RunKey
     bold: Path
     reason: str
+    traceback: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,9 +128,14 @@ class ReducedRun:
     n_rows: int
     n_voxels: int
     total_variance: float
-    reduced_variance: float
+    squared_singular_values: tuple[float, ...]
     n_nonfinite: int
     n_constant: int
+
+    def variance_share(self, n_components: int) -> float:
+        """Give the share of the cleaned run's variance that its leading components hold."""
+        kept = sum(self.squared_singular_values[:n_components])
+        return kept / self.total_variance if self.total_variance else 0.0
 
 
 @dataclass(frozen=True)

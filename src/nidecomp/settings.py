@@ -67,15 +67,17 @@ def _one_of(*choices: str) -> Convert:
     return convert
 
 
-def _integer(minimum: int) -> Convert:
+def _integer(minimum: int, maximum: int | None = None) -> Convert:
     def convert(value: object) -> int:
         try:
             # operator.index takes numpy's integers, too, and no fraction.
             number = int(value) if isinstance(value, str) else operator.index(cast(Any, value))
         except (TypeError, ValueError):
             number = minimum - 1
-        if isinstance(value, bool) or number < minimum:
-            raise ValueError(f"must be a whole number of at least {minimum}")
+        too_high = maximum is not None and number > maximum
+        if isinstance(value, bool) or number < minimum or too_high:
+            high = f" and at most {maximum}" if maximum is not None else ""
+            raise ValueError(f"must be a whole number of at least {minimum}{high}")
         return number
 
     return convert
@@ -308,7 +310,7 @@ class Decomposition:
     batch_size: int = _option(
         _integer(1), 20, "Voxels in one batch of dictionary learning.", metavar="N"
     )
-    random_seed: int = _option(_integer(0), 0, "Seed of everything random.", metavar="N")
+    random_seed: int = _option(_integer(0, 2**32 - 1), 0, "Seed of everything random.", metavar="N")
     atlas_label: str = _option(
         _label("atlas-"),
         "NiDecomp",
@@ -424,6 +426,9 @@ def settings_from_options(
     UsageError
         Naming the option, the value and what would be accepted.
     """
+    for what, folder in (("BIDS_DIR", bids_dir), ("OUTPUT_DIR", output_dir)):
+        if not os.fspath(folder):
+            raise UsageError(f"{what} is empty (an unset variable?): name a folder.")
     if analysis_level not in ("participant", "group"):
         raise UsageError(f"analysis_level is {analysis_level!r}; it is 'participant' or 'group'.")
     known = {declared.name: (section, declared) for section, declared in declared_options()}
@@ -452,18 +457,25 @@ def settings_from_options(
 def _convert(declared: Field[Any], value: object) -> object:
     convert: Convert = declared.metadata["convert"]
     flag = "--" + declared.name.replace("_", "-")
-    # A word for it, so that the command line can unset what a config file sets.
-    if declared.default is None and (value is None or value == "none"):
+    if declared.default is None and (value is None or _unsets_a_number(declared, value)):
         return None
     try:
         if not declared.metadata["many"]:
             return convert(value)
         is_one = isinstance(value, str | Mapping) or not isinstance(value, Iterable)
         items = [value] if is_one else list(cast("Iterable[object]", value))
-        # A value given twice is a value given once: nothing is fitted or selected twice.
-        return tuple(dict.fromkeys(convert(item) for item in items))
+        # Sets in a fixed order: neither order nor repetition may make another request of it.
+        return tuple(sorted({convert(item) for item in items}))
     except ValueError as error:
         raise UsageError(f"{flag} {value!r}: {error}.") from None
+
+
+def _unsets_a_number(declared: Field[Any], value: object) -> bool:
+    """Understand ``none``, with which the command line unsets what a config file sets.
+
+    Only for numbers: a label or a file may well be called so.
+    """
+    return value == "none" and declared.metadata["metavar"] in {"HZ", "MM"}
 
 
 def _did_you_mean(name: str, known: Mapping[str, object]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from nidecomp.signal.mask import MINIMUM_COVERAGE, common_grid, covered_share, g
 from nidecomp.signal.read import read_mask
 
 _LOG = logging.getLogger(__name__)
+# Part of the key of a stored mask: raise it whenever the rule that makes it changes.
+_FORMAT = 1
 
 
 def share_geometry(
@@ -132,11 +135,9 @@ def _cached_mask(
     if given is not None:
         return given, {label: covered_share(load(label), given) for label in sorted(paths)}
     stored = cache_dir / f"{_key(runs, grid, masking)}.npz" if cache_dir else None
-    if stored is not None and stored.exists():
-        with np.load(stored) as content:
-            return content["mask"], dict(
-                zip(content["labels"].tolist(), content["coverage"].tolist(), strict=True)
-            )
+    found = _read_stored(stored)
+    if found is not None:
+        return found
     participants = {run.files.key.label: run.files.key.participant for run in runs}
     mask, coverage = group_mask(participants, load, masking.mask_threshold)
     if stored is not None:
@@ -150,6 +151,20 @@ def _cached_mask(
     return mask, coverage
 
 
+def _read_stored(
+    stored: Path | None,
+) -> tuple[NDArray[np.bool_], dict[str, float]] | None:
+    """Read mask and coverage that an earlier job stored; nothing where that is absent or broken."""
+    if stored is None:
+        return None
+    try:
+        with np.load(stored) as content:
+            labels, coverage = content["labels"].tolist(), content["coverage"].tolist()
+            return content["mask"], dict(zip(labels, coverage, strict=True))
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
 def _key(runs: Sequence[UsableRun], grid: Grid, masking: Masking) -> str:
     """Name everything that the group's mask depends on."""
     files = [
@@ -158,5 +173,6 @@ def _key(runs: Sequence[UsableRun], grid: Grid, masking: Masking) -> str:
         if run.files.mask is not None
         for status in [run.files.mask.stat()]
     ]
-    identity = json.dumps([files, grid.shape, grid.affine, masking.mask_threshold])
+    rule = [_FORMAT, MINIMUM_COVERAGE, masking.mask_threshold]
+    identity = json.dumps([rule, files, grid.shape, grid.affine])
     return hashlib.sha256(identity.encode()).hexdigest()[:20]

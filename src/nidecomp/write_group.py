@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
@@ -64,7 +66,7 @@ class GroupResult:
     geometry: VoxelGeometry
     components: tuple[Components, ...]
 
-    @property
+    @cached_property
     def runs(self) -> tuple[UsableRun, ...]:
         """The runs that the components were fitted to."""
         keys = {record.key for record in self.reduced}
@@ -350,7 +352,8 @@ def _spatial(result: GroupResult) -> dict[str, object]:
     """Say where the voxels are, as BIDS asks for it."""
     sizes = np.sqrt((result.geometry.grid.matrix[:3, :3] ** 2).sum(axis=0))
     # The images decide where the voxels are; the validator asks for it even of templates.
-    content: dict[str, object] = {"SpatialReference": _uri(result.runs[0].files.bold, result.root)}
+    reference = next((run for run in result.runs if not run.resampled), result.runs[0])
+    content: dict[str, object] = {"SpatialReference": _uri(reference.files.bold, result.root)}
     if result.res is not None:
         text = " × ".join(f"{size:.4g}" for size in sizes)
         content["Resolution"] = f"{text} mm voxels, as in the preprocessed images"
@@ -450,6 +453,15 @@ def _write_metrics(tree: OutputTree, result: GroupResult, components: Components
     tree.write_json(result.file(components, "metrics", ".json"), _described(_METRICS))
 
 
+def _masking(result: GroupResult) -> dict[str, object]:
+    """Say which voxels; a mask that was given by its name and content, not by its whole path."""
+    masking = result.settings.science.masking
+    if masking.mask is None:
+        return {"mask_threshold": masking.mask_threshold}
+    digest = hashlib.sha256(Path(masking.mask).read_bytes()).hexdigest()
+    return {"mask": Path(masking.mask).name, "mask_sha256": digest}
+
+
 def _decomposition(result: GroupResult, components: Components) -> dict[str, object]:
     """Say everything that is needed to fit these maps again."""
     runs, reduced = result.runs, result.reduced
@@ -458,7 +470,8 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
     fitting = {
         name: value
         for name, value in science["decomposition"].items()
-        if name in {"n_init", "random_seed"}
+        # All numbers of components together decide which runs are too short.
+        if name in {"n_init", "random_seed", "n_components"}
         or (components.method == "dictlearning" and name in {"alpha", "batch_size"})
     }
     return {
@@ -469,14 +482,16 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         "NumberOfRuns": len(runs),
         "NumberOfVoxels": result.geometry.n_features,
         "ExplainedVariance": components.total_explained_variance,
-        "ReducedVarianceShare": sum(record.reduced_variance for record in reduced)
-        / max(sum(record.total_variance for record in reduced), np.finfo(float).tiny),
-        "RowsPerRun": reduced[0].n_rows,
-        "Weighting": "rows of each run scaled by 1/sqrt(number of the participant's runs)",
+        "ReducedVarianceShare": float(
+            np.mean([record.variance_share(components.n_components) for record in reduced])
+        ),
+        "ComponentsPerRun": components.n_components,
+        "Weighting": "every participant weighs the same: runs have equal variance (CanICA: rows "
+        "of unit norm) and are scaled by 1/sqrt(number of the participant's runs)",
         "Fit": dict(components.fit),
         "Settings": {
             "denoising": science["denoising"],
-            "masking": science["masking"],
+            "masking": _masking(result),
             "decomposition": fitting,
         },
         "SoftwareVersions": {

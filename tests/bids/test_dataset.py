@@ -222,12 +222,12 @@ def test_our_own_dataset_is_not_written_over_where_it_is_the_input(tmp_path: Pat
 @pytest.mark.parametrize("inside", [".", "work", "a/b"])
 def test_work_is_kept_out_of_the_input_and_the_option_is_named(source: Path, inside: str) -> None:
     with pytest.raises(UsageError, match="--work-dir"):
-        check_outside(source, source / inside, "--work-dir")
+        check_outside(source, source, source / inside, "--work-dir")
     (source.parent / "link").symlink_to(source)
     with pytest.raises(UsageError, match="--work-dir"):
-        check_outside(source, source.parent / "link" / inside, "--work-dir")
+        check_outside(source, source, source.parent / "link" / inside, "--work-dir")
 
 
 def test_work_beside_the_input_is_fine(source: Path) -> None:
-    check_outside(source, source.parent / "work", "--work-dir")
-    check_outside(source, source.parent / "fmriprep-work", "--work-dir")
+    check_outside(source, source, source.parent / "work", "--work-dir")
+    check_outside(source, source, source.parent / "fmriprep-work", "--work-dir")

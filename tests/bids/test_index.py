@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from nidecomp.bids import index as index_module
 from nidecomp.bids.index import find_runs
 from nidecomp.errors import NothingToDoError, UsageError
 from nidecomp.records import RefusedRun, RunFiles
@@ -439,12 +442,12 @@ def test_where_nothing_matches_what_is_there_is_listed(tmp_path: Path) -> None:
     make_runs(tmp_path, stem("01", task="nback"), stem("02", ses="pre", run="3"), space="T1w")
     make_runs(tmp_path, stem("03"), space="MNI152NLin6Asym", res="2")
     with pytest.raises(NothingToDoError) as caught:
-        find_runs(tmp_path, Selection(participant_label=("01", "99")))
+        find_runs(tmp_path, Selection(participant_label=("01",)))
     message = str(caught.value)
     for part in (
         str(tmp_path),
-        SPACE,
-        "There is no participant 99.",
+        f"space {SPACE}",
+        "subject 01",
         "--space: MNI152NLin6Asym, T1w",
         "--task-id: nback, rest",
         "--res: (none), 2",
@@ -461,10 +464,6 @@ def test_where_nothing_matches_what_is_there_is_listed(tmp_path: Path) -> None:
         {"space": "T1w"},
         {"res": "2"},
         {"desc_label": "other"},
-        {"task_id": ("nback",)},
-        {"session_label": ("1",)},
-        {"run_id": ("1",)},
-        {"participant_label": ("02",)},
         {"exclude_participant_label": ("01",)},
         with_filter(bold={"acquisition": "a"}),
     ],
@@ -473,6 +472,31 @@ def test_every_option_can_leave_nothing(tmp_path: Path, selection: dict[str, obj
     make_runs(tmp_path, stem())
     with pytest.raises(NothingToDoError, match=r"No run in .* matches"):
         found(tmp_path, **selection)
+
+
+@pytest.mark.parametrize(
+    ("selection", "says"),
+    [
+        ({"participant_label": ("01", "99")}, "--participant-label 99: .* there are 01, 02"),
+        ({"exclude_participant_label": ("3",)}, "--exclude-participant-label 3"),
+        ({"task_id": ("nback",)}, "--task-id nback: .* there is rest"),
+        ({"session_label": ("1",)}, "--session-label 1: .* there are none"),
+        ({"run_id": ("1",)}, "--run-id 1"),
+    ],
+)
+def test_a_label_that_is_nowhere_does_not_vanish(
+    tmp_path: Path, selection: dict[str, object], says: str
+) -> None:
+    make_runs(tmp_path, stem("01"), stem("02"))
+    with pytest.raises(NothingToDoError, match=says):
+        found(tmp_path, **selection)
+
+
+def test_fmripreps_own_filter_files_are_understood(tmp_path: Path) -> None:
+    """They name the datatype and the suffix beside what they select."""
+    make_runs(tmp_path, stem())
+    filters = with_filter(bold={"datatype": "func", "suffix": "bold", "task": "rest"})
+    assert found(tmp_path, **filters) == found(tmp_path)
 
 
 def test_a_folder_without_images_is_told_apart(tmp_path: Path) -> None:
@@ -527,19 +551,43 @@ def test_the_index_asks_nothing_of_the_description(tmp_path: Path, content: str 
 
 
 # ---------------------------------------------------------------- a saved index
-def test_a_saved_index_is_used_until_it_is_reset(tmp_path: Path) -> None:
+def test_a_saved_index_is_used_until_a_folder_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, database = make_runs(tmp_path / "in", stem("01")), tmp_path / "db"
 
     def find(*, reset: bool) -> list[str]:
         runs, _ = find_runs(root, DEFAULT, database_dir=database, reset_database=reset)
         return labels(runs)
 
+    indexed = []
+    index_anew = index_module._save_index
+    monkeypatch.setattr(
+        index_module, "_save_index", lambda *where: (indexed.append(where), index_anew(*where))
+    )
     one, both = ["sub-01_task-rest"], ["sub-01_task-rest", "sub-02_task-rest"]
-    assert find(reset=False) == one
+    assert [find(reset=False), find(reset=False)] == [one, one]
+    assert len(indexed) == 1, "the saved index was not used"
     make_runs(root, stem("02"))
-    assert find(reset=False) == one, "the saved index was not used"
+    assert find(reset=False) == both, "a new participant was not seen"
+    assert len(indexed) == 2
     assert find(reset=True) == both
-    assert find(reset=False) == both, "the new index was not saved"
+    assert len(indexed) == 3
+
+
+def test_jobs_that_index_at_the_same_moment_do_not_disturb_each_other(tmp_path: Path) -> None:
+    root, database = make_runs(tmp_path / "in", *(stem(f"{n:02d}") for n in range(1, 20))), "db"
+    code = (
+        "import sys; from pathlib import Path; from nidecomp.bids.index import find_runs; "
+        "from nidecomp.settings import Selection; "
+        "print(len(find_runs(Path(sys.argv[1]), Selection(), database_dir=Path(sys.argv[2]))[0]))"
+    )
+    command = [sys.executable, "-c", code, str(root), str(tmp_path / database)]
+    jobs = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert [job.communicate()[0].strip() for job in jobs] == ["19"] * 4
 
 
 def test_a_saved_index_gives_what_a_new_one_gives(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from support import FIXTURES, nidecomp, results, snapshot
 
 import nidecomp as package
@@ -48,6 +49,29 @@ def test_a_killed_run_is_completed_to_the_same_bytes(rest_output: Path, tmp_path
     assert len(finished) >= 3
     for name in finished:
         assert after[name] == kept[name], "a run that was done is not done again"
+
+
+def test_sigterm_ends_the_workers_too_and_the_next_start_completes(
+    rest_output: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "networks"
+    command = [sys.executable, "-m", "nidecomp", str(REST), str(output), "group", *OPTIONS]
+    process = subprocess.Popen(
+        [*command, "--nprocs", "2"], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    while not list(output.glob("work/reduced/*.json")):
+        assert process.poll() is None, "it ended before it could be stopped"
+        time.sleep(0.005)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    time.sleep(1)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    assert nidecomp(REST, output, "group", *OPTIONS).exit_code == 0
+    assert _but_links(results(output)) == _but_links(results(rest_output))
 
 
 def test_participant_jobs_are_found_by_the_group(rest_output: Path, tmp_path: Path) -> None:

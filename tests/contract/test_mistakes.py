@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from support import FIXTURES, nidecomp, results
+
+from nidecomp.files import alone_in
 
 SMALL = FIXTURES / "no_res"
 FAST = ("--n-components", "3", "--nprocs", "1")
@@ -29,11 +33,11 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
         "--bids-database-dir",
     ),
     "another space": ((*SMALL_GROUP, "--space", "T1w"), 70, "--space: MNI152NLin2009cAsym"),
-    "another task": ((*SMALL_GROUP, "--task-id", "nback"), 70, "--task-id: rest"),
+    "another task": ((*SMALL_GROUP, "--task-id", "nback"), 70, "--task-id nback: "),
     "another participant": (
         (*SMALL_GROUP, "--participant-label", "99"),
         70,
-        "no participant 99",
+        "--participant-label 99: ",
     ),
     "another resolution": ((*SMALL_GROUP, "--res", "2"), 70, "--res: (none)"),
     "too many components": ((*SMALL_GROUP, "--n-components", "60"), 70, "--n-components 60"),
@@ -60,6 +64,24 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
         (*SMALL_GROUP, "--min-volumes", "500"),
         70,
         "--min-volumes 500",
+    ),
+    "an empty output": ((SMALL, "", "group"), 2, "OUTPUT_DIR is empty"),
+    "a work folder that is a file": ((*SMALL_GROUP, "-w", "/dev/null"), 2, "--work-dir"),
+    "a work folder in the raw data": (
+        (FIXTURES / "raw_root", "OUT", "group", *FAST, "-w", FIXTURES / "raw_root" / "work"),
+        2,
+        "--work-dir",
+    ),
+    "a seed too large": ((*SMALL_GROUP, "--random-seed", "99999999999"), 2, "at most 4294967295"),
+    "a mistyped exclusion": (
+        (*SMALL_GROUP, "--exclude-participant-label", "3"),
+        70,
+        "--exclude-participant-label 3",
+    ),
+    "ICA-AROMA's strategy without its images": (
+        (*SMALL_GROUP, "--denoise-strategy", "ica_aroma"),
+        70,
+        "--desc-label smoothAROMAnonaggr",
     ),
     "an option that is none": ((*SMALL_GROUP, "--n-component", "3"), 2, "unrecognized"),
     "a config file that is none": (
@@ -132,6 +154,7 @@ def test_every_run_failing_is_exit_1_with_every_reason(tmp_path: Path) -> None:
     done = nidecomp(source, tmp_path / "out", "group", *FAST)
     assert done.exit_code == 1
     assert "Every run failed" in done.stderr
+    assert (tmp_path / "out" / "logs" / "inventory.tsv").read_text().count("\tfailed\t") == 3
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "out").glob("tpl-*"))
 
@@ -141,8 +164,42 @@ def test_stop_on_first_crash_stops(tmp_path: Path) -> None:
         FIXTURES / "truncated_gzip", tmp_path / "out", "group", *FAST, "--stop-on-first-crash"
     )
     assert done.exit_code == 1
-    assert "sub-02_task-rest failed" in done.stderr
+    assert "Stopped at the first run that failed" in done.stderr
+    assert "\tfailed\t" in (tmp_path / "out" / "logs" / "inventory.tsv").read_text()
     assert not list((tmp_path / "out").glob("tpl-*"))
+
+
+def test_two_group_runs_never_work_in_one_output(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    with alone_in(output):
+        done = nidecomp(SMALL, output, "group", *FAST)
+    assert done.exit_code == 2
+    assert "Another NiDecomp is at work" in done.stderr
+    assert not list(output.glob("tpl-*"))
+
+
+def test_a_mask_is_named_without_its_path_and_by_its_content(tmp_path: Path) -> None:
+    mask = next((FIXTURES / "no_res").rglob("*_desc-brain_mask.nii.gz"))
+    done = nidecomp(SMALL, tmp_path / "out", "group", *FAST, "--mask", mask)
+    assert done.exit_code == 0, done.stderr
+    for path in (tmp_path / "out").rglob("*_decomposition.json"):
+        masking = json.loads(path.read_text())["Settings"]["masking"]
+        assert masking["mask"] == mask.name
+        assert masking["mask_sha256"] == hashlib.sha256(mask.read_bytes()).hexdigest()
+
+
+def test_motion_that_is_unknown_refuses_the_run_where_motion_decides(tmp_path: Path) -> None:
+    source = tmp_path / "fmriprep"
+    shutil.copytree(SMALL, source)
+    table = next(source.rglob("sub-01*_desc-confounds_timeseries.tsv"))
+    header, *rows = [line.split("\t") for line in table.read_text().splitlines()]
+    column = header.index("framewise_displacement")
+    rows = [[*row[:column], "n/a", *row[column + 1 :]] for row in rows]
+    table.write_text("\n".join("\t".join(row) for row in [header, *rows]) + "\n")
+    done = nidecomp(source, tmp_path / "out", "group", *FAST, "--mean-fd-cutoff", "5")
+    assert done.exit_code == 0, done.stderr
+    assert "framewise_displacement is n/a at 65 volumes" in done.stderr
+    assert nidecomp(source, tmp_path / "without", "group", *FAST).exit_code == 0
 
 
 def test_an_output_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:

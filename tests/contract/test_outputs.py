@@ -39,6 +39,13 @@ def test_several_orders_stand_side_by_side_and_are_valid(tmp_path: Path) -> None
     names = {path.name for path in output.glob("tpl-*/func/*_components.nii.gz")}
     assert len(names) == 2
     assert all("_atlas-MyStudy_seg-canica_scale-" in name for name in names)
+    shares = {}
+    for path in output.glob("tpl-*/func/*_decomposition.json"):
+        content = read_json(path)
+        assert content["ComponentsPerRun"] == content["NumberOfComponents"]
+        assert content["Settings"]["decomposition"]["n_components"] == [2, 4]
+        shares[content["NumberOfComponents"]] = content["ReducedVarianceShare"]
+    assert 0 < shares[2] < shares[4] < 1
     assert validator_issues(output) == []
 
 

@@ -175,10 +175,6 @@ def test_available_cores_are_those_that_this_process_may_use():
         os.sched_setaffinity(0, allowed)
 
 
-def test_without_affinity_all_cores_are_available(monkeypatch):
-    """macOS knows no affinity."""
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert available_cores() == 6
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
+def test_a_limit_on_cores_is_kept(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     assert available_cores() == 1

@@ -96,18 +96,12 @@ def check_folders(bids_dir: Path, root: Path, output_dir: Path) -> None:
     ------
     UsageError
     """
-    target, raw = output_dir.resolve(), bids_dir.resolve()
-    # A raw dataset's own place for derivatives is where they belong.
-    beside = raw / "derivatives"
-    in_raw_data = _lies_in(target, raw) and not (beside in target.parents and raw != root.resolve())
-    if _lies_in(target, root.resolve()) or in_raw_data:
+    if _is_input(output_dir, bids_dir, root):
         raise UsageError(
             f"OUTPUT_DIR {output_dir} is the input or lies inside it: the input is never written "
             "to. Choose a folder outside, for example next to it."
         )
-    for folder in (output_dir, *output_dir.parents):
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"OUTPUT_DIR {output_dir}: {folder} is a file, not a folder.")
+    _check_no_file_above(output_dir, "OUTPUT_DIR")
     if (output_dir / DESCRIPTION).exists() and not is_ours(output_dir):
         raise UsageError(
             f"OUTPUT_DIR {output_dir} already holds a dataset that NiDecomp did not make "
@@ -115,16 +109,33 @@ def check_folders(bids_dir: Path, root: Path, output_dir: Path) -> None:
         )
 
 
-def check_outside(root: Path, folder: Path, option: str) -> None:
-    """Refuse a folder of ours inside the input.
+def check_outside(bids_dir: Path, root: Path, folder: Path, option: str) -> None:
+    """Refuse a folder of ours inside the input, or where none can be made.
 
     Raises
     ------
     UsageError
         Naming the option.
     """
-    if _lies_in(folder.resolve(), root.resolve()):
+    _check_no_file_above(folder, option)
+    if _is_input(folder, bids_dir, root):
         raise UsageError(f"{option} {folder} lies inside the input, which is never written to.")
+
+
+def _check_no_file_above(folder: Path, option: str) -> None:
+    for part in (folder, *folder.parents):
+        if part.exists() and not part.is_dir():
+            raise UsageError(f"{option} {folder}: {part} is a file, not a folder.")
+
+
+def _is_input(folder: Path, bids_dir: Path, root: Path) -> bool:
+    """Tell whether a folder is, or lies in, the preprocessed or the raw dataset.
+
+    A raw dataset's own place for derivatives is where they belong.
+    """
+    target, raw, source = folder.resolve(), bids_dir.resolve(), root.resolve()
+    in_derivatives = raw != source and raw / "derivatives" in target.parents
+    return _lies_in(target, source) or (_lies_in(target, raw) and not in_derivatives)
 
 
 def _lies_in(folder: Path, other: Path) -> bool:

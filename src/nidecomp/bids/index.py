@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import secrets
+import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +40,7 @@ _IGNORE = re.compile(
     r"|_desc-confounds_(?:timeseries|regressors)\.tsv"
     r")$)"
 )
+_FUNC = ("datatype", "func")
 _KINDS: dict[str, dict[str, object]] = {
     "bold": {"suffix": "bold", "extension": [".nii.gz", ".nii"]},
     "mask": {"suffix": "mask", "desc": "brain", "extension": [".nii.gz", ".nii"]},
@@ -94,9 +98,10 @@ def find_runs(
         kind: [file for file in files if _matches(file.entities, query)]
         for kind, query in _KINDS.items()
     }
+    _check_labels(root, selection, filters["bold"], by_kind["bold"])
     bolds = [file for file in by_kind["bold"] if _is_selected(file.entities, selection, filters)]
     if not bolds:
-        raise NothingToDoError(_nothing_matches(root, selection, by_kind["bold"]))
+        raise NothingToDoError(_nothing_matches(root, selection, filters["bold"], by_kind["bold"]))
     _check_one_grid(bolds)
     _check_fetched(root, bolds)
     masks = [file for file in by_kind["mask"] if _matches(file.entities, filters["mask"])]
@@ -118,28 +123,58 @@ def _index(root: Path, database_dir: Path | None, *, reset: bool) -> list[_File]
         links = home / "links"
         links.mkdir(parents=True, exist_ok=True)
         for participant in sorted(root.glob("sub-*")):
-            link = links / participant.name
-            if participant.is_dir() and not link.is_symlink():
-                link.symlink_to(participant.absolute())
-        layout = BIDSLayout(
-            str(links),
-            validate=False,
-            config=[str(_CONFIG)],
-            database_path=home / "index" if database_dir else None,
-            reset_database=reset,
-            indexer=BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[_IGNORE]),
-        )
-        try:
-            files = [
-                _File(
-                    root / Path(file.path).relative_to(Path(layout.root)),
-                    {name: str(value) for name, value in file.get_entities().items()},
-                )
-                for file in layout.get()
-            ]
-        finally:
-            layout.connection_manager.session.close()
-            layout.connection_manager.engine.dispose()
+            if participant.is_dir():
+                # Another job of a cluster array may make the same link at the same moment.
+                with suppress(FileExistsError):
+                    (links / participant.name).symlink_to(participant.absolute())
+        saved = home / "index"
+        if database_dir is None:
+            return _files_of(_layout(links, None), root)
+        if reset or not saved.is_dir():
+            _save_index(links, saved)
+        return _files_of(_layout(links, saved), root)
+
+
+def _save_index(links: Path, saved: Path) -> None:
+    """Make an index under a name of its own and rename it: nobody ever opens half of one."""
+    fresh = saved.with_name(f"index-{os.getpid()}-{secrets.token_hex(4)}")
+    _close(_layout(links, fresh))
+    if saved.is_dir():
+        shutil.rmtree(saved, ignore_errors=True)
+    try:
+        fresh.rename(saved)
+    except OSError:
+        # Another job was first; its index was made from the same folders.
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _layout(links: Path, database: Path | None) -> BIDSLayout:
+    return BIDSLayout(
+        str(links),
+        validate=False,
+        config=[str(_CONFIG)],
+        database_path=database,
+        indexer=BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[_IGNORE]),
+    )
+
+
+def _close(layout: BIDSLayout) -> None:
+    layout.connection_manager.session.close()
+    layout.connection_manager.engine.dispose()
+
+
+def _files_of(layout: BIDSLayout, root: Path) -> list[_File]:
+    """Read path and entities of every file that was indexed, in the order of their paths."""
+    try:
+        files = [
+            _File(
+                root / Path(file.path).relative_to(Path(layout.root)),
+                {name: str(value) for name, value in file.get_entities().items()},
+            )
+            for file in layout.get()
+        ]
+    finally:
+        _close(layout)
     return sorted(files, key=lambda file: str(file.path))
 
 
@@ -147,14 +182,31 @@ def _index(root: Path, database_dir: Path | None, *, reset: bool) -> list[_File]
 def _home_of_index(root: Path, database_dir: Path | None) -> Iterator[Path]:
     """Give a folder for index and links: one that lasts where the index is to be saved.
 
-    A saved index ignores the root and the options that it is opened with, so they make its name.
+    A saved index ignores the root and the options that it is opened with, and does not see new
+    files: root, options, and name and time of every folder that is indexed make its name.
     """
     if database_dir is None:
         with tempfile.TemporaryDirectory(prefix="nidecomp-") as folder:
             yield Path(folder)
     else:
-        key = json.dumps([str(root), bids.__version__, _IGNORE.pattern, _CONFIG.read_text()])
+        key = json.dumps(
+            [str(root), bids.__version__, _IGNORE.pattern, _CONFIG.read_text(), _folders(root)]
+        )
         yield database_dir.absolute() / f"nidecomp-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _folders(root: Path) -> list[list[object]]:
+    """List the folders that are indexed with the times of their last change."""
+    folders = [
+        folder
+        for pattern in ("sub-*", "sub-*/ses-*", "sub-*/func", "sub-*/ses-*/func")
+        for folder in sorted(root.glob(pattern))
+    ]
+    return [
+        [str(folder.relative_to(root)), folder.stat().st_mtime_ns]
+        for folder in folders
+        if folder.is_dir()
+    ]
 
 
 def _filters(selection: Selection) -> dict[str, dict[str, Any]]:
@@ -168,13 +220,14 @@ def _filters(selection: Selection) -> dict[str, dict[str, Any]]:
                 f"--bids-filter-file: {kind!r} is not a kind of file; there are "
                 f"{', '.join(_KINDS)}, each with an object of entities."
             )
-        unknown = sorted(set(query) - entities)
+        # fMRIPrep's own filter files name the folder; only func folders are looked into here.
+        filters[kind] = {name: value for name, value in query.items() if (name, value) != _FUNC}
+        unknown = sorted(set(filters[kind]) - entities)
         if unknown:
             raise UsageError(
                 f"--bids-filter-file: {kind} has no entity {unknown[0]!r}; there are "
                 f"{', '.join(sorted(entities))}."
             )
-        filters[kind] = query
     return filters
 
 
@@ -206,6 +259,14 @@ def _same_label(name: str, value: str | None, wanted: str) -> bool:
 def _is_selected(
     entities: Mapping[str, str], selection: Selection, filters: Mapping[str, Mapping[str, Any]]
 ) -> bool:
+    query = _query(selection, filters["bold"])
+    if entities.get("subject") in selection.exclude_participant_label:
+        return False
+    return _matches(entities, query)
+
+
+def _query(selection: Selection, filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Put together what an image must have; a filter file wins over the options, as in fMRIPrep."""
     asked: dict[str, Any] = {
         "space": selection.space,
         "desc": selection.desc_label,
@@ -215,13 +276,40 @@ def _is_selected(
         "task": selection.task_id,
         "run": selection.run_id,
     }
-    query = {name: wanted for name, wanted in asked.items() if wanted} | dict(filters["bold"])
-    if entities.get("subject") in selection.exclude_participant_label:
-        return False
-    return _matches(entities, query)
+    return {name: wanted for name, wanted in asked.items() if wanted} | dict(filters)
 
 
-def _nothing_matches(root: Path, selection: Selection, bolds: list[_File]) -> str:
+def _check_labels(
+    root: Path, selection: Selection, filters: Mapping[str, Any], bolds: list[_File]
+) -> None:
+    """Refuse labels that are nowhere: a mistyped one must not vanish from the group."""
+    if not bolds:
+        return
+    for option, entity, labels in (
+        ("participant-label", "subject", selection.participant_label),
+        ("exclude-participant-label", "subject", selection.exclude_participant_label),
+        ("session-label", "session", selection.session_label),
+        ("task-id", "task", selection.task_id),
+        ("run-id", "run", selection.run_id),
+    ):
+        there = {value for file in bolds if (value := file.entities.get(entity))}
+        unknown = [
+            label
+            for label in labels
+            if not any(_same_label(entity, value, label) for value in there)
+        ]
+        # Where the filter file has a word on it, the option has none.
+        if unknown and entity not in filters:
+            shown = ", ".join(sorted(there)[:20]) + (", …" if len(there) > 20 else "")
+            raise NothingToDoError(
+                f"--{option} {' '.join(unknown)}: {root} has no image of that {entity}; there "
+                f"{'is' if len(there) == 1 else 'are'} {shown or 'none'}."
+            )
+
+
+def _nothing_matches(
+    root: Path, selection: Selection, filters: Mapping[str, Any], bolds: list[_File]
+) -> str:
     """Say what is there where nothing matches what was asked for."""
     if not bolds:
         return (
@@ -239,13 +327,13 @@ def _nothing_matches(root: Path, selection: Selection, bolds: list[_File]) -> st
             ("--run-id", "run"),
         )
     )
-    participants = {file.entities.get("subject", "") for file in bolds}
-    unknown = sorted(set(selection.participant_label) - participants)
-    missing = f" There is no participant {', '.join(unknown)}." if unknown else ""
-    asked = f"space {selection.space}, desc {selection.desc_label}"
+    asked = ", ".join(
+        f"{name} {' or '.join(map(str, wanted)) if isinstance(wanted, list | tuple) else wanted}"
+        for name, wanted in _query(selection, filters).items()
+    )
     return (
-        f"No run in {root} matches what was asked for ({asked} and the other selection "
-        f"options).{missing} The {len(bolds)} BOLD images there have: {there}."
+        f"No run in {root} matches what was asked for ({asked}). The {len(bolds)} BOLD images "
+        f"there have: {there}."
     )
 
 
@@ -351,6 +439,7 @@ def _assemble(
                     key=key,
                     space=bold.entities["space"],
                     cohort=bold.entities.get("cohort"),
+                    desc=bold.entities.get("desc"),
                     res=bold.entities.get("res"),
                     bold=bold.path,
                     mask=mask[0] if mask else None,

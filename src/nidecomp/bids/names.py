@@ -24,6 +24,7 @@ RUN_ENTITIES = {
     "run": "run",
     "echo": "echo",
     "part": "part",
+    "chunk": "chunk",
 }
 
 IGNORED_BY_THE_VALIDATOR = (

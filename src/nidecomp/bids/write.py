@@ -55,8 +55,8 @@ class OutputTree:
         self._written[str(path)] = entry
 
     def write_text(self, path: PurePosixPath, text: str) -> None:
-        """Write text as UTF-8."""
-        self.write_bytes(path, text.encode("utf-8"))
+        """Write text as UTF-8; what a file name holds beyond that is written as an escape."""
+        self.write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
 
     def write_json(self, path: PurePosixPath, content: Mapping[str, object]) -> None:
         """Write a JSON object, its keys in the order given."""

@@ -7,14 +7,13 @@ script, and it notices workers that die.
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from loky import ProcessPoolExecutor
+from loky import ProcessPoolExecutor, cpu_count
 from loky.process_executor import BrokenProcessPool
 
 Item = TypeVar("Item")
@@ -32,9 +31,7 @@ class WorkerDied(Generic[Item]):
 
 def available_cores() -> int:
     """Count the cores that this process may use (a container or SLURM may allow it only some)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return int(cpu_count())
 
 
 def map_unordered(
@@ -96,10 +93,10 @@ def _until_a_worker_dies(
         except BrokenProcessPool:
             # It died while the next one was handed over.
             pass
-        finally:
-            # Reached by an error in `func` and by a caller that stops early, too.
-            for future in under_way:
-                future.cancel()
+        except BaseException:
+            # An error in `func`, a caller that stops early, Ctrl-C: nobody waits for the rest.
+            pool.shutdown(wait=True, kill_workers=True)
+            raise
     for future, item in under_way.items():
         if future.done() and not future.cancelled() and future.exception() is None:
             yield future.result()

@@ -7,20 +7,27 @@ coding, JMLR 11:19. The iteration is scikit-learn's.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import MiniBatchDictionaryLearning
+from sklearn.exceptions import ConvergenceWarning
 
 
 @dataclass(frozen=True)
 class DictionaryFit:
-    """How dictionary learning went: its maps, how many batches it took, whether it settled."""
+    """How dictionary learning went.
+
+    Its maps, how many batches it took, whether the dictionary settled before the last one, whether
+    every lasso within reached its tolerance, and how many maps are empty.
+    """
 
     maps: NDArray[np.float64]
     n_steps: int
     converged: bool
+    lasso_converged: bool
     n_empty: int
 
 
@@ -73,12 +80,15 @@ def fit_dictlearning(
     )
     # float64: in float32 the lasso never reaches its tolerance and runs to its last iteration.
     samples = stack.T.astype(np.float64)
-    maps = np.asarray(estimator.fit_transform(samples), dtype=np.float64).T
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        maps = np.asarray(estimator.fit_transform(samples), dtype=np.float64).T
     n_batches = -(-n_voxels // batch_size)
     return DictionaryFit(
         maps=maps,
         n_steps=int(estimator.n_steps_),
         converged=int(estimator.n_steps_) < max_iter * n_batches,
+        lasso_converged=not any(issubclass(entry.category, ConvergenceWarning) for entry in caught),
         n_empty=int(np.count_nonzero(~maps.any(axis=1))),
     )
 

@@ -158,6 +158,16 @@ def _check_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
     return dict(content)
 
 
+def relies_on_aroma_images(denoising: Denoising) -> bool:
+    """Tell whether the strategy removes nothing itself because ICA-AROMA has been at the image."""
+    arguments = resolve_strategy(denoising)
+    return (
+        arguments is not None
+        and "ica_aroma" in arguments["strategy"]
+        and arguments.get("ica_aroma", "full") == "full"
+    )
+
+
 def build_design(
     table_path: Path | None, n_volumes: int, repetition_time_s: float, denoising: Denoising
 ) -> Design:
@@ -215,6 +225,8 @@ def build_design(
         mean_fd = _mean_fd(table)
         if denoising.fd_threshold is not None:
             kept &= ~(table[_FD].to_numpy(dtype=float) > denoising.fd_threshold)
+    if needs_fd and table is not None:
+        _check_displacement_is_known(table)
     _check_motion(mean_fd, denoising)
     if not kept.any():
         raise RefusedRunError(f"no volume is left: all {n_volumes} were scrubbed or dropped")
@@ -335,6 +347,16 @@ def _check_filters(repetition_time_s: float, denoising: Denoising) -> None:
             )
 
 
+def _check_displacement_is_known(table: pd.DataFrame) -> None:
+    """Refuse a run whose motion is not known where motion decides; the first volume has none."""
+    n_unknown = int(np.count_nonzero(~np.isfinite(table[_FD].to_numpy(dtype=float)[1:])))
+    if n_unknown:
+        raise RefusedRunError(
+            f"its {_FD} is n/a at {n_unknown} volumes after the first, and --fd-threshold or "
+            "--mean-fd-cutoff needs it"
+        )
+
+
 def _check_motion(mean_fd: float | None, denoising: Denoising) -> None:
     cutoff = denoising.mean_fd_cutoff
     if cutoff is not None and mean_fd is not None and mean_fd > cutoff:
@@ -400,6 +422,7 @@ def _folder() -> Iterator[Path]:
 
 def _alone_in(folder: Path, table_path: Path, arguments: Mapping[str, Any]) -> Path:
     """Link the table (and its JSON) into an empty folder; name the image that nilearn asks for."""
+    # nilearn asks for one of these two names; which image there really is has been checked before.
     full_aroma = "ica_aroma" in arguments["strategy"] and (
         arguments.get("ica_aroma", "full") == "full"
     )

@@ -10,11 +10,11 @@ from nidecomp.linalg import blocks, leading_left
 
 def reduce_rows(
     series: NDArray[np.float32], n_rows: int
-) -> tuple[NDArray[np.float32], float, float]:
+) -> tuple[NDArray[np.float32], float, NDArray[np.float64]]:
     """Keep the leading principal components of a series.
 
-    With ``series = U S Vᵀ`` the rows given are the leading ones of ``S Vᵀ``. That
-    costs two passes over the features.
+    With ``series = U S Vᵀ`` the rows given are the leading ones of ``S Vᵀ``. That costs two passes
+    over the features.
 
     Parameters
     ----------
@@ -27,11 +27,13 @@ def reduce_rows(
     -------
     rows : ndarray of float32, shape (n_rows, n_features)
         Orthogonal, largest first, each scaled by its singular value.
-    total_variance, reduced_variance : float
-        Sum of squares of the series and of the rows.
+    total_variance : float
+        Sum of squares of the series.
+    squared : ndarray, shape (n_rows,)
+        Squared singular values of the rows, descending: their sums of squares.
     """
     vectors, squared = leading_left(series, n_rows)
     rows = np.empty((vectors.shape[1], series.shape[1]), dtype=np.float32)
     for block in blocks(series.shape[1]):
         rows[:, block] = vectors.T @ series[:, block]
-    return rows, float(squared.sum()), float(squared[:n_rows].sum())
+    return rows, float(squared.sum()), squared[:n_rows]
