@@ -15,12 +15,11 @@ from hypothesis import settings as law
 from hypothesis import strategies as st
 
 from nidecomp import records
+from nidecomp.convert import STRATEGY_PARTS, STRATEGY_PRESETS
 from nidecomp.errors import UsageError
 from nidecomp.settings import (
     METHODS,
     SECTIONS,
-    STRATEGY_PARTS,
-    STRATEGY_PRESETS,
     Science,
     Settings,
     declared_options,

@@ -10,154 +10,25 @@ Only the standard library is imported here, so that ``nidecomp --help`` answers 
 from __future__ import annotations
 
 import difflib
-import json
-import math
-import operator
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from nidecomp import convert
+from nidecomp.convert import Convert
 from nidecomp.errors import UsageError
 
 AnalysisLevel = Literal["participant", "group"]
 Method = Literal["canica", "dictlearning"]
 METHODS: tuple[Method, ...] = ("canica", "dictlearning")
 
-# The presets of nilearn.interfaces.fmriprep.load_confounds_strategy (nilearn 0.14).
-STRATEGY_PRESETS = ("simple", "scrubbing", "compcor", "ica_aroma")
-# The noise components that load_confounds knows; any set of them makes a strategy of its own.
-STRATEGY_PARTS = ("motion", "wm_csf", "global_signal", "high_pass", "compcor", "ica_aroma", "scrub")
-
-Convert = Callable[[object], Any]
-
-
-# ---------------------------------------------------------------- converters, one value each
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("must be a word")
-    return value
-
-
-def _label(*prefixes: str) -> Convert:
-    """Accept a BIDS label with or without its ``sub-``-like prefix."""
-
-    def convert(value: object) -> str:
-        # YAML and TOML users write run 1 as a number; None and True are mistakes, not labels.
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise ValueError("must be a BIDS label: letters and digits only")
-        text = str(value)
-        for prefix in prefixes:
-            text = text.removeprefix(prefix)
-        if not text.replace("+", "").isalnum() or not text.isascii():
-            raise ValueError("must be a BIDS label: letters and digits only")
-        return text
-
-    return convert
-
-
-def _one_of(*choices: str) -> Convert:
-    def convert(value: object) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return value
-
-    return convert
-
-
-def _integer(minimum: int, maximum: int | None = None) -> Convert:
-    def convert(value: object) -> int:
-        try:
-            # operator.index takes numpy's integers, too, and no fraction.
-            number = int(value) if isinstance(value, str) else operator.index(cast(Any, value))
-        except (TypeError, ValueError):
-            number = minimum - 1
-        too_high = maximum is not None and number > maximum
-        if isinstance(value, bool) or number < minimum or too_high:
-            high = f" and at most {maximum}" if maximum is not None else ""
-            raise ValueError(f"must be a whole number of at least {minimum}{high}")
-        return number
-
-    return convert
-
-
-def _number(minimum: float, maximum: float = math.inf, *, above: bool = False) -> Convert:
-    """Accept a finite number from `minimum` (excluded where `above`) to `maximum`."""
-
-    def convert(value: object) -> float:
-        try:
-            number = float(cast(Any, value))
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        too_low = number <= minimum if above else number < minimum
-        if isinstance(value, bool) or not math.isfinite(number) or too_low or number > maximum:
-            low = f"above {minimum:g}" if above else f"of at least {minimum:g}"
-            high = "" if math.isinf(maximum) else f" and at most {maximum:g}"
-            raise ValueError(f"must be a number {low}{high}")
-        return number
-
-    return convert
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
-    return value
-
-
-def _path(value: object) -> str:
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-        raise ValueError("must be a path")
-    return os.fspath(cast("str | os.PathLike[str]", value))
-
-
-def _json_object(value: object) -> str:
-    """Accept a JSON file, JSON text or a mapping; keep the content as canonical JSON text."""
-    value = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if isinstance(value, str) and not value.lstrip().startswith("{"):
-        try:
-            value = Path(value).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"must be a JSON file that can be read ({error})") from None
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"must hold valid JSON ({error})") from None
-    if not isinstance(value, Mapping):
-        raise ValueError("must hold a JSON object")
-    try:
-        return json.dumps(value, sort_keys=True)
-    except TypeError as error:
-        raise ValueError(f"must hold what JSON can hold ({error})") from None
-
-
-def _strategy(value: object) -> str:
-    """Accept a preset, ``none``, parts joined by ``+``, or a JSON object of arguments."""
-    value = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if isinstance(value, Mapping) or (isinstance(value, str) and _looks_like_json(value)):
-        return _json_object(value)
-    text = _text(value)
-    if text == "none" or text in STRATEGY_PRESETS:
-        return text
-    unknown = [part for part in text.split("+") if part not in STRATEGY_PARTS]
-    if unknown:
-        raise ValueError(
-            f"must be none, a preset ({', '.join(STRATEGY_PRESETS)}), parts joined by + "
-            f"({', '.join(STRATEGY_PARTS)}), or a .json file; {unknown[0]!r} is none of them"
-        )
-    return text
-
-
-def _looks_like_json(text: str) -> bool:
-    return text.lstrip().startswith("{") or text.endswith(".json")
-
 
 # ---------------------------------------------------------------- declarations
 def _option(
-    convert: Convert,
+    read: Convert,
     default: object,
     help_text: str,
     *,
@@ -169,7 +40,7 @@ def _option(
     return field(
         default=default,
         metadata={
-            "convert": convert,
+            "convert": read,
             "help": help_text,
             "metavar": metavar,
             "many": many,
@@ -183,37 +54,41 @@ class Selection:
     """Which of the runs that are there take part."""
 
     participant_label: tuple[str, ...] = _option(
-        _label("sub-"), (), "Participants to use.", metavar="LABEL", many=True
+        convert.label("sub-"), (), "Participants to use.", metavar="LABEL", many=True
     )
     exclude_participant_label: tuple[str, ...] = _option(
-        _label("sub-"), (), "Participants to leave out.", metavar="LABEL", many=True
+        convert.label("sub-"), (), "Participants to leave out.", metavar="LABEL", many=True
     )
     session_label: tuple[str, ...] = _option(
-        _label("ses-"), (), "Sessions to use.", metavar="LABEL", many=True
+        convert.label("ses-"), (), "Sessions to use.", metavar="LABEL", many=True
     )
     task_id: tuple[str, ...] = _option(
-        _label("task-"), (), "Tasks to use; all of them are pooled.", metavar="LABEL", many=True
+        convert.label("task-"),
+        (),
+        "Tasks to use; all of them are pooled.",
+        metavar="LABEL",
+        many=True,
     )
     run_id: tuple[str, ...] = _option(
-        _label("run-"), (), "Runs to use; 1 and 01 are the same.", metavar="INDEX", many=True
+        convert.label("run-"), (), "Runs to use; 1 and 01 are the same.", metavar="INDEX", many=True
     )
     space: str = _option(
-        _label("space-", "tpl-"),
+        convert.label("space-", "tpl-"),
         "MNI152NLin2009cAsym",
         "The space of the images to use.",
         metavar="SPACE",
     )
     res: str | None = _option(
-        _label("res-"),
+        convert.label("res-"),
         None,
         "The res entity of the images to use; needed where there are several.",
         metavar="LABEL",
     )
     desc_label: str = _option(
-        _label("desc-"), "preproc", "The desc entity of the images to use.", metavar="LABEL"
+        convert.label("desc-"), "preproc", "The desc entity of the images to use.", metavar="LABEL"
     )
     bids_filter_file: str = _option(
-        _json_object,
+        convert.json_object,
         "{}",
         'JSON file with pybids entities under "bold", "mask" and "confounds"; null means "has '
         'none", "*" means "any".',
@@ -226,7 +101,7 @@ class Denoising:
     """What is done to a run's time series before anything is decomposed."""
 
     denoise_strategy: str = _option(
-        _strategy,
+        convert.strategy,
         "simple",
         "Confounds to regress out: none, a preset of nilearn's load_confounds_strategy (simple, "
         "scrubbing, compcor, ica_aroma), parts of load_confounds joined by + (motion+high_pass), "
@@ -234,36 +109,39 @@ class Denoising:
         metavar="NAME",
     )
     high_pass: float | None = _option(
-        _number(0, above=True), None, "High-pass cut-off in Hz.", metavar="HZ"
+        convert.number(0, above=True), None, "High-pass cut-off in Hz.", metavar="HZ"
     )
     low_pass: float | None = _option(
-        _number(0, above=True), None, "Low-pass cut-off in Hz.", metavar="HZ"
+        convert.number(0, above=True), None, "Low-pass cut-off in Hz.", metavar="HZ"
     )
     smoothing_fwhm: float = _option(
-        _number(0), 6.0, "Full width at half maximum of spatial smoothing; 0: none.", metavar="MM"
+        convert.number(0),
+        6.0,
+        "Full width at half maximum of spatial smoothing; 0: none.",
+        metavar="MM",
     )
     fd_threshold: float | None = _option(
-        _number(0, above=True),
+        convert.number(0, above=True),
         None,
         "Drop volumes whose framewise displacement is above this, with any strategy. (The "
         "scrubbing preset alone uses nilearn's 0.5.)",
         metavar="MM",
     )
     min_volumes: int = _option(
-        _integer(1),
+        convert.integer(1),
         1,
         "Refuse runs with fewer volumes left after scrubbing. (A run must in any case have more "
         "volumes than regressors by the number of components.)",
         metavar="N",
     )
     mean_fd_cutoff: float | None = _option(
-        _number(0, above=True),
+        convert.number(0, above=True),
         None,
         "Refuse runs whose mean framewise displacement is above this.",
         metavar="MM",
     )
     dummy_scans: int = _option(
-        _integer(0),
+        convert.integer(0),
         0,
         "Volumes to drop at the start of each run, besides those that fMRIPrep flagged as "
         "non-steady-state.",
@@ -276,10 +154,10 @@ class Masking:
     """Which voxels the decomposition sees."""
 
     mask: str | None = _option(
-        _path, None, "A brain mask to use in place of the group's own.", metavar="FILE"
+        convert.path, None, "A brain mask to use in place of the group's own.", metavar="FILE"
     )
     mask_threshold: float = _option(
-        _number(0, 1, above=True),
+        convert.number(0, 1, above=True),
         0.5,
         "Share of participants whose brain mask must hold a voxel for the group's to hold it.",
         metavar="SHARE",
@@ -291,28 +169,34 @@ class Decomposition:
     """What is fitted."""
 
     methods: tuple[Method, ...] = _option(
-        _one_of(*METHODS), METHODS, "Methods to fit: canica, dictlearning.", metavar="M", many=True
+        convert.one_of(*METHODS),
+        METHODS,
+        "Methods to fit: canica, dictlearning.",
+        metavar="M",
+        many=True,
     )
     n_components: tuple[int, ...] = _option(
-        _integer(2),
+        convert.integer(2),
         (20,),
         "Number of components; several numbers give several decompositions side by side.",
         metavar="K",
         many=True,
     )
-    n_init: int = _option(_integer(1), 10, "Restarts of the ICA.", metavar="N")
+    n_init: int = _option(convert.integer(1), 10, "Restarts of the ICA.", metavar="N")
     alpha: float = _option(
-        _number(0, above=True),
+        convert.number(0, above=True),
         10.0,
         "Sparsity penalty of dictionary learning, in nilearn's units.",
         metavar="A",
     )
     batch_size: int = _option(
-        _integer(1), 20, "Voxels in one batch of dictionary learning.", metavar="N"
+        convert.integer(1), 20, "Voxels in one batch of dictionary learning.", metavar="N"
     )
-    random_seed: int = _option(_integer(0, 2**32 - 1), 0, "Seed of everything random.", metavar="N")
+    random_seed: int = _option(
+        convert.integer(0, 2**32 - 1), 0, "Seed of everything random.", metavar="N"
+    )
     atlas_label: str = _option(
-        _label("atlas-"),
+        convert.label("atlas-"),
         "NiDecomp",
         "Label of your study in the names of the group's files (atlas-<label>).",
         metavar="LABEL",
@@ -324,16 +208,16 @@ class Execution:
     """How the work is done; none of it may change a byte of the outputs."""
 
     nprocs: int = _option(
-        _integer(0), 0, "Processes to use; 0: as many as this job has cores.", metavar="N"
+        convert.integer(0), 0, "Processes to use; 0: as many as this job has cores.", metavar="N"
     )
     mem_mb: int = _option(
-        _integer(0),
+        convert.integer(0),
         0,
         "Upper limit of memory in MB, which bounds the runs in flight; 0: what is free now.",
         metavar="MB",
     )
     work_dir: str | None = _option(
-        _path,
+        convert.path,
         None,
         "Where reduced runs are kept, so that a second start finds them. Default: "
         "OUTPUT_DIR/work. Jobs that share the work must share this folder.",
@@ -341,20 +225,22 @@ class Execution:
         short="-w",
     )
     bids_database_dir: str | None = _option(
-        _path,
+        convert.path,
         None,
         "Keep pybids' index in this folder and use it again next time.",
         metavar="DIR",
     )
-    reset_database: bool = _option(_flag, False, "Index anew although a saved index is there.")
+    reset_database: bool = _option(
+        convert.flag, False, "Index anew although a saved index is there."
+    )
     skip_bids_validation: bool = _option(
-        _flag, False, "Do not ask for a dataset_description.json that says derivative."
+        convert.flag, False, "Do not ask for a dataset_description.json that says derivative."
     )
     dry_run: bool = _option(
-        _flag, False, "Show which runs would be used and what it would cost, then stop."
+        convert.flag, False, "Show which runs would be used and what it would cost, then stop."
     )
-    stop_on_first_crash: bool = _option(_flag, False, "Stop as soon as one run fails.")
-    verbose: bool = _option(_flag, False, "Say more.", short="-v")
+    stop_on_first_crash: bool = _option(convert.flag, False, "Stop as soon as one run fails.")
+    verbose: bool = _option(convert.flag, False, "Say more.", short="-v")
 
 
 @dataclass(frozen=True)
@@ -455,17 +341,17 @@ def settings_from_options(
 
 
 def _convert(declared: Field[Any], value: object) -> object:
-    convert: Convert = declared.metadata["convert"]
+    read: Convert = declared.metadata["convert"]
     flag = "--" + declared.name.replace("_", "-")
     if declared.default is None and (value is None or _unsets_a_number(declared, value)):
         return None
     try:
         if not declared.metadata["many"]:
-            return convert(value)
+            return read(value)
         is_one = isinstance(value, str | Mapping) or not isinstance(value, Iterable)
         items = [value] if is_one else list(cast("Iterable[object]", value))
         # Sets in a fixed order: neither order nor repetition may make another request of it.
-        return tuple(sorted({convert(item) for item in items}))
+        return tuple(sorted({read(item) for item in items}))
     except ValueError as error:
         raise UsageError(f"{flag} {value!r}: {error}.") from None
 

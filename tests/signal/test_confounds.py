@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from nilearn.interfaces.fmriprep import load_confounds_strategy
 
+from nidecomp.convert import STRATEGY_PRESETS
 from nidecomp.errors import NidecompError, RefusedRunError, UsageError
-from nidecomp.settings import STRATEGY_PRESETS, Denoising
+from nidecomp.settings import Denoising
 from nidecomp.signal.clean import cosines, orthonormal_basis, polynomials
 from nidecomp.signal.confounds import (
     build_design,

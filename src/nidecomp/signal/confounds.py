@@ -24,8 +24,9 @@ from nilearn.interfaces.fmriprep import load_confounds
 from nilearn.interfaces.fmriprep.load_confounds_strategy import preset_strategies
 from numpy.typing import NDArray
 
+from nidecomp.convert import STRATEGY_PARTS, STRATEGY_PRESETS
 from nidecomp.errors import RefusedRunError, UsageError
-from nidecomp.settings import STRATEGY_PARTS, STRATEGY_PRESETS, Denoising
+from nidecomp.settings import Denoising
 from nidecomp.signal.clean import cosines, orthonormal_basis, polynomials
 
 _MODEL_SUFFIXES = {
