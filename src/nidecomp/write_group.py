@@ -25,10 +25,17 @@ from nidecomp.bids.names import (
     pooled_task,
     run_file,
 )
-from nidecomp.bids.write import MANIFEST, OutputTree, table_text
+from nidecomp.bids.write import MANIFEST, OutputTree, encoded, table_text
 from nidecomp.files import replace_atomically
 from nidecomp.group.order import strongest_voxels
-from nidecomp.records import Components, Inventory, ReducedRun, UsableRun
+from nidecomp.records import (
+    Components,
+    FailedRun,
+    Inventory,
+    ReducedRun,
+    RefusedRun,
+    UsableRun,
+)
 from nidecomp.settings import Settings, science_as_tables
 from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.version import __version__
@@ -71,6 +78,11 @@ class GroupResult:
         """The runs that the components were fitted to."""
         keys = {record.key for record in self.reduced}
         return tuple(run for run in self.inventory.used if run.files.key in keys)
+
+    @cached_property
+    def participants(self) -> list[str]:
+        """The labels of the participants that the components were fitted to, sorted."""
+        return sorted({run.files.key.participant for run in self.runs})
 
     @property
     def space(self) -> str:
@@ -132,7 +144,7 @@ def write_inventory(output_dir: Path, table: Sequence[inventory_table.Row]) -> N
     if not (output_dir / MANIFEST).exists():
         text = table_text(tuple(inventory_table.COLUMNS), table)
         with replace_atomically(output_dir / INVENTORY) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(encoded(text))
 
 
 # ---------------------------------------------------------------- the dataset as a whole
@@ -140,13 +152,14 @@ def _write_dataset(tree: OutputTree, result: GroupResult) -> None:
     source = read_description(result.root)
     link = link_to(result.root, result.settings)
     name = source.get("Name") or "unnamed dataset"
+    licence = source.get("License") or "not stated by the preprocessed dataset"
     tree.write_json(
         PurePosixPath(DESCRIPTION),
         {
             "Name": f"NiDecomp: group networks of {name}",
             "BIDSVersion": BIDS_VERSION,
             "DatasetType": "derivative",
-            "License": source.get("License") or "not stated by the preprocessed dataset",
+            "License": licence,
             "Authors": _authors(source),
             "GeneratedBy": [_generated_by()],
             "SourceDatasets": [{"URL": link}, *_source_datasets(source)],
@@ -160,9 +173,9 @@ def _write_dataset(tree: OutputTree, result: GroupResult) -> None:
         atlas_description_file(atlas),
         {
             "Name": f"{atlas}: networks of {name}",
-            "License": source.get("License") or "not stated by the preprocessed dataset",
+            "License": licence,
             "Description": _summary(result),
-            "SampleSize": len({run.files.key.participant for run in result.runs}),
+            "SampleSize": len(result.participants),
             "Species": "Homo sapiens",
             "DerivedFrom": "bids:preprocessed:",
         },
@@ -217,14 +230,13 @@ def _generated_by() -> dict[str, object]:
 
 
 def _summary(result: GroupResult) -> str:
-    runs = result.runs
-    participants = {run.files.key.participant for run in runs}
     fits = ", ".join(
         f"{_METHOD_NAMES[components.method]} with {components.n_components} components"
         for components in result.components
     )
     return (
-        f"{fits}; fitted to {len(runs)} runs of {len(participants)} participants in {result.space}."
+        f"{fits}; fitted to {len(result.runs)} runs of {len(result.participants)} participants in "
+        f"{result.space}."
     )
 
 
@@ -253,15 +265,10 @@ def _readme(result: GroupResult) -> str:
 
 def _write_participants(tree: OutputTree, result: GroupResult) -> None:
     runs = result.runs
-    not_used = [
-        key.get("sub")
-        for key in (
-            *(run.key for run in result.inventory.refused),
-            *(run.key for run in result.inventory.failed),
-        )
-    ]
+    unused: list[RefusedRun | FailedRun] = [*result.inventory.refused, *result.inventory.failed]
+    not_used = [run.key.get("sub") for run in unused]
     table = []
-    for label in sorted({run.files.key.participant for run in runs}):
+    for label in result.participants:
         own = [run for run in runs if run.files.key.participant == label]
         motion = [run.mean_fd_mm for run in own if run.mean_fd_mm is not None]
         table.append(
@@ -478,7 +485,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         "Description": f"{_METHOD_NAMES[components.method]} of {len(runs)} runs",
         "Method": components.method,
         "NumberOfComponents": components.n_components,
-        "NumberOfParticipants": len({run.files.key.participant for run in runs}),
+        "NumberOfParticipants": len(result.participants),
         "NumberOfRuns": len(runs),
         "NumberOfVoxels": result.geometry.n_features,
         "ExplainedVariance": components.total_explained_variance,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from nidecomp.bids import index as index_module
+from nidecomp.bids import listing as listing_module
 from nidecomp.bids.index import find_runs
 from nidecomp.errors import NothingToDoError, UsageError
 from nidecomp.records import RefusedRun, RunFiles
@@ -561,9 +561,9 @@ def test_a_saved_index_is_used_until_a_folder_changes(
         return labels(runs)
 
     indexed = []
-    index_anew = index_module._save_index
+    index_anew = listing_module._save_index
     monkeypatch.setattr(
-        index_module, "_save_index", lambda *where: (indexed.append(where), index_anew(*where))
+        listing_module, "_save_index", lambda *where: (indexed.append(where), index_anew(*where))
     )
     one, both = ["sub-01_task-rest"], ["sub-01_task-rest", "sub-02_task-rest"]
     assert [find(reset=False), find(reset=False)] == [one, one]

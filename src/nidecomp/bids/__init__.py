@@ -1,1 +1,1 @@
-"""What we look for in a BIDS dataset (`dataset`, `index`) and what we write (`names`, `write`)."""
+"""What we look for (`dataset`, `listing`, `index`) and what we write (`names`, `write`)."""

@@ -1,57 +1,25 @@
-"""Which runs are there: pybids indexes the few files we need, entities are read once, here.
-
-pybids 0.22 matches its own entities against the absolute path, so that a parent folder such as
-``sub-study`` hides every file; ``layout.json`` has the same entities anchored to the file name.
-"""
+"""Which runs are there: what was asked for, each with its mask and its confounds, or a reason."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import re
-import secrets
-import shutil
-import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import bids
-from bids import BIDSLayout
-from bids.layout import BIDSLayoutIndexer
-
+from nidecomp.bids.listing import ListedFile, entity_names, list_files
 from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.errors import NothingToDoError, UsageError
 from nidecomp.records import RefusedRun, RunFiles, RunKey
 from nidecomp.settings import Selection
 
-_CONFIG = Path(__file__).with_name("layout.json")
-# Everything that is neither a folder on the way to a func folder nor one of the files we need.
-_IGNORE = re.compile(
-    r"^(?!.*(?:"
-    r"[/\\](?:sub|ses)-[a-zA-Z0-9+]+"
-    r"|[/\\]func"
-    r"|_bold\.nii(?:\.gz)?"
-    r"|_desc-brain_mask\.nii(?:\.gz)?"
-    r"|_desc-confounds_(?:timeseries|regressors)\.tsv"
-    r")$)"
-)
 _FUNC = ("datatype", "func")
 _KINDS: dict[str, dict[str, object]] = {
     "bold": {"suffix": "bold", "extension": [".nii.gz", ".nii"]},
     "mask": {"suffix": "mask", "desc": "brain", "extension": [".nii.gz", ".nii"]},
     "confounds": {"suffix": ["timeseries", "regressors"], "desc": "confounds"},
 }
-
-
-@dataclass(frozen=True)
-class _File:
-    path: Path
-    entities: Mapping[str, str]
 
 
 def find_runs(
@@ -93,7 +61,7 @@ def find_runs(
     """
     filters = _filters(selection)
     root = root.absolute()
-    files = _index(root, database_dir, reset=reset_database)
+    files = list_files(root, database_dir, reset=reset_database)
     by_kind = {
         kind: [file for file in files if _matches(file.entities, query)]
         for kind, query in _KINDS.items()
@@ -111,108 +79,10 @@ def find_runs(
     return _assemble(bolds, _Companions(masks), _Companions(confounds), filters, needs_mask)
 
 
-# ---------------------------------------------------------------- indexing
-def _index(root: Path, database_dir: Path | None, *, reset: bool) -> list[_File]:
-    """Let pybids index the files; the entities of each are read from its name alone.
-
-    pybids gets a folder with links to the participants' folders. It would otherwise read the
-    dataset's description, whatever it is told, and stumble over a broken or an old one; and what
-    lies beside the participants (figures, logs, sourcedata) is no business of ours.
-    """
-    with _home_of_index(root, database_dir) as home:
-        links = home / "links"
-        links.mkdir(parents=True, exist_ok=True)
-        for participant in sorted(root.glob("sub-*")):
-            if participant.is_dir():
-                # Another job of a cluster array may make the same link at the same moment.
-                with suppress(FileExistsError):
-                    (links / participant.name).symlink_to(participant.absolute())
-        saved = home / "index"
-        if database_dir is None:
-            return _files_of(_layout(links, None), root)
-        if reset or not saved.is_dir():
-            _save_index(links, saved)
-        return _files_of(_layout(links, saved), root)
-
-
-def _save_index(links: Path, saved: Path) -> None:
-    """Make an index under a name of its own and rename it: nobody ever opens half of one."""
-    fresh = saved.with_name(f"index-{os.getpid()}-{secrets.token_hex(4)}")
-    _close(_layout(links, fresh))
-    if saved.is_dir():
-        shutil.rmtree(saved, ignore_errors=True)
-    try:
-        fresh.rename(saved)
-    except OSError:
-        # Another job was first; its index was made from the same folders.
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _layout(links: Path, database: Path | None) -> BIDSLayout:
-    return BIDSLayout(
-        str(links),
-        validate=False,
-        config=[str(_CONFIG)],
-        database_path=database,
-        indexer=BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[_IGNORE]),
-    )
-
-
-def _close(layout: BIDSLayout) -> None:
-    layout.connection_manager.session.close()
-    layout.connection_manager.engine.dispose()
-
-
-def _files_of(layout: BIDSLayout, root: Path) -> list[_File]:
-    """Read path and entities of every file that was indexed, in the order of their paths."""
-    try:
-        files = [
-            _File(
-                root / Path(file.path).relative_to(Path(layout.root)),
-                {name: str(value) for name, value in file.get_entities().items()},
-            )
-            for file in layout.get()
-        ]
-    finally:
-        _close(layout)
-    return sorted(files, key=lambda file: str(file.path))
-
-
-@contextmanager
-def _home_of_index(root: Path, database_dir: Path | None) -> Iterator[Path]:
-    """Give a folder for index and links: one that lasts where the index is to be saved.
-
-    A saved index ignores the root and the options that it is opened with, and does not see new
-    files: root, options, and name and time of every folder that is indexed make its name.
-    """
-    if database_dir is None:
-        with tempfile.TemporaryDirectory(prefix="nidecomp-") as folder:
-            yield Path(folder)
-    else:
-        key = json.dumps(
-            [str(root), bids.__version__, _IGNORE.pattern, _CONFIG.read_text(), _folders(root)]
-        )
-        yield database_dir.absolute() / f"nidecomp-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-
-
-def _folders(root: Path) -> list[list[object]]:
-    """List the folders that are indexed with the times of their last change."""
-    folders = [
-        folder
-        for pattern in ("sub-*", "sub-*/ses-*", "sub-*/func", "sub-*/ses-*/func")
-        for folder in sorted(root.glob(pattern))
-    ]
-    return [
-        [str(folder.relative_to(root)), folder.stat().st_mtime_ns]
-        for folder in folders
-        if folder.is_dir()
-    ]
-
-
 def _filters(selection: Selection) -> dict[str, dict[str, Any]]:
     """Read the filter file's content: for each kind of file, entity to wanted value."""
     content = json.loads(selection.bids_filter_file)
-    entities = {entry["name"] for entry in json.loads(_CONFIG.read_text())["entities"]}
+    entities = entity_names()
     filters: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
     for kind, query in content.items():
         if kind not in _KINDS or not isinstance(query, dict):
@@ -280,7 +150,7 @@ def _query(selection: Selection, filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_labels(
-    root: Path, selection: Selection, filters: Mapping[str, Any], bolds: list[_File]
+    root: Path, selection: Selection, filters: Mapping[str, Any], bolds: list[ListedFile]
 ) -> None:
     """Refuse labels that are nowhere: a mistyped one must not vanish from the group."""
     if not bolds:
@@ -308,7 +178,7 @@ def _check_labels(
 
 
 def _nothing_matches(
-    root: Path, selection: Selection, filters: Mapping[str, Any], bolds: list[_File]
+    root: Path, selection: Selection, filters: Mapping[str, Any], bolds: list[ListedFile]
 ) -> str:
     """Say what is there where nothing matches what was asked for."""
     if not bolds:
@@ -337,7 +207,7 @@ def _nothing_matches(
     )
 
 
-def _check_one_grid(bolds: list[_File]) -> None:
+def _check_one_grid(bolds: list[ListedFile]) -> None:
     """Refuse to pool images of several spaces, cohorts of a template or resolutions."""
     for entity, what, how in (
         ("space", "spaces", "choose one with --space"),
@@ -354,7 +224,7 @@ def _check_one_grid(bolds: list[_File]) -> None:
             raise UsageError(f"The runs come in several {what} ({', '.join(values)}): {how}.")
 
 
-def _check_fetched(root: Path, bolds: list[_File]) -> None:
+def _check_fetched(root: Path, bolds: list[ListedFile]) -> None:
     if all(_is_dangling(file.path) for file in bolds):
         raise NothingToDoError(
             f"None of the {len(bolds)} matching BOLD images in {root} has its content here: they "
@@ -371,12 +241,12 @@ def _is_dangling(path: Path) -> bool:
 class _Companions:
     """Masks or confounds by the entities that they share with their run."""
 
-    def __init__(self, files: Iterable[_File]) -> None:
-        self._files: dict[tuple[tuple[str, str], ...], list[_File]] = defaultdict(list)
+    def __init__(self, files: Iterable[ListedFile]) -> None:
+        self._files: dict[tuple[tuple[str, str], ...], list[ListedFile]] = defaultdict(list)
         for file in files:
             self._files[_shared_entities(file.entities)].append(file)
 
-    def of(self, bold: _File, *, same_voxels: bool) -> list[Path]:
+    def of(self, bold: ListedFile, *, same_voxels: bool) -> list[Path]:
         """Give the files of one run; those that share its voxels share its space, too."""
         candidates = self._files.get(_shared_entities(bold.entities), [])
         # A mask or a confounds table belongs to one echo or, without the entity, to all of them.
@@ -410,7 +280,7 @@ def _run_key(entities: Mapping[str, str]) -> RunKey:
 
 
 def _assemble(
-    bolds: list[_File],
+    bolds: list[ListedFile],
     masks: _Companions,
     confounds: _Companions,
     filters: Mapping[str, Mapping[str, Any]],
@@ -452,7 +322,7 @@ def _assemble(
 
 
 def _wrong_name(
-    bold: _File, same_name: list[Path], filters: Mapping[str, Mapping[str, Any]]
+    bold: ListedFile, same_name: list[Path], filters: Mapping[str, Mapping[str, Any]]
 ) -> str | None:
     for entity, short in (("subject", "sub"), ("task", "task"), ("space", "space")):
         if entity not in bold.entities:

@@ -55,8 +55,8 @@ class OutputTree:
         self._written[str(path)] = entry
 
     def write_text(self, path: PurePosixPath, text: str) -> None:
-        """Write text as UTF-8; what a file name holds beyond that is written as an escape."""
-        self.write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
+        """Write text, as `encoded` does."""
+        self.write_bytes(path, encoded(text))
 
     def write_json(self, path: PurePosixPath, content: Mapping[str, object]) -> None:
         """Write a JSON object, its keys in the order given."""
@@ -92,6 +92,11 @@ class OutputTree:
             ],
         )
         (self.root / _JOURNAL).unlink()
+
+
+def encoded(text: str) -> bytes:
+    """Encode text as UTF-8; what a file name holds beyond that becomes an escape."""
+    return text.encode("utf-8", errors="backslashreplace")
 
 
 def table_text(columns: Sequence[str], table: Iterable[Mapping[str, object]]) -> str:

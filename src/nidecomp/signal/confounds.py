@@ -162,11 +162,12 @@ def _check_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
 def relies_on_aroma_images(denoising: Denoising) -> bool:
     """Tell whether the strategy removes nothing itself because ICA-AROMA has been at the image."""
     arguments = resolve_strategy(denoising)
-    return (
-        arguments is not None
-        and "ica_aroma" in arguments["strategy"]
-        and arguments.get("ica_aroma", "full") == "full"
-    )
+    return arguments is not None and _is_full_aroma(arguments)
+
+
+def _is_full_aroma(arguments: Mapping[str, Any]) -> bool:
+    """Tell the two forms of ica_aroma apart: denoised images, or regressors ("basic")."""
+    return "ica_aroma" in arguments["strategy"] and arguments.get("ica_aroma", "full") == "full"
 
 
 def build_design(
@@ -286,7 +287,7 @@ def missing_columns(columns: Sequence[str], arguments: Mapping[str, Any]) -> lis
     for part, prefixes in _PREFIXES.items():
         if (
             part in arguments["strategy"]
-            and not (part == "ica_aroma" and arguments.get("ica_aroma", "full") == "full")
+            and not (part == "ica_aroma" and _is_full_aroma(arguments))
             and not any(name.startswith(prefixes) for name in there)
         ):
             missing.append(prefixes[0] + "*")
@@ -423,10 +424,6 @@ def _folder() -> Iterator[Path]:
 
 def _alone_in(folder: Path, table_path: Path, arguments: Mapping[str, Any]) -> Path:
     """Link the table (and its JSON) into an empty folder; name the image that nilearn asks for."""
-    # nilearn asks for one of these two names; which image there really is has been checked before.
-    full_aroma = "ica_aroma" in arguments["strategy"] and (
-        arguments.get("ica_aroma", "full") == "full"
-    )
     stem = "sub-x_task-x"
     (folder / f"{stem}_desc-confounds_timeseries.tsv").symlink_to(table_path.absolute())
     sidecar = table_path.with_suffix(".json")
@@ -435,5 +432,6 @@ def _alone_in(folder: Path, table_path: Path, arguments: Mapping[str, Any]) -> P
     else:
         # Only compcor reads what the sidecar says; nilearn trips over an absent or a broken one.
         (folder / f"{stem}_desc-confounds_timeseries.json").write_text("{}")
-    desc = "smoothAROMAnonaggr" if full_aroma else "preproc"
+    # nilearn asks for one of these two names; which image there really is has been checked before.
+    desc = "smoothAROMAnonaggr" if _is_full_aroma(arguments) else "preproc"
     return folder / f"{stem}_space-x_desc-{desc}_bold.nii.gz"
