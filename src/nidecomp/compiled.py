@@ -19,6 +19,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # Nothing is assumed about NaN and infinity.
 _ARITHMETIC = {"contract", "nsz", "reassoc"}
 
+_in_memory = numba.njit(nogil=True, fastmath=_ARITHMETIC, error_model="numpy")
+_kept_on_disk = numba.njit(cache=True, nogil=True, fastmath=_ARITHMETIC, error_model="numpy")
+
 
 def compiled(function: Function) -> Function:
     """Compile a function of arrays and numbers; its loops release the interpreter's lock.
@@ -33,9 +36,8 @@ def compiled(function: Function) -> Function:
     callable
         The same function, compiled at its first call for each kind of argument.
     """
-    options = {"nogil": True, "fastmath": _ARITHMETIC, "error_model": "numpy"}
     try:
-        return cast(Function, numba.njit(cache=True, **options)(function))
+        return cast(Function, _kept_on_disk(function))
     except RuntimeError:
         # No folder can be written: there is nowhere to keep the machine code.
-        return cast(Function, numba.njit(**options)(function))
+        return cast(Function, _in_memory(function))

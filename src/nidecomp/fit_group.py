@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,26 +13,55 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.bids.names import component_names
 from nidecomp.errors import NothingToDoError
-from nidecomp.group.canica import fit_canica
-from nidecomp.group.dictlearning import fit_dictlearning
+from nidecomp.group.canica import CanicaFit, fit_canica
+from nidecomp.group.dictlearning import (
+    DictionaryFit,
+    alpha_for_support,
+    first_dictionary,
+    fit_dictlearning,
+)
 from nidecomp.group.fastica import MAX_ITERATIONS
 from nidecomp.group.order import arrange, explained_variance
-from nidecomp.group.subspace import leading_subspace, stack_runs
+from nidecomp.group.subspace import Subspace, SubspaceStream, weighted_rows
 from nidecomp.records import Components, ReducedRun
-from nidecomp.settings import Decomposition, Method
+from nidecomp.settings import Decomposition, Method, Science, subspace_dims
 
 _LOG = logging.getLogger(__name__)
 
 
-def fit_group(reduced: Sequence[ReducedRun], settings: Decomposition) -> tuple[Components, ...]:
+@dataclass(frozen=True)
+class GroupPlan:
+    """How the group fit is executed: none of it changes a byte of what comes out.
+
+    `at_once`: the subspaces that are gathered in one pass over the reduced runs.
+    """
+
+    n_threads: int = 1
+    at_once: int = 2
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One of the group's subspaces: of which reduced runs, and how their rows are scaled."""
+
+    smoothing_fwhm: float
+    canonical: bool
+
+
+def fit_group(
+    reduced: Sequence[ReducedRun], science: Science, plan: GroupPlan | None = None
+) -> tuple[Components, ...]:
     """Fit every method at every number of components that was asked for.
 
     Parameters
     ----------
     reduced : sequence of ReducedRun
-        Their order does not matter: they are sorted by name.
-    settings : Decomposition
-        Methods, numbers of components, restarts, penalty, seed.
+        Each run at each of ``science.smoothings_fwhm``. Their order does not matter: they are
+        sorted by name.
+    science : Science
+        Methods, numbers of components, restarts, penalty, smoothings, seed.
+    plan : GroupPlan, optional
+        Threads and memory; by default one thread.
 
     Returns
     -------
@@ -44,6 +73,7 @@ def fit_group(reduced: Sequence[ReducedRun], settings: Decomposition) -> tuple[C
     NothingToDoError
         More components were asked for than there are voxels.
     """
+    settings = science.decomposition
     runs = sorted(reduced, key=lambda run: run.key.label)
     n_voxels = runs[0].n_voxels
     if max(settings.n_components) >= n_voxels:
@@ -53,12 +83,10 @@ def fit_group(reduced: Sequence[ReducedRun], settings: Decomposition) -> tuple[C
         )
     # One thread: sums that are split between threads depend on how many there are.
     with threadpool_limits(limits=1):
-        rows = [np.load(run.path, mmap_mode="r") for run in runs]
-        weights = participant_weights(runs)
         return tuple(
             components
             for n_components in settings.n_components
-            for components in _fit_one_order(rows, weights, n_components, settings)
+            for components in _fit_one_order(runs, n_components, science, plan or GroupPlan())
         )
 
 
@@ -93,29 +121,111 @@ def participant_weights(runs: Sequence[ReducedRun]) -> Weights:
     return Weights(tuple(share.tolist()), tuple(levelled.tolist()))
 
 
-def _fit_one_order(
-    rows: Sequence[NDArray[np.float32]],
-    weights: Weights,
+# ---------------------------------------------------------------- the group's subspaces
+def _gather(
+    runs: Sequence[ReducedRun],
+    wanted: Sequence[_Wanted],
     n_components: int,
-    settings: Decomposition,
+    n_dims: int,
+    plan: GroupPlan,
+) -> dict[_Wanted, Subspace]:
+    """Gather subspaces over all runs, as many of them in one pass as the plan says."""
+    gathered: dict[_Wanted, Subspace] = {}
+    for start in range(0, len(wanted), plan.at_once):
+        here = wanted[start : start + plan.at_once]
+        gathered |= _gather_in_one_pass(runs, here, n_components, n_dims, plan.n_threads)
+    return gathered
+
+
+def _gather_in_one_pass(
+    runs: Sequence[ReducedRun],
+    wanted: Sequence[_Wanted],
+    n_components: int,
+    n_dims: int,
+    n_threads: int,
+) -> dict[_Wanted, Subspace]:
+    n_voxels = runs[0].n_voxels
+    streams = {which: SubspaceStream(n_voxels, n_dims, n_threads) for which in wanted}
+    for fwhm in {which.smoothing_fwhm: None for which in wanted}:
+        smoothed = [run for run in runs if run.smoothing_fwhm == fwhm]
+        weights = participant_weights(smoothed)
+        for index, run in enumerate(smoothed):
+            # Copied, so that the file's pages are given back before the next run.
+            rows = np.array(np.load(run.path, mmap_mode="r")[:n_components])
+            for which, stream in streams.items():
+                if which.smoothing_fwhm == fwhm:
+                    per_run = weights.canonical if which.canonical else weights.scaled
+                    scaled = weighted_rows(rows, per_run[index], canonical=which.canonical)
+                    stream.add(scaled)
+    return {which: stream.finish() for which, stream in streams.items()}
+
+
+def _described(subspace: Subspace) -> dict[str, object]:
+    """Say how well a subspace stands for all rows."""
+    return {
+        "Rows": subspace.n_rows,
+        "Dimensions": len(subspace.rows),
+        "VarianceShare": float(subspace.squared.sum() / subspace.total_variance)
+        if subspace.total_variance
+        else 0.0,
+        # As a share of the smallest squared singular value that is kept.
+        "LargestRelativeError": float(subspace.error_bound / subspace.squared[-1])
+        if subspace.squared[-1]
+        else 0.0,
+    }
+
+
+# ---------------------------------------------------------------- the methods
+def _fit_one_order(
+    runs: Sequence[ReducedRun], n_components: int, science: Science, plan: GroupPlan
 ) -> list[Components]:
-    _LOG.info("Fitting %d components; runs: %d", n_components, len(rows))
-    canonical = stack_runs(rows, weights.canonical, n_components, canonical=True)
-    subspace = leading_subspace(canonical, n_components)
-    del canonical
-    maps, restarts, chosen = fit_canica(subspace, settings.n_init, settings.random_seed)
-    n_converged = sum(restart.converged for restart in restarts)
-    if not n_converged:
+    settings = science.decomposition
+    n_dims = subspace_dims(settings, n_components)
+    own = {method: science.denoising.smoothing_of(method) for method in settings.methods}
+    canonical = _Wanted(science.denoising.smoothing_of("canica"), canonical=True)
+    scaled = {method: _Wanted(fwhm, canonical=False) for method, fwhm in own.items()}
+    n_runs = len({run.key for run in runs})
+    _LOG.info("Fitting %d components; runs: %d", n_components, n_runs)
+    wanted = list(dict.fromkeys([canonical, *scaled.values()]))
+    subspaces = _gather(runs, wanted, n_components, n_dims, plan)
+    # Popped, so that what is no longer needed is given back.
+    shared = subspaces.pop(canonical)
+    ica = fit_canica(
+        shared.orthonormal(n_components), settings.n_init, settings.random_seed, plan.n_threads
+    )
+    described = _described(shared)
+    del shared
+    _warn_of_ica(ica, n_components)
+    how = {**_ica_as_metadata(ica), "SharedSubspace": described}
+    fitted: list[Components] = []
+    for method in settings.methods:
+        subspace = subspaces[scaled[method]]
+        if method == "canica":
+            fitted.append(_finish(method, ica.maps, subspace, how))
+        else:
+            result = _fit_dictionary(subspace, ica.maps, settings, plan.n_threads)
+            _warn_of_dictionary(result, settings)
+            fitted.append(
+                _finish(
+                    method, result.maps, subspace, _dictionary_as_metadata(result, settings, how)
+                )
+            )
+    return fitted
+
+
+def _warn_of_ica(ica: CanicaFit, n_components: int) -> None:
+    if not ica.n_converged:
         _LOG.warning(
             "None of the %d ICA restarts converged within %d iterations at %d components: "
             "their maps are not to be trusted; try fewer components",
-            len(restarts),
+            len(ica.restarts),
             MAX_ITERATIONS,
             n_components,
         )
-    stack = stack_runs(rows, weights.scaled, n_components, canonical=False)
-    fitted: list[Components] = []
-    ica: dict[str, object] = {
+
+
+def _ica_as_metadata(ica: CanicaFit) -> dict[str, object]:
+    return {
         "Restarts": [
             {
                 "Seed": restart.seed,
@@ -123,39 +233,51 @@ def _fit_one_order(
                 "Converged": restart.converged,
                 "MaximumL1Norm": restart.max_l1_norm,
             }
-            for restart in restarts
+            for restart in ica.restarts
         ],
-        "ChosenRestart": chosen,
-        "Converged": restarts[chosen].converged,
+        "ChosenRestart": ica.chosen,
+        "Converged": ica.restarts[ica.chosen].converged,
         "MaximumIterations": MAX_ITERATIONS,
-        "ConvergedRestarts": n_converged,
+        "ConvergedRestarts": ica.n_converged,
     }
-    if "canica" in settings.methods:
-        fitted.append(_finish("canica", maps, stack, ica))
-    if "dictlearning" in settings.methods:
-        fitted.append(_fit_dictlearning(stack, maps, settings, ica))
-    return sorted(fitted, key=lambda components: settings.methods.index(components.method))
 
 
-def _fit_dictlearning(
-    stack: NDArray[np.float32],
-    start: NDArray[np.float64],
-    settings: Decomposition,
-    ica: dict[str, object],
-) -> Components:
-    result = fit_dictlearning(
-        stack,
-        start,
-        alpha=settings.alpha,
+def _fit_dictionary(
+    subspace: Subspace, start: NDArray[np.float64], settings: Decomposition, n_threads: int
+) -> DictionaryFit:
+    """Learn at the penalty given, or at the one that gives the maps the support asked for."""
+    dictionary = first_dictionary(start, subspace.rows)
+    alpha = settings.alpha
+    if alpha is None:
+        alpha = alpha_for_support(
+            subspace.rows,
+            dictionary,
+            support=settings.map_support,
+            batch_size=settings.batch_size,
+            n_epochs=settings.n_epochs,
+            seed=settings.random_seed,
+            n_threads=n_threads,
+        )
+    return fit_dictlearning(
+        subspace.rows,
+        dictionary,
+        alpha=alpha,
         batch_size=settings.batch_size,
+        n_epochs=settings.n_epochs,
         seed=settings.random_seed,
+        n_threads=n_threads,
     )
+
+
+def _warn_of_dictionary(result: DictionaryFit, settings: Decomposition) -> None:
     if result.n_empty:
+        remedy = (
+            f"--alpha {settings.alpha:g} is too strong for these data"
+            if settings.alpha is not None
+            else "fewer components, or a larger --map-support"
+        )
         _LOG.warning(
-            "%d of %d dictionary maps are empty: --alpha %g is too strong for these data",
-            result.n_empty,
-            len(result.maps),
-            settings.alpha,
+            "%d of %d dictionary maps are empty: %s", result.n_empty, len(result.maps), remedy
         )
     if not (result.converged and result.lasso_converged):
         _LOG.warning(
@@ -163,26 +285,35 @@ def _fit_dictlearning(
             "JSON)",
             len(result.maps),
         )
-    fit: dict[str, object] = {
-        "Alpha": settings.alpha,
+
+
+def _dictionary_as_metadata(
+    result: DictionaryFit, settings: Decomposition, start: Mapping[str, object]
+) -> dict[str, object]:
+    target = {} if settings.alpha is not None else {"MapSupportWanted": settings.map_support}
+    return {
+        "Alpha": result.alpha,
+        **target,
+        "MapSupport": float(np.mean(result.maps != 0)),
         "BatchSize": settings.batch_size,
+        "MaximumEpochs": settings.n_epochs,
         "Batches": result.n_steps,
         "Converged": result.converged,
         "LassoConverged": result.lasso_converged,
+        "ResampledAtoms": result.n_reseeded,
         "EmptyMaps": result.n_empty,
-        "StartedFrom": {"Method": "canica", **ica},
+        "StartedFrom": {"Method": "canica", **start},
     }
-    return _finish("dictlearning", result.maps, stack, fit)
 
 
 def _finish(
     method: Method,
-    maps: NDArray[np.float64],
-    stack: NDArray[np.float32],
-    fit: dict[str, object],
+    maps: NDArray[np.floating],
+    subspace: Subspace,
+    fit: Mapping[str, object],
 ) -> Components:
     """Order, sign, scale and name what a method found."""
-    alone, together = explained_variance(maps, stack)
+    alone, together = explained_variance(maps, subspace.rows, subspace.total_variance)
     arranged, order = arrange(maps, alone)
     return Components(
         method=method,
@@ -190,5 +321,5 @@ def _finish(
         names=component_names(method, len(maps)),
         explained_variance=alone[order],
         total_explained_variance=together,
-        fit=fit,
+        fit={**fit, "Subspace": _described(subspace)},
     )

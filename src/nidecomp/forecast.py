@@ -9,29 +9,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nidecomp.errors import UsageError
+from nidecomp.group.fastica import MAX_COMPONENTS_OF_MOMENTS, MAX_COMPONENTS_OF_THREADS
 from nidecomp.records import UsableRun
-from nidecomp.settings import Decomposition, Execution, Method
+from nidecomp.settings import Execution, Science, subspace_dims
 from nidecomp.signal.geometry import VoxelGeometry
 
 _MB = 1e6
 _CGROUP = Path("/sys/fs/cgroup")
-# An interpreter with numpy, scipy, pandas, nibabel and nilearn, measured as resident memory.
-_INTERPRETER_MB = 220.0
-# float32 copies of a series over the brain: itself, and the blocks that are worked on.
-_SERIES_COPIES = 1.5
-# Copies of all reduced runs in the group fit, in float32: the files and the stack; scikit-learn's
-# dictionary learning adds float64 ones, transposed, shuffled and checked. Measured: 2.8 and 7.9.
-_STACK_COPIES: dict[Method, float] = {"canica": 3.0, "dictlearning": 8.0}
+# An interpreter with all that a worker imports and its compiled loops, measured as resident memory.
+_INTERPRETER_MB = 310.0
+# Blocks of voxels under way, in both steps.
+_BLOCKS_MB = 60.0
+# float32 copies of the components in the group fit: float64 subspace, centred, whitened and maps.
+_ICA_COPIES = 8.0
+# The same at the end of it: float64 maps and those in order; then copies of one image and its
+# bytes.
+_MAP_COPIES = 5.0
+_IMAGE_COPIES = 3.0
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run will take."""
+    """What a run will take, and how it is going to be executed.
+
+    `n_processes` runs are reduced at once; the group fit uses `n_threads` and gathers `at_once` of
+    its `n_subspaces` in one pass over the reduced runs.
+    """
 
     map_mb: float
     group_mb: float
     disk_mb: float
     n_processes: int
+    n_threads: int
+    n_subspaces: int
+    at_once: int
 
     @property
     def peak_mb(self) -> float:
@@ -42,24 +53,33 @@ class Forecast:
 
     def as_text(self) -> str:
         """Say it in a line each."""
-        fit = f"{self.group_mb:,.0f} MB for the group fit; " if self.group_mb else ""
-        return (
-            f"Memory: {self.map_mb:,.0f} MB for one run in the map step, "
-            f"{self.n_processes} at a time; {fit}{self.peak_mb:,.0f} MB at the peak\n"
-            f"Disk: {self.disk_mb:,.0f} MB of reduced runs in the work folder"
-        )
+        lines = [
+            f"Map step: {self.map_mb:,.0f} MB for one run, {self.n_processes} at a time with one "
+            "thread each",
+            f"Disk: {self.disk_mb:,.0f} MB of reduced runs in the work folder",
+            f"Memory at the peak: {self.peak_mb:,.0f} MB",
+        ]
+        if self.group_mb:
+            passes = -(-self.n_subspaces // self.at_once)
+            fit = (
+                f"Group fit: {self.group_mb:,.0f} MB whatever the number of runs, "
+                f"threads: {self.n_threads}, passes over the reduced runs for each number of "
+                f"components: {passes}"
+            )
+            lines.insert(1, fit)
+        return "\n".join(lines)
 
 
 def forecast(
     runs: tuple[UsableRun, ...],
     geometry: VoxelGeometry,
-    decomposition: Decomposition,
+    science: Science,
     execution: Execution,
     n_cores: int,
     *,
     with_fit: bool = True,
 ) -> Forecast:
-    """Work out memory, disk and how many runs may be processed at once.
+    """Work out memory, disk, how many runs may be processed at once and how the group is fitted.
 
     Parameters
     ----------
@@ -67,10 +87,10 @@ def forecast(
         The runs to be reduced; at least one.
     geometry : VoxelGeometry
         The voxels that they are reduced on.
-    decomposition : Decomposition
-        Numbers of components and methods.
+    science : Science
+        Numbers of components, methods and smoothings.
     execution : Execution
-        ``nprocs`` and ``mem_mb``; 0 stands for what the machine has.
+        ``nprocs``, ``omp_nthreads`` and ``mem_mb``; 0 stands for what the machine has.
     n_cores : int
         Cores that may be used.
     with_fit : bool
@@ -85,48 +105,102 @@ def forecast(
     UsageError
         ``--mem-mb`` is too little for a single run or for the group fit, with the arithmetic.
     """
-    n_rows = max(decomposition.n_components)
-    n_voxels = geometry.n_features
-    map_mb = _INTERPRETER_MB + max(_map_bytes(run, n_voxels, n_rows) for run in runs) / _MB
-    row_mb = 4 * n_voxels / _MB
-    stacked_mb = len(runs) * n_rows * row_mb
-    copies = max(_STACK_COPIES[method] for method in decomposition.methods)
-    group_mb = _INTERPRETER_MB + stacked_mb * copies + 8 * n_rows * row_mb
     limit_mb = execution.mem_mb or _free_mb()
     limit = (
         f"--mem-mb {limit_mb:.0f} is too little"
         if execution.mem_mb
         else f"The {limit_mb:.0f} MB that are free now are too little"
     )
+    n_rows = max(science.decomposition.n_components)
+    n_smoothings = len(science.smoothings_fwhm)
+    map_mb = max(_map_mb(run, geometry, n_rows, n_smoothings) for run in runs)
     if map_mb > limit_mb:
+        most = max(run.n_kept for run in runs)
         raise UsageError(
-            f"{limit}: one run takes {map_mb:.0f} MB in the map step "
-            f"({_INTERPRETER_MB:.0f} MB for Python and its libraries, "
-            f"{map_mb - _INTERPRETER_MB:.0f} MB for its volumes)."
+            f"{limit}: one run takes {map_mb:.0f} MB in the map step ({_INTERPRETER_MB:.0f} MB for "
+            f"Python and its libraries, {map_mb - _INTERPRETER_MB:.0f} MB for {most} volumes × "
+            f"{geometry.n_features} voxels in float32"
+            + (f", {n_smoothings} smoothings" if n_smoothings > 1 else "")
+            + ", and the volumes and blocks that are worked on)."
         )
-    if with_fit and group_mb > limit_mb:
+    cores = execution.nprocs or n_cores
+    n_threads = min(cores, execution.omp_nthreads or cores)
+    n_subspaces = _n_subspaces(science)
+    sizes = {
+        at_once: _group_mb(len(runs), geometry, science, n_threads, at_once)
+        for at_once in range(1, n_subspaces + 1)
+    }
+    at_once = max((number for number, mb in sizes.items() if mb <= limit_mb), default=1)
+    if with_fit and sizes[at_once] > limit_mb:
+        dims = subspace_dims(science.decomposition, n_rows)
         raise UsageError(
-            f"{limit}: the group fit takes {group_mb:.0f} MB "
-            f"({len(runs)} runs × {n_rows} rows × {n_voxels} voxels, {copies:g} times "
-            f"float32, and {_INTERPRETER_MB:.0f} MB for Python and its libraries)."
+            f"{limit}: the group fit takes {sizes[at_once]:.0f} MB ({_INTERPRETER_MB:.0f} MB for "
+            f"Python and its libraries, the rest for a subspace of {dims} dimensions × "
+            f"{geometry.n_features} voxels in float32, held twice, and {n_rows} components). Fewer "
+            "--subspace-dims or --n-components take less."
         )
     fitting = int((limit_mb - _INTERPRETER_MB) // map_mb)
-    wanted = execution.nprocs or n_cores
     return Forecast(
         map_mb=map_mb,
-        group_mb=group_mb if with_fit else 0.0,
-        disk_mb=stacked_mb,
-        n_processes=max(1, min(wanted, fitting, len(runs))),
+        group_mb=sizes[at_once] if with_fit else 0.0,
+        disk_mb=len(runs) * n_smoothings * n_rows * _row_mb(geometry),
+        n_processes=max(1, min(cores, fitting, len(runs))),
+        n_threads=n_threads,
+        n_subspaces=n_subspaces,
+        at_once=at_once,
     )
 
 
-def _map_bytes(run: UsableRun, n_voxels: int, n_rows: int) -> float:
-    i, j, k = run.grid.shape
-    numbers = i * j * k * run.n_volumes
-    # First the image as stored and as float32, then the float32 one and the series over the brain.
-    reading = numbers * (run.stored_bytes + 4)
-    cleaning = 4 * numbers + 4 * n_voxels * run.n_kept * _SERIES_COPIES
-    return max(reading, cleaning) + 4 * n_voxels * n_rows
+def _row_mb(geometry: VoxelGeometry) -> float:
+    return 4 * geometry.n_features / _MB
+
+
+def _map_mb(run: UsableRun, geometry: VoxelGeometry, n_rows: int, n_smoothings: int) -> float:
+    """Memory of one run's map step: its series over the brain, and a few volumes."""
+    numbers = math.prod(run.grid.shape)
+    volumes = numbers * (run.stored_bytes + 5) / _MB
+    # Moving a volume to another grid is done by libraries that work in float64.
+    resampling = numbers * 40 / _MB if run.resampled else 0.0
+    # A smoothing's rows are written before the next one is reduced; a series stays.
+    series = (run.n_kept * n_smoothings + n_rows) * _row_mb(geometry)
+    return _INTERPRETER_MB + series + volumes + resampling + _BLOCKS_MB
+
+
+def _n_subspaces(science: Science) -> int:
+    """Count the group's subspaces at one number of components: the canonical one, and the scaled.
+
+    Each smoothing at which a method is fitted has a scaled one.
+    """
+    smoothing_of = science.denoising.smoothing_of
+    return 1 + len({smoothing_of(method) for method in science.decomposition.methods})
+
+
+def _group_mb(
+    n_runs: int, geometry: VoxelGeometry, science: Science, n_threads: int, at_once: int
+) -> float:
+    """Memory of the group fit at its largest moment."""
+    k = max(science.decomposition.n_components)
+    n_dims = min(subspace_dims(science.decomposition, k), n_runs * k)
+    n_subspaces = _n_subspaces(science)
+    passes_before = (n_subspaces - 1) // at_once * at_once
+    # Subspaces that are finished, those that are gathered (held twice), and a run's rows.
+    gathering = (passes_before + 2 * at_once) * n_dims + 3 * k
+    canica = n_subspaces * n_dims + _ICA_COPIES * k
+    pairs = 0.0
+    if k <= MAX_COMPONENTS_OF_MOMENTS:
+        pairs = (
+            8
+            * (k * (k + 1) / 2) ** 2
+            / _MB
+            * (n_threads + 2 if k <= MAX_COMPONENTS_OF_THREADS else 2)
+        )
+    # The voxels' rows beside each other, for dictionary learning.
+    learning = n_subspaces * n_dims + n_dims + (_MAP_COPIES + 4) * k
+    n_maps = k * len(science.decomposition.methods)
+    image = 4 * math.prod(geometry.grid.shape) * k / _MB
+    writing = _MAP_COPIES * n_maps * _row_mb(geometry) + _IMAGE_COPIES * image
+    rows = max(gathering, canica, learning) * _row_mb(geometry)
+    return _INTERPRETER_MB + max(rows + pairs + _BLOCKS_MB * n_threads, writing)
 
 
 def _free_mb() -> float:

@@ -7,36 +7,36 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-# Voxels in one block: bounds float64 copies, and is fixed because it decides the order of sums.
+# Voxels in one block: bounds what is held of a product, and is fixed because it decides the order
+# of sums.
 _BLOCK = 16384
 
 
-def blocks(n_voxels: int) -> Iterator[slice]:
+def blocks(n_voxels: int, size: int = _BLOCK) -> Iterator[slice]:
     """Cut the voxels into blocks of fixed size.
 
     Parameters
     ----------
     n_voxels : int
+    size : int
+        Voxels in a block. It decides the order of sums: nothing about execution may change it.
 
     Yields
     ------
     slice
     """
-    for start in range(0, n_voxels, _BLOCK):
-        yield slice(start, min(start + _BLOCK, n_voxels))
+    for start in range(0, n_voxels, size):
+        yield slice(start, min(start + size, n_voxels))
 
 
-def leading_left(
-    rows: NDArray[np.float32], n_leading: int
+def leading_vectors(
+    gram: NDArray[np.float64], n_leading: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the leading left singular vectors of a wide matrix.
-
-    They are the eigenvectors of the small matrix ``rows rowsᵀ``: exact, and one pass over the
-    voxels.
+    """Give the leading left singular vectors of a matrix, from the inner products of its rows.
 
     Parameters
     ----------
-    rows : ndarray of float32, shape (n_rows, n_voxels)
+    gram : ndarray, shape (n_rows, n_rows)
     n_leading : int
         At most n_rows.
 
@@ -48,10 +48,6 @@ def leading_left(
     squared : ndarray, shape (n_rows,)
         All squared singular values, descending.
     """
-    gram = np.zeros((len(rows), len(rows)))
-    for block in blocks(rows.shape[1]):
-        part = rows[:, block].astype(np.float64)
-        gram += part @ part.T
     values, vectors = np.linalg.eigh(gram)
     leading = vectors[:, ::-1][:, :n_leading]
     largest = leading[np.argmax(np.abs(leading), axis=0), np.arange(leading.shape[1])]

@@ -19,7 +19,7 @@ from nidecomp.bids.index import find_runs
 from nidecomp.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.execute.local import WorkerDied, available_cores, map_unordered
 from nidecomp.files import alone_in
-from nidecomp.fit_group import fit_group
+from nidecomp.fit_group import GroupPlan, fit_group
 from nidecomp.forecast import Forecast, forecast
 from nidecomp.inspect_run import InspectTask, inspect_run
 from nidecomp.inventory import count
@@ -73,7 +73,9 @@ def run(settings: Settings) -> Outcome:
             _stop_if_nothing_is_left(reduced, failed, settings)
             components: tuple[Components, ...] = ()
             if settings.analysis_level == "group":
-                components = fit_group(reduced, settings.science.decomposition)
+                components = fit_group(
+                    reduced, settings.science, GroupPlan(plan.n_threads, plan.at_once)
+                )
                 write_group(GroupResult(settings, root, inventory, reduced, geometry, components))
         _say_how_it_ended(inventory, reduced, settings)
         return Outcome(inventory, settings.output_dir, components)
@@ -201,7 +203,7 @@ def _forecast(runs: tuple[UsableRun, ...], geometry: VoxelGeometry, settings: Se
     plan = forecast(
         runs,
         geometry,
-        settings.science.decomposition,
+        settings.science,
         settings.execution,
         available_cores(),
         with_fit=settings.analysis_level == "group",
@@ -222,12 +224,13 @@ def _show(inventory: Inventory, root: Path, plan: Forecast) -> None:
 def _reduce(
     runs: Sequence[UsableRun], geometry: VoxelGeometry, plan: Forecast, settings: Settings
 ) -> tuple[tuple[ReducedRun, ...], tuple[FailedRun, ...]]:
-    """Reduce every run, in whatever order; sort what comes back."""
+    """Reduce every run at every smoothing, in whatever order; sort what comes back."""
     science = settings.science
     task = partial(
         MapTask,
         geometry=geometry,
         denoising=science.denoising,
+        smoothing_fwhm=science.smoothings_fwhm,
         n_rows=max(science.decomposition.n_components),
         work_dir=settings.work_dir,
     )
@@ -236,8 +239,8 @@ def _reduce(
     results = map_unordered(process_run, [task(run) for run in runs], plan.n_processes)
     for result in progress.shown(results, len(runs), "Reducing runs"):
         match result:
-            case ReducedRun():
-                reduced.append(result)
+            case tuple():
+                reduced.extend(result)
             case FailedRun():
                 failed.append(result)
             case WorkerDied(item=MapTask(run=lost)):
@@ -245,7 +248,7 @@ def _reduce(
                 failed.append(FailedRun(lost.files.key, lost.files.bold, reason))
         if failed and settings.execution.stop_on_first_crash:
             break
-    reduced.sort(key=lambda record: record.key.label)
+    reduced.sort(key=lambda record: (record.key.label, -record.smoothing_fwhm))
     failed.sort(key=lambda record: record.key.label)
     for failure in failed:
         if failure.traceback:
@@ -268,7 +271,7 @@ def _stop_if_nothing_is_left(
 def _say_how_it_ended(
     inventory: Inventory, reduced: Sequence[ReducedRun], settings: Settings
 ) -> None:
-    done = count(len(reduced), "run")
+    done = count(len({record.key for record in reduced}), "run")
     if settings.analysis_level == "group":
         _LOG.info("The results of %s are in %s", done, settings.output_dir)
     else:

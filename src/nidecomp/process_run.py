@@ -10,64 +10,87 @@ from __future__ import annotations
 import hashlib
 import json
 import traceback
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nidecomp.errors import FailedRunError, NidecompError
 from nidecomp.files import replace_atomically
-from nidecomp.records import FailedRun, ReducedRun, UsableRun
+from nidecomp.records import FailedRun, ReducedRun, RunKey, UsableRun
 from nidecomp.settings import Denoising
-from nidecomp.signal.clean import clean
+from nidecomp.signal.clean import Cleaned, clean
 from nidecomp.signal.confounds import build_design
 from nidecomp.signal.geometry import VoxelGeometry
-from nidecomp.signal.read import read_series
 from nidecomp.signal.reduce import reduce_rows
+from nidecomp.signal.series import read_series
 
 # Part of every key: raise it whenever the numbers that this module writes change.
-_FORMAT = 1
+_FORMAT = 2
 # What decides the numbers: another version may give others.
-_LIBRARIES = ("nibabel", "nilearn", "numpy", "pandas", "scipy")
+_LIBRARIES = ("isal", "nibabel", "nilearn", "numba", "numpy", "pandas", "scipy")
 # The end of a gzip file holds the checksum of its content: reading this much of both ends tells
 # apart files of one size and one time without reading them whole.
 _END_BYTES = 65536
-# A squared singular value this much smaller than the largest is rounding: the run has no such row.
-_RANK_TOLERANCE = 1e-10
+# A squared singular value this much smaller than the largest is rounding of float32 data: the run
+# has no such row.
+_RANK_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class MapTask:
-    """Everything that one run's map step depends on."""
+    """Everything that one run's map step depends on.
+
+    `smoothing_fwhm` are the smoothings wanted, in mm: each gives a reduced run of its own, all of
+    them from one read of the file.
+    """
 
     run: UsableRun
     geometry: VoxelGeometry
     denoising: Denoising
+    smoothing_fwhm: tuple[float, ...]
     n_rows: int
     work_dir: Path
 
-    @property
-    def stem(self) -> Path:
-        """Where the reduced run is stored, without extension; the name is its identity."""
+    def stem(self, smoothing_fwhm: float) -> Path:
+        """Name a reduced run, without extension; the name is its identity.
+
+        The ends of its files are read each time that it is asked for.
+        """
         confounds = self.run.files.confounds
-        # Which runs are used is no property of a run's numbers.
-        cleaning = asdict(replace(self.denoising, min_volumes=1, mean_fd_cutoff=None))
         identity = {
             "format": _FORMAT,
-            "libraries": {name: version(name) for name in _LIBRARIES},
+            "libraries": _library_versions(),
             "bold": _identity(self.run.files.bold),
             "confounds": _identity(confounds),
             "confounds_sidecar": _identity(confounds and confounds.with_suffix(".json")),
             "repetition_time_s": self.run.repetition_time_s,
             "geometry": self.geometry.digest,
-            "denoising": cleaning,
+            "denoising": _cleaning(self.denoising),
+            "smoothing_fwhm": smoothing_fwhm,
             "n_rows": self.n_rows,
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return self.work_dir / "reduced" / f"{self.run.files.key.label}_{digest[:20]}"
+
+
+@cache
+def _library_versions() -> dict[str, str]:
+    return {name: version(name) for name in _LIBRARIES}
+
+
+def _cleaning(denoising: Denoising) -> dict[str, object]:
+    """Take the settings that decide a run's numbers: which runs are used is no property of one.
+
+    How they are smoothed is named apart, for each of the smoothings.
+    """
+    elsewhere = {"min_volumes", "mean_fd_cutoff", "smoothing_fwhm", "dictlearning_smoothing_fwhm"}
+    settings = asdict(denoising).items()
+    return {name: value for name, value in settings if name not in elsewhere}
 
 
 def _identity(path: Path | None) -> list[object] | None:
@@ -81,7 +104,7 @@ def _identity(path: Path | None) -> list[object] | None:
     return [status.st_size, status.st_mtime_ns, ends.hexdigest()]
 
 
-def process_run(task: MapTask) -> ReducedRun | FailedRun:
+def process_run(task: MapTask) -> tuple[ReducedRun, ...] | FailedRun:
     """Reduce one run, or find that it was reduced before.
 
     Parameters
@@ -90,15 +113,15 @@ def process_run(task: MapTask) -> ReducedRun | FailedRun:
 
     Returns
     -------
-    ReducedRun or FailedRun
-        Never raises for what is wrong with the run: this is the one place where that is caught.
+    tuple of ReducedRun, or FailedRun
+        One for each smoothing, in the task's order. Never raises for what is wrong with the run:
+        this is the one place where that is caught.
     """
     files = task.run.files
     try:
         # One thread: sums that are split between threads depend on how many there are.
         with threadpool_limits(limits=1):
-            stem = task.stem
-            return find_reduced(task, stem) or _reduce(task, stem)
+            return _found_or_reduced(task)
     except NidecompError as error:
         return FailedRun(files.key, files.bold, str(error))
     except MemoryError:
@@ -109,14 +132,23 @@ def process_run(task: MapTask) -> ReducedRun | FailedRun:
         return FailedRun(files.key, files.bold, reason, traceback.format_exc())
 
 
-def find_reduced(task: MapTask, stem: Path) -> ReducedRun | None:
+def _found_or_reduced(task: MapTask) -> tuple[ReducedRun, ...]:
+    stems = {fwhm: task.stem(fwhm) for fwhm in task.smoothing_fwhm}
+    found = {fwhm: find_reduced(task.run.files.key, stem) for fwhm, stem in stems.items()}
+    missing = tuple(fwhm for fwhm, record in found.items() if record is None)
+    if missing:
+        found |= _reduce(task, {fwhm: stems[fwhm] for fwhm in missing})
+    return tuple(record for record in found.values() if record is not None)
+
+
+def find_reduced(key: RunKey, stem: Path) -> ReducedRun | None:
     """Give the record of a run that was reduced before with the same inputs and settings.
 
     Parameters
     ----------
-    task : MapTask
+    key : RunKey
     stem : Path
-        Its ``stem``, which reads the ends of its files each time that it is asked for.
+        What `MapTask.stem` names it.
 
     Returns
     -------
@@ -128,57 +160,64 @@ def find_reduced(task: MapTask, stem: Path) -> ReducedRun | None:
         numbers = json.loads(record.read_text(encoding="utf-8"))
         shape = np.load(array, mmap_mode="r").shape
         numbers["squared_singular_values"] = tuple(numbers["squared_singular_values"])
-        reduced = ReducedRun(key=task.run.files.key, path=array, **numbers)
+        reduced = ReducedRun(key=key, path=array, **numbers)
     except (OSError, EOFError, ValueError, TypeError, KeyError):
         return None
     return reduced if shape == (reduced.n_rows, reduced.n_voxels) else None
 
 
-def _reduce(task: MapTask, stem: Path) -> ReducedRun:
-    series, n_nonfinite, n_constant = cleaned_series(task)
-    rows, total, squared = reduce_rows(series, task.n_rows)
-    rank = int(np.count_nonzero(squared > _RANK_TOLERANCE * squared[0]))
-    if rank < task.n_rows:
-        raise FailedRunError(
-            f"its cleaned data hold only {rank} dimensions (were they denoised before?), and "
-            f"--n-components {task.n_rows} needs as many"
+def _reduce(task: MapTask, stems: Mapping[float, Path]) -> dict[float, ReducedRun]:
+    """Reduce a run at some smoothings and store what comes out under the names given."""
+    reduced: dict[float, ReducedRun] = {}
+    for fwhm, (cleaned, n_nonfinite) in cleaned_series(task, tuple(stems)).items():
+        rows, total, squared = reduce_rows(cleaned, task.n_rows)
+        rank = int(np.count_nonzero(squared > _RANK_TOLERANCE * squared[0]))
+        if rank < task.n_rows:
+            raise FailedRunError(
+                f"its cleaned data hold only {rank} dimensions (were they denoised before?), and "
+                f"--n-components {task.n_rows} needs as many"
+            )
+        if task.stem(fwhm) != stems[fwhm]:
+            raise FailedRunError("its files changed while it was processed: start again")
+        array = stems[fwhm].with_name(stems[fwhm].name + ".npy")
+        with replace_atomically(array) as temporary, temporary.open("wb") as file:
+            np.save(file, rows)
+        record = ReducedRun(
+            key=task.run.files.key,
+            path=array,
+            smoothing_fwhm=fwhm,
+            n_rows=rows.shape[0],
+            n_voxels=rows.shape[1],
+            total_variance=total,
+            squared_singular_values=tuple(squared.tolist()),
+            n_nonfinite=n_nonfinite,
+            n_constant=cleaned.n_constant,
         )
-    if task.stem != stem:
-        raise FailedRunError("its files changed while it was processed: start again")
-    array = stem.with_name(stem.name + ".npy")
-    with replace_atomically(array) as temporary, temporary.open("wb") as file:
-        np.save(file, rows)
-    reduced = ReducedRun(
-        key=task.run.files.key,
-        path=array,
-        n_rows=rows.shape[0],
-        n_voxels=rows.shape[1],
-        total_variance=total,
-        squared_singular_values=tuple(squared.tolist()),
-        n_nonfinite=n_nonfinite,
-        n_constant=n_constant,
-    )
-    numbers = asdict(reduced)
-    del numbers["key"], numbers["path"]
-    # The record comes last: where it is, the array is whole.
-    with replace_atomically(stem.with_name(stem.name + ".json")) as temporary:
-        temporary.write_text(json.dumps(numbers), encoding="utf-8")
+        numbers = asdict(record)
+        del numbers["key"], numbers["path"]
+        # The record comes last: where it is, the array is whole.
+        with replace_atomically(array.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(numbers), encoding="utf-8")
+        reduced[fwhm] = record
     return reduced
 
 
-def cleaned_series(task: MapTask) -> tuple[NDArray[np.float32], int, int]:
-    """Read and clean one run.
+def cleaned_series(
+    task: MapTask, smoothing_fwhm: tuple[float, ...]
+) -> dict[float, tuple[Cleaned, int]]:
+    """Read one run once and clean it at each smoothing.
 
     Parameters
     ----------
     task : MapTask
+    smoothing_fwhm : tuple of float
+        In mm.
 
     Returns
     -------
-    series : ndarray of float32, shape (n_kept, n_voxels)
-        Orthogonal to every regressor; each voxel has unit variance, or is 0 throughout.
-    n_nonfinite, n_constant : int
-        How many voxels were not finite at least once, and how many hold no signal.
+    dict
+        Smoothing to the cleaned series and the number of voxels that were not finite at least
+        once.
 
     Raises
     ------
@@ -187,13 +226,15 @@ def cleaned_series(task: MapTask) -> tuple[NDArray[np.float32], int, int]:
     """
     run = task.run
     design = build_design(run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising)
-    series, n_nonfinite = read_series(
-        run.files.bold, task.geometry, design.kept, task.denoising.smoothing_fwhm
-    )
-    series, n_constant = clean(series, design.nuisance)
+    series, n_nonfinite = read_series(run.files.bold, task.geometry, design.kept, smoothing_fwhm)
+    cleaned = {
+        fwhm: clean(smoothed, design.nuisance)
+        for fwhm, smoothed in zip(smoothing_fwhm, series, strict=True)
+    }
+    n_constant = max(result.n_constant for result in cleaned.values())
     if 2 * n_constant > task.geometry.n_features:
         raise FailedRunError(
             f"{n_constant} of the group mask's {task.geometry.n_features} voxels hold no signal "
             "in it"
         )
-    return series, n_nonfinite, n_constant
+    return {fwhm: (result, n_nonfinite) for fwhm, result in cleaned.items()}

@@ -120,11 +120,13 @@ class ReducedRun:
     """One run after the map step: where its reduced rows are, and a few numbers.
 
     The array in `path` is float32, (n_rows, n_voxels): the leading right singular vectors of the
-    cleaned, standardised run, each scaled by its singular value.
+    cleaned, standardised run, each scaled by its singular value. A run that is wanted at several
+    smoothings (full widths at half maximum in mm) has a record for each.
     """
 
     key: RunKey
     path: Path
+    smoothing_fwhm: float
     n_rows: int
     n_voxels: int
     total_variance: float
@@ -138,14 +140,19 @@ class ReducedRun:
         return kept / self.total_variance if self.total_variance else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Restart:
-    """One restart of the ICA: its seed, how long it ran, whether it converged, its L1 norm."""
+    """One restart of the ICA: where it began, how it went and where it ended.
+
+    `max_l1_norm` is the L1 norm of its largest map. `unmixing`, (n_components, n_components), gives
+    its maps from the whitened subspace; None where the iteration broke down.
+    """
 
     seed: int
     n_iter: int
     converged: bool
     max_l1_norm: float
+    unmixing: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from nidecomp.convert import Convert
 from nidecomp.errors import UsageError
 
 AnalysisLevel = Literal["participant", "group"]
+Level = Literal["minimal", "full"]
 Method = Literal["canica", "dictlearning"]
 METHODS: tuple[Method, ...] = ("canica", "dictlearning")
 
@@ -120,6 +121,13 @@ class Denoising:
         "Full width at half maximum of spatial smoothing; 0: none.",
         metavar="MM",
     )
+    dictlearning_smoothing_fwhm: float | None = _option(
+        convert.number(0),
+        None,
+        "Another smoothing for dictionary learning, from the same read of the data. (default: as "
+        "--smoothing-fwhm)",
+        metavar="MM",
+    )
     fd_threshold: float | None = _option(
         convert.number(0, above=True),
         None,
@@ -147,6 +155,12 @@ class Denoising:
         "non-steady-state.",
         metavar="N",
     )
+
+    def smoothing_of(self, method: str) -> float:
+        """Give the smoothing of the data that a method is fitted to, in mm."""
+        if method == "dictlearning" and self.dictlearning_smoothing_fwhm is not None:
+            return self.dictlearning_smoothing_fwhm
+        return self.smoothing_fwhm
 
 
 @dataclass(frozen=True)
@@ -183,14 +197,35 @@ class Decomposition:
         many=True,
     )
     n_init: int = _option(convert.integer(1), 10, "Restarts of the ICA.", metavar="N")
-    alpha: float = _option(
+    map_support: float = _option(
+        convert.number(0, 1, above=True),
+        0.2,
+        "Share of the mask's voxels that a dictionary-learning map covers on average: the sparsity "
+        "penalty is found for it, so that it means the same for any number of runs and volumes.",
+        metavar="SHARE",
+    )
+    alpha: float | None = _option(
         convert.number(0, above=True),
-        10.0,
-        "Sparsity penalty of dictionary learning, in nilearn's units.",
+        None,
+        "Sparsity penalty of dictionary learning in nilearn's units, in place of --map-support. "
+        "(The data's norm grows with runs and volumes, and this does not.)",
         metavar="A",
     )
     batch_size: int = _option(
         convert.integer(1), 20, "Voxels in one batch of dictionary learning.", metavar="N"
+    )
+    n_epochs: int = _option(
+        convert.integer(1),
+        10,
+        "Passes of dictionary learning over the voxels at most; it stops when it has settled.",
+        metavar="N",
+    )
+    subspace_dims: int = _option(
+        convert.integer(0),
+        0,
+        "Dimensions of the group's subspace that are kept while runs stream by; 0: five for each "
+        "component, at least 100. While there are no more rows than that nothing is lost.",
+        metavar="N",
     )
     random_seed: int = _option(
         convert.integer(0, 2**32 - 1), 0, "Seed of everything random.", metavar="N"
@@ -203,17 +238,57 @@ class Decomposition:
     )
 
 
+def subspace_dims(settings: Decomposition, n_components: int) -> int:
+    """Give the dimensions of the group's subspace that are kept at a number of components.
+
+    Parameters
+    ----------
+    settings : Decomposition
+    n_components : int
+
+    Returns
+    -------
+    int
+        At least `n_components`.
+    """
+    return max(settings.subspace_dims or max(5 * n_components, 100), n_components)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is written; none of it changes a byte of what is."""
+
+    # What the rule warns of are mutable defaults; it cannot see that `Level` is a word.
+    level: Level = _option(  # noqa: RUF009
+        convert.one_of("minimal", "full"),
+        "full",
+        "minimal: the group's maps and how they were fitted; full: the soft atlas and the numbers "
+        "about each map, too.",
+        metavar="LEVEL",
+    )
+
+
 @dataclass(frozen=True)
 class Execution:
     """How the work is done; none of it may change a byte of the outputs."""
 
     nprocs: int = _option(
-        convert.integer(0), 0, "Processes to use; 0: as many as this job has cores.", metavar="N"
+        convert.integer(0),
+        0,
+        "Cores to use in all; 0: as many as this job has. In the map step each works on a run.",
+        metavar="N",
+    )
+    omp_nthreads: int = _option(
+        convert.integer(0),
+        0,
+        "Threads of one process at most, which the group fit uses; 0: --nprocs.",
+        metavar="N",
     )
     mem_mb: int = _option(
         convert.integer(0),
         0,
-        "Upper limit of memory in MB, which bounds the runs in flight; 0: what is free now.",
+        "Upper limit of memory in MB, which bounds the runs in flight and what the group fit holds "
+        "at once; 0: what is free now.",
         metavar="MB",
     )
     work_dir: str | None = _option(
@@ -252,6 +327,15 @@ class Science:
     masking: Masking = field(default_factory=Masking)
     decomposition: Decomposition = field(default_factory=Decomposition)
 
+    @property
+    def smoothings_fwhm(self) -> tuple[float, ...]:
+        """The smoothings that runs are reduced at, in mm: the first is CanICA's.
+
+        Dictionary learning starts from CanICA's maps, so that CanICA's is always among them.
+        """
+        methods = ("canica", *self.decomposition.methods)
+        return tuple(dict.fromkeys(self.denoising.smoothing_of(method) for method in methods))
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -262,6 +346,7 @@ class Settings:
     analysis_level: AnalysisLevel
     science: Science = field(default_factory=Science)
     execution: Execution = field(default_factory=Execution)
+    extent: Extent = field(default_factory=Extent)
 
     @property
     def work_dir(self) -> Path:
@@ -274,6 +359,7 @@ SECTIONS: dict[str, type] = {
     "denoising": Denoising,
     "masking": Masking,
     "decomposition": Decomposition,
+    "extent": Extent,
     "execution": Execution,
 }
 
@@ -337,6 +423,7 @@ def settings_from_options(
         cast(AnalysisLevel, analysis_level),
         science,
         Execution(**cast(Any, values["execution"])),
+        Extent(**cast(Any, values["extent"])),
     )
 
 
@@ -361,7 +448,7 @@ def _unsets_a_number(declared: Field[Any], value: object) -> bool:
 
     Only for numbers: a label or a file may well be called so.
     """
-    return value == "none" and declared.metadata["metavar"] in {"HZ", "MM"}
+    return value == "none" and declared.metadata["metavar"] in {"HZ", "MM", "A"}
 
 
 def _did_you_mean(name: str, known: Mapping[str, object]) -> str:

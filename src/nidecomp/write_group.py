@@ -45,7 +45,8 @@ SETTINGS = PurePosixPath("logs/settings.toml")
 INVENTORY = PurePosixPath("logs/inventory.tsv")
 SOURCES = PurePosixPath("logs/sources.tsv")
 # What decides the numbers, besides our own version.
-_LIBRARIES = ("numpy", "scipy", "scikit-learn", "nilearn", "nibabel", "pandas", "pybids")
+_LIBRARIES = ("numpy", "scipy", "numba", "nilearn", "nibabel", "pandas", "pybids", "isal")
+_OF_DICTIONARY_LEARNING = {"alpha", "map_support", "batch_size", "n_epochs"}
 _METHOD_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
 _METRICS = {
     "component": "Name of the component: volume number `index` of the maps",
@@ -128,11 +129,12 @@ def write_group(result: GroupResult) -> None:
     _write_mask(tree, result)
     for components in result.components:
         _write_components(tree, result, components)
-        _write_soft_atlas(tree, result, components)
-        _write_metrics(tree, result, components)
         tree.write_json(
             result.file(components, "decomposition", ".json"), _decomposition(result, components)
         )
+        if result.settings.extent.level == "full":
+            _write_soft_atlas(tree, result, components)
+            _write_metrics(tree, result, components)
     tree.finish()
 
 
@@ -241,15 +243,21 @@ def _summary(result: GroupResult) -> str:
 
 
 def _readme(result: GroupResult) -> str:
+    full = result.settings.extent.level == "full"
+    evidence = (
+        ""
+        if not full
+        else """
+- `*_probseg.nii.gz`: the same networks as a soft atlas, from 0 to 1
+- `*_metrics.tsv`: a row for each component; its JSON describes every column"""
+    )
     return f"""\
 # Group networks by NiDecomp {__version__}
 
 {_summary(result)}
 
 - `tpl-{result.space}/func/*_components.nii.gz`: signed maps, one volume a component, with a root
-  mean square of 1 over the mask and their largest absolute value positive
-- `*_probseg.nii.gz`: the same networks as a soft atlas, from 0 to 1
-- `*_metrics.tsv`: a row for each component; its JSON describes every column
+  mean square of 1 over the mask and their largest absolute value positive{evidence}
 - `*_decomposition.json`: how the maps were fitted
 - `tpl-{result.space}/anat/*_mask.nii.gz`: the voxels that were decomposed
 - `participants.tsv`: who took part
@@ -471,15 +479,17 @@ def _masking(result: GroupResult) -> dict[str, object]:
 
 def _decomposition(result: GroupResult, components: Components) -> dict[str, object]:
     """Say everything that is needed to fit these maps again."""
-    runs, reduced = result.runs, result.reduced
+    runs = result.runs
+    fwhm = result.settings.science.denoising.smoothing_of(components.method)
+    reduced = [record for record in result.reduced if record.smoothing_fwhm == fwhm]
     science = science_as_tables(result.settings.science)
     # Another method's settings would say that something was done that was not.
     fitting = {
         name: value
         for name, value in science["decomposition"].items()
         # All numbers of components together decide which runs are too short.
-        if name in {"n_init", "random_seed", "n_components"}
-        or (components.method == "dictlearning" and name in {"alpha", "batch_size"})
+        if name in {"n_init", "random_seed", "n_components", "subspace_dims"}
+        or (components.method == "dictlearning" and name in _OF_DICTIONARY_LEARNING)
     }
     return {
         "Description": f"{_METHOD_NAMES[components.method]} of {len(runs)} runs",
@@ -493,6 +503,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
             np.mean([record.variance_share(components.n_components) for record in reduced])
         ),
         "ComponentsPerRun": components.n_components,
+        "SmoothingFWHM": fwhm,
         "Weighting": "every participant weighs the same: runs have equal variance (CanICA: rows "
         "of unit norm) and are scaled by 1/sqrt(number of the participant's runs)",
         "Fit": dict(components.fit),

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.linalg import blocks
+from nidecomp.parallel import map_ordered
 
 # The change of W below which the iteration has converged: scikit-learn's default.
 TOLERANCE = 1e-4
@@ -26,6 +27,11 @@ MAX_ITERATIONS = 1000
 # The moments take (n (n + 1) / 2)² numbers: 530 MB at 128 components. Above, every iteration
 # passes over the voxels instead.
 MAX_COMPONENTS_OF_MOMENTS = 128
+
+# Numbers in one block of products of pairs: 16 MB.
+_PRODUCTS_OF_A_BLOCK = 1 << 21
+# Their moments take 35 MB for each thread; above, one thread sums them.
+MAX_COMPONENTS_OF_THREADS = 64
 
 # From W (n × n, rows are directions) to E[(W z)³ zᵀ], n × n.
 CubicStep = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -40,13 +46,15 @@ class Unmixing:
     converged: bool
 
 
-def cubic_step(white: NDArray[np.float64]) -> CubicStep:
+def cubic_step(white: NDArray[np.float64], n_threads: int = 1) -> CubicStep:
     """Prepare the one thing that the iteration asks of the data.
 
     Parameters
     ----------
     white : ndarray, shape (n_components, n_voxels)
         Centred, uncorrelated rows of unit variance.
+    n_threads : int
+        The result does not depend on it.
 
     Returns
     -------
@@ -54,9 +62,9 @@ def cubic_step(white: NDArray[np.float64]) -> CubicStep:
         From W to ``E[(W z)³ zᵀ]``, both (n_components, n_components).
     """
     if len(white) > MAX_COMPONENTS_OF_MOMENTS:
-        return lambda matrix: _step_over_voxels(white, matrix)
+        return lambda matrix: _step_over_voxels(white, matrix, n_threads)
     first, second = np.triu_indices(len(white))
-    moments = _fourth_moments(white, first, second)
+    moments = _fourth_moments(white, first, second, n_threads)
     # Each unordered pair stands for two ordered ones, but for the squares.
     twice = np.where(first == second, 1.0, 2.0)
 
@@ -64,33 +72,48 @@ def cubic_step(white: NDArray[np.float64]) -> CubicStep:
         pairs = matrix[:, first] * matrix[:, second] * twice
         # Row c of `symmetric` holds the upper triangle of E[(w_cᵀ z)² z zᵀ].
         symmetric = pairs @ moments
-        product = np.zeros_like(matrix)
-        np.add.at(product.T, first, (symmetric * matrix[:, second]).T)
-        off = first != second
-        np.add.at(product.T, second[off], (symmetric * matrix[:, first])[:, off].T)
-        return product
+        square = np.empty((len(matrix), len(white), len(white)))
+        square[:, first, second] = symmetric
+        square[:, second, first] = symmetric
+        return np.asarray(np.einsum("cij,cj->ci", square, matrix))
 
     return step
 
 
 def _fourth_moments(
-    white: NDArray[np.float64], first: NDArray[np.intp], second: NDArray[np.intp]
+    white: NDArray[np.float64],
+    first: NDArray[np.intp],
+    second: NDArray[np.intp],
+    n_threads: int,
 ) -> NDArray[np.float64]:
     """Sum E[z_i z_j z_k z_l] over the voxels, for all unordered pairs (i, j) and (k, l)."""
-    moments = np.zeros((len(first), len(first)))
-    for block in blocks(white.shape[1]):
+
+    def moments_of_block(block: slice) -> NDArray[np.float64]:
         part = white[:, block]
         products = part[first] * part[second]
-        moments += products @ products.T
+        return np.asarray(products @ products.T)
+
+    # Each thread holds the products of a block and their moments: both have a bound.
+    size = max(256, _PRODUCTS_OF_A_BLOCK // len(first))
+    if len(white) > MAX_COMPONENTS_OF_THREADS:
+        n_threads = 1
+    moments = np.zeros((len(first), len(first)))
+    for part in map_ordered(moments_of_block, blocks(white.shape[1], size), n_threads):
+        moments += part
     return np.asarray(moments / white.shape[1])
 
 
 def _step_over_voxels(
-    white: NDArray[np.float64], matrix: NDArray[np.float64]
+    white: NDArray[np.float64], matrix: NDArray[np.float64], n_threads: int
 ) -> NDArray[np.float64]:
+    def step_of_block(block: slice) -> NDArray[np.float64]:
+        part = white[:, block]
+        sources = matrix @ part
+        return np.asarray((sources * sources * sources) @ part.T)
+
     total = np.zeros_like(matrix)
-    for block in blocks(white.shape[1]):
-        total += (matrix @ white[:, block]) ** 3 @ white[:, block].T
+    for part in map_ordered(step_of_block, blocks(white.shape[1]), n_threads):
+        total += part
     return np.asarray(total / white.shape[1])
 
 

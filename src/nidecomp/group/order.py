@@ -5,17 +5,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.linalg import blocks
+
 
 def explained_variance(
-    maps: NDArray[np.floating], stack: NDArray[np.float32]
+    maps: NDArray[np.floating], rows: NDArray[np.float32], total_variance: float
 ) -> tuple[NDArray[np.float64], float]:
     """Compute what share of the runs' variance the maps explain, each alone and all together.
 
     Parameters
     ----------
     maps : ndarray, shape (n_components, n_voxels)
-    stack : ndarray of float32, shape (n_rows, n_voxels)
-        The weighted rows of all runs.
+    rows : ndarray of float32, shape (n_rows, n_voxels)
+        The weighted rows of all runs, or of the group's subspace, which stands for them: what lies
+        outside of it counts as not explained.
+    total_variance : float
+        Sum of squares of the weighted rows of all runs.
 
     Returns
     -------
@@ -25,18 +30,19 @@ def explained_variance(
     together : float
         The share that a regression on all maps explains.
     """
-    maps = maps.astype(np.float64)
-    total = float(np.einsum("ij,ij->", stack, stack, dtype=np.float64))
-    if total == 0:
+    if total_variance == 0:
         return np.zeros(len(maps)), 0.0
-    projected = stack @ maps.T.astype(np.float32)
-    norms = np.einsum("ij,ij->i", maps, maps)
-    power = np.einsum("ij,ij->j", projected, projected, dtype=np.float64)
-    alone = np.divide(power, norms * total, out=np.zeros(len(maps)), where=norms > 0)
-    weights = np.linalg.pinv(maps @ maps.T, hermitian=True)
-    cross = projected.astype(np.float64)
-    together = float(np.einsum("ij,jk,ik->", cross, weights, cross) / total)
-    return alone, together
+    cross = np.zeros((len(rows), len(maps)))
+    gram = np.zeros((len(maps), len(maps)))
+    for block in blocks(rows.shape[1]):
+        part = maps[:, block].astype(np.float64)
+        cross += rows[:, block].astype(np.float64) @ part.T
+        gram += part @ part.T
+    norms = np.diag(gram)
+    power = np.einsum("ij,ij->j", cross, cross)
+    alone = np.divide(power, norms * total_variance, out=np.zeros(len(maps)), where=norms > 0)
+    weights = np.linalg.pinv(gram, hermitian=True)
+    return alone, float(np.einsum("ij,jk,ik->", cross, weights, cross) / total_variance)
 
 
 def arrange(

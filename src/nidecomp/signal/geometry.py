@@ -27,7 +27,8 @@ class VoxelGeometry:
     grid : Grid
         Shape and affine of the images that maps are written to.
     mask : ndarray of bool, shape grid.shape
-        The voxels that are features, in C order.
+        The voxels that are features, in the order in which a file holds them: the first axis
+        varies fastest.
     """
 
     grid: Grid
@@ -57,7 +58,7 @@ class VoxelGeometry:
         -------
         ndarray, shape (n_features,)
         """
-        return volume[self.mask]
+        return volume.T[self.mask.T]
 
     def image(self, maps: NDArray[np.floating]) -> nib.Nifti1Image:
         """Put maps back into an image; voxels outside the mask are 0.
@@ -71,10 +72,10 @@ class VoxelGeometry:
         nibabel.Nifti1Image
             float32, 4D for several maps, with units, space codes and scaling set.
         """
-        shape = self.grid.shape + maps.shape[:-1]
-        data = np.zeros(shape, dtype=np.float32)
-        data[self.mask] = maps.T
-        return nifti(data, self.grid)
+        # Laid out as the file will be, so that neither this nor writing transposes anything.
+        data = np.zeros(maps.shape[:-1] + self.grid.shape[::-1], dtype=np.float32)
+        data[..., self.mask.T] = maps
+        return nifti(data.T, self.grid)
 
     def mask_image(self) -> nib.Nifti1Image:
         """Give the mask itself as an image of uint8."""
@@ -93,7 +94,7 @@ class VoxelGeometry:
         ndarray, shape (n, 3)
             RAS+ coordinates in mm, in the space of the images.
         """
-        voxels = np.argwhere(self.mask)[features]
+        voxels = np.argwhere(self.mask.T)[features][:, ::-1]
         return np.asarray(apply_affine(self.grid.matrix, voxels), dtype=np.float64)
 
 

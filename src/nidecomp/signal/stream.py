@@ -1,0 +1,197 @@
+"""The numbers of an image, volume by volume, as they lie in the file.
+
+A run is never whole in memory: its bytes are read and decompressed once, into a buffer of one
+volume. Compressed files go through ISA-L, the fastest well-kept decoder of gzip.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import nibabel as nib
+import numpy as np
+from isal import igzip
+from isal.igzip_lib import IsalError
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from nidecomp.errors import FailedRunError
+from nidecomp.records import Grid
+
+# What is read at once of what is not needed: dropped volumes, the end of the file.
+_CHUNK = 1 << 20
+# What nibabel and the decoders raise for files that make no sense; there is no one class for them.
+_BROKEN_FILE: tuple[type[BaseException], ...] = (
+    OSError,
+    EOFError,
+    zlib.error,
+    IsalError,
+    ImageFileError,
+    HeaderDataError,
+    ValueError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    TypeError,
+)
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """Where the numbers of a 4D image lie in its file, and how they become values.
+
+    The value of a stored number is ``slope * number + inter``. `dtype` has the file's byte order,
+    `offset` counts bytes of the decompressed file. The first spatial axis varies fastest.
+    """
+
+    path: Path
+    grid: Grid
+    n_volumes: int
+    dtype: np.dtype[np.generic]
+    slope: float
+    inter: float
+    offset: int
+
+
+@contextmanager
+def told_as_failure(path: Path) -> Iterator[None]:
+    """Turn what a broken file raises into one sentence.
+
+    Parameters
+    ----------
+    path : Path
+        The file that the sentence names.
+
+    Raises
+    ------
+    FailedRunError
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise FailedRunError(f"{path.name} is not there (any more)") from None
+    except EOFError:
+        raise FailedRunError(
+            f"{path.name} ends in the middle of its data: it was cut off, copy it again"
+        ) from None
+    except _BROKEN_FILE as error:
+        text = " ".join(str(error).split())
+        raise FailedRunError(f"{path.name} cannot be read: {text}") from None
+
+
+def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
+    """Take an image's voxel grid, refusing an affine that cannot be one.
+
+    Raises
+    ------
+    FailedRunError
+    """
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise FailedRunError(f"{path.name} has an affine that maps its voxels nowhere")
+    shape = tuple(int(size) for size in image.shape[:3])
+    # float32 is what a NIfTI header holds: finer differences come from how it was computed.
+    rounded = np.round(affine, 4) + 0.0
+    return Grid(
+        shape=(shape[0], shape[1], shape[2]),
+        affine=tuple(tuple(float(value) for value in row) for row in rounded),
+    )
+
+
+def describe_image(path: Path) -> StoredImage:
+    """Find out where and how a 4D image stores its numbers, from its header.
+
+    Parameters
+    ----------
+    path : Path
+        A NIfTI file, gzipped or not.
+
+    Returns
+    -------
+    StoredImage
+
+    Raises
+    ------
+    FailedRunError
+        The header cannot be read, the image is not 4D, or it does not hold real numbers.
+    """
+    with told_as_failure(path):
+        image = nib.load(path)
+        proxy = image.dataobj
+        dtype, shape = np.dtype(proxy.dtype), image.shape
+        slope, inter, offset = float(proxy.slope), float(proxy.inter), int(proxy.offset)
+    if len(shape) != 4:
+        raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a BOLD run has 4")
+    if dtype.kind not in "iuf":
+        raise FailedRunError(
+            f"{path.name} stores {dtype.name} in its voxels; a BOLD run has one real number in each"
+        )
+    return StoredImage(path, grid_of(image, path), int(shape[3]), dtype, slope, inter, offset)
+
+
+def stored_volumes(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArray[np.generic]]:
+    """Read some volumes of an image in one pass over its file.
+
+    Parameters
+    ----------
+    image : StoredImage
+    kept : ndarray of int
+        The volumes wanted, ascending.
+
+    Yields
+    ------
+    ndarray, shape grid.shape reversed (the last axis is the image's first)
+        Stored numbers in the machine's byte order, before slope and inter. It is a buffer: its
+        content changes with the next volume.
+
+    Raises
+    ------
+    FailedRunError
+        The file cannot be read, is cut off or damaged. All of it is read, dropped volumes too: a
+        gzip file's checksum stands at its end, and without it a damaged file would give wrong
+        numbers in silence.
+    """
+    i, j, k = image.grid.shape
+    buffer = np.empty(i * j * k * image.dtype.itemsize, dtype=np.uint8)
+    native = image.dtype.newbyteorder("=")
+    with told_as_failure(image.path), _opened(image.path) as file:
+        _fill(file, np.empty(image.offset, dtype=np.uint8))
+        wanted = set(kept.tolist())
+        for index in range(image.n_volumes):
+            _fill(file, buffer)
+            if index not in wanted:
+                continue
+            volume = buffer.view(image.dtype)
+            if image.dtype != native:
+                volume = volume.astype(native)
+            yield volume.reshape(k, j, i)
+        while file.read(_CHUNK):
+            pass
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast(BinaryIO, igzip.IGzipFile(path, "rb"))  # type: ignore[no-untyped-call]
+    return path.open("rb", buffering=0)
+
+
+def _fill(file: BinaryIO, buffer: NDArray[np.uint8]) -> None:
+    """Read until the buffer is full.
+
+    Raises
+    ------
+    EOFError
+        The file ends before.
+    """
+    view = buffer.data
+    while view:
+        n_read = file.readinto(view)  # type: ignore[attr-defined]  # every opened file has it
+        if not n_read:
+            raise EOFError
+        view = view[n_read:]
