@@ -1,6 +1,7 @@
 """NiDecomp: group CanICA and dictionary learning on what fMRIPrep wrote.
 
-``nidecomp.decompose(...)`` does from Python what the command ``nidecomp`` does.
+``nidecomp.decompose(...)`` does from Python what the command ``nidecomp`` does; `CanICA` and
+`DictLearning` are its engine on arrays, without BIDS.
 """
 
 from __future__ import annotations
@@ -12,9 +13,19 @@ from nidecomp.version import __version__
 if TYPE_CHECKING:
     import os
 
+    from nidecomp.estimators import CanICA, DictLearning
     from nidecomp.records import Outcome
 
-__all__ = ["__version__", "decompose"]
+__all__ = ["CanICA", "DictLearning", "__version__", "decompose"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for, so that `nidecomp --help` does not wait for scikit-learn.
+    if name in {"CanICA", "DictLearning"}:
+        from nidecomp import estimators  # noqa: PLC0415
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def decompose(

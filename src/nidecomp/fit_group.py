@@ -102,21 +102,24 @@ class Weights:
     scaled: tuple[float, ...]
 
 
-def participant_weights(runs: Sequence[ReducedRun]) -> Weights:
+def participant_weights(participants: Sequence[str], variances: Sequence[float]) -> Weights:
     """Weigh each run so that all runs of one participant together weigh as one participant.
 
     Parameters
     ----------
-    runs : sequence of ReducedRun
+    participants : sequence of str
+        Whose each run is.
+    variances : sequence of float
+        Each run's total variance.
 
     Returns
     -------
     Weights
         1/√(number of the participant's runs), and that times √(mean variance / its variance).
     """
-    counts = Counter(run.key.participant for run in runs)
-    share = np.array([counts[run.key.participant] ** -0.5 for run in runs])
-    variance = np.array([run.total_variance for run in runs])
+    counts = Counter(participants)
+    share = np.array([counts[participant] ** -0.5 for participant in participants])
+    variance = np.array(variances)
     levelled = share * np.sqrt(variance.mean() / variance)
     return Weights(tuple(share.tolist()), tuple(levelled.tolist()))
 
@@ -148,7 +151,9 @@ def _gather_in_one_pass(
     streams = {which: SubspaceStream(n_voxels, n_dims, n_threads) for which in wanted}
     for fwhm in {which.smoothing_fwhm: None for which in wanted}:
         smoothed = [run for run in runs if run.smoothing_fwhm == fwhm]
-        weights = participant_weights(smoothed)
+        weights = participant_weights(
+            [run.key.participant for run in smoothed], [run.total_variance for run in smoothed]
+        )
         for index, run in enumerate(smoothed):
             # Copied, so that the file's pages are given back before the next run.
             rows = np.array(np.load(run.path, mmap_mode="r")[:n_components])
@@ -180,36 +185,58 @@ def _fit_one_order(
     runs: Sequence[ReducedRun], n_components: int, science: Science, plan: GroupPlan
 ) -> list[Components]:
     settings = science.decomposition
+    smoothing_of = science.denoising.smoothing_of
+    canonical = _Wanted(smoothing_of("canica"), canonical=True)
+    scaled = {method: _Wanted(smoothing_of(method), canonical=False) for method in settings.methods}
     n_dims = subspace_dims(settings, n_components)
-    own = {method: science.denoising.smoothing_of(method) for method in settings.methods}
-    canonical = _Wanted(science.denoising.smoothing_of("canica"), canonical=True)
-    scaled = {method: _Wanted(fwhm, canonical=False) for method, fwhm in own.items()}
-    n_runs = len({run.key for run in runs})
-    _LOG.info("Fitting %d components; runs: %d", n_components, n_runs)
+    _LOG.info("Fitting %d components; runs: %d", n_components, len({run.key for run in runs}))
     wanted = list(dict.fromkeys([canonical, *scaled.values()]))
     subspaces = _gather(runs, wanted, n_components, n_dims, plan)
-    # Popped, so that what is no longer needed is given back.
     shared = subspaces.pop(canonical)
+    own = {method: subspaces[which] for method, which in scaled.items()}
+    return fit_subspaces(shared, own, n_components, settings, plan.n_threads)
+
+
+def fit_subspaces(
+    shared: Subspace,
+    own: Mapping[Method, Subspace],
+    n_components: int,
+    settings: Decomposition,
+    n_threads: int,
+) -> list[Components]:
+    """Fit methods to the group's subspaces.
+
+    Parameters
+    ----------
+    shared : Subspace
+        Of rows with unit norm: CanICA's.
+    own : mapping
+        Method to the subspace of rows scaled by their singular values, in which it is measured and
+        which dictionary learning is fitted to; the methods that are wanted.
+    n_components : int
+    settings : Decomposition
+    n_threads : int
+        The result does not depend on it.
+
+    Returns
+    -------
+    list of Components
+        In the order of `own`.
+    """
     ica = fit_canica(
-        shared.orthonormal(n_components), settings.n_init, settings.random_seed, plan.n_threads
+        shared.orthonormal(n_components), settings.n_init, settings.random_seed, n_threads
     )
-    described = _described(shared)
-    del shared
     _warn_of_ica(ica, n_components)
-    how = {**_ica_as_metadata(ica), "SharedSubspace": described}
+    how = {**_ica_as_metadata(ica), "SharedSubspace": _described(shared)}
     fitted: list[Components] = []
-    for method in settings.methods:
-        subspace = subspaces[scaled[method]]
+    for method, subspace in own.items():
         if method == "canica":
             fitted.append(_finish(method, ica.maps, subspace, how))
         else:
-            result = _fit_dictionary(subspace, ica.maps, settings, plan.n_threads)
+            result = _fit_dictionary(subspace, ica.maps, settings, n_threads)
             _warn_of_dictionary(result, settings)
-            fitted.append(
-                _finish(
-                    method, result.maps, subspace, _dictionary_as_metadata(result, settings, how)
-                )
-            )
+            metadata = _dictionary_as_metadata(result, settings, how)
+            fitted.append(_finish(method, result.maps, subspace, metadata))
     return fitted
 
 

@@ -102,7 +102,7 @@ class _Resampling:
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         slope, inter = self._scaling
         for stored in self._volumes:
-            values = (stored * np.float64(slope) + inter).astype(np.float32)
+            values = (stored.astype(np.float64) * slope + inter).astype(np.float32)
             bad = ~np.isfinite(values)
             self.nonfinite |= bad
             yield _resampled(np.where(bad, np.float32(0), values), self._grid, self._target)

@@ -1,11 +1,12 @@
 """Smoothing a volume and taking a mask's voxels of it, in one go.
 
-The Gaussian is separable: three passes of one-dimensional sums. They are done only in the box around
-the mask, widened by the kernel's radius (and mirrored where that lies outside of the image, as
-nilearn does): half of a whole-head image. All three are done for one plane before the next, out of a
-ring of as many planes as the kernel spans, so that everything between the stored numbers and the
-result stays in the processor's cache; each pass goes through its plane without a break, which its
-vector units need. Arithmetic and storage are float32; the result equals nilearn's within rounding.
+The Gaussian is separable: three passes of one-dimensional sums. They are done only in the box
+around the mask, widened by the kernel's radius (and mirrored where that lies outside of the image,
+as nilearn does): half of a whole-head image. All three are done for one plane before the next, out
+of a ring of as many planes as the kernel spans, so that everything between the stored numbers and
+the result stays in the processor's cache; each pass goes through its plane without a break, which
+its vector units need. Arithmetic and storage are float32; the result equals nilearn's within
+rounding.
 
 Arrays here are indexed as they lie in a file: ``[z, y, x]``, the image's first axis last, so that
 the innermost loop runs along memory.
@@ -14,6 +15,7 @@ the innermost loop runs along memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,30 @@ _EXACT = frozenset({"int8", "uint8", "int16", "uint16"})
 
 Kernels = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 Indices = NDArray[np.int64]
-Plan = tuple[Indices, Indices, tuple[int, int], Indices, Indices]
+
+
+class Box(NamedTuple):
+    """Where a mask lies, in a box around it that is widened by the kernels' radii.
+
+    Parameters
+    ----------
+    rows, columns : ndarray of int
+        Where in the image each y and each x of the box lies, mirrored at its borders.
+    start, stop : int
+        First and one past the last of the columns that are not mirrored.
+    runs : ndarray of int, shape (n_runs, 3)
+        Unbroken pieces of the mask along x: y, first and one past the last x, counted in the
+        mask's own box.
+    first_run : ndarray of int, shape (n_z + 1,)
+        Where the runs of each plane begin.
+    """
+
+    rows: Indices
+    columns: Indices
+    start: int
+    stop: int
+    runs: Indices
+    first_run: Indices
 
 
 def half_kernel(fwhm: float, voxel_size: float) -> NDArray[np.float32]:
@@ -63,22 +88,12 @@ class Smoother:
     ----------
     kernels : three arrays
         Half kernels along z, y and x.
-    rows, columns : ndarray of int
-        Where in the image each y and each x of the widened box lies, mirrored at its borders.
-    inner : two ints
-        First and one past the last of the columns that are not mirrored.
-    runs : ndarray of int, shape (n_runs, 3)
-        Unbroken pieces of the mask along x: y in the box, first and one past the last x in it.
-    first_run : ndarray of int, shape (n_z + 1,)
-        Where the runs of each plane begin.
+    box : Box
+        Where the mask lies.
     """
 
     kernels: Kernels
-    rows: Indices
-    columns: Indices
-    inner: tuple[int, int]
-    runs: Indices
-    first_run: Indices
+    box: Box
 
     def take(
         self,
@@ -100,17 +115,14 @@ class Smoother:
         nonfinite : ndarray of bool, shape (n_z, n_y, n_x)
             Set where a value that was needed is not finite.
         """
-        n_ring = min(2 * len(self.kernels[0]) - 1, len(stored))
-        ring = np.empty((n_ring, len(self.rows), len(self.columns)), dtype=np.float32)
-        plan = (self.rows, self.columns, self.inner, self.runs, self.first_run)
         if stored.dtype.name in _EXACT:
             # Smoothing is linear: there are fewer numbers to scale afterwards.
-            _smooth(stored, (1.0, 0.0), self.kernels, plan, ring, nonfinite, features)
+            _smooth(stored, (1.0, 0.0), self.kernels, self.box, nonfinite, features)
             if scaling != (1.0, 0.0):
                 np.multiply(features, np.float32(scaling[0]), out=features)
                 np.add(features, np.float32(scaling[1]), out=features)
         else:
-            _smooth(stored, scaling, self.kernels, plan, ring, nonfinite, features)
+            _smooth(stored, scaling, self.kernels, self.box, nonfinite, features)
 
 
 def make_smoother(
@@ -133,31 +145,29 @@ def make_smoother(
     """
     inside = np.ascontiguousarray(mask.T)
     kernel_x, kernel_y, kernel_z = (half_kernel(fwhm, size) for size in voxel_sizes)
-    rows, first_y = _widened(inside.any(axis=(0, 2)), len(kernel_y) - 1)
-    radius_x = len(kernel_x) - 1
-    columns, first_x = _widened(inside.any(axis=(0, 1)), radius_x)
-    padded = np.pad(inside, ((0, 0), (0, 0), (1, 1))).view(np.int8)
-    steps = np.diff(padded, axis=2)
+    radius_x, radius_y = len(kernel_x) - 1, len(kernel_y) - 1
+    _, ys, xs = np.nonzero(inside)
+    rows = _widened(int(ys.min()), int(ys.max()), radius_y, mask.shape[1])
+    columns = _widened(int(xs.min()), int(xs.max()), radius_x, mask.shape[0])
+    steps = np.diff(np.pad(inside, ((0, 0), (0, 0), (1, 1))).view(np.int8), axis=2)
     starts, stops = np.argwhere(steps == 1), np.argwhere(steps == -1)
-    return Smoother(
-        kernels=(kernel_z, kernel_y, kernel_x),
+    runs = np.column_stack([starts[:, 1] - ys.min(), starts[:, 2], stops[:, 2]])
+    runs[:, 1:] -= xs.min()
+    box = Box(
         rows=rows,
         columns=columns,
-        inner=(max(0, radius_x - first_x), min(len(columns), mask.shape[0] + radius_x - first_x)),
-        runs=np.column_stack(
-            [starts[:, 1] - first_y, starts[:, 2] - first_x, stops[:, 2] - first_x]
-        ),
+        start=max(0, radius_x - int(xs.min())),
+        stop=min(len(columns), mask.shape[0] + radius_x - int(xs.min())),
+        runs=runs,
         first_run=np.searchsorted(starts[:, 0], np.arange(len(inside) + 1)),
     )
+    return Smoother((kernel_z, kernel_y, kernel_x), box)
 
 
-def _widened(some: NDArray[np.bool_], radius: int) -> tuple[NDArray[np.int64], int]:
-    """Say where each index of a box around what is set lies in the image, and where the box is."""
-    size = len(some)
-    first, last = int(some.argmax()), size - 1 - int(some[::-1].argmax())
-    # As scipy's mode "reflect": d c b a | a b c d | d c b a, again and again.
+def _widened(first: int, last: int, radius: int, size: int) -> Indices:
+    """Say where each index of a widened range lies in the image: d c b a | a b c d | d c b a."""
     wanted = np.arange(first - radius, last + radius + 1) % (2 * size)
-    return np.minimum(wanted, 2 * size - 1 - wanted), first
+    return np.asarray(np.minimum(wanted, 2 * size - 1 - wanted))
 
 
 # ---------------------------------------------------------------- compiled loops
@@ -166,41 +176,39 @@ def _smooth(
     stored: NDArray[np.generic],
     scaling: tuple[float, float],
     kernels: Kernels,
-    plan: Plan,
-    ring: NDArray[np.float32],
+    box: Box,
     nonfinite: NDArray[np.bool_],
     features: NDArray[np.float32],
 ) -> None:
     """Pass over the planes that hold voxels of the mask."""
-    rows, columns, inner, runs, first_run = plan
     half_z, half_y, half_x = kernels
-    n_z, width = len(stored), len(columns)
-    size = len(rows) * width
     radius_z, radius_y, radius_x = len(half_z) - 1, len(half_y) - 1, len(half_x) - 1
+    n_z, n_y, width = len(stored), len(box.rows), len(box.columns)
+    size = n_y * width
+    n_ring = min(2 * radius_z + 1, n_z)
+    ring = np.empty((n_ring, n_y, width), np.float32)
     once, twice = np.empty(size, np.float32), np.empty(size, np.float32)
     below, above = np.empty(radius_z + 1, np.int64), np.empty(radius_z + 1, np.int64)
     along_y, along_x = np.arange(radius_y + 1) * width, np.arange(radius_x + 1)
     # What the passes along y and x give: without the rows and columns that only they needed.
     size_y = size - 2 * radius_y * width
     size_x = size_y - 2 * radius_x
-    flat, position, following = ring.ravel(), 0, 0
+    planes, position, following = ring.ravel(), 0, 0
     for z in range(n_z):
-        here = runs[first_run[z] : first_run[z + 1]]
-        if len(here) == 0:
+        runs = box.runs[box.first_run[z] : box.first_run[z + 1]]
+        if len(runs) == 0:
             continue
         for plane in range(max(following, z - radius_z), min(z + radius_z + 1, n_z)):
-            _take_plane(
-                stored, plane, rows, columns, inner, scaling, ring[plane % len(ring)], nonfinite
-            )
+            _take_plane(stored, plane, scaling, box, ring[plane % n_ring], nonfinite)
         following = z + radius_z + 1
         for step in range(radius_z + 1):
-            below[step] = (_mirrored(z - step, n_z) % len(ring)) * size
-            above[step] = (_mirrored(z + step, n_z) % len(ring)) * size
-        _weigh(flat, 0, below, above, half_z, once)
+            below[step] = (_mirrored(z - step, n_z) % n_ring) * size
+            above[step] = (_mirrored(z + step, n_z) % n_ring) * size
+        _weigh(planes, 0, below, above, half_z, once)
         _weigh(once, radius_y * width, -along_y, along_y, half_y, twice[:size_y])
         _weigh(twice, radius_x, -along_x, along_x, half_x, once[:size_x])
-        for index in range(len(here)):
-            y, start, stop = here[index, 0], here[index, 1], here[index, 2]
+        for index in range(len(runs)):
+            y, start, stop = runs[index, 0], runs[index, 1], runs[index, 2]
             source = once[y * width + start : y * width + stop]
             target = features[position : position + stop - start]
             for x in range(stop - start):
@@ -219,22 +227,19 @@ def _mirrored(index: int, size: int) -> int:
 def _take_plane(
     stored: NDArray[np.generic],
     z: int,
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    inner: tuple[int, int],
     scaling: tuple[float, float],
+    box: Box,
     plane: NDArray[np.float32],
     nonfinite: NDArray[np.bool_],
 ) -> None:
     """Make values of stored numbers, in float64 as nibabel does where there is a scaling."""
     slope, inter = scaling
-    width = len(columns)
-    # Between these the columns lie side by side in the image; the others are mirrored.
-    start, stop = inner
-    for y in range(len(rows)):
-        source, target = stored[z, rows[y]], plane[y]
-        beside = source[columns[start] : columns[start] + stop - start]
-        within = target[start:stop]
+    start, stop = box.start, box.stop
+    for y in range(len(box.rows)):
+        source, target = stored[z, box.rows[y]], plane[y]
+        # Most columns lie side by side in the image; the others are mirrored.
+        first = box.columns[start]
+        beside, within = source[first : first + stop - start], target[start:stop]
         if slope == 1.0 and inter == 0.0:
             for x in range(stop - start):
                 within[x] = np.float32(beside[x])
@@ -242,17 +247,25 @@ def _take_plane(
             for x in range(stop - start):
                 within[x] = np.float32(slope * beside[x] + inter)
         for x in range(start):
-            target[x] = np.float32(slope * source[columns[x]] + inter)
-        for x in range(stop, width):
-            target[x] = np.float32(slope * source[columns[x]] + inter)
-        n_bad = 0
-        for x in range(width):
-            n_bad += not np.isfinite(target[x])
-        if n_bad > 0:
-            for x in range(width):
-                if not np.isfinite(target[x]):
-                    target[x] = 0.0
-                    nonfinite[z, rows[y], columns[x]] = True
+            target[x] = np.float32(slope * source[box.columns[x]] + inter)
+        for x in range(stop, len(target)):
+            target[x] = np.float32(slope * source[box.columns[x]] + inter)
+        _empty_nonfinite(target, box.columns, nonfinite[z, box.rows[y]])
+
+
+@compiled
+def _empty_nonfinite(
+    values: NDArray[np.float32], columns: Indices, nonfinite: NDArray[np.bool_]
+) -> None:
+    """Set values that are not finite to 0 and mark where they were."""
+    n_bad = 0
+    for x in range(len(values)):
+        n_bad += not np.isfinite(values[x])
+    if n_bad > 0:
+        for x in range(len(values)):
+            if not np.isfinite(values[x]):
+                values[x] = 0.0
+                nonfinite[columns[x]] = True
 
 
 @compiled

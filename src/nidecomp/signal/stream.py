@@ -31,7 +31,7 @@ _BROKEN_FILE: tuple[type[BaseException], ...] = (
     OSError,
     EOFError,
     zlib.error,
-    IsalError,
+    cast(type[Exception], IsalError),
     ImageFileError,
     HeaderDataError,
     ValueError,
