@@ -124,7 +124,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.fit_report_ = dict(components.fit)
         self.converged_ = bool(components.fit["Converged"])
 
-    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
+    def transform(self, X: ArrayLike) -> NDArray[np.floating]:
         """Fit the components to samples by least squares: the components' time courses.
 
         Parameters
@@ -133,13 +133,14 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
         Returns
         -------
-        ndarray of float32, shape (n_samples, n_components)
+        ndarray, shape (n_samples, n_components)
+            Of the samples' precision.
         """
         check_is_fitted(self)
-        samples = validate_data(self, X, dtype=np.float32, reset=False)
+        samples = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         maps = self.components_.astype(np.float64)
         weights = np.linalg.pinv(maps @ maps.T, hermitian=True)
-        return np.asarray((samples @ maps.T) @ weights, dtype=np.float32)
+        return np.asarray((samples @ maps.T) @ weights, dtype=samples.dtype)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """Give the samples that time courses stand for.
