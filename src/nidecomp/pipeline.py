@@ -17,13 +17,13 @@ from nidecomp import progress
 from nidecomp.bids.dataset import check_folders, check_outside, locate_derivatives
 from nidecomp.bids.index import find_runs
 from nidecomp.errors import NidecompError, NothingToDoError, UsageError
-from nidecomp.execute.local import WorkerDied, available_cores, map_unordered
+from nidecomp.execute.local import WorkerDied, available_cores, map_unordered, start_early
 from nidecomp.files import alone_in
 from nidecomp.fit_group import GroupPlan, fit_group
 from nidecomp.forecast import Forecast, forecast
 from nidecomp.inspect_run import InspectTask, inspect_run
 from nidecomp.inventory import count
-from nidecomp.process_run import MapTask, process_run
+from nidecomp.process_run import MapTask, process_run, warm_up
 from nidecomp.records import Components, FailedRun, Inventory, Outcome, ReducedRun, UsableRun
 from nidecomp.settings import Settings, read_config_file, science_as_tables
 from nidecomp.share_geometry import share_geometry
@@ -59,6 +59,7 @@ def run(settings: Settings) -> Outcome:
     """
     root = _check_input(settings)
     with progress.logging_to(settings):
+        _start_workers_early(settings)
         inventory = _inspect(root, settings)
         geometry, inventory = _share_geometry(root, inventory, settings)
         to_reduce = _named(inventory, settings)
@@ -128,6 +129,12 @@ def _check_same_request(root: Path, settings: Settings) -> None:
             f"{'; '.join(different)}. Choose another folder (reduced runs are found again with "
             f"--work-dir {settings.work_dir}), or delete this one."
         )
+
+
+def _start_workers_early(settings: Settings) -> None:
+    """Let workers do their imports while the runs are looked for."""
+    if not settings.execution.dry_run:
+        start_early(warm_up, settings.execution.nprocs or available_cores())
 
 
 def _inspect(root: Path, settings: Settings) -> Inventory:

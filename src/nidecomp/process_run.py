@@ -28,6 +28,7 @@ from nidecomp.signal.confounds import build_design
 from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.signal.reduce import reduce_rows
 from nidecomp.signal.series import read_series
+from nidecomp.signal.smooth import make_smoother
 
 # Part of every key: raise it whenever the numbers that this module writes change.
 _FORMAT = 2
@@ -102,6 +103,16 @@ def _identity(path: Path | None) -> list[object] | None:
         file.seek(max(0, status.st_size - _END_BYTES))
         ends.update(file.read())
     return [status.st_size, status.st_mtime_ns, ends.hexdigest()]
+
+
+def warm_up() -> None:
+    """Do what a worker does once: this module's imports, and getting its loops compiled."""
+    volume = np.zeros((3, 3, 3), dtype=np.int16)
+    smoother = make_smoother(np.ones(volume.shape, dtype=np.bool_), (1.0, 1.0, 1.0), 1.0)
+    series = np.empty((3, volume.size), dtype=np.float32)
+    for features in series:
+        smoother.take(volume, (1.0, 0.0), features, np.zeros(volume.shape, dtype=np.bool_))
+    clean(series, np.full((3, 1), 3**-0.5))
 
 
 def process_run(task: MapTask) -> tuple[ReducedRun, ...] | FailedRun:

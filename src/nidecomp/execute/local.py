@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from loky import ProcessPoolExecutor, cpu_count
+from loky import ProcessPoolExecutor, cpu_count, get_reusable_executor
 from loky.process_executor import BrokenProcessPool
 
 Item = TypeVar("Item")
@@ -32,6 +32,22 @@ class WorkerDied(Generic[Item]):
 def available_cores() -> int:
     """Count the cores that this process may use (a container or SLURM may allow it only some)."""
     return int(cpu_count())
+
+
+def start_early(warm_up: Callable[[], object], n_processes: int) -> None:
+    """Start the workers that `map_unordered` will use, while this process does something else.
+
+    Parameters
+    ----------
+    warm_up : callable
+        Picklable; what a worker needs to do once (its imports are done, too).
+    n_processes : int
+        1 starts nothing. Workers that nobody uses end by themselves after ten seconds.
+    """
+    if n_processes > 1:
+        pool = get_reusable_executor(max_workers=n_processes)
+        for _ in range(n_processes):
+            pool.submit(warm_up)
 
 
 def map_unordered(
@@ -74,7 +90,8 @@ def _until_a_worker_dies(
     """Work the queue down; return what was under way when a worker died, or nothing."""
     suspects: list[Item] = []
     under_way: dict[Future[Result], Item] = {}
-    with ProcessPoolExecutor(max_workers=n_processes) as pool:
+    # Those that `start_early` started, if it did; ended here, so that their memory is given back.
+    with get_reusable_executor(max_workers=n_processes) as pool:
         try:
             while (waiting or under_way) and not suspects:
                 # Two for each process, so that none waits and few are suspects.

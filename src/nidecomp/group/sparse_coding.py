@@ -300,7 +300,9 @@ def _take_batch(
     state = learner.state
     n_atoms = len(learner.dictionary)
     gram = _gram(learner.dictionary)
-    _forget(learner, len(batch))
+    keep = _share_kept(state["step"], len(batch))
+    _scale(learner.usage, keep)
+    _scale(learner.weighted, keep)
     code, products, slopes = np.empty(n_atoms), np.empty(n_atoms), np.empty(n_atoms)
     state["cost"] = 0.0
     for voxel in batch:
@@ -320,16 +322,17 @@ def _take_batch(
 
 
 @compiled
-def _forget(learner: Learner, size: int) -> None:
-    """Give older batches less weight, before one of `size` voxels is added."""
-    step = learner.state["step"]
+def _share_kept(step: int, size: int) -> float:
+    """Give the weight of what older batches said when one of `size` voxels is added."""
     theta = (step + 1.0) * size if step < size - 1 else size * size + step + 1.0 - size
-    keep = (theta + 1 - size) / (theta + 1)
-    for atom in range(len(learner.usage)):
-        for other in range(len(learner.usage)):
-            learner.usage[atom, other] *= keep
-        for row in range(learner.weighted.shape[1]):
-            learner.weighted[atom, row] *= keep
+    return (theta + 1 - size) / (theta + 1)
+
+
+@compiled
+def _scale(matrix: NDArray[np.float64], factor: float) -> None:
+    for values in matrix:
+        for column in range(len(values)):
+            values[column] *= factor
 
 
 @compiled
