@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO_OUT ?= demo_output
 ENGINE ?= podman
+BENCH_DATA ?= /tmp/nidecomp_benchmark
+BENCH_RUNS ?= 8
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint fixtures picture check-container clean help
+.PHONY: demo test lint fixtures picture check-container clean help \
+        bench-data bench bench-map bench-scaling bench-group
 
 help:
 	@echo "make demo      install, run the main job on bids_fixtures/rest, say where the results are"
@@ -14,6 +17,8 @@ help:
 	@echo "make fixtures  write bids_fixtures again from its generator"
 	@echo "make picture   draw docs/demo_maps.png from the demo's results"
 	@echo "make check-container  build the image (ENGINE=podman or docker) and run the demo in it"
+	@echo "make bench     compare with nilearn on full-size data, made in BENCH_DATA=$(BENCH_DATA)"
+	@echo "make bench-map, bench-scaling, bench-group  the map step, many runs, the group step"
 	@echo "make clean     remove the environment and the demo's results"
 
 # The stamps say what the environment holds: it is made again when the dependencies change.
@@ -54,6 +59,23 @@ picture: demo
 
 check-container:
 	tools/check_container.sh $(ENGINE)
+
+# Full-size data (70 MB a run) that is kept for the next time; see benchmarks/README.md.
+bench-data: $(VENV)/.development
+	$(BIN)/python benchmarks/make_dataset.py $(BENCH_DATA) --runs $(BENCH_RUNS) --nprocs 2
+
+bench: bench-data
+	$(BIN)/python benchmarks/side_by_side.py --data $(BENCH_DATA)
+
+bench-map: bench-data
+	$(BIN)/python benchmarks/map_step.py --data $(BENCH_DATA)
+
+bench-scaling: BENCH_RUNS = 64
+bench-scaling: bench-data
+	$(BIN)/python benchmarks/scaling.py --data $(BENCH_DATA)
+
+bench-group: $(VENV)/.development
+	$(BIN)/python benchmarks/group_step.py
 
 clean:
 	rm -rf $(VENV) $(DEMO_OUT)
