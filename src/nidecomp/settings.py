@@ -199,7 +199,7 @@ class Decomposition:
     n_init: int = _option(convert.integer(1), 10, "Restarts of the ICA.", metavar="N")
     map_support: float = _option(
         convert.number(0, 1, above=True),
-        0.2,
+        0.15,
         "Share of the mask's voxels that a dictionary-learning map covers on average: the sparsity "
         "penalty is found for it, so that it means the same for any number of runs and volumes.",
         metavar="SHARE",

@@ -119,7 +119,7 @@ def describe_image(path: Path) -> StoredImage:
     Raises
     ------
     FailedRunError
-        The header cannot be read, the image is not 4D, or it does not hold real numbers.
+        The header cannot be read, the image is not 4D or empty, or it does not hold real numbers.
     """
     with told_as_failure(path):
         image = nib.load(path)
@@ -128,6 +128,8 @@ def describe_image(path: Path) -> StoredImage:
         slope, inter, offset = float(proxy.slope), float(proxy.inter), int(proxy.offset)
     if len(shape) != 4:
         raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a BOLD run has 4")
+    if min(shape) < 1:
+        raise FailedRunError(f"{path.name} has a dimension of {min(shape)} in its header")
     if dtype.kind not in "iuf":
         raise FailedRunError(
             f"{path.name} stores {dtype.name} in its voxels; a BOLD run has one real number in each"
@@ -153,10 +155,15 @@ def stored_volumes(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArr
     Raises
     ------
     FailedRunError
-        The file cannot be read, is cut off or damaged. All of it is read, dropped volumes too: a
+        The file cannot be read, is cut off or damaged, or it has fewer volumes than are wanted (it
+        was replaced since its header was read). All of it is read, dropped volumes too: a
         gzip file's checksum stands at its end, and without it a damaged file would give wrong
         numbers in silence.
     """
+    if len(kept) and kept[-1] >= image.n_volumes:
+        raise FailedRunError(
+            f"{image.path.name} has {image.n_volumes} volumes and had more before: start again"
+        )
     i, j, k = image.grid.shape
     buffer = np.empty(i * j * k * image.dtype.itemsize, dtype=np.uint8)
     native = image.dtype.newbyteorder("=")
