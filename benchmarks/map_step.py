@@ -1,0 +1,147 @@
+"""One run's map step against decompressing its file: ``map_step.py --data DIR``.
+
+In a fresh process, on one core and with one thread; the three are timed in turn, several times.
+"""
+
+import argparse
+import cProfile
+import gzip
+import os
+import pstats
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from common import first_labels, table, warm
+from nidecomp.bids.index import find_runs
+from nidecomp.inspect_run import InspectTask, inspect_run
+from nidecomp.process_run import MapTask, process_run
+from nidecomp.records import FailedRun, Inventory, ReducedRun, UsableRun
+from nidecomp.settings import Denoising, Masking, Selection
+from nidecomp.share_geometry import share_geometry
+
+OPENERS: dict[str, Callable[..., Any]] = {"zlib": gzip.open}
+try:
+    from isal import igzip
+except ImportError:
+    print("isal is not installed: zlib alone is timed.", file=sys.stderr)
+else:
+    OPENERS["isal"] = igzip.open
+
+# Read by the libraries when they are loaded: a parent process has to set them.
+_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+ONE_THREAD = dict.fromkeys(_COUNTS, "1")
+_BLOCK_BYTES = 1 << 20
+_INSIDE = "_NIDECOMP_BENCHMARK_INSIDE"
+
+
+def map_task(data: Path, label: str, n_rows: int, fwhm_mm: float, work_dir: Path) -> MapTask:
+    """Make the task of a participant's first run, in its own brain mask.
+
+    All that this benchmark knows of NiDecomp's steps before the map step stands here.
+    """
+    denoising = Denoising(denoise_strategy="simple", smoothing_fwhm=fwhm_mm)
+    found, _ = find_runs(data, Selection(participant_label=(label,)))
+    looked_at = inspect_run(InspectTask(found[0], denoising, n_rows))
+    if not isinstance(looked_at, UsableRun):
+        raise SystemExit(f"The run cannot be used: {looked_at.reason}")
+    geometry, inventory = share_geometry(Inventory((looked_at,)), Masking(), None)
+    if geometry is None:
+        raise SystemExit("The run's brain mask cannot be used.")
+    return MapTask(inventory.used[0], geometry, denoising, (fwhm_mm,), n_rows, work_dir)
+
+
+def reduce(task: MapTask) -> tuple[ReducedRun, ...]:
+    """Run the map step with a work folder of its own, so that nothing is found done."""
+    with tempfile.TemporaryDirectory(dir=task.work_dir) as folder:
+        result = process_run(replace(task, work_dir=Path(folder)))
+    if isinstance(result, FailedRun):
+        raise SystemExit(f"The map step failed: {result.reason}")
+    return result
+
+
+def _decompress(open_: Callable[..., Any], path: Path) -> None:
+    buffer = bytearray(_BLOCK_BYTES)
+    with open_(path, "rb") as file:
+        while file.readinto(buffer):
+            pass
+
+
+def _seconds(step: Callable[[], object]) -> float:
+    started_s = time.perf_counter()
+    step()
+    return time.perf_counter() - started_s
+
+
+def compare(task: MapTask, repeats: int) -> str:
+    """Time decompression and map step in turn, after one run of each that does not count."""
+    path = task.run.files.bold
+    steps: dict[str, Callable[[], object]] = {
+        f"decompress, {name}": partial(_decompress, open_, path) for name, open_ in OPENERS.items()
+    }
+    steps["map step"] = partial(reduce, task)
+    for step in steps.values():
+        step()
+    times_s: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(repeats):
+        for name, step in steps.items():
+            times_s[name].append(_seconds(step))
+    rows = []
+    for name, own_s in times_s.items():
+        pairs = zip(times_s["map step"], own_s, strict=True)
+        ratio = statistics.median(whole / part for whole, part in pairs)
+        spread = f"{min(own_s):.2f} to {max(own_s):.2f}"
+        rows.append([name, f"{statistics.median(own_s):.2f}", spread, f"{ratio:.2f}"])
+    return table(["", "median, s", "minimum to maximum, s", "map step / this"], rows)
+
+
+def profile(task: MapTask) -> None:
+    """Print where the time of one map step goes, after one that does not count."""
+    reduce(task)
+    profiler = cProfile.Profile()
+    profiler.runcall(reduce, task)
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+
+
+def _inside(arguments: argparse.Namespace) -> None:
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    (label,) = arguments.participant_label or first_labels(arguments.data, 1)
+    warm(arguments.data, [label])
+    with tempfile.TemporaryDirectory() as folder:
+        task = map_task(
+            arguments.data, label, arguments.n_components, arguments.smoothing_fwhm, Path(folder)
+        )
+        n_voxels = task.geometry.n_features
+        print(f"{task.run.n_volumes} volumes, {n_voxels} voxels in the mask\n", flush=True)
+        if arguments.profile:
+            profile(task)
+        else:
+            print(compare(task, arguments.repeats))
+
+
+def main() -> int:
+    """Read the command line and start a process with one thread that does the work."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--data", type=Path, required=True, help="made by make_dataset.py")
+    parser.add_argument("--participant-label", nargs=1, help="(default: the first)")
+    parser.add_argument("--n-components", type=int, default=20)
+    parser.add_argument("--smoothing-fwhm", type=float, default=6.0)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--profile", action="store_true", help="show where the time goes")
+    arguments = parser.parse_args()
+    if _INSIDE in os.environ:
+        _inside(arguments)
+        return 0
+    env = {**os.environ, **ONE_THREAD, _INSIDE: "1"}
+    return subprocess.run([sys.executable, *sys.argv], env=env, check=False).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
