@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
 from common import table
 from measure import Measurement, measure
+from numpy.typing import NDArray
+
 from nidecomp.fit_group import GroupPlan, fit_group
 from nidecomp.records import ReducedRun, RunKey
 from nidecomp.settings import METHODS, Decomposition, Denoising, Method, Science

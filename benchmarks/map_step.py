@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from common import first_labels, table, warm
+
 from nidecomp.bids.index import find_runs
 from nidecomp.inspect_run import InspectTask, inspect_run
 from nidecomp.process_run import MapTask, process_run

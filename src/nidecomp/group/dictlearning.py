@@ -228,8 +228,8 @@ def alpha_for_support(
     """Find the penalty at which maps cover a given share of the voxels.
 
     A penalty in the units of the rows means less the more runs and volumes there are; the support
-    of the maps means the same. Twice the rows have twice the penalty, and so have the rows of four
-    times the runs.
+    of the maps means the same. Values twice as large have twice the penalty, and so have four times
+    the runs.
 
     Parameters
     ----------
