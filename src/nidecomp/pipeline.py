@@ -17,7 +17,7 @@ from nidecomp import progress
 from nidecomp.bids.dataset import check_folders, check_outside, locate_derivatives
 from nidecomp.bids.index import find_runs
 from nidecomp.errors import NidecompError, NothingToDoError, UsageError
-from nidecomp.execute.local import WorkerDied, available_cores, map_unordered, start_early
+from nidecomp.execute.local import WorkerDied, available_cores, map_unordered, started_early
 from nidecomp.files import alone_in
 from nidecomp.fit_group import GroupPlan, fit_group
 from nidecomp.forecast import Forecast, forecast
@@ -58,8 +58,7 @@ def run(settings: Settings) -> Outcome:
         Nothing could be done, or every run failed; the message says why.
     """
     root = _check_input(settings)
-    with progress.logging_to(settings):
-        _start_workers_early(settings)
+    with progress.logging_to(settings), _workers_started_early(settings):
         inventory = _inspect(root, settings)
         geometry, inventory = _share_geometry(root, inventory, settings)
         to_reduce = _named(inventory, settings)
@@ -131,10 +130,10 @@ def _check_same_request(root: Path, settings: Settings) -> None:
         )
 
 
-def _start_workers_early(settings: Settings) -> None:
+def _workers_started_early(settings: Settings) -> AbstractContextManager[None]:
     """Let workers do their imports while the runs are looked for."""
-    if not settings.execution.dry_run:
-        start_early(warm_up, settings.execution.nprocs or available_cores())
+    wanted = settings.execution.nprocs or available_cores()
+    return started_early(warm_up, 1 if settings.execution.dry_run else wanted)
 
 
 def _inspect(root: Path, settings: Settings) -> Inventory:

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from support import FIXTURES, nidecomp, results, snapshot
+from support import FIXTURES, group_file, nidecomp, results, snapshot, validator_issues
 
 import nidecomp as package
 
@@ -163,3 +163,49 @@ def _but_links(hashes: dict[str, str]) -> dict[str, str]:
         for name, value in hashes.items()
         if name not in {"dataset_description.json", "logs/manifest.tsv"}
     }
+
+
+def test_memory_and_threads_change_no_byte(rest_output: Path, tmp_path: Path) -> None:
+    """With so little memory one run at a time is reduced, and each subspace has its own pass."""
+    done = nidecomp(REST, tmp_path / "out", "group", "--mem-mb", 435, "--nprocs", 2)
+    assert done.exit_code == 0, done.stderr
+    assert "1 at a time" in done.stderr
+    assert "passes over the reduced runs for each number of components: 2" in done.stderr
+    assert _but_links(results(tmp_path / "out")) == _but_links(results(rest_output))
+
+
+def test_two_smoothings_from_one_read_are_those_of_two_runs(tmp_path: Path) -> None:
+    """CanICA's maps do not change, and dictionary learning's rows are stored beside its own."""
+    words = ("group", "--participant-label", "01", "02", "04", "--n-components", 5)
+    both = nidecomp(
+        REST, tmp_path / "both", *words, "--dictlearning-smoothing-fwhm", 10, "-w", tmp_path / "w"
+    )
+    assert both.exit_code == 0, both.stderr
+    for fwhm, method in ((6, "canica"), (10, "dictlearning")):
+        fwhms = ("--smoothing-fwhm", fwhm)
+        alone = nidecomp(REST, tmp_path / method, *words, *fwhms, "-w", tmp_path / f"w{fwhm}")
+        assert alone.exit_code == 0, alone.stderr
+        stored = {path.name: path.read_bytes() for path in (tmp_path / "w/reduced").glob("*.npy")}
+        own = {
+            path.name: path.read_bytes() for path in (tmp_path / f"w{fwhm}/reduced").glob("*.npy")
+        }
+        assert len(own) == 3
+        assert own.items() <= stored.items()
+    same = [
+        group_file(tmp_path / name, "canica", "components", ".nii.gz")
+        for name in ("both", "canica")
+    ]
+    assert same[0].read_bytes() == same[1].read_bytes()
+
+
+def test_the_full_level_adds_to_the_minimal_one(rest_output: Path, tmp_path: Path) -> None:
+    minimal = nidecomp(REST, tmp_path / "out", "group", "--level", "minimal")
+    assert minimal.exit_code == 0, minimal.stderr
+    kinds = {path.name.split("_")[-1] for path in (tmp_path / "out").glob("tpl-*/func/*")}
+    assert kinds == {
+        "components.nii.gz", "components.json", "decomposition.json",
+    }  # fmt: skip
+    assert validator_issues(tmp_path / "out") == []
+    full = nidecomp(REST, tmp_path / "out", "group")
+    assert full.exit_code == 0, full.stderr
+    assert _but_links(results(tmp_path / "out")) == _but_links(results(rest_output))

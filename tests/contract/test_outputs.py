@@ -116,11 +116,28 @@ def test_decomposition_says_how_to_do_it_again(method: str, rest_output: Path) -
     assert content["Fit"]["Converged"] is True
     assert content["Settings"]["denoising"]["denoise_strategy"] == "simple"
     assert content["Settings"]["decomposition"]["random_seed"] == 0
-    assert {"nidecomp", "numpy", "scikit-learn"} <= set(content["SoftwareVersions"])
+    assert {"nidecomp", "numpy", "numba"} <= set(content["SoftwareVersions"])
     if method == "canica":
         assert len(content["Fit"]["Restarts"]) == 10
         assert content["Fit"]["ChosenRestart"] in range(10)
-        assert "alpha" not in content["Settings"]["decomposition"]
+        assert "map_support" not in content["Settings"]["decomposition"]
+    else:
+        # The penalty that was found gives the support that was asked for.
+        assert content["Settings"]["decomposition"]["map_support"] == 0.15
+        assert abs(content["Fit"]["MapSupport"] / 0.15 - 1) < 0.05
+        assert content["Fit"]["Alpha"] > 0
+        assert content["Fit"]["EmptyMaps"] == 0
+
+
+def test_the_subspace_says_what_it_left_out(rest_output: Path) -> None:
+    subspace = read_json(group_file(rest_output, "canica", "decomposition", ".json"))["Fit"][
+        "SharedSubspace"
+    ]
+    # 10 runs of 20 rows, merged 100 at a time: something was left out, and little.
+    assert subspace["Rows"] == 200
+    assert subspace["Dimensions"] == 100
+    assert 0.7 < subspace["VarianceShare"] < 1
+    assert subspace["LargestRelativeError"] >= 0
 
 
 def bids_uris(content: object) -> list[str]:

@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -34,7 +35,8 @@ def available_cores() -> int:
     return int(cpu_count())
 
 
-def start_early(warm_up: Callable[[], object], n_processes: int) -> None:
+@contextmanager
+def started_early(warm_up: Callable[[], object], n_processes: int) -> Iterator[None]:
     """Start the workers that `map_unordered` will use, while this process does something else.
 
     Parameters
@@ -42,12 +44,24 @@ def start_early(warm_up: Callable[[], object], n_processes: int) -> None:
     warm_up : callable
         Picklable; what a worker needs to do once (its imports are done, too).
     n_processes : int
-        1 starts nothing. Workers that nobody uses end by themselves after ten seconds.
+        1 starts nothing.
+
+    Yields
+    ------
+    None
+        Workers that were not used are killed afterwards: a mistake in the request must not wait
+        for them.
     """
-    if n_processes > 1:
-        pool = get_reusable_executor(max_workers=n_processes)
-        for _ in range(n_processes):
-            pool.submit(warm_up)
+    if n_processes <= 1:
+        yield
+        return
+    pool = get_reusable_executor(max_workers=n_processes)
+    for _ in range(n_processes):
+        pool.submit(warm_up)
+    try:
+        yield
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)
 
 
 def map_unordered(
@@ -90,7 +104,7 @@ def _until_a_worker_dies(
     """Work the queue down; return what was under way when a worker died, or nothing."""
     suspects: list[Item] = []
     under_way: dict[Future[Result], Item] = {}
-    # Those that `start_early` started, if it did; ended here, so that their memory is given back.
+    # Those that `started_early` started, if it did; ended here, so that their memory is given back.
     with get_reusable_executor(max_workers=n_processes) as pool:
         try:
             while (waiting or under_way) and not suspects:
