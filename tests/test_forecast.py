@@ -1,5 +1,6 @@
 """What a run will take: the arithmetic, the bounds, and the error that shows both."""
 
+import bisect
 import dataclasses
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from nidecomp.errors import UsageError
 from nidecomp.forecast import Forecast, forecast
 from nidecomp.records import Grid, RunFiles, RunKey, UsableRun
-from nidecomp.settings import Decomposition, Execution
+from nidecomp.settings import Decomposition, Denoising, Execution, Science, subspace_dims
 from nidecomp.signal.geometry import VoxelGeometry
 
 SHAPE = (40, 50, 40)
@@ -41,56 +42,174 @@ MASK[5:35, 5:45, 5:35] = True
 GEOMETRY = VoxelGeometry(run_of().grid, MASK)
 
 
-def forecast_of(n_runs=10, n_components=20, n_cores=4, run=None, *, with_fit=False, **execution):
-    runs = tuple(run or run_of() for _ in range(n_runs))
+PLENTY = 10**6
+
+
+def science_of(n_components=(20,), smoothing=None, **decomposition):
+    return Science(
+        denoising=Denoising(dictlearning_smoothing_fwhm=smoothing),
+        decomposition=Decomposition(n_components=n_components, **decomposition),
+    )
+
+
+def forecast_of(
+    n_runs=10, n_components=20, n_cores=4, run=None, *, with_fit=False, science=None, **execution
+):
     return forecast(
-        runs,
+        tuple(run or run_of() for _ in range(n_runs)),
         GEOMETRY,
-        Decomposition(n_components=(n_components,)),
+        science or science_of((n_components,)),
         Execution(**execution),
         n_cores,
         with_fit=with_fit,
     )
 
 
-def test_memory_too_small_for_the_group_fit_is_an_error_with_the_arithmetic():
-    many = forecast_of(500, with_fit=True, mem_mb=PLENTY).group_mb
-    with pytest.raises(UsageError, match=r"group fit takes \d+ MB \(500 runs × 20 rows"):
-        forecast_of(500, with_fit=True, mem_mb=int(many) - 1)
-    forecast_of(500, with_fit=False, mem_mb=int(many) - 1)
+# ---------------------------------------------------------------- the arithmetic
+def test_one_process_holds_its_series_and_volumes_but_not_its_image():
+    """The run is read volume by volume."""
+    image_mb = 2 * np.prod(SHAPE) * 1000 / 1e6
+    series_mb = 4 * MASK.sum() * 100 / 1e6
+    volumes_mb = np.prod(SHAPE) * (2 + 4) / 1e6
+    # A tenth of a long run is kept.
+    map_mb = forecast_of(run=run_of(1000, n_kept=100), mem_mb=PLENTY).map_mb
+    interpreter_mb = forecast_of(run=run_of(1, n_kept=1), n_components=2, mem_mb=PLENTY).map_mb
+    assert map_mb > interpreter_mb + 0.9 * series_mb
+    assert interpreter_mb > volumes_mb
+    assert map_mb - interpreter_mb < 0.5 * image_mb
 
 
-PLENTY = 10**6
-
-
-def test_one_process_holds_at_least_its_image_and_its_series():
-    image_mb = 4 * np.prod(SHAPE) * 200 / 1e6
+def test_a_second_smoothing_holds_a_second_series():
+    """CanICA's is always among them: dictionary learning starts from its maps."""
+    one, two = (forecast_of(science=science_of(smoothing=mm), mem_mb=PLENTY) for mm in (6.0, 2.0))
     series_mb = 4 * MASK.sum() * 200 / 1e6
-    assert forecast_of(mem_mb=PLENTY).map_mb > image_mb + series_mb
+    assert two.map_mb - one.map_mb == pytest.approx(series_mb)
+    assert two.disk_mb == 2 * one.disk_mb
+    only_canica = science_of(smoothing=2.0, methods=("canica",))
+    assert forecast_of(science=only_canica, mem_mb=PLENTY).disk_mb == one.disk_mb
+
+
+def test_a_run_on_another_grid_takes_more():
+    moved = dataclasses.replace(run_of(), resampled=True)
+    here, there = forecast_of(mem_mb=PLENTY), forecast_of(run=moved, mem_mb=PLENTY)
+    assert there.map_mb > here.map_mb + np.prod(SHAPE) * 8 / 1e6
 
 
 def test_disk_holds_the_reduced_runs_in_float32():
     expected_mb = 10 * 20 * MASK.sum() * 4 / 1e6
     assert forecast_of(mem_mb=PLENTY).disk_mb == pytest.approx(expected_mb)
-    assert forecast_of(mem_mb=PLENTY, with_fit=True).group_mb > expected_mb
 
 
 def test_several_numbers_of_components_are_reduced_to_the_largest():
     largest = forecast_of(n_components=40, mem_mb=PLENTY, with_fit=True)
-    several = forecast(
-        tuple(run_of() for _ in range(10)),
-        GEOMETRY,
-        Decomposition(n_components=(40, 5, 20)),
-        Execution(mem_mb=PLENTY),
-        4,
-    )
-    assert several == largest
+    science = science_of((5, 20, 40))
+    assert forecast_of(science=science, mem_mb=PLENTY, with_fit=True) == largest
 
 
 def test_longest_run_says_what_a_process_takes():
     runs = (run_of(50), run_of(400), run_of(100))
-    mixed = forecast(runs, GEOMETRY, Decomposition(), Execution(mem_mb=PLENTY), 4)
+    mixed = forecast(runs, GEOMETRY, Science(), Execution(mem_mb=PLENTY), 4)
     assert mixed.map_mb == forecast_of(run=run_of(400), mem_mb=PLENTY).map_mb
+
+
+# ---------------------------------------------------------------- the group fit
+def test_the_group_fit_takes_the_same_whatever_the_number_of_runs():
+    """Once there are as many rows as dimensions are kept; before, it takes less."""
+    few_runs, some, many = (
+        forecast_of(n_runs, with_fit=True, mem_mb=PLENTY).group_mb for n_runs in (2, 10, 5000)
+    )
+    assert few_runs < some == many
+
+
+def test_the_group_fit_holds_what_it_gathers():
+    """Two subspaces that are gathered at once, each with a buffer as large for what comes in."""
+    result = forecast_of(100, with_fit=True, mem_mb=PLENTY)
+    dims = subspace_dims(Decomposition(), 20)
+    assert (result.n_subspaces, result.at_once) == (2, 2)
+    assert result.group_mb > 2 * 2 * dims * MASK.sum() * 4 / 1e6
+
+
+def test_subspaces_are_counted_by_what_they_are_gathered_from():
+    """The canonical one, and a scaled one for each smoothing that a method is fitted to."""
+
+    def n_subspaces(**given):
+        science = science_of(**given)
+        return forecast_of(with_fit=True, science=science, mem_mb=PLENTY).n_subspaces
+
+    assert n_subspaces() == n_subspaces(smoothing=6.0) == 2
+    assert n_subspaces(smoothing=2.0) == 3
+    assert n_subspaces(smoothing=2.0, methods=("canica",)) == 2
+    assert n_subspaces(smoothing=2.0, methods=("dictlearning",)) == 2
+
+
+def needed_mb(at_once, **given):
+    """Give the smallest memory at which so many subspaces are gathered at once."""
+
+    def is_enough(mem_mb):
+        try:
+            return forecast_of(with_fit=True, mem_mb=mem_mb, **given).at_once >= at_once
+        except UsageError:
+            return False
+
+    return bisect.bisect_left(range(20_000), True, key=is_enough)
+
+
+def numbers_in(message):
+    """Give the numbers that a message shows, but for the one in the name of a type."""
+    return [float(text) for text in re.findall(r"(?<!float)\b\d+", message)]
+
+
+def test_fewer_subspaces_are_gathered_at_once_where_memory_is_short():
+    science = science_of(smoothing=2.0, subspace_dims=400)
+    limits = [needed_mb(at_once, science=science, n_runs=100) for at_once in (1, 2, 3)]
+    assert limits == sorted(limits)
+    assert limits[0] < limits[2]
+    for mem_mb in limits:
+        result = forecast_of(100, with_fit=True, science=science, mem_mb=mem_mb)
+        assert result.group_mb <= mem_mb
+    with pytest.raises(UsageError, match="group fit"):
+        forecast_of(100, with_fit=True, science=science, mem_mb=limits[0] - 1)
+
+
+@few
+@given(mem_mb=st.integers(500, 4000), more=st.integers(0, 2000), n_cores=st.integers(1, 16))
+def test_more_memory_never_gives_fewer_processes_or_more_passes(mem_mb, more, n_cores):
+    science = science_of(smoothing=2.0, subspace_dims=300)
+
+    def at(limit):
+        return forecast_of(50, n_cores=n_cores, with_fit=True, science=science, mem_mb=limit)
+
+    try:
+        less = at(mem_mb)
+    except UsageError:
+        return
+    greater = at(mem_mb + more)
+    assert greater.n_processes >= less.n_processes
+    assert greater.at_once >= less.at_once
+    assert greater.n_threads == less.n_threads
+
+
+def test_memory_too_small_for_the_group_fit_is_an_error_with_the_arithmetic():
+    science = science_of((50,), subspace_dims=1000, methods=("canica",))
+    enough = needed_mb(1, science=science, n_runs=500)
+    with pytest.raises(UsageError) as caught:
+        forecast_of(500, with_fit=True, science=science, mem_mb=enough - 1)
+    message = str(caught.value)
+    assert message.startswith(f"--mem-mb {enough - 1} is too little: the group fit takes ")
+    said, needed, _, dims, voxels, components = numbers_in(message)
+    assert said < needed <= enough + 1
+    assert (dims, voxels, components) == (1000, MASK.sum(), 50)
+    assert "--subspace-dims" in message
+    assert "--n-components" in message
+    # Where the group is not fitted it does not matter.
+    assert forecast_of(500, science=science, mem_mb=enough - 1).group_mb == 0.0
+
+
+@pytest.mark.parametrize("with_fit", [True, False])
+def test_too_little_free_memory_is_told_as_such(monkeypatch, with_fit):
+    monkeypatch.setattr("nidecomp.forecast._free_mb", lambda: 200.0)
+    with pytest.raises(UsageError, match="The 200 MB that are free now are too little"):
+        forecast_of(with_fit=with_fit)
 
 
 @few
@@ -101,6 +220,7 @@ def test_more_of_anything_never_takes_less(n_volumes, more):
         forecast_of(run=run_of(n_volumes + more), mem_mb=PLENTY),
         forecast_of(run=run_of(n_volumes), n_components=20 + more, mem_mb=PLENTY),
         forecast_of(run=run_of(n_volumes), n_runs=10 + more, mem_mb=PLENTY),
+        forecast_of(run=run_of(n_volumes), science=science_of(smoothing=1.0), mem_mb=PLENTY),
     ):
         for name in ("map_mb", "group_mb", "disk_mb", "peak_mb"):
             assert getattr(greater, name) >= getattr(less, name)
@@ -112,6 +232,21 @@ def test_scrubbed_volumes_need_no_series():
     assert half.map_mb <= whole.map_mb
 
 
+@few
+@given(n_components=st.integers(2, 100), more=st.integers(0, 60), n_runs=st.integers(1, 100))
+def test_the_group_fit_never_takes_less_for_more(n_components, more, n_runs):
+    def group_mb(k, runs, **given):
+        science = science_of((k,), **given)
+        return forecast_of(runs, with_fit=True, science=science, mem_mb=PLENTY).group_mb
+
+    less = group_mb(n_components, n_runs)
+    assert group_mb(n_components, n_runs + more) >= less
+    assert group_mb(n_components, n_runs, subspace_dims=5 * n_components + 100 + more) >= less
+    assert group_mb(n_components, n_runs, smoothing=1.0) >= less
+    assert group_mb(n_components, n_runs, methods=("canica",)) <= less
+
+
+# ---------------------------------------------------------------- processes and threads
 @few
 @given(
     n_runs=st.integers(1, 30),
@@ -141,6 +276,33 @@ def test_each_bound_takes_its_turn():
     assert forecast_of(n_cores=4, mem_mb=int(2 * one_mb + 400)).n_processes == 2
 
 
+@few
+@given(
+    n_cores=st.integers(1, 64),
+    nprocs=st.integers(0, 64),
+    omp_nthreads=st.integers(0, 64),
+    n_runs=st.integers(1, 40),
+)
+def test_never_more_threads_than_nprocs_in_all(n_cores, nprocs, omp_nthreads, n_runs):
+    """In the map step a process has one thread, in the group fit one process has several."""
+    result = forecast_of(
+        n_runs, n_cores=n_cores, nprocs=nprocs, omp_nthreads=omp_nthreads, mem_mb=PLENTY
+    )
+    cores = nprocs or n_cores
+    assert 1 <= result.n_processes <= cores
+    assert 1 <= result.n_threads <= cores
+    assert result.n_threads <= (omp_nthreads or cores)
+
+
+def test_threads_are_all_cores_unless_said_otherwise():
+    assert forecast_of(n_cores=4, mem_mb=PLENTY).n_threads == 4
+    assert forecast_of(n_cores=4, nprocs=3, mem_mb=PLENTY).n_threads == 3
+    assert forecast_of(n_cores=4, omp_nthreads=2, mem_mb=PLENTY).n_threads == 2
+    assert forecast_of(n_cores=4, omp_nthreads=9, mem_mb=PLENTY).n_threads == 4
+    # They do not depend on how many runs there are to reduce.
+    assert forecast_of(n_runs=1, n_cores=4, mem_mb=PLENTY).n_threads == 4
+
+
 def test_memory_is_free_memory_where_nothing_is_said(monkeypatch):
     one_mb = forecast_of(mem_mb=PLENTY).map_mb
     monkeypatch.setattr("nidecomp.forecast._free_mb", lambda: 3 * one_mb + 400)
@@ -153,32 +315,63 @@ def test_too_little_memory_for_one_run_is_an_error_with_the_numbers():
     with pytest.raises(UsageError, match="--mem-mb") as caught:
         forecast_of(mem_mb=int(one_mb) - 50)
     message = str(caught.value)
-    said, needed, python, volumes = (float(text) for text in re.findall(r"\d+", message))
+    said, needed, python, rest, volumes, voxels = numbers_in(message)
     assert said == int(one_mb) - 50
     assert needed == round(one_mb)
-    assert python + volumes == pytest.approx(needed, abs=1.5)
+    assert python + rest == pytest.approx(needed, abs=1.5)
+    assert (volumes, voxels) == (200, MASK.sum())
+
+
+def test_too_little_memory_for_two_smoothings_says_that_there_are_two():
+    science = science_of(smoothing=2.0)
+    one_mb = forecast_of(science=science, mem_mb=PLENTY).map_mb
+    with pytest.raises(UsageError, match="2 smoothings"):
+        forecast_of(science=science, mem_mb=int(one_mb) - 10)
 
 
 @few
-@given(spare_mb=st.integers(0, 2000), n_cores=st.integers(1, 8))
-def test_peak_that_is_announced_keeps_within_the_limit(spare_mb, n_cores):
+@given(spare_mb=st.integers(0, 2000), n_cores=st.integers(1, 8), with_fit=st.booleans())
+def test_peak_that_is_announced_keeps_within_the_limit(spare_mb, n_cores, with_fit):
     """What --mem-mb allows is never said to be exceeded; else it is an error."""
     mem_mb = int(forecast_of(mem_mb=PLENTY).map_mb) + 1 + spare_mb
     try:
-        result = forecast_of(n_cores=n_cores, mem_mb=mem_mb)
+        result = forecast_of(n_cores=n_cores, with_fit=with_fit, mem_mb=mem_mb)
     except UsageError:
         return
     assert result.peak_mb <= mem_mb
 
 
+EXAMPLE = Forecast(
+    map_mb=1301.4,
+    group_mb=5200.2,
+    disk_mb=88.0,
+    n_processes=3,
+    n_threads=4,
+    n_subspaces=3,
+    at_once=2,
+)
+
+
 def test_peak_is_that_of_the_larger_step():
-    example = Forecast(map_mb=300.0, group_mb=5000.0, disk_mb=1.0, n_processes=2)
-    assert example.peak_mb == 5000.0
-    assert dataclasses.replace(example, group_mb=1.0).peak_mb >= 600.0
+    assert EXAMPLE.peak_mb == 5200.2
+    assert dataclasses.replace(EXAMPLE, group_mb=1.0).peak_mb >= 3 * 1301.4
 
 
 def test_text_shows_each_number():
-    text = Forecast(map_mb=1301.4, group_mb=5200.2, disk_mb=88.0, n_processes=3).as_text()
-    for shown in ("1,301 MB", "3 at a time", "5,200 MB", "88 MB"):
-        assert shown in text
-    assert len(text.splitlines()) == 2
+    lines = EXAMPLE.as_text().splitlines()
+    for shown in ("1,301 MB", "3 at a time", "5,200 MB", "88 MB", "threads: 4", "components: 2"):
+        assert any(shown in line for line in lines), shown
+    assert len(lines) == 4
+    assert any("whatever the number of runs" in line for line in lines)
+
+
+def test_text_says_nothing_of_a_group_fit_that_is_not_made():
+    text = dataclasses.replace(EXAMPLE, group_mb=0.0).as_text()
+    assert "Group fit" not in text
+    assert len(text.splitlines()) == 3
+
+
+@pytest.mark.parametrize(("n_subspaces", "at_once", "passes"), [(2, 2, 1), (3, 2, 2), (3, 1, 3)])
+def test_passes_are_as_many_as_the_subspaces_need(n_subspaces, at_once, passes):
+    text = dataclasses.replace(EXAMPLE, n_subspaces=n_subspaces, at_once=at_once).as_text()
+    assert f"components: {passes}" in text

@@ -86,6 +86,11 @@ class GroupResult:
         return sorted({run.files.key.participant for run in self.runs})
 
     @property
+    def is_full(self) -> bool:
+        """Whether more is wanted than the maps and how they were fitted."""
+        return self.settings.extent.level == "full"
+
+    @property
     def space(self) -> str:
         """The space of every map."""
         return self.runs[0].files.space
@@ -132,7 +137,7 @@ def write_group(result: GroupResult) -> None:
         tree.write_json(
             result.file(components, "decomposition", ".json"), _decomposition(result, components)
         )
-        if result.settings.extent.level == "full":
+        if result.is_full:
             _write_soft_atlas(tree, result, components)
             _write_metrics(tree, result, components)
     tree.finish()
@@ -170,11 +175,18 @@ def _write_dataset(tree: OutputTree, result: GroupResult) -> None:
     )
     tree.write_text(PurePosixPath(".bidsignore"), "\n".join(IGNORED_BY_THE_VALIDATOR) + "\n")
     tree.write_text(PurePosixPath("README.md"), _readme(result))
+    if result.is_full:
+        _write_atlas_card(tree, result, f"networks of {name}", licence)
+    _write_participants(tree, result)
+
+
+def _write_atlas_card(tree: OutputTree, result: GroupResult, what: str, licence: object) -> None:
+    """Describe the soft atlas; the validator refuses the card where there is no atlas."""
     atlas = result.settings.science.decomposition.atlas_label
     tree.write_json(
         atlas_description_file(atlas),
         {
-            "Name": f"{atlas}: networks of {name}",
+            "Name": f"{atlas}: {what}",
             "License": licence,
             "Description": _summary(result),
             "SampleSize": len(result.participants),
@@ -182,7 +194,6 @@ def _write_dataset(tree: OutputTree, result: GroupResult) -> None:
             "DerivedFrom": "bids:preprocessed:",
         },
     )
-    _write_participants(tree, result)
 
 
 def link_to(root: Path, settings: Settings) -> str:

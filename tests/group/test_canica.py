@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nilearn.decomposition import CanICA
 from scipy.optimize import linear_sum_assignment
+from threadpoolctl import threadpool_limits
 
 from nidecomp.errors import NidecompError
 from nidecomp.group import canica, fastica
 from nidecomp.group.canica import fit_canica, whiten
-from nidecomp.group.subspace import leading_subspace, stack_runs
+from nidecomp.group.subspace import SubspaceStream, weighted_rows
+from nidecomp.signal.clean import Cleaned
 from nidecomp.signal.reduce import reduce_rows
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -92,14 +94,14 @@ def test_constant_row_is_not_blown_up():
 @pytest.mark.parametrize("seed", range(4))
 def test_independent_sources_are_recovered(seed):
     sources, subspace = planted(seed)
-    maps, restarts, chosen = fit_canica(subspace, 3, seed)
-    assert restarts[chosen].converged
-    assert matched(maps, sources).min() > 0.95
+    fit = fit_canica(subspace, 3, seed)
+    assert fit.restarts[fit.chosen].converged
+    assert matched(fit.maps, sources).min() > 0.95
 
 
 def test_maps_span_the_centred_subspace_and_are_uncorrelated():
     _, subspace = planted(5)
-    maps, _, _ = fit_canica(subspace, 2, 0)
+    maps = fit_canica(subspace, 2, 0).maps
     np.testing.assert_allclose(np.corrcoef(maps), np.eye(5), atol=1e-6)
     white = whiten(subspace)
     np.testing.assert_allclose(maps @ np.linalg.pinv(white) @ white, maps, atol=1e-8)
@@ -107,19 +109,36 @@ def test_maps_span_the_centred_subspace_and_are_uncorrelated():
 
 def test_order_and_sign_of_the_subspaces_rows_do_not_matter():
     _, subspace = planted(6)
-    maps, _, _ = fit_canica(subspace, 5, 0)
-    others, _, _ = fit_canica(-subspace[[3, 1, 4, 0, 2]], 5, 0)
+    maps = fit_canica(subspace, 5, 0).maps
+    others = fit_canica(-subspace[[3, 1, 4, 0, 2]], 5, 0).maps
     assert matched(maps, others).min() > 0.999
+
+
+def as_bytes(fit):
+    """Everything that a fit says, for comparison to the byte."""
+    restarts = [
+        (one.seed, one.n_iter, one.converged, one.max_l1_norm, one.unmixing.tobytes())
+        for one in fit.restarts
+    ]
+    return fit.maps.tobytes(), restarts, fit.chosen
 
 
 def test_same_seed_gives_the_same_bytes_and_another_seed_other_starts():
     _, subspace = planted(7)
-    maps, restarts, chosen = fit_canica(subspace, 4, 11)
-    again, restarts_again, chosen_again = fit_canica(subspace.copy(), 4, 11)
-    assert maps.tobytes() == again.tobytes()
-    assert (restarts, chosen) == (restarts_again, chosen_again)
-    _, others, _ = fit_canica(subspace, 4, 12)
-    assert {one.seed for one in restarts}.isdisjoint(one.seed for one in others)
+    fit = fit_canica(subspace, 4, 11)
+    assert as_bytes(fit) == as_bytes(fit_canica(subspace.copy(), 4, 11))
+    others = fit_canica(subspace, 4, 12)
+    assert {one.seed for one in fit.restarts}.isdisjoint(one.seed for one in others.restarts)
+
+
+@pytest.mark.parametrize("limit", [fastica.MAX_COMPONENTS_OF_MOMENTS, 3])
+def test_the_number_of_threads_changes_no_byte(monkeypatch, limit):
+    """From moments and over the voxels, of which there are three blocks and some more."""
+    monkeypatch.setattr(fastica, "MAX_COMPONENTS_OF_MOMENTS", limit)
+    _, subspace = planted(12, n_sources=4, n_voxels=50_000)
+    with threadpool_limits(limits=1):
+        one = as_bytes(fit_canica(subspace, 3, 0))
+        assert all(as_bytes(fit_canica(subspace, 3, 0, n_threads)) == one for n_threads in (2, 5))
 
 
 def test_subspace_is_not_changed():
@@ -129,66 +148,137 @@ def test_subspace_is_not_changed():
     np.testing.assert_array_equal(subspace, before)
 
 
+def undecided(seed=9):
+    """Noise in place of sources makes restarts differ."""
+    return orthonormal(np.random.default_rng(seed).laplace(size=(6, 300)) ** 3)
+
+
 def test_more_restarts_never_give_a_larger_norm():
-    """Noise in place of sources makes restarts differ; the first of many are the few."""
-    subspace = orthonormal(np.random.default_rng(9).laplace(size=(6, 300)) ** 3)
+    """The first of many are the few."""
     norms = []
     for n_init in (1, 2, 4, 8):
-        maps, restarts, chosen = fit_canica(subspace, n_init, 0)
-        converged = [one.max_l1_norm for one in restarts if one.converged]
-        assert restarts[chosen].converged
-        assert restarts[chosen].max_l1_norm == min(converged)
-        norms.append(np.abs(maps).sum(axis=1).max())
-        assert norms[-1] == pytest.approx(restarts[chosen].max_l1_norm, rel=1e-12)
+        fit = fit_canica(undecided(), n_init, 0)
+        norms.append(np.abs(fit.maps).sum(axis=1).max())
+        assert norms[-1] == pytest.approx(fit.restarts[fit.chosen].max_l1_norm, rel=1e-12)
     assert norms == sorted(norms, reverse=True)
     assert norms[-1] < norms[0]
 
 
+@few
+@given(seed=SEEDS)
+def test_the_chosen_restart_is_the_one_that_nilearn_takes(seed):
+    """Its largest map by L1 norm is the smallest of all (`CanICA._unmix_components`)."""
+    subspace = undecided(seed)
+    fit = fit_canica(subspace, 6, 0)
+    white = whiten(subspace)
+    norms = [np.abs(one.unmixing @ white).sum(axis=1).max() for one in fit.restarts]
+    np.testing.assert_allclose([one.max_l1_norm for one in fit.restarts], norms, rtol=1e-12)
+    candidates = [
+        index for index, one in enumerate(fit.restarts) if one.converged or not fit.n_converged
+    ]
+    assert norms[fit.chosen] == pytest.approx(min(norms[index] for index in candidates), rel=1e-12)
+    assert fit.chosen in candidates
+
+
+@few
+@given(seed=SEEDS)
+def test_every_restart_is_a_rotation_that_gives_maps(seed):
+    """Uncorrelated maps of unit variance in the space of the data: those chosen among them."""
+    _, subspace = planted(seed)
+    fit = fit_canica(subspace, 3, 0)
+    white = whiten(subspace)
+    for restart in fit.restarts:
+        np.testing.assert_allclose(restart.unmixing @ restart.unmixing.T, np.eye(5), atol=1e-10)
+        maps = restart.unmixing @ white
+        np.testing.assert_allclose(maps @ maps.T / maps.shape[1], np.eye(5), atol=1e-6)
+    np.testing.assert_array_equal(fit.maps, fit.restarts[fit.chosen].unmixing @ white)
+
+
+def told(monkeypatch, ends):
+    """Let restarts end as they are told to."""
+    upcoming = iter(ends)
+    monkeypatch.setattr(canica, "_one_restart", lambda *_: next(upcoming))
+    return np.random.default_rng(0).standard_normal((3, 50))
+
+
 def test_converged_restart_is_preferred_to_one_of_smaller_norm(monkeypatch):
-    white = np.random.default_rng(0).standard_normal((3, 50))
-    told = iter(
-        fastica.Unmixing(scale * np.eye(3), 9, converged)
-        for scale, converged in ((1.0, False), (3.0, True), (2.0, True))
+    white = told(
+        monkeypatch,
+        [
+            fastica.Unmixing(scale * np.eye(3), 9, converged)
+            for scale, converged in ((1.0, False), (3.0, True), (2.0, True))
+        ],
     )
-    monkeypatch.setattr(canica, "_one_restart", lambda *_: next(told))
-    maps, restarts, chosen = fit_canica(white, 3, 0)
-    assert chosen == 2
-    assert [one.converged for one in restarts] == [False, True, True]
-    np.testing.assert_array_equal(maps, whiten(white) * 2.0)
+    fit = fit_canica(white, 3, 0)
+    assert fit.chosen == 2
+    assert [one.converged for one in fit.restarts] == [False, True, True]
+    assert fit.n_converged == 2
+    np.testing.assert_array_equal(fit.maps, whiten(white) * 2.0)
 
 
 def test_a_restart_that_breaks_down_is_recorded_and_passed_over(monkeypatch):
-    whole = fastica.Unmixing(np.eye(3), 9, converged=True)
-    told = iter([None, whole])
-    monkeypatch.setattr(canica, "_one_restart", lambda *_: next(told))
-    white = np.random.default_rng(0).standard_normal((3, 50))
-    _, restarts, chosen = fit_canica(white, 2, 0)
-    assert chosen == 1
-    assert [one.converged for one in restarts] == [False, True]
+    white = told(monkeypatch, [None, fastica.Unmixing(np.eye(3), 9, converged=True)])
+    fit = fit_canica(white, 2, 0)
+    assert fit.chosen == 1
+    assert [one.converged for one in fit.restarts] == [False, True]
+    assert [one.max_l1_norm for one in fit.restarts][0] == np.inf
+    assert [one.unmixing is None for one in fit.restarts] == [True, False]
+    assert len({one.seed for one in fit.restarts}) == 2
+
+
+def test_an_iteration_that_breaks_down_ends_its_restart_alone(monkeypatch):
+    _, subspace = planted(13)
+    really_iterate = canica.fastica_cube
+    calls = []
+
+    def breaks_once(step, start):
+        calls.append(start)
+        if len(calls) == 2:
+            raise np.linalg.LinAlgError("SVD did not converge")
+        return really_iterate(step, start)
+
+    monkeypatch.setattr(canica, "fastica_cube", breaks_once)
+    fit = fit_canica(subspace, 3, 0)
+    assert [one.unmixing is None for one in fit.restarts] == [False, True, False]
+    assert fit.chosen != 1
 
 
 def test_all_restarts_breaking_down_is_an_error_that_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(canica, "_one_restart", lambda *_: None)
-    white = np.random.default_rng(0).standard_normal((3, 50))
+    white = told(monkeypatch, [None, None])
     with pytest.raises(NidecompError, match="use fewer components"):
         fit_canica(white, 2, 0)
 
 
 def test_restarts_are_recorded_in_order():
     _, subspace = planted(10)
-    _, restarts, chosen = fit_canica(subspace, 5, 3)
-    assert len({one.seed for one in restarts}) == len(restarts) == 5
-    assert 0 <= chosen < 5
-    assert all(1 <= one.n_iter < fastica.MAX_ITERATIONS for one in restarts if one.converged)
+    fit = fit_canica(subspace, 5, 3)
+    assert len({one.seed for one in fit.restarts}) == len(fit.restarts) == 5
+    assert 0 <= fit.chosen < 5
+    assert all(1 <= one.n_iter < fastica.MAX_ITERATIONS for one in fit.restarts if one.converged)
+    # Each restart depends on its own seed alone: the first of five are the first of two.
+    fewer = fit_canica(subspace, 2, 3)
+    assert as_bytes(fewer)[1] == as_bytes(fit)[1][:2]
 
 
 def test_restart_that_is_stopped_early_is_recorded_as_not_converged(monkeypatch):
     _, subspace = planted(11)
     monkeypatch.setattr(fastica, "MAX_ITERATIONS", 1)
-    maps, restarts, _ = fit_canica(subspace, 3, 0)
-    assert [one.converged for one in restarts] == [False] * 3
-    assert [one.n_iter for one in restarts] == [1] * 3
-    assert np.isfinite(maps).all()
+    fit = fit_canica(subspace, 3, 0)
+    assert [one.converged for one in fit.restarts] == [False] * 3
+    assert [one.n_iter for one in fit.restarts] == [1] * 3
+    assert fit.n_converged == 0
+    assert np.isfinite(fit.maps).all()
+
+
+def test_blocks_of_voxels_add_up(monkeypatch):
+    subspace = undecided()
+    whole = fit_canica(subspace, 4, 0)
+    # `blocks` took its default when it was defined.
+    monkeypatch.setattr("nidecomp.linalg.blocks.__defaults__", (17,))
+    blocks = fit_canica(subspace, 4, 0)
+    assert blocks.chosen == whole.chosen
+    for one, other in zip(whole.restarts, blocks.restarts, strict=True):
+        assert other.max_l1_norm == pytest.approx(one.max_l1_norm, rel=1e-12)
 
 
 # ---------------------------------------------------------------- nilearn as oracle
@@ -236,9 +326,11 @@ def test_maps_are_those_of_nilearns_canica():
     ).fit(images)
     theirs = estimator.masker_.transform(estimator.components_img_)
 
-    rows = [reduce_rows(run, 6)[0] for run in series]
-    stack = stack_runs(rows, [1.0] * len(rows), 6, canonical=True)
-    maps, _, _ = fit_canica(leading_subspace(stack, 6), 5, 0)
-    similarity = matched(maps, theirs)
+    stream = SubspaceStream(series[0].shape[1], 30)
+    for run in series:
+        rows, _, _ = reduce_rows(Cleaned(run, run.astype(float) @ run.T.astype(float), 0), 6)
+        stream.add(weighted_rows(rows, 1.0, canonical=True))
+    fit = fit_canica(stream.finish().orthonormal(6), 5, 0)
+    similarity = matched(fit.maps, theirs)
     assert np.median(similarity) >= 0.99
     assert similarity.min() > 0.95

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import fastica
+from threadpoolctl import threadpool_limits
 
 from nidecomp.group import fastica as module
 from nidecomp.group.canica import whiten
@@ -54,6 +55,56 @@ def test_many_components_pass_over_the_voxels_to_the_same_end(
     monkeypatch.setattr(module, "MAX_COMPONENTS_OF_MOMENTS", 5)
     over_voxels = fastica_cube(cubic_step(white), start)
     np.testing.assert_allclose(over_voxels.matrix, from_moments.matrix, atol=1e-9)
+
+
+@given(st.integers(2, 8), st.integers(0, 1000))
+@few
+def test_the_step_over_voxels_is_the_step_from_moments(n_components: int, seed: int) -> None:
+    white, matrix = white_mixture(n_components, seed), start_of(n_components, seed + 1)
+    from_moments = cubic_step(white)(matrix)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "MAX_COMPONENTS_OF_MOMENTS", n_components - 1)
+        over_voxels = cubic_step(white)(matrix)
+    np.testing.assert_allclose(over_voxels, from_moments, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+@pytest.mark.parametrize("limit", [module.MAX_COMPONENTS_OF_MOMENTS, 3])
+def test_the_number_of_threads_changes_no_byte(
+    monkeypatch: pytest.MonkeyPatch, limit: int, n_threads: int
+) -> None:
+    """In blocks of a few hundred voxels from moments, of many thousand over the voxels."""
+    monkeypatch.setattr(module, "MAX_COMPONENTS_OF_MOMENTS", limit)
+    monkeypatch.setattr(module, "_PRODUCTS_OF_A_BLOCK", 1 << 13)
+    white, matrix = white_mixture(6, 1, n_voxels=40_000), start_of(6, 1)
+    with threadpool_limits(limits=1):
+        one = cubic_step(white)(matrix)
+        several = cubic_step(white, n_threads)(matrix)
+    assert several.tobytes() == one.tobytes()
+
+
+def test_many_components_are_summed_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thread would hold moments of its own: above a bound the others are not used."""
+    used: list[int] = []
+    really_map = module.map_ordered
+
+    def counted(func: object, items: object, n_threads: int) -> object:
+        used.append(n_threads)
+        return really_map(func, items, n_threads)
+
+    monkeypatch.setattr(module, "map_ordered", counted)
+    monkeypatch.setattr(module, "MAX_COMPONENTS_OF_THREADS", 5)
+    cubic_step(white_mixture(5, 2), 4)
+    cubic_step(white_mixture(6, 2), 4)
+    assert used == [4, 1]
+
+
+def test_blocks_of_voxels_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    white, matrix = white_mixture(5, 6), start_of(5, 6)
+    whole = cubic_step(white)(matrix)
+    # 256 voxels in a block at least.
+    monkeypatch.setattr(module, "_PRODUCTS_OF_A_BLOCK", 1)
+    np.testing.assert_allclose(cubic_step(white)(matrix), whole, rtol=1e-9, atol=1e-12)
 
 
 def test_the_matrix_is_orthogonal_and_the_gradient_vanishes() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nidecomp.group.order import arrange, explained_variance, strongest_voxels
+from nidecomp.group.subspace import SubspaceStream
 
 SEEDS = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=25, derandomize=True, database=None)
@@ -19,6 +20,11 @@ def maps_and_stack(seed, n_maps=5, n_voxels=200, n_rows=12):
     return maps, stack.astype(np.float32)
 
 
+def explained(maps, stack):
+    """Compute what maps explain of all rows there are."""
+    return explained_variance(maps, stack, float(np.sum(stack.astype(np.float64) ** 2)))
+
+
 def share_explained(maps, stack):
     """Regress each row on the maps and take what the residual lacks."""
     stack = stack.astype(np.float64)
@@ -30,7 +36,7 @@ def share_explained(maps, stack):
 @given(seed=SEEDS)
 def test_explained_variance_is_that_of_a_least_squares_fit(seed):
     maps, stack = maps_and_stack(seed)
-    alone, together = explained_variance(maps, stack)
+    alone, together = explained(maps, stack)
     np.testing.assert_allclose(
         alone, [share_explained(one[None], stack) for one in maps], atol=1e-5
     )
@@ -41,7 +47,7 @@ def test_explained_variance_is_that_of_a_least_squares_fit(seed):
 @given(seed=SEEDS, n_maps=st.integers(1, 12))
 def test_all_maps_explain_at_least_what_the_best_one_does_and_at_most_all(seed, n_maps):
     maps, stack = maps_and_stack(seed, n_maps)
-    alone, together = explained_variance(maps, stack)
+    alone, together = explained(maps, stack)
     assert alone.max() - 1e-6 <= together <= 1 + 1e-6
     assert (alone >= 0).all()
 
@@ -51,7 +57,7 @@ def test_all_maps_explain_at_least_what_the_best_one_does_and_at_most_all(seed, 
 def test_orthogonal_maps_share_nothing(seed):
     maps, stack = maps_and_stack(seed)
     Q, _ = np.linalg.qr(maps.T)
-    alone, together = explained_variance(Q.T * 100, stack)
+    alone, together = explained(Q.T * 100, stack)
     assert together == pytest.approx(alone.sum(), abs=1e-5)
 
 
@@ -61,34 +67,73 @@ def test_scale_and_sign_of_a_map_do_not_change_what_it_explains(seed, gain, sign
     maps, stack = maps_and_stack(seed)
     changed = maps.copy()
     changed[1] *= sign * gain
-    before, after = explained_variance(maps, stack), explained_variance(changed, stack)
+    before, after = explained(maps, stack), explained(changed, stack)
     np.testing.assert_allclose(after[0], before[0], atol=1e-5)
     assert after[1] == pytest.approx(before[1], abs=1e-5)
 
 
 def test_maps_given_twice_explain_no_more():
     maps, stack = maps_and_stack(1)
-    _, once = explained_variance(maps, stack)
-    _, twice = explained_variance(np.vstack([maps, maps[:2]]), stack)
+    _, once = explained(maps, stack)
+    _, twice = explained(np.vstack([maps, maps[:2]]), stack)
     assert twice == pytest.approx(once, abs=1e-5)
 
 
 def test_empty_maps_and_empty_data_explain_nothing():
     maps, stack = maps_and_stack(2)
     maps[3] = 0.0
-    alone, together = explained_variance(maps, stack)
+    alone, together = explained(maps, stack)
     assert alone[3] == 0.0
     assert together == pytest.approx(share_explained(np.delete(maps, 3, 0), stack), abs=1e-5)
-    alone, together = explained_variance(maps, np.zeros_like(stack))
+    alone, together = explained(maps, np.zeros_like(stack))
     assert not alone.any()
     assert together == 0.0
+
+
+@few
+@given(seed=SEEDS, n_dims=st.integers(6, 12))
+def test_a_subspace_stands_for_the_rows_that_it_was_gathered_from(seed, n_dims):
+    """Where it holds them all, maps explain the same; what lies outside of it is not explained."""
+    maps, stack = maps_and_stack(seed)
+    stream = SubspaceStream(stack.shape[1], n_dims)
+    stream.add(stack)
+    subspace = stream.finish()
+    alone, together = explained_variance(maps, subspace.rows, subspace.total_variance)
+    whole_alone, whole_together = explained(maps, stack)
+    if n_dims == len(stack):
+        np.testing.assert_allclose(alone, whole_alone, atol=1e-5)
+        assert together == pytest.approx(whole_together, abs=1e-5)
+    lost = 1 - subspace.squared.sum() / subspace.total_variance
+    assert (alone <= whole_alone + 1e-5).all()
+    assert whole_together - lost - 1e-5 <= together <= whole_together + 1e-5
+
+
+@few
+@given(seed=SEEDS, gain=st.floats(1.0, 100.0))
+def test_shares_are_shares_of_the_total_variance(seed, gain):
+    maps, stack = maps_and_stack(seed)
+    total = float(np.sum(stack.astype(np.float64) ** 2))
+    alone, together = explained_variance(maps, stack, total)
+    others, other_together = explained_variance(maps, stack, gain * total)
+    np.testing.assert_allclose(gain * others, alone, rtol=1e-12)
+    assert gain * other_together == pytest.approx(together, rel=1e-12)
+
+
+def test_blocks_of_voxels_add_up(monkeypatch):
+    maps, stack = maps_and_stack(6)
+    alone, together = explained(maps, stack)
+    # `blocks` took its default when it was defined.
+    monkeypatch.setattr("nidecomp.linalg.blocks.__defaults__", (17,))
+    others, other_together = explained(maps, stack)
+    np.testing.assert_allclose(others, alone, rtol=1e-12)
+    assert other_together == pytest.approx(together, rel=1e-12)
 
 
 @few
 @given(seed=SEEDS)
 def test_maps_are_sorted_by_what_they_explain(seed):
     maps, stack = maps_and_stack(seed)
-    alone, _ = explained_variance(maps, stack)
+    alone, _ = explained(maps, stack)
     arranged, order = arrange(maps, alone)
     assert sorted(order) == list(range(len(maps)))
     assert (np.diff(alone[order]) <= 0).all()
@@ -112,15 +157,15 @@ def test_peaks_are_positive_and_the_root_mean_square_is_one(seed, scale):
 @given(seed=SEEDS, signs=st.lists(st.sampled_from([-1.0, 1.0]), min_size=5, max_size=5))
 def test_signs_that_a_fit_happened_to_give_do_not_matter(seed, signs):
     maps, _ = maps_and_stack(seed)
-    explained = np.arange(5.0)
-    arranged, _ = arrange(maps, explained)
-    others, _ = arrange(maps * np.array(signs)[:, None], explained)
+    shares = np.arange(5.0)
+    arranged, _ = arrange(maps, shares)
+    others, _ = arrange(maps * np.array(signs)[:, None], shares)
     np.testing.assert_array_equal(others, arranged)
 
 
 def test_arranging_twice_is_arranging_once():
     maps, stack = maps_and_stack(3)
-    alone, _ = explained_variance(maps, stack)
+    alone, _ = explained(maps, stack)
     once, order = arrange(maps, alone)
     twice, again = arrange(once, alone[order])
     np.testing.assert_allclose(twice, once, rtol=1e-6)

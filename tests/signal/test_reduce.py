@@ -100,7 +100,8 @@ def test_fewer_rows_are_the_first_of_more_rows():
 
 def test_blocks_of_features_add_up(monkeypatch):
     whole, total, squared = reduced(series_of(4), 8)
-    monkeypatch.setattr("nidecomp.linalg._BLOCK", 13)
+    # `blocks` took its default when it was defined.
+    monkeypatch.setattr("nidecomp.linalg.blocks.__defaults__", (13,))
     blocks, block_total, block_squared = reduced(series_of(4), 8)
     np.testing.assert_allclose(blocks, whole, atol=1e-3)
     assert block_total == pytest.approx(total, rel=1e-9)

@@ -74,14 +74,14 @@ def fit_canica(
     step = cubic_step(white, n_threads)
     seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=n_init).tolist()
     ends = [_one_restart(step, len(white), restart_seed) for restart_seed in seeds]
-    norms = _largest_l1_norms(white, ends, n_threads)
-    restarts = tuple(map(_record, seeds, ends, norms))
     finished = [index for index, end in enumerate(ends) if end is not None]
     if not finished:
         raise NidecompError(
             f"Each of the {n_init} ICA restarts broke down at {len(subspace)} components: the "
             "data hold fewer dimensions; use fewer components."
         )
+    norms = _largest_l1_norms(white, ends, n_threads)
+    restarts = tuple(map(_record, seeds, ends, norms))
     chosen = min(finished, key=lambda index: (not restarts[index].converged, norms[index]))
     unmixing = restarts[chosen].unmixing
     assert unmixing is not None  # noqa: S101  for the type checker: it is among the finished
