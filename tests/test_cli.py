@@ -16,12 +16,24 @@ import nidecomp
 from nidecomp import errors, pipeline
 from nidecomp.cli import build_parser, main, parse
 from nidecomp.records import FailedRun, Inventory, Outcome, RunKey
-from nidecomp.settings import Settings, declared_options, settings_from_options
+from nidecomp.settings import SECTIONS, Settings, declared_options, settings_from_options
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ["in", "out", "group"]
 OPTIONS = [declared for _, declared in declared_options()]
-HEAVY = {"numpy", "scipy", "pandas", "nibabel", "nilearn", "sklearn", "bids", "tqdm", "sqlalchemy"}
+HEAVY = {
+    "numpy",
+    "scipy",
+    "pandas",
+    "nibabel",
+    "nilearn",
+    "sklearn",
+    "numba",
+    "isal",
+    "bids",
+    "tqdm",
+    "sqlalchemy",
+}
 MESSAGE = "something is wrong here; do this about it."
 
 
@@ -46,6 +58,7 @@ def sample(declared: Field[Any]) -> str | None:
     return {
         "bids_filter_file": "{}",
         "denoise_strategy": "none",
+        "level": "minimal",
         "methods": "canica",
         "n_components": "2",
     }.get(declared.name, "1")
@@ -167,6 +180,31 @@ def test_several_values_follow_one_option() -> None:
     settings = parse([*WORDS, "--n-components", "20", "40", "--participant-label", "sub-01", "02"])
     assert settings.science.decomposition.n_components == (20, 40)
     assert settings.science.selection.participant_label == ("01", "02")
+
+
+def test_the_options_of_the_engine_are_understood() -> None:
+    words = (
+        "--dictlearning-smoothing-fwhm 2 --map-support 0.1 --n-epochs 3 --subspace-dims 200 "
+        "--level minimal --omp-nthreads 2"
+    )
+    settings = parse([*WORDS, *words.split()])
+    assert settings.science.smoothings_fwhm == (6.0, 2.0)
+    decomposition = settings.science.decomposition
+    assert (decomposition.map_support, decomposition.n_epochs) == (0.1, 3)
+    assert (decomposition.alpha, decomposition.subspace_dims) == (None, 200)
+    assert settings.extent.level == "minimal"
+    assert settings.execution.omp_nthreads == 2
+
+
+def test_every_section_is_a_group_of_the_help(help_text: str) -> None:
+    for section in SECTIONS:
+        assert f"\n{section}:\n" in help_text
+
+
+def test_a_default_that_is_not_set_is_told_nowhere_or_by_the_sentence(help_text: str) -> None:
+    """--alpha has none; that of the second smoothing is the first."""
+    assert "None" not in help_text
+    assert "(default: as --smoothing-fwhm)" in help_text
 
 
 def test_options_are_not_abbreviated() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from nidecomp import errors, records
 from nidecomp.execute.local import WorkerDied
+from nidecomp.forecast import Forecast
 from nidecomp.inspect_run import InspectTask
 from nidecomp.process_run import MapTask
 from nidecomp.records import (
@@ -26,7 +27,7 @@ from nidecomp.records import (
     RunKey,
     UsableRun,
 )
-from nidecomp.settings import Denoising, Science, Settings
+from nidecomp.settings import Denoising, Execution, Extent, Science, Settings
 from nidecomp.signal.confounds import Design
 from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.signal.read import Header
@@ -74,8 +75,8 @@ EXAMPLES = [
     USABLE,
     REFUSED,
     FAILED,
-    ReducedRun(KEY, Path("r.npy"), 2, 3, 10.0, (8.0, 1.0), 0, 1),
-    Restart(7, 12, True, 3.5),
+    ReducedRun(KEY, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1),
+    Restart(7, 12, True, 3.5, np.eye(2)),
     COMPONENTS,
     INVENTORY,
     Outcome(INVENTORY, Path("out"), (COMPONENTS,)),
@@ -83,9 +84,10 @@ EXAMPLES = [
     Design(np.array([0, 2]), np.ones((2, 1)), 0.1),
     GEOMETRY,
     Denoising(high_pass=0.01),
-    Settings(Path("in"), Path("out"), "group", Science()),
+    Settings(Path("in"), Path("out"), "group", Science(), Execution(nprocs=2), Extent("minimal")),
+    Forecast(300.0, 500.0, 20.0, 2, 4, 3, 2),
     InspectTask(FILES, Denoising(), 20),
-    MapTask(USABLE, GEOMETRY, Denoising(), 20, Path("work")),
+    MapTask(USABLE, GEOMETRY, Denoising(), (6.0, 2.0), 20, Path("work")),
     WorkerDied(FILES),
 ]
 by_name = pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: type(one).__name__)
@@ -162,6 +164,16 @@ def test_grid_gives_its_affine_as_an_array_of_its_own():
 def test_counts_follow_the_contents():
     assert USABLE.n_kept == 3
     assert COMPONENTS.n_components == 2
+
+
+def test_a_reduced_run_knows_what_share_its_leading_components_hold():
+    run = ReducedRun(KEY, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1)
+    assert [run.variance_share(n) for n in (1, 2, 9)] == pytest.approx([0.8, 0.9, 0.9])
+    assert dataclasses.replace(run, total_variance=0.0).variance_share(1) == 0.0
+
+
+def test_a_restart_that_broke_down_has_no_maps():
+    assert Restart(7, 0, False, np.inf).unmixing is None
 
 
 def test_outcome_fails_exactly_where_a_run_failed():

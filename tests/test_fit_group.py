@@ -12,7 +12,7 @@ from nidecomp.records import ReducedRun, RunKey
 
 def reduced(participant: str, run: int, total_variance: float) -> ReducedRun:
     key = RunKey((("sub", participant), ("task", "rest"), ("run", str(run))))
-    return ReducedRun(key, Path("x.npy"), 5, 100, total_variance, (1.0,), 0, 0)
+    return ReducedRun(key, Path("x.npy"), 6.0, 5, 100, total_variance, (1.0,), 0, 0)
 
 
 def test_participants_weigh_the_same() -> None:

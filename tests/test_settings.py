@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from hypothesis import example, given
 from hypothesis import settings as law
 from hypothesis import strategies as st
@@ -26,12 +27,15 @@ from nidecomp.settings import (
     read_config_file,
     science_as_tables,
     settings_from_options,
+    subspace_dims,
 )
 from nidecomp.write_group import settings_text
 
 OPTIONS = [declared for _, declared in declared_options()]
 NAMES = [declared.name for declared in OPTIONS]
-EXECUTION = {declared.name for section, declared in declared_options() if section == "execution"}
+SECTION = {declared.name: section for section, declared in declared_options()}
+# What changes no byte of what is written: how the work is done, and how much is written.
+NOT_SCIENCE = {name for name, section in SECTION.items() if section in {"execution", "extent"}}
 PREFIXES = {
     "participant_label": "sub-",
     "exclude_participant_label": "sub-",
@@ -68,6 +72,8 @@ WRONG = [
     ("low_pass", "inf", "number"),
     ("smoothing_fwhm", "-1", "at least 0"),
     ("smoothing_fwhm", None, "at least 0"),
+    ("dictlearning_smoothing_fwhm", "-0.5", "at least 0"),
+    ("dictlearning_smoothing_fwhm", "wide", "number"),
     ("fd_threshold", True, "above 0"),
     ("min_volumes", "0", "at least 1"),
     ("mean_fd_cutoff", [1], "above 0"),
@@ -82,11 +88,21 @@ WRONG = [
     ("n_components", 20.5, "whole number"),
     ("n_components", True, "whole number"),
     ("n_init", "many", "whole number"),
+    ("map_support", "0", "above 0 and at most 1"),
+    ("map_support", "1.5", "above 0 and at most 1"),
+    ("map_support", None, "above 0 and at most 1"),
     ("alpha", "0", "above 0"),
     ("batch_size", "0", "at least 1"),
+    ("n_epochs", "0", "at least 1"),
+    ("subspace_dims", "-1", "at least 0"),
+    ("subspace_dims", "many", "whole number"),
     ("random_seed", "-1", "at least 0"),
     ("atlas_label", "my study", "letters and digits"),
+    ("level", "some", "minimal, full"),
+    ("level", "Full", "minimal, full"),
     ("nprocs", "-1", "at least 0"),
+    ("omp_nthreads", "-1", "at least 0"),
+    ("omp_nthreads", "2.5", "whole number"),
     ("mem_mb", "4G", "whole number"),
     ("work_dir", "", "path"),
     ("bids_database_dir", 1, "path"),
@@ -104,9 +120,8 @@ def build(**options: object) -> Settings:
 
 
 def value_of(settings: Settings, name: str) -> object:
-    section = next(section for section, declared in declared_options() if declared.name == name)
-    holder = settings.execution if section == "execution" else getattr(settings.science, section)
-    return getattr(holder, name)
+    holder = settings if name in NOT_SCIENCE else settings.science
+    return getattr(getattr(holder, SECTION[name]), name)
 
 
 # ---------------------------------------------------------------- strategies
@@ -146,6 +161,7 @@ science_options = st.fixed_dictionaries(
         "denoise_strategy": strategies,
         "high_pass": positive,
         "smoothing_fwhm": positive | st.just(0),
+        "dictlearning_smoothing_fwhm": positive | st.just(0) | st.none(),
         "fd_threshold": positive,
         "min_volumes": whole,
         "mean_fd_cutoff": positive,
@@ -155,8 +171,11 @@ science_options = st.fixed_dictionaries(
         "methods": st.lists(st.sampled_from(METHODS), min_size=1),
         "n_components": st.lists(st.integers(min_value=2, max_value=10**6), min_size=1),
         "n_init": whole,
-        "alpha": positive,
+        "map_support": st.floats(min_value=0, exclude_min=True, max_value=1),
+        "alpha": positive | st.none(),
         "batch_size": whole,
+        "n_epochs": whole,
+        "subspace_dims": whole | st.just(0),
         "random_seed": st.integers(0, 2**32 - 1),
         "atlas_label": labels,
     },
@@ -285,15 +304,26 @@ def test_a_wrong_value_names_the_option_the_value_and_what_is_accepted(
     assert accepted in message
 
 
-FLOATS = ["high_pass", "low_pass", "smoothing_fwhm", "fd_threshold", "mean_fd_cutoff", "alpha"]
+FLOATS = [
+    "high_pass",
+    "low_pass",
+    "smoothing_fwhm",
+    "dictlearning_smoothing_fwhm",
+    "fd_threshold",
+    "mean_fd_cutoff",
+    "alpha",
+]
 INTEGERS = [
     "min_volumes",
     "dummy_scans",
     "n_components",
     "n_init",
     "batch_size",
+    "n_epochs",
+    "subspace_dims",
     "random_seed",
     "nprocs",
+    "omp_nthreads",
     "mem_mb",
 ]
 
@@ -323,7 +353,8 @@ def test_neither_order_nor_repetition_of_values_makes_other_settings() -> None:
 
 
 def test_none_unsets_numbers_and_nothing_else() -> None:
-    assert value_of(build(low_pass="none"), "low_pass") is None
+    for name in ("low_pass", "alpha", "dictlearning_smoothing_fwhm"):
+        assert value_of(build(**{name: "none"}), name) is None
     assert value_of(build(res="none"), "res") == "none"
 
 
@@ -410,6 +441,56 @@ def test_there_are_two_levels() -> None:
         settings_from_options("in", "out", "subject", {})
 
 
+# ---------------------------------------------------------------- what follows from values
+@LAW
+@given(
+    smoothing=st.integers(0, 9),
+    other=st.none() | st.integers(0, 9),
+    methods=st.lists(st.sampled_from(METHODS), min_size=1),
+)
+def test_runs_are_reduced_once_at_each_smoothing_that_is_needed(
+    smoothing: int, other: int | None, methods: list[str]
+) -> None:
+    """CanICA's first, always: dictionary learning starts from its maps."""
+    science = build(
+        smoothing_fwhm=smoothing, dictlearning_smoothing_fwhm=other, methods=methods
+    ).science
+    smoothings = science.smoothings_fwhm
+    assert len(set(smoothings)) == len(smoothings)
+    assert smoothings[0] == science.denoising.smoothing_of("canica") == smoothing
+    for method in methods:
+        assert science.denoising.smoothing_of(method) in smoothings
+    another = "dictlearning" in methods and other not in (None, smoothing)
+    assert len(smoothings) == 1 + another
+
+
+def test_dictionary_learning_is_smoothed_as_canica_unless_said_otherwise() -> None:
+    smoothing_of = build(smoothing_fwhm=4).science.denoising.smoothing_of
+    assert smoothing_of("dictlearning") == smoothing_of("canica") == 4.0
+    # 0 is a smoothing, too: none.
+    denoising = build(smoothing_fwhm=4, dictlearning_smoothing_fwhm=0).science.denoising
+    assert denoising.smoothing_of("dictlearning") == 0.0
+
+
+@LAW
+@given(wanted=st.integers(0, 1000), n_components=st.integers(2, 500))
+def test_a_subspace_has_room_for_the_components(wanted: int, n_components: int) -> None:
+    dims = subspace_dims(build(subspace_dims=wanted).science.decomposition, n_components)
+    assert dims >= n_components
+    if wanted == 0:
+        assert dims == max(100, 5 * n_components)
+    else:
+        assert dims == max(wanted, n_components)
+
+
+def test_the_level_is_no_part_of_the_science() -> None:
+    """How much is written changes no byte of what is: results of both are one request."""
+    minimal, full = build(level="minimal"), build()
+    assert full.extent.level == "full"
+    assert minimal.extent.level == "minimal"
+    assert minimal.science == full.science
+
+
 def test_the_work_folder_is_in_the_output_folder_unless_named() -> None:
     assert build().work_dir == Path("out/work").absolute()
     assert build(work_dir="elsewhere").work_dir == Path("elsewhere").absolute()
@@ -440,34 +521,46 @@ def test_nobody_can_change_settings_that_were_made() -> None:
 # ---------------------------------------------------------------- science and execution
 def other_than_default(declared: dataclasses.Field[Any]) -> object:
     default = declared.default
+    if declared.name == "level":
+        return "minimal"
     if isinstance(default, bool):
         return not default
     return default + 1 if isinstance(default, int) else "elsewhere"
 
 
-def test_execution_never_shows_in_what_is_recorded() -> None:
+def test_execution_and_extent_never_show_in_what_is_recorded() -> None:
     tables = science_as_tables(build().science)
-    assert "execution" not in tables
-    assert not EXECUTION & {name for table in tables.values() for name in table}
+    assert not {"execution", "extent"} & set(tables)
+    assert not NOT_SCIENCE & {name for table in tables.values() for name in table}
 
 
 @pytest.mark.parametrize(
     "declared",
-    [declared for declared in OPTIONS if declared.name in EXECUTION],
+    [declared for declared in OPTIONS if declared.name in NOT_SCIENCE],
     ids=lambda declared: declared.name,
 )
-def test_an_execution_option_changes_no_recorded_byte(declared: dataclasses.Field[Any]) -> None:
+def test_an_option_of_execution_or_extent_changes_no_recorded_byte(
+    declared: dataclasses.Field[Any],
+) -> None:
     changed = build(**{declared.name: other_than_default(declared)})
-    assert changed.execution != build().execution
+    assert changed != build()
+    assert changed.science == build().science
     assert settings_text(changed) == settings_text(build())
 
 
 def test_every_science_option_is_recorded_once_it_is_set() -> None:
     settings = build(
-        res="2", high_pass=0.01, low_pass=0.1, fd_threshold=0.5, mean_fd_cutoff=1, mask="m.nii.gz"
+        res="2",
+        high_pass=0.01,
+        low_pass=0.1,
+        dictlearning_smoothing_fwhm=0,
+        fd_threshold=0.5,
+        mean_fd_cutoff=1,
+        mask="m.nii.gz",
+        alpha=5,
     )
     recorded = [name for table in science_as_tables(settings.science).values() for name in table]
-    assert sorted(recorded) == sorted(set(NAMES) - EXECUTION)
+    assert sorted(recorded) == sorted(set(NAMES) - NOT_SCIENCE)
 
 
 # ---------------------------------------------------------------- config file
@@ -494,6 +587,24 @@ def test_a_config_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="--config-file"):
         read_config_file(path)
+
+
+def test_a_config_file_sets_options_of_every_table(tmp_path: Path) -> None:
+    """Also those that are not recorded: somebody may write them by hand."""
+    given: dict[str, dict[str, object]] = {
+        "selection": {"space": "MNI152NLin6Asym"},
+        "denoising": {"dictlearning_smoothing_fwhm": 3.0},
+        "masking": {"mask_threshold": 0.8},
+        "decomposition": {"map_support": 0.1, "n_epochs": 3, "subspace_dims": 200},
+        "extent": {"level": "minimal"},
+        "execution": {"omp_nthreads": 2},
+    }
+    assert set(given) == set(SECTIONS)
+    (tmp_path / "c.toml").write_text(tomli_w.dumps(given), encoding="utf-8")
+    read = read_config_file(tmp_path / "c.toml")
+    options = {name: value for table in given.values() for name, value in table.items()}
+    assert read == options
+    assert all(value_of(build(**read), name) == value for name, value in options.items())
 
 
 @pytest.mark.parametrize("text", ["[decomposing]\nalpha = 1\n", "alpha = 1\n", "denoising = 1\n"])

@@ -164,7 +164,14 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         for index, array in enumerate(arrays):
             # The first decides how many features there are, the others must have as many.
             runs.append(
-                validate_data(self, array, dtype=np.float32, reset=index == 0, ensure_min_samples=2)
+                validate_data(
+                    self,
+                    array,
+                    dtype=np.float32,
+                    reset=index == 0,
+                    ensure_min_samples=2,
+                    ensure_min_features=2,
+                )
             )
         return runs
 

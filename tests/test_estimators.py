@@ -1,0 +1,119 @@
+"""The engine on arrays keeps scikit-learn's conventions and finds what was planted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import estimator_checks_generator
+from support import matched_correlations
+
+import nidecomp
+from nidecomp import CanICA, DictLearning
+
+N_SOURCES, N_FEATURES = 4, 3000
+# scikit-learn asks for them on data with two features or with no networks at all.
+ESTIMATORS = (CanICA(n_components=1, n_init=2), DictLearning(n_components=1, n_init=2, alpha=1e-3))
+
+
+def planted(seed: int = 0) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """Sparse sources, and runs of three participants that mix them; the last has two runs."""
+    rng = np.random.default_rng(seed)
+    sources = rng.laplace(size=(N_SOURCES, N_FEATURES))
+    sources *= rng.random(sources.shape) < 0.15
+    runs = []
+    for _ in range(4):
+        mixing = rng.normal(size=(60, N_SOURCES))
+        runs.append(mixing @ sources + 0.3 * rng.normal(size=(60, N_FEATURES)))
+    return sources, runs
+
+
+@pytest.mark.parametrize("estimator", [CanICA(N_SOURCES), DictLearning(N_SOURCES)], ids=repr)
+def test_planted_sources_are_found(estimator: CanICA | DictLearning) -> None:
+    sources, runs = planted()
+    components = clone(estimator).fit(runs).components_
+    assert components.shape == (N_SOURCES, N_FEATURES)
+    assert matched_correlations(sources, components).min() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [
+        pytest.param(estimator, check, id=f"{type(estimator).__name__}-{check.func.__name__}")
+        for estimator in ESTIMATORS
+        for estimator, check in estimator_checks_generator(estimator, mark="skip")
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_scikit_learns_own_checks_pass(estimator: object, check: object) -> None:
+    if check.func.__name__ == "check_fit2d_1feature":  # type: ignore[attr-defined]
+        pytest.skip("one feature has no maps: refused by name, in a test below")
+    check(estimator)  # type: ignore[operator]
+
+
+def test_one_feature_is_refused() -> None:
+    with pytest.raises(ValueError, match="minimum of 2 is required"):
+        CanICA(1).fit(np.ones((10, 1)))
+
+
+def test_fewer_dimensions_than_components_are_refused_with_the_numbers() -> None:
+    _, runs = planted()
+    with pytest.raises(ValueError, match=r"Run 1 has n_samples=3 and holds 2 dimensions"):
+        CanICA(N_SOURCES).fit([runs[0], runs[1][:3]])
+
+
+def test_runs_need_the_same_features() -> None:
+    _, runs = planted()
+    with pytest.raises(ValueError, match="features"):
+        CanICA(N_SOURCES).fit([runs[0], runs[1][:, :-1]])
+
+
+def test_every_run_needs_its_participant() -> None:
+    _, runs = planted()
+    with pytest.raises(ValueError, match="groups names 1 participants for 4 runs"):
+        CanICA(N_SOURCES).fit(runs, groups=["01"])
+
+
+def test_a_participant_whose_run_comes_twice_weighs_no_more() -> None:
+    _, runs = planted()
+    once = CanICA(N_SOURCES).fit(runs, groups=list("abcd"))
+    twice = CanICA(N_SOURCES).fit([*runs, runs[3]], groups=list("abcdd"))
+    alone = CanICA(N_SOURCES).fit([*runs, runs[3]])
+    # What the iteration's own tolerance leaves, against what another weight makes of them.
+    same = 1 - matched_correlations(once.components_, twice.components_).min()
+    other = 1 - matched_correlations(once.components_, alone.components_).min()
+    assert same < 1e-4 < other
+
+
+@settings(max_examples=10, deadline=None)
+@given(n_threads=st.integers(2, 4), seed=st.integers(0, 1000))
+def test_threads_change_no_byte(n_threads: int, seed: int) -> None:
+    _, runs = planted(seed)
+    one, several = (
+        DictLearning(N_SOURCES, n_threads=n, random_state=seed).fit(runs).components_
+        for n in (1, n_threads)
+    )
+    np.testing.assert_array_equal(one, several)
+
+
+def test_time_courses_give_back_what_the_components_explain() -> None:
+    _, runs = planted()
+    model = CanICA(N_SOURCES).fit(runs)
+    courses = model.transform(runs[0])
+    back = model.transform(model.inverse_transform(courses))
+    np.testing.assert_allclose(back, courses, rtol=1e-3, atol=1e-3)
+    assert list(model.get_feature_names_out()) == [f"canica{n}" for n in range(N_SOURCES)]
+
+
+def test_an_estimator_that_was_not_fitted_says_so() -> None:
+    with pytest.raises(NotFittedError):
+        CanICA().transform(np.ones((3, 4)))
+
+
+def test_a_name_that_the_package_has_not_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'ICA'"):
+        nidecomp.ICA  # noqa: B018
