@@ -141,7 +141,8 @@ def _upsample(volume: Float32Array, grid: Grid) -> Float32Array:
 def _shared_head() -> Head:
     """Give the fixtures' head with some of its nuisance maps in every participant.
 
-    Maps are levelled to one norm over the brain, so that small sources are as well determined as large ones.
+    Maps are levelled to one norm over the brain, so that small sources are as well determined as
+    large ones.
     """
     head = load_head()
     shared = np.concatenate([head.networks, head.nuisance], axis=3)

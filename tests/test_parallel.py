@@ -19,9 +19,7 @@ N_THREADS = [1, 2, 3, 8]
 
 
 @few
-@given(
-    delays_ms=st.lists(st.integers(0, 3), max_size=20), n_threads=st.integers(0, 8)
-)
+@given(delays_ms=st.lists(st.integers(0, 3), max_size=20), n_threads=st.integers(0, 8))
 def test_results_come_in_the_order_of_the_items(delays_ms: list[int], n_threads: int) -> None:
     """Whichever is done first."""
 

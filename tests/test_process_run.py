@@ -200,7 +200,8 @@ def test_the_same_run_gives_the_same_bytes_in_another_process(task: MapTask) -> 
     pickled = task.work_dir / "task.pickle"
     pickled.write_bytes(pickle.dumps(elsewhere))
     code = (
-        "import pickle, sys; from pathlib import Path; from nidecomp.process_run import process_run;"
+        "import pickle, sys; from pathlib import Path; "
+        "from nidecomp.process_run import process_run; "
         "process_run(pickle.loads(Path(sys.argv[1]).read_bytes()))"
     )
     subprocess.run([sys.executable, "-c", code, str(pickled)], check=True, timeout=120)

@@ -221,7 +221,7 @@ def test_a_restart_that_breaks_down_is_recorded_and_passed_over(monkeypatch):
     fit = fit_canica(white, 2, 0)
     assert fit.chosen == 1
     assert [one.converged for one in fit.restarts] == [False, True]
-    assert [one.max_l1_norm for one in fit.restarts][0] == np.inf
+    assert fit.restarts[0].max_l1_norm == np.inf
     assert [one.unmixing is None for one in fit.restarts] == [True, False]
     assert len({one.seed for one in fit.restarts}) == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -190,7 +191,7 @@ def test_directions_that_stand_out_are_found_although_most_rows_are_left_out(see
 def test_more_dimensions_never_find_less(seed):
     rows = matrices(seed, sizes=(1, 150, 250))
     found = [gathered([rows], n_dims) for n_dims in (2, 6, 20, 60)]
-    for fewer, more in zip(found, found[1:], strict=False):
+    for fewer, more in pairwise(found):
         n = len(fewer.squared)
         rounding = ROUNDING * more.squared[0]
         assert (more.squared[:n] >= fewer.squared - fewer.error_bound - rounding).all()
