@@ -131,7 +131,8 @@ def test_dry_run_writes_nothing_and_shows_runs_and_cost(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert "sub-02_task-rest  refused" in done.stdout
     assert "sub-01_task-rest  used" in done.stdout
-    assert "Memory:" in done.stdout
+    assert "Memory at the peak:" in done.stdout
+    assert "Group fit:" in done.stdout
     assert "Disk:" in done.stdout
     assert not output.exists()
 
