@@ -6,13 +6,34 @@
 import argparse
 from pathlib import Path
 
+import numpy as np
 from nilearn.decomposition import CanICA, DictLearning
 from nilearn.interfaces.fmriprep import load_confounds_strategy
 from nilearn.masking import intersect_masks
+from sklearn.decomposition import _fastica
 
 SPACE = "space-MNI152NLin2009cAsym"
 AT_LEAST_HALF = 0.5 - 1e-6
 """nilearn keeps voxels above its threshold, NiDecomp those at or above it."""
+
+
+def mend_whitening() -> None:
+    """Let scikit-learn's FastICA keep directions whose singular vector begins with 0.
+
+    Its whitening multiplies each singular vector by the sign of its first entry; where that is
+    exactly 0, as it can be for the orthonormal rows of a group's subspace, the direction is lost,
+    and the iteration on what is left does not converge.
+    """
+
+    class Numpy:
+        def __getattr__(self, name: str) -> object:
+            return getattr(np, name)
+
+        @staticmethod
+        def sign(values: np.ndarray) -> np.ndarray:
+            return np.where(values < 0, -1.0, 1.0)
+
+    _fastica.np = Numpy()
 
 
 def main() -> None:
@@ -26,7 +47,15 @@ def main() -> None:
     parser.add_argument("--alpha", type=float, default=10)
     parser.add_argument("--smoothing-fwhm", type=float, default=6)
     parser.add_argument("--n-jobs", type=int, default=2)
+    parser.add_argument(
+        "--mend-whitening",
+        action="store_true",
+        help="mend what makes its ICA lose directions (in this process alone: one job)",
+    )
     arguments = parser.parse_args()
+    if arguments.mend_whitening:
+        arguments.n_jobs = 1
+        mend_whitening()
 
     images, masks = [], []
     for label in arguments.participant_label:
