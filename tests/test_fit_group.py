@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from nidecomp.errors import NothingToDoError
 from nidecomp.fit_group import GroupPlan, fit_group, participant_weights
@@ -19,11 +22,18 @@ FEW_DIMENSIONS = Science(
 )
 
 
-def reduced_runs(folder: Path) -> list[ReducedRun]:
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[ReducedRun]:
     """Seven participants at two smoothings: rows that share three sparse sources."""
+    # Small matrices: threads would wait for each other most of the time.
+    with threadpool_limits(limits=1):
+        return reduced_runs(tmp_path_factory.mktemp("reduced"))
+
+
+def reduced_runs(folder: Path) -> list[ReducedRun]:
     rng = np.random.default_rng(0)
     sources = rng.laplace(size=(3, N_VOXELS)) * (rng.random((3, N_VOXELS)) < 0.2)
-    runs = []
+    made = []
     for participant in range(7):
         for fwhm in (6.0, 10.0):
             series = rng.normal(size=(30, 3)) @ sources + rng.normal(size=(30, N_VOXELS)) / fwhm
@@ -34,8 +44,8 @@ def reduced_runs(folder: Path) -> list[ReducedRun]:
             squared = tuple((singular[:N_ROWS] ** 2).tolist())
             key = RunKey((("sub", f"{participant:02d}"), ("task", "rest")))
             total = float((singular**2).sum())
-            runs.append(ReducedRun(key, path, fwhm, N_ROWS, N_VOXELS, total, squared, 0, 0))
-    return runs
+            made.append(ReducedRun(key, path, fwhm, N_ROWS, N_VOXELS, total, squared, 0, 0))
+    return made
 
 
 def as_bytes(fitted: tuple[Components, ...]) -> list[bytes]:
@@ -43,15 +53,15 @@ def as_bytes(fitted: tuple[Components, ...]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("plan", [GroupPlan(1, 1), GroupPlan(2, 1), GroupPlan(3, 3)], ids=repr)
-def test_threads_passes_and_order_of_runs_change_no_byte(plan: GroupPlan, tmp_path: Path) -> None:
-    runs = reduced_runs(tmp_path)
+def test_threads_passes_and_order_of_runs_change_no_byte(
+    plan: GroupPlan, runs: list[ReducedRun]
+) -> None:
     expected = as_bytes(fit_group(runs, FEW_DIMENSIONS))
     assert len(expected) == 4
     assert as_bytes(fit_group(runs[::-1], FEW_DIMENSIONS, plan)) == expected
 
 
-def test_each_order_is_what_it_would_be_alone(tmp_path: Path) -> None:
-    runs = reduced_runs(tmp_path)
+def test_each_order_is_what_it_would_be_alone(runs: list[ReducedRun]) -> None:
     alone = Science(
         denoising=FEW_DIMENSIONS.denoising,
         decomposition=Decomposition(n_components=(3,), n_init=3, subspace_dims=12),
@@ -59,8 +69,62 @@ def test_each_order_is_what_it_would_be_alone(tmp_path: Path) -> None:
     assert as_bytes(fit_group(runs, FEW_DIMENSIONS))[:2] == as_bytes(fit_group(runs, alone))
 
 
-def test_more_components_than_voxels_are_refused(tmp_path: Path) -> None:
-    runs = reduced_runs(tmp_path)
+def test_canica_does_not_see_the_other_smoothing(runs: list[ReducedRun]) -> None:
+    """And dictionary learning starts from its maps: it differs from one on the same rows alone."""
+    settings = FEW_DIMENSIONS.decomposition
+    alone = replace(FEW_DIMENSIONS, denoising=Denoising(), decomposition=settings)
+    together = fit_group(runs, FEW_DIMENSIONS)
+    narrow = fit_group([run for run in runs if run.smoothing_fwhm == 6.0], alone)
+    for both, one in zip(together, narrow, strict=True):
+        assert both.method == one.method
+        assert (both.maps.tobytes() == one.maps.tobytes()) == (both.method == "canica")
+
+
+@pytest.mark.parametrize(("at_once", "n_passes"), [(1, 3), (2, 2), (3, 2)])
+def test_each_file_is_read_once_a_pass(
+    runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch, at_once: int, n_passes: int
+) -> None:
+    """Three subspaces: two of the runs at CanICA's smoothing, one of those at the other."""
+    settings = Decomposition(n_components=(3,), n_init=1)
+    science = replace(FEW_DIMENSIONS, decomposition=settings)
+    read: Counter[Path] = Counter()
+    load = np.load
+
+    def counted(path: Path, **given: object) -> object:
+        read[path] += 1
+        return load(path, **given)
+
+    monkeypatch.setattr(np, "load", counted)
+    fit_group(runs, science, GroupPlan(1, at_once))
+    # At one smoothing two subspaces are gathered, in one pass where they fit in it.
+    assert {read[run.path] for run in runs if run.smoothing_fwhm == 6.0} == {n_passes - 1}
+    assert {read[run.path] for run in runs if run.smoothing_fwhm == 10.0} == {1}
+
+
+def test_only_a_runs_leading_rows_are_used(runs: list[ReducedRun], tmp_path: Path) -> None:
+    settings = Decomposition(n_components=(3,), n_init=2)
+    science = replace(FEW_DIMENSIONS, decomposition=settings)
+    copies = [replace(run, path=tmp_path / run.path.name) for run in runs]
+    for run, copy in zip(runs, copies, strict=True):
+        rows = np.load(run.path)
+        rows[3:] = np.nan
+        np.save(copy.path, rows)
+    assert as_bytes(fit_group(copies, science)) == as_bytes(fit_group(runs, science))
+
+
+def test_the_subspaces_are_told_with_every_fit(runs: list[ReducedRun]) -> None:
+    for components in fit_group(runs, FEW_DIMENSIONS):
+        subspace = components.fit["Subspace"]
+        assert isinstance(subspace, dict)
+        rows = 7 * components.n_components
+        assert (subspace["Rows"], subspace["Dimensions"]) == (rows, min(rows, 12))
+        assert 0 < subspace["VarianceShare"] <= 1
+        # More than twice the dimensions kept: something was left out on the way.
+        assert (subspace["LargestRelativeError"] > 0) == (rows > 2 * 12)
+        assert 0 < components.total_explained_variance <= subspace["VarianceShare"]
+
+
+def test_more_components_than_voxels_are_refused(runs: list[ReducedRun]) -> None:
     too_many = Science(decomposition=Decomposition(n_components=(N_VOXELS,)))
     with pytest.raises(NothingToDoError, match="2000 is more than the group mask's 2000 voxels"):
         fit_group(runs, too_many)
