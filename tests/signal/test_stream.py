@@ -297,6 +297,19 @@ def test_dropped_volumes_are_read_for_the_checksum(tmp_path):
         read(path, [0])
 
 
+def test_a_file_is_read_to_its_end_although_no_number_is_wanted_of_it(tmp_path):
+    """The checksum that speaks for the numbers may stand far behind them."""
+    raw = save(tmp_path / "run.nii", intensities(), dtype="uint8").read_bytes()
+    content = gzip.compress(raw + bytes(3_000_000), compresslevel=0)
+    path = tmp_path / "bad.nii.gz"
+    path.write_bytes(content)
+    read(path)
+    for damaged in (content[:-1], content[:-8], content[:-8] + b"abcd" + content[-4:]):
+        path.write_bytes(damaged)
+        with pytest.raises(FailedRunError, match=r"^bad\.nii\.gz "):
+            read(path)
+
+
 @pytest.mark.parametrize("level", [0, 6])
 def test_a_changed_byte_of_a_gzip_changes_no_number_in_silence(tmp_path, level):
     """Each byte in turn: either it is no part of the numbers, or it is told."""
