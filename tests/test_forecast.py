@@ -185,8 +185,16 @@ def test_more_memory_never_gives_fewer_processes_or_more_passes(mem_mb, more, n_
         return
     greater = at(mem_mb + more)
     assert greater.n_processes >= less.n_processes
-    assert greater.at_once >= less.at_once
-    assert greater.n_threads == less.n_threads
+    # Threads are given up before a pass is added.
+    assert (greater.at_once, greater.n_threads) >= (less.at_once, less.n_threads)
+
+
+def test_many_cores_and_little_memory_make_fewer_threads_of_the_fit():
+    science = science_of((64,), methods=("canica",))
+    enough = forecast_of(50, n_cores=2, with_fit=True, science=science, mem_mb=10000).group_mb
+    result = forecast_of(50, n_cores=64, with_fit=True, science=science, mem_mb=int(enough) + 1)
+    assert 2 <= result.n_threads < 64
+    assert result.group_mb <= enough + 1
 
 
 def test_memory_too_small_for_the_group_fit_is_an_error_with_the_arithmetic():

@@ -124,25 +124,28 @@ def forecast(
             + ", and the volumes and blocks that are worked on)."
         )
     cores = execution.nprocs or n_cores
-    n_threads = min(cores, execution.omp_nthreads or cores)
     n_subspaces = _n_subspaces(science)
-    sizes = {
-        at_once: _group_mb(len(runs), geometry, science, n_threads, at_once)
-        for at_once in range(1, n_subspaces + 1)
-    }
-    at_once = max((number for number, mb in sizes.items() if mb <= limit_mb), default=1)
-    if with_fit and sizes[at_once] > limit_mb:
+    # Fewer threads first, then more passes: both change no byte, and passes cost more.
+    ways = [
+        (n_threads, at_once)
+        for at_once in range(n_subspaces, 0, -1)
+        for n_threads in range(min(cores, execution.omp_nthreads or cores), 0, -1)
+    ]
+    sizes = {way: _group_mb(len(runs), geometry, science, *way) for way in ways}
+    n_threads, at_once = next((way for way in ways if sizes[way] <= limit_mb), ways[-1])
+    group_mb = sizes[n_threads, at_once]
+    if with_fit and group_mb > limit_mb:
         dims = subspace_dims(science.decomposition, n_rows)
         raise UsageError(
-            f"{limit}: the group fit takes {sizes[at_once]:.0f} MB ({_INTERPRETER_MB:.0f} MB for "
-            f"Python and its libraries, the rest for a subspace of {dims} dimensions × "
-            f"{geometry.n_features} voxels in float32, held twice, and {n_rows} components). Fewer "
-            "--subspace-dims or --n-components take less."
+            f"{limit}: the group fit takes {group_mb:.0f} MB with one thread "
+            f"({_INTERPRETER_MB:.0f} MB for Python and its libraries, the rest for a subspace of "
+            f"{dims} dimensions × {geometry.n_features} voxels in float32, held twice, and "
+            f"{n_rows} components). Fewer --subspace-dims or --n-components take less."
         )
     fitting = int((limit_mb - _INTERPRETER_MB) // map_mb)
     return Forecast(
         map_mb=map_mb,
-        group_mb=sizes[at_once] if with_fit else 0.0,
+        group_mb=group_mb if with_fit else 0.0,
         disk_mb=len(runs) * n_smoothings * n_rows * _row_mb(geometry),
         n_processes=max(1, min(cores, fitting, len(runs))),
         n_threads=n_threads,
@@ -182,9 +185,11 @@ def _group_mb(
     k = max(science.decomposition.n_components)
     n_dims = min(subspace_dims(science.decomposition, k), n_runs * k)
     n_subspaces = _n_subspaces(science)
-    passes_before = (n_subspaces - 1) // at_once * at_once
     # Subspaces that are finished, those that are gathered (held twice), and a run's rows.
-    gathering = (passes_before + 2 * at_once) * n_dims + 3 * k
+    gathering = 3 * k + n_dims * max(
+        finished + 2 * min(at_once, n_subspaces - finished)
+        for finished in range(0, n_subspaces, at_once)
+    )
     canica = n_subspaces * n_dims + _ICA_COPIES * k
     pairs = 0.0
     if k <= MAX_COMPONENTS_OF_MOMENTS:

@@ -17,7 +17,8 @@ from nidecomp.files import replace_atomically
 
 MANIFEST = PurePosixPath("logs/manifest.tsv")
 _JOURNAL = PurePosixPath("logs/manifest.unfinished.tsv")
-# One of ISA-L's levels: files of maps come out as small as with zlib's level 6, ten times faster.
+# One of ISA-L's levels: ten times as fast as zlib's level 6. Dense maps come out 4 % larger,
+# sparse ones 5 to 15 %.
 _LEVEL = 2
 _COLUMNS = ("path", "size", "sha256")
 

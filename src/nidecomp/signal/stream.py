@@ -130,7 +130,8 @@ def describe_image(path: Path) -> StoredImage:
         raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a BOLD run has 4")
     if min(shape) < 1:
         raise FailedRunError(f"{path.name} has a dimension of {min(shape)} in its header")
-    if dtype.kind not in "iuf":
+    # Beyond 8 bytes: the compiled loops know no such numbers.
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise FailedRunError(
             f"{path.name} stores {dtype.name} in its voxels; a BOLD run has one real number in each"
         )
