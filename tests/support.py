@@ -30,7 +30,7 @@ class Finished:
     stderr: str
 
 
-def nidecomp(*words: object, timeout: float = 300) -> Finished:
+def nidecomp(*words: object, timeout: float = 300, **environment: str) -> Finished:
     """Run the command as a user would, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "nidecomp", *map(str, words)],
@@ -38,6 +38,7 @@ def nidecomp(*words: object, timeout: float = 300) -> Finished:
         text=True,
         timeout=timeout,
         check=False,
+        env={**os.environ, **environment},
     )
     return Finished(done.returncode, done.stdout, done.stderr)
 

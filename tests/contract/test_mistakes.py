@@ -93,6 +93,16 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
 }
 
 
+def test_a_mistake_with_several_processes_is_one_sentence_even_in_a_slim_container(
+    tmp_path: Path,
+) -> None:
+    """There are no pgrep and no other tools there by which to end the workers."""
+    words = (SMALL, tmp_path / "out", "group", "--nprocs", "2", "--space", "T1w")
+    done = nidecomp(*words, PATH="/nonexistent")
+    assert done.exit_code == 70
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_gets_a_sentence(mistake: str, tmp_path: Path) -> None:
     words, code, says = MISTAKES[mistake]
