@@ -81,7 +81,7 @@ EXAMPLES = [
     INVENTORY,
     Outcome(INVENTORY, Path("out"), (COMPONENTS,)),
     Header(GRID, 5, 2, None),
-    Design(np.array([0, 2]), np.ones((2, 1)), 0.1),
+    Design(np.array([0, 2]), np.ones((2, 1)), 0.1, np.zeros((2, 7))),
     GEOMETRY,
     Denoising(high_pass=0.01),
     Settings(Path("in"), Path("out"), "group", Science(), Execution(nprocs=2), Extent("minimal")),

@@ -133,14 +133,15 @@ def test_the_smoothings_beside_one_are_not_in_its_name(task: MapTask) -> None:
 def test_cleaned_series_are_read_and_cleaned_at_each_smoothing(task: MapTask) -> None:
     cleaned = cleaned_series(task, (0.0, 6.0))
     assert list(cleaned) == [0.0, 6.0]
-    for result, n_nonfinite in cleaned.values():
+    for result, n_nonfinite, design in cleaned.values():
+        assert len(design.kept) == N_VOLUMES
         assert result.series.shape == (N_VOLUMES, GEOMETRY.n_features)
         assert n_nonfinite == 0
     assert not np.array_equal(cleaned[0.0][0].series, cleaned[6.0][0].series)
 
 
 # ---------------------------------------------------------------- names
-@pytest.mark.parametrize("suffix", [".npy", ".json"])
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".json"])
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", None])
 def test_damaged_work_is_done_again(task: MapTask, suffix: str, content: bytes | None) -> None:
     (first,) = reduced(task)

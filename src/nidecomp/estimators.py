@@ -108,14 +108,15 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         """Keep the leading dimensions of one run, and its variance."""
         centred = run - run.mean(axis=0)
         gram = centred.astype(np.float64) @ centred.T.astype(np.float64)
-        rows, variance, squared = reduce_rows(Cleaned(centred, gram, 0), self.n_components)
+        leading = reduce_rows(Cleaned(centred, gram, 0), self.n_components)
+        squared = leading.squared
         rank = int(np.count_nonzero(squared > 1e-6 * max(squared[0], np.finfo(np.float32).tiny)))
         if rank < self.n_components:
             raise ValueError(
                 f"Run {index} has n_samples={len(run)} and holds {rank} dimensions: fewer than "
                 f"n_components={self.n_components}."
             )
-        return rows, variance
+        return leading.rows, leading.total_variance
 
     def _keep(self, components: Components) -> None:
         self.components_ = components.maps

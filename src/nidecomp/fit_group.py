@@ -22,6 +22,7 @@ from nidecomp.group.dictlearning import (
 )
 from nidecomp.group.fastica import MAX_ITERATIONS
 from nidecomp.group.order import arrange, explained_variance
+from nidecomp.group.stability import RestartStability, restart_stability
 from nidecomp.group.subspace import Subspace, SubspaceStream, weighted_rows
 from nidecomp.records import Components, ReducedRun
 from nidecomp.settings import Decomposition, Method, Science, subspace_dims
@@ -41,7 +42,7 @@ class GroupPlan:
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
     """One of the group's subspaces: of which reduced runs, and how their rows are scaled."""
 
     smoothing_fwhm: float
@@ -127,13 +128,13 @@ def participant_weights(participants: Sequence[str], variances: Sequence[float])
 # ---------------------------------------------------------------- the group's subspaces
 def _gather(
     runs: Sequence[ReducedRun],
-    wanted: Sequence[_Wanted],
+    wanted: Sequence[Wanted],
     n_components: int,
     n_dims: int,
     plan: GroupPlan,
-) -> dict[_Wanted, Subspace]:
+) -> dict[Wanted, Subspace]:
     """Gather subspaces over all runs, as many of them in one pass as the plan says."""
-    gathered: dict[_Wanted, Subspace] = {}
+    gathered: dict[Wanted, Subspace] = {}
     for start in range(0, len(wanted), plan.at_once):
         here = wanted[start : start + plan.at_once]
         gathered |= _gather_in_one_pass(runs, here, n_components, n_dims, plan.n_threads)
@@ -142,11 +143,11 @@ def _gather(
 
 def _gather_in_one_pass(
     runs: Sequence[ReducedRun],
-    wanted: Sequence[_Wanted],
+    wanted: Sequence[Wanted],
     n_components: int,
     n_dims: int,
     n_threads: int,
-) -> dict[_Wanted, Subspace]:
+) -> dict[Wanted, Subspace]:
     n_voxels = runs[0].n_voxels
     streams = {which: SubspaceStream(n_voxels, n_dims, n_threads) for which in wanted}
     for fwhm in {which.smoothing_fwhm: None for which in wanted}:
@@ -181,13 +182,20 @@ def _described(subspace: Subspace) -> dict[str, object]:
 
 
 # ---------------------------------------------------------------- the methods
+def wanted_subspaces(science: Science) -> tuple[Wanted, dict[Method, Wanted]]:
+    """Name the canonical subspace, and the scaled one that each method is measured in."""
+    smoothing_of = science.denoising.smoothing_of
+    return Wanted(smoothing_of("canica"), canonical=True), {
+        method: Wanted(smoothing_of(method), canonical=False)
+        for method in science.decomposition.methods
+    }
+
+
 def _fit_one_order(
     runs: Sequence[ReducedRun], n_components: int, science: Science, plan: GroupPlan
 ) -> list[Components]:
     settings = science.decomposition
-    smoothing_of = science.denoising.smoothing_of
-    canonical = _Wanted(smoothing_of("canica"), canonical=True)
-    scaled = {method: _Wanted(smoothing_of(method), canonical=False) for method in settings.methods}
+    canonical, scaled = wanted_subspaces(science)
     n_dims = subspace_dims(settings, n_components)
     _LOG.info("Fitting %d components; runs: %d", n_components, len({run.key for run in runs}))
     wanted = list(dict.fromkeys([canonical, *scaled.values()]))
@@ -203,6 +211,8 @@ def fit_subspaces(
     n_components: int,
     settings: Decomposition,
     n_threads: int,
+    *,
+    warn: bool = True,
 ) -> list[Components]:
     """Fit methods to the group's subspaces.
 
@@ -217,6 +227,8 @@ def fit_subspaces(
     settings : Decomposition
     n_threads : int
         The result does not depend on it.
+    warn : bool
+        Whether what did not converge is logged, as it is recorded.
 
     Returns
     -------
@@ -226,18 +238,27 @@ def fit_subspaces(
     ica = fit_canica(
         shared.orthonormal(n_components), settings.n_init, settings.random_seed, n_threads
     )
-    _warn_of_ica(ica, n_components)
+    if warn:
+        _warn_of_ica(ica, n_components)
+    restarts = _stability_of_restarts(ica)
     how = {**_ica_as_metadata(ica), "SharedSubspace": _described(shared)}
     fitted: list[Components] = []
     for method, subspace in own.items():
         if method == "canica":
-            fitted.append(_finish(method, ica.maps, subspace, how))
+            fitted.append(_finish(method, ica.maps, subspace, how, restarts))
         else:
             result = _fit_dictionary(subspace, ica.maps, settings, n_threads)
-            _warn_of_dictionary(result, settings)
+            if warn:
+                _warn_of_dictionary(result, settings)
             metadata = _dictionary_as_metadata(result, settings, how)
             fitted.append(_finish(method, result.maps, subspace, metadata))
     return fitted
+
+
+def _stability_of_restarts(ica: CanicaFit) -> RestartStability | None:
+    ended = [index for index, restart in enumerate(ica.restarts) if restart.unmixing is not None]
+    matrices = [restart.unmixing for restart in ica.restarts if restart.unmixing is not None]
+    return restart_stability(matrices, ended.index(ica.chosen))
 
 
 def _warn_of_ica(ica: CanicaFit, n_components: int) -> None:
@@ -338,6 +359,7 @@ def _finish(
     maps: NDArray[np.floating],
     subspace: Subspace,
     fit: Mapping[str, object],
+    restarts: RestartStability | None = None,
 ) -> Components:
     """Order, sign, scale and name what a method found."""
     alone, together = explained_variance(maps, subspace.rows, subspace.total_variance)
@@ -349,4 +371,5 @@ def _finish(
         explained_variance=alone[order],
         total_explained_variance=together,
         fit={**fit, "Subspace": _described(subspace)},
+        restart_index=None if restarts is None else restarts.index[order],
     )

@@ -15,8 +15,10 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nidecomp.errors import FailedRunError, NidecompError
@@ -24,14 +26,14 @@ from nidecomp.files import replace_atomically
 from nidecomp.records import FailedRun, ReducedRun, RunKey, UsableRun
 from nidecomp.settings import Denoising
 from nidecomp.signal.clean import Cleaned, clean
-from nidecomp.signal.confounds import build_design
+from nidecomp.signal.confounds import Design, build_design
 from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.signal.reduce import reduce_rows
 from nidecomp.signal.series import read_series
 from nidecomp.signal.smooth import make_smoother
 
 # Part of every key: raise it whenever the numbers that this module writes change.
-_FORMAT = 2
+_FORMAT = 3
 # What decides the numbers: another version may give others.
 _LIBRARIES = ("isal", "nibabel", "nilearn", "numba", "numpy", "pandas", "scipy")
 # The end of a gzip file holds the checksum of its content: reading this much of both ends tells
@@ -77,6 +79,26 @@ class MapTask:
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return self.work_dir / "reduced" / f"{self.run.files.key.label}_{digest[:20]}"
+
+
+@dataclass(frozen=True, eq=False)
+class RunVolumes:
+    """What is known of each volume kept of a reduced run.
+
+    Parameters
+    ----------
+    rows : ndarray of float32, shape (n_kept, n_rows)
+        What each reduced row has in each volume: with the row's norm its time course.
+    times_s : ndarray, shape (n_kept,)
+        When each was acquired, in seconds from the run's first volume.
+    motion : ndarray, shape (n_kept, n_columns)
+        The rigid-body parameters (mm and radians) and framewise displacement (mm) that the
+        confounds table has.
+    """
+
+    rows: NDArray[np.float32]
+    times_s: NDArray[np.float64]
+    motion: NDArray[np.float64]
 
 
 @cache
@@ -172,16 +194,33 @@ def find_reduced(key: RunKey, stem: Path) -> ReducedRun | None:
         shape = np.load(array, mmap_mode="r").shape
         numbers["squared_singular_values"] = tuple(numbers["squared_singular_values"])
         reduced = ReducedRun(key=key, path=array, **numbers)
-    except (OSError, EOFError, ValueError, TypeError, KeyError):
+        n_rows = read_volumes(reduced).rows.shape[1]
+    except (OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile):
         return None
-    return reduced if shape == (reduced.n_rows, reduced.n_voxels) else None
+    return reduced if (n_rows, *shape) == (reduced.n_rows, *reduced.shape) else None
+
+
+def read_volumes(reduced: ReducedRun) -> RunVolumes:
+    """Read what is known of a reduced run's volumes.
+
+    Parameters
+    ----------
+    reduced : ReducedRun
+
+    Returns
+    -------
+    RunVolumes
+    """
+    with np.load(reduced.volumes_path) as content:
+        return RunVolumes(content["rows"], content["times_s"], content["motion"])
 
 
 def _reduce(task: MapTask, stems: Mapping[float, Path]) -> dict[float, ReducedRun]:
     """Reduce a run at some smoothings and store what comes out under the names given."""
     reduced: dict[float, ReducedRun] = {}
-    for fwhm, (cleaned, n_nonfinite) in cleaned_series(task, tuple(stems)).items():
-        rows, total, squared = reduce_rows(cleaned, task.n_rows)
+    for fwhm, (cleaned, n_nonfinite, design) in cleaned_series(task, tuple(stems)).items():
+        leading = reduce_rows(cleaned, task.n_rows)
+        squared = leading.squared
         rank = int(np.count_nonzero(squared > _RANK_TOLERANCE * squared[0]))
         if rank < task.n_rows:
             raise FailedRunError(
@@ -192,14 +231,24 @@ def _reduce(task: MapTask, stems: Mapping[float, Path]) -> dict[float, ReducedRu
             raise FailedRunError("its files changed while it was processed: start again")
         array = stems[fwhm].with_name(stems[fwhm].name + ".npy")
         with replace_atomically(array) as temporary, temporary.open("wb") as file:
-            np.save(file, rows)
+            np.save(file, leading.rows)
+        with (
+            replace_atomically(array.with_suffix(".npz")) as temporary,
+            temporary.open("wb") as file,
+        ):
+            np.savez(
+                file,
+                rows=leading.volumes,
+                times_s=design.kept * task.run.repetition_time_s,
+                motion=design.motion,
+            )
         record = ReducedRun(
             key=task.run.files.key,
             path=array,
             smoothing_fwhm=fwhm,
-            n_rows=rows.shape[0],
-            n_voxels=rows.shape[1],
-            total_variance=total,
+            n_rows=leading.rows.shape[0],
+            n_voxels=leading.rows.shape[1],
+            total_variance=leading.total_variance,
             squared_singular_values=tuple(squared.tolist()),
             n_nonfinite=n_nonfinite,
             n_constant=cleaned.n_constant,
@@ -215,7 +264,7 @@ def _reduce(task: MapTask, stems: Mapping[float, Path]) -> dict[float, ReducedRu
 
 def cleaned_series(
     task: MapTask, smoothing_fwhm: tuple[float, ...]
-) -> dict[float, tuple[Cleaned, int]]:
+) -> dict[float, tuple[Cleaned, int, Design]]:
     """Read one run once and clean it at each smoothing.
 
     Parameters
@@ -227,8 +276,8 @@ def cleaned_series(
     Returns
     -------
     dict
-        Smoothing to the cleaned series and the number of voxels that were not finite at least
-        once.
+        Smoothing to the cleaned series, the number of voxels that were not finite at least once,
+        and what cleaning did.
 
     Raises
     ------
@@ -248,4 +297,4 @@ def cleaned_series(
             f"{n_constant} of the group mask's {task.geometry.n_features} voxels hold no signal "
             "in it"
         )
-    return {fwhm: (result, n_nonfinite) for fwhm, result in cleaned.items()}
+    return {fwhm: (result, n_nonfinite, design) for fwhm, result in cleaned.items()}

@@ -134,6 +134,16 @@ class ReducedRun:
     n_nonfinite: int
     n_constant: int
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of the array in `path`."""
+        return self.n_rows, self.n_voxels
+
+    @property
+    def volumes_path(self) -> Path:
+        """Where what is known of each volume kept lies beside the rows (see `process_run`)."""
+        return self.path.with_suffix(".npz")
+
     def variance_share(self, n_components: int) -> float:
         """Give the share of the cleaned run's variance that its leading components hold."""
         kept = sum(self.squared_singular_values[:n_components])
@@ -160,7 +170,8 @@ class Components:
     """One decomposition: maps (n_components, n_voxels), scaled, signed, ordered, named.
 
     `explained_variance` is the share of the reduced runs' variance that each map alone explains,
-    `total_explained_variance` what all of them explain together.
+    `total_explained_variance` what all of them explain together, `restart_index` how stably the
+    ICA's restarts found each (Icasso's Iq; None where there are no restarts to compare).
     """
 
     method: str
@@ -169,6 +180,7 @@ class Components:
     explained_variance: NDArray[np.float64]
     total_explained_variance: float
     fit: Mapping[str, object] = field(default_factory=dict)
+    restart_index: NDArray[np.float64] | None = None
 
     @property
     def n_components(self) -> int:

@@ -56,7 +56,7 @@ def same_runs(tmp_path_factory: pytest.TempPathFactory) -> SameRuns:
     images = []
     for run in inventory.used:
         task = MapTask(run, geometry, science.denoising, (fwhm,), N_COMPONENTS, folder)
-        cleaned, _ = cleaned_series(task, (fwhm,))[fwhm]
+        cleaned, _, _ = cleaned_series(task, (fwhm,))[fwhm]
         images.append(geometry.image(cleaned.series))
     return SameRuns(folder / "out", images, geometry.mask_image())
 

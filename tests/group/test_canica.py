@@ -328,7 +328,7 @@ def test_maps_are_those_of_nilearns_canica():
 
     stream = SubspaceStream(series[0].shape[1], 30)
     for run in series:
-        rows, _, _ = reduce_rows(Cleaned(run, run.astype(float) @ run.T.astype(float), 0), 6)
+        rows = reduce_rows(Cleaned(run, run.astype(float) @ run.T.astype(float), 0), 6).rows
         stream.add(weighted_rows(rows, 1.0, canonical=True))
     fit = fit_canica(stream.finish().orthonormal(6), 5, 0)
     similarity = matched(fit.maps, theirs)

@@ -23,7 +23,8 @@ def series_of(seed, n_volumes=30, n_features=200):
 def reduced(series, n_rows):
     """Reduce a series that is taken as clean."""
     exact = series.astype(np.float64)
-    return reduce_rows(Cleaned(series, exact @ exact.T, 0), n_rows)
+    leading = reduce_rows(Cleaned(series, exact @ exact.T, 0), n_rows)
+    return leading.rows, leading.total_variance, leading.squared
 
 
 @few
@@ -112,7 +113,8 @@ def test_what_was_cleaned_is_reduced_as_numpy_reduces_it():
     """With the Gram matrix that cleaning sums on its way, in float32."""
     series = series_of(5, n_volumes=40, n_features=3000) + 1e3
     cleaned = clean(series.astype(np.float32), orthonormal_basis(polynomials(40)))
-    rows, total, squared = reduce_rows(cleaned, 6)
+    leading = reduce_rows(cleaned, 6)
+    rows, total, squared = leading.rows, leading.total_variance, leading.squared
     _, S, Vt = np.linalg.svd(cleaned.series.astype(np.float64), full_matrices=False)
     np.testing.assert_allclose(squared, S[:6] ** 2, rtol=1e-5)
     assert total == pytest.approx(np.sum(S**2), rel=1e-6)

@@ -45,6 +45,7 @@ _DEFAULT_MODEL = {"motion": "full", "wm_csf": "basic", "global_signal": "basic"}
 # Parts that have no fixed columns: any column that starts like this will do.
 _PREFIXES = {"compcor": ("a_comp_cor_", "t_comp_cor_"), "ica_aroma": ("aroma_motion_",)}
 _FD = "framewise_displacement"
+_MOTION = (*_BASES["motion"], _FD)
 
 
 def _is_number(value: object) -> bool:
@@ -95,11 +96,16 @@ class Design:
         Orthonormal columns: constant, trend, filters and confounds on the volumes kept.
     mean_fd_mm : float or None
         Mean framewise displacement of the whole run.
+    motion : ndarray, shape (n_kept, n_columns)
+        How the head moved at the volumes kept: the six rigid-body parameters (mm and radians) and
+        framewise displacement (mm), as many of them as the confounds table has, whether they are
+        regressed out or not. A value that is missing is 0.
     """
 
     kept: NDArray[np.intp]
     nuisance: NDArray[np.float64]
     mean_fd_mm: float | None
+    motion: NDArray[np.float64]
 
     @property
     def degrees_of_freedom(self) -> int:
@@ -239,7 +245,16 @@ def build_design(
             f"its confounds table has no number in some kept volumes of {', '.join(broken[:6])}"
         )
     nuisance = orthonormal_basis(basis)
-    return Design(np.flatnonzero(kept), nuisance, mean_fd)
+    return Design(np.flatnonzero(kept), nuisance, mean_fd, _motion(table, n_volumes)[kept])
+
+
+def _motion(table: pd.DataFrame | None, n_volumes: int) -> NDArray[np.float64]:
+    there = [name for name in _MOTION if table is not None and name in table]
+    if table is None or not there:
+        return np.zeros((n_volumes, 0))
+    # The first volume has no displacement yet.
+    motion = table[there].to_numpy(dtype=np.float64)
+    return np.asarray(np.nan_to_num(motion, posinf=0.0, neginf=0.0))
 
 
 def _read_table(path: Path, n_volumes: int) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,13 +11,33 @@ from nidecomp.linalg import blocks, leading_vectors
 from nidecomp.signal.clean import Cleaned
 
 
-def reduce_rows(
-    cleaned: Cleaned, n_rows: int
-) -> tuple[NDArray[np.float32], float, NDArray[np.float64]]:
+@dataclass(frozen=True, eq=False)
+class Reduced:
+    """The leading principal components of a series ``U S Vᵀ``.
+
+    Parameters
+    ----------
+    rows : ndarray of float32, shape (n_rows, n_features)
+        The leading rows of ``S Vᵀ``: orthogonal, largest first, each scaled by its singular value.
+    volumes : ndarray of float32, shape (n_volumes, n_rows)
+        The leading columns of U: ``volumes @ rows`` is the series as far as the rows hold it.
+    total_variance : float
+        Sum of squares of the series.
+    squared : ndarray, shape (n_rows,)
+        Squared singular values of the rows, descending: their sums of squares.
+    """
+
+    rows: NDArray[np.float32]
+    volumes: NDArray[np.float32]
+    total_variance: float
+    squared: NDArray[np.float64]
+
+
+def reduce_rows(cleaned: Cleaned, n_rows: int) -> Reduced:
     """Keep the leading principal components of a series.
 
-    With ``series = U S Vᵀ`` the rows given are the leading ones of ``S Vᵀ``. U and S are those of
-    the volumes' inner products, so that one pass over the features is left to do.
+    U and S are those of the volumes' inner products, so that one pass over the features is left
+    to do.
 
     Parameters
     ----------
@@ -25,12 +47,7 @@ def reduce_rows(
 
     Returns
     -------
-    rows : ndarray of float32, shape (n_rows, n_features)
-        Orthogonal, largest first, each scaled by its singular value.
-    total_variance : float
-        Sum of squares of the series.
-    squared : ndarray, shape (n_rows,)
-        Squared singular values of the rows, descending: their sums of squares.
+    Reduced
     """
     vectors, squared = leading_vectors(cleaned.gram, n_rows)
     across = np.ascontiguousarray(vectors.T, dtype=np.float32)
@@ -38,4 +55,5 @@ def reduce_rows(
     rows = np.empty((len(across), n_features), dtype=np.float32)
     for block in blocks(n_features):
         rows[:, block] = across @ cleaned.series[:, block]
-    return rows, float(squared.sum()), squared[:n_rows]
+    volumes = vectors.astype(np.float32)
+    return Reduced(rows, volumes, float(squared.sum()), squared[:n_rows])
