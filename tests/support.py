@@ -63,8 +63,9 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def group_file(folder: Path, method: str, suffix: str, extension: str) -> Path:
-    """Find the one file of this kind that a decomposition has."""
-    (path,) = folder.glob(f"tpl-*/func/*_seg-{method}_*_{suffix}{extension}")
+    """Find the one file of this kind, without desc, that a decomposition has."""
+    found = folder.glob(f"tpl-*/func/*_seg-{method}_*_{suffix}{extension}")
+    (path,) = (path for path in found if "_desc-" not in path.name)
     return path
 
 

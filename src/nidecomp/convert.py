@@ -17,6 +17,8 @@ from typing import Any, cast
 STRATEGY_PRESETS = ("simple", "scrubbing", "compcor", "ica_aroma")
 # The noise components that load_confounds knows; any set of them makes a strategy of its own.
 STRATEGY_PARTS = ("motion", "wm_csf", "global_signal", "high_pass", "compcor", "ica_aroma", "scrub")
+# How maps may be thresholded, each with its usual level.
+THRESHOLD_LEVELS = {"p": 0.001, "fdr": 0.05, "isotropy": 0.001, "ratio": 1.0}
 
 Convert = Callable[[object], Any]
 
@@ -142,6 +144,24 @@ def strategy(value: object) -> str:
             f"({', '.join(STRATEGY_PARTS)}), or a .json file; {unknown[0]!r} is none of them"
         )
     return name
+
+
+def threshold(value: object) -> str:
+    """Accept a kind of threshold with or without its level: ``fdr`` becomes ``fdr:0.05``."""
+    kind, colon, number = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind not in THRESHOLD_LEVELS:
+        usual = ", ".join(f"{kind}:{level:g}" for kind, level in THRESHOLD_LEVELS.items())
+        raise ValueError(
+            f"must be {', '.join(THRESHOLD_LEVELS)}, or one of them with a level ({usual})"
+        )
+    try:
+        level = float(number) if colon else THRESHOLD_LEVELS[kind]
+    except ValueError:
+        level = math.nan
+    if not 0 < level < (math.inf if kind == "ratio" else 1):
+        allowed = "above 0" if kind == "ratio" else "above 0 and below 1"
+        raise ValueError(f"must have a number {allowed} behind {kind}:")
+    return f"{kind}:{repr(level).removesuffix('.0')}"
 
 
 def _looks_like_json(text: str) -> bool:

@@ -34,11 +34,13 @@ _LOG = logging.getLogger(__name__)
 class GroupPlan:
     """How the group fit is executed: none of it changes a byte of what comes out.
 
-    `at_once`: the subspaces that are gathered in one pass over the reduced runs.
+    `at_once`: the subspaces that are gathered in one pass over the reduced runs;
+    `samples_at_once`: the halves and bootstraps that are, 0 for all of them.
     """
 
     n_threads: int = 1
     at_once: int = 2
+    samples_at_once: int = 0
 
 
 @dataclass(frozen=True)
@@ -370,6 +372,7 @@ def _finish(
         names=component_names(method, len(maps)),
         explained_variance=alone[order],
         total_explained_variance=together,
+        total_variance=subspace.total_variance,
         fit={**fit, "Subspace": _described(subspace)},
         restart_index=None if restarts is None else restarts.index[order],
     )

@@ -21,6 +21,7 @@ from nidecomp.execute.local import WorkerDied, available_cores, map_unordered, s
 from nidecomp.files import alone_in
 from nidecomp.fit_group import GroupPlan, fit_group
 from nidecomp.forecast import Forecast, forecast
+from nidecomp.gather_evidence import gather_evidence
 from nidecomp.inspect_run import InspectTask, inspect_run
 from nidecomp.inventory import count
 from nidecomp.process_run import MapTask, process_run, warm_up
@@ -73,9 +74,10 @@ def run(settings: Settings) -> Outcome:
             _stop_if_nothing_is_left(reduced, failed, settings)
             components: tuple[Components, ...] = ()
             if settings.analysis_level == "group":
-                components = fit_group(
-                    reduced, settings.science, GroupPlan(plan.n_threads, plan.at_once)
-                )
+                how = GroupPlan(plan.n_threads, plan.at_once)
+                components = fit_group(reduced, settings.science, how)
+                if settings.extent.level == "full":
+                    components = gather_evidence(components, reduced, settings.science, how)
                 write_group(GroupResult(settings, root, inventory, reduced, geometry, components))
         _say_how_it_ended(inventory, reduced, settings)
         return Outcome(inventory, settings.output_dir, components)

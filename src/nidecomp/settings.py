@@ -238,6 +238,40 @@ class Decomposition:
     )
 
 
+@dataclass(frozen=True)
+class EvidenceOptions:
+    """How maps are judged; with ``--level minimal`` they are not."""
+
+    n_splits: int = _option(
+        convert.integer(0),
+        5,
+        "Random halvings of the participants in which maps are fitted anew, to tell how "
+        "reproducible each is; 0: none.",
+        metavar="N",
+    )
+    n_bootstraps: int = _option(
+        convert.integer(0),
+        0,
+        "Groups drawn with replacement in which maps are fitted anew, too.",
+        metavar="N",
+    )
+    threshold: str = _option(
+        convert.threshold,
+        "fdr:0.05",
+        "What is kept of each map where it is thresholded: fdr:Q or p:P against its own "
+        "background, isotropy:P against the null of no special direction, or ratio:R, the "
+        "strongest R × voxels / components values.",
+        metavar="RULE",
+    )
+    label_atlas: str | None = _option(
+        convert.path,
+        None,
+        "An atlas to name components by, beside the networks that NiDecomp brings: a 4D image of "
+        "maps or a 3D image of labels, with a .tsv of names beside it.",
+        metavar="FILE",
+    )
+
+
 def subspace_dims(settings: Decomposition, n_components: int) -> int:
     """Give the dimensions of the group's subspace that are kept at a number of components.
 
@@ -256,14 +290,14 @@ def subspace_dims(settings: Decomposition, n_components: int) -> int:
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is written; none of it changes a byte of what is."""
+    """How much is found out and written: components stand in the order of what is known of them."""
 
     # What the rule warns of are mutable defaults; it cannot see that `Level` is a word.
     level: Level = _option(  # noqa: RUF009
         convert.one_of("minimal", "full"),
         "full",
-        "minimal: the group's maps and how they were fitted; full: the soft atlas and the numbers "
-        "about each map, too.",
+        "minimal: the group's maps and how they were fitted, ordered by what they explain; full: "
+        "the evidence about each map, too, and maps ordered by their reproducibility.",
         metavar="LEVEL",
     )
 
@@ -326,6 +360,7 @@ class Science:
     denoising: Denoising = field(default_factory=Denoising)
     masking: Masking = field(default_factory=Masking)
     decomposition: Decomposition = field(default_factory=Decomposition)
+    evidence: EvidenceOptions = field(default_factory=EvidenceOptions)
 
     @property
     def smoothings_fwhm(self) -> tuple[float, ...]:
@@ -359,6 +394,7 @@ SECTIONS: dict[str, type] = {
     "denoising": Denoising,
     "masking": Masking,
     "decomposition": Decomposition,
+    "evidence": EvidenceOptions,
     "extent": Extent,
     "execution": Execution,
 }
@@ -415,6 +451,7 @@ def settings_from_options(
         Denoising(**cast(Any, values["denoising"])),
         Masking(**cast(Any, values["masking"])),
         Decomposition(**cast(Any, values["decomposition"])),
+        EvidenceOptions(**cast(Any, values["evidence"])),
     )
     _check_together(science)
     return Settings(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -26,8 +27,18 @@ from nidecomp.bids.names import (
     run_file,
 )
 from nidecomp.bids.write import MANIFEST, OutputTree, encoded, table_text
+from nidecomp.describe_components import (
+    MATCHING,
+    METRICS,
+    STABILITY,
+    describe,
+    evidence_summary,
+    matching_table,
+    read_references,
+    stability_table,
+)
 from nidecomp.files import replace_atomically
-from nidecomp.group.order import strongest_voxels
+from nidecomp.group.thresholds import Thresholded, parse_rule, rule_in_words
 from nidecomp.records import (
     Components,
     FailedRun,
@@ -47,20 +58,19 @@ SOURCES = PurePosixPath("logs/sources.tsv")
 # What decides the numbers, besides our own version.
 _LIBRARIES = ("numpy", "scipy", "numba", "nilearn", "nibabel", "pandas", "pybids", "isal")
 _OF_DICTIONARY_LEARNING = {"alpha", "map_support", "batch_size", "n_epochs"}
-_METHOD_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
-_METRICS = {
-    "component": "Name of the component: volume number `index` of the maps",
-    "index": "Position of the map in the 4D images, counted from 0",
-    "explained_variance": "Share of the variance of the reduced runs that a regression on this "
-    "map alone explains (overlapping maps share some of it)",
-    "peak_x": "Position of the map's largest value, first RAS+ coordinate of the space, in mm",
-    "peak_y": "Position of the map's largest value, second RAS+ coordinate of the space, in mm",
-    "peak_z": "Position of the map's largest value, third RAS+ coordinate of the space, in mm",
-    "peak_value": "The map's largest value; maps have a root mean square of 1 over the mask",
-    "support": "Share of the mask's voxels in which the map is not 0",
-    "kurtosis": "Excess kurtosis of the map's values over the mask: how far its voxels are from "
-    "a Gaussian distribution",
+STABILITY_TABLE = PurePosixPath("logs/stability.tsv")
+MATCHING_TABLE = PurePosixPath("logs/matching.tsv")
+_THRESHOLDED = "thresholded"
+_PEAKS: dict[str, tuple[str, str | None]] = {
+    "component": ("Name of the component", None),
+    "cluster": ("Number of the cluster of the thresholded map, from 1, the largest first", None),
+    "x": ("Position of its strongest voxel, first RAS+ coordinate of the space", "mm"),
+    "y": ("Position of its strongest voxel, second RAS+ coordinate", "mm"),
+    "z": ("Position of its strongest voxel, third RAS+ coordinate", "mm"),
+    "value": ("The map's value there, with its sign", None),
+    "volume_mm3": ("Volume of the cluster: voxels that share a face and a sign", "mm^3"),
 }
+_METHOD_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +114,9 @@ class GroupResult:
         """Place the group mask or its sidecar."""
         return mask_file(self.space, self.res, extension, self.runs[0].files.cohort)
 
-    def file(self, components: Components, suffix: str, extension: str) -> PurePosixPath:
+    def file(
+        self, components: Components, suffix: str, extension: str, desc: str | None = None
+    ) -> PurePosixPath:
         """Place one file of one decomposition."""
         return group_file(
             suffix,
@@ -116,6 +128,7 @@ class GroupResult:
             method=components.method,
             n_components=components.n_components,
             res=self.res,
+            desc=desc,
         )
 
 
@@ -137,9 +150,8 @@ def write_group(result: GroupResult) -> None:
         tree.write_json(
             result.file(components, "decomposition", ".json"), _decomposition(result, components)
         )
-        if result.is_full:
-            _write_soft_atlas(tree, result, components)
-            _write_metrics(tree, result, components)
+    if result.is_full:
+        _write_evidence(tree, result)
     tree.finish()
 
 
@@ -259,8 +271,13 @@ def _readme(result: GroupResult) -> str:
         ""
         if not full
         else """
-- `*_probseg.nii.gz`: the same networks as a soft atlas, from 0 to 1
-- `*_metrics.tsv`: a row for each component; its JSON describes every column"""
+- `*_desc-thresholded_components.nii.gz`: the maps without their background
+- `*_probseg.nii.gz`: the same as a soft atlas, from 0 to 1
+- `*_metrics.tsv`: a row for each component, with what is known of it: how reproducible it is,
+  which network it looks like, what speaks for noise; its JSON describes every column
+- `*_peaks.tsv`: where the largest clusters of the thresholded maps are
+- `logs/stability.tsv`: how alike halves of the participants came out
+- `logs/matching.tsv`: which components of two decompositions belong together"""
     )
     return f"""\
 # Group networks by NiDecomp {__version__}
@@ -415,8 +432,8 @@ def _write_components(tree: OutputTree, result: GroupResult, components: Compone
         {
             "Description": f"Group maps of {_METHOD_NAMES[components.method]}, signed and "
             "unthresholded, one volume a component. Each has a root mean square of 1 over the "
-            "mask and its largest absolute value positive; the one that explains most variance "
-            "comes first.",
+            "mask and its largest absolute value positive; Evidence in the decomposition's JSON "
+            "says how they are ordered.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
             "Mask": f"bids::{result.mask_file('.nii.gz')}",
@@ -427,56 +444,77 @@ def _write_components(tree: OutputTree, result: GroupResult, components: Compone
     )
 
 
-def _write_soft_atlas(tree: OutputTree, result: GroupResult, components: Components) -> None:
-    maps = components.maps
-    rule = "values below 0 set to 0, divided by the largest"
-    if components.method == "canica":
-        maps = strongest_voxels(maps)
-        rule = (
-            "only the strongest n_voxels / n_components absolute values of each map kept, " + rule
-        )
-    positive = np.maximum(maps, 0)
+def _write_thresholded(
+    tree: OutputTree, result: GroupResult, components: Components, thresholded: Thresholded
+) -> None:
+    """Write the maps without their background, signed, and as a soft atlas from 0 to 1."""
+    rule = rule_in_words(parse_rule(result.settings.science.evidence.threshold))
+    source = [f"bids::{result.file(components, 'components', '.nii.gz')}"]
+    tree.write_image(
+        result.file(components, "components", ".nii.gz", _THRESHOLDED),
+        result.geometry.image(thresholded.maps),
+    )
+    tree.write_json(
+        result.file(components, "components", ".json", _THRESHOLDED),
+        {
+            "Description": f"The maps of the components file: {rule}.",
+            "Units": "arbitrary",
+            "ComponentNames": list(components.names),
+            "Thresholds": [
+                {"Low": low, "High": high} if math.isfinite(high) else None
+                for low, high in thresholded.limits.tolist()
+            ],
+            "Sources": source,
+            **_spatial(result),
+        },
+    )
+    positive = np.maximum(thresholded.maps, 0)
     largest = positive.max(axis=1, keepdims=True)
     positive /= np.where(largest == 0, 1, largest)
     tree.write_image(result.file(components, "probseg", ".nii.gz"), result.geometry.image(positive))
     tree.write_json(
         result.file(components, "probseg", ".json"),
         {
-            "Description": "Soft atlas: each map of the components file with "
-            f"{rule}. Values are weights from 0 to 1, not probabilities that sum to 1.",
+            "Description": f"Soft atlas: of each map of the components file {rule}, values below 0 "
+            "set to 0, divided by the largest. Values are weights from 0 to 1, not probabilities "
+            "that sum to 1.",
             "LabelMap": list(components.names),
-            "Sources": [f"bids::{result.file(components, 'components', '.nii.gz')}"],
+            "Sources": source,
             **_spatial(result),
         },
     )
 
 
-def _write_metrics(tree: OutputTree, result: GroupResult, components: Components) -> None:
-    maps = components.maps.astype(np.float64)
-    peaks = maps.argmax(axis=1)
-    positions = result.geometry.coordinates(peaks)
-    centred = maps - maps.mean(axis=1, keepdims=True)
-    variance = (centred**2).mean(axis=1)
-    kurtosis = (centred**4).mean(axis=1) / np.where(variance == 0, 1, variance) ** 2 - 3
-    table = []
-    for index, name in enumerate(components.names):
-        empty = not maps[index].any()
-        x, y, z = (None, None, None) if empty else (float(value) for value in positions[index])
-        table.append(
-            {
-                "component": name,
-                "index": index,
-                "explained_variance": float(components.explained_variance[index]),
-                "peak_x": x,
-                "peak_y": y,
-                "peak_z": z,
-                "peak_value": float(maps[index, peaks[index]]),
-                "support": float(np.mean(maps[index] != 0)),
-                "kurtosis": None if empty else float(kurtosis[index]),
-            }
-        )
-    tree.write_tsv(result.file(components, "metrics", ".tsv"), tuple(_METRICS), table)
-    tree.write_json(result.file(components, "metrics", ".json"), _described(_METRICS))
+def _write_evidence(tree: OutputTree, result: GroupResult) -> None:
+    """Write what is known of each component, and how decompositions compare."""
+    options = result.settings.science.evidence
+    references = read_references(result.geometry, result.space, options)
+    for components in result.components:
+        known = describe(components, result.geometry, references, options)
+        _write_thresholded(tree, result, components, known.thresholded)
+        _write_table(tree, result.file(components, "metrics", ".tsv"), METRICS, known.table)
+        peaks = [
+            {"component": components.names[peak.component_index], **asdict(peak)}
+            for peak in known.peaks
+        ]
+        _write_table(tree, result.file(components, "peaks", ".tsv"), _PEAKS, peaks)
+    _write_table(tree, STABILITY_TABLE, STABILITY, stability_table(result.components))
+    _write_table(tree, MATCHING_TABLE, MATCHING, matching_table(result.components))
+
+
+def _write_table(
+    tree: OutputTree,
+    path: PurePosixPath,
+    columns: Mapping[str, tuple[str, str | None]],
+    table: Sequence[Mapping[str, object]],
+) -> None:
+    """Write a table and the JSON that describes every column, with its unit where it has one."""
+    tree.write_tsv(path, tuple(columns), table)
+    described = {
+        name: {"Description": text, **({"Units": unit} if unit else {})}
+        for name, (text, unit) in columns.items()
+    }
+    tree.write_json(path.with_suffix(".json"), described)
 
 
 def _masking(result: GroupResult) -> dict[str, object]:
@@ -518,6 +556,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         "Weighting": "every participant weighs the same: runs have equal variance (CanICA: rows "
         "of unit norm) and are scaled by 1/sqrt(number of the participant's runs)",
         "Fit": dict(components.fit),
+        "Evidence": evidence_summary(components) or {"Order": "by explained variance"},
         "Settings": {
             "denoising": science["denoising"],
             "masking": _masking(result),

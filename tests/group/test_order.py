@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nidecomp.group.order import arrange, explained_variance, strongest_voxels
+from nidecomp.group.order import (
+    arrange,
+    by_reproducibility,
+    explained_variance,
+)
 from nidecomp.group.subspace import SubspaceStream
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -188,16 +192,45 @@ def test_empty_map_stays_empty():
 
 
 @few
-@given(seed=SEEDS, n_maps=st.integers(1, 30), n_voxels=st.integers(5, 200))
-def test_each_map_keeps_its_strongest_values(seed, n_maps, n_voxels):
-    maps = np.random.default_rng(seed).standard_normal((n_maps, n_voxels)).astype(np.float32)
-    # Loud maps must not empty quiet ones.
-    maps *= 10.0 ** np.arange(n_maps)[:, None].astype(np.float32) / 10.0**15
-    kept = strongest_voxels(maps)
-    n_kept = max(1, n_voxels // n_maps)
-    for before, after in zip(maps, kept, strict=True):
-        inside = after != 0
-        assert np.count_nonzero(inside) == n_kept
-        np.testing.assert_array_equal(after[inside], before[inside])
-        if not inside.all():
-            assert np.abs(before[inside]).min() >= np.abs(before[~inside]).max()
+@given(seed=SEEDS, n_splits=st.integers(1, 6))
+def test_components_stand_in_the_order_of_their_mean_reproducibility(seed, n_splits):
+    """What they explain does not matter where the means differ by more than two decimals tell."""
+    rng = np.random.default_rng(seed)
+    expected = rng.permutation(9)
+    means = np.empty(9)
+    means[expected] = 0.9 - 0.05 * np.arange(9)
+    about = rng.uniform(-0.1, 0.1, (n_splits, 9))
+    reproducibility = means + about - about.mean(axis=0)
+    order = by_reproducibility(reproducibility, rng.random(9))
+    np.testing.assert_array_equal(order, expected)
+
+
+def test_one_split_in_which_a_component_is_strong_does_not_make_up_for_the_others():
+    reproducibility = np.array([[0.99, 0.7], [0.1, 0.7], [0.1, 0.7]])
+    assert by_reproducibility(reproducibility, np.array([0.5, 0.1])).tolist() == [1, 0]
+
+
+def test_means_that_are_the_same_to_two_decimals_are_decided_by_what_is_explained():
+    means = np.array([[0.904, 0.896, 0.901, 0.894, 0.911]])
+    explained = np.array([0.1, 0.3, 0.2, 0.9, 0.05])
+    # 0.91, then three of 0.90, then 0.89.
+    assert by_reproducibility(means, explained).tolist() == [4, 1, 2, 0, 3]
+    assert by_reproducibility(np.repeat(means, 3, axis=0), explained).tolist() == [4, 1, 2, 0, 3]
+
+
+@few
+@given(explained=st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=1, max_size=8))
+def test_without_splits_only_what_is_explained_counts_and_ties_keep_their_order(explained):
+    order = by_reproducibility(np.zeros((0, len(explained))), np.array(explained))
+    expected = sorted(range(len(explained)), key=lambda index: -explained[index])
+    assert order.tolist() == expected
+
+
+@few
+@given(seed=SEEDS, places=st.permutations(range(6)))
+def test_order_by_reproducibility_moves_with_the_components(seed, places):
+    rng = np.random.default_rng(seed)
+    reproducibility, explained = rng.choice([0.2, 0.5, 0.9], (1, 6)), rng.random(6)
+    order = by_reproducibility(reproducibility, explained)
+    shuffled = by_reproducibility(reproducibility[:, places], explained[places])
+    np.testing.assert_array_equal(np.array(places)[shuffled], order)

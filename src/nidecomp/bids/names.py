@@ -38,6 +38,7 @@ IGNORED_BY_THE_VALIDATOR = (
     "*_relmat.*",
     "*_metrics.*",
     "*_outliers.*",
+    "*_peaks.*",
 )
 
 
@@ -82,6 +83,7 @@ def group_file(  # noqa: PLR0913  each of these is one entity of the name
     n_components: int,
     res: str | None,
     cohort: str | None = None,
+    desc: str | None = None,
 ) -> PurePosixPath:
     """Place one file of a group decomposition below the output folder.
 
@@ -89,8 +91,8 @@ def group_file(  # noqa: PLR0913  each of these is one entity of the name
     ----------
     suffix, extension : str
         What the file is; the extension with its dot.
-    space, task, atlas, method, res, cohort : str
-        Labels; ``res`` and ``cohort`` may be None.
+    space, task, atlas, method, res, cohort, desc : str
+        Labels; ``res``, ``cohort`` and ``desc`` may be None.
     n_components : int
         The scale of the decomposition.
 
@@ -108,6 +110,7 @@ def group_file(  # noqa: PLR0913  each of these is one entity of the name
         "scale": n_components,
         # Tables and descriptions have no voxels, hence no resolution.
         "res": res if suffix in {"components", "probseg", "dseg"} else None,
+        "desc": desc,
     }
     return _template_folder(space, cohort) / "func" / file_name(entities, suffix, extension)
 

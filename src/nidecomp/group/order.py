@@ -72,22 +72,24 @@ def arrange(
     return (arranged / scale[:, None]).astype(np.float32), order
 
 
-def strongest_voxels(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Keep of each map its strongest n_voxels / n_components values; the others become 0.
-
-    nilearn's CanICA keeps that many on average over all maps; taken for each map on its own, a
-    strong map cannot empty a weak one.
+def by_reproducibility(
+    reproducibility: NDArray[np.float64], explained: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """Order components: those that other participants would give, too, come first.
 
     Parameters
     ----------
-    maps : ndarray of float32, shape (n_components, n_voxels)
+    reproducibility : ndarray, shape (n_splits, n_components)
+        |r| between halves; without splits only what is explained counts.
+    explained : ndarray, shape (n_components,)
+        What each explains alone: it decides between components whose mean |r| is the same to two
+        decimals, which is as much as a few splits can tell.
 
     Returns
     -------
-    ndarray of float32, shape (n_components, n_voxels)
+    ndarray of int, shape (n_components,)
+        Which component stands where.
     """
-    n_components, n_voxels = maps.shape
-    n_kept = max(1, n_voxels // n_components)
-    magnitude = np.abs(maps)
-    threshold = np.partition(magnitude, n_voxels - n_kept, axis=1)[:, n_voxels - n_kept]
-    return np.where(magnitude >= threshold[:, None], maps, np.float32(0))
+    n_splits, n_components = reproducibility.shape
+    mean = reproducibility.mean(axis=0) if n_splits else np.zeros(n_components)
+    return np.lexsort((-explained, -np.round(mean, 2)))

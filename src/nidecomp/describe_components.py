@@ -1,0 +1,468 @@
+"""What is known of each component, put together: thresholds, labels, flags, one table row each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.group.labels import NetworkLabel, label_components
+from nidecomp.group.matching import correlations, match
+from nidecomp.group.noise import NoiseNumbers, flags, reason, tissue_shares
+from nidecomp.group.thresholds import Thresholded, apply_rule, parse_rule
+from nidecomp.peaks import Peak, peak_table
+from nidecomp.records import Components
+from nidecomp.settings import EvidenceOptions
+from nidecomp.signal.geometry import VoxelGeometry
+from nidecomp.signal.reference import Reference, Tissues, label_atlas, shipped_networks, tissues
+
+Row = Mapping[str, object]
+
+# A label is only given where the map looks like the network: with a smaller correlation than this
+# the nearest network is a coincidence. The correlation is told in any case.
+LEAST_LABEL_R = 0.3
+
+# Column to what it holds, and its unit where it has one.
+METRICS: dict[str, tuple[str, str | None]] = {
+    "component": ("Name of the component: volume number `index` of the maps", None),
+    "index": ("Position of the map in the 4D images, counted from 0", None),
+    "label": (
+        "The most similar network of those that NiDecomp brings (14 networks of ABIDE), n/a where "
+        f"its correlation is below {LEAST_LABEL_R:g} or the space is none of MNI's",
+        None,
+    ),
+    "label_r": ("Correlation of the map with the most similar network, over the mask", None),
+    "second_label": ("The second most similar network", None),
+    "second_label_r": ("Correlation of the map with the second most similar network", None),
+    "atlas_label": ("The most similar region or map of --label-atlas", None),
+    "atlas_label_r": ("Correlation of the map with it, over the mask", None),
+    "second_atlas_label": ("The second most similar region or map of --label-atlas", None),
+    "second_atlas_label_r": ("Correlation of the map with it, over the mask", None),
+    "flags": (
+        "What speaks for noise, separated by commas; n/a: nothing. A recommendation: no component "
+        "is left out because of it",
+        None,
+    ),
+    "flag_reasons": ("The number behind each flag and the limit that it exceeds", None),
+    "reproducibility": (
+        "Mean over splits of the participants of |r| between what both halves found for this "
+        "component; the halves share no participant",
+        None,
+    ),
+    "reproducibility_sd": ("Standard deviation of it over splits", None),
+    "reproducibility_min": ("The smallest of the splits", None),
+    "bootstrap_r": (
+        "Mean |r| of the map with its match in groups drawn with replacement (--n-bootstraps)",
+        None,
+    ),
+    "bootstrap_r_sd": ("Standard deviation of it over these groups", None),
+    "restart_stability": (
+        "Icasso's quality index: mean |r| within the component's cluster of all ICA restarts' "
+        "components less the mean |r| to all others; n/a for dictionary learning",
+        None,
+    ),
+    "explained_variance": (
+        "Share of the variance of the reduced runs that a regression on this map alone explains "
+        "(overlapping maps share some of it)",
+        None,
+    ),
+    "explained_variance_held_out": (
+        "The same for participants that were not fitted: what this component of one half of them "
+        "explains in the other half, mean over splits",
+        None,
+    ),
+    "dominance": (
+        "The largest share of one participant in what the component explains; 1/n where all n "
+        "participants have it alike",
+        None,
+    ),
+    "dominant_participant": ("The participant with that share", None),
+    "csf_share": ("Share of the map's weight in cerebrospinal fluid (ICA-AROMA's mask)", None),
+    "edge_share": ("Share of the map's weight at the brain's edge (ICA-AROMA's mask)", None),
+    "outside_share": ("Share of the map's weight outside of the brain (ICA-AROMA's mask)", None),
+    "edge_limit": (
+        "How much may lie at the edge and outside together before it is flagged: it depends on the "
+        "mask",
+        None,
+    ),
+    "high_frequency_share": (
+        "Share of the power of the time courses above 0.1 Hz, mean over participants",
+        None,
+    ),
+    "motion_r": (
+        "Largest |r| of the time courses with a motion parameter or framewise displacement, mean "
+        "over participants; parameters that were regressed out give 0",
+        None,
+    ),
+    "peak_x": ("Position of the map's largest value, first RAS+ coordinate of the space", "mm"),
+    "peak_y": ("Position of the map's largest value, second RAS+ coordinate", "mm"),
+    "peak_z": ("Position of the map's largest value, third RAS+ coordinate", "mm"),
+    "peak_value": (
+        "The map's largest value; maps have a root mean square of 1 over the mask",
+        None,
+    ),
+    "threshold_low": ("Values at or below this are kept in the thresholded map", None),
+    "threshold_high": ("Values at or above this are kept in the thresholded map", None),
+    "support": ("Share of the mask's voxels in which the unthresholded map is not 0", None),
+    "thresholded_support": ("Share of the mask's voxels that the threshold keeps", None),
+    "kurtosis": (
+        "Excess kurtosis of the map's values over the mask: how far its voxels are from a "
+        "Gaussian distribution",
+        None,
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What maps are compared with; None where it does not apply to the space or was not given."""
+
+    networks: Reference | None = None
+    tissues: Tissues | None = None
+    atlas: Reference | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """Everything that is said about one decomposition's components, beside the maps."""
+
+    thresholded: Thresholded
+    peaks: tuple[Peak, ...]
+    table: tuple[Row, ...]
+
+
+def read_references(geometry: VoxelGeometry, space: str, options: EvidenceOptions) -> Compared:
+    """Bring all references to the group's grid.
+
+    Parameters
+    ----------
+    geometry : VoxelGeometry
+    space : str
+        The space of the maps: what NiDecomp brings is in MNI space and of no use elsewhere.
+    options : EvidenceOptions
+
+    Returns
+    -------
+    Compared
+
+    Raises
+    ------
+    UsageError
+        ``--label-atlas`` is not what it should be.
+    """
+    atlas = options.label_atlas and label_atlas(Path(options.label_atlas), geometry)
+    if not space.startswith("MNI"):
+        return Compared(atlas=atlas or None)
+    return Compared(shipped_networks(geometry), tissues(geometry), atlas or None)
+
+
+def describe(
+    components: Components,
+    geometry: VoxelGeometry,
+    references: Compared,
+    options: EvidenceOptions,
+) -> Description:
+    """Say what is known of each component.
+
+    Parameters
+    ----------
+    components : Components
+        With their evidence, or without.
+    geometry : VoxelGeometry
+    references : Compared
+    options : EvidenceOptions
+
+    Returns
+    -------
+    Description
+    """
+    maps = components.maps
+    thresholded = apply_rule(maps, parse_rule(options.threshold))
+    columns: dict[str, Sequence[object]] = {
+        "component": components.names,
+        "index": range(components.n_components),
+        **_label_columns(maps, references),
+        **_evidence_columns(components),
+        **_noise_columns(components, references),
+        **_map_columns(maps, thresholded, geometry),
+    }
+    table = tuple(
+        {name: values[index] for name, values in columns.items()}
+        for index in range(components.n_components)
+    )
+    return Description(thresholded, tuple(peak_table(thresholded.maps, geometry)), table)
+
+
+# ---------------------------------------------------------------- what it looks like
+def _label_columns(maps: NDArray[np.float32], references: Compared) -> dict[str, Sequence[object]]:
+    columns: dict[str, Sequence[object]] = {}
+    for prefix, reference in (("", references.networks), ("atlas_", references.atlas)):
+        labels: Sequence[NetworkLabel | None] = [None] * len(maps)
+        if reference is not None:
+            labels = label_components(maps, reference.maps, reference.names)
+        columns[f"{prefix}label"] = [
+            label.name if label and label.r >= LEAST_LABEL_R else None for label in labels
+        ]
+        columns[f"{prefix}label_r"] = [label.r if label else None for label in labels]
+        columns[f"second_{prefix}label"] = [
+            label.second or None if label else None for label in labels
+        ]
+        columns[f"second_{prefix}label_r"] = [label.second_r if label else None for label in labels]
+    return columns
+
+
+def _map_columns(
+    maps: NDArray[np.float32], thresholded: Thresholded, geometry: VoxelGeometry
+) -> dict[str, Sequence[object]]:
+    empty = np.all(maps == 0, axis=1)
+    peaks = maps.argmax(axis=1)
+    positions = np.where(empty[:, None], np.nan, geometry.coordinates(peaks))
+    return {
+        "peak_x": positions[:, 0].tolist(),
+        "peak_y": positions[:, 1].tolist(),
+        "peak_z": positions[:, 2].tolist(),
+        "peak_value": maps[np.arange(len(maps)), peaks].astype(float).tolist(),
+        "threshold_low": thresholded.limits[:, 0].tolist(),
+        "threshold_high": thresholded.limits[:, 1].tolist(),
+        "support": np.mean(maps != 0, axis=1).tolist(),
+        "thresholded_support": np.mean(thresholded.maps != 0, axis=1).tolist(),
+        "kurtosis": [
+            None if none else _kurtosis(one) for one, none in zip(maps, empty, strict=True)
+        ],
+    }
+
+
+def _kurtosis(values: NDArray[np.float32]) -> float:
+    centred = values.astype(np.float64) - values.mean(dtype=np.float64)
+    variance = float(np.mean(centred**2))
+    return float(np.mean(centred**4)) / (variance or 1.0) ** 2 - 3.0
+
+
+# ---------------------------------------------------------------- how far to trust it
+def _evidence_columns(components: Components) -> dict[str, Sequence[object]]:
+    n = components.n_components
+    unknown: list[object] = [None] * n
+    evidence, restarts = components.evidence, components.restart_index
+    columns: dict[str, Sequence[object]] = {
+        "restart_stability": unknown if restarts is None else restarts.tolist(),
+        "explained_variance": components.explained_variance.tolist(),
+    }
+    halves = evidence.reproducibility if evidence else np.zeros((0, n))
+    held_out = evidence.held_out_variance if evidence else np.zeros((0, n))
+    bootstrap = evidence.bootstrap if evidence else np.zeros((0, n))
+    columns |= {
+        "reproducibility": _over_samples(halves, np.mean),
+        "reproducibility_sd": _spread(halves),
+        "reproducibility_min": _over_samples(halves, np.min),
+        "explained_variance_held_out": _over_samples(held_out, np.mean),
+        "bootstrap_r": _over_samples(bootstrap, np.mean),
+        "bootstrap_r_sd": _spread(bootstrap),
+        "dominance": unknown,
+        "dominant_participant": unknown,
+    }
+    if evidence and evidence.participants:
+        dominance = evidence.dominance
+        whose = evidence.participant_variance.argmax(axis=0)
+        columns["dominance"] = dominance.tolist()
+        columns["dominant_participant"] = [
+            f"sub-{evidence.participants[index]}" if np.isfinite(share) else None
+            for index, share in zip(whose, dominance, strict=True)
+        ]
+    return columns
+
+
+def _over_samples(
+    values: NDArray[np.float64], how: Callable[..., NDArray[np.float64]]
+) -> Sequence[object]:
+    """Reduce over samples; nothing where there are none."""
+    reduced: list[object] = (
+        how(values, axis=0).tolist() if len(values) else [None] * values.shape[1]
+    )
+    return reduced
+
+
+def _spread(values: NDArray[np.float64]) -> Sequence[object]:
+    if len(values) < 2:
+        return [None] * values.shape[1]
+    spread: list[object] = values.std(axis=0, ddof=1).tolist()
+    return spread
+
+
+def _noise_columns(components: Components, references: Compared) -> dict[str, Sequence[object]]:
+    numbers = noise_numbers(components, references)
+    evidence = components.evidence
+    n_participants = len(evidence.participants) if evidence else 0
+    raised = [flags(one, n_participants) for one in numbers]
+    return {
+        "flags": [",".join(names) or None for names in raised],
+        "flag_reasons": [
+            " ".join(reason(name, one, n_participants) for name in names) or None
+            for names, one in zip(raised, numbers, strict=True)
+        ],
+        "csf_share": [one.csf for one in numbers],
+        "edge_share": [one.edge for one in numbers],
+        "outside_share": [one.out for one in numbers],
+        "edge_limit": [one.edge_limit for one in numbers],
+        "high_frequency_share": [one.high_frequency for one in numbers],
+        "motion_r": [one.motion_r for one in numbers],
+    }
+
+
+def noise_numbers(components: Components, references: Compared) -> tuple[NoiseNumbers, ...]:
+    """Gather what the flags are raised by; NaN is what is not known."""
+    n = components.n_components
+    numbers = dict.fromkeys(
+        ("csf", "edge", "out", "edge_limit", "high_frequency", "motion_r", "dominance"),
+        np.full(n, np.nan),
+    )
+    if references.tissues is not None:
+        where = references.tissues
+        shares = tissue_shares(components.maps, where.csf, where.edge, where.out)
+        numbers |= {"csf": shares.csf, "edge": shares.edge, "out": shares.out}
+        numbers["edge_limit"] = np.full(n, shares.edge_limit)
+    evidence = components.evidence
+    if evidence is not None and evidence.participants:
+        numbers["high_frequency"] = evidence.high_frequency
+        numbers["motion_r"] = evidence.motion_r
+        numbers["dominance"] = evidence.dominance
+    return tuple(
+        NoiseNumbers(**{name: float(values[index]) for name, values in numbers.items()})
+        for index in range(n)
+    )
+
+
+# ---------------------------------------------------------------- decompositions side by side
+MATCHING: dict[str, tuple[str, str | None]] = {
+    "method": ("Method of the first decomposition", None),
+    "scale": ("Its number of components", None),
+    "component": ("A component of it", None),
+    "other_method": ("Method of the second decomposition", None),
+    "other_scale": ("Its number of components", None),
+    "other_component": (
+        "Its component that is matched with the first one: one to one, so that the sum of "
+        "absolute correlations is largest; n/a where the second decomposition has fewer",
+        None,
+    ),
+    "r": ("Correlation of both maps over the mask", None),
+}
+
+
+def matching_table(fitted: Sequence[Components]) -> list[Row]:
+    """Match every decomposition with every other one.
+
+    Parameters
+    ----------
+    fitted : sequence of Components
+
+    Returns
+    -------
+    list of mapping
+        A row for each component of the first of each pair.
+    """
+    table: list[Row] = []
+    for position, first in enumerate(fitted):
+        for second in fitted[position + 1 :]:
+            found = match(correlations(first.maps, second.maps))
+            pairs = zip(found.second.tolist(), found.r.tolist(), strict=True)
+            others = dict(zip(found.first.tolist(), pairs, strict=True))
+            for index, name in enumerate(first.names):
+                other, r = others.get(index, (None, None))
+                table.append(
+                    {
+                        "method": first.method,
+                        "scale": first.n_components,
+                        "component": name,
+                        "other_method": second.method,
+                        "other_scale": second.n_components,
+                        "other_component": None if other is None else second.names[other],
+                        "r": r,
+                    }
+                )
+    return table
+
+
+def evidence_summary(components: Components) -> dict[str, object]:
+    """Say in a sidecar's words how maps were judged and ordered, and the group's figures.
+
+    Parameters
+    ----------
+    components : Components
+        With their evidence.
+
+    Returns
+    -------
+    dict
+        Empty where there is none.
+    """
+    evidence = components.evidence
+    if evidence is None:
+        return {}
+    n_splits = len(evidence.trace)
+    if not n_splits:
+        return {
+            "Order": "by explained variance",
+            "Splits": 0,
+            "Reproducibility": "not judged: there were no halves of the participants to compare",
+        }
+    fitted, held_out = evidence.total_variances.mean(axis=0).tolist()
+    return {
+        "Order": "by mean |r| between halves of the participants to two decimals, then by "
+        "explained variance",
+        "Splits": n_splits,
+        "SplitParticipants": len(evidence.participants),
+        "SplitVoxels": evidence.n_voxels,
+        "SplitNote": "Halves share no participant and no reduction, but the group's mask and grid; "
+        "they are fitted on SplitVoxels voxels drawn evenly from the mask",
+        "Trace": float(evidence.trace.mean()),
+        "SubspaceOverlap": float(evidence.overlap.mean()),
+        "ExplainedVarianceOfHalves": fitted,
+        "ExplainedVarianceHeldOut": held_out,
+    }
+
+
+STABILITY: dict[str, tuple[str, str | None]] = {
+    "method": ("Method of the decomposition", None),
+    "scale": ("Its number of components", None),
+    "split": ("Number of the split, from 1; the same for all decompositions", None),
+    "trace": ("Mean |r| of both halves' maps, matched one to one", None),
+    "overlap": (
+        "Mean squared cosine of the principal angles between what both halves' maps span",
+        None,
+    ),
+    "explained_variance_fitted": (
+        "Share of a half's variance that all of its own maps explain together, mean of both halves",
+        None,
+    ),
+    "explained_variance_held_out": (
+        "Share of a half's variance that all maps of the other half explain together, mean of both",
+        None,
+    ),
+}
+
+
+def stability_table(fitted: Sequence[Components]) -> list[Row]:
+    """Tell how alike the halves of the participants came out, a row for each split."""
+    table: list[Row] = []
+    for components in fitted:
+        evidence = components.evidence
+        if evidence is None:
+            continue
+        totals = evidence.total_variances.reshape(-1, 2, 2).mean(axis=1)
+        for split, (trace, overlap) in enumerate(
+            zip(evidence.trace, evidence.overlap, strict=True)
+        ):
+            table.append(
+                {
+                    "method": components.method,
+                    "scale": components.n_components,
+                    "split": split + 1,
+                    "trace": float(trace),
+                    "overlap": float(overlap),
+                    "explained_variance_fitted": float(totals[split, 0]),
+                    "explained_variance_held_out": float(totals[split, 1]),
+                }
+            )
+    return table

@@ -1,0 +1,391 @@
+"""Evidence for every map: would another half of the group give it, and who and what is in it.
+
+Halves are fitted as the group is, from the same reduced runs; each run was reduced on its own, so
+that nothing of one half has seen the other. Two things are less than a fit of their own, for speed:
+halves look at 20,000 voxels at most, drawn evenly from the mask, and keep three dimensions a
+component of their subspace. (The group's mask and grid are those of all participants.)
+docs/decisions/0011-evidence.md has the numbers that bound both.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from nidecomp.errors import NidecompError
+from nidecomp.fit_group import (
+    GroupPlan,
+    Wanted,
+    fit_subspaces,
+    participant_weights,
+    wanted_subspaces,
+)
+from nidecomp.group.matching import correlations, match, subspace_overlap
+from nidecomp.group.noise import high_frequency_share, motion_correlation
+from nidecomp.group.order import by_reproducibility, explained_variance
+from nidecomp.group.stability import (
+    bootstrap_samples,
+    matched_r,
+    reproducibility,
+    split_halves,
+)
+from nidecomp.group.subspace import Subspace, SubspaceStream, weighted_rows
+from nidecomp.linalg import blocks
+from nidecomp.parallel import map_ordered
+from nidecomp.process_run import read_volumes
+from nidecomp.records import Components, Evidence, ReducedRun
+from nidecomp.settings import Method, Science
+
+_LOG = logging.getLogger(__name__)
+
+# Smooth maps hold far fewer independent values than that.
+_MOST_VOXELS = 20_000
+# Of a half's subspace, for each component, and at least.
+_DIMS_OF_A_COMPONENT, _FEWEST_DIMS = 3, 60
+
+
+def gather_evidence(
+    fitted: Sequence[Components],
+    reduced: Sequence[ReducedRun],
+    science: Science,
+    plan: GroupPlan | None = None,
+) -> tuple[Components, ...]:
+    """Tell how far each map can be trusted, and order maps by it.
+
+    Parameters
+    ----------
+    fitted : sequence of Components
+        What `fit_group` gave.
+    reduced : sequence of ReducedRun
+        What it was given.
+    science : Science
+    plan : GroupPlan, optional
+        Threads and memory; it changes no byte.
+
+    Returns
+    -------
+    tuple of Components
+        The same with their evidence, each decomposition in the order of its reproducibility (of
+        what it explains, where that cannot be judged).
+    """
+    plan = plan or GroupPlan()
+    runs = sorted(reduced, key=lambda run: run.key.label)
+    with threadpool_limits(limits=1):
+        judged: list[Components] = []
+        for n_components in science.decomposition.n_components:
+            of_this_order = [one for one in fitted if one.n_components == n_components]
+            judged.extend(_judge_one_order(of_this_order, runs, science, plan))
+        return tuple(judged)
+
+
+def _judge_one_order(
+    fitted: Sequence[Components], runs: Sequence[ReducedRun], science: Science, plan: GroupPlan
+) -> list[Components]:
+    samples = _samples(runs, science)
+    found = _fit_samples(fitted, samples, runs, science, plan)
+    judged = []
+    for components in fitted:
+        evidence = _compared(components, samples, found)
+        smoothing = science.denoising.smoothing_of(components.method)
+        own = [run for run in runs if run.smoothing_fwhm == smoothing]
+        evidence = _with_participants(evidence, components, own, plan.n_threads)
+        judged.append(_in_order(components, evidence))
+    return judged
+
+
+def _in_order(components: Components, evidence: Evidence) -> Components:
+    """Move everything of a component together; names stay with their places."""
+    order = by_reproducibility(evidence.reproducibility, components.explained_variance)
+    restarts = components.restart_index
+    return replace(
+        components,
+        maps=components.maps[order],
+        explained_variance=components.explained_variance[order],
+        restart_index=None if restarts is None else restarts[order],
+        evidence=evidence.in_order(order),
+    )
+
+
+# ---------------------------------------------------------------- other groups than the whole one
+@dataclass(frozen=True)
+class _Samples:
+    """Who is in each sample, with repetitions: first the halves, pair by pair, then bootstraps."""
+
+    members: tuple[tuple[str, ...], ...]
+    n_splits: int
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """The samples that are two halves of the group."""
+        return [(2 * split, 2 * split + 1) for split in range(self.n_splits)]
+
+
+def _samples(runs: Sequence[ReducedRun], science: Science) -> _Samples:
+    participants = [run.key.participant for run in runs]
+    seed = science.decomposition.random_seed
+    halves = split_halves(participants, science.evidence.n_splits, seed)
+    if len(halves) < science.evidence.n_splits:
+        _LOG.warning(
+            "%d participants can be halved in %d ways: reproducibility is judged from these",
+            len(set(participants)),
+            len(halves),
+        )
+    resampled = bootstrap_samples(participants, science.evidence.n_bootstraps, seed)
+    members = tuple(half for pair in halves for half in pair) + resampled
+    return _Samples(members, len(halves))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """A sample's fit on some of the voxels; `maps` has no entry for what could not be fitted."""
+
+    maps: Mapping[str, NDArray[np.float32]]
+    subspaces: Mapping[Wanted, Subspace]
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """All samples' fits, and the voxels that they were fitted on."""
+
+    voxels: NDArray[np.intp]
+    samples: tuple[_Sample, ...]
+    scaled: Mapping[str, Wanted]
+
+
+def some_voxels(n_voxels: int) -> NDArray[np.intp]:
+    """Draw the voxels that halves are compared on, ascending; always the same ones."""
+    if n_voxels <= _MOST_VOXELS:
+        return np.arange(n_voxels)
+    return np.sort(np.random.RandomState(0).permutation(n_voxels)[:_MOST_VOXELS])
+
+
+def _fit_samples(
+    fitted: Sequence[Components],
+    samples: _Samples,
+    runs: Sequence[ReducedRun],
+    science: Science,
+    plan: GroupPlan,
+) -> _Found:
+    canonical, scaled = wanted_subspaces(science)
+    wanted = list(dict.fromkeys([canonical, *scaled.values()]))
+    voxels = some_voxels(runs[0].n_voxels)
+    n_components = fitted[0].n_components
+    done: list[_Sample] = []
+    at_once = plan.samples_at_once or len(samples.members)
+    for start in range(0, len(samples.members), max(1, at_once)):
+        members = samples.members[start : start + at_once]
+        gathered = _gather_samples(members, wanted, runs, voxels, n_components, plan.n_threads)
+        fit = partial(
+            _fit_sample,
+            canonical=canonical,
+            scaled=scaled,
+            n_components=n_components,
+            science=science,
+            penalty=_penalty(fitted),
+        )
+        done.extend(map_ordered(fit, gathered, plan.n_threads))
+    of_method = {str(method): which for method, which in scaled.items()}
+    return _Found(voxels, tuple(done), of_method)
+
+
+@dataclass(frozen=True)
+class _Penalty:
+    """The group's sparsity penalty, and the variance of one voxel's rows that it stands for."""
+
+    alpha: float
+    variance: float
+
+    def for_variance(self, variance: float) -> float:
+        """Give the penalty that means the same: it has the units of the rows."""
+        return (
+            float(self.alpha * np.sqrt(variance / self.variance)) if self.variance else self.alpha
+        )
+
+
+def _penalty(fitted: Sequence[Components]) -> _Penalty | None:
+    for components in fitted:
+        alpha = components.fit.get("Alpha")
+        if isinstance(alpha, float):
+            return _Penalty(alpha, components.total_variance / components.maps.shape[1])
+    return None
+
+
+def _gather_samples(
+    members: Sequence[tuple[str, ...]],
+    wanted: Sequence[Wanted],
+    runs: Sequence[ReducedRun],
+    voxels: NDArray[np.intp],
+    n_components: int,
+    n_threads: int,
+) -> list[dict[Wanted, Subspace]]:
+    """Gather every sample's subspaces in one pass over the runs."""
+    n_dims = max(_DIMS_OF_A_COMPONENT * n_components, _FEWEST_DIMS)
+    counts = [Counter(sample) for sample in members]
+    streams = [{which: SubspaceStream(len(voxels), n_dims) for which in wanted} for _ in members]
+    for fwhm in {which.smoothing_fwhm: None for which in wanted}:
+        smoothed = [run for run in runs if run.smoothing_fwhm == fwhm]
+        weights = participant_weights(
+            [run.key.participant for run in smoothed], [run.total_variance for run in smoothed]
+        )
+        for index, run in enumerate(smoothed):
+            rows = np.load(run.path, mmap_mode="r")[:n_components][:, voxels]
+            for which in wanted:
+                if which.smoothing_fwhm != fwhm:
+                    continue
+                weight = (weights.canonical if which.canonical else weights.scaled)[index]
+                scaled = weighted_rows(rows, weight, canonical=which.canonical)
+                taking = [
+                    (stream[which], count[run.key.participant])
+                    for stream, count in zip(streams, counts, strict=True)
+                    if count[run.key.participant]
+                ]
+                for _ in map_ordered(partial(_add, scaled), taking, n_threads):
+                    pass
+    return [
+        {which: stream.finish() for which, stream in of_sample.items()} for of_sample in streams
+    ]
+
+
+def _add(rows: NDArray[np.float32], taking: tuple[SubspaceStream, int]) -> None:
+    """Add rows as often as their participant was drawn: twice the same row is √2 times it."""
+    stream, count = taking
+    stream.add(rows * np.float32(np.sqrt(count)) if count > 1 else rows)
+
+
+def _fit_sample(
+    subspaces: dict[Wanted, Subspace],
+    *,
+    canonical: Wanted,
+    scaled: Mapping[Method, Wanted],
+    n_components: int,
+    science: Science,
+    penalty: _Penalty | None,
+) -> _Sample:
+    settings = science.decomposition
+    own = {method: subspaces[which] for method, which in scaled.items()}
+    if penalty is not None:
+        here = own["dictlearning"]
+        variance = here.total_variance / here.rows.shape[1]
+        settings = replace(settings, alpha=penalty.for_variance(variance))
+    try:
+        fitted = fit_subspaces(
+            subspaces[canonical], own, n_components, settings, n_threads=1, warn=False
+        )
+    except NidecompError as error:
+        _LOG.debug("A part of the group could not be fitted: %s", error)
+        return _Sample({}, subspaces)
+    maps: dict[str, NDArray[np.float32]] = {
+        method: components.maps for method, components in zip(own, fitted, strict=True)
+    }
+    return _Sample(maps, subspaces)
+
+
+def _compared(components: Components, samples: _Samples, found: _Found) -> Evidence:
+    """Compare the halves with each other and the bootstraps with the whole group."""
+    method = components.method
+    maps = components.maps[:, found.voxels]
+    per_component, held_out, traces, overlaps, totals = [], [], [], [], []
+    for pair in samples.pairs:
+        halves = [found.samples[index] for index in pair]
+        if not all(method in half.maps for half in halves):
+            continue
+        first, second = (half.maps[method] for half in halves)
+        per_component.append(reproducibility(maps, first, second))
+        traces.append(float(np.mean(matched_r(first, second))))
+        overlaps.append(subspace_overlap(first, second))
+        for learnt, other in (halves, halves[::-1]):
+            alone, together = _explained(learnt, other, method, found)
+            meant = match(correlations(maps, learnt.maps[method])).second
+            held_out.append(alone[meant])
+            totals.append((_explained(learnt, learnt, method, found)[1], together))
+    resampled = [
+        matched_r(maps, sample.maps[method])
+        for sample in found.samples[2 * samples.n_splits :]
+        if method in sample.maps
+    ]
+    n_components = components.n_components
+    return Evidence(
+        reproducibility=np.array(per_component).reshape(-1, n_components),
+        bootstrap=np.array(resampled).reshape(-1, n_components),
+        held_out_variance=np.array(held_out).reshape(-1, n_components),
+        total_variances=np.array(totals).reshape(-1, 2),
+        trace=np.array(traces),
+        overlap=np.array(overlaps),
+        n_voxels=len(found.voxels),
+    )
+
+
+def _explained(
+    learnt: _Sample, other: _Sample, method: str, found: _Found
+) -> tuple[NDArray[np.float64], float]:
+    """Tell what one half's maps explain in the other half's data."""
+    subspace = other.subspaces[found.scaled[method]]
+    return explained_variance(learnt.maps[method], subspace.rows, subspace.total_variance)
+
+
+# ---------------------------------------------------------------- participants and time courses
+def _with_participants(
+    evidence: Evidence, components: Components, runs: Sequence[ReducedRun], n_threads: int
+) -> Evidence:
+    """Add what needs each run again: who a component comes from, and how it varies in time."""
+    gram = np.zeros((components.n_components,) * 2)
+    for block in blocks(components.maps.shape[1]):
+        part = components.maps[:, block].astype(np.float64)
+        gram += part @ part.T
+    of_run = partial(_one_run, components.maps, gram)
+    variance, high_frequency, motion = (
+        np.array(numbers) for numbers in zip(*map_ordered(of_run, runs, n_threads), strict=True)
+    )
+    labels = [run.key.participant for run in runs]
+    participants = tuple(sorted(set(labels)))
+    return replace(
+        evidence,
+        participants=participants,
+        participant_variance=_by_participant(variance, labels),
+        high_frequency=_mean_of_known(_by_participant(high_frequency, labels)),
+        motion_r=_mean_of_known(_by_participant(motion, labels)),
+    )
+
+
+def _one_run(
+    maps: NDArray[np.float32], gram: NDArray[np.float64], run: ReducedRun
+) -> tuple[NDArray[np.float64], ...]:
+    rows = np.load(run.path, mmap_mode="r")
+    products = np.zeros((run.n_rows, len(maps)))
+    for block in blocks(run.n_voxels):
+        products += rows[:, block].astype(np.float64) @ maps[:, block].T.astype(np.float64)
+    norms = np.diag(gram) * run.total_variance
+    power = np.einsum("ij,ij->j", products, products)
+    alone = np.divide(power, norms, out=np.zeros(len(maps)), where=norms > 0)
+    volumes = read_volumes(run)
+    # Least squares on all maps together: the first half of dual regression.
+    courses = volumes.rows @ (products @ np.linalg.pinv(gram, hermitian=True))
+    return (
+        alone,
+        high_frequency_share(courses, volumes.times_s),
+        motion_correlation(courses, volumes.motion),
+    )
+
+
+def _by_participant(values: NDArray[np.float64], labels: Sequence[str]) -> NDArray[np.float64]:
+    """Average the runs of each participant, shape (n_participants, n_components)."""
+    names = np.array(labels)
+    return np.array(
+        [_mean_of_known(values[names == participant]) for participant in sorted(set(labels))]
+    )
+
+
+def _mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average rows, leaving out what is NaN; NaN where nothing is known."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0.0).sum(axis=0)
+    count = known.sum(axis=0)
+    mean = np.full(values.shape[1], np.nan)
+    return np.asarray(np.divide(total, count, out=mean, where=count > 0))
