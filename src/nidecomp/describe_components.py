@@ -49,7 +49,7 @@ METRICS: dict[str, tuple[str, str | None]] = {
     "flag_reasons": ("The number behind each flag and the limit that it exceeds", None),
     "reproducibility": (
         "Mean over splits of the participants of |r| between what both halves found for this "
-        "component; the halves share no participant",
+        "component (at most |r| of either with the map itself); the halves share no participant",
         None,
     ),
     "reproducibility_sd": ("Standard deviation of it over splits", None),
@@ -69,9 +69,13 @@ METRICS: dict[str, tuple[str, str | None]] = {
         "(overlapping maps share some of it)",
         None,
     ),
-    "explained_variance_held_out": (
+    "explained_variance_other_half": (
         "The same for participants that were not fitted: what this component of one half of them "
         "explains in the other half, mean over splits",
+        None,
+    ),
+    "explained_variance_holdout": (
+        "The same for the participants that --holdout left out, mean over them",
         None,
     ),
     "dominance": (
@@ -257,12 +261,15 @@ def _evidence_columns(components: Components) -> dict[str, Sequence[object]]:
         "reproducibility": _over_samples(halves, np.mean),
         "reproducibility_sd": _spread(halves),
         "reproducibility_min": _over_samples(halves, np.min),
-        "explained_variance_held_out": _over_samples(held_out, np.mean),
+        "explained_variance_other_half": _over_samples(held_out, np.mean),
         "bootstrap_r": _over_samples(bootstrap, np.mean),
         "bootstrap_r_sd": _spread(bootstrap),
+        "explained_variance_holdout": unknown,
         "dominance": unknown,
         "dominant_participant": unknown,
     }
+    if evidence and evidence.held_out:
+        columns["explained_variance_holdout"] = evidence.holdout_variance.tolist()
     if evidence and evidence.participants:
         dominance = evidence.dominance
         whose = evidence.participant_variance.argmax(axis=0)
@@ -401,14 +408,22 @@ def evidence_summary(components: Components) -> dict[str, object]:
     if evidence is None:
         return {}
     n_splits = len(evidence.trace)
+    out = {}
+    if evidence.held_out:
+        out = {
+            "HeldOutParticipants": [f"sub-{label}" for label in evidence.held_out],
+            "ExplainedVarianceHoldout": evidence.total_holdout_variance,
+        }
     if not n_splits:
         return {
+            **out,
             "Order": "by explained variance",
             "Splits": 0,
             "Reproducibility": "not judged: there were no halves of the participants to compare",
         }
     fitted, held_out = evidence.total_variances.mean(axis=0).tolist()
     return {
+        **out,
         "Order": "by mean |r| between halves of the participants to two decimals, then by "
         "explained variance",
         "Splits": n_splits,
@@ -419,7 +434,7 @@ def evidence_summary(components: Components) -> dict[str, object]:
         "Trace": float(evidence.trace.mean()),
         "SubspaceOverlap": float(evidence.overlap.mean()),
         "ExplainedVarianceOfHalves": fitted,
-        "ExplainedVarianceHeldOut": held_out,
+        "ExplainedVarianceOfOtherHalf": held_out,
     }
 
 
@@ -436,7 +451,7 @@ STABILITY: dict[str, tuple[str, str | None]] = {
         "Share of a half's variance that all of its own maps explain together, mean of both halves",
         None,
     ),
-    "explained_variance_held_out": (
+    "explained_variance_other_half": (
         "Share of a half's variance that all maps of the other half explain together, mean of both",
         None,
     ),
@@ -462,7 +477,7 @@ def stability_table(fitted: Sequence[Components]) -> list[Row]:
                     "trace": float(trace),
                     "overlap": float(overlap),
                     "explained_variance_fitted": float(totals[split, 0]),
-                    "explained_variance_held_out": float(totals[split, 1]),
+                    "explained_variance_other_half": float(totals[split, 1]),
                 }
             )
     return table

@@ -56,6 +56,7 @@ def gather_evidence(
     reduced: Sequence[ReducedRun],
     science: Science,
     plan: GroupPlan | None = None,
+    held_out: Sequence[ReducedRun] = (),
 ) -> tuple[Components, ...]:
     """Tell how far each map can be trusted, and order maps by it.
 
@@ -68,6 +69,8 @@ def gather_evidence(
     science : Science
     plan : GroupPlan, optional
         Threads and memory; it changes no byte.
+    held_out : sequence of ReducedRun
+        Runs of participants that were left out of the fit.
 
     Returns
     -------
@@ -76,17 +79,21 @@ def gather_evidence(
         what it explains, where that cannot be judged).
     """
     plan = plan or GroupPlan()
-    runs = sorted(reduced, key=lambda run: run.key.label)
+    runs, held_out = (sorted(some, key=lambda run: run.key.label) for some in (reduced, held_out))
     with threadpool_limits(limits=1):
         judged: list[Components] = []
         for n_components in science.decomposition.n_components:
             of_this_order = [one for one in fitted if one.n_components == n_components]
-            judged.extend(_judge_one_order(of_this_order, runs, science, plan))
+            judged.extend(_judge_one_order(of_this_order, runs, held_out, science, plan))
         return tuple(judged)
 
 
 def _judge_one_order(
-    fitted: Sequence[Components], runs: Sequence[ReducedRun], science: Science, plan: GroupPlan
+    fitted: Sequence[Components],
+    runs: Sequence[ReducedRun],
+    held_out: Sequence[ReducedRun],
+    science: Science,
+    plan: GroupPlan,
 ) -> list[Components]:
     samples = _samples(runs, science)
     found = _fit_samples(fitted, samples, runs, science, plan)
@@ -94,8 +101,10 @@ def _judge_one_order(
     for components in fitted:
         evidence = _compared(components, samples, found)
         smoothing = science.denoising.smoothing_of(components.method)
-        own = [run for run in runs if run.smoothing_fwhm == smoothing]
-        evidence = _with_participants(evidence, components, own, plan.n_threads)
+        own, out = (
+            [run for run in some if run.smoothing_fwhm == smoothing] for some in (runs, held_out)
+        )
+        evidence = _with_participants(evidence, components, own, out, plan.n_threads)
         judged.append(_in_order(components, evidence))
     return judged
 
@@ -332,7 +341,11 @@ def _explained(
 
 # ---------------------------------------------------------------- participants and time courses
 def _with_participants(
-    evidence: Evidence, components: Components, runs: Sequence[ReducedRun], n_threads: int
+    evidence: Evidence,
+    components: Components,
+    runs: Sequence[ReducedRun],
+    held_out: Sequence[ReducedRun],
+    n_threads: int,
 ) -> Evidence:
     """Add what needs each run again: who a component comes from, and how it varies in time."""
     gram = np.zeros((components.n_components,) * 2)
@@ -340,43 +353,65 @@ def _with_participants(
         part = components.maps[:, block].astype(np.float64)
         gram += part @ part.T
     of_run = partial(_one_run, components.maps, gram)
-    variance, high_frequency, motion = (
-        np.array(numbers) for numbers in zip(*map_ordered(of_run, runs, n_threads), strict=True)
-    )
+    seen = list(map_ordered(of_run, runs, n_threads))
     labels = [run.key.participant for run in runs]
-    participants = tuple(sorted(set(labels)))
+    evidence = replace(
+        evidence,
+        participants=tuple(sorted(set(labels))),
+        participant_variance=_by_participant([one.alone for one in seen], labels),
+        high_frequency=_mean_of_known(
+            _by_participant([one.high_frequency for one in seen], labels)
+        ),
+        motion_r=_mean_of_known(_by_participant([one.motion_r for one in seen], labels)),
+        holdout_variance=np.full(components.n_components, np.nan),
+    )
+    if not held_out:
+        return evidence
+    unseen = list(map_ordered(of_run, held_out, n_threads))
+    labels = [run.key.participant for run in held_out]
+    together = _by_participant([np.array([one.together]) for one in unseen], labels)
     return replace(
         evidence,
-        participants=participants,
-        participant_variance=_by_participant(variance, labels),
-        high_frequency=_mean_of_known(_by_participant(high_frequency, labels)),
-        motion_r=_mean_of_known(_by_participant(motion, labels)),
+        held_out=tuple(sorted(set(labels))),
+        holdout_variance=_mean_of_known(_by_participant([one.alone for one in unseen], labels)),
+        total_holdout_variance=float(together.mean()),
     )
 
 
-def _one_run(
-    maps: NDArray[np.float32], gram: NDArray[np.float64], run: ReducedRun
-) -> tuple[NDArray[np.float64], ...]:
+@dataclass(frozen=True, eq=False)
+class _SeenInRun:
+    """What one run holds of each component, (n_components,), and of all together."""
+
+    alone: NDArray[np.float64]
+    together: float
+    high_frequency: NDArray[np.float64]
+    motion_r: NDArray[np.float64]
+
+
+def _one_run(maps: NDArray[np.float32], gram: NDArray[np.float64], run: ReducedRun) -> _SeenInRun:
     rows = np.load(run.path, mmap_mode="r")
     products = np.zeros((run.n_rows, len(maps)))
     for block in blocks(run.n_voxels):
         products += rows[:, block].astype(np.float64) @ maps[:, block].T.astype(np.float64)
     norms = np.diag(gram) * run.total_variance
     power = np.einsum("ij,ij->j", products, products)
-    alone = np.divide(power, norms, out=np.zeros(len(maps)), where=norms > 0)
     volumes = read_volumes(run)
     # Least squares on all maps together: the first half of dual regression.
-    courses = volumes.rows @ (products @ np.linalg.pinv(gram, hermitian=True))
-    return (
-        alone,
+    loadings = products @ np.linalg.pinv(gram, hermitian=True)
+    courses = volumes.rows @ loadings
+    return _SeenInRun(
+        np.divide(power, norms, out=np.zeros(len(maps)), where=norms > 0),
+        float(np.sum(products * loadings) / run.total_variance) if run.total_variance else 0.0,
         high_frequency_share(courses, volumes.times_s),
         motion_correlation(courses, volumes.motion),
     )
 
 
-def _by_participant(values: NDArray[np.float64], labels: Sequence[str]) -> NDArray[np.float64]:
+def _by_participant(
+    of_runs: Sequence[NDArray[np.float64]], labels: Sequence[str]
+) -> NDArray[np.float64]:
     """Average the runs of each participant, shape (n_participants, n_components)."""
-    names = np.array(labels)
+    values, names = np.array(of_runs), np.array(labels)
     return np.array(
         [_mean_of_known(values[names == participant]) for participant in sorted(set(labels))]
     )

@@ -22,11 +22,12 @@ from nidecomp.files import alone_in
 from nidecomp.fit_group import GroupPlan, fit_group
 from nidecomp.forecast import Forecast, forecast
 from nidecomp.gather_evidence import gather_evidence
+from nidecomp.group.stability import hold_out
 from nidecomp.inspect_run import InspectTask, inspect_run
 from nidecomp.inventory import count
 from nidecomp.process_run import MapTask, process_run, warm_up
 from nidecomp.records import Components, FailedRun, Inventory, Outcome, ReducedRun, UsableRun
-from nidecomp.settings import Settings, read_config_file, science_as_tables
+from nidecomp.settings import Science, Settings, read_config_file, science_as_tables
 from nidecomp.share_geometry import share_geometry
 from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.write_group import (
@@ -75,10 +76,23 @@ def run(settings: Settings) -> Outcome:
             components: tuple[Components, ...] = ()
             if settings.analysis_level == "group":
                 how = GroupPlan(plan.n_threads, plan.at_once)
-                components = fit_group(reduced, settings.science, how)
+                fitted, held_out = _held_out(reduced, settings.science)
+                components = fit_group(fitted, settings.science, how)
                 if settings.extent.level == "full":
-                    components = gather_evidence(components, reduced, settings.science, how)
-                write_group(GroupResult(settings, root, inventory, reduced, geometry, components))
+                    components = gather_evidence(
+                        components, fitted, settings.science, how, held_out
+                    )
+                write_group(
+                    GroupResult(
+                        settings,
+                        root,
+                        inventory,
+                        reduced,
+                        geometry,
+                        components,
+                        frozenset(run.key.participant for run in held_out),
+                    )
+                )
         _say_how_it_ended(inventory, reduced, settings)
         return Outcome(inventory, settings.output_dir, components)
 
@@ -262,6 +276,25 @@ def _reduce(
         if failure.traceback:
             _LOG.debug("%s: %s", failure.key.label, failure.traceback)
     return tuple(reduced), tuple(failed)
+
+
+def _held_out(
+    reduced: Sequence[ReducedRun], science: Science
+) -> tuple[list[ReducedRun], list[ReducedRun]]:
+    """Part the runs that are fitted from those of participants that are left out."""
+    participants = [run.key.participant for run in reduced]
+    share = science.evidence.holdout
+    out = hold_out(participants, share, science.decomposition.random_seed)
+    if len(out) == len(set(participants)):
+        raise NothingToDoError(
+            f"--holdout {share:g} leaves none of {count(len(out), 'participant')} to be fitted."
+        )
+    if out:
+        _LOG.info("Left out of the fit: %s", ", ".join(f"sub-{label}" for label in out))
+    return (
+        [run for run in reduced if run.key.participant not in out],
+        [run for run in reduced if run.key.participant in out],
+    )
 
 
 def _stop_if_nothing_is_left(

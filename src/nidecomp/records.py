@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -195,6 +196,12 @@ class Evidence:
     motion_r : ndarray, shape (n_components,)
         The largest |r| of the time courses with a motion parameter or framewise displacement, mean
         over participants; NaN: unknown.
+    held_out : tuple of str
+        Labels of the participants that were left out of the fit, sorted.
+    holdout_variance : ndarray, shape (n_components,)
+        The share of their variance that each map explains alone, mean over them; NaN without any.
+    total_holdout_variance : float
+        The share of their variance that all maps explain together, mean over them.
     """
 
     reproducibility: NDArray[np.float64]
@@ -208,6 +215,9 @@ class Evidence:
     participant_variance: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
     high_frequency: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     motion_r: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    held_out: tuple[str, ...] = ()
+    holdout_variance: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    total_holdout_variance: float = math.nan
 
     @property
     def dominance(self) -> NDArray[np.float64]:
@@ -228,6 +238,7 @@ class Evidence:
             participant_variance=self.participant_variance[:, order],
             high_frequency=self.high_frequency[order],
             motion_r=self.motion_r[order],
+            holdout_variance=self.holdout_variance[order],
         )
 
 

@@ -255,6 +255,13 @@ class EvidenceOptions:
         "Groups drawn with replacement in which maps are fitted anew, too.",
         metavar="N",
     )
+    holdout: float = _option(
+        convert.number(0, 0.9),
+        0.0,
+        "Share of the participants, drawn at random, that is left out of the fit to tell what the "
+        "maps explain in them; 0: none.",
+        metavar="SHARE",
+    )
     threshold: str = _option(
         convert.threshold,
         "fdr:0.05",

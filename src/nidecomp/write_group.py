@@ -83,12 +83,20 @@ class GroupResult:
     reduced: tuple[ReducedRun, ...]
     geometry: VoxelGeometry
     components: tuple[Components, ...]
+    held_out: frozenset[str] = frozenset()
+
+    @cached_property
+    def reduced_runs(self) -> tuple[UsableRun, ...]:
+        """All runs that were reduced, those of participants that were left out among them."""
+        keys = {record.key for record in self.reduced}
+        return tuple(run for run in self.inventory.used if run.files.key in keys)
 
     @cached_property
     def runs(self) -> tuple[UsableRun, ...]:
         """The runs that the components were fitted to."""
-        keys = {record.key for record in self.reduced}
-        return tuple(run for run in self.inventory.used if run.files.key in keys)
+        return tuple(
+            run for run in self.reduced_runs if run.files.key.participant not in self.held_out
+        )
 
     @cached_property
     def participants(self) -> list[str]:
@@ -142,7 +150,7 @@ def write_group(result: GroupResult) -> None:
     tree = OutputTree(result.settings.output_dir)
     _write_dataset(tree, result)
     _write_logs(tree, result)
-    for run in result.runs:
+    for run in result.reduced_runs:
         _write_outliers(tree, result, run)
     _write_mask(tree, result)
     for components in result.components:
@@ -300,16 +308,17 @@ def _readme(result: GroupResult) -> str:
 
 
 def _write_participants(tree: OutputTree, result: GroupResult) -> None:
-    runs = result.runs
+    runs = result.reduced_runs
     unused: list[RefusedRun | FailedRun] = [*result.inventory.refused, *result.inventory.failed]
     not_used = [run.key.get("sub") for run in unused]
     table = []
-    for label in result.participants:
+    for label in sorted({run.files.key.participant for run in runs}):
         own = [run for run in runs if run.files.key.participant == label]
         motion = [run.mean_fd_mm for run in own if run.mean_fd_mm is not None]
         table.append(
             {
                 "participant_id": f"sub-{label}",
+                "role": "held out" if label in result.held_out else "fitted",
                 "n_runs_used": len(own),
                 "n_runs_not_used": not_used.count(label),
                 "n_volumes_kept": sum(run.n_kept for run in own),
@@ -318,7 +327,9 @@ def _write_participants(tree: OutputTree, result: GroupResult) -> None:
         )
     columns = {
         "participant_id": "Participant, as in the preprocessed dataset",
-        "n_runs_used": "Runs that the components were fitted to",
+        "role": "fitted: the components were fitted to this participant; held out: left out of the "
+        "fit by --holdout, to tell what the components explain",
+        "n_runs_used": "Runs that were used",
         "n_runs_not_used": "Runs that were refused or failed; logs/inventory.tsv says why",
         "n_volumes_kept": "Volumes of the runs used, after scrubbing",
         "mean_fd": "Mean framewise displacement over the runs used, in mm",
@@ -327,7 +338,7 @@ def _write_participants(tree: OutputTree, result: GroupResult) -> None:
     tree.write_json(
         PurePosixPath("participants.json"),
         {
-            "Description": "The participants that the components were fitted to.",
+            "Description": "The participants whose runs were used.",
             **_described(columns),
         },
     )
@@ -367,7 +378,7 @@ def _write_logs(tree: OutputTree, result: GroupResult) -> None:
     tree.write_json(INVENTORY.with_suffix(".json"), _described(inventory_table.COLUMNS))
     sources = [
         {"run": run.files.key.label, "kind": kind, "uri": _uri(path, result.root)}
-        for run in result.runs
+        for run in result.reduced_runs
         for kind, path in (
             ("bold", run.files.bold),
             ("mask", run.files.mask),

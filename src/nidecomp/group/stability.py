@@ -160,13 +160,37 @@ def bootstrap_samples(
     )
 
 
+def hold_out(participants: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
+    """Draw the participants that are left out of a fit.
+
+    Parameters
+    ----------
+    participants : sequence of str
+        Their order and repetitions do not matter.
+    share : float
+        From 0 to 1; where it is not 0, at least one participant is drawn.
+    seed : int
+
+    Returns
+    -------
+    tuple of str
+        Their labels, sorted.
+    """
+    labels = sorted(set(participants))
+    n_out = max(1, round(share * len(labels))) if share else 0
+    drawn = np.random.RandomState(seed).permutation(len(labels))[:n_out]
+    return tuple(labels[index] for index in np.sort(drawn))
+
+
 def reproducibility(
     maps: NDArray[np.floating], first: NDArray[np.floating], second: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """Tell for each map how alike two halves of the group found it.
 
-    The group's maps only say which of a half's maps is meant; what is correlated comes from the
-    halves, which share no participant.
+    What is correlated comes from the halves, which share no participant. The whole group's maps,
+    matched one to one with those of each half, say which are meant. A map that a half did not find
+    is matched with one that is left over: what a match has in common with the map itself, which is
+    more than halves have with each other wherever it is the same component, is the upper limit.
 
     Parameters
     ----------
@@ -178,14 +202,12 @@ def reproducibility(
     Returns
     -------
     ndarray, shape (n_components,)
-        |r| of the first half's match with the second half's match.
+        |r| of the first half's match with the second half's match, at most |r| of either with the
+        group's own map.
     """
-    across = np.abs(correlations(first, second))
-    return across[_match_of_each(maps, first), _match_of_each(maps, second)]
-
-
-def _match_of_each(maps: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.intp]:
-    return match(correlations(maps, others)).second
+    matches = [match(correlations(maps, half)) for half in (first, second)]
+    across = np.abs(correlations(first, second))[matches[0].second, matches[1].second]
+    return np.asarray(np.minimum.reduce([across, *(np.abs(found.r) for found in matches)]))
 
 
 def matched_r(maps: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -140,7 +140,8 @@ def rule_in_words(rule: Rule) -> str:
         case "isotropy":
             return (
                 f"only values kept with a two-sided p of at most {rule.level:g} under the null of "
-                "no special direction in the whitened data (normal, with the map's root mean square)"
+                "no special direction in the whitened data (normal, with the map's root mean "
+                "square)"
             )
         case "ratio":
             times = "" if rule.level == 1 else f"{rule.level:g} × "
