@@ -1,7 +1,8 @@
 """NiDecomp: group CanICA and dictionary learning on what fMRIPrep wrote.
 
 ``nidecomp.decompose(...)`` does from Python what the command ``nidecomp`` does; `CanICA` and
-`DictLearning` are its engine on arrays, without BIDS.
+`DictLearning` are its engine on arrays, without BIDS; `component_table` reads what results say of
+each component.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 
     from nidecomp.estimators import CanICA, DictLearning
     from nidecomp.records import Outcome
+    from nidecomp.tables import component_table
 
-__all__ = ["CanICA", "DictLearning", "__version__", "decompose"]
+__all__ = ["CanICA", "DictLearning", "__version__", "component_table", "decompose"]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,6 +27,10 @@ def __getattr__(name: str) -> Any:
         from nidecomp import estimators  # noqa: PLC0415
 
         return getattr(estimators, name)
+    if name == "component_table":
+        from nidecomp.tables import component_table  # noqa: PLC0415
+
+        return component_table
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

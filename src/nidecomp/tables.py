@@ -1,0 +1,53 @@
+"""What an output folder says of its components, as data frames."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nidecomp.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read the metrics of every component of every decomposition.
+
+    Parameters
+    ----------
+    output_dir : path
+        An output folder of ``--level full``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each component, with ``method``, ``scale`` and the columns of ``metrics.tsv``,
+        which the JSON beside each of those files describes.
+
+    Raises
+    ------
+    UsageError
+        There are no such tables.
+    """
+    # `import nidecomp` must not wait for pandas.
+    import pandas as pd  # noqa: PLC0415
+
+    frames = []
+    for path in sorted(Path(output_dir).glob("tpl-*/**/func/*_decomposition.json")):
+        table = path.with_name(path.name.replace("_decomposition.json", "_metrics.tsv"))
+        if not table.exists():
+            continue
+        fitted = json.loads(path.read_text(encoding="utf-8"))
+        frame = pd.read_csv(table, sep="\t", na_values=["n/a"], keep_default_na=False)
+        frame.insert(0, "method", fitted["Method"])
+        frame.insert(1, "scale", fitted["NumberOfComponents"])
+        frames.append(frame)
+    if not frames:
+        raise UsageError(
+            f"{output_dir} holds no metrics of components: name an output folder of nidecomp that "
+            "was made with --level full."
+        )
+    return pd.concat(frames, ignore_index=True)
