@@ -42,7 +42,7 @@ def nidecomp_command(
     level = ["--level", "minimal"] if "--level" in _options() else []
     return [
         *(sys.executable, "-m", "nidecomp", data, out, "group", *level),
-        *("--n-components", n_components, "--alpha", 10, "--nprocs", nprocs),
+        *("--n-components", n_components, "--alpha", 10, "--batch-size", 20, "--nprocs", nprocs),
         *("--denoise-strategy", "simple", "--smoothing-fwhm", 6, "--random-seed", 0),
         *("--participant-label", *labels),
     ]

@@ -40,5 +40,5 @@ def test_no_digit_of_a_level_is_lost(kind: str, level: float) -> None:
     ],
 )
 def test_what_is_no_threshold_is_refused_in_words(value: object) -> None:
-    with pytest.raises(ValueError, match="^must "):
+    with pytest.raises(ValueError, match=r"^must "):
         threshold(value)

@@ -212,7 +212,7 @@ class Decomposition:
         metavar="A",
     )
     batch_size: int = _option(
-        convert.integer(1), 20, "Voxels in one batch of dictionary learning.", metavar="N"
+        convert.integer(1), 100, "Voxels in one batch of dictionary learning.", metavar="N"
     )
     n_epochs: int = _option(
         convert.integer(1),
