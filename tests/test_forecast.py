@@ -383,3 +383,29 @@ def test_text_says_nothing_of_a_group_fit_that_is_not_made():
 def test_passes_are_as_many_as_the_subspaces_need(n_subspaces, at_once, passes):
     text = dataclasses.replace(EXAMPLE, n_subspaces=n_subspaces, at_once=at_once).as_text()
     assert f"components: {passes}" in text
+
+
+# ---------------------------------------------------------------- evidence
+def with_evidence(n_voxels_side=40, **execution):
+    """Forecast the judging of 20 components on a larger mask, 10 samples."""
+    shape = (n_voxels_side,) * 3
+    geometry = VoxelGeometry(Grid(shape, run_of().grid.affine), np.ones(shape, dtype=bool))
+    run = dataclasses.replace(run_of(n_kept=20), grid=geometry.grid)
+    runs = tuple(run for _ in range(20))
+    return forecast(runs, geometry, science_of(), Execution(**execution), 1)
+
+
+def test_halves_are_gathered_at_once_as_far_as_the_group_fit_needs_the_memory_anyway():
+    at_once = [with_evidence(side, mem_mb=PLENTY).samples_at_once for side in (15, 40, 60, 90)]
+    assert at_once == sorted(at_once)
+    assert at_once[0] >= 2
+    # Five splits are ten halves.
+    assert at_once[0] < at_once[-1] == 10
+
+
+def test_maps_that_are_not_judged_need_no_halves():
+    runs = (run_of(),) * 4
+    minimal = forecast(
+        runs, GEOMETRY, science_of(), Execution(mem_mb=PLENTY), 1, with_evidence=False
+    )
+    assert minimal.samples_at_once == 0

@@ -435,7 +435,7 @@ def test_one_participant_cannot_be_halved_and_its_maps_stand_by_what_they_explai
     own = [run for run in runs if run.key.participant == PRIVATE]
     with caplog.at_level(logging.WARNING):
         judged = judge(own, science(4, n_splits=5, n_bootstraps=2))
-    assert "1 participants can be halved in 0 ways" in caplog.text
+    assert "1 participant: reproducibility cannot be judged" in caplog.text
     for components in judged:
         evidence = evidence_of(components)
         assert evidence.reproducibility.shape == evidence.held_out_variance.shape == (0, 4)
@@ -453,7 +453,7 @@ def test_two_participants_can_be_halved_once(
     two = [run for run in runs if run.key.participant in {"00", "01"}]
     with caplog.at_level(logging.WARNING):
         judged = judge(two, science(3, n_splits=5))
-    assert "2 participants can be halved in 1 ways" in caplog.text
+    assert "2 participants: reproducibility is judged from the only 1 split" in caplog.text
     for components in judged:
         evidence = evidence_of(components)
         assert evidence.reproducibility.shape == (1, 3)
@@ -690,7 +690,7 @@ def test_voxels_that_halves_look_at_are_drawn_evenly_and_always_the_same() -> No
 def test_the_number_of_voxels_that_halves_looked_at_is_told(
     runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MOST_VOXELS", 700)
+    monkeypatch.setattr(module, "MOST_VOXELS", 700)
     for components in judge(runs, science(4)):
         evidence = evidence_of(components)
         assert evidence.n_voxels == 700
@@ -722,7 +722,7 @@ def test_a_third_of_smooth_voxels_tells_what_all_of_them_tell(
 
     smooth_runs = write_group(tmp_path, series_of, n_runs=1, n_rows=4)
     wanted = science(4, n_splits=2, batch_size=200)
-    for short, whole in judged_both_ways(smooth_runs, wanted, monkeypatch, "_MOST_VOXELS", 10**6):
+    for short, whole in judged_both_ways(smooth_runs, wanted, monkeypatch, "MOST_VOXELS", 10**6):
         assert 0.5 < whole.min() < 0.98
         np.testing.assert_allclose(short, whole, atol=0.02)
 

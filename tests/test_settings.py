@@ -98,6 +98,13 @@ WRONG = [
     ("subspace_dims", "many", "whole number"),
     ("random_seed", "-1", "at least 0"),
     ("atlas_label", "my study", "letters and digits"),
+    ("n_splits", "-1", "at least 0"),
+    ("n_bootstraps", "some", "whole number"),
+    ("holdout", "1", "at most 0.9"),
+    ("holdout", "-0.1", "at least 0"),
+    ("threshold", "strong", "p, fdr, isotropy, ratio"),
+    ("threshold", "fdr:1.5", "below 1"),
+    ("label_atlas", "", "path"),
     ("level", "some", "minimal, full"),
     ("level", "Full", "minimal, full"),
     ("nprocs", "-1", "at least 0"),
@@ -178,6 +185,11 @@ science_options = st.fixed_dictionaries(
         "subspace_dims": whole | st.just(0),
         "random_seed": st.integers(0, 2**32 - 1),
         "atlas_label": labels,
+        "n_splits": whole | st.just(0),
+        "n_bootstraps": whole | st.just(0),
+        "holdout": st.floats(min_value=0, max_value=0.9),
+        "threshold": st.sampled_from(["p", "fdr:0.01", "isotropy", "ratio:2"]),
+        "label_atlas": texts,
     },
 )
 
@@ -322,6 +334,8 @@ INTEGERS = [
     "n_epochs",
     "subspace_dims",
     "random_seed",
+    "n_splits",
+    "n_bootstraps",
     "nprocs",
     "omp_nthreads",
     "mem_mb",
@@ -558,6 +572,7 @@ def test_every_science_option_is_recorded_once_it_is_set() -> None:
         mean_fd_cutoff=1,
         mask="m.nii.gz",
         alpha=5,
+        label_atlas="a.nii.gz",
     )
     recorded = [name for table in science_as_tables(settings.science).values() for name in table]
     assert sorted(recorded) == sorted(set(NAMES) - NOT_SCIENCE)
@@ -596,6 +611,7 @@ def test_a_config_file_sets_options_of_every_table(tmp_path: Path) -> None:
         "denoising": {"dictlearning_smoothing_fwhm": 3.0},
         "masking": {"mask_threshold": 0.8},
         "decomposition": {"map_support": 0.1, "n_epochs": 3, "subspace_dims": 200},
+        "evidence": {"n_splits": 3, "threshold": "p:0.01"},
         "extent": {"level": "minimal"},
         "execution": {"omp_nthreads": 2},
     }

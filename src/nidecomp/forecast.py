@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nidecomp.errors import UsageError
+from nidecomp.gather_evidence import MOST_VOXELS, sample_dims
 from nidecomp.group.fastica import MAX_COMPONENTS_OF_MOMENTS, MAX_COMPONENTS_OF_THREADS
 from nidecomp.records import UsableRun
 from nidecomp.settings import Execution, Science, subspace_dims
@@ -26,6 +27,10 @@ _ICA_COPIES = 8.0
 # bytes.
 _MAP_COPIES = 5.0
 _IMAGE_COPIES = 3.0
+# Maps that are held beside a decomposition's own while it is described: thresholded, scaled, and
+# the networks and tissues that NiDecomp brings.
+_DESCRIBED_COPIES = 3.0
+_REFERENCE_MAPS = 17
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class Forecast:
     """What a run will take, and how it is going to be executed.
 
     `n_processes` runs are reduced at once; the group fit uses `n_threads` and gathers `at_once` of
-    its `n_subspaces` in one pass over the reduced runs.
+    its `n_subspaces` in one pass over the reduced runs, and `samples_at_once` of the halves that
+    maps are judged by.
     """
 
     map_mb: float
@@ -43,6 +49,7 @@ class Forecast:
     n_threads: int
     n_subspaces: int
     at_once: int
+    samples_at_once: int = 0
 
     @property
     def peak_mb(self) -> float:
@@ -78,6 +85,7 @@ def forecast(
     n_cores: int,
     *,
     with_fit: bool = True,
+    with_evidence: bool = True,
 ) -> Forecast:
     """Work out memory, disk, how many runs may be processed at once and how the group is fitted.
 
@@ -95,6 +103,8 @@ def forecast(
         Cores that may be used.
     with_fit : bool
         Whether the group is fitted, too.
+    with_evidence : bool
+        Whether its maps are judged.
 
     Returns
     -------
@@ -142,6 +152,14 @@ def forecast(
             f"{dims} dimensions × {geometry.n_features} voxels in float32, held twice, and "
             f"{n_rows} components). Fewer --subspace-dims or --n-components take less."
         )
+    samples_at_once = 0
+    if with_fit and with_evidence:
+        # As many as fit into what the group fit takes in any case, a pair of halves at least.
+        one_mb = _sample_mb(geometry, science)
+        room = group_mb - _INTERPRETER_MB - _maps_mb(geometry, science)
+        samples_at_once = max(2, int(room // one_mb))
+        n_samples = 2 * science.evidence.n_splits + science.evidence.n_bootstraps
+        samples_at_once = max(1, min(samples_at_once, n_samples))
     fitting = int((limit_mb - _INTERPRETER_MB) // map_mb)
     return Forecast(
         map_mb=map_mb,
@@ -151,6 +169,7 @@ def forecast(
         n_threads=n_threads,
         n_subspaces=n_subspaces,
         at_once=at_once,
+        samples_at_once=samples_at_once,
     )
 
 
@@ -203,9 +222,23 @@ def _group_mb(
     learning = n_subspaces * n_dims + n_dims + (_MAP_COPIES + 4) * k
     n_maps = k * len(science.decomposition.methods)
     image = 4 * math.prod(geometry.grid.shape) * k / _MB
-    writing = _MAP_COPIES * n_maps * _row_mb(geometry) + _IMAGE_COPIES * image
+    described = (_DESCRIBED_COPIES * k + _REFERENCE_MAPS) * _row_mb(geometry)
+    writing = _MAP_COPIES * n_maps * _row_mb(geometry) + _IMAGE_COPIES * image + described
     rows = max(gathering, canica, learning) * _row_mb(geometry)
     return _INTERPRETER_MB + max(rows + pairs + _BLOCKS_MB * n_threads, writing)
+
+
+def _maps_mb(geometry: VoxelGeometry, science: Science) -> float:
+    """Memory of all maps at one number of components."""
+    n_maps = max(science.decomposition.n_components) * len(science.decomposition.methods)
+    return n_maps * _row_mb(geometry)
+
+
+def _sample_mb(geometry: VoxelGeometry, science: Science) -> float:
+    """Memory of one half of the group: its subspaces, which are held twice, on some voxels."""
+    n_dims = sample_dims(max(science.decomposition.n_components))
+    n_voxels = min(geometry.n_features, MOST_VOXELS)
+    return 2 * _n_subspaces(science) * n_dims * 4 * n_voxels / _MB
 
 
 def _free_mb() -> float:

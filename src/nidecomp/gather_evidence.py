@@ -37,6 +37,7 @@ from nidecomp.group.stability import (
     split_halves,
 )
 from nidecomp.group.subspace import Subspace, SubspaceStream, weighted_rows
+from nidecomp.inventory import count
 from nidecomp.linalg import blocks
 from nidecomp.parallel import map_ordered
 from nidecomp.process_run import read_volumes
@@ -46,7 +47,7 @@ from nidecomp.settings import Method, Science
 _LOG = logging.getLogger(__name__)
 
 # Smooth maps hold far fewer independent values than that.
-_MOST_VOXELS = 20_000
+MOST_VOXELS = 20_000
 # Of a half's subspace, for each component, and at least.
 _DIMS_OF_A_COMPONENT, _FEWEST_DIMS = 3, 60
 
@@ -80,12 +81,25 @@ def gather_evidence(
     """
     plan = plan or GroupPlan()
     runs, held_out = (sorted(some, key=lambda run: run.key.label) for some in (reduced, held_out))
+    _warn_of_few(runs, science)
     with threadpool_limits(limits=1):
         judged: list[Components] = []
         for n_components in science.decomposition.n_components:
             of_this_order = [one for one in fitted if one.n_components == n_components]
             judged.extend(_judge_one_order(of_this_order, runs, held_out, science, plan))
         return tuple(judged)
+
+
+def _warn_of_few(runs: Sequence[ReducedRun], science: Science) -> None:
+    """Say where there are fewer ways to halve the participants than were asked for."""
+    wanted = science.evidence.n_splits
+    participants = [run.key.participant for run in runs]
+    there = len(split_halves(participants, wanted, science.decomposition.random_seed))
+    n = count(len(set(participants)), "participant")
+    if not there and wanted:
+        _LOG.warning("%s: reproducibility cannot be judged, nobody is left to compare with", n)
+    elif there < wanted:
+        _LOG.warning("%s: reproducibility is judged from the only %s", n, count(there, "split"))
 
 
 def _judge_one_order(
@@ -140,12 +154,6 @@ def _samples(runs: Sequence[ReducedRun], science: Science) -> _Samples:
     participants = [run.key.participant for run in runs]
     seed = science.decomposition.random_seed
     halves = split_halves(participants, science.evidence.n_splits, seed)
-    if len(halves) < science.evidence.n_splits:
-        _LOG.warning(
-            "%d participants can be halved in %d ways: reproducibility is judged from these",
-            len(set(participants)),
-            len(halves),
-        )
     resampled = bootstrap_samples(participants, science.evidence.n_bootstraps, seed)
     members = tuple(half for pair in halves for half in pair) + resampled
     return _Samples(members, len(halves))
@@ -168,11 +176,16 @@ class _Found:
     scaled: Mapping[str, Wanted]
 
 
+def sample_dims(n_components: int) -> int:
+    """Give the dimensions that are kept of a sample's subspace."""
+    return max(_DIMS_OF_A_COMPONENT * n_components, _FEWEST_DIMS)
+
+
 def some_voxels(n_voxels: int) -> NDArray[np.intp]:
     """Draw the voxels that halves are compared on, ascending; always the same ones."""
-    if n_voxels <= _MOST_VOXELS:
+    if n_voxels <= MOST_VOXELS:
         return np.arange(n_voxels)
-    return np.sort(np.random.RandomState(0).permutation(n_voxels)[:_MOST_VOXELS])
+    return np.sort(np.random.RandomState(0).permutation(n_voxels)[:MOST_VOXELS])
 
 
 def _fit_samples(
@@ -221,7 +234,7 @@ class _Penalty:
 def _penalty(fitted: Sequence[Components]) -> _Penalty | None:
     for components in fitted:
         alpha = components.fit.get("Alpha")
-        if isinstance(alpha, float):
+        if isinstance(alpha, int | float):
             return _Penalty(alpha, components.total_variance / components.maps.shape[1])
     return None
 
@@ -235,7 +248,7 @@ def _gather_samples(
     n_threads: int,
 ) -> list[dict[Wanted, Subspace]]:
     """Gather every sample's subspaces in one pass over the runs."""
-    n_dims = max(_DIMS_OF_A_COMPONENT * n_components, _FEWEST_DIMS)
+    n_dims = sample_dims(n_components)
     counts = [Counter(sample) for sample in members]
     streams = [{which: SubspaceStream(len(voxels), n_dims) for which in wanted} for _ in members]
     for fwhm in {which.smoothing_fwhm: None for which in wanted}:

@@ -75,7 +75,7 @@ def run(settings: Settings) -> Outcome:
             _stop_if_nothing_is_left(reduced, failed, settings)
             components: tuple[Components, ...] = ()
             if settings.analysis_level == "group":
-                how = GroupPlan(plan.n_threads, plan.at_once)
+                how = GroupPlan(plan.n_threads, plan.at_once, plan.samples_at_once)
                 fitted, held_out = _held_out(reduced, settings.science)
                 components = fit_group(fitted, settings.science, how)
                 if settings.extent.level == "full":
@@ -229,6 +229,7 @@ def _forecast(runs: tuple[UsableRun, ...], geometry: VoxelGeometry, settings: Se
         settings.execution,
         available_cores(),
         with_fit=settings.analysis_level == "group",
+        with_evidence=settings.extent.level == "full",
     )
     for line in plan.as_text().splitlines():
         _LOG.info(line)
