@@ -68,6 +68,16 @@ COMPONENTS = Components(
 )
 INVENTORY = Inventory((USABLE,), (REFUSED,), (FAILED,))
 GEOMETRY = VoxelGeometry(GRID, np.ones(GRID.shape, dtype=bool))
+EVIDENCE = records.Evidence(
+    reproducibility=np.ones((1, 2)),
+    bootstrap=np.ones((0, 2)),
+    held_out_variance=np.ones((2, 2)),
+    total_variances=np.ones((2, 2)),
+    trace=np.ones(1),
+    overlap=np.ones(1),
+    participants=("01",),
+    participant_variance=np.ones((1, 2)),
+)
 EXAMPLES = [
     KEY,
     GRID,
@@ -78,6 +88,7 @@ EXAMPLES = [
     ReducedRun(KEY, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1),
     Restart(7, 12, True, 3.5, np.eye(2)),
     COMPONENTS,
+    EVIDENCE,
     INVENTORY,
     Outcome(INVENTORY, Path("out"), (COMPONENTS,)),
     Header(GRID, 5, 2, None),
