@@ -354,7 +354,7 @@ def test_no_motion_and_constant_courses_are_unknown():
 ABOVE = {
     "csf": {"csf": 0.41},
     "edge": {"edge": 0.3, "out": 0.21},
-    "outside": {"out": 0.51, "edge_limit": 0.9},
+    "outside": {"out": 0.61, "edge_limit": 0.9},
     "high-frequency": {"high_frequency": 0.51},
     "motion": {"motion_r": 0.51},
     "single-participant": {"dominance": 0.33},
@@ -364,7 +364,7 @@ REASONS = {
     "edge": (
         "51 % of its weight lies at the brain's edge or outside; the limit in this mask is 50 %."
     ),
-    "outside": "51 % of its weight lies outside of the brain; the limit is 50 %.",
+    "outside": "61 % of its weight lies outside of the brain; the limit is 60 %.",
     "high-frequency": "51 % of its power lies above 0.1 Hz; the limit is 50 %.",
     "motion": "It correlates with motion at |r| = 0.51; the limit is 0.50.",
     "single-participant": (
