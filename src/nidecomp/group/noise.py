@@ -43,8 +43,8 @@ EDGE_ODDS = 5.5
 # A mask without an edge (one 8 mm inside of the brain) cannot show it: the odds are those of a few
 # voxels (a sphere in the temporal pole has 10 times the mask's with a share of 0.11).
 EDGE_LEAST = 1 / 3
-# Most of it. Networks have 0.39 at most in a mask of which 31 % is outside of the brain, that of the
-# occipital pole as it is found on a grid of 8 mm 0.54.
+# Most of it. Networks have 0.39 at most in a mask of which 31 % is outside of the brain, the one of
+# the occipital pole as it is found on a grid of 8 mm 0.54.
 OUTSIDE_LIMIT = 0.60
 # BOLD is below 0.1 Hz (Griffanti et al. 2017, NeuroImage 154:188,
 # doi:10.1016/j.neuroimage.2016.12.036). White noise has 0.6 of its power above at a repetition
