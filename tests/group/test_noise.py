@@ -356,7 +356,7 @@ ABOVE = {
     "edge": {"edge": 0.3, "out": 0.21},
     "outside": {"out": 0.61, "edge_limit": 0.9},
     "high-frequency": {"high_frequency": 0.51},
-    "motion": {"motion_r": 0.51},
+    "motion": {"motion_r": 0.36},
     "single-participant": {"dominance": 0.33},
 }
 REASONS = {
@@ -366,7 +366,7 @@ REASONS = {
     ),
     "outside": "61 % of its weight lies outside of the brain; the limit is 60 %.",
     "high-frequency": "51 % of its power lies above 0.1 Hz; the limit is 50 %.",
-    "motion": "It correlates with motion at |r| = 0.51; the limit is 0.50.",
+    "motion": "It correlates with motion at |r| = 0.36; the limit is 0.35.",
     "single-participant": (
         "One participant has 33 % of its variance; the limit with 10 participants is 32 %."
     ),
@@ -383,7 +383,7 @@ def test_each_number_above_its_limit_raises_its_flag_and_says_why(flag):
 def test_what_is_unknown_or_at_its_limit_raises_no_flag():
     unknown = NoiseNumbers(*[math.nan] * 7)
     assert flags(unknown, 10) == ()
-    at_limit = NoiseNumbers(0.4, 0.3, 0.2, 0.5, 0.5, 0.5, dominance_limit(10))
+    at_limit = NoiseNumbers(0.4, 0.3, 0.2, 0.5, 0.5, 0.35, dominance_limit(10))
     assert flags(at_limit, 10) == ()
 
 
