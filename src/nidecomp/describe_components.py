@@ -98,7 +98,7 @@ METRICS: dict[str, tuple[str, str | None]] = {
     ),
     "motion_r": (
         "Largest |r| of the time courses with a motion parameter or framewise displacement, mean "
-        "over participants; parameters that were regressed out give 0",
+        "over participants, both cleaned: a parameter that was regressed out adds nothing",
         None,
     ),
     "peak_x": ("Position of the map's largest value, first RAS+ coordinate of the space", "mm"),

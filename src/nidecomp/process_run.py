@@ -33,7 +33,7 @@ from nidecomp.signal.series import read_series
 from nidecomp.signal.smooth import make_smoother
 
 # Part of every key: raise it whenever the numbers that this module writes change.
-_FORMAT = 3
+_FORMAT = 4
 # What decides the numbers: another version may give others.
 _LIBRARIES = ("isal", "nibabel", "nilearn", "numba", "numpy", "pandas", "scipy")
 # The end of a gzip file holds the checksum of its content: reading this much of both ends tells
@@ -93,7 +93,7 @@ class RunVolumes:
         When each was acquired, in seconds from the run's first volume.
     motion : ndarray, shape (n_kept, n_columns)
         The rigid-body parameters (mm and radians) and framewise displacement (mm) that the
-        confounds table has.
+        confounds table has, without what cleaning removed.
     """
 
     rows: NDArray[np.float32]

@@ -457,3 +457,25 @@ def test_json_with_values_that_nilearn_cannot_use_ends_in_a_sentence(table_path,
     """A mistake in the user's file is told; it is no crash of ours."""
     with pytest.raises(NidecompError):
         design_of(table_path, content)
+
+
+# ---------------------------------------------------------------- motion
+def test_motion_is_told_without_what_cleaning_removes(tmp_path):
+    """A cleaned series cannot follow parameters that were regressed out of it."""
+    table = fmriprep_table()
+    path = write(tmp_path, table)
+    cleaned, raw = design_of(path), design_of(path, "none")
+    assert cleaned.motion.shape == (len(cleaned.kept), 7)
+    assert np.all(cleaned.motion[:, :6] == 0)
+    displacement = cleaned.motion[:, 6]
+    assert np.linalg.norm(displacement) > 0
+    assert np.abs(cleaned.nuisance.T @ displacement).max() < 1e-9 * np.abs(displacement).max()
+    # Without a strategy only the constant and the trend are gone.
+    whole = table["trans_x"].to_numpy()[raw.kept]
+    expected = whole - raw.nuisance @ (raw.nuisance.T @ whole)
+    np.testing.assert_allclose(raw.motion[:, 0], expected, atol=1e-12)
+
+
+def test_motion_that_no_table_tells_has_no_columns():
+    design = build_design(None, N_VOLUMES, REPETITION_TIME_S, Denoising(denoise_strategy="none"))
+    assert design.motion.shape == (N_VOLUMES, 0)

@@ -98,8 +98,8 @@ class Design:
         Mean framewise displacement of the whole run.
     motion : ndarray, shape (n_kept, n_columns)
         How the head moved at the volumes kept: the six rigid-body parameters (mm and radians) and
-        framewise displacement (mm), as many of them as the confounds table has, whether they are
-        regressed out or not. A value that is missing is 0.
+        framewise displacement (mm), as many of them as the confounds table has, without what
+        `nuisance` spans. A value that is missing counts as 0.
     """
 
     kept: NDArray[np.intp]
@@ -245,15 +245,28 @@ def build_design(
             f"its confounds table has no number in some kept volumes of {', '.join(broken[:6])}"
         )
     nuisance = orthonormal_basis(basis)
-    return Design(np.flatnonzero(kept), nuisance, mean_fd, _motion(table, n_volumes)[kept])
+    motion = _cleaned(_motion(table, n_volumes)[kept], nuisance)
+    return Design(np.flatnonzero(kept), nuisance, mean_fd, motion)
+
+
+def _cleaned(motion: NDArray[np.float64], nuisance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Take from measures of motion what cleaning takes from the series; 0 where nothing is left.
+
+    The parameters explain nine tenths of displacement: what follows it in a cleaned series follows
+    the rest.
+    """
+    left = motion - nuisance @ (nuisance.T @ motion)
+    whole = np.linalg.norm(motion - motion.mean(axis=0), axis=0)
+    # A residual this much smaller is rounding.
+    return np.asarray(np.where(np.linalg.norm(left, axis=0) > 1e-6 * whole, left, 0.0))
 
 
 def _motion(table: pd.DataFrame | None, n_volumes: int) -> NDArray[np.float64]:
     there = [name for name in _MOTION if table is not None and name in table]
     if table is None or not there:
         return np.zeros((n_volumes, 0))
-    # The first volume has no displacement yet.
-    motion = table[there].to_numpy(dtype=np.float64)
+    # The first volume has no displacement yet; 0 would be a jump.
+    motion = table[there].bfill(limit=1).to_numpy(dtype=np.float64)
     return np.asarray(np.nan_to_num(motion, posinf=0.0, neginf=0.0))
 
 
