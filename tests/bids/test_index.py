@@ -562,9 +562,12 @@ def test_a_saved_index_is_used_until_a_folder_changes(
 
     indexed = []
     index_anew = listing_module._save_index
-    monkeypatch.setattr(
-        listing_module, "_save_index", lambda *where: (indexed.append(where), index_anew(*where))
-    )
+
+    def counted(links: Path, saved: Path, *, reset: bool) -> None:
+        indexed.append(saved)
+        index_anew(links, saved, reset=reset)
+
+    monkeypatch.setattr(listing_module, "_save_index", counted)
     one, both = ["sub-01_task-rest"], ["sub-01_task-rest", "sub-02_task-rest"]
     assert [find(reset=False), find(reset=False)] == [one, one]
     assert len(indexed) == 1, "the saved index was not used"
@@ -573,6 +576,18 @@ def test_a_saved_index_is_used_until_a_folder_changes(
     assert len(indexed) == 2
     assert find(reset=True) == both
     assert len(indexed) == 3
+
+
+def test_an_index_that_another_job_saved_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    """It may just be reading it; ours was made from the same folders."""
+    root, saved = make_runs(tmp_path / "in", stem("01")), tmp_path / "index"
+    listing_module._save_index(root, saved, reset=False)
+    before = {path: path.stat().st_ino for path in saved.iterdir()}
+    listing_module._save_index(root, saved, reset=False)
+    assert {path: path.stat().st_ino for path in saved.iterdir()} == before
+    listing_module._save_index(root, saved, reset=True)
+    assert {path: path.stat().st_ino for path in saved.iterdir()} != before
+    assert [path.name for path in tmp_path.iterdir() if "index" in path.name] == ["index"]
 
 
 def test_jobs_that_index_at_the_same_moment_do_not_disturb_each_other(tmp_path: Path) -> None:

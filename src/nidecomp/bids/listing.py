@@ -83,15 +83,16 @@ def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> list[Li
         if database_dir is None:
             return _files_of(_layout(links, None), root)
         if reset or not saved.is_dir():
-            _save_index(links, saved)
+            _save_index(links, saved, reset=reset)
         return _files_of(_layout(links, saved), root)
 
 
-def _save_index(links: Path, saved: Path) -> None:
+def _save_index(links: Path, saved: Path, *, reset: bool) -> None:
     """Make an index under a name of its own and rename it: nobody ever opens half of one."""
     fresh = saved.with_name(f"index-{os.getpid()}-{secrets.token_hex(4)}")
     _close(_layout(links, fresh))
-    if saved.is_dir():
+    # Without a reset, one that is there by now is another job's, which may just be reading it.
+    if reset and saved.is_dir():
         shutil.rmtree(saved, ignore_errors=True)
     try:
         fresh.rename(saved)
