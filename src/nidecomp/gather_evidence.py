@@ -38,7 +38,7 @@ from nidecomp.group.stability import (
 )
 from nidecomp.group.subspace import Subspace, SubspaceStream, weighted_rows
 from nidecomp.inventory import count
-from nidecomp.linalg import blocks
+from nidecomp.linalg import products
 from nidecomp.parallel import map_ordered
 from nidecomp.process_run import read_volumes
 from nidecomp.records import Components, Evidence, ReducedRun
@@ -361,11 +361,7 @@ def _with_participants(
     n_threads: int,
 ) -> Evidence:
     """Add what needs each run again: who a component comes from, and how it varies in time."""
-    gram = np.zeros((components.n_components,) * 2)
-    for block in blocks(components.maps.shape[1]):
-        part = components.maps[:, block].astype(np.float64)
-        gram += part @ part.T
-    of_run = partial(_one_run, components.maps, gram)
+    of_run = partial(_one_run, components.maps, products(components.maps, components.maps))
     seen = list(map_ordered(of_run, runs, n_threads))
     labels = [run.key.participant for run in runs]
     evidence = replace(
@@ -403,18 +399,16 @@ class _SeenInRun:
 
 def _one_run(maps: NDArray[np.float32], gram: NDArray[np.float64], run: ReducedRun) -> _SeenInRun:
     rows = np.load(run.path, mmap_mode="r")
-    products = np.zeros((run.n_rows, len(maps)))
-    for block in blocks(run.n_voxels):
-        products += rows[:, block].astype(np.float64) @ maps[:, block].T.astype(np.float64)
+    cross = products(rows, maps)
     norms = np.diag(gram) * run.total_variance
-    power = np.einsum("ij,ij->j", products, products)
+    power = np.einsum("ij,ij->j", cross, cross)
     volumes = read_volumes(run)
     # Least squares on all maps together: the first half of dual regression.
-    loadings = products @ np.linalg.pinv(gram, hermitian=True)
+    loadings = cross @ np.linalg.pinv(gram, hermitian=True)
     courses = volumes.rows @ loadings
     return _SeenInRun(
         np.divide(power, norms, out=np.zeros(len(maps)), where=norms > 0),
-        float(np.sum(products * loadings) / run.total_variance) if run.total_variance else 0.0,
+        float(np.sum(cross * loadings) / run.total_variance) if run.total_variance else 0.0,
         high_frequency_share(courses, volumes.times_s),
         motion_correlation(courses, volumes.motion),
     )

@@ -29,6 +29,26 @@ def blocks(n_voxels: int, size: int = _BLOCK) -> Iterator[slice]:
         yield slice(start, min(start + size, n_voxels))
 
 
+def products(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Give the inner products of the rows of two arrays, summed in float64.
+
+    Parameters
+    ----------
+    first : ndarray, shape (n_first, n_voxels)
+    second : ndarray, shape (n_second, n_voxels)
+
+    Returns
+    -------
+    ndarray, shape (n_first, n_second)
+    """
+    total = np.zeros((len(first), len(second)))
+    for block in blocks(first.shape[1]):
+        part = first[:, block].astype(np.float64)
+        other = part if second is first else second[:, block].astype(np.float64)
+        total += part @ other.T
+    return total
+
+
 def leading_vectors(
     gram: NDArray[np.float64], n_leading: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.group.sparse_coding import Learner, batch_bounds, encode, learn, new_learner
-from nidecomp.linalg import blocks
+from nidecomp.linalg import products
 
 _LOG = logging.getLogger(__name__)
 
@@ -92,17 +92,12 @@ def first_dictionary(maps: NDArray[np.floating], rows: NDArray[np.float32]) -> N
     -------
     ndarray, shape (n_components, n_rows)
     """
-    gram = np.zeros((len(maps), len(maps)))
-    products = np.zeros((len(maps), len(rows)))
-    for block in blocks(rows.shape[1]):
-        part = maps[:, block].astype(np.float64)
-        gram += part @ part.T
-        products += part @ rows[:, block].T.astype(np.float64)
+    gram, cross = products(maps, maps), products(maps, rows)
     scale = np.sqrt(np.diag(gram))
     scale[scale == 0] = 1.0
     # The ridge keeps maps that are empty or alike from making the system singular.
     correlations = gram / np.outer(scale, scale) + 1e-8 * np.eye(len(gram))
-    loadings = np.linalg.solve(correlations, products / scale[:, None])
+    loadings = np.linalg.solve(correlations, cross / scale[:, None])
     return _FIRST_LENGTH * _with_unit_norm(loadings)
 
 
@@ -282,9 +277,9 @@ def _first_guess(
     samples: NDArray[np.float32], dictionary: NDArray[np.float64], support: float
 ) -> float:
     """Give the penalty that would be right if atoms were orthogonal and learning changed none."""
-    products = np.abs(samples.astype(np.float64) @ _with_unit_norm(dictionary).T)
+    similar = np.abs(samples.astype(np.float64) @ _with_unit_norm(dictionary).T)
     # Where most voxels are empty the quantile is 0; where all are, any penalty is as good.
-    return float(np.quantile(products, 1.0 - support)) or float(products.max()) or 1.0
+    return float(np.quantile(similar, 1.0 - support)) or float(similar.max()) or 1.0
 
 
 def _search(

@@ -9,11 +9,7 @@ from math import nan
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.linalg import blocks
-
-# A map's variance is 0 where it is less of its mean square than this: what rounding leaves of a
-# constant is 1e-32, and one voxel of a million that differs in its last digit is 1e-21.
-_ROUNDING = 1e-26
+from nidecomp.group.matching import correlations, is_constant
 
 
 @dataclass(frozen=True)
@@ -56,51 +52,14 @@ def label_components(
     tuple of NetworkLabel
         One for each component. Among equals the reference that comes first is taken.
     """
-    correlations = _correlations(maps, reference_maps)
-    return tuple(_label(row, reference_names) for row in correlations)
+    r = correlations(maps, reference_maps)
+    r[is_constant(maps)] = nan
+    return tuple(_label(row, reference_names) for row in r)
 
 
-def _label(correlations: NDArray[np.float64], names: Sequence[str]) -> NetworkLabel:
-    if np.isnan(correlations).all():
+def _label(r: NDArray[np.float64], names: Sequence[str]) -> NetworkLabel:
+    if np.isnan(r).all():
         return NetworkLabel("", nan, "", nan)
-    best, *others = np.argsort(-correlations, kind="stable")[:2]
-    second, second_r = (names[others[0]], float(correlations[others[0]])) if others else ("", nan)
-    return NetworkLabel(names[best], float(correlations[best]), second, second_r)
-
-
-def _correlations(
-    maps: NDArray[np.floating], references: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Correlate every map with every reference, (n_components, n_references).
-
-    Rows of maps without variance are NaN, columns of references without variance 0.
-    """
-    n_voxels = maps.shape[1]
-    means = [_means(one) for one in (maps, references)]
-    cross = np.zeros((len(maps), len(references)))
-    squares = [np.zeros(len(maps)), np.zeros(len(references))]
-    for block in blocks(n_voxels):
-        one, other = (
-            values[:, block].astype(np.float64) - mean[:, None]
-            for values, mean in zip((maps, references), means, strict=True)
-        )
-        cross += one @ other.T
-        squares[0] += np.einsum("ij,ij->i", one, one)
-        squares[1] += np.einsum("ij,ij->i", other, other)
-    flat = [
-        square <= _ROUNDING * (square + n_voxels * mean**2)
-        for square, mean in zip(squares, means, strict=True)
-    ]
-    # Not the product of the squares: that of very small maps would be 0.
-    scale = np.sqrt(squares[0])[:, None] * np.sqrt(squares[1])[None, :]
-    known = ~flat[0][:, None] & ~flat[1][None, :]
-    correlations = np.divide(cross, scale, out=np.zeros_like(cross), where=known)
-    correlations[flat[0]] = nan
-    return np.asarray(np.clip(correlations, -1.0, 1.0))
-
-
-def _means(maps: NDArray[np.floating]) -> NDArray[np.float64]:
-    total = np.zeros(len(maps))
-    for block in blocks(maps.shape[1]):
-        total += maps[:, block].sum(axis=1, dtype=np.float64)
-    return np.asarray(total / maps.shape[1])
+    best, *others = np.argsort(-r, kind="stable")[:2]
+    second, second_r = (names[others[0]], float(r[others[0]])) if others else ("", nan)
+    return NetworkLabel(names[best], float(r[best]), second, second_r)

@@ -8,7 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from nidecomp.linalg import blocks
+from nidecomp.linalg import blocks, products
+
+# A map's variance is 0 where it is less of its mean square than this: what rounding leaves of a
+# constant is 1e-32, and one voxel of a million that differs in its last digit is 1e-21.
+_ROUNDING = 1e-26
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,25 +45,48 @@ def correlations(first: NDArray[np.floating], second: NDArray[np.floating]) -> N
     ndarray, shape (n_first, n_second)
         Pearson's r; 0 where a map is constant.
     """
-    both = len(first), len(second)
-    products = np.zeros(both)
-    sums, squares = [np.zeros(n) for n in both], [np.zeros(n) for n in both]
-    n_voxels = first.shape[1]
-    for block in blocks(n_voxels):
-        parts = [maps[:, block].astype(np.float64) for maps in (first, second)]
-        products += parts[0] @ parts[1].T
+    means = [_means(maps) for maps in (first, second)]
+    cross = np.zeros((len(first), len(second)))
+    squares = [np.zeros(len(first)), np.zeros(len(second))]
+    for block in blocks(first.shape[1]):
+        parts = [
+            maps[:, block].astype(np.float64) - mean[:, None]
+            for maps, mean in zip((first, second), means, strict=True)
+        ]
+        cross += parts[0] @ parts[1].T
         for which, part in enumerate(parts):
-            sums[which] += part.sum(axis=1)
             squares[which] += np.einsum("ij,ij->i", part, part)
-    covariance = products - np.outer(*sums) / n_voxels
-    # What is left of a constant map is rounding.
-    floor = [square * n_voxels * np.finfo(np.float64).eps for square in squares]
-    spread = [
-        np.where(square - total**2 / n_voxels > least, square - total**2 / n_voxels, np.inf)
-        for square, total, least in zip(squares, sums, floor, strict=True)
+    varies = [
+        ~_is_rounding(square, mean, first.shape[1])
+        for square, mean in zip(squares, means, strict=True)
     ]
-    r = covariance / np.sqrt(np.outer(*spread))
+    # Not the product of the squares: that of very small maps would be 0.
+    scale = np.outer(*(np.sqrt(square) for square in squares))
+    r = np.divide(cross, scale, out=np.zeros_like(cross), where=np.logical_and.outer(*varies))
     return np.asarray(np.clip(r, -1.0, 1.0))
+
+
+def is_constant(maps: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Tell which maps have the same value everywhere, but for rounding, shape (n_maps,)."""
+    means = _means(maps)
+    squares = np.zeros(len(maps))
+    for block in blocks(maps.shape[1]):
+        squares += np.sum((maps[:, block].astype(np.float64) - means[:, None]) ** 2, axis=1)
+    return _is_rounding(squares, means, maps.shape[1])
+
+
+def _is_rounding(
+    squares: NDArray[np.float64], means: NDArray[np.float64], n_voxels: int
+) -> NDArray[np.bool_]:
+    """Tell whether sums of squared deviations are what rounding leaves of a constant."""
+    return np.asarray(squares <= _ROUNDING * (squares + n_voxels * means**2))
+
+
+def _means(maps: NDArray[np.floating]) -> NDArray[np.float64]:
+    total = np.zeros(len(maps))
+    for block in blocks(maps.shape[1]):
+        total += maps[:, block].sum(axis=1, dtype=np.float64)
+    return np.asarray(total / maps.shape[1])
 
 
 def match(correlation: NDArray[np.float64]) -> Matching:
@@ -97,19 +124,12 @@ def subspace_overlap(first: NDArray[np.floating], second: NDArray[np.floating]) 
     n_dims = min(len(basis) for basis in bases)
     if n_dims == 0:
         return 0.0
-    products = np.zeros((len(bases[0]), len(bases[1])))
-    for block in blocks(first.shape[1]):
-        products += bases[0][:, block] @ bases[1][:, block].T
-    return float(np.sum(products**2) / n_dims)
+    return float(np.sum(products(*bases) ** 2) / n_dims)
 
 
 def _orthonormal(maps: NDArray[np.floating]) -> NDArray[np.float64]:
     """Give an orthonormal basis of what maps span, shape (rank, n_voxels)."""
-    gram = np.zeros((len(maps), len(maps)))
-    for block in blocks(maps.shape[1]):
-        part = maps[:, block].astype(np.float64)
-        gram += part @ part.T
-    values, vectors = np.linalg.eigh(gram)
+    values, vectors = np.linalg.eigh(products(maps, maps))
     kept = values > max(values[-1], 0.0) * len(values) * np.finfo(np.float32).eps
     across = vectors[:, kept] / np.sqrt(values[kept])
     return np.asarray(across.T @ maps.astype(np.float64))

@@ -32,7 +32,7 @@ from nidecomp.group.canica import fit_canica
 from nidecomp.group.matching import correlations, match
 from nidecomp.group.stability import split_halves
 from nidecomp.group.subspace import Subspace, SubspaceStream, weighted_rows
-from nidecomp.linalg import blocks
+from nidecomp.linalg import products
 from nidecomp.parallel import map_ordered
 
 ReadRows = Callable[[int], NDArray[np.float32]]
@@ -300,8 +300,8 @@ class _Part:
         Shape (n_leading,): mean squared correlation. What the other part's subspace left out is not
         counted.
         """
-        products = _products(self.subspace.orthonormal(n_leading), other.subspace.rows)
-        return np.asarray(np.sum(products**2, axis=1) / other.n_members)
+        shared = products(self.subspace.orthonormal(n_leading), other.subspace.rows)
+        return np.asarray(np.sum(shared**2, axis=1) / other.n_members)
 
 
 @dataclass(frozen=True, eq=False)
@@ -378,7 +378,7 @@ def effective_voxels(noise: Sequence[NDArray[np.float32]]) -> float:
         NaN where there are fewer than two participants.
     """
     squared = [
-        _products(first, second).ravel() ** 2
+        products(first, second).ravel() ** 2
         for index, first in enumerate(noise)
         for second in noise[:index]
     ]
@@ -386,14 +386,6 @@ def effective_voxels(noise: Sequence[NDArray[np.float32]]) -> float:
         return math.nan
     median = float(np.median(np.concatenate(squared)))
     return float(_MEDIAN_CHI_SQUARED / max(median, _MEDIAN_CHI_SQUARED / noise[0].shape[1]))
-
-
-def _products(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give the inner products of two sets of rows."""
-    total = np.zeros((len(first), len(second)))
-    for block in blocks(first.shape[1]):
-        total += first[:, block].astype(np.float64) @ second[:, block].astype(np.float64).T
-    return total
 
 
 # ---------------------------------------------------------------- evidence of dimensions
@@ -450,7 +442,7 @@ def _with_halves(
 def _overlaps(first: _Part, second: _Part, n_leading: int) -> NDArray[np.float64]:
     """Give the mean squared cosine between the leading k dimensions of both, for each k."""
     bases = [part.subspace.orthonormal(n_leading) for part in (first, second)]
-    within = np.cumsum(np.cumsum(_products(*bases) ** 2, axis=0), axis=1)
+    within = np.cumsum(np.cumsum(products(*bases) ** 2, axis=0), axis=1)
     return np.asarray(np.diag(within) / np.arange(1, n_leading + 1))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.linalg import blocks
+from nidecomp.linalg import products
 
 
 def explained_variance(
@@ -32,12 +32,7 @@ def explained_variance(
     """
     if total_variance == 0:
         return np.zeros(len(maps)), 0.0
-    cross = np.zeros((len(rows), len(maps)))
-    gram = np.zeros((len(maps), len(maps)))
-    for block in blocks(rows.shape[1]):
-        part = maps[:, block].astype(np.float64)
-        cross += rows[:, block].astype(np.float64) @ part.T
-        gram += part @ part.T
+    cross, gram = products(rows, maps), products(maps, maps)
     norms = np.diag(gram)
     power = np.einsum("ij,ij->j", cross, cross)
     alone = np.divide(power, norms * total_variance, out=np.zeros(len(maps)), where=norms > 0)
