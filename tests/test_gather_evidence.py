@@ -20,8 +20,8 @@ from nidecomp.gather_evidence import gather_evidence, some_voxels
 from nidecomp.group.order import by_reproducibility
 from nidecomp.group.stability import (
     bootstrap_samples,
+    compare_halves,
     matched_r,
-    reproducibility,
     split_halves,
 )
 from nidecomp.records import Components, Evidence, ReducedRun, RunKey
@@ -306,7 +306,7 @@ def test_halves_and_bootstraps_are_what_fits_of_these_participants_alone_give(
     (components,) = judge(runs, wanted)
     maps, evidence = components.maps, evidence_of(components)
     halves = [[alone(half) for half in pair] for pair in split_halves(labels_of(8), 3, 0)]
-    expected = [reproducibility(maps, *pair) for pair in halves]
+    expected = [compare_halves(maps, *pair).reproducibility for pair in halves]
     np.testing.assert_allclose(evidence.reproducibility, expected, atol=1e-4)
     np.testing.assert_allclose(evidence.trace, [matched_r(*pair).mean() for pair in halves], 1e-4)
     samples = [matched_r(maps, alone(sample)) for sample in bootstrap_samples(labels_of(8), 3, 0)]

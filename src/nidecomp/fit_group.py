@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,8 @@ from nidecomp.records import Components, ReducedRun
 from nidecomp.settings import Decomposition, Method, Science, subspace_dims
 
 _LOG = logging.getLogger(__name__)
+
+_EVERYWHERE = slice(None)
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,34 @@ def _gather_in_one_pass(
 ) -> dict[Wanted, Subspace]:
     n_voxels = runs[0].n_voxels
     streams = {which: SubspaceStream(n_voxels, n_dims, n_threads) for which in wanted}
+    for _, which, rows in weighted_runs(runs, wanted, n_components):
+        streams[which].add(rows)
+    return {which: stream.finish() for which, stream in streams.items()}
+
+
+def weighted_runs(
+    runs: Sequence[ReducedRun],
+    wanted: Sequence[Wanted],
+    n_components: int,
+    voxels: slice | NDArray[np.intp] = _EVERYWHERE,
+) -> Iterator[tuple[ReducedRun, Wanted, NDArray[np.float32]]]:
+    """Read each run once and scale its leading rows for every subspace that is made of them.
+
+    Parameters
+    ----------
+    runs : sequence of ReducedRun
+        In a fixed order, at every smoothing that is wanted.
+    wanted : sequence of Wanted
+    n_components : int
+        How many of a run's rows are taken.
+    voxels : slice or ndarray of int
+        The voxels that are taken; by default all.
+
+    Yields
+    ------
+    run, which, rows
+        The rows are float32, (n_components, n_voxels).
+    """
     for fwhm in {which.smoothing_fwhm: None for which in wanted}:
         smoothed = [run for run in runs if run.smoothing_fwhm == fwhm]
         weights = participant_weights(
@@ -159,13 +189,11 @@ def _gather_in_one_pass(
         )
         for index, run in enumerate(smoothed):
             # Copied, so that the file's pages are given back before the next run.
-            rows = np.array(np.load(run.path, mmap_mode="r")[:n_components])
-            for which, stream in streams.items():
+            rows = np.array(np.load(run.path, mmap_mode="r")[:n_components, voxels])
+            for which in wanted:
                 if which.smoothing_fwhm == fwhm:
                     per_run = weights.canonical if which.canonical else weights.scaled
-                    scaled = weighted_rows(rows, per_run[index], canonical=which.canonical)
-                    stream.add(scaled)
-    return {which: stream.finish() for which, stream in streams.items()}
+                    yield run, which, weighted_rows(rows, per_run[index], canonical=which.canonical)
 
 
 def _described(subspace: Subspace) -> dict[str, object]:

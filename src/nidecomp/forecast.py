@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nidecomp.errors import UsageError
+from nidecomp.fit_group import wanted_subspaces
 from nidecomp.gather_evidence import MOST_VOXELS, sample_dims
 from nidecomp.group.fastica import MAX_COMPONENTS_OF_MOMENTS, MAX_COMPONENTS_OF_THREADS
 from nidecomp.records import UsableRun
@@ -152,14 +153,6 @@ def forecast(
             f"{dims} dimensions × {geometry.n_features} voxels in float32, held twice, and "
             f"{n_rows} components). Fewer --subspace-dims or --n-components take less."
         )
-    samples_at_once = 0
-    if with_fit and with_evidence:
-        # As many as fit into what the group fit takes in any case, a pair of halves at least.
-        one_mb = _sample_mb(geometry, science)
-        room = group_mb - _INTERPRETER_MB - _maps_mb(geometry, science)
-        samples_at_once = max(2, int(room // one_mb))
-        n_samples = 2 * science.evidence.n_splits + science.evidence.n_bootstraps
-        samples_at_once = max(1, min(samples_at_once, n_samples))
     fitting = int((limit_mb - _INTERPRETER_MB) // map_mb)
     return Forecast(
         map_mb=map_mb,
@@ -169,7 +162,9 @@ def forecast(
         n_threads=n_threads,
         n_subspaces=n_subspaces,
         at_once=at_once,
-        samples_at_once=samples_at_once,
+        samples_at_once=_samples_at_once(geometry, science, group_mb)
+        if with_fit and with_evidence
+        else 0,
     )
 
 
@@ -193,8 +188,8 @@ def _n_subspaces(science: Science) -> int:
 
     Each smoothing at which a method is fitted has a scaled one.
     """
-    smoothing_of = science.denoising.smoothing_of
-    return 1 + len({smoothing_of(method) for method in science.decomposition.methods})
+    canonical, scaled = wanted_subspaces(science)
+    return len({canonical, *scaled.values()})
 
 
 def _group_mb(
@@ -228,10 +223,15 @@ def _group_mb(
     return _INTERPRETER_MB + max(rows + pairs + _BLOCKS_MB * n_threads, writing)
 
 
-def _maps_mb(geometry: VoxelGeometry, science: Science) -> float:
-    """Memory of all maps at one number of components."""
+def _samples_at_once(geometry: VoxelGeometry, science: Science, group_mb: float) -> int:
+    """Count the halves and bootstraps that fit into what the group fit takes in any case.
+
+    A pair of halves at least.
+    """
     n_maps = max(science.decomposition.n_components) * len(science.decomposition.methods)
-    return n_maps * _row_mb(geometry)
+    room_mb = group_mb - _INTERPRETER_MB - n_maps * _row_mb(geometry)
+    n_samples = 2 * science.evidence.n_splits + science.evidence.n_bootstraps
+    return min(max(2, int(room_mb // _sample_mb(geometry, science))), n_samples)
 
 
 def _sample_mb(geometry: VoxelGeometry, science: Science) -> float:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from nidecomp.errors import NidecompError
@@ -24,19 +24,14 @@ from nidecomp.fit_group import (
     GroupPlan,
     Wanted,
     fit_subspaces,
-    participant_weights,
     wanted_subspaces,
+    weighted_runs,
 )
-from nidecomp.group.matching import correlations, match, subspace_overlap
+from nidecomp.group.matching import subspace_overlap
 from nidecomp.group.noise import high_frequency_share, motion_correlation
 from nidecomp.group.order import by_reproducibility, explained_variance
-from nidecomp.group.stability import (
-    bootstrap_samples,
-    matched_r,
-    reproducibility,
-    split_halves,
-)
-from nidecomp.group.subspace import Subspace, SubspaceStream, weighted_rows
+from nidecomp.group.stability import bootstrap_samples, compare_halves, matched_r, split_halves
+from nidecomp.group.subspace import Subspace, SubspaceStream
 from nidecomp.inventory import count
 from nidecomp.linalg import products
 from nidecomp.parallel import map_ordered
@@ -161,9 +156,9 @@ def _samples(runs: Sequence[ReducedRun], science: Science) -> _Samples:
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """A sample's fit on some of the voxels; `maps` has no entry for what could not be fitted."""
+    """A sample's fit on some of the voxels; `fitted` has no entry for what could not be fitted."""
 
-    maps: Mapping[str, NDArray[np.float32]]
+    fitted: Mapping[str, Components]
     subspaces: Mapping[Wanted, Subspace]
 
 
@@ -251,25 +246,14 @@ def _gather_samples(
     n_dims = sample_dims(n_components)
     counts = [Counter(sample) for sample in members]
     streams = [{which: SubspaceStream(len(voxels), n_dims) for which in wanted} for _ in members]
-    for fwhm in {which.smoothing_fwhm: None for which in wanted}:
-        smoothed = [run for run in runs if run.smoothing_fwhm == fwhm]
-        weights = participant_weights(
-            [run.key.participant for run in smoothed], [run.total_variance for run in smoothed]
-        )
-        for index, run in enumerate(smoothed):
-            rows = np.load(run.path, mmap_mode="r")[:n_components][:, voxels]
-            for which in wanted:
-                if which.smoothing_fwhm != fwhm:
-                    continue
-                weight = (weights.canonical if which.canonical else weights.scaled)[index]
-                scaled = weighted_rows(rows, weight, canonical=which.canonical)
-                taking = [
-                    (stream[which], count[run.key.participant])
-                    for stream, count in zip(streams, counts, strict=True)
-                    if count[run.key.participant]
-                ]
-                for _ in map_ordered(partial(_add, scaled), taking, n_threads):
-                    pass
+    for run, which, rows in weighted_runs(runs, wanted, n_components, voxels):
+        taking = [
+            (stream[which], count[run.key.participant])
+            for stream, count in zip(streams, counts, strict=True)
+            if count[run.key.participant]
+        ]
+        for _ in map_ordered(partial(_add, rows), taking, n_threads):
+            pass
     return [
         {which: stream.finish() for which, stream in of_sample.items()} for of_sample in streams
     ]
@@ -303,53 +287,49 @@ def _fit_sample(
     except NidecompError as error:
         _LOG.debug("A part of the group could not be fitted: %s", error)
         return _Sample({}, subspaces)
-    maps: dict[str, NDArray[np.float32]] = {
-        method: components.maps for method, components in zip(own, fitted, strict=True)
-    }
-    return _Sample(maps, subspaces)
+    return _Sample({components.method: components for components in fitted}, subspaces)
 
 
 def _compared(components: Components, samples: _Samples, found: _Found) -> Evidence:
     """Compare the halves with each other and the bootstraps with the whole group."""
-    method = components.method
+    method, n_components = components.method, components.n_components
     maps = components.maps[:, found.voxels]
-    per_component, held_out, traces, overlaps, totals = [], [], [], [], []
+    agreements, overlaps, held_out, totals = [], [], [], []
     for pair in samples.pairs:
         halves = [found.samples[index] for index in pair]
-        if not all(method in half.maps for half in halves):
+        if not all(method in half.fitted for half in halves):
             continue
-        first, second = (half.maps[method] for half in halves)
-        per_component.append(reproducibility(maps, first, second))
-        traces.append(float(np.mean(matched_r(first, second))))
+        first, second = (half.fitted[method].maps for half in halves)
+        agreement = compare_halves(maps, first, second)
+        agreements.append(agreement)
         overlaps.append(subspace_overlap(first, second))
-        for learnt, other in (halves, halves[::-1]):
-            alone, together = _explained(learnt, other, method, found)
-            meant = match(correlations(maps, learnt.maps[method])).second
+        for (learnt, other), meant in (
+            (halves, agreement.in_first),
+            (halves[::-1], agreement.in_second),
+        ):
+            here, there = learnt.fitted[method], other.subspaces[found.scaled[method]]
+            alone, together = explained_variance(here.maps, there.rows, there.total_variance)
             held_out.append(alone[meant])
-            totals.append((_explained(learnt, learnt, method, found)[1], together))
+            totals.append((here.total_explained_variance, together))
     resampled = [
-        matched_r(maps, sample.maps[method])
+        matched_r(maps, sample.fitted[method].maps)
         for sample in found.samples[2 * samples.n_splits :]
-        if method in sample.maps
+        if method in sample.fitted
     ]
-    n_components = components.n_components
     return Evidence(
-        reproducibility=np.array(per_component).reshape(-1, n_components),
-        bootstrap=np.array(resampled).reshape(-1, n_components),
-        held_out_variance=np.array(held_out).reshape(-1, n_components),
-        total_variances=np.array(totals).reshape(-1, 2),
-        trace=np.array(traces),
+        reproducibility=_stacked([one.reproducibility for one in agreements], n_components),
+        bootstrap=_stacked(resampled, n_components),
+        held_out_variance=_stacked(held_out, n_components),
+        total_variances=_stacked(totals, 2),
+        trace=np.array([one.trace for one in agreements]),
         overlap=np.array(overlaps),
         n_voxels=len(found.voxels),
     )
 
 
-def _explained(
-    learnt: _Sample, other: _Sample, method: str, found: _Found
-) -> tuple[NDArray[np.float64], float]:
-    """Tell what one half's maps explain in the other half's data."""
-    subspace = other.subspaces[found.scaled[method]]
-    return explained_variance(learnt.maps[method], subspace.rows, subspace.total_variance)
+def _stacked(rows: Sequence[ArrayLike], n_columns: int) -> NDArray[np.float64]:
+    """Stack rows, of which there may be none."""
+    return np.array(rows, dtype=np.float64).reshape(-1, n_columns)
 
 
 # ---------------------------------------------------------------- participants and time courses

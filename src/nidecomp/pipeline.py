@@ -75,23 +75,9 @@ def run(settings: Settings) -> Outcome:
             _stop_if_nothing_is_left(reduced, failed, settings)
             components: tuple[Components, ...] = ()
             if settings.analysis_level == "group":
-                how = GroupPlan(plan.n_threads, plan.at_once, plan.samples_at_once)
-                fitted, held_out = _held_out(reduced, settings.science)
-                components = fit_group(fitted, settings.science, how)
-                if settings.extent.level == "full":
-                    components = gather_evidence(
-                        components, fitted, settings.science, how, held_out
-                    )
+                components, held_out = _decompose(reduced, plan, settings)
                 write_group(
-                    GroupResult(
-                        settings,
-                        root,
-                        inventory,
-                        reduced,
-                        geometry,
-                        components,
-                        frozenset(run.key.participant for run in held_out),
-                    )
+                    GroupResult(settings, root, inventory, reduced, geometry, components, held_out)
                 )
         _say_how_it_ended(inventory, reduced, settings)
         return Outcome(inventory, settings.output_dir, components)
@@ -277,6 +263,19 @@ def _reduce(
         if failure.traceback:
             _LOG.debug("%s: %s", failure.key.label, failure.traceback)
     return tuple(reduced), tuple(failed)
+
+
+def _decompose(
+    reduced: Sequence[ReducedRun], plan: Forecast, settings: Settings
+) -> tuple[tuple[Components, ...], frozenset[str]]:
+    """Fit the group and judge its maps; give the participants that were left out, too."""
+    science = settings.science
+    how = GroupPlan(plan.n_threads, plan.at_once, plan.samples_at_once)
+    fitted, held_out = _held_out(reduced, science)
+    components = fit_group(fitted, science, how)
+    if settings.extent.level == "full":
+        components = gather_evidence(components, fitted, science, how, held_out)
+    return components, frozenset(run.key.participant for run in held_out)
 
 
 def _held_out(

@@ -13,15 +13,19 @@ from hypothesis import strategies as st
 from nidecomp.group import stability
 from nidecomp.group.stability import (
     bootstrap_samples,
+    compare_halves,
     hold_out,
     matched_r,
-    reproducibility,
     restart_stability,
     split_halves,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=25, derandomize=True, database=None)
+
+
+def reproducibility(maps, first, second):
+    return compare_halves(maps, first, second).reproducibility
 
 
 # ---------------------------------------------------------------- restarts of the ICA
@@ -345,3 +349,14 @@ def test_matched_r_is_that_of_each_maps_partner(seed):
     maps, first, _ = planted_halves(seed)
     others = shuffled_and_turned(np.random.default_rng(seed), first)
     np.testing.assert_allclose(matched_r(maps, others), r_of_each(maps, first), atol=1e-6)
+
+
+@few
+@given(seed=SEEDS)
+def test_which_of_a_halfs_maps_is_meant_and_how_alike_halves_are_in_all_is_told(seed):
+    maps, first, second = planted_halves(seed)
+    order = np.random.default_rng(seed).permutation(len(maps))
+    found = compare_halves(maps, first[order], second)
+    np.testing.assert_array_equal(order[found.in_first], np.arange(len(maps)))
+    np.testing.assert_array_equal(found.in_second, np.arange(len(maps)))
+    assert found.trace == pytest.approx(matched_r(first, second).mean())

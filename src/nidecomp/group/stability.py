@@ -182,9 +182,30 @@ def hold_out(participants: Sequence[str], share: float, seed: int) -> tuple[str,
     return tuple(labels[index] for index in np.sort(drawn))
 
 
-def reproducibility(
+@dataclass(frozen=True, eq=False)
+class HalvesAgreement:
+    """How alike two halves of the group found the group's maps.
+
+    Parameters
+    ----------
+    reproducibility : ndarray, shape (n_components,)
+        For each of the group's maps, |r| of the first half's match with the second half's match,
+        at most |r| of either with the map itself.
+    trace : float
+        Mean |r| of both halves' maps, matched with each other one to one.
+    in_first, in_second : ndarray of int, shape (n_components,)
+        Which of a half's maps is each of the group's.
+    """
+
+    reproducibility: NDArray[np.float64]
+    trace: float
+    in_first: NDArray[np.intp]
+    in_second: NDArray[np.intp]
+
+
+def compare_halves(
     maps: NDArray[np.floating], first: NDArray[np.floating], second: NDArray[np.floating]
-) -> NDArray[np.float64]:
+) -> HalvesAgreement:
     """Tell for each map how alike two halves of the group found it.
 
     What is correlated comes from the halves, which share no participant. The whole group's maps,
@@ -201,13 +222,17 @@ def reproducibility(
 
     Returns
     -------
-    ndarray, shape (n_components,)
-        |r| of the first half's match with the second half's match, at most |r| of either with the
-        group's own map.
+    HalvesAgreement
     """
-    matches = [match(correlations(maps, half)) for half in (first, second)]
-    across = np.abs(correlations(first, second))[matches[0].second, matches[1].second]
-    return np.asarray(np.minimum.reduce([across, *(np.abs(found.r) for found in matches)]))
+    meant = [match(correlations(maps, half)) for half in (first, second)]
+    between = correlations(first, second)
+    across = np.abs(between[meant[0].second, meant[1].second])
+    return HalvesAgreement(
+        reproducibility=np.minimum.reduce([across, *(np.abs(found.r) for found in meant)]),
+        trace=float(np.mean(np.abs(match(between).r))),
+        in_first=meant[0].second,
+        in_second=meant[1].second,
+    )
 
 
 def matched_r(maps: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float64]:
