@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.group.labels import NetworkLabel, label_components
-from nidecomp.group.matching import correlations, match
 from nidecomp.group.noise import NoiseNumbers, flags, reason, tissue_shares
 from nidecomp.group.thresholds import Thresholded, apply_rule, parse_rule
 from nidecomp.peaks import Peak, peak_table
@@ -25,99 +24,86 @@ Row = Mapping[str, object]
 # the nearest network is a coincidence. The correlation is told in any case.
 LEAST_LABEL_R = 0.3
 
-# Column to what it holds, and its unit where it has one.
-METRICS: dict[str, tuple[str, str | None]] = {
-    "component": ("Name of the component: volume number `index` of the maps", None),
-    "index": ("Position of the map in the 4D images, counted from 0", None),
+# Column to what it holds.
+METRICS: dict[str, str] = {
+    "component": "Name of the component: volume number `index` of the maps",
+    "index": "Position of the map in the 4D images, counted from 0",
     "label": (
         "The most similar network of those that NiDecomp brings (14 networks of ABIDE), n/a where "
-        f"its correlation is below {LEAST_LABEL_R:g} or the space is none of MNI's",
-        None,
+        f"its correlation is below {LEAST_LABEL_R:g} or the space is none of MNI's"
     ),
-    "label_r": ("Correlation of the map with the most similar network, over the mask", None),
-    "second_label": ("The second most similar network", None),
-    "second_label_r": ("Correlation of the map with the second most similar network", None),
-    "atlas_label": ("The most similar region or map of --label-atlas", None),
-    "atlas_label_r": ("Correlation of the map with it, over the mask", None),
-    "second_atlas_label": ("The second most similar region or map of --label-atlas", None),
-    "second_atlas_label_r": ("Correlation of the map with it, over the mask", None),
+    "label_r": "Correlation of the map with the most similar network, over the mask",
+    "second_label": "The second most similar network",
+    "second_label_r": "Correlation of the map with the second most similar network",
+    "atlas_label": "The most similar region or map of --label-atlas",
+    "atlas_label_r": "Correlation of the map with it, over the mask",
+    "second_atlas_label": "The second most similar region or map of --label-atlas",
+    "second_atlas_label_r": "Correlation of the map with it, over the mask",
     "flags": (
         "What speaks for noise, separated by commas; n/a: nothing. A recommendation: no component "
-        "is left out because of it",
-        None,
+        "is left out because of it"
     ),
-    "flag_reasons": ("The number behind each flag and the limit that it exceeds", None),
+    "flag_reasons": "The number behind each flag and the limit that it exceeds",
     "reproducibility": (
         "Mean over splits of the participants of |r| between what both halves found for this "
-        "component (at most |r| of either with the map itself); the halves share no participant",
-        None,
+        "component (at most |r| of either with the map itself); the halves share no participant"
     ),
-    "reproducibility_sd": ("Standard deviation of it over splits", None),
-    "reproducibility_min": ("The smallest of the splits", None),
+    "reproducibility_sd": "Standard deviation of it over splits",
+    "reproducibility_min": "The smallest of the splits",
     "bootstrap_r": (
-        "Mean |r| of the map with its match in groups drawn with replacement (--n-bootstraps)",
-        None,
+        "Mean |r| of the map with its match in groups drawn with replacement (--n-bootstraps)"
     ),
-    "bootstrap_r_sd": ("Standard deviation of it over these groups", None),
+    "bootstrap_r_sd": "Standard deviation of it over these groups",
     "restart_stability": (
         "Icasso's quality index: mean |r| within the component's cluster of all ICA restarts' "
-        "components less the mean |r| to all others; n/a for dictionary learning",
-        None,
+        "components less the mean |r| to all others; n/a for dictionary learning"
     ),
     "explained_variance": (
         "Share of the variance of the reduced runs that a regression on this map alone explains "
-        "(overlapping maps share some of it)",
-        None,
+        "(overlapping maps share some of it)"
     ),
     "explained_variance_other_half": (
         "The same for participants that were not fitted: what this component of one half of them "
-        "explains in the other half, mean over splits",
-        None,
+        "explains in the other half, mean over splits"
     ),
     "explained_variance_holdout": (
-        "The same for the participants that --holdout left out, mean over them",
-        None,
+        "The same for the participants that --holdout left out, mean over them"
     ),
     "dominance": (
         "The largest share of one participant in what the component explains; 1/n where all n "
-        "participants have it alike",
-        None,
+        "participants have it alike"
     ),
-    "dominant_participant": ("The participant with that share", None),
-    "csf_share": ("Share of the map's weight in cerebrospinal fluid (ICA-AROMA's mask)", None),
-    "edge_share": ("Share of the map's weight at the brain's edge (ICA-AROMA's mask)", None),
-    "outside_share": ("Share of the map's weight outside of the brain (ICA-AROMA's mask)", None),
+    "dominant_participant": "The participant with that share",
+    "csf_share": "Share of the map's weight in cerebrospinal fluid (ICA-AROMA's mask)",
+    "edge_share": "Share of the map's weight at the brain's edge (ICA-AROMA's mask)",
+    "outside_share": "Share of the map's weight outside of the brain (ICA-AROMA's mask)",
     "edge_limit": (
         "How much may lie at the edge and outside together before it is flagged: it depends on the "
-        "mask",
-        None,
+        "mask"
     ),
     "high_frequency_share": (
-        "Share of the power of the time courses above 0.1 Hz, mean over participants",
-        None,
+        "Share of the power of the time courses above 0.1 Hz, mean over participants"
     ),
     "motion_r": (
         "Largest |r| of the time courses with a motion parameter or framewise displacement, mean "
-        "over participants, both cleaned: a parameter that was regressed out adds nothing",
-        None,
+        "over participants, both cleaned: a parameter that was regressed out adds nothing"
     ),
-    "peak_x": ("Position of the map's largest value, first RAS+ coordinate of the space", "mm"),
-    "peak_y": ("Position of the map's largest value, second RAS+ coordinate", "mm"),
-    "peak_z": ("Position of the map's largest value, third RAS+ coordinate", "mm"),
-    "peak_value": (
-        "The map's largest value; maps have a root mean square of 1 over the mask",
-        None,
-    ),
-    "threshold_low": ("Values at or below this are kept in the thresholded map", None),
-    "threshold_high": ("Values at or above this are kept in the thresholded map", None),
-    "support": ("Share of the mask's voxels in which the unthresholded map is not 0", None),
-    "thresholded_support": ("Share of the mask's voxels that the threshold keeps", None),
+    "peak_x": "Position of the map's largest value, first RAS+ coordinate of the space",
+    "peak_y": "Position of the map's largest value, second RAS+ coordinate",
+    "peak_z": "Position of the map's largest value, third RAS+ coordinate",
+    "peak_value": "The map's largest value; maps have a root mean square of 1 over the mask",
+    "threshold_low": "Values at or below this are kept in the thresholded map",
+    "threshold_high": "Values at or above this are kept in the thresholded map",
+    "support": "Share of the mask's voxels in which the unthresholded map is not 0",
+    "thresholded_support": "Share of the mask's voxels that the threshold keeps",
     "kurtosis": (
         "Excess kurtosis of the map's values over the mask: how far its voxels are from a "
-        "Gaussian distribution",
-        None,
+        "Gaussian distribution"
     ),
 }
+
+
+UNITS = dict.fromkeys(("peak_x", "peak_y", "peak_z"), "mm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -339,145 +325,3 @@ def noise_numbers(components: Components, references: Compared) -> tuple[NoiseNu
         NoiseNumbers(**{name: float(values[index]) for name, values in numbers.items()})
         for index in range(n)
     )
-
-
-# ---------------------------------------------------------------- decompositions side by side
-MATCHING: dict[str, tuple[str, str | None]] = {
-    "method": ("Method of the first decomposition", None),
-    "scale": ("Its number of components", None),
-    "component": ("A component of it", None),
-    "other_method": ("Method of the second decomposition", None),
-    "other_scale": ("Its number of components", None),
-    "other_component": (
-        "Its component that is matched with the first one: one to one, so that the sum of "
-        "absolute correlations is largest; n/a where the second decomposition has fewer",
-        None,
-    ),
-    "r": ("Correlation of both maps over the mask", None),
-}
-
-
-def matching_table(fitted: Sequence[Components]) -> list[Row]:
-    """Match every decomposition with every other one.
-
-    Parameters
-    ----------
-    fitted : sequence of Components
-
-    Returns
-    -------
-    list of mapping
-        A row for each component of the first of each pair.
-    """
-    table: list[Row] = []
-    for position, first in enumerate(fitted):
-        for second in fitted[position + 1 :]:
-            found = match(correlations(first.maps, second.maps))
-            pairs = zip(found.second.tolist(), found.r.tolist(), strict=True)
-            others = dict(zip(found.first.tolist(), pairs, strict=True))
-            for index, name in enumerate(first.names):
-                other, r = others.get(index, (None, None))
-                table.append(
-                    {
-                        "method": first.method,
-                        "scale": first.n_components,
-                        "component": name,
-                        "other_method": second.method,
-                        "other_scale": second.n_components,
-                        "other_component": None if other is None else second.names[other],
-                        "r": r,
-                    }
-                )
-    return table
-
-
-def evidence_summary(components: Components) -> dict[str, object]:
-    """Say in a sidecar's words how maps were judged and ordered, and the group's figures.
-
-    Parameters
-    ----------
-    components : Components
-        With their evidence.
-
-    Returns
-    -------
-    dict
-        Empty where there is none.
-    """
-    evidence = components.evidence
-    if evidence is None:
-        return {}
-    n_splits = len(evidence.trace)
-    out = {}
-    if evidence.held_out:
-        out = {
-            "HeldOutParticipants": [f"sub-{label}" for label in evidence.held_out],
-            "ExplainedVarianceHoldout": evidence.total_holdout_variance,
-        }
-    if not n_splits:
-        return {
-            **out,
-            "Order": "by explained variance",
-            "Splits": 0,
-            "Reproducibility": "not judged: there were no halves of the participants to compare",
-        }
-    fitted, held_out = evidence.total_variances.mean(axis=0).tolist()
-    return {
-        **out,
-        "Order": "by mean |r| between halves of the participants to two decimals, then by "
-        "explained variance",
-        "Splits": n_splits,
-        "SplitParticipants": len(evidence.participants),
-        "SplitVoxels": evidence.n_voxels,
-        "SplitNote": "Halves share no participant and no reduction, but the group's mask and grid; "
-        "they are fitted on SplitVoxels voxels drawn evenly from the mask",
-        "Trace": float(evidence.trace.mean()),
-        "SubspaceOverlap": float(evidence.overlap.mean()),
-        "ExplainedVarianceOfHalves": fitted,
-        "ExplainedVarianceOfOtherHalf": held_out,
-    }
-
-
-STABILITY: dict[str, tuple[str, str | None]] = {
-    "method": ("Method of the decomposition", None),
-    "scale": ("Its number of components", None),
-    "split": ("Number of the split, from 1; the same for all decompositions", None),
-    "trace": ("Mean |r| of both halves' maps, matched one to one", None),
-    "overlap": (
-        "Mean squared cosine of the principal angles between what both halves' maps span",
-        None,
-    ),
-    "explained_variance_fitted": (
-        "Share of a half's variance that all of its own maps explain together, mean of both halves",
-        None,
-    ),
-    "explained_variance_other_half": (
-        "Share of a half's variance that all maps of the other half explain together, mean of both",
-        None,
-    ),
-}
-
-
-def stability_table(fitted: Sequence[Components]) -> list[Row]:
-    """Tell how alike the halves of the participants came out, a row for each split."""
-    table: list[Row] = []
-    for components in fitted:
-        evidence = components.evidence
-        if evidence is None:
-            continue
-        totals = evidence.total_variances.reshape(-1, 2, 2).mean(axis=1)
-        for split, (trace, overlap) in enumerate(
-            zip(evidence.trace, evidence.overlap, strict=True)
-        ):
-            table.append(
-                {
-                    "method": components.method,
-                    "scale": components.n_components,
-                    "split": split + 1,
-                    "trace": float(trace),
-                    "overlap": float(overlap),
-                    "explained_variance_fitted": float(totals[split, 0]),
-                    "explained_variance_other_half": float(totals[split, 1]),
-                }
-            )
-    return table

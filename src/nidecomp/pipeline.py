@@ -23,6 +23,7 @@ from nidecomp.fit_group import GroupPlan, fit_group
 from nidecomp.forecast import Forecast, forecast
 from nidecomp.gather_evidence import gather_evidence
 from nidecomp.group.stability import hold_out
+from nidecomp.group_result import GroupResult
 from nidecomp.inspect_run import InspectTask, inspect_run
 from nidecomp.inventory import count
 from nidecomp.process_run import MapTask, process_run, warm_up
@@ -32,7 +33,6 @@ from nidecomp.share_geometry import share_geometry
 from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.write_group import (
     SETTINGS,
-    GroupResult,
     link_to,
     source_of,
     write_group,

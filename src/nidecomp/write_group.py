@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
@@ -21,123 +18,29 @@ from nidecomp.bids.names import (
     BIDS_VERSION,
     IGNORED_BY_THE_VALIDATOR,
     atlas_description_file,
-    group_file,
-    mask_file,
-    pooled_task,
     run_file,
 )
 from nidecomp.bids.write import MANIFEST, OutputTree, encoded, table_text
-from nidecomp.describe_components import (
-    MATCHING,
-    METRICS,
-    STABILITY,
-    describe,
-    evidence_summary,
-    matching_table,
-    read_references,
-    stability_table,
-)
+from nidecomp.compare_fits import evidence_summary
 from nidecomp.files import replace_atomically
-from nidecomp.group.thresholds import Thresholded, parse_rule, rule_in_words
+from nidecomp.group_result import SOURCES, GroupResult
 from nidecomp.records import (
     Components,
     FailedRun,
-    Inventory,
-    ReducedRun,
     RefusedRun,
     UsableRun,
 )
 from nidecomp.settings import Settings, science_as_tables
-from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.version import __version__
+from nidecomp.write_evidence import write_evidence
 
 CODE_URL = "https://github.com/nidecomp/nidecomp"
 SETTINGS = PurePosixPath("logs/settings.toml")
 INVENTORY = PurePosixPath("logs/inventory.tsv")
-SOURCES = PurePosixPath("logs/sources.tsv")
 # What decides the numbers, besides our own version.
 _LIBRARIES = ("numpy", "scipy", "numba", "nilearn", "nibabel", "pandas", "pybids", "isal")
 _OF_DICTIONARY_LEARNING = {"alpha", "map_support", "batch_size", "n_epochs"}
-STABILITY_TABLE = PurePosixPath("logs/stability.tsv")
-MATCHING_TABLE = PurePosixPath("logs/matching.tsv")
-_THRESHOLDED = "thresholded"
-_PEAKS: dict[str, tuple[str, str | None]] = {
-    "component": ("Name of the component", None),
-    "cluster": ("Number of the cluster of the thresholded map, from 1, the largest first", None),
-    "x": ("Position of its strongest voxel, first RAS+ coordinate of the space", "mm"),
-    "y": ("Position of its strongest voxel, second RAS+ coordinate", "mm"),
-    "z": ("Position of its strongest voxel, third RAS+ coordinate", "mm"),
-    "value": ("The map's value there, with its sign", None),
-    "volume_mm3": ("Volume of the cluster: voxels that share a face and a sign", "mm^3"),
-}
 _METHOD_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
-
-
-@dataclass(frozen=True, eq=False)
-class GroupResult:
-    """Everything that the group's files are made of."""
-
-    settings: Settings
-    root: Path
-    inventory: Inventory
-    reduced: tuple[ReducedRun, ...]
-    geometry: VoxelGeometry
-    components: tuple[Components, ...]
-    held_out: frozenset[str] = frozenset()
-
-    @cached_property
-    def reduced_runs(self) -> tuple[UsableRun, ...]:
-        """All runs that were reduced, those of participants that were left out among them."""
-        keys = {record.key for record in self.reduced}
-        return tuple(run for run in self.inventory.used if run.files.key in keys)
-
-    @cached_property
-    def runs(self) -> tuple[UsableRun, ...]:
-        """The runs that the components were fitted to."""
-        return tuple(
-            run for run in self.reduced_runs if run.files.key.participant not in self.held_out
-        )
-
-    @cached_property
-    def participants(self) -> list[str]:
-        """The labels of the participants that the components were fitted to, sorted."""
-        return sorted({run.files.key.participant for run in self.runs})
-
-    @property
-    def is_full(self) -> bool:
-        """Whether more is wanted than the maps and how they were fitted."""
-        return self.settings.extent.level == "full"
-
-    @property
-    def space(self) -> str:
-        """The space of every map."""
-        return self.runs[0].files.space
-
-    @property
-    def res(self) -> str | None:
-        """The res entity of every map."""
-        return self.runs[0].files.res
-
-    def mask_file(self, extension: str) -> PurePosixPath:
-        """Place the group mask or its sidecar."""
-        return mask_file(self.space, self.res, extension, self.runs[0].files.cohort)
-
-    def file(
-        self, components: Components, suffix: str, extension: str, desc: str | None = None
-    ) -> PurePosixPath:
-        """Place one file of one decomposition."""
-        return group_file(
-            suffix,
-            extension,
-            space=self.space,
-            cohort=self.runs[0].files.cohort,
-            task=pooled_task(run.files.key.task for run in self.runs),
-            atlas=self.settings.science.decomposition.atlas_label,
-            method=components.method,
-            n_components=components.n_components,
-            res=self.res,
-            desc=desc,
-        )
 
 
 def write_group(result: GroupResult) -> None:
@@ -159,7 +62,7 @@ def write_group(result: GroupResult) -> None:
             result.file(components, "decomposition", ".json"), _decomposition(result, components)
         )
     if result.is_full:
-        _write_evidence(tree, result)
+        write_evidence(tree, result)
     tree.finish()
 
 
@@ -334,13 +237,11 @@ def _write_participants(tree: OutputTree, result: GroupResult) -> None:
         "n_volumes_kept": "Volumes of the runs used, after scrubbing",
         "mean_fd": "Mean framewise displacement over the runs used, in mm",
     }
-    tree.write_tsv(PurePosixPath("participants.tsv"), tuple(columns), table)
-    tree.write_json(
-        PurePosixPath("participants.json"),
-        {
-            "Description": "The participants whose runs were used.",
-            **_described(columns),
-        },
+    tree.write_table(
+        PurePosixPath("participants.tsv"),
+        columns,
+        table,
+        Description="The participants whose runs were used.",
     )
 
 
@@ -348,36 +249,23 @@ def _write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> No
     """Say which volumes of a run were used: nothing else tells it afterwards."""
     kept = set(run.kept)
     columns = {"dropped": "1 where the volume was dropped (scrubbed, non-steady-state or dummy)"}
-    tree.write_tsv(
+    tree.write_table(
         run_file(run.files.key, "outliers", ".tsv"),
-        tuple(columns),
+        columns,
         [{"dropped": int(volume not in kept)} for volume in range(run.n_volumes)],
+        Description="Volumes of this run that the decomposition did not see, a row each.",
+        Sources=[
+            result.uri(path) for path in (run.files.bold, run.files.confounds) if path is not None
+        ],
     )
-    tree.write_json(
-        run_file(run.files.key, "outliers", ".json"),
-        {
-            "Description": "Volumes of this run that the decomposition did not see, a row each.",
-            "Sources": [
-                _uri(path, result.root)
-                for path in (run.files.bold, run.files.confounds)
-                if path is not None
-            ],
-            **_described(columns),
-        },
-    )
-
-
-def _described(columns: Mapping[str, str]) -> dict[str, object]:
-    return {name: {"Description": text} for name, text in columns.items()}
 
 
 def _write_logs(tree: OutputTree, result: GroupResult) -> None:
     tree.write_text(SETTINGS, settings_text(result.settings))
     table = inventory_table.rows(result.inventory, result.root, result.reduced)
-    tree.write_tsv(INVENTORY, tuple(inventory_table.COLUMNS), table)
-    tree.write_json(INVENTORY.with_suffix(".json"), _described(inventory_table.COLUMNS))
+    tree.write_table(INVENTORY, inventory_table.COLUMNS, table)
     sources = [
-        {"run": run.files.key.label, "kind": kind, "uri": _uri(path, result.root)}
+        {"run": run.files.key.label, "kind": kind, "uri": result.uri(path)}
         for run in result.reduced_runs
         for kind, path in (
             ("bold", run.files.bold),
@@ -397,23 +285,7 @@ def settings_text(settings: Settings) -> str:
     )
 
 
-def _uri(path: Path, root: Path) -> str:
-    return f"bids:preprocessed:{path.relative_to(root).as_posix()}"
-
-
 # ---------------------------------------------------------------- images
-def _spatial(result: GroupResult) -> dict[str, object]:
-    """Say where the voxels are, as BIDS asks for it."""
-    sizes = np.sqrt((result.geometry.grid.matrix[:3, :3] ** 2).sum(axis=0))
-    # The images decide where the voxels are; the validator asks for it even of templates.
-    reference = next((run for run in result.runs if not run.resampled), result.runs[0])
-    content: dict[str, object] = {"SpatialReference": _uri(reference.files.bold, result.root)}
-    if result.res is not None:
-        text = " × ".join(f"{size:.4g}" for size in sizes)
-        content["Resolution"] = f"{text} mm voxels, as in the preprocessed images"
-    return content
-
-
 def _write_mask(tree: OutputTree, result: GroupResult) -> None:
     masking = result.settings.science.masking
     tree.write_image(result.mask_file(".nii.gz"), result.geometry.mask_image())
@@ -428,7 +300,7 @@ def _write_mask(tree: OutputTree, result: GroupResult) -> None:
             "Type": "Brain",
             "Description": f"The voxels that were decomposed: {how}.",
             "Sources": [f"bids::{SOURCES}"],
-            **_spatial(result),
+            **result.spatial,
         },
     )
 
@@ -450,82 +322,9 @@ def _write_components(tree: OutputTree, result: GroupResult, components: Compone
             "Mask": f"bids::{result.mask_file('.nii.gz')}",
             "Decomposition": f"bids::{result.file(components, 'decomposition', '.json')}",
             "Sources": [f"bids::{SOURCES}"],
-            **_spatial(result),
+            **result.spatial,
         },
     )
-
-
-def _write_thresholded(
-    tree: OutputTree, result: GroupResult, components: Components, thresholded: Thresholded
-) -> None:
-    """Write the maps without their background, signed, and as a soft atlas from 0 to 1."""
-    rule = rule_in_words(parse_rule(result.settings.science.evidence.threshold))
-    source = [f"bids::{result.file(components, 'components', '.nii.gz')}"]
-    tree.write_image(
-        result.file(components, "components", ".nii.gz", _THRESHOLDED),
-        result.geometry.image(thresholded.maps),
-    )
-    tree.write_json(
-        result.file(components, "components", ".json", _THRESHOLDED),
-        {
-            "Description": f"The maps of the components file: {rule}.",
-            "Units": "arbitrary",
-            "ComponentNames": list(components.names),
-            "Thresholds": [
-                {"Low": low, "High": high} if math.isfinite(high) else None
-                for low, high in thresholded.limits.tolist()
-            ],
-            "Sources": source,
-            **_spatial(result),
-        },
-    )
-    positive = np.maximum(thresholded.maps, 0)
-    largest = positive.max(axis=1, keepdims=True)
-    positive /= np.where(largest == 0, 1, largest)
-    tree.write_image(result.file(components, "probseg", ".nii.gz"), result.geometry.image(positive))
-    tree.write_json(
-        result.file(components, "probseg", ".json"),
-        {
-            "Description": f"Soft atlas: of each map of the components file {rule}, values below 0 "
-            "set to 0, divided by the largest. Values are weights from 0 to 1, not probabilities "
-            "that sum to 1.",
-            "LabelMap": list(components.names),
-            "Sources": source,
-            **_spatial(result),
-        },
-    )
-
-
-def _write_evidence(tree: OutputTree, result: GroupResult) -> None:
-    """Write what is known of each component, and how decompositions compare."""
-    options = result.settings.science.evidence
-    references = read_references(result.geometry, result.space, options)
-    for components in result.components:
-        known = describe(components, result.geometry, references, options)
-        _write_thresholded(tree, result, components, known.thresholded)
-        _write_table(tree, result.file(components, "metrics", ".tsv"), METRICS, known.table)
-        peaks = [
-            {"component": components.names[peak.component_index], **asdict(peak)}
-            for peak in known.peaks
-        ]
-        _write_table(tree, result.file(components, "peaks", ".tsv"), _PEAKS, peaks)
-    _write_table(tree, STABILITY_TABLE, STABILITY, stability_table(result.components))
-    _write_table(tree, MATCHING_TABLE, MATCHING, matching_table(result.components))
-
-
-def _write_table(
-    tree: OutputTree,
-    path: PurePosixPath,
-    columns: Mapping[str, tuple[str, str | None]],
-    table: Sequence[Mapping[str, object]],
-) -> None:
-    """Write a table and the JSON that describes every column, with its unit where it has one."""
-    tree.write_tsv(path, tuple(columns), table)
-    described = {
-        name: {"Description": text, **({"Units": unit} if unit else {})}
-        for name, (text, unit) in columns.items()
-    }
-    tree.write_json(path.with_suffix(".json"), described)
 
 
 def _masking(result: GroupResult) -> dict[str, object]:
@@ -541,7 +340,11 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
     """Say everything that is needed to fit these maps again."""
     runs = result.runs
     fwhm = result.settings.science.denoising.smoothing_of(components.method)
-    reduced = [record for record in result.reduced if record.smoothing_fwhm == fwhm]
+    reduced = [
+        record
+        for record in result.reduced
+        if record.smoothing_fwhm == fwhm and record.key.participant not in result.held_out
+    ]
     science = science_as_tables(result.settings.science)
     # Another method's settings would say that something was done that was not.
     fitting = {

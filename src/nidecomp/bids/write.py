@@ -74,6 +74,37 @@ class OutputTree:
         """Write a table; a value of None is ``n/a``, as BIDS wants it."""
         self.write_text(path, table_text(columns, table))
 
+    def write_table(
+        self,
+        path: PurePosixPath,
+        columns: Mapping[str, str],
+        table: Iterable[Mapping[str, object]],
+        *,
+        units: Mapping[str, str] | None = None,
+        **about: object,
+    ) -> None:
+        """Write a table and beside it the JSON that describes it.
+
+        Parameters
+        ----------
+        path : PurePosixPath
+            Of the ``.tsv``.
+        columns : mapping
+            Column to its description, in the order in which they are to stand.
+        table : iterable of mapping
+        units : mapping, optional
+            Column to its unit, for those that have one.
+        **about
+            What the JSON says of the table as a whole.
+        """
+        self.write_tsv(path, tuple(columns), table)
+        units = units or {}
+        described = {
+            name: {"Description": text, **({"Units": units[name]} if name in units else {})}
+            for name, text in columns.items()
+        }
+        self.write_json(path.with_suffix(".json"), {**about, **described})
+
     def write_image(self, path: PurePosixPath, image: nib.Nifti1Image) -> None:
         """Write a .nii.gz that holds no time stamp: the same image gives the same bytes."""
         self.write_bytes(path, igzip.compress(image.to_bytes(), _LEVEL, mtime=0))
