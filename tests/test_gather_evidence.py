@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from nidecomp import gather_evidence as module
 from nidecomp.errors import NothingToDoError
 from nidecomp.fit_group import GroupPlan, fit_group
-from nidecomp.gather_evidence import gather_evidence, some_voxels
+from nidecomp.gather_evidence import gather_evidence
 from nidecomp.group.order import by_reproducibility
 from nidecomp.group.stability import (
     bootstrap_samples,
@@ -24,6 +24,7 @@ from nidecomp.group.stability import (
     matched_r,
     split_halves,
 )
+from nidecomp.linalg import evenly_spaced
 from nidecomp.records import Components, Evidence, ReducedRun, RunKey
 from nidecomp.settings import METHODS, Decomposition, Denoising, EvidenceOptions, Science
 
@@ -678,9 +679,9 @@ def by_place(fitted: Components, judged: Components) -> NDArray[np.float64]:
 
 
 def test_voxels_that_halves_look_at_are_drawn_evenly_and_always_the_same() -> None:
-    np.testing.assert_array_equal(some_voxels(20_000), np.arange(20_000))
-    voxels = some_voxels(60_000)
-    np.testing.assert_array_equal(voxels, some_voxels(60_000))
+    np.testing.assert_array_equal(evenly_spaced(20_000, 20_000), np.arange(20_000))
+    voxels = evenly_spaced(60_000, 20_000)
+    np.testing.assert_array_equal(voxels, evenly_spaced(60_000, 20_000))
     assert len(voxels) == 20_000
     assert (np.diff(voxels) > 0).all()
     in_tenths = np.histogram(voxels, bins=10, range=(0, 60_000))[0]

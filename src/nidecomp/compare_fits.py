@@ -96,7 +96,7 @@ def evidence_summary(components: Components) -> dict[str, object]:
         "SplitParticipants": len(evidence.participants),
         "SplitVoxels": evidence.n_voxels,
         "SplitNote": "Halves share no participant and no reduction, but the group's mask and grid; "
-        "they are fitted on SplitVoxels voxels drawn evenly from the mask",
+        "they are fitted on SplitVoxels voxels evenly spaced in the mask",
         "Trace": float(evidence.trace.mean()),
         "SubspaceOverlap": float(evidence.overlap.mean()),
         "ExplainedVarianceOfHalves": fitted,

@@ -2,7 +2,7 @@
 
 Halves are fitted as the group is, from the same reduced runs; each run was reduced on its own, so
 that nothing of one half has seen the other. Two things are less than a fit of their own, for speed:
-halves look at 20,000 voxels at most, drawn evenly from the mask, and keep three dimensions a
+halves look at 20,000 voxels at most, evenly spaced in the mask, and keep three dimensions a
 component of their subspace. (The group's mask and grid are those of all participants.)
 docs/decisions/0011-evidence.md has the numbers that bound both.
 """
@@ -28,12 +28,12 @@ from nidecomp.fit_group import (
     weighted_runs,
 )
 from nidecomp.group.matching import subspace_overlap
-from nidecomp.group.noise import high_frequency_share, motion_correlation
 from nidecomp.group.order import by_reproducibility, explained_variance
 from nidecomp.group.stability import bootstrap_samples, compare_halves, matched_r, split_halves
 from nidecomp.group.subspace import Subspace, SubspaceStream
+from nidecomp.group.time_courses import high_frequency_share, motion_correlation
 from nidecomp.inventory import count
-from nidecomp.linalg import products
+from nidecomp.linalg import evenly_spaced, products
 from nidecomp.parallel import map_ordered
 from nidecomp.process_run import read_volumes
 from nidecomp.records import Components, Evidence, ReducedRun
@@ -176,13 +176,6 @@ def sample_dims(n_components: int) -> int:
     return max(_DIMS_OF_A_COMPONENT * n_components, _FEWEST_DIMS)
 
 
-def some_voxels(n_voxels: int) -> NDArray[np.intp]:
-    """Draw the voxels that halves are compared on, ascending; always the same ones."""
-    if n_voxels <= MOST_VOXELS:
-        return np.arange(n_voxels)
-    return np.sort(np.random.RandomState(0).permutation(n_voxels)[:MOST_VOXELS])
-
-
 def _fit_samples(
     fitted: Sequence[Components],
     samples: _Samples,
@@ -192,7 +185,7 @@ def _fit_samples(
 ) -> _Found:
     canonical, scaled = wanted_subspaces(science)
     wanted = list(dict.fromkeys([canonical, *scaled.values()]))
-    voxels = some_voxels(runs[0].n_voxels)
+    voxels = evenly_spaced(runs[0].n_voxels, MOST_VOXELS)
     n_components = fitted[0].n_components
     done: list[_Sample] = []
     at_once = plan.samples_at_once or len(samples.members)

@@ -29,6 +29,22 @@ def blocks(n_voxels: int, size: int = _BLOCK) -> Iterator[slice]:
         yield slice(start, min(start + size, n_voxels))
 
 
+def evenly_spaced(n_voxels: int, most: int) -> NDArray[np.intp]:
+    """Take voxels that stand for all of them, evenly spaced in the mask's order.
+
+    Parameters
+    ----------
+    n_voxels, most : int
+
+    Returns
+    -------
+    ndarray of int
+        Ascending; all voxels where there are no more than `most`.
+    """
+    n_taken = min(n_voxels, most)
+    return np.asarray(np.arange(n_taken) * n_voxels // n_taken)
+
+
 def products(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
     """Give the inner products of the rows of two arrays, summed in float64.
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.group.sparse_coding import Learner, batch_bounds, encode, learn, new_learner
-from nidecomp.linalg import products
+from nidecomp.linalg import evenly_spaced, products
 
 _LOG = logging.getLogger(__name__)
 
@@ -250,8 +250,7 @@ def alpha_for_support(
     fifth).
     """
     samples = np.ascontiguousarray(rows.T, dtype=np.float32)
-    n_looked_at = min(len(samples), _VOXELS_OF_SEARCH)
-    looked_at = samples[np.arange(n_looked_at) * len(samples) // n_looked_at]
+    looked_at = samples[evenly_spaced(len(samples), _VOXELS_OF_SEARCH)]
 
     def support_at(alpha: float) -> float:
         learner, _ = _learn(

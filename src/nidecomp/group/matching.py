@@ -86,7 +86,8 @@ def _means(maps: NDArray[np.floating]) -> NDArray[np.float64]:
     total = np.zeros(len(maps))
     for block in blocks(maps.shape[1]):
         total += maps[:, block].sum(axis=1, dtype=np.float64)
-    return np.asarray(total / maps.shape[1])
+    # Of no values at all the mean is as good as 0: nothing varies.
+    return np.asarray(total / max(maps.shape[1], 1))
 
 
 def match(correlation: NDArray[np.float64]) -> Matching:

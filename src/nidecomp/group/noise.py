@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.group.time_courses import CUTOFF_HZ
 from nidecomp.linalg import blocks
 
 Flag = Literal["csf", "edge", "outside", "high-frequency", "motion", "single-participant"]
@@ -49,7 +50,6 @@ OUTSIDE_LIMIT = 0.60
 # BOLD is below 0.1 Hz (Griffanti et al. 2017, NeuroImage 154:188,
 # doi:10.1016/j.neuroimage.2016.12.036). White noise has 0.6 of its power above at a repetition
 # time of 2 s, and 0.4 at 3 s: there, this flag is rarely raised.
-CUTOFF_HZ = 0.1
 HIGH_FREQUENCY_LIMIT = 0.50
 # An eighth of the variance. Time courses that have nothing to do with a run's 13 measured motion
 # parameters, as slow as an autoregression of 0.3 to 0.8 makes them, reach 0.5 in 1 % of single runs
@@ -58,11 +58,6 @@ HIGH_FREQUENCY_LIMIT = 0.50
 MOTION_LIMIT = 0.35
 # Of fewer, one has half of the variance by chance.
 FEWEST_PARTICIPANTS = 4
-
-# Volumes that must be left, beyond the sines and cosines fitted to them, to tell what these lack.
-_SPARE_VOLUMES = 10
-# What of a constant's mean square rounding leaves as variance.
-_ROUNDING = 1e-26
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,110 +155,6 @@ def _thresholds(maps: NDArray[np.floating]) -> NDArray[np.float64]:
 def _edge_limit(expected: float) -> float:
     """Give the share whose odds are `EDGE_ODDS` times those of the share of the mask."""
     return max(EDGE_LEAST, EDGE_ODDS * expected / (1 + (EDGE_ODDS - 1) * expected))
-
-
-# ---------------------------------------------------------------- how it changes in time
-def high_frequency_share(
-    courses: NDArray[np.floating], times_s: NDArray[np.floating], cutoff_hz: float = CUTOFF_HZ
-) -> NDArray[np.float64]:
-    """Compute what share of the power of time courses lies above a frequency.
-
-    Sines and cosines up to that frequency are fitted to the volumes that are there, by least
-    squares (Vaníček 1971, doi:10.1007/BF00656134); the rest is above. What noise alone would
-    give is counted by degrees of freedom: each of the n - 1 - p that p fitted ones leave stands
-    for one of the N - 1 - p that a run without gaps has. So scrubbing makes neither slow courses
-    fast (as it does in a periodogram, where gaps spread a sine over all frequencies) nor noise
-    slow (as it does in a plain fit), and without gaps this is what a Fourier transform gives.
-
-    Parameters
-    ----------
-    courses : ndarray, shape (n_volumes, n_components)
-        Of one run, kept volumes only.
-    times_s : ndarray, shape (n_volumes,)
-        When each of them was acquired, ascending. The repetition time is the shortest step.
-    cutoff_hz : float
-
-    Returns
-    -------
-    ndarray, shape (n_components,)
-        From 0 to 1; NaN for constant courses, and for all where the repetition time shows nothing
-        above the cutoff or too few volumes were kept.
-    """
-    unknown = np.full(courses.shape[1], nan)
-    n = len(times_s)
-    if n < _SPARE_VOLUMES:
-        return unknown
-    step = float(np.diff(times_s).min())
-    n_whole = round(float(times_s[-1] - times_s[0]) / step) + 1
-    # A cutoff of 0.1 Hz includes the frequency that is 0.1 but for rounding.
-    n_slow = int(cutoff_hz * n_whole * step * (1 + 1e-9))
-    n_fitted = 2 * n_slow
-    if 0.5 / step <= cutoff_hz or n - 1 - n_fitted < _SPARE_VOLUMES:
-        return unknown
-    centred = courses.astype(np.float64)
-    constant = _is_constant(centred)
-    centred -= centred.mean(axis=0)
-    basis = _sinusoids(times_s - times_s[0], np.arange(1, n_slow + 1) / (n_whole * step))
-    # Where volumes are missing regularly, some sines are the same in those that are left.
-    fitted, _, rank, _ = np.linalg.lstsq(basis, centred, rcond=None)
-    rest = np.sum((centred - basis @ fitted) ** 2, axis=0) / (n - rank)
-    total = np.sum(centred**2, axis=0) / (n - 1)
-    above = rest * (n_whole - 1 - n_fitted) / (n_whole - 1)
-    shares = np.divide(above, total, out=unknown, where=~constant)
-    return np.asarray(np.minimum(shares, 1.0))
-
-
-def _sinusoids(
-    times_s: NDArray[np.floating], frequencies_hz: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Give a constant, cosines and sines, (n_volumes, 1 + 2 n_frequencies)."""
-    angles = 2 * np.pi * np.outer(times_s, frequencies_hz)
-    return np.column_stack([np.ones(len(times_s)), np.cos(angles), np.sin(angles)])
-
-
-def motion_correlation(
-    courses: NDArray[np.floating], motion: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Give each time course's largest absolute correlation with any measure of motion.
-
-    Parameters
-    ----------
-    courses : ndarray, shape (n_volumes, n_components)
-    motion : ndarray, shape (n_volumes, n_columns)
-        In volumes where a column is not finite (the first, in derivatives), that column is left
-        out. Constant columns correlate 0.
-
-    Returns
-    -------
-    ndarray, shape (n_components,)
-        From 0 to 1; NaN for constant courses, and for all where there is no column.
-    """
-    strongest = np.zeros(courses.shape[1])
-    for column in motion.T:
-        known = np.isfinite(column)
-        strongest = np.maximum(strongest, np.abs(_correlate(courses[known], column[known])))
-    none = _is_constant(courses) if motion.shape[1] else np.ones(len(strongest), dtype=bool)
-    return np.where(none, nan, strongest)
-
-
-def _correlate(courses: NDArray[np.floating], column: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Correlate courses with one column; 0 where either is constant."""
-    varying = ~_is_constant(courses) & ~_is_constant(column[:, None])
-    if not varying.any():
-        return np.zeros(courses.shape[1])
-    one = courses - courses.mean(axis=0, dtype=np.float64)
-    other = column - column.mean(dtype=np.float64)
-    scale = np.linalg.norm(one, axis=0) * np.linalg.norm(other)
-    r = np.divide(other @ one, scale, out=np.zeros(courses.shape[1]), where=varying)
-    return np.asarray(np.clip(r, -1.0, 1.0))
-
-
-def _is_constant(columns: NDArray[np.floating]) -> NDArray[np.bool_]:
-    if len(columns) < 2:
-        return np.ones(columns.shape[1], dtype=bool)
-    mean = columns.mean(axis=0, dtype=np.float64)
-    variance = np.mean((columns - mean) ** 2, axis=0)
-    return np.asarray(variance <= _ROUNDING * (variance + mean**2))
 
 
 # ---------------------------------------------------------------- flags
