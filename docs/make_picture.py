@@ -20,7 +20,8 @@ _COLUMNS = 5
 
 def main(results: Path, picture: Path) -> None:
     """Draw the maps of `results` into the file `picture`."""
-    (maps,) = results.glob("tpl-*/func/*_seg-canica_*_components.nii.gz")
+    found = results.glob("tpl-*/func/*_seg-canica_*_components.nii.gz")
+    (maps,) = (path for path in found if "_desc-" not in path.name)
     table = maps.with_name(maps.name.split("_res-")[0] + "_metrics.tsv")
     with table.open(encoding="utf-8", newline="") as file:
         components = list(csv.DictReader(file, delimiter="\t"))
@@ -43,11 +44,11 @@ def main(results: Path, picture: Path) -> None:
             axes=axis,
             title=None,
         )
-        explained = 100 * float(component["explained_variance"])
-        axis.set_title(f"{component['component']}  {explained:.1f} %", fontsize=9)
+        label = component["label"] if component["label"] != "n/a" else component["component"]
+        axis.set_title(f"{label}  {float(component['reproducibility']):.2f}", fontsize=8)
     figure.suptitle(
-        "CanICA on the demo's 8 simulated participants: each map at its peak, and the share of "
-        "variance that it explains",
+        "CanICA on the demo's 8 simulated participants: each map at its peak, the network that it "
+        "looks like, and |r| between halves of the participants",
         fontsize=10,
         y=0.96,
     )

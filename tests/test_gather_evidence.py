@@ -454,7 +454,7 @@ def test_two_participants_can_be_halved_once(
     two = [run for run in runs if run.key.participant in {"00", "01"}]
     with caplog.at_level(logging.WARNING):
         judged = judge(two, science(3, n_splits=5))
-    assert "2 participants: reproducibility is judged from the only 1 split" in caplog.text
+    assert "2 participants: reproducibility is judged from 1 split only" in caplog.text
     for components in judged:
         evidence = evidence_of(components)
         assert evidence.reproducibility.shape == (1, 3)

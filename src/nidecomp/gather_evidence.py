@@ -94,7 +94,7 @@ def _warn_of_few(runs: Sequence[ReducedRun], science: Science) -> None:
     if not there and wanted:
         _LOG.warning("%s: reproducibility cannot be judged, nobody is left to compare with", n)
     elif there < wanted:
-        _LOG.warning("%s: reproducibility is judged from the only %s", n, count(there, "split"))
+        _LOG.warning("%s: reproducibility is judged from %s only", n, count(there, "split"))
 
 
 def _judge_one_order(

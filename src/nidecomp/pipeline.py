@@ -28,9 +28,10 @@ from nidecomp.inspect_run import InspectTask, inspect_run
 from nidecomp.inventory import count
 from nidecomp.process_run import MapTask, process_run, warm_up
 from nidecomp.records import Components, FailedRun, Inventory, Outcome, ReducedRun, UsableRun
-from nidecomp.settings import Science, Settings, read_config_file, science_as_tables
+from nidecomp.settings import Settings, read_config_file, science_as_tables
 from nidecomp.share_geometry import share_geometry
 from nidecomp.signal.geometry import VoxelGeometry
+from nidecomp.signal.reference import label_atlas
 from nidecomp.write_group import (
     SETTINGS,
     link_to,
@@ -64,6 +65,7 @@ def run(settings: Settings) -> Outcome:
         inventory = _inspect(root, settings)
         geometry, inventory = _share_geometry(root, inventory, settings)
         to_reduce = _named(inventory, settings)
+        held_out = _check_evidence(to_reduce, geometry, settings)
         plan = _forecast(to_reduce, geometry, settings)
         if settings.execution.dry_run:
             _show(inventory, root, plan)
@@ -75,7 +77,7 @@ def run(settings: Settings) -> Outcome:
             _stop_if_nothing_is_left(reduced, failed, settings)
             components: tuple[Components, ...] = ()
             if settings.analysis_level == "group":
-                components, held_out = _decompose(reduced, plan, settings)
+                components = _decompose(reduced, held_out, plan, settings)
                 write_group(
                     GroupResult(settings, root, inventory, reduced, geometry, components, held_out)
                 )
@@ -91,8 +93,10 @@ def _check_input(settings: Settings) -> Path:
     check_folders(settings.bids_dir, root, settings.output_dir)
     check_outside(settings.bids_dir, root, settings.work_dir, "--work-dir")
     mask = settings.science.masking.mask
-    if mask is not None and not Path(mask).is_file():
-        raise UsageError(f"--mask {mask}: there is no such file.")
+    atlas = settings.science.evidence.label_atlas
+    for option, file in (("--mask", mask), ("--label-atlas", atlas)):
+        if file is not None and not Path(file).is_file():
+            raise UsageError(f"{option} {file}: there is no such file.")
     if execution.bids_database_dir:
         database = Path(execution.bids_database_dir)
         check_outside(settings.bids_dir, root, database, "--bids-database-dir")
@@ -265,36 +269,45 @@ def _reduce(
     return tuple(reduced), tuple(failed)
 
 
-def _decompose(
-    reduced: Sequence[ReducedRun], plan: Forecast, settings: Settings
-) -> tuple[tuple[Components, ...], frozenset[str]]:
-    """Fit the group and judge its maps; give the participants that were left out, too."""
-    science = settings.science
-    how = GroupPlan(plan.n_threads, plan.at_once, plan.samples_at_once)
-    fitted, held_out = _held_out(reduced, science)
-    components = fit_group(fitted, science, how)
-    if settings.extent.level == "full":
-        components = gather_evidence(components, fitted, science, how, held_out)
-    return components, frozenset(run.key.participant for run in held_out)
+def _check_evidence(
+    runs: Sequence[UsableRun], geometry: VoxelGeometry, settings: Settings
+) -> frozenset[str]:
+    """Find out before hours of work what evidence cannot be had; draw who is left out of the fit.
 
-
-def _held_out(
-    reduced: Sequence[ReducedRun], science: Science
-) -> tuple[list[ReducedRun], list[ReducedRun]]:
-    """Part the runs that are fitted from those of participants that are left out."""
-    participants = [run.key.participant for run in reduced]
-    share = science.evidence.holdout
-    out = hold_out(participants, share, science.decomposition.random_seed)
+    An atlas is read again when it is needed, so that the fit has its memory.
+    """
+    if settings.analysis_level != "group":
+        return frozenset()
+    options = settings.science.evidence
+    if settings.extent.level == "full" and options.label_atlas:
+        label_atlas(Path(options.label_atlas), geometry)
+    participants = [run.files.key.participant for run in runs]
+    seed = settings.science.decomposition.random_seed
+    out = hold_out(participants, options.holdout, seed)
     if len(out) == len(set(participants)):
         raise NothingToDoError(
-            f"--holdout {share:g} leaves none of {count(len(out), 'participant')} to be fitted."
+            f"--holdout {options.holdout:g} leaves none of {count(len(out), 'participant')} to be "
+            "fitted."
         )
     if out:
         _LOG.info("Left out of the fit: %s", ", ".join(f"sub-{label}" for label in out))
-    return (
-        [run for run in reduced if run.key.participant not in out],
-        [run for run in reduced if run.key.participant in out],
-    )
+    return frozenset(out)
+
+
+def _decompose(
+    reduced: Sequence[ReducedRun], held_out: frozenset[str], plan: Forecast, settings: Settings
+) -> tuple[Components, ...]:
+    """Fit the group and judge its maps."""
+    science = settings.science
+    how = GroupPlan(plan.n_threads, plan.at_once, plan.samples_at_once)
+    fitted = [run for run in reduced if run.key.participant not in held_out]
+    others = [run for run in reduced if run.key.participant in held_out]
+    if not fitted:
+        raise NidecompError("Every run of the participants to be fitted failed.")
+    components = fit_group(fitted, science, how)
+    if settings.extent.level == "full":
+        components = gather_evidence(components, fitted, science, how, others)
+    return components
 
 
 def _stop_if_nothing_is_left(

@@ -49,6 +49,18 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
     ),
     "a mask that is none": ((*SMALL_GROUP, "--mask", SMALL / "README"), 2, "--mask"),
     "too little memory": ((*SMALL_GROUP, "--mem-mb", "10"), 2, "--mem-mb 10 is too little"),
+    "an atlas that is not there": ((*SMALL_GROUP, "--label-atlas", "TMP/a.nii"), 2, "no such file"),
+    "an atlas that is none": (
+        (*SMALL_GROUP, "--label-atlas", SMALL / "README"),
+        2,
+        "give a NIfTI file",
+    ),
+    "nobody left to be fitted": (
+        (*SMALL_GROUP, "--participant-label", "01", "--holdout", "0.5"),
+        70,
+        "leaves none of 1 participant",
+    ),
+    "a threshold that is none": ((*SMALL_GROUP, "--threshold", "strong"), 2, "fdr:0.05"),
     "a cut-off above Nyquist": ((*SMALL_GROUP, "--low-pass", "0.4"), 70, "Nyquist"),
     "filters that leave nothing": (
         (*SMALL_GROUP, "--low-pass", "0.01", "--high-pass", "0.1"),
