@@ -31,11 +31,10 @@ from nidecomp.group.matching import subspace_overlap
 from nidecomp.group.order import by_reproducibility, explained_variance
 from nidecomp.group.stability import bootstrap_samples, compare_halves, matched_r, split_halves
 from nidecomp.group.subspace import Subspace, SubspaceStream
-from nidecomp.group.time_courses import high_frequency_share, motion_correlation
 from nidecomp.inventory import count
-from nidecomp.linalg import evenly_spaced, products
+from nidecomp.linalg import evenly_spaced
+from nidecomp.look_at_participants import with_participants
 from nidecomp.parallel import map_ordered
-from nidecomp.process_run import read_volumes
 from nidecomp.records import Components, Evidence, ReducedRun
 from nidecomp.settings import Method, Science
 
@@ -113,7 +112,7 @@ def _judge_one_order(
         own, out = (
             [run for run in some if run.smoothing_fwhm == smoothing] for some in (runs, held_out)
         )
-        evidence = _with_participants(evidence, components, own, out, plan.n_threads)
+        evidence = with_participants(evidence, components, own, out, plan.n_threads)
         judged.append(_in_order(components, evidence))
     return judged
 
@@ -323,84 +322,3 @@ def _compared(components: Components, samples: _Samples, found: _Found) -> Evide
 def _stacked(rows: Sequence[ArrayLike], n_columns: int) -> NDArray[np.float64]:
     """Stack rows, of which there may be none."""
     return np.array(rows, dtype=np.float64).reshape(-1, n_columns)
-
-
-# ---------------------------------------------------------------- participants and time courses
-def _with_participants(
-    evidence: Evidence,
-    components: Components,
-    runs: Sequence[ReducedRun],
-    held_out: Sequence[ReducedRun],
-    n_threads: int,
-) -> Evidence:
-    """Add what needs each run again: who a component comes from, and how it varies in time."""
-    of_run = partial(_one_run, components.maps, products(components.maps, components.maps))
-    seen = list(map_ordered(of_run, runs, n_threads))
-    labels = [run.key.participant for run in runs]
-    evidence = replace(
-        evidence,
-        participants=tuple(sorted(set(labels))),
-        participant_variance=_by_participant([one.alone for one in seen], labels),
-        high_frequency=_mean_of_known(
-            _by_participant([one.high_frequency for one in seen], labels)
-        ),
-        motion_r=_mean_of_known(_by_participant([one.motion_r for one in seen], labels)),
-        holdout_variance=np.full(components.n_components, np.nan),
-    )
-    if not held_out:
-        return evidence
-    unseen = list(map_ordered(of_run, held_out, n_threads))
-    labels = [run.key.participant for run in held_out]
-    together = _by_participant([np.array([one.together]) for one in unseen], labels)
-    return replace(
-        evidence,
-        held_out=tuple(sorted(set(labels))),
-        holdout_variance=_mean_of_known(_by_participant([one.alone for one in unseen], labels)),
-        total_holdout_variance=float(together.mean()),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _SeenInRun:
-    """What one run holds of each component, (n_components,), and of all together."""
-
-    alone: NDArray[np.float64]
-    together: float
-    high_frequency: NDArray[np.float64]
-    motion_r: NDArray[np.float64]
-
-
-def _one_run(maps: NDArray[np.float32], gram: NDArray[np.float64], run: ReducedRun) -> _SeenInRun:
-    rows = np.load(run.path, mmap_mode="r")
-    cross = products(rows, maps)
-    norms = np.diag(gram) * run.total_variance
-    power = np.einsum("ij,ij->j", cross, cross)
-    volumes = read_volumes(run)
-    # Least squares on all maps together: the first half of dual regression.
-    loadings = cross @ np.linalg.pinv(gram, hermitian=True)
-    courses = volumes.rows @ loadings
-    return _SeenInRun(
-        np.divide(power, norms, out=np.zeros(len(maps)), where=norms > 0),
-        float(np.sum(cross * loadings) / run.total_variance) if run.total_variance else 0.0,
-        high_frequency_share(courses, volumes.times_s),
-        motion_correlation(courses, volumes.motion),
-    )
-
-
-def _by_participant(
-    of_runs: Sequence[NDArray[np.float64]], labels: Sequence[str]
-) -> NDArray[np.float64]:
-    """Average the runs of each participant, shape (n_participants, n_components)."""
-    values, names = np.array(of_runs), np.array(labels)
-    return np.array(
-        [_mean_of_known(values[names == participant]) for participant in sorted(set(labels))]
-    )
-
-
-def _mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average rows, leaving out what is NaN; NaN where nothing is known."""
-    known = np.isfinite(values)
-    total = np.where(known, values, 0.0).sum(axis=0)
-    count = known.sum(axis=0)
-    mean = np.full(values.shape[1], np.nan)
-    return np.asarray(np.divide(total, count, out=mean, where=count > 0))
