@@ -15,7 +15,7 @@ help:
 	@echo "make test      install, then tests, lint, types and import contract"
 	@echo "make lint      lint, types and import contract alone"
 	@echo "make fixtures  write bids_fixtures again from its generator"
-	@echo "make picture   draw docs/demo_maps.png from the demo's results"
+	@echo "make picture   draw README's pictures from the demo's results"
 	@echo "make check-container  build the image (ENGINE=podman or docker) and run the demo in it"
 	@echo "make bench     compare with nilearn on full-size data, made in BENCH_DATA=$(BENCH_DATA)"
 	@echo "make bench-map, bench-scaling, bench-group  the map step, many runs, the group step"
@@ -54,8 +54,9 @@ fixtures: $(VENV)/.runtime
 	$(BIN)/python bids_fixtures/generate.py
 
 picture: demo
-	$(BIN)/python -m pip install --quiet --group docs
 	$(BIN)/python docs/make_picture.py $(DEMO_OUT) docs/demo_maps.png
+	$(BIN)/nidecomp bids_fixtures/rest $(DEMO_OUT)_auto group --n-components auto
+	cp $(DEMO_OUT)_auto/figures/order.svg docs/demo_order.svg
 
 check-container:
 	tools/check_container.sh $(ENGINE)
@@ -78,4 +79,4 @@ bench-group: $(VENV)/.development
 	$(BIN)/python benchmarks/group_step.py
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUT)
+	rm -rf $(VENV) $(DEMO_OUT) $(DEMO_OUT)_auto

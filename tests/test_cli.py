@@ -61,6 +61,7 @@ def sample(declared: Field[Any]) -> str | None:
         "level": "minimal",
         "methods": "canica",
         "n_components": "2",
+        "max_components": "2",
         "holdout": "0.5",
         "threshold": "p:0.01",
     }.get(declared.name, "1")

@@ -106,6 +106,30 @@ def test_several_numbers_of_components_are_reduced_to_the_largest():
     assert forecast_of(science=science, mem_mb=PLENTY, with_fit=True) == largest
 
 
+def test_a_number_that_is_to_be_chosen_counts_as_the_largest():
+    chosen = forecast_of(science=science_of(("auto",), max_components=30), mem_mb=PLENTY)
+    assert chosen == forecast_of(science=science_of((30,)), mem_mb=PLENTY)
+
+
+def test_choosing_a_number_takes_memory_where_the_fit_takes_little():
+    """With few voxels the halves that are compared are larger than the group's own subspace."""
+
+    def group_mb(n_components, max_components):
+        science = science_of(n_components, max_components=max_components)
+        return forecast_of(science=science, with_fit=True, mem_mb=PLENTY).group_mb
+
+    # 16 bytes, the group and five pairs of halves, 20,000 voxels of the mask's 36,000.
+    halves_mb = 16 * 11 * 50 * 20_000 / 1e6
+    assert group_mb(("auto",), 50) >= group_mb((50,), 50)
+    assert group_mb(("auto",), 50) > halves_mb + 200
+
+
+def test_too_little_memory_for_choosing_names_the_option_that_helps():
+    science = science_of(("auto",), max_components=80)
+    with pytest.raises(UsageError, match="Fewer --subspace-dims or --max-components take less"):
+        forecast_of(science=science, with_fit=True, run=run_of(30), mem_mb=450)
+
+
 def test_longest_run_says_what_a_process_takes():
     runs = (run_of(50), run_of(400), run_of(100))
     mixed = forecast(runs, GEOMETRY, Science(), Execution(mem_mb=PLENTY), 4)

@@ -87,6 +87,9 @@ WRONG = [
     ("n_components", "1", "at least 2"),
     ("n_components", 20.5, "whole number"),
     ("n_components", True, "whole number"),
+    ("n_components", "automatic", "or auto"),
+    ("max_components", "1", "at least 2"),
+    ("max_components", "auto", "whole number"),
     ("n_init", "many", "whole number"),
     ("map_support", "0", "above 0 and at most 1"),
     ("map_support", "1.5", "above 0 and at most 1"),
@@ -176,7 +179,9 @@ science_options = st.fixed_dictionaries(
         "mask": texts,
         "mask_threshold": st.floats(min_value=0, exclude_min=True, max_value=1),
         "methods": st.lists(st.sampled_from(METHODS), min_size=1),
-        "n_components": st.lists(st.integers(min_value=2, max_value=10**6), min_size=1),
+        "n_components": st.lists(st.integers(min_value=2, max_value=10**6), min_size=1)
+        | st.sampled_from(["auto", ["auto"]]),
+        "max_components": st.integers(min_value=2, max_value=10**6),
         "n_init": whole,
         "map_support": st.floats(min_value=0, exclude_min=True, max_value=1),
         "alpha": positive | st.none(),
@@ -442,6 +447,27 @@ def test_the_pass_band_must_not_be_empty(low_pass: float, high_pass: float) -> N
 def test_a_participant_is_not_both_wanted_and_unwanted() -> None:
     with pytest.raises(UsageError, match="both name 02"):
         build(participant_label=["01", "sub-02"], exclude_participant_label=["02", "03"])
+
+
+def test_a_number_is_chosen_or_given() -> None:
+    with pytest.raises(UsageError, match=r"auto .* stands alone, without 20, 40"):
+        build(n_components=[40, "auto", 20])
+    decomposition = build(n_components="auto", max_components=30).science.decomposition
+    assert decomposition == build(n_components=["auto"], max_components="30").science.decomposition
+    assert decomposition.is_auto
+    assert (decomposition.orders, decomposition.largest_order) == ((), 30)
+    given = build(n_components=[40, 20], max_components=30).science.decomposition
+    assert not given.is_auto
+    assert (given.orders, given.largest_order) == ((20, 40), 40)
+
+
+@LAW
+@given(science_options, st.integers(2, 99))
+def test_what_was_chosen_changes_nothing_else(options: dict[str, object], order: int) -> None:
+    science = build(**options).science
+    assert science.with_order(order) == build(**{**options, "n_components": order}).science
+    bounded = build(**{**options, "max_components": order}).science
+    assert science.with_largest_order(order) == bounded
 
 
 @pytest.mark.parametrize("name", ["methods", "n_components"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import nidecomp
+from nidecomp.compare_fits import MATCHING, STABILITY
 from nidecomp.describe_components import METRICS
 from nidecomp.errors import UsageError
 
@@ -18,6 +19,22 @@ def test_every_component_of_every_decomposition_has_a_row(rest_output: Path) -> 
     assert 26 <= len(best) <= 28
     assert best["label"].notna().all()
     assert table["atlas_label"].isna().all()
+
+
+def test_the_groups_tables_are_read_as_they_were_written(rest_output: Path) -> None:
+    stability = nidecomp.group_table(rest_output, "stability")
+    assert list(stability.columns) == list(STABILITY)
+    assert len(stability) == 10
+    assert stability["trace"].between(0, 1).all()
+    matching = nidecomp.group_table(rest_output, "matching")
+    assert list(matching.columns) == list(MATCHING)
+    assert len(matching) == 20
+
+
+@pytest.mark.parametrize("name", ["order", "nothing", "../settings"])
+def test_a_table_that_is_not_there_is_refused_in_a_sentence(rest_output: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"holds no table '{name}'"):
+        nidecomp.group_table(rest_output, name)
 
 
 def test_a_folder_without_metrics_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 ``nidecomp.decompose(...)`` does from Python what the command ``nidecomp`` does; `CanICA` and
 `DictLearning` are its engine on arrays, without BIDS; `component_table` reads what results say of
-each component.
+each component, `group_table` what they say of the group.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from nidecomp.estimators import CanICA, DictLearning
     from nidecomp.records import Outcome
-    from nidecomp.tables import component_table
+    from nidecomp.tables import component_table, group_table
 
-__all__ = ["CanICA", "DictLearning", "__version__", "component_table", "decompose"]
+__all__ = ["CanICA", "DictLearning", "__version__", "component_table", "decompose", "group_table"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,10 +27,10 @@ def __getattr__(name: str) -> Any:
         from nidecomp import estimators  # noqa: PLC0415
 
         return getattr(estimators, name)
-    if name == "component_table":
-        from nidecomp.tables import component_table  # noqa: PLC0415
+    if name in {"component_table", "group_table"}:
+        from nidecomp import tables  # noqa: PLC0415
 
-        return component_table
+        return getattr(tables, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

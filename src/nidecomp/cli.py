@@ -32,6 +32,7 @@ more components than the data hold).
 
 examples:
   nidecomp /data/fmriprep /data/networks group --n-components 20
+  nidecomp /data/fmriprep /data/networks group --n-components auto
   nidecomp /data/fmriprep /data/networks participant --participant-label 01 -w /scratch/work
 """
 # 128 + the signal's number, as a shell reports it.

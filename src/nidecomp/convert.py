@@ -76,6 +76,21 @@ def integer(minimum: int, maximum: int | None = None) -> Convert:
     return convert
 
 
+def integer_or(name: str, minimum: int) -> Convert:
+    """Accept a whole number from `minimum`, or one word in place of it."""
+    whole = integer(minimum)
+
+    def convert(value: object) -> int | str:
+        if value == name:
+            return name
+        try:
+            return cast(int, whole(value))
+        except ValueError as error:
+            raise ValueError(f"{error}, or {name}") from None
+
+    return convert
+
+
 def number(minimum: float, maximum: float = math.inf, *, above: bool = False) -> Convert:
     """Accept a finite number from `minimum` (excluded where `above`) to `maximum`."""
 

@@ -71,7 +71,8 @@ def fit_group(
     Returns
     -------
     tuple of Components
-        In the order of ``n_components``, then of ``methods``.
+        In the order of ``orders``, then of ``methods``; none where the number of components is yet
+        to be chosen (see `count_components`).
 
     Raises
     ------
@@ -81,16 +82,16 @@ def fit_group(
     settings = science.decomposition
     runs = sorted(reduced, key=lambda run: run.key.label)
     n_voxels = runs[0].n_voxels
-    if max(settings.n_components) >= n_voxels:
+    if settings.largest_order >= n_voxels:
         raise NothingToDoError(
-            f"--n-components {max(settings.n_components)} is more than the group mask's "
+            f"--n-components {settings.largest_order} is more than the group mask's "
             f"{n_voxels} voxels can hold."
         )
     # One thread: sums that are split between threads depend on how many there are.
     with threadpool_limits(limits=1):
         return tuple(
             components
-            for n_components in settings.n_components
+            for n_components in settings.orders
             for components in _fit_one_order(runs, n_components, science, plan or GroupPlan())
         )
 

@@ -12,6 +12,7 @@ from nidecomp.errors import UsageError
 from nidecomp.fit_group import wanted_subspaces
 from nidecomp.gather_evidence import MOST_VOXELS, sample_dims
 from nidecomp.group.fastica import MAX_COMPONENTS_OF_MOMENTS, MAX_COMPONENTS_OF_THREADS
+from nidecomp.group.model_order import OrderSettings
 from nidecomp.records import UsableRun
 from nidecomp.settings import Execution, Science, subspace_dims
 from nidecomp.signal.geometry import VoxelGeometry
@@ -122,7 +123,7 @@ def forecast(
         if execution.mem_mb
         else f"The {limit_mb:.0f} MB that are free now are too little"
     )
-    n_rows = max(science.decomposition.n_components)
+    n_rows = science.decomposition.largest_order
     n_smoothings = len(science.smoothings_fwhm)
     map_mb = max(_map_mb(run, geometry, n_rows, n_smoothings) for run in runs)
     if map_mb > limit_mb:
@@ -147,11 +148,12 @@ def forecast(
     group_mb = sizes[n_threads, at_once]
     if with_fit and group_mb > limit_mb:
         dims = subspace_dims(science.decomposition, n_rows)
+        fewer = "--max-components" if science.decomposition.is_auto else "--n-components"
         raise UsageError(
             f"{limit}: the group fit takes {group_mb:.0f} MB with one thread "
             f"({_INTERPRETER_MB:.0f} MB for Python and its libraries, the rest for a subspace of "
             f"{dims} dimensions × {geometry.n_features} voxels in float32, held twice, and "
-            f"{n_rows} components). Fewer --subspace-dims or --n-components take less."
+            f"{n_rows} components). Fewer --subspace-dims or {fewer} take less."
         )
     fitting = int((limit_mb - _INTERPRETER_MB) // map_mb)
     return Forecast(
@@ -196,7 +198,7 @@ def _group_mb(
     n_runs: int, geometry: VoxelGeometry, science: Science, n_threads: int, at_once: int
 ) -> float:
     """Memory of the group fit at its largest moment."""
-    k = max(science.decomposition.n_components)
+    k = science.decomposition.largest_order
     n_dims = min(subspace_dims(science.decomposition, k), n_runs * k)
     n_subspaces = _n_subspaces(science)
     # Subspaces that are finished, those that are gathered (held twice), and a run's rows.
@@ -220,7 +222,18 @@ def _group_mb(
     described = (_DESCRIBED_COPIES * k + _REFERENCE_MAPS) * _row_mb(geometry)
     writing = _MAP_COPIES * n_maps * _row_mb(geometry) + _IMAGE_COPIES * image + described
     rows = max(gathering, canica, learning) * _row_mb(geometry)
-    return _INTERPRETER_MB + max(rows + pairs + _BLOCKS_MB * n_threads, writing)
+    fitting = max(rows, _choosing_mb(geometry, science)) + pairs + _BLOCKS_MB * n_threads
+    return _INTERPRETER_MB + max(fitting, writing)
+
+
+def _choosing_mb(geometry: VoxelGeometry, science: Science) -> float:
+    """Memory of the choice of the number of components: see `group.model_order.choose_order`."""
+    if not science.decomposition.is_auto:
+        return 0.0
+    how = OrderSettings(max_components=science.decomposition.largest_order)
+    n_voxels = min(geometry.n_features, how.most_voxels)
+    streams = 16 * (2 * how.n_splits + 1) * how.max_components * n_voxels / _MB
+    return streams + how.max_components * _row_mb(geometry)
 
 
 def _samples_at_once(geometry: VoxelGeometry, science: Science, group_mb: float) -> int:
@@ -228,7 +241,7 @@ def _samples_at_once(geometry: VoxelGeometry, science: Science, group_mb: float)
 
     A pair of halves at least.
     """
-    n_maps = max(science.decomposition.n_components) * len(science.decomposition.methods)
+    n_maps = science.decomposition.largest_order * len(science.decomposition.methods)
     room_mb = group_mb - _INTERPRETER_MB - n_maps * _row_mb(geometry)
     n_samples = 2 * science.evidence.n_splits + science.evidence.n_bootstraps
     return min(max(2, int(room_mb // _sample_mb(geometry, science))), n_samples)
@@ -236,7 +249,7 @@ def _samples_at_once(geometry: VoxelGeometry, science: Science, group_mb: float)
 
 def _sample_mb(geometry: VoxelGeometry, science: Science) -> float:
     """Memory of one half of the group: its subspaces, which are held twice, on some voxels."""
-    n_dims = sample_dims(max(science.decomposition.n_components))
+    n_dims = sample_dims(science.decomposition.largest_order)
     n_voxels = min(geometry.n_features, MOST_VOXELS)
     return 2 * _n_subspaces(science) * n_dims * 4 * n_voxels / _MB
 

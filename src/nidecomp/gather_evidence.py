@@ -78,7 +78,7 @@ def gather_evidence(
     _warn_of_few(runs, science)
     with threadpool_limits(limits=1):
         judged: list[Components] = []
-        for n_components in science.decomposition.n_components:
+        for n_components in science.decomposition.orders:
             of_this_order = [one for one in fitted if one.n_components == n_components]
             judged.extend(_judge_one_order(of_this_order, runs, held_out, science, plan))
         return tuple(judged)

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from nidecomp.bids.names import group_file, mask_file, pooled_task
+from nidecomp.group.model_order import OrderChoice
 from nidecomp.records import Components, Inventory, ReducedRun, UsableRun
 from nidecomp.settings import Settings
 from nidecomp.signal.geometry import VoxelGeometry
@@ -19,7 +20,11 @@ SOURCES = PurePosixPath("logs/sources.tsv")
 
 @dataclass(frozen=True, eq=False)
 class GroupResult:
-    """Everything that the group's files are made of."""
+    """Everything that the group's files are made of.
+
+    `settings` are those that were asked for; `choice` is there where the number of components was
+    chosen.
+    """
 
     settings: Settings
     root: Path
@@ -28,6 +33,7 @@ class GroupResult:
     geometry: VoxelGeometry
     components: tuple[Components, ...]
     held_out: frozenset[str] = frozenset()
+    choice: OrderChoice | None = None
 
     @cached_property
     def reduced_runs(self) -> tuple[UsableRun, ...]:

@@ -22,7 +22,7 @@ _LONGEST_S = 1000.0
 
 @dataclass(frozen=True)
 class InspectTask:
-    """One run to look at, and what is to be done with it later."""
+    """One run to look at, how it is to be cleaned, and how many rows must be had from it."""
 
     files: RunFiles
     denoising: Denoising
@@ -76,7 +76,7 @@ def _inspect(task: InspectTask) -> UsableRun:
         raise RefusedRunError(
             f"it is too short: {n_kept} of its {header.n_volumes} volumes are left after scrubbing "
             f"and dropping; less {n_regressors} regressors that makes "
-            f"{design.degrees_of_freedom}, and --n-components {task.n_rows} needs at least as many"
+            f"{design.degrees_of_freedom}, fewer than the {task.n_rows} that --n-components needs"
         )
     return UsableRun(
         files=files,

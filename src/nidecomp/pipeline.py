@@ -16,12 +16,19 @@ from nidecomp import inventory as inventory_table
 from nidecomp import progress
 from nidecomp.bids.dataset import check_folders, check_outside, locate_derivatives
 from nidecomp.bids.index import find_runs
+from nidecomp.count_components import (
+    bounded,
+    check_participants,
+    count_components,
+    fewest_rows,
+)
 from nidecomp.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.execute.local import WorkerDied, available_cores, map_unordered, started_early
 from nidecomp.files import alone_in
 from nidecomp.fit_group import GroupPlan, fit_group
 from nidecomp.forecast import Forecast, forecast
 from nidecomp.gather_evidence import gather_evidence
+from nidecomp.group.model_order import OrderChoice
 from nidecomp.group.stability import hold_out
 from nidecomp.group_result import GroupResult
 from nidecomp.inspect_run import InspectTask, inspect_run
@@ -39,6 +46,7 @@ from nidecomp.write_group import (
     write_group,
     write_inventory,
 )
+from nidecomp.write_order import ORDER_TABLE, write_choice_alone
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,6 +72,7 @@ def run(settings: Settings) -> Outcome:
     with progress.logging_to(settings), _workers_started_early(settings):
         inventory = _inspect(root, settings)
         geometry, inventory = _share_geometry(root, inventory, settings)
+        asked, settings = settings, _bounded(inventory, settings)
         to_reduce = _named(inventory, settings)
         held_out = _check_evidence(to_reduce, geometry, settings)
         plan = _forecast(to_reduce, geometry, settings)
@@ -77,9 +86,11 @@ def run(settings: Settings) -> Outcome:
             _stop_if_nothing_is_left(reduced, failed, settings)
             components: tuple[Components, ...] = ()
             if settings.analysis_level == "group":
-                components = _decompose(reduced, held_out, plan, settings)
+                choice, components = _decompose(reduced, held_out, plan, settings)
                 write_group(
-                    GroupResult(settings, root, inventory, reduced, geometry, components, held_out)
+                    GroupResult(
+                        asked, root, inventory, reduced, geometry, components, held_out, choice
+                    )
                 )
         _say_how_it_ended(inventory, reduced, settings)
         return Outcome(inventory, settings.output_dir, components)
@@ -156,7 +167,7 @@ def _inspect(root: Path, settings: Settings) -> Inventory:
         reset_database=execution.reset_database,
         needs_mask=science.masking.mask is None,
     )
-    n_rows = max(science.decomposition.n_components)
+    n_rows = fewest_rows(science.decomposition)
     looked_at = [inspect_run(InspectTask(files, science.denoising, n_rows)) for files in found]
     usable = tuple(record for record in looked_at if isinstance(record, UsableRun))
     refused += tuple(record for record in looked_at if not isinstance(record, UsableRun))
@@ -184,6 +195,11 @@ def _share_geometry(
         for note in run.notes:
             _LOG.warning("%s: %s", run.files.key.label, note)
     return geometry, inventory
+
+
+def _bounded(inventory: Inventory, settings: Settings) -> Settings:
+    """Have no more components to choose from than the shortest run holds."""
+    return replace(settings, science=bounded(settings.science, inventory.used))
 
 
 def _alone_in_output(settings: Settings) -> AbstractContextManager[None]:
@@ -244,7 +260,7 @@ def _reduce(
         geometry=geometry,
         denoising=science.denoising,
         smoothing_fwhm=science.smoothings_fwhm,
-        n_rows=max(science.decomposition.n_components),
+        n_rows=science.decomposition.largest_order,
         work_dir=settings.work_dir,
     )
     reduced: list[ReducedRun] = []
@@ -289,6 +305,8 @@ def _check_evidence(
             f"--holdout {options.holdout:g} leaves none of {count(len(out), 'participant')} to be "
             "fitted."
         )
+    if settings.science.decomposition.is_auto:
+        check_participants([one for one in participants if one not in out])
     if out:
         _LOG.info("Left out of the fit: %s", ", ".join(f"sub-{label}" for label in out))
     return frozenset(out)
@@ -296,18 +314,34 @@ def _check_evidence(
 
 def _decompose(
     reduced: Sequence[ReducedRun], held_out: frozenset[str], plan: Forecast, settings: Settings
-) -> tuple[Components, ...]:
-    """Fit the group and judge its maps."""
-    science = settings.science
+) -> tuple[OrderChoice | None, tuple[Components, ...]]:
+    """Choose the number of components where it was not given, fit the group and judge its maps."""
+    science, choice = settings.science, None
     how = GroupPlan(plan.n_threads, plan.at_once, plan.samples_at_once)
     fitted = [run for run in reduced if run.key.participant not in held_out]
     others = [run for run in reduced if run.key.participant in held_out]
     if not fitted:
         raise NidecompError("Every run of the participants to be fitted failed.")
+    if science.decomposition.is_auto:
+        choice = _choose(fitted, plan, settings)
+        science = science.with_order(choice.n_components)
     components = fit_group(fitted, science, how)
     if settings.extent.level == "full":
         components = gather_evidence(components, fitted, science, how, others)
-    return components
+    return choice, components
+
+
+def _choose(fitted: Sequence[ReducedRun], plan: Forecast, settings: Settings) -> OrderChoice:
+    """Choose the number of components; where there are none to be had, end with the evidence."""
+    choice = count_components(fitted, settings.science, plan.n_threads)
+    if not choice.n_components:
+        write_choice_alone(settings.output_dir, choice)
+        raise NothingToDoError(
+            f"--n-components auto finds nothing to decompose. {choice.reason} "
+            f"{settings.output_dir / ORDER_TABLE} has the numbers; --n-components with a number "
+            "fits as many all the same."
+        )
+    return choice
 
 
 def _stop_if_nothing_is_left(

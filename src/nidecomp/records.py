@@ -93,6 +93,11 @@ class UsableRun:
         """How many volumes are used."""
         return len(self.kept)
 
+    @property
+    def degrees_of_freedom(self) -> int:
+        """How many dimensions cleaning leaves: no more components can be had from the run."""
+        return self.n_kept - self.n_regressors
+
 
 @dataclass(frozen=True)
 class RefusedRun:

@@ -13,7 +13,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -25,6 +25,8 @@ AnalysisLevel = Literal["participant", "group"]
 Level = Literal["minimal", "full"]
 Method = Literal["canica", "dictlearning"]
 METHODS: tuple[Method, ...] = ("canica", "dictlearning")
+# In place of a number of components: as many as the data support.
+AUTO: Literal["auto"] = "auto"
 
 
 # ---------------------------------------------------------------- declarations
@@ -189,12 +191,20 @@ class Decomposition:
         metavar="M",
         many=True,
     )
-    n_components: tuple[int, ...] = _option(
-        convert.integer(2),
+    n_components: tuple[int | Literal["auto"], ...] = _option(
+        convert.integer_or(AUTO, 2),
         (20,),
-        "Number of components; several numbers give several decompositions side by side.",
+        "Number of components; several numbers give several decompositions side by side; auto: as "
+        "many as halves of the participants find again.",
         metavar="K",
         many=True,
+    )
+    max_components: int = _option(
+        convert.integer(2),
+        50,
+        "The largest number that --n-components auto considers. Each run is reduced to as many "
+        "rows.",
+        metavar="K",
     )
     n_init: int = _option(convert.integer(1), 10, "Restarts of the ICA.", metavar="N")
     map_support: float = _option(
@@ -236,6 +246,21 @@ class Decomposition:
         "Label of your study in the names of the group's files (atlas-<label>).",
         metavar="LABEL",
     )
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether the number of components is yet to be chosen."""
+        return AUTO in self.n_components
+
+    @property
+    def orders(self) -> tuple[int, ...]:
+        """The numbers of components; none while they are yet to be chosen."""
+        return tuple(order for order in self.n_components if order != AUTO)
+
+    @property
+    def largest_order(self) -> int:
+        """The largest number of components that there may be: runs are reduced to as many rows."""
+        return max(self.orders, default=self.max_components)
 
 
 @dataclass(frozen=True)
@@ -378,6 +403,17 @@ class Science:
         methods = ("canica", *self.decomposition.methods)
         return tuple(dict.fromkeys(self.denoising.smoothing_of(method) for method in methods))
 
+    def with_order(self, n_components: int) -> Science:
+        """Give the same with one number of components, such as the one that was chosen."""
+        return self._with(n_components=(n_components,))
+
+    def with_largest_order(self, max_components: int) -> Science:
+        """Give the same with another largest number of components to choose from."""
+        return self._with(max_components=max_components)
+
+    def _with(self, **changes: Any) -> Science:
+        return replace(self, decomposition=replace(self.decomposition, **changes))
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -482,7 +518,8 @@ def _convert(declared: Field[Any], value: object) -> object:
         is_one = isinstance(value, str | Mapping) or not isinstance(value, Iterable)
         items = [value] if is_one else list(cast("Iterable[object]", value))
         # Sets in a fixed order: neither order nor repetition may make another request of it.
-        return tuple(sorted({read(item) for item in items}))
+        unlike = {read(item) for item in items}
+        return tuple(sorted(unlike, key=lambda item: (isinstance(item, str), item)))
     except ValueError as error:
         raise UsageError(f"{flag} {value!r}: {error}.") from None
 
@@ -517,6 +554,11 @@ def _check_together(science: Science) -> None:
         )
     if not science.decomposition.methods or not science.decomposition.n_components:
         raise UsageError("--methods and --n-components need at least one value each.")
+    if science.decomposition.is_auto and science.decomposition.orders:
+        raise UsageError(
+            "--n-components auto chooses one number of components: it stands alone, without "
+            f"{', '.join(map(str, science.decomposition.orders))}."
+        )
 
 
 def read_config_file(path: str | os.PathLike[str]) -> dict[str, object]:

@@ -1,16 +1,18 @@
-"""What an output folder says of its components, as data frames."""
+"""What an output folder says of its components and of the group, as data frames."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from nidecomp.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+GroupTable = Literal["stability", "matching", "order"]
 
 
 def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
@@ -41,7 +43,7 @@ def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
         if not table.exists():
             continue
         fitted = json.loads(path.read_text(encoding="utf-8"))
-        frame = pd.read_csv(table, sep="\t", na_values=["n/a"], keep_default_na=False)
+        frame = _read(table)
         frame.insert(0, "method", fitted["Method"])
         frame.insert(1, "scale", fitted["NumberOfComponents"])
         frames.append(frame)
@@ -51,3 +53,40 @@ def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
             "was made with --level full."
         )
     return pd.concat(frames, ignore_index=True)
+
+
+def group_table(output_dir: str | os.PathLike[str], name: GroupTable) -> pd.DataFrame:
+    """Read a table about the whole group.
+
+    Parameters
+    ----------
+    output_dir : path
+        An output folder.
+    name : {"stability", "matching", "order"}
+        How alike halves of the participants came out; which components of two decompositions
+        belong together; how the number of components was chosen.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the columns that the JSON beside the file in ``logs/`` describes.
+
+    Raises
+    ------
+    UsageError
+        There is no such table.
+    """
+    path = Path(output_dir) / "logs" / f"{name}.tsv"
+    if name not in get_args(GroupTable) or not path.exists():
+        raise UsageError(
+            f"{output_dir} holds no table {name!r}: stability and matching are written with "
+            "--level full, order with --n-components auto."
+        )
+    return _read(path)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    # `import nidecomp` must not wait for pandas.
+    import pandas as pd  # noqa: PLC0415
+
+    return pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False)

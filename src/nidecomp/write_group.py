@@ -33,6 +33,7 @@ from nidecomp.records import (
 from nidecomp.settings import Settings, science_as_tables
 from nidecomp.version import __version__
 from nidecomp.write_evidence import write_evidence
+from nidecomp.write_order import ORDER_FIGURE, ORDER_TABLE, choice_in_words, write_order
 
 CODE_URL = "https://github.com/nidecomp/nidecomp"
 SETTINGS = PurePosixPath("logs/settings.toml")
@@ -56,6 +57,8 @@ def write_group(result: GroupResult) -> None:
     for run in result.reduced_runs:
         _write_outliers(tree, result, run)
     _write_mask(tree, result)
+    if result.choice is not None:
+        write_order(tree, result.choice)
     for components in result.components:
         _write_components(tree, result, components)
         tree.write_json(
@@ -190,6 +193,12 @@ def _readme(result: GroupResult) -> str:
 - `logs/stability.tsv`: how alike halves of the participants came out
 - `logs/matching.tsv`: which components of two decompositions belong together"""
     )
+    chosen = (
+        ""
+        if result.choice is None
+        else f"""
+- `{ORDER_TABLE}`, `{ORDER_FIGURE}`: how the number of components was chosen"""
+    )
     return f"""\
 # Group networks by NiDecomp {__version__}
 
@@ -197,7 +206,7 @@ def _readme(result: GroupResult) -> str:
 
 - `tpl-{result.space}/func/*_components.nii.gz`: signed maps, one volume a component, with a root
   mean square of 1 over the mask and their largest absolute value positive{evidence}
-- `*_decomposition.json`: how the maps were fitted
+- `*_decomposition.json`: how the maps were fitted{chosen}
 - `tpl-{result.space}/anat/*_mask.nii.gz`: the voxels that were decomposed
 - `participants.tsv`: who took part
 - `sub-*/**/*_outliers.tsv`: which volumes of each run were dropped
@@ -241,7 +250,7 @@ def _write_participants(tree: OutputTree, result: GroupResult) -> None:
         PurePosixPath("participants.tsv"),
         columns,
         table,
-        Description="The participants whose runs were used.",
+        about={"Description": "The participants whose runs were used."},
     )
 
 
@@ -253,10 +262,14 @@ def _write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> No
         run_file(run.files.key, "outliers", ".tsv"),
         columns,
         [{"dropped": int(volume not in kept)} for volume in range(run.n_volumes)],
-        Description="Volumes of this run that the decomposition did not see, a row each.",
-        Sources=[
-            result.uri(path) for path in (run.files.bold, run.files.confounds) if path is not None
-        ],
+        about={
+            "Description": "Volumes of this run that the decomposition did not see, a row each.",
+            "Sources": [
+                result.uri(path)
+                for path in (run.files.bold, run.files.confounds)
+                if path is not None
+            ],
+        },
     )
 
 
@@ -336,6 +349,19 @@ def _masking(result: GroupResult) -> dict[str, object]:
     return {"mask": Path(masking.mask).name, "mask_sha256": digest}
 
 
+def _choice(result: GroupResult) -> dict[str, object]:
+    """Say how the number of components came about, where it was not given."""
+    if result.choice is None:
+        return {}
+    return {
+        "OrderChoice": {
+            **choice_in_words(result.choice),
+            "Table": f"bids::{ORDER_TABLE}",
+            "Figure": f"bids::{ORDER_FIGURE}",
+        }
+    }
+
+
 def _decomposition(result: GroupResult, components: Components) -> dict[str, object]:
     """Say everything that is needed to fit these maps again."""
     runs = result.runs
@@ -352,6 +378,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         for name, value in science["decomposition"].items()
         # All numbers of components together decide which runs are too short.
         if name in {"n_init", "random_seed", "n_components", "subspace_dims"}
+        or (name == "max_components" and result.choice is not None)
         or (components.method == "dictlearning" and name in _OF_DICTIONARY_LEARNING)
     }
     return {
@@ -369,6 +396,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         "SmoothingFWHM": fwhm,
         "Weighting": "every participant weighs the same: runs have equal variance (CanICA: rows "
         "of unit norm) and are scaled by 1/sqrt(number of the participant's runs)",
+        **_choice(result),
         "Fit": dict(components.fit),
         "Evidence": evidence_summary(components) or {"Order": "by explained variance"},
         "Settings": {

@@ -40,7 +40,11 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
         "--participant-label 99: ",
     ),
     "another resolution": ((*SMALL_GROUP, "--res", "2"), 70, "--res: (none)"),
-    "too many components": ((*SMALL_GROUP, "--n-components", "60"), 70, "--n-components 60"),
+    "too many components": (
+        (*SMALL_GROUP, "--n-components", "60"),
+        70,
+        "the 60 that --n-components needs",
+    ),
     "an unknown strategy": ((*SMALL_GROUP, "--denoise-strategy", "best"), 2, "simple"),
     "a strategy that the tables lack": (
         (*SMALL_GROUP, "--denoise-strategy", "compcor"),

@@ -81,7 +81,7 @@ class OutputTree:
         table: Iterable[Mapping[str, object]],
         *,
         units: Mapping[str, str] | None = None,
-        **about: object,
+        about: Mapping[str, object] | None = None,
     ) -> None:
         """Write a table and beside it the JSON that describes it.
 
@@ -94,7 +94,7 @@ class OutputTree:
         table : iterable of mapping
         units : mapping, optional
             Column to its unit, for those that have one.
-        **about
+        about : mapping, optional
             What the JSON says of the table as a whole.
         """
         self.write_tsv(path, tuple(columns), table)
@@ -103,7 +103,7 @@ class OutputTree:
             name: {"Description": text, **({"Units": units[name]} if name in units else {})}
             for name, text in columns.items()
         }
-        self.write_json(path.with_suffix(".json"), {**about, **described})
+        self.write_json(path.with_suffix(".json"), {**(about or {}), **described})
 
     def write_image(self, path: PurePosixPath, image: nib.Nifti1Image) -> None:
         """Write a .nii.gz that holds no time stamp: the same image gives the same bytes."""
