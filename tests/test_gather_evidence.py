@@ -25,6 +25,7 @@ from nidecomp.group.stability import (
     split_halves,
 )
 from nidecomp.linalg import evenly_spaced
+from nidecomp.look_at_participants import with_participants
 from nidecomp.records import Components, Evidence, ReducedRun, RunKey
 from nidecomp.settings import METHODS, Decomposition, Denoising, EvidenceOptions, Science
 
@@ -251,19 +252,41 @@ def test_all_of_a_component_moves_together_and_names_stay(runs: list[ReducedRun]
     assert moved
 
 
-def test_participant_variance_is_what_each_map_alone_explains_of_all_their_volumes(
+def residual(rows: NDArray[np.float64], maps: NDArray[np.float64]) -> float:
+    """What least squares on some maps leaves of rows: a sum of squares."""
+    loadings, *_ = np.linalg.lstsq(maps.T, rows.T, rcond=None)
+    return float(np.sum((rows.T - maps.T @ loadings) ** 2))
+
+
+def test_participant_variance_is_what_would_be_lost_without_each_map(
     judged: tuple[Components, ...], runs: list[ReducedRun]
 ) -> None:
     for components in judged:
         maps = components.maps.astype(np.float64)
-        unit = maps / np.linalg.norm(maps, axis=1, keepdims=True)
         for participant, row in enumerate(evidence_of(components).participant_variance):
-            own = [run for run in runs if int(run.key.participant) == participant]
-            shares = [
-                np.sum((np.load(run.path) @ unit.T) ** 2, axis=0) / run.total_variance
-                for run in own
-            ]
+            shares = []
+            for run in (run for run in runs if int(run.key.participant) == participant):
+                rows = np.load(run.path).astype(np.float64)
+                lost = [
+                    residual(rows, np.delete(maps, index, axis=0)) for index in range(len(maps))
+                ]
+                shares.append((np.array(lost) - residual(rows, maps)) / run.total_variance)
             np.testing.assert_allclose(row, np.mean(shares, axis=0), atol=1e-7)
+
+
+def test_a_map_that_overlaps_with_everyones_is_still_one_participants(tmp_path: Path) -> None:
+    """Alone it explains much of everyone; beside the others it explains its owner."""
+    runs = write_group(tmp_path, with_private_source)
+    overlapping = OWN[0] / OWN[0].std() + 1.5 * SHARED[0] / SHARED[0].std()
+    maps = np.array([*SHARED, overlapping, np.zeros(N_VOXELS)], dtype=np.float32)
+    fitted = Components("canica", maps, tuple("abcde"), np.ones(5), 1.0)
+    nothing = np.zeros((0, 5))
+    empty = Evidence(nothing, nothing, nothing, np.zeros((0, 2)), np.zeros(0), np.zeros(0))
+    evidence = with_participants(empty, fitted, runs, (), 1)
+    assert evidence.dominance[3] > 0.9
+    assert evidence.participant_variance[:, 3].argmax() == int(PRIVATE)
+    assert evidence.dominance[1:3].max() < 0.25
+    assert np.isnan(evidence.dominance[4]), "an empty map is nobody's"
 
 
 # ---------------------------------------------------------------- who is in a half

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -70,16 +70,17 @@ METRICS: dict[str, str] = {
         "The same for the participants that --holdout left out, mean over them"
     ),
     "dominance": (
-        "The largest share of one participant in what the component explains; 1/n where all n "
-        "participants have it alike"
+        "The largest share of one participant in what the component explains beside all others; "
+        "1/n where all n participants have it alike"
     ),
     "dominant_participant": "The participant with that share",
     "csf_share": "Share of the map's weight in cerebrospinal fluid (ICA-AROMA's mask)",
     "edge_share": "Share of the map's weight at the brain's edge (ICA-AROMA's mask)",
     "outside_share": "Share of the map's weight outside of the brain (ICA-AROMA's mask)",
+    "edge_coverage": ("Share of what is edge or outside, of the mask, in which the map is strong"),
     "edge_limit": (
         "How much may lie at the edge and outside together before it is flagged: it depends on the "
-        "mask"
+        "mask, and is lower where much of the edge is covered"
     ),
     "high_frequency_share": (
         "Share of the power of the time courses above 0.1 Hz, mean over participants"
@@ -298,6 +299,7 @@ def _noise_columns(components: Components, references: Compared) -> dict[str, Se
         "csf_share": [one.csf for one in numbers],
         "edge_share": [one.edge for one in numbers],
         "outside_share": [one.out for one in numbers],
+        "edge_coverage": [one.coverage for one in numbers],
         "edge_limit": [one.edge_limit for one in numbers],
         "high_frequency_share": [one.high_frequency for one in numbers],
         "motion_r": [one.motion_r for one in numbers],
@@ -307,15 +309,17 @@ def _noise_columns(components: Components, references: Compared) -> dict[str, Se
 def noise_numbers(components: Components, references: Compared) -> tuple[NoiseNumbers, ...]:
     """Gather what the flags are raised by; NaN is what is not known."""
     n = components.n_components
-    numbers = dict.fromkeys(
-        ("csf", "edge", "out", "edge_limit", "high_frequency", "motion_r", "dominance"),
-        np.full(n, np.nan),
-    )
+    numbers = dict.fromkeys((field.name for field in fields(NoiseNumbers)), np.full(n, np.nan))
     if references.tissues is not None:
         where = references.tissues
         shares = tissue_shares(components.maps, where.csf, where.edge, where.out)
-        numbers |= {"csf": shares.csf, "edge": shares.edge, "out": shares.out}
-        numbers["edge_limit"] = np.full(n, shares.edge_limit)
+        numbers |= {
+            "csf": shares.csf,
+            "edge": shares.edge,
+            "out": shares.out,
+            "coverage": shares.coverage,
+            "edge_limit": shares.edge_limit,
+        }
     evidence = components.evidence
     if evidence is not None and evidence.participants:
         numbers["high_frequency"] = evidence.high_frequency

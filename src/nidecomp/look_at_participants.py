@@ -47,7 +47,7 @@ def with_participants(
     evidence = replace(
         evidence,
         participants=tuple(sorted(set(labels))),
-        participant_variance=_by_participant([one.alone for one in seen], labels),
+        participant_variance=_by_participant([one.beside for one in seen], labels),
         high_frequency=_mean_of_known(
             _by_participant([one.high_frequency for one in seen], labels)
         ),
@@ -69,9 +69,10 @@ def with_participants(
 
 @dataclass(frozen=True, eq=False)
 class _SeenInRun:
-    """What one run holds of each component, (n_components,), and of all together."""
+    """What one run holds of each component, alone and beside the others, and of all together."""
 
     alone: NDArray[np.float64]
+    beside: NDArray[np.float64]
     together: float
     high_frequency: NDArray[np.float64]
     motion_r: NDArray[np.float64]
@@ -80,18 +81,25 @@ class _SeenInRun:
 def _one_run(maps: NDArray[np.float32], gram: NDArray[np.float64], run: ReducedRun) -> _SeenInRun:
     rows = np.load(run.path, mmap_mode="r")
     cross = products(rows, maps)
-    norms = np.diag(gram) * run.total_variance
-    power = np.einsum("ij,ij->j", cross, cross)
     volumes = read_volumes(run)
     # Least squares on all maps together: the first half of dual regression.
-    loadings = cross @ np.linalg.pinv(gram, hermitian=True)
+    inverse = np.linalg.pinv(gram, hermitian=True)
+    loadings = cross @ inverse
     courses = volumes.rows @ loadings
     return _SeenInRun(
-        np.divide(power, norms, out=np.zeros(len(maps)), where=norms > 0),
+        _share(cross, np.diag(gram) * run.total_variance),
+        # By how much the sum of squared residuals grows without the map.
+        _share(loadings, np.diag(inverse) * run.total_variance),
         float(np.sum(cross * loadings) / run.total_variance) if run.total_variance else 0.0,
         high_frequency_share(courses, volumes.times_s),
         motion_correlation(courses, volumes.motion),
     )
+
+
+def _share(values: NDArray[np.float64], norms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide each column's sum of squares; 0 for a map that is empty."""
+    power = np.einsum("ij,ij->j", values, values)
+    return np.asarray(np.divide(power, norms, out=np.zeros(len(norms)), where=norms > 0))
 
 
 def _by_participant(

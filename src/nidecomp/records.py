@@ -195,7 +195,8 @@ class Evidence:
     participants : tuple of str
         Labels, sorted.
     participant_variance : ndarray, shape (n_participants, n_components)
-        The share of each participant's variance that each map explains alone.
+        The share of each participant's variance that each map explains beside all others: what
+        would be lost without it. (What it explains alone is in part that of maps which overlap.)
     high_frequency : ndarray, shape (n_components,)
         The share of the time courses' power above 0.1 Hz, mean over participants; NaN: unknown.
     motion_r : ndarray, shape (n_components,)

@@ -1,7 +1,7 @@
 """What speaks for noise: where components lie, how they change in time, whose they are."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import get_args
 
 import numpy as np
@@ -38,6 +38,7 @@ NOTHING = NoiseNumbers(
     csf=0.0,
     edge=0.0,
     out=0.0,
+    coverage=0.0,
     edge_limit=0.5,
     high_frequency=0.0,
     motion_r=0.0,
@@ -74,7 +75,8 @@ def test_scale_and_sign_do_not_matter(seed, power, sign):
     after = tissue_shares(maps * np.float32(sign * 2.0**power), *tissue)
     for name in ("csf", "edge", "out"):
         np.testing.assert_allclose(getattr(after, name), getattr(before, name), rtol=1e-12)
-    assert after.edge_limit == before.edge_limit
+    np.testing.assert_array_equal(after.edge_limit, before.edge_limit)
+    np.testing.assert_allclose(after.coverage, before.coverage, rtol=1e-12)
 
 
 def test_weak_noise_everywhere_weighs_nothing():
@@ -106,14 +108,25 @@ def test_an_empty_map_lies_nowhere_and_raises_no_flag():
 @few
 @given(expected=st.floats(0.0, 1.0))
 def test_the_limit_at_the_edge_has_a_fixed_multiple_of_the_mask_s_odds(expected):
+    """A smaller one for a map that is strong in all of the edge than for one in a hundredth."""
     edge = np.full(400, expected, dtype=np.float32)
     nothing = np.zeros(400, dtype=np.float32)
-    limit = tissue_shares(np.ones((1, 400), dtype=np.float32), nothing, edge, nothing).edge_limit
-    assert noise.EDGE_LEAST <= limit <= 1
-    if noise.EDGE_LEAST < limit < 0.999:
-        assert limit / (1 - limit) == pytest.approx(
-            noise.EDGE_ODDS * expected / (1 - expected), rel=1e-3
-        )
+    maps = np.array([np.ones(400), [1.0] * 4 + [0.0] * 396], dtype=np.float32)
+    limits = tissue_shares(maps, nothing, edge, nothing).edge_limit
+    for limit, odds in zip(limits, (noise.EDGE_ODDS_IF_COVERED, noise.EDGE_ODDS), strict=True):
+        assert noise.EDGE_LEAST <= limit <= 1
+        if expected > 1e-30 and noise.EDGE_LEAST < limit < 0.999:
+            assert limit / (1 - limit) == pytest.approx(odds * expected / (1 - expected), rel=1e-3)
+
+
+def test_coverage_is_the_share_of_edge_and_outside_in_which_a_map_is_strong():
+    maps = np.array([[5, 5, -5, 0.1, 0, 0], [0, 0, 0, 0, 0, 0]], dtype=np.float32)
+    edge = np.array([1, 0, 0.5, 1, 0, 0], dtype=np.float32)
+    out = np.array([0, 0, 0.5, 0, 1, 0], dtype=np.float32)
+    shares = tissue_shares(maps, np.zeros(6, dtype=np.float32), edge, out)
+    np.testing.assert_allclose(shares.coverage, [0.5, 0])
+    inside = np.zeros(6, dtype=np.float32)
+    np.testing.assert_array_equal(tissue_shares(maps, edge, inside, inside).coverage, [0, 0])
 
 
 def test_blocks_of_voxels_add_up(monkeypatch):
@@ -128,8 +141,11 @@ def test_blocks_of_voxels_add_up(monkeypatch):
 # ---------------------------------------------------------------- on networks and planted noise
 def numbers_of(shares):
     return [
-        replace(NOTHING, csf=csf, edge=edge, out=out, edge_limit=shares.edge_limit)
-        for csf, edge, out in zip(shares.csf, shares.edge, shares.out, strict=True)
+        NoiseNumbers(*of_map, high_frequency=0.0, motion_r=0.0, dominance=0.0)
+        for of_map in zip(
+            *(getattr(shares, field.name) for field in fields(shares)),
+            strict=True,
+        )
     ]
 
 
@@ -236,7 +252,7 @@ def test_small_networks_beside_ventricles_and_edge_are_not_flagged(brain):
 # ---------------------------------------------------------------- flags
 ABOVE = {
     "csf": {"csf": 0.41},
-    "edge": {"edge": 0.3, "out": 0.21},
+    "edge": {"edge": 0.3, "out": 0.21, "coverage": 0.2},
     "outside": {"out": 0.61, "edge_limit": 0.9},
     "high-frequency": {"high_frequency": 0.51},
     "motion": {"motion_r": 0.36},
@@ -245,7 +261,8 @@ ABOVE = {
 REASONS = {
     "csf": "41 % of its weight lies in CSF; the limit is 40 %.",
     "edge": (
-        "51 % of its weight lies at the brain's edge or outside; the limit in this mask is 50 %."
+        "51 % of its weight lies at the brain's edge or outside, of which it covers 20 %; the "
+        "limit in this mask is then 50 %."
     ),
     "outside": "61 % of its weight lies outside of the brain; the limit is 60 %.",
     "high-frequency": "51 % of its power lies above 0.1 Hz; the limit is 50 %.",
@@ -264,14 +281,14 @@ def test_each_number_above_its_limit_raises_its_flag_and_says_why(flag):
 
 
 def test_what_is_unknown_or_at_its_limit_raises_no_flag():
-    unknown = NoiseNumbers(*[math.nan] * 7)
+    unknown = NoiseNumbers(*[math.nan] * 8)
     assert flags(unknown, 10) == ()
-    at_limit = NoiseNumbers(0.4, 0.3, 0.2, 0.5, 0.5, 0.35, dominance_limit(10))
+    at_limit = NoiseNumbers(0.4, 0.3, 0.2, 1.0, 0.5, 0.5, 0.35, dominance_limit(10))
     assert flags(at_limit, 10) == ()
 
 
 def test_flags_stand_in_one_order():
-    everything = NoiseNumbers(1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0)
+    everything = NoiseNumbers(1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0)
     assert flags(everything, 10) == get_args(Flag)
 
 

@@ -40,7 +40,11 @@ CSF_LIMIT = 0.40
 # there are held against those of the mask's voxels. Rings have 6.4 times these odds or more (3.9
 # where 75 % is noise), networks as they are 3.1 at most, spheres 3.8, and the network of the
 # occipital pole as a decomposition finds it in simulated groups 4.7 (8 mm) and 5.0 (2 mm).
-EDGE_ODDS = 5.5
+EDGE_ODDS = 7.0
+# Networks at the edge are at one place of it; what moves is at much of it. A component that covers
+# more of the edge than any network does needs no such odds.
+EDGE_COVERAGE = 0.12
+EDGE_ODDS_IF_COVERED = 2.0
 # A mask without an edge (one 8 mm inside of the brain) cannot show it: the odds are those of a few
 # voxels (a sphere in the temporal pole has 10 times the mask's with a share of 0.11).
 EDGE_LEAST = 1 / 3
@@ -68,14 +72,18 @@ class Shares:
     ----------
     csf, edge, out : ndarray, shape (n_components,)
         Shares of the weight of each; NaN for an empty one.
-    edge_limit : float
-        How much may lie at the edge and outside together: it depends on the mask.
+    coverage : ndarray, shape (n_components,)
+        The share of what is edge or outside in the mask in which each is strong.
+    edge_limit : ndarray, shape (n_components,)
+        How much of each may lie at the edge and outside together: it depends on the mask, and on
+        how much of its edge is covered.
     """
 
     csf: NDArray[np.float64]
     edge: NDArray[np.float64]
     out: NDArray[np.float64]
-    edge_limit: float
+    coverage: NDArray[np.float64]
+    edge_limit: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,8 @@ class NoiseNumbers:
     ----------
     csf, edge, out : float
         Shares of its map's weight in CSF, at the brain's edge and outside.
+    coverage : float
+        The share of what is edge or outside in which its map is strong.
     edge_limit : float
         How much may lie at the edge and outside together, `Shares.edge_limit`.
     high_frequency : float
@@ -99,6 +109,7 @@ class NoiseNumbers:
     csf: float
     edge: float
     out: float
+    coverage: float
     edge_limit: float
     high_frequency: float
     motion_r: float
@@ -132,15 +143,21 @@ def tissue_shares(
     thresholds = _thresholds(maps)
     weight = np.zeros(len(maps))
     inside = np.zeros((3, len(maps)))
+    covered = np.zeros(len(maps))
     for block in blocks(maps.shape[1]):
         part = maps[:, block].astype(np.float64)
-        part[np.abs(part) < thresholds[:, None]] = 0.0
+        strong = (part != 0) & (np.abs(part) >= thresholds[:, None])
+        covered += strong @ tissues[1:, block].sum(axis=0, dtype=np.float64)
+        part[~strong] = 0.0
         part **= 2
         weight += part.sum(axis=1)
         inside += tissues[:, block].astype(np.float64) @ part.T
     shares = np.divide(inside, weight, out=np.full_like(inside, nan), where=weight > 0)
-    expected = float(np.mean(edge, dtype=np.float64) + np.mean(out, dtype=np.float64))
-    return Shares(shares[0], shares[1], shares[2], _edge_limit(expected))
+    at_edge = float(np.sum(edge, dtype=np.float64) + np.sum(out, dtype=np.float64))
+    coverage = covered / at_edge if at_edge else covered
+    odds = np.where(coverage > EDGE_COVERAGE, EDGE_ODDS_IF_COVERED, EDGE_ODDS)
+    limit = _edge_limit(at_edge / maps.shape[1], odds)
+    return Shares(shares[0], shares[1], shares[2], coverage, limit)
 
 
 def _thresholds(maps: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -152,9 +169,9 @@ def _thresholds(maps: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(np.minimum(STRONG * np.sqrt(squares / maps.shape[1]), OF_PEAK * peaks))
 
 
-def _edge_limit(expected: float) -> float:
-    """Give the share whose odds are `EDGE_ODDS` times those of the share of the mask."""
-    return max(EDGE_LEAST, EDGE_ODDS * expected / (1 + (EDGE_ODDS - 1) * expected))
+def _edge_limit(expected: float, odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the share whose odds are so many times those of the share of the mask."""
+    return np.asarray(np.maximum(EDGE_LEAST, odds * expected / (1 + (odds - 1) * expected)))
 
 
 # ---------------------------------------------------------------- flags
@@ -227,8 +244,8 @@ def reason(flag: Flag, numbers: NoiseNumbers, n_participants: int) -> str:
         case "edge":
             number, limit = _percent(numbers.edge + numbers.out), _percent(numbers.edge_limit)
             return (
-                f"{number} of its weight lies at the brain's edge or outside; the limit in this "
-                f"mask is {limit}."
+                f"{number} of its weight lies at the brain's edge or outside, of which it covers "
+                f"{_percent(numbers.coverage)}; the limit in this mask is then {limit}."
             )
         case "outside":
             number, limit = _percent(numbers.out), _percent(OUTSIDE_LIMIT)
