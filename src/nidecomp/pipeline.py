@@ -84,6 +84,7 @@ def run(settings: Settings) -> Outcome:
             inventory = replace(inventory, failed=failed)
             _keep_inventory(root, inventory, settings)
             _stop_if_nothing_is_left(reduced, failed, settings)
+            _warn_of_copies(reduced)
             components: tuple[Components, ...] = ()
             if settings.analysis_level == "group":
                 choice, components = _decompose(reduced, held_out, plan, settings)
@@ -354,6 +355,21 @@ def _stop_if_nothing_is_left(
         raise NidecompError(f"Every run failed:\n{reasons}")
     if failed:
         _LOG.error("%s failed:\n%s", count(len(failed), "run"), reasons)
+
+
+def _warn_of_copies(reduced: Sequence[ReducedRun]) -> None:
+    """Say which runs are one under several names: they make everything look reproducible."""
+    same: dict[tuple[float, ...], set[str]] = {}
+    for run in reduced:
+        # No two runs that were measured agree in every digit.
+        numbers = (run.smoothing_fwhm, run.total_variance, *run.squared_singular_values)
+        same.setdefault(numbers, set()).add(run.key.label)
+    for names in sorted({tuple(sorted(names)) for names in same.values() if len(names) > 1}):
+        _LOG.warning(
+            "%s hold the same data: is one a copy of the other? What is reproducible between "
+            "copies is so by construction",
+            ", ".join(names),
+        )
 
 
 def _say_how_it_ended(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from pathlib import Path
 
 import generate
@@ -121,3 +122,21 @@ def test_fd_threshold_scrubs_only_what_moved(tmp_path: Path) -> None:
         assert [value == "1" for value in path.read_text().split()[1:]] == moved
         n_dropped += sum(moved)
     assert n_dropped > 0
+
+
+def test_one_participants_data_under_two_names_are_told(tmp_path: Path) -> None:
+    """A copy makes everything look reproducible."""
+    source = FIXTURES / "several_tasks"
+    options = ("group", "--nprocs", "1", "--n-components", "3", "--task-id", "rest")
+    minimal = ("--level", "minimal")
+    honest = nidecomp(source, tmp_path / "honest", *options, *minimal)
+    assert "the same data" not in honest.stderr
+    copied = shutil.copytree(source, tmp_path / "input")
+    for path in sorted((copied / "sub-01").rglob("*_task-rest_*")):
+        target = Path(str(path).replace("sub-01", "sub-09"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    done = nidecomp(copied, tmp_path / "out", *options, *minimal)
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.count("hold the same data: is one a copy") == 1
+    assert re.search(r"sub-01_task-rest\S*, sub-09_task-rest\S* hold the same", done.stderr)
