@@ -225,7 +225,8 @@ def _reduce(task: MapTask, stems: Mapping[float, Path]) -> dict[float, ReducedRu
         if rank < task.n_rows:
             raise FailedRunError(
                 f"its cleaned data hold only {rank} dimensions (were they denoised before?), and "
-                f"--n-components {task.n_rows} needs as many"
+                f"{task.n_rows} are asked for: fewer --n-components, or fewer --max-components to "
+                "choose from, would do"
             )
         if task.stem(fwhm) != stems[fwhm]:
             raise FailedRunError("its files changed while it was processed: start again")

@@ -37,12 +37,12 @@ OF_PEAK = 0.5
 CSF_LIMIT = 0.40
 # How much of any map lies at the edge or outside depends on the mask: it is the place of half of
 # the voxels of a wide one and of a tenth of a tight one. So the odds that a component's weight lies
-# there are held against those of the mask's voxels. Rings have 6.4 times these odds or more (3.9
-# where 75 % is noise), networks as they are 3.1 at most, spheres 3.8, and the network of the
-# occipital pole as a decomposition finds it in simulated groups 4.7 (8 mm) and 5.0 (2 mm).
+# there are held against those of the mask's voxels. Rings as they are have 6.4 times these odds or
+# more, networks 3.1 at most, spheres 3.8, and the network of the occipital pole as a decomposition
+# finds it in simulated groups 4.7 (8 mm) and 5.0 (2 mm).
 EDGE_ODDS = 7.0
-# Networks at the edge are at one place of it; what moves is at much of it. A component that covers
-# more of the edge than any network does needs no such odds.
+# As decompositions find them, rings bring other things along: their odds are 2 or more. But what
+# moves is at much of the edge (12 to 75 % of it), and a network at one place (11 % at most).
 EDGE_COVERAGE = 0.12
 EDGE_ODDS_IF_COVERED = 2.0
 # A mask without an edge (one 8 mm inside of the brain) cannot show it: the odds are those of a few
