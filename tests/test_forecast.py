@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from nidecomp.errors import UsageError
 from nidecomp.forecast import Forecast, forecast
 from nidecomp.records import Grid, RunFiles, RunKey, UsableRun
-from nidecomp.settings import Decomposition, Denoising, Execution, Science, subspace_dims
+from nidecomp.settings import (
+    Decomposition,
+    Denoising,
+    Execution,
+    Extent,
+    Science,
+    Settings,
+    subspace_dims,
+)
 from nidecomp.signal.geometry import VoxelGeometry
 
 SHAPE = (40, 50, 40)
@@ -55,13 +63,18 @@ def science_of(n_components=(20,), smoothing=None, **decomposition):
 def forecast_of(
     n_runs=10, n_components=20, n_cores=4, run=None, *, with_fit=False, science=None, **execution
 ):
-    return forecast(
-        tuple(run or run_of() for _ in range(n_runs)),
-        GEOMETRY,
-        science or science_of((n_components,)),
-        Execution(**execution),
-        n_cores,
-        with_fit=with_fit,
+    wanted = settings_of(science or science_of((n_components,)), with_fit=with_fit, **execution)
+    return forecast(tuple(run or run_of() for _ in range(n_runs)), GEOMETRY, wanted, n_cores)
+
+
+def settings_of(science, *, with_fit=True, extent=None, **execution):
+    return Settings(
+        bids_dir=Path("in"),
+        output_dir=Path("out"),
+        analysis_level="group" if with_fit else "participant",
+        science=science,
+        execution=Execution(**execution),
+        extent=extent or Extent(),
     )
 
 
@@ -132,7 +145,7 @@ def test_too_little_memory_for_choosing_names_the_option_that_helps():
 
 def test_longest_run_says_what_a_process_takes():
     runs = (run_of(50), run_of(400), run_of(100))
-    mixed = forecast(runs, GEOMETRY, Science(), Execution(mem_mb=PLENTY), 4)
+    mixed = forecast(runs, GEOMETRY, settings_of(Science(), mem_mb=PLENTY), 4)
     assert mixed.map_mb == forecast_of(run=run_of(400), mem_mb=PLENTY).map_mb
 
 
@@ -416,7 +429,7 @@ def with_evidence(n_voxels_side=40, **execution):
     geometry = VoxelGeometry(Grid(shape, run_of().grid.affine), np.ones(shape, dtype=bool))
     run = dataclasses.replace(run_of(n_kept=20), grid=geometry.grid)
     runs = tuple(run for _ in range(20))
-    return forecast(runs, geometry, science_of(), Execution(**execution), 1)
+    return forecast(runs, geometry, settings_of(science_of(), **execution), 1)
 
 
 def test_halves_are_gathered_at_once_as_far_as_the_group_fit_needs_the_memory_anyway():
@@ -427,7 +440,20 @@ def test_halves_are_gathered_at_once_as_far_as_the_group_fit_needs_the_memory_an
 
 def test_maps_that_are_not_judged_need_no_halves():
     runs = (run_of(),) * 4
-    minimal = forecast(
-        runs, GEOMETRY, science_of(), Execution(mem_mb=PLENTY), 1, with_evidence=False
-    )
-    assert minimal.samples_at_once == 0
+    wanted = settings_of(science_of(), extent=Extent(level="minimal"), mem_mb=PLENTY)
+    assert forecast(runs, GEOMETRY, wanted, 1).samples_at_once == 0
+
+
+# ---------------------------------------------------------------- projections
+def test_projecting_holds_the_groups_maps_and_the_runs_own():
+    """And with maps to be written their variance, their z and copies of one image of them."""
+
+    def map_mb(**extent):
+        wanted = settings_of(science_of((100,)), extent=Extent(**extent), mem_mb=PLENTY)
+        return forecast((run_of(),), GEOMETRY, wanted, 1).map_mb
+
+    maps_mb = 4 * 100 * MASK.sum() / 1e6
+    image_mb = 4 * 100 * MASK.size / 1e6
+    minimal, full, maps = map_mb(level="minimal"), map_mb(), map_mb(participant_maps=True)
+    assert full - minimal == pytest.approx(maps_mb, rel=0.01)
+    assert maps - full == pytest.approx(2 * maps_mb + 3 * image_mb, rel=0.01)

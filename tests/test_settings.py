@@ -108,6 +108,8 @@ WRONG = [
     ("threshold", "strong", "p, fdr, isotropy, ratio"),
     ("threshold", "fdr:1.5", "below 1"),
     ("label_atlas", "", "path"),
+    ("normalise_time_courses", 1, "true or false"),
+    ("participant_maps", "yes", "true or false"),
     ("level", "some", "minimal, full"),
     ("level", "Full", "minimal, full"),
     ("nprocs", "-1", "at least 0"),
@@ -195,6 +197,7 @@ science_options = st.fixed_dictionaries(
         "holdout": st.floats(min_value=0, max_value=0.9),
         "threshold": st.sampled_from(["p", "fdr:0.01", "isotropy", "ratio:2"]),
         "label_atlas": texts,
+        "normalise_time_courses": st.booleans(),
     },
 )
 

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from nidecomp.errors import UsageError
 
@@ -33,6 +34,23 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to be written, which has its name when the block ends well.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    file
+        Open for bytes.
+    """
+    with replace_atomically(path) as temporary, temporary.open("wb") as file:
+        yield file
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from nidecomp.gather_evidence import MOST_VOXELS, sample_dims
 from nidecomp.group.fastica import MAX_COMPONENTS_OF_MOMENTS, MAX_COMPONENTS_OF_THREADS
 from nidecomp.group.model_order import OrderSettings
 from nidecomp.records import UsableRun
-from nidecomp.settings import Execution, Science, subspace_dims
+from nidecomp.settings import Science, Settings, subspace_dims
 from nidecomp.signal.geometry import VoxelGeometry
 
 _MB = 1e6
@@ -82,12 +82,8 @@ class Forecast:
 def forecast(
     runs: tuple[UsableRun, ...],
     geometry: VoxelGeometry,
-    science: Science,
-    execution: Execution,
+    settings: Settings,
     n_cores: int,
-    *,
-    with_fit: bool = True,
-    with_evidence: bool = True,
 ) -> Forecast:
     """Work out memory, disk, how many runs may be processed at once and how the group is fitted.
 
@@ -97,16 +93,12 @@ def forecast(
         The runs to be reduced; at least one.
     geometry : VoxelGeometry
         The voxels that they are reduced on.
-    science : Science
-        Numbers of components, methods and smoothings.
-    execution : Execution
-        ``nprocs``, ``omp_nthreads`` and ``mem_mb``; 0 stands for what the machine has.
+    settings : Settings
+        Numbers of components, methods and smoothings; ``nprocs``, ``omp_nthreads`` and ``mem_mb``,
+        of which 0 stands for what the machine has; whether the group is fitted, its maps judged
+        and the runs projected.
     n_cores : int
         Cores that may be used.
-    with_fit : bool
-        Whether the group is fitted, too.
-    with_evidence : bool
-        Whether its maps are judged.
 
     Returns
     -------
@@ -117,6 +109,9 @@ def forecast(
     UsageError
         ``--mem-mb`` is too little for a single run or for the group fit, with the arithmetic.
     """
+    science, execution = settings.science, settings.execution
+    with_fit = settings.analysis_level == "group"
+    is_full = with_fit and settings.extent.level == "full"
     limit_mb = execution.mem_mb or _free_mb()
     limit = (
         f"--mem-mb {limit_mb:.0f} is too little"
@@ -125,7 +120,10 @@ def forecast(
     )
     n_rows = science.decomposition.largest_order
     n_smoothings = len(science.smoothings_fwhm)
-    map_mb = max(_map_mb(run, geometry, n_rows, n_smoothings) for run in runs)
+    rows = n_rows
+    if is_full:
+        rows = max(rows, _projecting_rows(geometry, n_rows, settings.extent.participant_maps))
+    map_mb = max(_map_mb(run, geometry, rows, n_smoothings) for run in runs)
     if map_mb > limit_mb:
         most = max(run.n_kept for run in runs)
         raise UsageError(
@@ -164,9 +162,7 @@ def forecast(
         n_threads=n_threads,
         n_subspaces=n_subspaces,
         at_once=at_once,
-        samples_at_once=_samples_at_once(geometry, science, group_mb)
-        if with_fit and with_evidence
-        else 0,
+        samples_at_once=_samples_at_once(geometry, science, group_mb) if is_full else 0,
     )
 
 
@@ -183,6 +179,18 @@ def _map_mb(run: UsableRun, geometry: VoxelGeometry, n_rows: int, n_smoothings: 
     # A smoothing's rows are written before the next one is reduced; a series stays.
     series = (run.n_kept * n_smoothings + n_rows) * _row_mb(geometry)
     return _INTERPRETER_MB + series + volumes + resampling + _BLOCKS_MB
+
+
+def _projecting_rows(geometry: VoxelGeometry, n_components: int, with_maps: bool) -> int:
+    """Count what projecting a run holds beside its series, in rows over the mask.
+
+    The group's maps and the run's own; with these to be written their variance and z, and copies
+    of one image.
+    """
+    if not with_maps:
+        return 2 * n_components
+    per_map = math.prod(geometry.grid.shape) / geometry.n_features
+    return math.ceil(n_components * (4 + _IMAGE_COPIES * per_map))
 
 
 def _n_subspaces(science: Science) -> int:

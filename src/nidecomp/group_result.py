@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from nidecomp.bids.names import group_file, mask_file, pooled_task
+from nidecomp.bids.names import Labels, group_file, mask_file, pooled_task
 from nidecomp.group.model_order import OrderChoice
+from nidecomp.project_run import ProjectedRun
 from nidecomp.records import Components, Inventory, ReducedRun, UsableRun
 from nidecomp.settings import Settings
 from nidecomp.signal.geometry import VoxelGeometry
@@ -23,7 +25,8 @@ class GroupResult:
     """Everything that the group's files are made of.
 
     `settings` are those that were asked for; `choice` is there where the number of components was
-    chosen.
+    chosen. `projected` has what each run holds of the components, and `combined`, of participants
+    with several runs, the files with their maps: for each decomposition, statistic to file.
     """
 
     settings: Settings
@@ -34,6 +37,8 @@ class GroupResult:
     components: tuple[Components, ...]
     held_out: frozenset[str] = frozenset()
     choice: OrderChoice | None = None
+    projected: tuple[ProjectedRun, ...] = ()
+    combined: Mapping[str, tuple[Mapping[str, Path], ...]] = field(default_factory=dict)
 
     @cached_property
     def reduced_runs(self) -> tuple[UsableRun, ...]:
@@ -72,22 +77,28 @@ class GroupResult:
         """Place the group mask or its sidecar."""
         return mask_file(self.space, self.res, extension, self.runs[0].files.cohort)
 
-    def file(
-        self, components: Components, suffix: str, extension: str, desc: str | None = None
-    ) -> PurePosixPath:
-        """Place one file of one decomposition."""
-        return group_file(
-            suffix,
-            extension,
+    def labels(self, components: Components) -> Labels:
+        """Give what all files of one decomposition have in their names."""
+        return Labels(
             space=self.space,
-            cohort=self.runs[0].files.cohort,
-            task=pooled_task(run.files.key.task for run in self.runs),
             atlas=self.settings.science.decomposition.atlas_label,
             method=components.method,
             n_components=components.n_components,
             res=self.res,
-            desc=desc,
+            cohort=self.runs[0].files.cohort,
         )
+
+    def file(
+        self,
+        components: Components,
+        suffix: str,
+        extension: str,
+        desc: str | None = None,
+        stat: str | None = None,
+    ) -> PurePosixPath:
+        """Place one file of one decomposition."""
+        task = pooled_task(run.files.key.task for run in self.runs)
+        return group_file(suffix, extension, self.labels(components), task, stat=stat, desc=desc)
 
     def uri(self, path: Path) -> str:
         """Name a file of the input as sidecars do."""

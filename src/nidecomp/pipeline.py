@@ -9,7 +9,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from nidecomp import inventory as inventory_table
@@ -34,6 +33,7 @@ from nidecomp.group_result import GroupResult
 from nidecomp.inspect_run import InspectTask, inspect_run
 from nidecomp.inventory import count
 from nidecomp.process_run import MapTask, process_run, warm_up
+from nidecomp.project_runs import Projected, project_runs
 from nidecomp.records import Components, FailedRun, Inventory, Outcome, ReducedRun, UsableRun
 from nidecomp.settings import Settings, read_config_file, science_as_tables
 from nidecomp.share_geometry import share_geometry
@@ -88,9 +88,20 @@ def run(settings: Settings) -> Outcome:
             components: tuple[Components, ...] = ()
             if settings.analysis_level == "group":
                 choice, components = _decompose(reduced, held_out, plan, settings)
+                found = _project(components, reduced, inventory, geometry, plan, settings)
+                inventory = replace(inventory, failed=failed + found.failed)
                 write_group(
                     GroupResult(
-                        asked, root, inventory, reduced, geometry, components, held_out, choice
+                        settings=asked,
+                        root=root,
+                        inventory=inventory,
+                        reduced=reduced,
+                        geometry=geometry,
+                        components=components,
+                        held_out=held_out,
+                        choice=choice,
+                        projected=found.runs,
+                        combined=found.combined,
                     )
                 )
         _say_how_it_ended(inventory, reduced, settings)
@@ -229,15 +240,7 @@ def _named(inventory: Inventory, settings: Settings) -> tuple[UsableRun, ...]:
 
 
 def _forecast(runs: tuple[UsableRun, ...], geometry: VoxelGeometry, settings: Settings) -> Forecast:
-    plan = forecast(
-        runs,
-        geometry,
-        settings.science,
-        settings.execution,
-        available_cores(),
-        with_fit=settings.analysis_level == "group",
-        with_evidence=settings.extent.level == "full",
-    )
+    plan = forecast(runs, geometry, settings, available_cores())
     for line in plan.as_text().splitlines():
         _LOG.info(line)
     return plan
@@ -255,18 +258,10 @@ def _reduce(
     runs: Sequence[UsableRun], geometry: VoxelGeometry, plan: Forecast, settings: Settings
 ) -> tuple[tuple[ReducedRun, ...], tuple[FailedRun, ...]]:
     """Reduce every run at every smoothing, in whatever order; sort what comes back."""
-    science = settings.science
-    task = partial(
-        MapTask,
-        geometry=geometry,
-        denoising=science.denoising,
-        smoothing_fwhm=science.smoothings_fwhm,
-        n_rows=science.decomposition.largest_order,
-        work_dir=settings.work_dir,
-    )
     reduced: list[ReducedRun] = []
     failed: list[FailedRun] = []
-    results = map_unordered(process_run, [task(run) for run in runs], plan.n_processes)
+    tasks = [_map_task(run, geometry, settings) for run in runs]
+    results = map_unordered(process_run, tasks, plan.n_processes)
     for result in progress.shown(results, len(runs), "Reducing runs"):
         match result:
             case tuple():
@@ -284,6 +279,18 @@ def _reduce(
         if failure.traceback:
             _LOG.debug("%s: %s", failure.key.label, failure.traceback)
     return tuple(reduced), tuple(failed)
+
+
+def _map_task(run: UsableRun, geometry: VoxelGeometry, settings: Settings) -> MapTask:
+    science = settings.science
+    return MapTask(
+        run=run,
+        geometry=geometry,
+        denoising=science.denoising,
+        smoothing_fwhm=science.smoothings_fwhm,
+        n_rows=science.decomposition.largest_order,
+        work_dir=settings.work_dir,
+    )
 
 
 def _check_evidence(
@@ -343,6 +350,24 @@ def _choose(fitted: Sequence[ReducedRun], plan: Forecast, settings: Settings) ->
             "fits as many all the same."
         )
     return choice
+
+
+def _project(
+    components: Sequence[Components],
+    reduced: Sequence[ReducedRun],
+    inventory: Inventory,
+    geometry: VoxelGeometry,
+    plan: Forecast,
+    settings: Settings,
+) -> Projected:
+    """Project every run that was reduced to the group's maps."""
+    if settings.extent.level != "full":
+        return Projected()
+    keys = {record.key for record in reduced}
+    cleaning = [
+        _map_task(run, geometry, settings) for run in inventory.used if run.files.key in keys
+    ]
+    return project_runs(components, cleaning, settings, plan.n_processes)
 
 
 def _stop_if_nothing_is_left(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nidecomp.errors import FailedRunError, NidecompError
-from nidecomp.files import replace_atomically
+from nidecomp.files import replace_atomically, writing
 from nidecomp.records import FailedRun, ReducedRun, RunKey, UsableRun
 from nidecomp.settings import Denoising
 from nidecomp.signal.clean import Cleaned, clean
@@ -231,12 +231,9 @@ def _reduce(task: MapTask, stems: Mapping[float, Path]) -> dict[float, ReducedRu
         if task.stem(fwhm) != stems[fwhm]:
             raise FailedRunError("its files changed while it was processed: start again")
         array = stems[fwhm].with_name(stems[fwhm].name + ".npy")
-        with replace_atomically(array) as temporary, temporary.open("wb") as file:
+        with writing(array) as file:
             np.save(file, leading.rows)
-        with (
-            replace_atomically(array.with_suffix(".npz")) as temporary,
-            temporary.open("wb") as file,
-        ):
+        with writing(array.with_suffix(".npz")) as file:
             np.savez(
                 file,
                 rows=leading.volumes,
@@ -285,12 +282,10 @@ def cleaned_series(
     FailedRunError
         The data cannot be read, or most of the brain holds no signal.
     """
-    run = task.run
-    design = build_design(run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising)
-    series, n_nonfinite = read_series(run.files.bold, task.geometry, design.kept, smoothing_fwhm)
+    read, n_nonfinite, design = read_run(task, smoothing_fwhm)
     cleaned = {
         fwhm: clean(smoothed, design.nuisance)
-        for fwhm, smoothed in zip(smoothing_fwhm, series, strict=True)
+        for fwhm, smoothed in zip(smoothing_fwhm, read, strict=True)
     }
     n_constant = max(result.n_constant for result in cleaned.values())
     if 2 * n_constant > task.geometry.n_features:
@@ -299,3 +294,32 @@ def cleaned_series(
             "in it"
         )
     return {fwhm: (result, n_nonfinite, design) for fwhm, result in cleaned.items()}
+
+
+def read_run(
+    task: MapTask, smoothing_fwhm: tuple[float, ...]
+) -> tuple[tuple[NDArray[np.float32], ...], int, Design]:
+    """Read one run once at each smoothing, and find out what is to be removed from it.
+
+    Parameters
+    ----------
+    task : MapTask
+    smoothing_fwhm : tuple of float
+        In mm.
+
+    Returns
+    -------
+    series : tuple of ndarray of float32, each (n_kept, n_features)
+    n_nonfinite : int
+        The number of voxels that were not finite at least once.
+    design : Design
+
+    Raises
+    ------
+    FailedRunError
+        The data cannot be read.
+    """
+    run = task.run
+    design = build_design(run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising)
+    series, n_nonfinite = read_series(run.files.bold, task.geometry, design.kept, smoothing_fwhm)
+    return series, n_nonfinite, design

@@ -304,6 +304,18 @@ class EvidenceOptions:
     )
 
 
+@dataclass(frozen=True)
+class ProjectionOptions:
+    """How the group's maps are projected to each run."""
+
+    normalise_time_courses: bool = _option(
+        convert.flag,
+        False,
+        "Give time courses unit variance before maps are fitted to them: the maps then hold how "
+        "strongly a network fluctuates as well as its shape.",
+    )
+
+
 def subspace_dims(settings: Decomposition, n_components: int) -> int:
     """Give the dimensions of the group's subspace that are kept at a number of components.
 
@@ -329,8 +341,14 @@ class Extent:
         convert.one_of("minimal", "full"),
         "full",
         "minimal: the group's maps and how they were fitted, ordered by what they explain; full: "
-        "the evidence about each map, too, and maps ordered by their reproducibility.",
+        "the evidence about each map, too, maps ordered by their reproducibility, and each run's "
+        "time courses and connectomes.",
         metavar="LEVEL",
+    )
+    participant_maps: bool = _option(
+        convert.flag,
+        False,
+        "Write each run's own maps, too (dual regression), and each participant's over its runs.",
     )
 
 
@@ -393,6 +411,7 @@ class Science:
     masking: Masking = field(default_factory=Masking)
     decomposition: Decomposition = field(default_factory=Decomposition)
     evidence: EvidenceOptions = field(default_factory=EvidenceOptions)
+    projection: ProjectionOptions = field(default_factory=ProjectionOptions)
 
     @property
     def smoothings_fwhm(self) -> tuple[float, ...]:
@@ -438,6 +457,7 @@ SECTIONS: dict[str, type] = {
     "masking": Masking,
     "decomposition": Decomposition,
     "evidence": EvidenceOptions,
+    "projection": ProjectionOptions,
     "extent": Extent,
     "execution": Execution,
 }
@@ -495,6 +515,7 @@ def settings_from_options(
         Masking(**cast(Any, values["masking"])),
         Decomposition(**cast(Any, values["decomposition"])),
         EvidenceOptions(**cast(Any, values["evidence"])),
+        ProjectionOptions(**cast(Any, values["projection"])),
     )
     _check_together(science)
     return Settings(

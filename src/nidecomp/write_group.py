@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,12 @@ from nidecomp.bids.write import MANIFEST, OutputTree, encoded, table_text
 from nidecomp.compare_fits import evidence_summary
 from nidecomp.files import replace_atomically
 from nidecomp.group_result import SOURCES, GroupResult
+from nidecomp.project.outliers import (
+    FEWEST_PARTICIPANTS,
+    LEAST_DEPARTURE,
+    LIMIT,
+    outlier_reasons,
+)
 from nidecomp.records import (
     Components,
     FailedRun,
@@ -34,6 +41,9 @@ from nidecomp.settings import Settings, science_as_tables
 from nidecomp.version import __version__
 from nidecomp.write_evidence import write_evidence
 from nidecomp.write_order import ORDER_FIGURE, ORDER_TABLE, choice_in_words, write_order
+from nidecomp.write_projections import participant_quality, write_projections
+
+_LOG = logging.getLogger(__name__)
 
 CODE_URL = "https://github.com/nidecomp/nidecomp"
 SETTINGS = PurePosixPath("logs/settings.toml")
@@ -41,6 +51,18 @@ INVENTORY = PurePosixPath("logs/inventory.tsv")
 # What decides the numbers, besides our own version.
 _LIBRARIES = ("numpy", "scipy", "numba", "nilearn", "nibabel", "pandas", "pybids", "isal")
 _OF_DICTIONARY_LEARNING = {"alpha", "map_support", "batch_size", "n_epochs"}
+_QUALITY_OF_PARTICIPANTS = {
+    "map_r": "Correlation of the participant's own maps (dual regression) with the group's, mean "
+    "over components, decompositions and runs",
+    "explained_variance": "Share of the cleaned runs' variance that the group's maps explain, mean "
+    "over decompositions and runs",
+    "tsnr": "Temporal signal-to-noise ratio, median over voxels, mean over runs",
+    "outlier": "In what the participant stands apart, on the bad side, of map_r, "
+    "explained_variance, tsnr, mean_fd, n_volumes_kept: a modified z score (distance from the "
+    f"median in units of the median absolute deviation / 0.6745) above {LIMIT:g} and a distance of "
+    f"more than {100 * LEAST_DEPARTURE:.0f} % of the median, among {FEWEST_PARTICIPANTS} "
+    "participants or more. A recommendation to look: nobody is left out because of it",
+}
 _METHOD_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
 
 
@@ -66,6 +88,7 @@ def write_group(result: GroupResult) -> None:
         )
     if result.is_full:
         write_evidence(tree, result)
+        write_projections(tree, result)
     tree.finish()
 
 
@@ -223,7 +246,7 @@ def _write_participants(tree: OutputTree, result: GroupResult) -> None:
     runs = result.reduced_runs
     unused: list[RefusedRun | FailedRun] = [*result.inventory.refused, *result.inventory.failed]
     not_used = [run.key.get("sub") for run in unused]
-    table = []
+    table: list[dict[str, object]] = []
     for label in sorted({run.files.key.participant for run in runs}):
         own = [run for run in runs if run.files.key.participant == label]
         motion = [run.mean_fd_mm for run in own if run.mean_fd_mm is not None]
@@ -246,12 +269,33 @@ def _write_participants(tree: OutputTree, result: GroupResult) -> None:
         "n_volumes_kept": "Volumes of the runs used, after scrubbing",
         "mean_fd": "Mean framewise displacement over the runs used, in mm",
     }
+    if result.projected:
+        columns |= _QUALITY_OF_PARTICIPANTS
+        _add_quality(table, result)
     tree.write_table(
         PurePosixPath("participants.tsv"),
         columns,
         table,
         about={"Description": "The participants whose runs were used."},
     )
+
+
+def _add_quality(table: list[dict[str, object]], result: GroupResult) -> None:
+    """Add how good each participant's data are, and who stands apart."""
+    labels = [str(row["participant_id"]).removeprefix("sub-") for row in table]
+    quality = participant_quality(result, labels)
+    motion = [row["mean_fd"] for row in table]
+    looked_at = {
+        **quality,
+        "mean_fd": np.array([np.nan if value is None else value for value in motion], dtype=float),
+        "n_volumes_kept": np.array([row["n_volumes_kept"] for row in table], dtype=float),
+    }
+    reasons = outlier_reasons(looked_at, bad_is_high=frozenset({"mean_fd"}))
+    for index, (row, reason) in enumerate(zip(table, reasons, strict=True)):
+        row |= {name: float(values[index]) for name, values in quality.items()}
+        row["outlier"] = reason or None
+        if reason:
+            _LOG.warning("%s stands apart from the others: %s", row["participant_id"], reason)
 
 
 def _write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> None:

@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 
 from nidecomp.bids.names import (
     RUN_ENTITIES,
+    Labels,
     atlas_description_file,
     component_names,
     file_name,
     group_file,
     mask_file,
     pooled_task,
+    projected_file,
     run_file,
+    shared_key,
 )
 from nidecomp.records import RunKey
 
@@ -68,7 +71,8 @@ def test_every_entity_with_a_value_stands_once_in_the_order_given(
 def test_a_group_files_name_says_all_that_tells_it_apart(
     entities: dict[str, Any], suffix: str, extension: str
 ) -> None:
-    path = group_file(suffix, extension, **entities)
+    task = entities.pop("task")
+    path = group_file(suffix, extension, Labels(**entities), task)
     pairs, found_suffix, found_extension = parsed(path.name)
     values = dict(pairs)
     assert len(values) == len(pairs)
@@ -77,7 +81,7 @@ def test_a_group_files_name_says_all_that_tells_it_apart(
     assert values.pop("res", None) in {None, entities["res"]}
     assert values == {
         "tpl": entities["space"],
-        "task": entities["task"],
+        "task": task,
         "atlas": entities["atlas"],
         "seg": entities["method"],
         "scale": str(entities["n_components"]),
@@ -87,9 +91,7 @@ def test_a_group_files_name_says_all_that_tells_it_apart(
 @pytest.mark.parametrize("res", [None, "2", "native"])
 @pytest.mark.parametrize("suffix", ["components", "probseg", "dseg", "metrics", "decomposition"])
 def test_images_alone_have_a_resolution(suffix: str, res: str | None) -> None:
-    path = group_file(
-        suffix, ".x", space="S", task="t", atlas="A", method="canica", n_components=2, res=res
-    )
+    path = group_file(suffix, ".x", Labels("S", "A", "canica", 2, res), "t")
     is_image = suffix in {"components", "probseg", "dseg"}
     assert (f"res-{res}" in path.name) == (is_image and res is not None)
     assert ("res-" in path.name) == (is_image and res is not None)
@@ -97,7 +99,7 @@ def test_images_alone_have_a_resolution(suffix: str, res: str | None) -> None:
 
 def test_no_two_files_of_the_group_share_a_name() -> None:
     paths = [
-        group_file(suffix, ".json", space="S", task=t, atlas="A", method=m, n_components=k, res="2")
+        group_file(suffix, ".json", Labels("S", "A", m, k, "2"), t)
         for suffix in ("components", "probseg", "metrics", "decomposition")
         for t in ("rest", "nback", "nback+rest")
         for m in ("canica", "dictlearning")
@@ -144,6 +146,35 @@ def test_a_runs_file_carries_the_runs_own_name(
     assert parsed(path.name) == ([(name, label) for name in names], suffix, extension)
     folders = [f"{name}-{label}" for name in ("sub", "ses") if name in names]
     assert path.parent == PurePosixPath(*folders, "func")
+
+
+@LAW
+@given(st.sets(st.sampled_from(sorted(RUN_ENTITIES))), labels, st.none() | labels, words)
+def test_what_a_run_has_of_a_decomposition_carries_both_names(
+    others: set[str], label: str, res: str | None, suffix: str
+) -> None:
+    names = [name for name in RUN_ENTITIES if name in {"sub", "task", *others}]
+    run = RunKey(tuple((name, label) for name in names))
+    of = Labels("S", "A", "canica", 20, res, "1")
+    path = projected_file(run, suffix, ".tsv", of, stat="z", desc="x")
+    assert path.parent == run_file(run, suffix, ".tsv").parent
+    entities, found_suffix, extension = parsed(path.name)
+    assert entities[: len(names)] == [(name, label) for name in names]
+    is_image = suffix in {"components", "probseg", "dseg"}
+    assert entities[len(names) :] == [
+        *(("space", "S"), ("cohort", "1"), ("atlas", "A"), ("seg", "canica"), ("scale", "20")),
+        *([("res", res)] if res and is_image else []),
+        *(("stat", "z"), ("desc", "x")),
+    ]
+    assert (found_suffix, extension) == (suffix, ".tsv")
+
+
+def test_runs_together_are_named_by_what_they_agree_in() -> None:
+    first = RunKey((("sub", "1"), ("ses", "a"), ("task", "rest"), ("dir", "AP"), ("run", "1")))
+    second = RunKey((("sub", "1"), ("ses", "b"), ("task", "nback"), ("dir", "AP")))
+    expected = (("sub", "1"), ("task", "nback+rest"), ("dir", "AP"))
+    assert shared_key([first, second]).entities == expected
+    assert shared_key([first]) == first
 
 
 def test_the_atlas_card_is_named_after_the_atlas() -> None:

@@ -5,7 +5,8 @@ Names follow BIDS 1.11.1 with the drafts BEP012 and BEP017 where the standard ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from nidecomp.records import RunKey
@@ -72,17 +73,42 @@ def file_name(entities: Mapping[str, str | int | None], suffix: str, extension: 
     return "_".join([*parts, suffix]) + extension
 
 
-def group_file(  # noqa: PLR0913  each of these is one entity of the name
+@dataclass(frozen=True)
+class Labels:
+    """What all files of one decomposition have in their names.
+
+    `res` and `cohort` may be None.
+    """
+
+    space: str
+    atlas: str
+    method: str
+    n_components: int
+    res: str | None = None
+    cohort: str | None = None
+
+    def entities(
+        self, suffix: str, stat: str | None = None, desc: str | None = None
+    ) -> dict[str, str | int | None]:
+        """Give what follows the space: which decomposition, which statistic of it."""
+        return {
+            "atlas": self.atlas,
+            "seg": self.method,
+            "scale": self.n_components,
+            # Tables and descriptions have no voxels, hence no resolution.
+            "res": self.res if suffix in {"components", "probseg", "dseg"} else None,
+            "stat": stat,
+            "desc": desc,
+        }
+
+
+def group_file(
     suffix: str,
     extension: str,
-    *,
-    space: str,
+    labels: Labels,
     task: str,
-    atlas: str,
-    method: str,
-    n_components: int,
-    res: str | None,
-    cohort: str | None = None,
+    *,
+    stat: str | None = None,
     desc: str | None = None,
 ) -> PurePosixPath:
     """Place one file of a group decomposition below the output folder.
@@ -91,10 +117,10 @@ def group_file(  # noqa: PLR0913  each of these is one entity of the name
     ----------
     suffix, extension : str
         What the file is; the extension with its dot.
-    space, task, atlas, method, res, cohort, desc : str
-        Labels; ``res``, ``cohort`` and ``desc`` may be None.
-    n_components : int
-        The scale of the decomposition.
+    labels : Labels
+        Which decomposition.
+    task, stat, desc : str
+        Labels; ``stat`` and ``desc`` may be None.
 
     Returns
     -------
@@ -102,17 +128,43 @@ def group_file(  # noqa: PLR0913  each of these is one entity of the name
         Relative to the output folder.
     """
     entities: dict[str, str | int | None] = {
-        "tpl": space,
-        "cohort": cohort,
+        "tpl": labels.space,
+        "cohort": labels.cohort,
         "task": task,
-        "atlas": atlas,
-        "seg": method,
-        "scale": n_components,
-        # Tables and descriptions have no voxels, hence no resolution.
-        "res": res if suffix in {"components", "probseg", "dseg"} else None,
-        "desc": desc,
+        **labels.entities(suffix, stat, desc),
     }
-    return _template_folder(space, cohort) / "func" / file_name(entities, suffix, extension)
+    folder = _template_folder(labels.space, labels.cohort) / "func"
+    return folder / file_name(entities, suffix, extension)
+
+
+def projected_file(
+    run: RunKey,
+    suffix: str,
+    extension: str,
+    labels: Labels,
+    *,
+    stat: str | None = None,
+    desc: str | None = None,
+) -> PurePosixPath:
+    """Place one file that a run (or a participant's runs together) has of a decomposition.
+
+    Parameters
+    ----------
+    run : RunKey
+        Whose it is.
+    suffix, extension : str
+        What the file is; the extension with its dot.
+    labels : Labels
+        Which decomposition.
+    stat, desc : str, optional
+
+    Returns
+    -------
+    PurePosixPath
+        Relative to the output folder.
+    """
+    where = {"space": labels.space, "cohort": labels.cohort}
+    return run_file(run, suffix, extension, {**where, **labels.entities(suffix, stat, desc)})
 
 
 def mask_file(
@@ -128,11 +180,36 @@ def _template_folder(space: str, cohort: str | None) -> PurePosixPath:
     return folder / f"cohort-{cohort}" if cohort else folder
 
 
-def run_file(run: RunKey, suffix: str, extension: str) -> PurePosixPath:
-    """Place one file of one run below the output folder: with the run's own name."""
+def run_file(
+    run: RunKey,
+    suffix: str,
+    extension: str,
+    more: Mapping[str, str | int | None] | None = None,
+) -> PurePosixPath:
+    """Place one file of one run below the output folder: with the run's own name, and `more`."""
     session = run.get("ses")
     folders = [f"sub-{run.participant}", *([f"ses-{session}"] if session else []), "func"]
-    return PurePosixPath(*folders, file_name(dict(run.entities), suffix, extension))
+    entities: dict[str, str | int | None] = {**dict(run.entities), **(more or {})}
+    return PurePosixPath(*folders, file_name(entities, suffix, extension))
+
+
+def shared_key(runs: Sequence[RunKey]) -> RunKey:
+    """Name some runs of one participant together: by the entities that they agree in.
+
+    Parameters
+    ----------
+    runs : sequence of RunKey
+
+    Returns
+    -------
+    RunKey
+        Tasks that differ are pooled, because every name has a task.
+    """
+    first = runs[0].entities
+    shared = [pair for pair in first if all(pair in run.entities for run in runs)]
+    task = ("task", pooled_task(run.task for run in runs))
+    entities = dict([*shared, task])
+    return RunKey(tuple((name, entities[name]) for name in RUN_ENTITIES if name in entities))
 
 
 def atlas_description_file(atlas: str) -> PurePosixPath:

@@ -107,7 +107,11 @@ class OutputTree:
 
     def write_image(self, path: PurePosixPath, image: nib.Nifti1Image) -> None:
         """Write a .nii.gz that holds no time stamp: the same image gives the same bytes."""
-        self.write_bytes(path, igzip.compress(image.to_bytes(), _LEVEL, mtime=0))
+        self.write_bytes(path, compressed(image))
+
+    def take_file(self, path: PurePosixPath, source: Path) -> None:
+        """Write one file whose content another process made, and keep that."""
+        self.write_bytes(path, source.read_bytes())
 
     def finish(self) -> None:
         """Remove what an earlier run wrote and this one did not; write the manifest."""
@@ -126,6 +130,11 @@ class OutputTree:
             ],
         )
         (self.root / _JOURNAL).unlink()
+
+
+def compressed(image: nib.Nifti1Image) -> bytes:
+    """Give the bytes of a .nii.gz that holds no time stamp."""
+    return bytes(igzip.compress(image.to_bytes(), _LEVEL, mtime=0))
 
 
 def encoded(text: str) -> bytes:

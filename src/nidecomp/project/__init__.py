@@ -1,0 +1,1 @@
+"""From the group's maps to each participant: time courses, maps, connectomes."""

@@ -1,0 +1,298 @@
+"""The second pass over one run: what it holds of the group's maps.
+
+As in the map step, one picklable function of one picklable task, and what it depends on is in the
+names of what it stores: a second start and the jobs of a cluster array find what is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from nidecomp.bids.write import compressed
+from nidecomp.errors import NidecompError
+from nidecomp.files import replace_atomically, writing
+from nidecomp.process_run import MapTask, read_run
+from nidecomp.project.dual_regression import (
+    OwnMaps,
+    combine,
+    map_correlations,
+    own_effects,
+    own_maps,
+    time_courses,
+)
+from nidecomp.records import Components, FailedRun, RunKey
+from nidecomp.signal.clean import clean
+from nidecomp.signal.geometry import VoxelGeometry
+from nidecomp.signal.quality import temporal_snr
+
+# Part of every key: raise it whenever the numbers that this module writes change.
+_FORMAT = 1
+STATISTICS = ("effect", "z")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A decomposition's maps, stored where every process finds them.
+
+    `path` is an array of float32, (n_components, n_voxels); `digest` tells maps apart.
+    """
+
+    path: Path
+    digest: str
+    smoothing_fwhm: float
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectTask:
+    """Everything that one run's projection depends on.
+
+    `cleaning` says how the run is read and cleaned; its smoothings are those of the targets.
+    `with_maps`: whether the run's own maps are wanted; `with_variance`: whether other runs of the
+    participant will be combined with them.
+    """
+
+    cleaning: MapTask
+    targets: tuple[Target, ...]
+    normalise: bool
+    with_maps: bool
+    with_variance: bool
+
+    @property
+    def stem(self) -> Path:
+        """Name what is stored, without extension; the name is its identity."""
+        smoothings = sorted({target.smoothing_fwhm for target in self.targets})
+        identity = {
+            "format": _FORMAT,
+            "cleaned": [self.cleaning.stem(fwhm).name for fwhm in smoothings],
+            "targets": [(target.digest, target.smoothing_fwhm) for target in self.targets],
+            "normalise": self.normalise,
+        }
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        label = self.cleaning.run.files.key.label
+        return self.cleaning.work_dir / "projected" / f"{label}_{digest[:20]}"
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """What one run holds of one decomposition.
+
+    Parameters
+    ----------
+    courses : ndarray, shape (n_kept, n_components)
+        Time courses at the volumes kept.
+    explained_variance : float
+        The share of the cleaned run's variance that all maps explain together.
+    map_r : ndarray, shape (n_components,)
+        Correlation of the run's own map of each component with the group's.
+    maps : mapping
+        Statistic to the file with the run's own maps of it, as they are to be written; empty where
+        they were not wanted.
+    """
+
+    courses: NDArray[np.float64]
+    explained_variance: float
+    map_r: NDArray[np.float64]
+    maps: Mapping[str, Path]
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectedRun:
+    """One run after the second pass: a projection for each target, in the task's order.
+
+    `tsnr` is the median over voxels of mean / standard deviation over the volumes kept, as read
+    and smoothed at the first target's smoothing.
+    """
+
+    key: RunKey
+    tsnr: float
+    projections: tuple[Projection, ...]
+
+
+def store_target(components: Components, smoothing_fwhm: float, work_dir: Path) -> Target:
+    """Store a decomposition's maps for the workers.
+
+    Parameters
+    ----------
+    components : Components
+    smoothing_fwhm : float
+        Of the data that they were fitted to, in mm.
+    work_dir : Path
+
+    Returns
+    -------
+    Target
+    """
+    maps = np.ascontiguousarray(components.maps, dtype=np.float32)
+    digest = hashlib.sha256(repr(maps.shape).encode() + maps.tobytes()).hexdigest()
+    path = work_dir / "projected" / f"maps_{digest[:20]}.npy"
+    if not path.exists():
+        with writing(path) as file:
+            np.save(file, maps)
+    return Target(path, digest, smoothing_fwhm)
+
+
+def project_run(task: ProjectTask) -> ProjectedRun | FailedRun:
+    """Project one run to the group's maps, or find that it was done before.
+
+    Parameters
+    ----------
+    task : ProjectTask
+
+    Returns
+    -------
+    ProjectedRun or FailedRun
+        Never raises for what is wrong with the run.
+    """
+    files = task.cleaning.run.files
+    try:
+        # One thread: sums that are split between threads depend on how many there are.
+        with threadpool_limits(limits=1):
+            return _found(task) or _project(task)
+    except NidecompError as error:
+        return FailedRun(files.key, files.bold, str(error))
+    except MemoryError:
+        return FailedRun(files.key, files.bold, "there was not enough memory to project it")
+    except Exception as error:
+        text = " ".join(str(error).split())
+        reason = f"{type(error).__name__}: {text}"
+        return FailedRun(files.key, files.bold, reason, traceback.format_exc())
+
+
+def _project(task: ProjectTask) -> ProjectedRun:
+    smoothings = tuple(sorted({target.smoothing_fwhm for target in task.targets}))
+    series, _, design = read_run(task.cleaning, smoothings)
+    tsnr = temporal_snr(series[smoothings.index(task.targets[0].smoothing_fwhm)])
+    n_regressors = design.nuisance.shape[1]
+    cleaned = {
+        fwhm: clean(one, design.nuisance) for fwhm, one in zip(smoothings, series, strict=True)
+    }
+    stored: dict[str, NDArray[np.float64]] = {"tsnr": np.array(tsnr)}
+    for index, target in enumerate(task.targets):
+        maps = np.load(target.path, mmap_mode="r")
+        here = cleaned[target.smoothing_fwhm]
+        courses = time_courses(here.series, maps, float(np.trace(here.gram)))
+        if task.normalise:
+            courses = courses.normalised()
+        effect = own_effects(here.series, courses.values)
+        stored |= {
+            f"courses_{index}": courses.values,
+            f"explained_variance_{index}": np.array(courses.explained_variance),
+            f"map_r_{index}": map_correlations(effect, maps),
+        }
+        if not task.with_maps:
+            continue
+        own = own_maps(here.series, courses.values, effect, n_regressors)
+        _store_maps(own, task.stem, index, task.cleaning.geometry)
+        if task.with_variance:
+            _store_variance(own, task.stem, index)
+    # What the record stands for comes last: where it is, the rest is whole.
+    with writing(task.stem.with_name(task.stem.name + ".npz")) as file:
+        np.savez(file, allow_pickle=False, **stored)
+    found = _found(task)
+    assert found is not None  # noqa: S101  it was stored above
+    return found
+
+
+def _found(task: ProjectTask) -> ProjectedRun | None:
+    """Read what is stored; None where there is nothing or where something is missing."""
+    stem, projections = task.stem, []
+    try:
+        with np.load(stem.with_name(stem.name + ".npz")) as content:
+            for index in range(len(task.targets)):
+                maps = {name: _map_file(stem, index, name) for name in STATISTICS}
+                wanted = list(maps.values()) if task.with_maps else []
+                if task.with_variance:
+                    wanted += [_array_file(stem, index, name) for name in ("effect", "variance")]
+                if not all(path.exists() for path in wanted):
+                    return None
+                projections.append(
+                    Projection(
+                        content[f"courses_{index}"],
+                        float(content[f"explained_variance_{index}"]),
+                        content[f"map_r_{index}"],
+                        maps if task.with_maps else {},
+                    )
+                )
+            tsnr = float(content["tsnr"])
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+        return None
+    return ProjectedRun(task.cleaning.run.files.key, tsnr, tuple(projections))
+
+
+# ---------------------------------------------------------------- maps
+@dataclass(frozen=True, eq=False)
+class CombineTask:
+    """The runs of one participant that are to be combined, in a fixed order."""
+
+    participant: str
+    stems: tuple[Path, ...]
+    n_targets: int
+    geometry: VoxelGeometry
+
+    @property
+    def stem(self) -> Path:
+        """Name what is stored, without extension."""
+        names = "\n".join(stem.name for stem in self.stems)
+        digest = hashlib.sha256(names.encode()).hexdigest()
+        return self.stems[0].with_name(f"sub-{self.participant}_{digest[:20]}")
+
+
+def combine_runs(task: CombineTask) -> tuple[str, tuple[Mapping[str, Path], ...]]:
+    """Combine the maps of a participant's runs by fixed effects.
+
+    Parameters
+    ----------
+    task : CombineTask
+
+    Returns
+    -------
+    participant : str
+    files : tuple of mapping
+        For each target, statistic to the file with the participant's maps.
+    """
+    files = tuple(
+        {name: _map_file(task.stem, index, name) for name in STATISTICS}
+        for index in range(task.n_targets)
+    )
+    if all(path.exists() for of_target in files for path in of_target.values()):
+        return task.participant, files
+    with threadpool_limits(limits=1):
+        for index in range(task.n_targets):
+            effects, variances = (
+                [np.load(_array_file(stem, index, name)) for stem in task.stems]
+                for name in ("effect", "variance")
+            )
+            _store_maps(combine(effects, variances), task.stem, index, task.geometry)
+    return task.participant, files
+
+
+def _map_file(stem: Path, index: int, statistic: str) -> Path:
+    return stem.with_name(f"{stem.name}_{index}_{statistic}.nii.gz")
+
+
+def _array_file(stem: Path, index: int, name: str) -> Path:
+    return stem.with_name(f"{stem.name}_{index}_{name}.npy")
+
+
+def _store_maps(own: OwnMaps, stem: Path, index: int, geometry: VoxelGeometry) -> None:
+    """Store maps as the files that they will be: compressing them is work for many processes."""
+    for name in STATISTICS:
+        content = compressed(geometry.image(getattr(own, name)))
+        with replace_atomically(_map_file(stem, index, name)) as temporary:
+            temporary.write_bytes(content)
+
+
+def _store_variance(own: OwnMaps, stem: Path, index: int) -> None:
+    for name in ("effect", "variance"):
+        with writing(_array_file(stem, index, name)) as file:
+            np.save(file, getattr(own, name))

@@ -1,0 +1,136 @@
+"""The second pass over all runs: each is projected, and each participant's runs are combined."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from nidecomp import inventory as inventory_table
+from nidecomp import progress
+from nidecomp.execute.local import WorkerDied, map_unordered
+from nidecomp.inventory import count
+from nidecomp.process_run import MapTask
+from nidecomp.project_run import (
+    CombineTask,
+    ProjectedRun,
+    ProjectTask,
+    combine_runs,
+    project_run,
+    store_target,
+)
+from nidecomp.records import Components, FailedRun, Inventory
+from nidecomp.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """What the second pass gave, sorted.
+
+    `combined` has, of participants with several runs, the files with their maps: for each
+    decomposition, statistic to file.
+    """
+
+    runs: tuple[ProjectedRun, ...] = ()
+    failed: tuple[FailedRun, ...] = ()
+    combined: Mapping[str, tuple[Mapping[str, Path], ...]] = field(default_factory=dict)
+
+
+def project_runs(
+    components: Sequence[Components],
+    cleaning: Sequence[MapTask],
+    settings: Settings,
+    n_processes: int,
+) -> Projected:
+    """Project runs to the group's maps, in whatever order they finish.
+
+    Parameters
+    ----------
+    components : sequence of Components
+        The decompositions, as they are to be written.
+    cleaning : sequence of MapTask
+        How each run is read and cleaned.
+    settings : Settings
+        Smoothing of each method, normalisation, whether maps are wanted, the work folder.
+    n_processes : int
+        The result does not depend on it.
+
+    Returns
+    -------
+    Projected
+    """
+    tasks = _tasks(components, cleaning, settings)
+    results = map_unordered(project_run, tasks, n_processes)
+    found, failed = [], []
+    for result in progress.shown(results, len(tasks), "Projecting runs"):
+        match result:
+            case ProjectedRun():
+                found.append(result)
+            case FailedRun():
+                failed.append(replace(result, reason=f"not projected: {result.reason}"))
+            case WorkerDied(item=ProjectTask(cleaning=MapTask(run=lost))):
+                reason = "not projected: the process that worked on it was killed, probably for "
+                failed.append(FailedRun(lost.files.key, lost.files.bold, reason + "want of memory"))
+    found.sort(key=lambda record: record.key.label)
+    failed.sort(key=lambda record: record.key.label)
+    if failed:
+        reasons = inventory_table.reasons(Inventory(failed=tuple(failed)))
+        _LOG.error("%s could not be projected:\n%s", count(len(failed), "run"), reasons)
+    combined = _combined(found, tasks, n_processes) if settings.extent.participant_maps else {}
+    return Projected(tuple(found), tuple(failed), combined)
+
+
+def _tasks(
+    components: Sequence[Components], cleaning: Sequence[MapTask], settings: Settings
+) -> list[ProjectTask]:
+    smoothing_of = settings.science.denoising.smoothing_of
+    targets = tuple(
+        store_target(one, smoothing_of(one.method), settings.work_dir) for one in components
+    )
+    n_runs = Counter(task.run.files.key.participant for task in cleaning)
+    with_maps = settings.extent.participant_maps
+    return [
+        ProjectTask(
+            cleaning=task,
+            targets=targets,
+            normalise=settings.science.projection.normalise_time_courses,
+            with_maps=with_maps,
+            with_variance=with_maps and n_runs[task.run.files.key.participant] > 1,
+        )
+        for task in cleaning
+    ]
+
+
+def _combined(
+    found: Sequence[ProjectedRun], tasks: Sequence[ProjectTask], n_processes: int
+) -> dict[str, tuple[Mapping[str, Path], ...]]:
+    """Combine the maps of participants with several runs."""
+    stems = {task.cleaning.run.files.key: task.stem for task in tasks}
+    own: dict[str, list[Path]] = {}
+    for run in found:
+        own.setdefault(run.key.participant, []).append(stems[run.key])
+    todo = [
+        CombineTask(label, tuple(paths), len(tasks[0].targets), tasks[0].cleaning.geometry)
+        for label, paths in own.items()
+        if len(paths) > 1
+    ]
+    return dict(sorted(_each_combined(todo, n_processes)))
+
+
+def _each_combined(
+    todo: Sequence[CombineTask], n_processes: int
+) -> Iterable[tuple[str, tuple[Mapping[str, Path], ...]]]:
+    for result in map_unordered(combine_runs, todo, n_processes):
+        match result:
+            case WorkerDied(item=CombineTask(participant=label)):
+                _LOG.error(
+                    "The runs of sub-%s were not combined: the process that worked on them was "
+                    "killed, probably for want of memory",
+                    label,
+                )
+            case tuple():
+                yield result

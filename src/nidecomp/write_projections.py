@@ -1,0 +1,278 @@
+"""What each run holds of the group's maps, as files with the run's own name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.bids.names import projected_file, shared_key
+from nidecomp.bids.write import OutputTree
+from nidecomp.group_result import GroupResult
+from nidecomp.project.connectome import KINDS, Kind, connectomes
+from nidecomp.project_run import STATISTICS, ProjectedRun, Projection
+from nidecomp.records import Components, RunKey, UsableRun
+
+QUALITY_TABLE = PurePosixPath("logs/quality.tsv")
+# As BEP017 spells what a relationship matrix holds.
+_STAT: dict[Kind, str] = {
+    "correlation": "pearsoncorrelation",
+    "partial correlation": "partialcorrelation",
+    "tangent": "tangent",
+}
+_MEASURE: dict[Kind, str] = {
+    "correlation": "Pearson's correlation",
+    "partial correlation": "Partial correlation given all other components, covariance shrunk "
+    "by Ledoit and Wolf's rule",
+    "tangent": "Departure of the run's covariance from the geometric mean of all runs, in the "
+    "tangent space there; covariances shrunk by Ledoit and Wolf's rule",
+}
+_GROUP_MEASURE: dict[Kind, str] = {
+    "correlation": "Mean of the participants' correlations, each the mean of its runs",
+    "partial correlation": "Mean of the participants' partial correlations, each the mean of its "
+    "runs",
+    "tangent": "Geometric mean of all runs' covariances: what the runs' tangent matrices depart "
+    "from",
+}
+_UNITS = {
+    "effect": "Regression coefficient: standard deviations of the voxel's cleaned series for one "
+    "unit of the time course",
+    "z": "The coefficient divided by its standard error, as a standard normal value",
+}
+QUALITY: dict[str, str] = {
+    "run": "Name of the run, as its files carry it",
+    "method": "Method of the decomposition",
+    "scale": "Its number of components",
+    "explained_variance": "Share of the cleaned run's variance that all maps explain together",
+    "map_r": (
+        "Correlation of the run's own maps (dual regression) with the group's, mean over components"
+    ),
+    "map_r_min": "The smallest of them",
+    "tsnr": (
+        "Temporal signal-to-noise ratio: median over voxels of mean / standard deviation over the "
+        "volumes kept, smoothed, before anything is removed"
+    ),
+    "n_volumes_kept": "Volumes after scrubbing and dropping",
+    "mean_fd": "Mean framewise displacement over all volumes, in mm",
+}
+
+
+def write_projections(tree: OutputTree, result: GroupResult) -> None:
+    """Write time courses, connectomes, the runs' own maps where there are, and their quality."""
+    if not result.projected:
+        return
+    runs = {run.files.key: run for run in result.reduced_runs}
+    for index, components in enumerate(result.components):
+        for projected in result.projected:
+            run, found = runs[projected.key], projected.projections[index]
+            _write_time_courses(tree, result, components, run, found)
+            sources = [result.uri(run.files.bold)]
+            _write_maps(tree, result, components, projected.key, found.maps, {"Sources": sources})
+        _write_connectomes(tree, result, components, index)
+        for participant, combined in result.combined.items():
+            own = [one.key for one in result.projected if one.key.participant == participant]
+            about: dict[str, object] = {
+                "CombinedRuns": [key.label for key in own],
+                "Combination": "fixed effects: runs weigh by the inverse of their variance",
+                "Sources": [result.uri(runs[key].files.bold) for key in own],
+            }
+            maps = combined[index]
+            _write_maps(tree, result, components, shared_key(own), maps, about, desc="fixedeffects")
+    tree.write_table(QUALITY_TABLE, QUALITY, quality_rows(result), units={"mean_fd": "mm"})
+
+
+# ---------------------------------------------------------------- time courses
+def _write_time_courses(
+    tree: OutputTree,
+    result: GroupResult,
+    components: Components,
+    run: UsableRun,
+    found: Projection,
+) -> None:
+    labels = result.labels(components)
+    values = np.full((run.n_volumes, components.n_components), math.nan)
+    values[list(run.kept)] = found.courses
+    tree.write_tsv(
+        projected_file(run.files.key, "timeseries", ".tsv", labels),
+        components.names,
+        (dict(zip(components.names, row, strict=True)) for row in values.tolist()),
+    )
+    start = {} if run.start_time_s is None else {"StartTime": run.start_time_s}
+    normalised = result.settings.science.projection.normalise_time_courses
+    tree.write_json(
+        projected_file(run.files.key, "timeseries", ".json", labels),
+        {
+            "Description": "Time courses of the group's maps in this run: least squares of each "
+            "cleaned volume on all maps together (dual regression, stage 1)"
+            + ("; scaled to unit variance" if normalised else "")
+            + ". A row for each volume, n/a where it was dropped.",
+            "SamplingFrequency": 1 / run.repetition_time_s,
+            **start,
+            "Units": "arbitrary",
+            "ExplainedVariance": found.explained_variance,
+            "Maps": f"bids::{result.file(components, 'components', '.nii.gz')}",
+            "Sources": [
+                result.uri(path)
+                for path in (run.files.bold, run.files.confounds)
+                if path is not None
+            ],
+        },
+    )
+
+
+# ---------------------------------------------------------------- connectomes
+def _write_connectomes(
+    tree: OutputTree, result: GroupResult, components: Components, index: int
+) -> None:
+    courses = [one.projections[index].courses for one in result.projected]
+    participants = [one.key.participant for one in result.projected]
+    labels = result.labels(components)
+    for kind in KINDS:
+        found = connectomes(courses, participants, kind)
+        if found is None:
+            continue
+        stat = _STAT[kind]
+        for projected, matrix in zip(result.projected, found.runs, strict=True):
+            paths = [
+                projected_file(projected.key, "relmat", extension, labels, stat=stat)
+                for extension in (".tsv", ".json")
+            ]
+            source = projected_file(projected.key, "timeseries", ".tsv", labels)
+            _write_matrix(tree, paths, components, matrix, _MEASURE[kind], [f"bids::{source}"])
+        paths = [
+            result.file(components, "relmat", extension, stat=stat)
+            for extension in (".tsv", ".json")
+        ]
+        _write_matrix(
+            tree, paths, components, found.group, _GROUP_MEASURE[kind], ["bids::logs/sources.tsv"]
+        )
+
+
+def _write_matrix(
+    tree: OutputTree,
+    paths: Sequence[PurePosixPath],
+    components: Components,
+    matrix: NDArray[np.float64],
+    measure: str,
+    sources: list[str],
+) -> None:
+    """Write a matrix with the nodes' names in the first row and column, as XCP-D does."""
+    table, sidecar = paths
+    tree.write_tsv(
+        table,
+        ("Node", *components.names),
+        (
+            {"Node": name, **dict(zip(components.names, row, strict=True))}
+            for name, row in zip(components.names, matrix.tolist(), strict=True)
+        ),
+    )
+    tree.write_json(
+        sidecar,
+        {
+            "Measure": measure,
+            "MeasureDescription": f"{measure}, of the components' time courses at the volumes "
+            "kept.",
+            "Weighted": True,
+            "Directed": False,
+            "Sources": sources,
+        },
+    )
+
+
+# ---------------------------------------------------------------- maps
+def _write_maps(
+    tree: OutputTree,
+    result: GroupResult,
+    components: Components,
+    key: RunKey,
+    maps: Mapping[str, Path],
+    about: Mapping[str, object],
+    *,
+    desc: str | None = None,
+) -> None:
+    labels = result.labels(components)
+    for stat in STATISTICS:
+        if stat not in maps:
+            continue
+        image = projected_file(key, "components", ".nii.gz", labels, stat=stat, desc=desc)
+        tree.take_file(image, maps[stat])
+        tree.write_json(
+            image.with_name(image.name.replace(".nii.gz", ".json")),
+            {
+                "Description": f"This run's own maps of the group's components (dual regression, "
+                f"stage 2). {_UNITS[stat]}."
+                if desc is None
+                else f"This participant's own maps of the group's components, over its runs. "
+                f"{_UNITS[stat]}.",
+                "Units": "arbitrary",
+                "ComponentNames": list(components.names),
+                "Maps": f"bids::{result.file(components, 'components', '.nii.gz')}",
+                "Mask": f"bids::{result.mask_file('.nii.gz')}",
+                **about,
+                **result.spatial,
+            },
+        )
+
+
+# ---------------------------------------------------------------- quality
+def quality_rows(result: GroupResult) -> list[Mapping[str, object]]:
+    """Make the rows of the table of quality: each run at each decomposition."""
+    runs = {run.files.key: run for run in result.reduced_runs}
+    table: list[Mapping[str, object]] = []
+    for index, components in enumerate(result.components):
+        for projected in result.projected:
+            run, found = runs[projected.key], projected.projections[index]
+            table.append(
+                {
+                    "run": projected.key.label,
+                    "method": components.method,
+                    "scale": components.n_components,
+                    "explained_variance": found.explained_variance,
+                    "map_r": _mean(found.map_r),
+                    "map_r_min": float(np.nanmin(found.map_r))
+                    if np.isfinite(found.map_r).any()
+                    else None,
+                    "tsnr": projected.tsnr,
+                    "n_volumes_kept": run.n_kept,
+                    "mean_fd": run.mean_fd_mm,
+                }
+            )
+    return table
+
+
+def participant_quality(
+    result: GroupResult, participants: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Average what tells how good a participant's data are over its runs and decompositions.
+
+    Parameters
+    ----------
+    result : GroupResult
+    participants : sequence of str
+
+    Returns
+    -------
+    dict
+        Name to the value of each participant, NaN where it is not known.
+    """
+    found: dict[str, list[ProjectedRun]] = {label: [] for label in participants}
+    for one in result.projected:
+        found[one.key.participant].append(one)
+    columns: dict[str, list[float]] = {"map_r": [], "explained_variance": [], "tsnr": []}
+    for label in participants:
+        projections = [each for one in found[label] for each in one.projections]
+        columns["map_r"].append(_mean(np.array([_mean(each.map_r) for each in projections])))
+        columns["explained_variance"].append(
+            _mean(np.array([each.explained_variance for each in projections]))
+        )
+        columns["tsnr"].append(_mean(np.array([one.tsnr for one in found[label]])))
+    return {name: np.array(values) for name, values in columns.items()}
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Average what is known; NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan
