@@ -145,7 +145,7 @@ def test_too_little_memory_for_choosing_names_the_option_that_helps():
 
 def test_longest_run_says_what_a_process_takes():
     runs = (run_of(50), run_of(400), run_of(100))
-    mixed = forecast(runs, GEOMETRY, settings_of(Science(), mem_mb=PLENTY), 4)
+    mixed = forecast(runs, GEOMETRY, settings_of(Science(), with_fit=False, mem_mb=PLENTY), 4)
     assert mixed.map_mb == forecast_of(run=run_of(400), mem_mb=PLENTY).map_mb
 
 

@@ -641,7 +641,8 @@ def test_a_config_file_sets_options_of_every_table(tmp_path: Path) -> None:
         "masking": {"mask_threshold": 0.8},
         "decomposition": {"map_support": 0.1, "n_epochs": 3, "subspace_dims": 200},
         "evidence": {"n_splits": 3, "threshold": "p:0.01"},
-        "extent": {"level": "minimal"},
+        "projection": {"normalise_time_courses": True},
+        "extent": {"level": "minimal", "participant_maps": True},
         "execution": {"omp_nthreads": 2},
     }
     assert set(given) == set(SECTIONS)

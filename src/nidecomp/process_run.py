@@ -211,7 +211,8 @@ def read_volumes(reduced: ReducedRun) -> RunVolumes:
     -------
     RunVolumes
     """
-    with np.load(reduced.volumes_path) as content:
+    # Opened here: where it is no archive, numpy would leave it open.
+    with reduced.volumes_path.open("rb") as file, np.load(file) as content:
         return RunVolumes(content["rows"], content["times_s"], content["motion"])
 
 

@@ -207,7 +207,8 @@ def _found(task: ProjectTask) -> ProjectedRun | None:
     """Read what is stored; None where there is nothing or where something is missing."""
     stem, projections = task.stem, []
     try:
-        with np.load(stem.with_name(stem.name + ".npz")) as content:
+        # Opened here: where it is no archive, numpy would leave it open.
+        with stem.with_name(stem.name + ".npz").open("rb") as file, np.load(file) as content:
             for index in range(len(task.targets)):
                 maps = {name: _map_file(stem, index, name) for name in STATISTICS}
                 wanted = list(maps.values()) if task.with_maps else []

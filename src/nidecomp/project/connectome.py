@@ -65,12 +65,17 @@ def connectomes(
     if used.sum() < 2:
         nothing = np.full((n_components, n_components), np.nan)
         return Connectomes(kind, tuple(nothing for _ in courses), nothing)
+    # Only correlations are standardised by nilearn: shrinkage must not depend on units either.
+    standardised = [
+        (course[:, used] - course[:, used].mean(axis=0)) / course[:, used].std(axis=0)
+        for course in courses
+    ]
     measure = ConnectivityMeasure(
         kind=kind,
         cov_estimator=EmpiricalCovariance() if kind == "correlation" else LedoitWolf(),
-        standardize="zscore_sample",
+        standardize=False,
     )
-    matrices = measure.fit_transform([course[:, used] for course in courses])
+    matrices = measure.fit_transform(standardised)
     group = measure.mean_ if kind == "tangent" else _mean_of_participants(matrices, participants)
     return Connectomes(
         kind,
