@@ -11,6 +11,7 @@ import numpy as np
 
 from nidecomp.bids.names import Labels, group_file, mask_file, pooled_task
 from nidecomp.group.model_order import OrderChoice
+from nidecomp.project.regions import Region
 from nidecomp.project_run import ProjectedRun
 from nidecomp.records import Components, Inventory, ReducedRun, UsableRun
 from nidecomp.settings import Settings
@@ -25,8 +26,9 @@ class GroupResult:
     """Everything that the group's files are made of.
 
     `settings` are those that were asked for; `choice` is there where the number of components was
-    chosen. `projected` has what each run holds of the components, and `combined`, of participants
-    with several runs, the files with their maps: for each decomposition, statistic to file.
+    chosen. `projected` has what each run holds of the components. `regions` has those of each
+    component of each decomposition, and `combined`, of participants with several runs, the files
+    with their maps: for each decomposition, statistic to file.
     """
 
     settings: Settings
@@ -38,6 +40,7 @@ class GroupResult:
     held_out: frozenset[str] = frozenset()
     choice: OrderChoice | None = None
     projected: tuple[ProjectedRun, ...] = ()
+    regions: tuple[tuple[tuple[Region, ...], ...], ...] = ()
     combined: Mapping[str, tuple[Mapping[str, Path], ...]] = field(default_factory=dict)
 
     @cached_property

@@ -24,6 +24,7 @@ from nidecomp.count_components import (
 from nidecomp.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.execute.local import WorkerDied, available_cores, map_unordered, started_early
 from nidecomp.files import alone_in
+from nidecomp.find_regions import find_regions
 from nidecomp.fit_group import GroupPlan, fit_group
 from nidecomp.forecast import Forecast, forecast
 from nidecomp.gather_evidence import gather_evidence
@@ -102,6 +103,9 @@ def run(settings: Settings) -> Outcome:
                         choice=choice,
                         projected=found.runs,
                         combined=found.combined,
+                        regions=find_regions(
+                            components, found.paths, geometry, settings.science, plan.n_processes
+                        ),
                     )
                 )
         _say_how_it_ended(inventory, reduced, settings)

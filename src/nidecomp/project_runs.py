@@ -17,6 +17,7 @@ from nidecomp.project_run import (
     CombineTask,
     ProjectedRun,
     ProjectTask,
+    Target,
     combine_runs,
     project_run,
     store_target,
@@ -31,11 +32,12 @@ _LOG = logging.getLogger(__name__)
 class Projected:
     """What the second pass gave, sorted.
 
-    `combined` has, of participants with several runs, the files with their maps: for each
+    `paths` is where the maps of each decomposition are stored. `combined` has, of participants with several runs, the files with their maps: for each
     decomposition, statistic to file.
     """
 
     runs: tuple[ProjectedRun, ...] = ()
+    paths: tuple[Path, ...] = ()
     failed: tuple[FailedRun, ...] = ()
     combined: Mapping[str, tuple[Mapping[str, Path], ...]] = field(default_factory=dict)
 
@@ -63,7 +65,11 @@ def project_runs(
     -------
     Projected
     """
-    tasks = _tasks(components, cleaning, settings)
+    smoothing_of = settings.science.denoising.smoothing_of
+    targets = tuple(
+        store_target(one, smoothing_of(one.method), settings.work_dir) for one in components
+    )
+    tasks = _tasks(targets, cleaning, settings)
     results = map_unordered(project_run, tasks, n_processes)
     found, failed = [], []
     for result in progress.shown(results, len(tasks), "Projecting runs"):
@@ -81,16 +87,14 @@ def project_runs(
         reasons = inventory_table.reasons(Inventory(failed=tuple(failed)))
         _LOG.error("%s could not be projected:\n%s", count(len(failed), "run"), reasons)
     combined = _combined(found, tasks, n_processes) if settings.extent.participant_maps else {}
-    return Projected(tuple(found), tuple(failed), combined)
+    return Projected(
+        tuple(found), tuple(target.path for target in targets), tuple(failed), combined
+    )
 
 
 def _tasks(
-    components: Sequence[Components], cleaning: Sequence[MapTask], settings: Settings
+    targets: tuple[Target, ...], cleaning: Sequence[MapTask], settings: Settings
 ) -> list[ProjectTask]:
-    smoothing_of = settings.science.denoising.smoothing_of
-    targets = tuple(
-        store_target(one, smoothing_of(one.method), settings.work_dir) for one in components
-    )
     n_runs = Counter(task.run.files.key.participant for task in cleaning)
     with_maps = settings.extent.participant_maps
     return [

@@ -14,6 +14,7 @@ from nidecomp.describe_components import METRICS, UNITS, describe, read_referenc
 from nidecomp.group.thresholds import Thresholded, parse_rule, rule_in_words
 from nidecomp.group_result import GroupResult
 from nidecomp.records import Components
+from nidecomp.write_regions import write_regions
 
 STABILITY_TABLE = PurePosixPath("logs/stability.tsv")
 MATCHING_TABLE = PurePosixPath("logs/matching.tsv")
@@ -34,11 +35,15 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
     """Write what is known of each component, and how decompositions compare."""
     options = result.settings.science.evidence
     references = read_references(result.geometry, result.space, options)
-    for components in result.components:
+    of_maps = result.regions or ((),) * len(result.components)
+    for components, regions in zip(result.components, of_maps, strict=True):
         known = describe(components, result.geometry, references, options)
         _write_thresholded(tree, result, components, known.thresholded)
         metrics = result.file(components, "metrics", ".tsv")
         tree.write_table(metrics, METRICS, known.table, units=UNITS)
+        labels = [row["label"] for row in known.table]
+        if regions:
+            write_regions(tree, result, components, regions, labels)
         peaks = [
             {"component": components.names[peak.component_index], **asdict(peak)}
             for peak in known.peaks

@@ -90,7 +90,8 @@ class OutputTree:
         path : PurePosixPath
             Of the ``.tsv``.
         columns : mapping
-            Column to its description, in the order in which they are to stand.
+            Column to its description, in the order in which they are to stand; empty where BIDS
+            itself describes it.
         table : iterable of mapping
         units : mapping, optional
             Column to its unit, for those that have one.
@@ -102,6 +103,7 @@ class OutputTree:
         described = {
             name: {"Description": text, **({"Units": units[name]} if name in units else {})}
             for name, text in columns.items()
+            if text
         }
         self.write_json(path.with_suffix(".json"), {**(about or {}), **described})
 
