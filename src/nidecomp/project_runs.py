@@ -32,8 +32,8 @@ _LOG = logging.getLogger(__name__)
 class Projected:
     """What the second pass gave, sorted.
 
-    `paths` is where the maps of each decomposition are stored. `combined` has, of participants with several runs, the files with their maps: for each
-    decomposition, statistic to file.
+    `paths` is where the maps of each decomposition are stored. `combined` has, of participants with
+    several runs, the files with their maps: for each decomposition, statistic to file.
     """
 
     runs: tuple[ProjectedRun, ...] = ()

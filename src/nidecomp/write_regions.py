@@ -93,11 +93,13 @@ def _write_soft_atlas(
     regions: Sequence[Region],
     names: Sequence[str],
 ) -> None:
-    weights = np.zeros((len(regions), result.geometry.n_features), dtype=np.float32)
-    for row, region in zip(weights, regions, strict=True):
-        row[region.voxels] = region.weights
-    tree.write_image(
-        result.file(components, "probseg", ".nii.gz", "regions"), result.geometry.image(weights)
+    # An array that is one number everywhere: it only says how large the image is.
+    shape = (*result.geometry.grid.shape, len(regions))
+    whole = nifti(np.broadcast_to(np.float32(0), shape), result.geometry.grid)
+    tree.write_volumes(
+        result.file(components, "probseg", ".nii.gz", "regions"),
+        whole,
+        (result.geometry.image(_dense(region, result)) for region in regions),
     )
     kind = KIND_OF_METHOD[components.method]
     tree.write_json(
@@ -111,6 +113,12 @@ def _write_soft_atlas(
             **result.spatial,
         },
     )
+
+
+def _dense(region: Region, result: GroupResult) -> NDArray[np.float32]:
+    weights = np.zeros(result.geometry.n_features, dtype=np.float32)
+    weights[region.voxels] = region.weights
+    return weights
 
 
 def _volume(labels: NDArray[np.int32], result: GroupResult) -> NDArray[np.int32]:

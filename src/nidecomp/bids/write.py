@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import nibabel as nib
-from isal import igzip
+import numpy as np
+from isal import igzip, isal_zlib
 
 from nidecomp.files import replace_atomically
 
@@ -20,6 +21,10 @@ _JOURNAL = PurePosixPath("logs/manifest.unfinished.tsv")
 # One of ISA-L's levels: ten times as fast as zlib's level 6. Dense maps come out 4 % larger,
 # sparse ones 5 to 15 %.
 _LEVEL = 2
+# zlib's number for the gzip format with the largest window; its header holds no time stamp.
+_GZIP = 31
+# Of a NIfTI file without extensions.
+_HEADER_BYTES = 352
 _COLUMNS = ("path", "size", "sha256")
 
 
@@ -111,6 +116,21 @@ class OutputTree:
         """Write a .nii.gz that holds no time stamp: the same image gives the same bytes."""
         self.write_bytes(path, compressed(image))
 
+    def write_volumes(
+        self, path: PurePosixPath, first: nib.Nifti1Image, volumes: Iterable[nib.Nifti1Image]
+    ) -> None:
+        """Write a 4D .nii.gz volume by volume: many sparse ones take little memory.
+
+        Parameters
+        ----------
+        path : PurePosixPath
+        first : Nifti1Image
+            The whole image, of which only the header is looked at.
+        volumes : iterable of Nifti1Image
+            Its volumes, of the same type.
+        """
+        self.write_bytes(path, _compressed_volumes(first, volumes))
+
     def take_file(self, path: PurePosixPath, source: Path) -> None:
         """Write one file whose content another process made, and keep that."""
         self.write_bytes(path, source.read_bytes())
@@ -137,6 +157,18 @@ class OutputTree:
 def compressed(image: nib.Nifti1Image) -> bytes:
     """Give the bytes of a .nii.gz that holds no time stamp."""
     return bytes(igzip.compress(image.to_bytes(), _LEVEL, mtime=0))
+
+
+def _compressed_volumes(whole: nib.Nifti1Image, volumes: Iterable[nib.Nifti1Image]) -> bytes:
+    compressor = isal_zlib.compressobj(_LEVEL, wbits=_GZIP)
+    header = whole.header.copy()
+    header.set_data_offset(_HEADER_BYTES)
+    # Four bytes say that there are no extensions.
+    parts = [compressor.compress(header.binaryblock + bytes(_HEADER_BYTES - header.sizeof_hdr))]
+    parts.extend(
+        compressor.compress(np.asarray(volume.dataobj).tobytes(order="F")) for volume in volumes
+    )
+    return b"".join([*parts, compressor.flush()])
 
 
 def encoded(text: str) -> bytes:
