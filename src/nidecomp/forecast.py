@@ -33,6 +33,8 @@ _IMAGE_COPIES = 3.0
 # the networks and tissues that NiDecomp brings.
 _DESCRIBED_COPIES = 3.0
 _REFERENCE_MAPS = 17
+# float32 copies of all decompositions' maps while runs are projected to them.
+_WAITING_COPIES = 2.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Forecast:
 
     `n_processes` runs are reduced at once; the group fit uses `n_threads` and gathers `at_once` of
     its `n_subspaces` in one pass over the reduced runs, and `samples_at_once` of the halves that
-    maps are judged by.
+    maps are judged by. `waiting_mb` is what this process holds while others work.
     """
 
     map_mb: float
@@ -52,13 +54,14 @@ class Forecast:
     n_subspaces: int
     at_once: int
     samples_at_once: int = 0
+    waiting_mb: float = _INTERPRETER_MB
 
     @property
     def peak_mb(self) -> float:
         """Memory of the whole at its largest moment, in MB."""
         # One process works where it is; several have this one waiting beside them.
-        waiting = _INTERPRETER_MB if self.n_processes > 1 else 0.0
-        return max(self.map_mb * self.n_processes + waiting, self.group_mb)
+        waiting_mb = self.waiting_mb if self.n_processes > 1 else 0.0
+        return max(self.map_mb * self.n_processes + waiting_mb, self.group_mb)
 
     def as_text(self) -> str:
         """Say it in a line each."""
@@ -153,7 +156,10 @@ def forecast(
             f"{dims} dimensions × {geometry.n_features} voxels in float32, held twice, and "
             f"{n_rows} components). Fewer --subspace-dims or {fewer} take less."
         )
-    fitting = int((limit_mb - _INTERPRETER_MB) // map_mb)
+    waiting_mb = _INTERPRETER_MB
+    if is_full:
+        waiting_mb += _WAITING_COPIES * _n_maps(science) * _row_mb(geometry)
+    fitting = int((limit_mb - waiting_mb) // map_mb)
     return Forecast(
         map_mb=map_mb,
         group_mb=group_mb if with_fit else 0.0,
@@ -162,8 +168,16 @@ def forecast(
         n_threads=n_threads,
         n_subspaces=n_subspaces,
         at_once=at_once,
+        waiting_mb=waiting_mb,
         samples_at_once=_samples_at_once(geometry, science, group_mb) if is_full else 0,
     )
+
+
+def _n_maps(science: Science) -> int:
+    """Count the maps of all decompositions together."""
+    decomposition = science.decomposition
+    orders = decomposition.orders or (decomposition.largest_order,)
+    return sum(orders) * len(decomposition.methods)
 
 
 def _row_mb(geometry: VoxelGeometry) -> float:

@@ -33,6 +33,7 @@ from nidecomp.group.stability import hold_out
 from nidecomp.group_result import GroupResult
 from nidecomp.inspect_run import InspectTask, inspect_run
 from nidecomp.inventory import count
+from nidecomp.memory import give_back
 from nidecomp.process_run import MapTask, process_run, warm_up
 from nidecomp.project_runs import Projected, project_runs
 from nidecomp.records import Components, FailedRun, Inventory, Outcome, ReducedRun, UsableRun
@@ -367,6 +368,8 @@ def _project(
     """Project every run that was reduced to the group's maps."""
     if settings.extent.level != "full":
         return Projected()
+    # This process waits from here on, for others that need memory.
+    give_back()
     keys = {record.key for record in reduced}
     cleaning = [
         _map_task(run, geometry, settings) for run in inventory.used if run.files.key in keys
