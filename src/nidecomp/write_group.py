@@ -41,7 +41,7 @@ from nidecomp.settings import Settings, science_as_tables
 from nidecomp.version import __version__
 from nidecomp.write_evidence import write_evidence
 from nidecomp.write_order import ORDER_FIGURE, ORDER_TABLE, choice_in_words, write_order
-from nidecomp.write_projections import participant_quality, write_projections
+from nidecomp.write_projections import QUALITY_TABLE, participant_quality, write_projections
 
 _LOG = logging.getLogger(__name__)
 
@@ -207,11 +207,17 @@ def _readme(result: GroupResult) -> str:
     evidence = (
         ""
         if not full
-        else """
+        else f"""
 - `*_desc-thresholded_components.nii.gz`: the maps without their background
 - `*_probseg.nii.gz`: the same as a soft atlas, from 0 to 1
 - `*_metrics.tsv`: a row for each component, with what is known of it: how reproducible it is,
   which network it looks like, what speaks for noise; its JSON describes every column
+- `*_desc-regions_probseg.nii.gz`, `*_dseg.nii.gz`: the networks' regions, soft and as a parcellation
+- `sub-*/**/*_timeseries.tsv`: the components' time courses in each run; n/a where a volume was
+  dropped
+- `sub-*/**/*_relmat.tsv`, `tpl-*/**/*_relmat.tsv`: connectomes of each run and of the group
+- `sub-*/**/*_stat-effect_components.nii.gz`, `*_stat-z_*`, if there: each run's own maps
+- `{QUALITY_TABLE}`: how good each run is
 - `*_peaks.tsv`: where the largest clusters of the thresholded maps are
 - `logs/stability.tsv`: how alike halves of the participants came out
 - `logs/matching.tsv`: which components of two decompositions belong together"""

@@ -58,7 +58,7 @@ def test_the_parcellation_is_the_soft_atlas_where_it_weighs_most(
 
 
 def test_regions_of_a_network_make_it_up(rest_output: Path) -> None:
-    """Each region lies in its network; a frontoparietal network has none on the other side only."""
+    """Each lies in its network, and the largest of a left frontoparietal one on the left."""
     for method in METHODS:
         network = np.asarray(
             nib.load(group_file(rest_output, method, "probseg", ".nii.gz")).dataobj
@@ -97,7 +97,7 @@ def test_nilearns_maskers_take_them_as_they_are(rest_output: Path, method: str) 
 def test_xcp_d_finds_index_and_label_in_an_atlas_dataset(
     rest_output: Path, method: str, tmp_path: Path
 ) -> None:
-    """A dataset of type atlas: a folder for the atlas, dseg image, table with both columns, JSON."""
+    """A dataset of type atlas, with a folder for it: image, table with both columns, JSON."""
     label = "MyNetworks"
     folder = tmp_path / f"atlas-{label}"
     folder.mkdir()
