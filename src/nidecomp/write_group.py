@@ -212,7 +212,8 @@ def _readme(result: GroupResult) -> str:
 - `*_probseg.nii.gz`: the same as a soft atlas, from 0 to 1
 - `*_metrics.tsv`: a row for each component, with what is known of it: how reproducible it is,
   which network it looks like, what speaks for noise; its JSON describes every column
-- `*_desc-regions_probseg.nii.gz`, `*_dseg.nii.gz`: the networks' regions, soft and as a parcellation
+- `*_desc-regions_probseg.nii.gz`, `*_dseg.nii.gz`: regions of the networks, soft and as a
+  parcellation
 - `sub-*/**/*_timeseries.tsv`: the components' time courses in each run; n/a where a volume was
   dropped
 - `sub-*/**/*_relmat.tsv`, `tpl-*/**/*_relmat.tsv`: connectomes of each run and of the group
