@@ -29,7 +29,7 @@ from nidecomp.settings import (
     settings_from_options,
     subspace_dims,
 )
-from nidecomp.write_group import settings_text
+from nidecomp.write_dataset import settings_text
 
 OPTIONS = [declared for _, declared in declared_options()]
 NAMES = [declared.name for declared in OPTIONS]

@@ -41,13 +41,8 @@ from nidecomp.settings import Settings, read_config_file, science_as_tables
 from nidecomp.share_geometry import share_geometry
 from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.signal.reference import label_atlas
-from nidecomp.write_group import (
-    SETTINGS,
-    link_to,
-    source_of,
-    write_group,
-    write_inventory,
-)
+from nidecomp.write_dataset import SETTINGS, link_to, source_of, write_inventory
+from nidecomp.write_group import write_group
 from nidecomp.write_order import ORDER_TABLE, write_choice_alone
 
 _LOG = logging.getLogger(__name__)

@@ -3,66 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
 import platform
-from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
-import tomli_w
 
-from nidecomp import inventory as inventory_table
-from nidecomp.bids.dataset import DESCRIPTION, OUR_NAME, read_description
-from nidecomp.bids.names import (
-    BIDS_VERSION,
-    IGNORED_BY_THE_VALIDATOR,
-    atlas_description_file,
-    run_file,
-)
-from nidecomp.bids.write import MANIFEST, OutputTree, encoded, table_text
+from nidecomp.bids.names import atlas_description_file
+from nidecomp.bids.write import OutputTree
 from nidecomp.compare_fits import evidence_summary
-from nidecomp.files import replace_atomically
 from nidecomp.group_result import SOURCES, GroupResult
-from nidecomp.project.outliers import (
-    FEWEST_PARTICIPANTS,
-    LEAST_DEPARTURE,
-    LIMIT,
-    outlier_reasons,
-)
-from nidecomp.records import (
-    Components,
-    FailedRun,
-    RefusedRun,
-    UsableRun,
-)
-from nidecomp.settings import Settings, science_as_tables
+from nidecomp.records import Components
+from nidecomp.settings import science_as_tables
 from nidecomp.version import __version__
+from nidecomp.write_dataset import (
+    INVENTORY,
+    SETTINGS,
+    input_name,
+    licence,
+    write_description,
+    write_logs,
+    write_mask,
+    write_outliers,
+    write_participants,
+)
 from nidecomp.write_evidence import write_evidence
 from nidecomp.write_order import ORDER_FIGURE, ORDER_TABLE, choice_in_words, write_order
-from nidecomp.write_projections import QUALITY_TABLE, participant_quality, write_projections
+from nidecomp.write_projections import QUALITY_TABLE, write_projections
 
-_LOG = logging.getLogger(__name__)
-
-CODE_URL = "https://github.com/nidecomp/nidecomp"
-SETTINGS = PurePosixPath("logs/settings.toml")
-INVENTORY = PurePosixPath("logs/inventory.tsv")
 # What decides the numbers, besides our own version.
 _LIBRARIES = ("numpy", "scipy", "numba", "nilearn", "nibabel", "pandas", "pybids", "isal")
 _OF_DICTIONARY_LEARNING = {"alpha", "map_support", "batch_size", "n_epochs"}
-_QUALITY_OF_PARTICIPANTS = {
-    "map_r": "Correlation of the participant's own maps (dual regression) with the group's, mean "
-    "over components, decompositions and runs",
-    "explained_variance": "Share of the cleaned runs' variance that the group's maps explain, mean "
-    "over decompositions and runs",
-    "tsnr": "Temporal signal-to-noise ratio, median over voxels, mean over runs",
-    "outlier": "In what the participant stands apart, on the bad side, of map_r, "
-    "explained_variance, tsnr, mean_fd, n_volumes_kept: a modified z score (distance from the "
-    f"median in units of the median absolute deviation / 0.6745) above {LIMIT:g} and a distance of "
-    f"more than {100 * LEAST_DEPARTURE:.0f} % of the median, among {FEWEST_PARTICIPANTS} "
-    "participants or more. A recommendation to look: nobody is left out because of it",
-}
 _METHOD_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
 
 
@@ -74,11 +45,14 @@ def write_group(result: GroupResult) -> None:
     result : GroupResult
     """
     tree = OutputTree(result.settings.output_dir)
-    _write_dataset(tree, result)
-    _write_logs(tree, result)
+    write_description(tree, result, "group networks", _readme(result))
+    if result.is_full:
+        _write_atlas_card(tree, result)
+    write_participants(tree, result)
+    write_logs(tree, result)
     for run in result.reduced_runs:
-        _write_outliers(tree, result, run)
-    _write_mask(tree, result)
+        write_outliers(tree, result, run)
+    write_mask(tree, result)
     if result.choice is not None:
         write_order(tree, result.choice)
     for components in result.components:
@@ -92,103 +66,21 @@ def write_group(result: GroupResult) -> None:
     tree.finish()
 
 
-def write_inventory(output_dir: Path, table: Sequence[inventory_table.Row]) -> None:
-    """Write only the table of runs, where nothing else can be written.
-
-    Results of an earlier run, if they are there, keep their own.
-    """
-    if not (output_dir / MANIFEST).exists():
-        text = table_text(tuple(inventory_table.COLUMNS), table)
-        with replace_atomically(output_dir / INVENTORY) as temporary:
-            temporary.write_bytes(encoded(text))
-
-
 # ---------------------------------------------------------------- the dataset as a whole
-def _write_dataset(tree: OutputTree, result: GroupResult) -> None:
-    source = read_description(result.root)
-    link = link_to(result.root, result.settings)
-    name = source.get("Name") or "unnamed dataset"
-    licence = source.get("License") or "not stated by the preprocessed dataset"
-    tree.write_json(
-        PurePosixPath(DESCRIPTION),
-        {
-            "Name": f"NiDecomp: group networks of {name}",
-            "BIDSVersion": BIDS_VERSION,
-            "DatasetType": "derivative",
-            "License": licence,
-            "Authors": _authors(source),
-            "GeneratedBy": [_generated_by()],
-            "SourceDatasets": [{"URL": link}, *_source_datasets(source)],
-            "DatasetLinks": {"preprocessed": link},
-        },
-    )
-    tree.write_text(PurePosixPath(".bidsignore"), "\n".join(IGNORED_BY_THE_VALIDATOR) + "\n")
-    tree.write_text(PurePosixPath("README.md"), _readme(result))
-    if result.is_full:
-        _write_atlas_card(tree, result, f"networks of {name}", licence)
-    _write_participants(tree, result)
-
-
-def _write_atlas_card(tree: OutputTree, result: GroupResult, what: str, licence: object) -> None:
+def _write_atlas_card(tree: OutputTree, result: GroupResult) -> None:
     """Describe the soft atlas; the validator refuses the card where there is no atlas."""
     atlas = result.settings.science.decomposition.atlas_label
     tree.write_json(
         atlas_description_file(atlas),
         {
-            "Name": f"{atlas}: {what}",
-            "License": licence,
+            "Name": f"{atlas}: networks of {input_name(result)}",
+            "License": licence(result),
             "Description": _summary(result),
             "SampleSize": len(result.participants),
             "Species": "Homo sapiens",
             "DerivedFrom": "bids:preprocessed:",
         },
     )
-
-
-def link_to(root: Path, settings: Settings) -> str:
-    """Give the input's place relative to the output.
-
-    An absolute path would leak user names and break when both are moved together.
-    """
-    return Path(os.path.relpath(root.resolve(), settings.output_dir.resolve())).as_posix()
-
-
-def source_of(output_dir: Path) -> str | None:
-    """Read from which input, relative to it, the results in a folder were made."""
-    links = read_description(output_dir).get("DatasetLinks")
-    return links.get("preprocessed") if isinstance(links, dict) else None
-
-
-def _authors(source: Mapping[str, object]) -> list[object]:
-    """Carry over the input's authors; the validator warns of lists shorter than two."""
-    named = source.get("Authors")
-    authors = list(named) if isinstance(named, list) else []
-    if len(authors) > 1:
-        return authors
-    nobody = ["(the preprocessed dataset names no authors)"]
-    return [*(authors or nobody), f"{OUR_NAME} (the software that made these derivatives)"]
-
-
-def _source_datasets(source: Mapping[str, object]) -> list[object]:
-    datasets = source.get("SourceDatasets")
-    return datasets if isinstance(datasets, list) else []
-
-
-def _generated_by() -> dict[str, object]:
-    """Describe this program; a container's image sets the variables that describe it."""
-    entry: dict[str, object] = {"Name": OUR_NAME, "Version": __version__, "CodeURL": CODE_URL}
-    container = {
-        name: value
-        for name, variable in (
-            ("Type", "NIDECOMP_CONTAINER_TYPE"),
-            ("Tag", "NIDECOMP_CONTAINER_TAG"),
-            ("URI", "NIDECOMP_CONTAINER_URI"),
-        )
-        if (value := os.environ.get(variable))
-    }
-    if container:
-        entry["Container"] = container
-    return entry
 
 
 def _summary(result: GroupResult) -> str:
@@ -249,126 +141,7 @@ def _readme(result: GroupResult) -> str:
 """
 
 
-def _write_participants(tree: OutputTree, result: GroupResult) -> None:
-    runs = result.reduced_runs
-    unused: list[RefusedRun | FailedRun] = [*result.inventory.refused, *result.inventory.failed]
-    not_used = [run.key.get("sub") for run in unused]
-    table: list[dict[str, object]] = []
-    for label in sorted({run.files.key.participant for run in runs}):
-        own = [run for run in runs if run.files.key.participant == label]
-        motion = [run.mean_fd_mm for run in own if run.mean_fd_mm is not None]
-        table.append(
-            {
-                "participant_id": f"sub-{label}",
-                "role": "held out" if label in result.held_out else "fitted",
-                "n_runs_used": len(own),
-                "n_runs_not_used": not_used.count(label),
-                "n_volumes_kept": sum(run.n_kept for run in own),
-                "mean_fd": float(np.mean(motion)) if motion else None,
-            }
-        )
-    columns = {
-        "participant_id": "Participant, as in the preprocessed dataset",
-        "role": "fitted: the components were fitted to this participant; held out: left out of the "
-        "fit by --holdout, to tell what the components explain",
-        "n_runs_used": "Runs that were used",
-        "n_runs_not_used": "Runs that were refused or failed; logs/inventory.tsv says why",
-        "n_volumes_kept": "Volumes of the runs used, after scrubbing",
-        "mean_fd": "Mean framewise displacement over the runs used, in mm",
-    }
-    if result.projected:
-        columns |= _QUALITY_OF_PARTICIPANTS
-        _add_quality(table, result)
-    tree.write_table(
-        PurePosixPath("participants.tsv"),
-        columns,
-        table,
-        about={"Description": "The participants whose runs were used."},
-    )
-
-
-def _add_quality(table: list[dict[str, object]], result: GroupResult) -> None:
-    """Add how good each participant's data are, and who stands apart."""
-    labels = [str(row["participant_id"]).removeprefix("sub-") for row in table]
-    quality = participant_quality(result, labels)
-    motion = [row["mean_fd"] for row in table]
-    looked_at = {
-        **quality,
-        "mean_fd": np.array([np.nan if value is None else value for value in motion], dtype=float),
-        "n_volumes_kept": np.array([row["n_volumes_kept"] for row in table], dtype=float),
-    }
-    reasons = outlier_reasons(looked_at, bad_is_high=frozenset({"mean_fd"}))
-    for index, (row, reason) in enumerate(zip(table, reasons, strict=True)):
-        row |= {name: float(values[index]) for name, values in quality.items()}
-        row["outlier"] = reason or None
-        if reason:
-            _LOG.warning("%s stands apart from the others: %s", row["participant_id"], reason)
-
-
-def _write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> None:
-    """Say which volumes of a run were used: nothing else tells it afterwards."""
-    kept = set(run.kept)
-    columns = {"dropped": "1 where the volume was dropped (scrubbed, non-steady-state or dummy)"}
-    tree.write_table(
-        run_file(run.files.key, "outliers", ".tsv"),
-        columns,
-        [{"dropped": int(volume not in kept)} for volume in range(run.n_volumes)],
-        about={
-            "Description": "Volumes of this run that the decomposition did not see, a row each.",
-            "Sources": [
-                result.uri(path)
-                for path in (run.files.bold, run.files.confounds)
-                if path is not None
-            ],
-        },
-    )
-
-
-def _write_logs(tree: OutputTree, result: GroupResult) -> None:
-    tree.write_text(SETTINGS, settings_text(result.settings))
-    table = inventory_table.rows(result.inventory, result.root, result.reduced)
-    tree.write_table(INVENTORY, inventory_table.COLUMNS, table)
-    sources = [
-        {"run": run.files.key.label, "kind": kind, "uri": result.uri(path)}
-        for run in result.reduced_runs
-        for kind, path in (
-            ("bold", run.files.bold),
-            ("mask", run.files.mask),
-            ("confounds", run.files.confounds),
-        )
-        if path is not None
-    ]
-    tree.write_tsv(SOURCES, ("run", "kind", "uri"), sources)
-
-
-def settings_text(settings: Settings) -> str:
-    """Write the settings that change the outputs as TOML, ready for ``--config-file``."""
-    return (
-        f"# All that decided these results, by NiDecomp {__version__}; --config-file replays it.\n"
-        + tomli_w.dumps(science_as_tables(settings.science))
-    )
-
-
 # ---------------------------------------------------------------- images
-def _write_mask(tree: OutputTree, result: GroupResult) -> None:
-    masking = result.settings.science.masking
-    tree.write_image(result.mask_file(".nii.gz"), result.geometry.mask_image())
-    how = (
-        f"the mask given, {Path(masking.mask).name}"
-        if masking.mask
-        else f"voxels in the brain masks of at least {masking.mask_threshold:g} of the participants"
-    )
-    tree.write_json(
-        result.mask_file(".json"),
-        {
-            "Type": "Brain",
-            "Description": f"The voxels that were decomposed: {how}.",
-            "Sources": [f"bids::{SOURCES}"],
-            **result.spatial,
-        },
-    )
-
-
 def _write_components(tree: OutputTree, result: GroupResult, components: Components) -> None:
     tree.write_image(
         result.file(components, "components", ".nii.gz"),
