@@ -108,6 +108,7 @@ WRONG = [
     ("threshold", "strong", "p, fdr, isotropy, ratio"),
     ("threshold", "fdr:1.5", "below 1"),
     ("label_atlas", "", "path"),
+    ("maps", "", "path"),
     ("normalise_time_courses", 1, "true or false"),
     ("participant_maps", "yes", "true or false"),
     ("level", "some", "minimal, full"),
@@ -198,6 +199,7 @@ science_options = st.fixed_dictionaries(
         "threshold": st.sampled_from(["p", "fdr:0.01", "isotropy", "ratio:2"]),
         "label_atlas": texts,
         "normalise_time_courses": st.booleans(),
+        "maps": texts,
     },
 )
 

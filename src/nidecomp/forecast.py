@@ -113,7 +113,8 @@ def forecast(
         ``--mem-mb`` is too little for a single run or for the group fit, with the arithmetic.
     """
     science, execution = settings.science, settings.execution
-    with_fit = settings.analysis_level == "group"
+    is_given = science.projection.maps is not None
+    with_fit = settings.analysis_level == "group" and not is_given
     is_full = with_fit and settings.extent.level == "full"
     limit_mb = execution.mem_mb or _free_mb()
     limit = (
@@ -124,7 +125,7 @@ def forecast(
     n_rows = science.decomposition.largest_order
     n_smoothings = len(science.smoothings_fwhm)
     rows = n_rows
-    if is_full:
+    if is_full or is_given:
         rows = max(rows, _projecting_rows(geometry, n_rows, settings.extent.participant_maps))
     map_mb = max(_map_mb(run, geometry, rows, n_smoothings) for run in runs)
     if map_mb > limit_mb:

@@ -46,7 +46,8 @@ class GroupResult:
     @cached_property
     def reduced_runs(self) -> tuple[UsableRun, ...]:
         """All runs that were reduced, those of participants that were left out among them."""
-        keys = {record.key for record in self.reduced}
+        # Where nothing is fitted nothing is reduced.
+        keys = {record.key for record in self.reduced or self.projected}
         return tuple(run for run in self.inventory.used if run.files.key in keys)
 
     @cached_property

@@ -28,6 +28,7 @@ from nidecomp.find_regions import find_regions
 from nidecomp.fit_group import GroupPlan, fit_group
 from nidecomp.forecast import Forecast, forecast
 from nidecomp.gather_evidence import gather_evidence
+from nidecomp.given_maps import read_given_maps
 from nidecomp.group.model_order import OrderChoice
 from nidecomp.group.stability import hold_out
 from nidecomp.group_result import GroupResult
@@ -42,6 +43,7 @@ from nidecomp.share_geometry import share_geometry
 from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.signal.reference import label_atlas
 from nidecomp.write_dataset import SETTINGS, link_to, source_of, write_inventory
+from nidecomp.write_given import write_given
 from nidecomp.write_group import write_group
 from nidecomp.write_order import ORDER_TABLE, write_choice_alone
 
@@ -69,6 +71,8 @@ def run(settings: Settings) -> Outcome:
     with progress.logging_to(settings), _workers_started_early(settings):
         inventory = _inspect(root, settings)
         geometry, inventory = _share_geometry(root, inventory, settings)
+        if settings.science.projection.maps is not None:
+            return _project_given(root, inventory, geometry, settings)
         asked, settings = settings, _bounded(inventory, settings)
         to_reduce = _named(inventory, settings)
         held_out = _check_evidence(to_reduce, geometry, settings)
@@ -108,6 +112,53 @@ def run(settings: Settings) -> Outcome:
         return Outcome(inventory, settings.output_dir, components)
 
 
+def _project_given(
+    root: Path, inventory: Inventory, geometry: VoxelGeometry, settings: Settings
+) -> Outcome:
+    """Fit nothing: project maps that were given to the runs of the participants named."""
+    runs = _named(inventory, settings)
+    path = Path(str(settings.science.projection.maps))
+    given = read_given_maps(path, geometry, runs[0].files.space)
+    largest = max(one.n_components for one in given)
+    asked = _of_all_jobs(settings)
+    settings = replace(settings, science=settings.science.with_order(largest))
+    plan = _forecast(runs, geometry, settings)
+    if settings.execution.dry_run:
+        _show(replace(inventory, used=runs), root, plan)
+        return Outcome(inventory, settings.output_dir)
+    with _alone_in_output(settings):
+        cleaning = [_map_task(run, geometry, settings) for run in runs]
+        found = project_runs(given, cleaning, settings, plan.n_processes)
+        inventory = replace(inventory, failed=found.failed)
+        _keep_inventory(root, inventory, settings)
+        if not found.runs:
+            reasons = inventory_table.reasons(Inventory(failed=found.failed))
+            raise NidecompError(f"Every run failed:\n{reasons}")
+        result = GroupResult(
+            settings=asked,
+            root=root,
+            inventory=inventory,
+            reduced=(),
+            geometry=geometry,
+            components=given,
+            projected=found.runs,
+            combined=found.combined,
+        )
+        write_given(result, is_job=settings.analysis_level == "participant")
+    _LOG.info(
+        "Projected %s; the results are in %s", count(len(found.runs), "run"), settings.output_dir
+    )
+    return Outcome(inventory, settings.output_dir, given)
+
+
+def _of_all_jobs(settings: Settings) -> Settings:
+    """Give the settings that all jobs have in common: not whose each is."""
+    if settings.analysis_level == "group":
+        return settings
+    selection = replace(settings.science.selection, participant_label=())
+    return replace(settings, science=replace(settings.science, selection=selection))
+
+
 # ---------------------------------------------------------------- the steps
 def _check_input(settings: Settings) -> Path:
     """Check the folders, before anything is written anywhere."""
@@ -120,11 +171,14 @@ def _check_input(settings: Settings) -> Path:
     for option, file in (("--mask", mask), ("--label-atlas", atlas)):
         if file is not None and not Path(file).is_file():
             raise UsageError(f"{option} {file}: there is no such file.")
+    maps = settings.science.projection.maps
+    if maps is not None and not Path(maps).exists():
+        raise UsageError(f"--maps {maps}: there is no such file or folder.")
     if execution.bids_database_dir:
         database = Path(execution.bids_database_dir)
         check_outside(settings.bids_dir, root, database, "--bids-database-dir")
-    if settings.analysis_level == "group" and not execution.dry_run:
-        _check_same_request(root, settings)
+    if (settings.analysis_level == "group" or maps is not None) and not execution.dry_run:
+        _check_same_request(root, _of_all_jobs(settings))
     return root
 
 
@@ -179,7 +233,8 @@ def _inspect(root: Path, settings: Settings) -> Inventory:
         reset_database=execution.reset_database,
         needs_mask=science.masking.mask is None,
     )
-    n_rows = fewest_rows(science.decomposition)
+    # Maps that are given can be projected to a run however short.
+    n_rows = 1 if science.projection.maps is not None else fewest_rows(science.decomposition)
     looked_at = [inspect_run(InspectTask(files, science.denoising, n_rows)) for files in found]
     usable = tuple(record for record in looked_at if isinstance(record, UsableRun))
     refused += tuple(record for record in looked_at if not isinstance(record, UsableRun))

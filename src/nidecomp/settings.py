@@ -306,8 +306,16 @@ class EvidenceOptions:
 
 @dataclass(frozen=True)
 class ProjectionOptions:
-    """How the group's maps are projected to each run."""
+    """How maps are projected to each run."""
 
+    maps: str | None = _option(
+        convert.path,
+        None,
+        "Fit nothing, and project these maps to each run: an output folder of nidecomp, a 4D image "
+        "of maps or a 3D image of labels, with a .tsv of names beside it. (participant: those of "
+        "the participants named; a group run then gathers them.)",
+        metavar="FILE|DIR",
+    )
     normalise_time_courses: bool = _option(
         convert.flag,
         False,

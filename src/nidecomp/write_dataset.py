@@ -157,7 +157,7 @@ def write_participants(tree: OutputTree, result: GroupResult) -> None:
         table.append(
             {
                 "participant_id": f"sub-{label}",
-                "role": "held out" if label in result.held_out else "fitted",
+                "role": _role(label, result),
                 "n_runs_used": len(own),
                 "n_runs_not_used": not_used.count(label),
                 "n_volumes_kept": sum(run.n_kept for run in own),
@@ -167,7 +167,8 @@ def write_participants(tree: OutputTree, result: GroupResult) -> None:
     columns = {
         "participant_id": "Participant, as in the preprocessed dataset",
         "role": "fitted: the components were fitted to this participant; held out: left out of the "
-        "fit by --holdout, to tell what the components explain",
+        "fit by --holdout, to tell what the components explain; projected: the components were "
+        "given, and nothing was fitted",
         "n_runs_used": "Runs that were used",
         "n_runs_not_used": "Runs that were refused or failed; logs/inventory.tsv says why",
         "n_volumes_kept": "Volumes of the runs used, after scrubbing",
@@ -182,6 +183,12 @@ def write_participants(tree: OutputTree, result: GroupResult) -> None:
         table,
         about={"Description": "The participants whose runs were used."},
     )
+
+
+def _role(label: str, result: GroupResult) -> str:
+    if result.settings.science.projection.maps is not None:
+        return "projected"
+    return "held out" if label in result.held_out else "fitted"
 
 
 def _add_quality(table: list[dict[str, object]], result: GroupResult) -> None:
@@ -224,7 +231,7 @@ def write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> Non
 # ---------------------------------------------------------------- logs and mask
 def write_logs(tree: OutputTree, result: GroupResult) -> None:
     """Write the settings, the table of runs and the list of sources."""
-    tree.write_text(SETTINGS, settings_text(result.settings))
+    write_settings(tree, result.settings)
     table = inventory_table.rows(result.inventory, result.root, result.reduced)
     tree.write_table(INVENTORY, inventory_table.COLUMNS, table)
     sources = [
@@ -238,6 +245,11 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
         if path is not None
     ]
     tree.write_tsv(SOURCES, ("run", "kind", "uri"), sources)
+
+
+def write_settings(tree: OutputTree, settings: Settings) -> None:
+    """Write the settings that decide the results."""
+    tree.write_text(SETTINGS, settings_text(settings))
 
 
 def settings_text(settings: Settings) -> str:

@@ -60,8 +60,16 @@ QUALITY: dict[str, str] = {
 }
 
 
-def write_projections(tree: OutputTree, result: GroupResult) -> None:
-    """Write time courses, connectomes, the runs' own maps where there are, and their quality."""
+def write_projections(tree: OutputTree, result: GroupResult, *, is_job: bool = False) -> None:
+    """Write time courses, connectomes, the runs' own maps where there are, and their quality.
+
+    Parameters
+    ----------
+    tree : OutputTree
+    result : GroupResult
+    is_job : bool
+        Whether these are some of the participants only: then nothing is written that needs all.
+    """
     if not result.projected:
         return
     runs = {run.files.key: run for run in result.reduced_runs}
@@ -71,7 +79,7 @@ def write_projections(tree: OutputTree, result: GroupResult) -> None:
             _write_time_courses(tree, result, components, run, found)
             sources = [result.uri(run.files.bold)]
             _write_maps(tree, result, components, projected.key, found.maps, {"Sources": sources})
-        _write_connectomes(tree, result, components, index)
+        _write_connectomes(tree, result, components, index, is_job=is_job)
         for participant, combined in result.combined.items():
             own = [one.key for one in result.projected if one.key.participant == participant]
             about: dict[str, object] = {
@@ -81,6 +89,8 @@ def write_projections(tree: OutputTree, result: GroupResult) -> None:
             }
             maps = combined[index]
             _write_maps(tree, result, components, shared_key(own), maps, about, desc="fixedeffects")
+    if is_job:
+        return
     tree.write_table(QUALITY_TABLE, QUALITY, quality_rows(result), units={"mean_fd": "mm"})
 
 
@@ -125,12 +135,14 @@ def _write_time_courses(
 
 # ---------------------------------------------------------------- connectomes
 def _write_connectomes(
-    tree: OutputTree, result: GroupResult, components: Components, index: int
+    tree: OutputTree, result: GroupResult, components: Components, index: int, *, is_job: bool
 ) -> None:
     courses = [one.projections[index].courses for one in result.projected]
     participants = [one.key.participant for one in result.projected]
     labels = result.labels(components)
     for kind in KINDS:
+        if is_job and kind == "tangent":
+            continue
         found = connectomes(courses, participants, kind)
         if found is None:
             continue
@@ -142,6 +154,8 @@ def _write_connectomes(
             ]
             source = projected_file(projected.key, "timeseries", ".tsv", labels)
             _write_matrix(tree, paths, components, matrix, _MEASURE[kind], [f"bids::{source}"])
+        if is_job:
+            continue
         paths = [
             result.file(components, "relmat", extension, stat=stat)
             for extension in (".tsv", ".json")

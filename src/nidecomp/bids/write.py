@@ -17,7 +17,6 @@ from isal import igzip, isal_zlib
 from nidecomp.files import replace_atomically
 
 MANIFEST = PurePosixPath("logs/manifest.tsv")
-_JOURNAL = PurePosixPath("logs/manifest.unfinished.tsv")
 # One of ISA-L's levels: ten times as fast as zlib's level 6. Dense maps come out 4 % larger,
 # sparse ones 5 to 15 %.
 _LEVEL = 2
@@ -39,24 +38,28 @@ class OutputTree:
     ----------
     root : Path
         The output folder; made where it is not there.
+    job : str, optional
+        Where several jobs write into one folder: what sets this one's manifest apart.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, job: str | None = None) -> None:
         self.root = root
+        self._manifest = MANIFEST.with_stem(f"{MANIFEST.stem}_{job}") if job else MANIFEST
+        self._journal = self._manifest.with_suffix(".unfinished.tsv")
         self._written: dict[str, tuple[int, str]] = {}
-        self._earlier = _read_manifest(root / MANIFEST) | _read_manifest(root / _JOURNAL)
-        with replace_atomically(root / _JOURNAL) as temporary:
+        self._earlier = _read_manifest(root / self._manifest) | _read_manifest(root / self._journal)
+        with replace_atomically(root / self._journal) as temporary:
             rows = [
                 {"path": name, "size": None, "sha256": digest}
                 for name, digest in sorted(self._earlier)
             ]
             temporary.write_text(table_text(_COLUMNS, rows), encoding="utf-8")
-        (root / MANIFEST).unlink(missing_ok=True)
+        (root / self._manifest).unlink(missing_ok=True)
 
     def write_bytes(self, path: PurePosixPath, content: bytes) -> None:
         """Write one file, `path` relative to the output folder."""
         entry = (len(content), hashlib.sha256(content).hexdigest())
-        with (self.root / _JOURNAL).open("a", encoding="utf-8") as journal:
+        with (self.root / self._journal).open("a", encoding="utf-8") as journal:
             journal.write(f"{path}\t{entry[0]}\t{entry[1]}\n")
         with replace_atomically(self.root / path) as temporary:
             temporary.write_bytes(content)
@@ -144,14 +147,14 @@ class OutputTree:
                 _remove_empty_folders(path.parent, self.root)
         written = dict(sorted(self._written.items()))
         self.write_tsv(
-            MANIFEST,
+            self._manifest,
             _COLUMNS,
             [
                 {"path": name, "size": size, "sha256": digest}
                 for name, (size, digest) in written.items()
             ],
         )
-        (self.root / _JOURNAL).unlink()
+        (self.root / self._journal).unlink()
 
 
 def compressed(image: nib.Nifti1Image) -> bytes:

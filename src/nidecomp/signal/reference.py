@@ -75,7 +75,7 @@ def shipped_networks(geometry: VoxelGeometry) -> Reference:
         as_file(files("nidecomp.reference") / "networks.tsv") as table,
     ):
         names = tuple(row["name"] for row in _rows(table))
-        return Reference(names, _maps(path, geometry, len(names)))
+        return Reference(names, maps_of_file(path, geometry, len(names)))
 
 
 def tissues(geometry: VoxelGeometry) -> Tissues:
@@ -101,7 +101,7 @@ def tissues(geometry: VoxelGeometry) -> Tissues:
     return Tissues(*shares)
 
 
-def label_atlas(path: Path, geometry: VoxelGeometry) -> Reference:
+def label_atlas(path: Path, geometry: VoxelGeometry, option: str = "--label-atlas") -> Reference:
     """Read an atlas that the user has and bring it to the group's voxels.
 
     Parameters
@@ -115,6 +115,8 @@ def label_atlas(path: Path, geometry: VoxelGeometry) -> Reference:
         ``map01…`` or ``label01…``.
     geometry : VoxelGeometry
         In the same space as the atlas.
+    option : str
+        The option that it was given by, for messages.
 
     Returns
     -------
@@ -130,27 +132,27 @@ def label_atlas(path: Path, geometry: VoxelGeometry) -> Reference:
         with told_as_failure(path):
             shape = nib.load(path).shape
         if len(shape) == 4:
-            atlas = _map_atlas(path, geometry, shape[3])
+            atlas = _map_atlas(path, geometry, shape[3], option)
         elif len(shape) == 3:
-            atlas = _region_atlas(path, geometry)
+            atlas = _region_atlas(path, geometry, option)
         else:
             raise UsageError(
-                f"--label-atlas {path} has {len(shape)} dimensions: give a 4D file of maps or a "
+                f"{option} {path} has {len(shape)} dimensions: give a 4D file of maps or a "
                 "3D file of labels."
             )
     except FailedRunError as error:
-        raise UsageError(f"--label-atlas {path}: {error}; give a NIfTI file.") from None
+        raise UsageError(f"{option} {path}: {error}; give a NIfTI file.") from None
     if not atlas.maps.any():
         raise UsageError(
-            f"--label-atlas {path} is 0 in every voxel of the brain mask: give one in the space "
+            f"{option} {path} is 0 in every voxel of the brain mask: give one in the space "
             "of the runs."
         )
     return atlas
 
 
 # ---------------------------------------------------------------- the two kinds of atlas
-def _map_atlas(path: Path, geometry: VoxelGeometry, n_maps: int) -> Reference:
-    _check_number(path, n_maps, "maps")
+def _map_atlas(path: Path, geometry: VoxelGeometry, n_maps: int, option: str) -> Reference:
+    _check_number(path, n_maps, "maps", option)
     table = _table_of(path)
     names = tuple(f"map{number:02d}" for number in range(1, n_maps + 1))
     if table.exists():
@@ -162,10 +164,10 @@ def _map_atlas(path: Path, geometry: VoxelGeometry, n_maps: int) -> Reference:
                 "volumes and a column called name or label."
             )
         names = tuple(row[column] for row in rows)
-    return Reference(names, _maps(path, geometry, n_maps))
+    return Reference(names, maps_of_file(path, geometry, n_maps))
 
 
-def _region_atlas(path: Path, geometry: VoxelGeometry) -> Reference:
+def _region_atlas(path: Path, geometry: VoxelGeometry, option: str) -> Reference:
     with told_as_failure(path):
         image = nib.load(path)
         volume = np.nan_to_num(np.asarray(image.dataobj))
@@ -174,21 +176,20 @@ def _region_atlas(path: Path, geometry: VoxelGeometry) -> Reference:
         affine = grid_of(image, path).matrix
     if np.any(labels != np.round(labels)):
         raise UsageError(
-            f"--label-atlas {path} is 3D and holds fractions: give whole-number labels, or a 4D "
+            f"{option} {path} is 3D and holds fractions: give whole-number labels, or a 4D "
             "file with one map a volume."
         )
-    _check_number(path, len(labels), "labels")
+    _check_number(path, len(labels), "labels", option)
     table = _table_of(path)
     names = _label_names(table, labels) if table.exists() else _numbered(labels)
     found = map_coordinates(volume, _voxels(affine, geometry), order=0)
     return Reference(names, np.stack([found == label for label in labels]).astype(np.float32))
 
 
-def _check_number(path: Path, number: int, what: str) -> None:
+def _check_number(path: Path, number: int, what: str, option: str) -> None:
     if not 0 < number <= MAXIMUM_MAPS:
         raise UsageError(
-            f"--label-atlas {path} holds {number} {what}: give one with 1 to {MAXIMUM_MAPS} of "
-            "them."
+            f"{option} {path} holds {number} {what}: give one with 1 to {MAXIMUM_MAPS} of them."
         )
 
 
@@ -239,7 +240,7 @@ def _voxels(affine: NDArray[np.floating], geometry: VoxelGeometry) -> NDArray[np
     return np.asarray(np.round(voxels, 6).T)
 
 
-def _maps(path: Path, geometry: VoxelGeometry, n_maps: int) -> NDArray[np.float32]:
+def maps_of_file(path: Path, geometry: VoxelGeometry, n_maps: int) -> NDArray[np.float32]:
     """Interpolate the volumes of a 4D image linearly, one in memory at a time."""
     maps = np.empty((n_maps, geometry.n_features), dtype=np.float32)
     image = describe_image(path)
