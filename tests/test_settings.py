@@ -110,6 +110,8 @@ WRONG = [
     ("label_atlas", "", "path"),
     ("maps", "", "path"),
     ("normalise_time_courses", 1, "true or false"),
+    ("regress_out", "", "word"),
+    ("aggressive", "no", "true or false"),
     ("participant_maps", "yes", "true or false"),
     ("level", "some", "minimal, full"),
     ("level", "Full", "minimal, full"),
@@ -200,6 +202,8 @@ science_options = st.fixed_dictionaries(
         "label_atlas": texts,
         "normalise_time_courses": st.booleans(),
         "maps": texts,
+        "regress_out": st.lists(st.sampled_from(["flagged", "canica03", "Auditory"])),
+        "aggressive": st.booleans(),
     },
 )
 
@@ -604,6 +608,7 @@ def test_every_science_option_is_recorded_once_it_is_set() -> None:
         mask="m.nii.gz",
         alpha=5,
         label_atlas="a.nii.gz",
+        maps="networks",
     )
     recorded = [name for table in science_as_tables(settings.science).values() for name in table]
     assert sorted(recorded) == sorted(set(NAMES) - NOT_SCIENCE)

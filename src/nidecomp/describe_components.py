@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.group.labels import NetworkLabel, label_components
-from nidecomp.group.noise import NoiseNumbers, flags, reason, tissue_shares
+from nidecomp.group.noise import Flag, NoiseNumbers, flags, reason, tissue_shares
 from nidecomp.group.thresholds import Thresholded, apply_rule, parse_rule
 from nidecomp.peaks import Peak, peak_table
 from nidecomp.records import Components
@@ -23,6 +25,8 @@ Row = Mapping[str, object]
 # A label is only given where the map looks like the network: with a smaller correlation than this
 # the nearest network is a coincidence. The correlation is told in any case.
 LEAST_LABEL_R = 0.3
+
+_COMPONENT_NAME = re.compile(r"[a-z]+[0-9]+")
 
 # Column to what it holds.
 METRICS: dict[str, str] = {
@@ -304,6 +308,54 @@ def _noise_columns(components: Components, references: Compared) -> dict[str, Se
         "high_frequency_share": [one.high_frequency for one in numbers],
         "motion_r": [one.motion_r for one in numbers],
     }
+
+
+def selected(components: Components, references: Compared, words: Sequence[str]) -> dict[int, str]:
+    """Find the components that are meant by some words.
+
+    Parameters
+    ----------
+    components : Components
+        With their evidence, or without: then fewer flags can be raised.
+    references : Compared
+    words : sequence of str
+        ``flagged``, a flag, a label of a network or of the atlas, or a component's name; in any
+        case.
+
+    Returns
+    -------
+    dict
+        Index of the component to why it is meant.
+    """
+    wanted = {word.casefold() for word in words}
+    evidence = components.evidence
+    n_participants = len(evidence.participants) if evidence else 0
+    raised = [flags(one, n_participants) for one in noise_numbers(components, references)]
+    labels = _label_columns(components.maps, references)
+    found = {}
+    for index, name in enumerate(components.names):
+        terms: dict[str, str] = {name.casefold(): "named"}
+        for column in ("label", "atlas_label"):
+            if label := labels[column][index]:
+                terms[str(label).casefold()] = f"label {label}"
+        for flag in raised[index]:
+            terms |= {flag: f"flag {flag}", "flagged": f"flags {', '.join(raised[index])}"}
+        why = [reason for term, reason in terms.items() if term in wanted]
+        if why:
+            found[index] = "; ".join(why)
+    return found
+
+
+def unknown_words(words: Sequence[str], references: Compared) -> list[str]:
+    """Give the words that no component can be meant by, whatever is found."""
+    known = {"flagged", *get_args(Flag)}
+    for reference in (references.networks, references.atlas):
+        known |= {name.casefold() for name in reference.names} if reference else set()
+    return [
+        word
+        for word in words
+        if word.casefold() not in known and not _COMPONENT_NAME.fullmatch(word.casefold())
+    ]
 
 
 def noise_numbers(components: Components, references: Compared) -> tuple[NoiseNumbers, ...]:

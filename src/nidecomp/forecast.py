@@ -125,8 +125,9 @@ def forecast(
     n_rows = science.decomposition.largest_order
     n_smoothings = len(science.smoothings_fwhm)
     rows = n_rows
+    with_images = settings.extent.participant_maps or bool(science.projection.regress_out)
     if is_full or is_given:
-        rows = max(rows, _projecting_rows(geometry, n_rows, settings.extent.participant_maps))
+        rows = max(rows, _projecting_rows(geometry, n_rows, with_images))
     map_mb = max(_map_mb(run, geometry, rows, n_smoothings) for run in runs)
     if map_mb > limit_mb:
         most = max(run.n_kept for run in runs)
@@ -196,13 +197,13 @@ def _map_mb(run: UsableRun, geometry: VoxelGeometry, n_rows: int, n_smoothings: 
     return _INTERPRETER_MB + series + volumes + resampling + _BLOCKS_MB
 
 
-def _projecting_rows(geometry: VoxelGeometry, n_components: int, with_maps: bool) -> int:
+def _projecting_rows(geometry: VoxelGeometry, n_components: int, with_images: bool) -> int:
     """Count what projecting a run holds beside its series, in rows over the mask.
 
-    The group's maps and the run's own; with these to be written their variance and z, and copies
-    of one image.
+    The group's maps and the run's own; where images are written, too, variance and z of these and
+    copies of one image of all of them.
     """
-    if not with_maps:
+    if not with_images:
         return 2 * n_components
     per_map = math.prod(geometry.grid.shape) / geometry.n_features
     return math.ceil(n_components * (4 + _IMAGE_COPIES * per_map))

@@ -28,7 +28,8 @@ class GroupResult:
     `settings` are those that were asked for; `choice` is there where the number of components was
     chosen. `projected` has what each run holds of the components. `regions` has those of each
     component of each decomposition, and `combined`, of participants with several runs, the files
-    with their maps: for each decomposition, statistic to file.
+    with their maps: for each decomposition, statistic to file. `removed` has the components of
+    each decomposition that images are written without, and why.
     """
 
     settings: Settings
@@ -41,6 +42,7 @@ class GroupResult:
     choice: OrderChoice | None = None
     projected: tuple[ProjectedRun, ...] = ()
     regions: tuple[tuple[tuple[Region, ...], ...], ...] = ()
+    removed: tuple[Mapping[int, str], ...] = ()
     combined: Mapping[str, tuple[Mapping[str, Path], ...]] = field(default_factory=dict)
 
     @cached_property

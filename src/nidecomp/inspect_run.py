@@ -61,7 +61,7 @@ def _inspect(task: InspectTask) -> UsableRun:
             'or {"strategy": ["ica_aroma"], "ica_aroma": "basic"} as a JSON strategy'
         )
     header = read_header(files.bold)
-    sidecar = _read_sidecar(files.bold)
+    sidecar = read_sidecar(files.bold)
     repetition_time_s, notes = _repetition_time(sidecar, header)
     design = build_design(files.confounds, header.n_volumes, repetition_time_s, denoising)
     if files.desc == _AROMA and denoising.smoothing_fwhm > 0:
@@ -97,7 +97,14 @@ def sidecar_path(image: Path) -> Path:
     return image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
 
 
-def _read_sidecar(image: Path) -> dict[str, object]:
+def read_sidecar(image: Path) -> dict[str, object]:
+    """Read the JSON file that belongs to an image; nothing where there is none.
+
+    Raises
+    ------
+    RefusedRunError
+        It cannot be read.
+    """
     path = sidecar_path(image)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

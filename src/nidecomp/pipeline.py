@@ -38,6 +38,7 @@ from nidecomp.memory import give_back
 from nidecomp.process_run import MapTask, process_run, warm_up
 from nidecomp.project_runs import Projected, project_runs
 from nidecomp.records import Components, FailedRun, Inventory, Outcome, ReducedRun, UsableRun
+from nidecomp.regress_out import check_words, to_regress_out
 from nidecomp.settings import Settings, read_config_file, science_as_tables
 from nidecomp.share_geometry import share_geometry
 from nidecomp.signal.geometry import VoxelGeometry
@@ -71,6 +72,7 @@ def run(settings: Settings) -> Outcome:
     with progress.logging_to(settings), _workers_started_early(settings):
         inventory = _inspect(root, settings)
         geometry, inventory = _share_geometry(root, inventory, settings)
+        check_words(geometry, inventory.used[0].files.space, settings)
         if settings.science.projection.maps is not None:
             return _project_given(root, inventory, geometry, settings)
         asked, settings = settings, _bounded(inventory, settings)
@@ -102,6 +104,7 @@ def run(settings: Settings) -> Outcome:
                         held_out=held_out,
                         choice=choice,
                         projected=found.runs,
+                        removed=found.removed,
                         combined=found.combined,
                         regions=find_regions(
                             components, found.paths, geometry, settings.science, plan.n_processes
@@ -128,7 +131,8 @@ def _project_given(
         return Outcome(inventory, settings.output_dir)
     with _alone_in_output(settings):
         cleaning = [_map_task(run, geometry, settings) for run in runs]
-        found = project_runs(given, cleaning, settings, plan.n_processes)
+        removed = to_regress_out(given, geometry, runs[0].files.space, settings)
+        found = project_runs(given, cleaning, settings, plan.n_processes, removed)
         inventory = replace(inventory, failed=found.failed)
         _keep_inventory(root, inventory, settings)
         if not found.runs:
@@ -142,6 +146,7 @@ def _project_given(
             geometry=geometry,
             components=given,
             projected=found.runs,
+            removed=found.removed,
             combined=found.combined,
         )
         write_given(result, is_job=settings.analysis_level == "participant")
@@ -420,11 +425,12 @@ def _project(
         return Projected()
     # This process waits from here on, for others that need memory.
     give_back()
+    removed = to_regress_out(components, geometry, inventory.used[0].files.space, settings)
     keys = {record.key for record in reduced}
     cleaning = [
         _map_task(run, geometry, settings) for run in inventory.used if run.files.key in keys
     ]
-    return project_runs(components, cleaning, settings, plan.n_processes)
+    return project_runs(components, cleaning, settings, plan.n_processes, removed)
 
 
 def _stop_if_nothing_is_left(

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from nidecomp.bids.write import compressed
+from nidecomp.bids.write import compressed, compressed_parts
 from nidecomp.errors import NidecompError
 from nidecomp.files import replace_atomically, writing
 from nidecomp.process_run import MapTask, read_run
@@ -30,10 +31,12 @@ from nidecomp.project.dual_regression import (
     own_maps,
     time_courses,
 )
+from nidecomp.project.removal import fit_removal, without
 from nidecomp.records import Components, FailedRun, RunKey
 from nidecomp.signal.clean import clean
 from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.signal.quality import temporal_snr
+from nidecomp.signal.stream import describe_image, values_of
 
 # Part of every key: raise it whenever the numbers that this module writes change.
 _FORMAT = 1
@@ -58,7 +61,8 @@ class ProjectTask:
 
     `cleaning` says how the run is read and cleaned; its smoothings are those of the targets.
     `with_maps`: whether the run's own maps are wanted; `with_variance`: whether other runs of the
-    participant will be combined with them.
+    participant will be combined with them. `removed`: for each target the components that its image
+    is wanted without.
     """
 
     cleaning: MapTask
@@ -66,6 +70,18 @@ class ProjectTask:
     normalise: bool
     with_maps: bool
     with_variance: bool
+    removed: tuple[tuple[int, ...], ...] = ()
+    aggressive: bool = False
+
+    def removed_of(self, index: int) -> tuple[int, ...]:
+        """Give the components of one target that are taken out of the run's image."""
+        return self.removed[index] if self.removed else ()
+
+    def denoised_path(self, index: int) -> Path:
+        """Name the image without one target's components."""
+        what = json.dumps([self.removed_of(index), self.aggressive])
+        digest = hashlib.sha256(what.encode()).hexdigest()
+        return self.stem.with_name(f"{self.stem.name}_{index}_bold_{digest[:12]}.nii.gz")
 
     @property
     def stem(self) -> Path:
@@ -97,12 +113,15 @@ class Projection:
     maps : mapping
         Statistic to the file with the run's own maps of it, as they are to be written; empty where
         they were not wanted.
+    denoised : Path or None
+        The run's image without some components, as it is to be written.
     """
 
     courses: NDArray[np.float64]
     explained_variance: float
     map_r: NDArray[np.float64]
     maps: Mapping[str, Path]
+    denoised: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +208,8 @@ def _project(task: ProjectTask) -> ProjectedRun:
             f"explained_variance_{index}": np.array(courses.explained_variance),
             f"map_r_{index}": map_correlations(effect, maps),
         }
+        if task.removed_of(index):
+            _store_denoised(task, index, courses.values, design.kept)
         if not task.with_maps:
             continue
         own = own_maps(here.series, courses.values, effect, n_regressors)
@@ -214,6 +235,9 @@ def _found(task: ProjectTask) -> ProjectedRun | None:
                 wanted = list(maps.values()) if task.with_maps else []
                 if task.with_variance:
                     wanted += [_array_file(stem, index, name) for name in ("effect", "variance")]
+                denoised = task.denoised_path(index) if task.removed_of(index) else None
+                if denoised is not None:
+                    wanted.append(denoised)
                 if not all(path.exists() for path in wanted):
                     return None
                 projections.append(
@@ -222,12 +246,31 @@ def _found(task: ProjectTask) -> ProjectedRun | None:
                         float(content[f"explained_variance_{index}"]),
                         content[f"map_r_{index}"],
                         maps if task.with_maps else {},
+                        denoised,
                     )
                 )
             tsnr = float(content["tsnr"])
     except (OSError, EOFError, ValueError, KeyError, BadZipFile):
         return None
     return ProjectedRun(task.cleaning.run.files.key, tsnr, tuple(projections))
+
+
+def _store_denoised(
+    task: ProjectTask, index: int, courses: NDArray[np.float64], kept: NDArray[np.intp]
+) -> None:
+    """Write the run's image without some components: two passes over it, volume by volume."""
+    bold = task.cleaning.run.files.bold
+    image = describe_image(bold)
+    removal = fit_removal(
+        values_of(image, kept), courses, task.removed_of(index), aggressive=task.aggressive
+    )
+    header = nib.load(bold).header.copy()
+    header.set_data_dtype(np.float32)
+    header.set_slope_inter(1, 0)
+    volumes = without(values_of(image, np.arange(image.n_volumes)), kept, removal)
+    with writing(task.denoised_path(index)) as file:
+        for part in compressed_parts(header, volumes):
+            file.write(part)
 
 
 # ---------------------------------------------------------------- maps

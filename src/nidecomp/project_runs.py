@@ -39,6 +39,7 @@ class Projected:
     runs: tuple[ProjectedRun, ...] = ()
     paths: tuple[Path, ...] = ()
     failed: tuple[FailedRun, ...] = ()
+    removed: tuple[Mapping[int, str], ...] = ()
     combined: Mapping[str, tuple[Mapping[str, Path], ...]] = field(default_factory=dict)
 
 
@@ -47,6 +48,7 @@ def project_runs(
     cleaning: Sequence[MapTask],
     settings: Settings,
     n_processes: int,
+    removed: Sequence[Mapping[int, str]] = (),
 ) -> Projected:
     """Project runs to the group's maps, in whatever order they finish.
 
@@ -60,6 +62,8 @@ def project_runs(
         Smoothing of each method, normalisation, whether maps are wanted, the work folder.
     n_processes : int
         The result does not depend on it.
+    removed : sequence of mapping
+        For each decomposition the components that images are wanted without; by default none.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def project_runs(
     targets = tuple(
         store_target(one, smoothing_of(one.method), settings.work_dir) for one in components
     )
-    tasks = _tasks(targets, cleaning, settings)
+    tasks = _tasks(targets, cleaning, settings, tuple(tuple(sorted(one)) for one in removed))
     results = map_unordered(project_run, tasks, n_processes)
     found, failed = [], []
     for result in progress.shown(results, len(tasks), "Projecting runs"):
@@ -88,12 +92,19 @@ def project_runs(
         _LOG.error("%s could not be projected:\n%s", count(len(failed), "run"), reasons)
     combined = _combined(found, tasks, n_processes) if settings.extent.participant_maps else {}
     return Projected(
-        tuple(found), tuple(target.path for target in targets), tuple(failed), combined
+        runs=tuple(found),
+        paths=tuple(target.path for target in targets),
+        failed=tuple(failed),
+        removed=tuple(removed),
+        combined=combined,
     )
 
 
 def _tasks(
-    targets: tuple[Target, ...], cleaning: Sequence[MapTask], settings: Settings
+    targets: tuple[Target, ...],
+    cleaning: Sequence[MapTask],
+    settings: Settings,
+    removed: tuple[tuple[int, ...], ...],
 ) -> list[ProjectTask]:
     n_runs = Counter(task.run.files.key.participant for task in cleaning)
     with_maps = settings.extent.participant_maps
@@ -104,6 +115,8 @@ def _tasks(
             normalise=settings.science.projection.normalise_time_courses,
             with_maps=with_maps,
             with_variance=with_maps and n_runs[task.run.files.key.participant] > 1,
+            removed=removed,
+            aggressive=settings.science.projection.aggressive,
         )
         for task in cleaning
     ]

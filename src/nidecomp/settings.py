@@ -306,7 +306,7 @@ class EvidenceOptions:
 
 @dataclass(frozen=True)
 class ProjectionOptions:
-    """How maps are projected to each run."""
+    """How maps are projected to each run, and what is taken out of it."""
 
     maps: str | None = _option(
         convert.path,
@@ -314,13 +314,27 @@ class ProjectionOptions:
         "Fit nothing, and project these maps to each run: an output folder of nidecomp, a 4D image "
         "of maps or a 3D image of labels, with a .tsv of names beside it. (participant: those of "
         "the participants named; a group run then gathers them.)",
-        metavar="FILE|DIR",
+        metavar="PATH",
     )
     normalise_time_courses: bool = _option(
         convert.flag,
         False,
         "Give time courses unit variance before maps are fitted to them: the maps then hold how "
         "strongly a network fluctuates as well as its shape.",
+    )
+    regress_out: tuple[str, ...] = _option(
+        convert.word,
+        (),
+        "Write each run's image without these components: flagged (all that have a flag), a flag "
+        "(motion, edge, csf, …), a network's or an atlas' label, or components by name (canica03).",
+        metavar="WORD",
+        many=True,
+    )
+    aggressive: bool = _option(
+        convert.flag,
+        False,
+        "With --regress-out, take out all that the components' time courses explain, not only what "
+        "they explain beside all other components.",
     )
 
 

@@ -9,9 +9,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.bids.names import projected_file, shared_key
+from nidecomp.bids.names import denoised_file, projected_file, shared_key
 from nidecomp.bids.write import OutputTree
 from nidecomp.group_result import GroupResult
+from nidecomp.inspect_run import read_sidecar
 from nidecomp.project.connectome import KINDS, Kind, connectomes
 from nidecomp.project_run import STATISTICS, ProjectedRun, Projection
 from nidecomp.records import Components, RunKey, UsableRun
@@ -79,6 +80,8 @@ def write_projections(tree: OutputTree, result: GroupResult, *, is_job: bool = F
             _write_time_courses(tree, result, components, run, found)
             sources = [result.uri(run.files.bold)]
             _write_maps(tree, result, components, projected.key, found.maps, {"Sources": sources})
+            if found.denoised is not None:
+                _write_denoised(tree, result, index, run, found.denoised)
         _write_connectomes(tree, result, components, index, is_job=is_job)
         for participant, combined in result.combined.items():
             own = [one.key for one in result.projected if one.key.participant == participant]
@@ -229,6 +232,38 @@ def _write_maps(
                 **result.spatial,
             },
         )
+
+
+# ---------------------------------------------------------------- images without components
+def _write_denoised(
+    tree: OutputTree, result: GroupResult, index: int, run: UsableRun, image: Path
+) -> None:
+    """Write the run's image without the components chosen; its sidecar carries on the input's."""
+    components, removed = result.components[index], result.removed[index]
+    labels = result.labels(components)
+    aggressive = result.settings.science.projection.aggressive
+    how = (
+        "all that their time courses explain"
+        if aggressive
+        else "what they explain beside all other components"
+    )
+    tree.take_file(denoised_file(run.files.key, ".nii.gz", labels, aggressive=aggressive), image)
+    tree.write_json(
+        denoised_file(run.files.key, ".json", labels, aggressive=aggressive),
+        {
+            **result.spatial,
+            # Not the group's grid but the run's own.
+            "SpatialReference": result.uri(run.files.bold),
+            **read_sidecar(run.files.bold),
+            "Description": f"The preprocessed image without some components: {how} was taken out "
+            "of the volumes kept; volumes that were dropped are as they were. Confounds, trends "
+            "and the mean are still there.",
+            "RemovedComponents": {components.names[one]: why for one, why in removed.items()},
+            "Regression": "aggressive" if aggressive else "non-aggressive",
+            "Maps": f"bids::{result.file(components, 'components', '.nii.gz')}",
+            "Sources": [result.uri(run.files.bold)],
+        },
+    )
 
 
 # ---------------------------------------------------------------- quality

@@ -193,6 +193,20 @@ def run_file(
     return PurePosixPath(*folders, file_name(entities, suffix, extension))
 
 
+def denoised_file(
+    run: RunKey, extension: str, labels: Labels, *, aggressive: bool
+) -> PurePosixPath:
+    """Place a run's image without some components of one decomposition, or its sidecar."""
+    how = "aggr" if aggressive else "nonaggr"
+    more = {
+        "space": labels.space,
+        "cohort": labels.cohort,
+        "res": labels.res,
+        "desc": f"{labels.method}{labels.n_components}{how}",
+    }
+    return run_file(run, "bold", extension, more)
+
+
 def shared_key(runs: Sequence[RunKey]) -> RunKey:
     """Name some runs of one participant together: by the entities that they agree in.
 

@@ -7,12 +7,14 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import nibabel as nib
 import numpy as np
 from isal import igzip, isal_zlib
+from numpy.typing import NDArray
 
 from nidecomp.files import replace_atomically
 
@@ -59,11 +61,15 @@ class OutputTree:
     def write_bytes(self, path: PurePosixPath, content: bytes) -> None:
         """Write one file, `path` relative to the output folder."""
         entry = (len(content), hashlib.sha256(content).hexdigest())
-        with (self.root / self._journal).open("a", encoding="utf-8") as journal:
-            journal.write(f"{path}\t{entry[0]}\t{entry[1]}\n")
+        self._note(path, entry)
         with replace_atomically(self.root / path) as temporary:
             temporary.write_bytes(content)
         self._written[str(path)] = entry
+
+    def _note(self, path: PurePosixPath, entry: tuple[int, str]) -> None:
+        """Note in the journal what is going to be written."""
+        with (self.root / self._journal).open("a", encoding="utf-8") as journal:
+            journal.write(f"{path}\t{entry[0]}\t{entry[1]}\n")
 
     def write_text(self, path: PurePosixPath, text: str) -> None:
         """Write text, as `encoded` does."""
@@ -132,11 +138,17 @@ class OutputTree:
         volumes : iterable of Nifti1Image
             Its volumes, of the same type.
         """
-        self.write_bytes(path, _compressed_volumes(first, volumes))
+        in_order = (np.asarray(volume.dataobj).T for volume in volumes)
+        self.write_bytes(path, b"".join(compressed_parts(first.header, in_order)))
 
     def take_file(self, path: PurePosixPath, source: Path) -> None:
-        """Write one file whose content another process made, and keep that."""
-        self.write_bytes(path, source.read_bytes())
+        """Write one file whose content another process made, and keep that; it may be large."""
+        with source.open("rb") as file:
+            entry = (source.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+        self._note(path, entry)
+        with replace_atomically(self.root / path) as temporary:
+            shutil.copyfile(source, temporary)
+        self._written[str(path)] = entry
 
     def finish(self) -> None:
         """Remove what an earlier run wrote and this one did not; write the manifest."""
@@ -162,16 +174,31 @@ def compressed(image: nib.Nifti1Image) -> bytes:
     return bytes(igzip.compress(image.to_bytes(), _LEVEL, mtime=0))
 
 
-def _compressed_volumes(whole: nib.Nifti1Image, volumes: Iterable[nib.Nifti1Image]) -> bytes:
+def compressed_parts(
+    header: nib.Nifti1Header, volumes: Iterable[NDArray[np.generic]]
+) -> Iterator[bytes]:
+    """Compress a .nii.gz volume by volume: no more than one is held.
+
+    Parameters
+    ----------
+    header : Nifti1Header
+        Of the whole image.
+    volumes : iterable of ndarray
+        Of the header's type, in the order of a file: the image's first axis varies fastest.
+
+    Yields
+    ------
+    bytes
+        What comes out so far, perhaps nothing.
+    """
     compressor = isal_zlib.compressobj(_LEVEL, wbits=_GZIP)
-    header = whole.header.copy()
-    header.set_data_offset(_HEADER_BYTES)
+    own = header.copy()
+    own.set_data_offset(_HEADER_BYTES)
     # Four bytes say that there are no extensions.
-    parts = [compressor.compress(header.binaryblock + bytes(_HEADER_BYTES - header.sizeof_hdr))]
-    parts.extend(
-        compressor.compress(np.asarray(volume.dataobj).tobytes(order="F")) for volume in volumes
-    )
-    return b"".join([*parts, compressor.flush()])
+    yield compressor.compress(own.binaryblock + bytes(_HEADER_BYTES - own.sizeof_hdr))
+    for volume in volumes:
+        yield compressor.compress(np.ascontiguousarray(volume).tobytes())
+    yield compressor.flush()
 
 
 def encoded(text: str) -> bytes:

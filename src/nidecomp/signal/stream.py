@@ -183,6 +183,24 @@ def stored_volumes(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArr
             pass
 
 
+def values_of(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArray[np.float32]]:
+    """Read some volumes of an image as values, in the file's order.
+
+    Parameters
+    ----------
+    image : StoredImage
+    kept : ndarray of int
+        The volumes wanted, ascending.
+
+    Yields
+    ------
+    ndarray of float32, shape (n_voxels,)
+        After slope and inter, whatever it is: NaN, too.
+    """
+    for stored in stored_volumes(image, kept):
+        yield (stored.reshape(-1).astype(np.float64) * image.slope + image.inter).astype(np.float32)
+
+
 def _opened(path: Path) -> BinaryIO:
     if path.suffix == ".gz":
         return cast(BinaryIO, igzip.IGzipFile(path, "rb"))  # type: ignore[no-untyped-call]

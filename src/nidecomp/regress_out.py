@@ -1,0 +1,77 @@
+"""Which components images are written without (``--regress-out``)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from nidecomp.describe_components import read_references, selected, unknown_words
+from nidecomp.errors import UsageError
+from nidecomp.group.noise import Flag
+from nidecomp.records import Components
+from nidecomp.settings import Settings
+from nidecomp.signal.geometry import VoxelGeometry
+
+_LOG = logging.getLogger(__name__)
+
+
+def check_words(geometry: VoxelGeometry, space: str, settings: Settings) -> None:
+    """Find out before hours of work that no component can be meant by a word.
+
+    Parameters
+    ----------
+    geometry : VoxelGeometry
+    space : str
+        The space of the runs.
+    settings : Settings
+
+    Raises
+    ------
+    UsageError
+    """
+    projection = settings.science.projection
+    if not projection.regress_out:
+        return
+    if settings.extent.level != "full" and projection.maps is None:
+        raise UsageError("--regress-out needs --level full: nothing is projected without it.")
+    references = read_references(geometry, space, settings.science.evidence)
+    unknown = unknown_words(projection.regress_out, references)
+    if unknown:
+        raise UsageError(
+            f"--regress-out {unknown[0]}: no component can be meant by it. There are flagged, the "
+            f"flags ({', '.join(get_args(Flag))}), component names (canica03), the labels of the "
+            "networks that NiDecomp brings and those of --label-atlas."
+        )
+
+
+def to_regress_out(
+    components: Sequence[Components], geometry: VoxelGeometry, space: str, settings: Settings
+) -> tuple[Mapping[int, str], ...]:
+    """Find the components that are meant.
+
+    Parameters
+    ----------
+    components : sequence of Components
+    geometry : VoxelGeometry
+    space : str
+        The space of the runs.
+    settings : Settings
+
+    Returns
+    -------
+    tuple of mapping
+        For each decomposition, index of the component to why it is meant; empty where nothing was
+        asked for.
+    """
+    words = settings.science.projection.regress_out
+    if not words:
+        return ()
+    references = read_references(geometry, space, settings.science.evidence)
+    found = tuple(selected(one, references, words) for one in components)
+    for one, mine in zip(components, found, strict=True):
+        names = ", ".join(one.names[index] for index in mine) or "none"
+        _LOG.info(
+            "To be regressed out, of %d components of %s: %s", one.n_components, one.method, names
+        )
+    return found
