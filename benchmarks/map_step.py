@@ -1,6 +1,6 @@
-"""One run's map step against decompressing its file: ``map_step.py --data DIR``.
+"""One run's map step against decompression and the second pass: ``map_step.py --data DIR``.
 
-In a fresh process, on one core and with one thread; the three are timed in turn, several times.
+In a fresh process, on one core and with one thread; all are timed in turn, several times.
 """
 
 import argparse
@@ -19,12 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from common import first_labels, table, warm
 
 from nidecomp.bids.index import find_runs
 from nidecomp.inspect_run import InspectTask, inspect_run
 from nidecomp.process_run import MapTask, process_run
-from nidecomp.records import FailedRun, Inventory, ReducedRun, UsableRun
+from nidecomp.project_run import ProjectTask, Target, project_run, store_target
+from nidecomp.records import Components, FailedRun, Inventory, ReducedRun, UsableRun
 from nidecomp.settings import Denoising, Masking, Selection
 from nidecomp.share_geometry import share_geometry
 
@@ -68,6 +70,32 @@ def reduce(task: MapTask) -> tuple[ReducedRun, ...]:
     return result
 
 
+def project(task: MapTask, targets: tuple[Target, ...], *, with_maps: bool) -> None:
+    """Run the second pass, to two decompositions, with a work folder of its own."""
+    with tempfile.TemporaryDirectory(dir=task.work_dir) as folder:
+        cleaning = replace(task, work_dir=Path(folder))
+        result = project_run(ProjectTask(cleaning, targets, False, with_maps, False))
+    if isinstance(result, FailedRun):
+        raise SystemExit(f"The second pass failed: {result.reason}")
+
+
+def stored_targets(task: MapTask) -> tuple[Target, ...]:
+    """Store two decompositions: the run's own leading rows, and these the other way round."""
+    with tempfile.TemporaryDirectory(dir=task.work_dir) as folder:
+        result = process_run(replace(task, work_dir=Path(folder)))
+        if isinstance(result, FailedRun):
+            raise SystemExit(f"The map step failed: {result.reason}")
+        rows = np.load(result[0].path)
+    names = tuple(f"row{number}" for number in range(len(rows)))
+    nothing = np.zeros(len(rows))
+    return tuple(
+        store_target(
+            Components("rows", maps, names, nothing, 0.0), task.smoothing_fwhm[0], task.work_dir
+        )
+        for maps in (rows, rows[:, ::-1])
+    )
+
+
 def _decompress(open_: Callable[..., Any], path: Path) -> None:
     buffer = bytearray(_BLOCK_BYTES)
     with open_(path, "rb") as file:
@@ -82,12 +110,15 @@ def _seconds(step: Callable[[], object]) -> float:
 
 
 def compare(task: MapTask, repeats: int) -> str:
-    """Time decompression and map step in turn, after one run of each that does not count."""
+    """Time decompression and both passes in turn, after one run of each that does not count."""
     path = task.run.files.bold
     steps: dict[str, Callable[[], object]] = {
         f"decompress, {name}": partial(_decompress, open_, path) for name, open_ in OPENERS.items()
     }
     steps["map step"] = partial(reduce, task)
+    targets = stored_targets(task)
+    steps["second pass"] = partial(project, task, targets, with_maps=False)
+    steps["second pass, with maps"] = partial(project, task, targets, with_maps=True)
     for step in steps.values():
         step()
     times_s: dict[str, list[float]] = {name: [] for name in steps}

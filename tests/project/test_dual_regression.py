@@ -72,9 +72,9 @@ def test_time_courses_are_least_squares(seed: int) -> None:
     _, series = planted(rng, maps, 3.0)
     expected, residual, *_ = np.linalg.lstsq(maps.T.astype(float), series.T.astype(float))
     found = time_courses(series, maps)
-    np.testing.assert_allclose(found.values, expected.T, atol=1e-6)
+    np.testing.assert_allclose(found.values, expected.T, atol=1e-5)
     total = float(np.sum(series.astype(float) ** 2))
-    assert found.explained_variance == pytest.approx(1 - residual.sum() / total, abs=1e-9)
+    assert found.explained_variance == pytest.approx(1 - residual.sum() / total, abs=1e-6)
 
 
 def test_planted_time_courses_of_overlapping_and_negative_maps_are_found() -> None:

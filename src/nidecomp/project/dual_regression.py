@@ -17,6 +17,8 @@ from scipy.special import ndtri_exp, stdtr
 
 from nidecomp.linalg import blocks, products
 
+# What is left of a series cannot be told more precisely, as a share of it.
+_ROUNDING = 1e-6
 # Between the nodes of the spline from t to z the error is below 1e-6.
 _N_NODES, _LARGEST_T = 2001, 40.0
 
@@ -90,7 +92,10 @@ def time_courses(
     Without a constant over voxels: the series of a voxel has no mean after cleaning, and what all
     voxels do together is a map's business.
     """
-    cross = products(series, maps)
+    cross = np.zeros((len(series), len(maps)))
+    for block in blocks(series.shape[1]):
+        # As precise as the series are; what blocks add up to is float64.
+        cross += series[:, block] @ maps[:, block].astype(np.float32, copy=False).T
     values = cross @ np.linalg.pinv(products(maps, maps), hermitian=True)
     explained = float(np.sum(cross * values))
     return TimeCourses(values, explained / total_variance if total_variance else 0.0)
@@ -140,15 +145,18 @@ def own_maps(
     OwnMaps
     """
     _, scale = _solver(courses)
+    gram = courses.T @ courses
     dof = len(courses) - n_regressors - int(np.linalg.matrix_rank(courses))
     variance, z = np.empty_like(effect), np.empty_like(effect)
     z_of_t = _z_of_t(max(dof, 1))
     for block in blocks(series.shape[1]):
-        left = series[:, block] - courses @ effect[:, block].astype(np.float64)
-        squares = np.einsum("ij,ij->j", left, left)
-        noise = squares / dof if dof > 0 else np.full(len(squares), np.inf)
+        part, found = series[:, block], effect[:, block].astype(np.float64)
+        squares = np.einsum("ij,ij->j", part, part).astype(np.float64)
+        left = squares - np.einsum("ij,ij->j", found, gram @ found)
+        left = np.maximum(left, _ROUNDING * squares)
+        noise = left / dof if dof > 0 else np.full(len(left), np.inf)
         # A voxel without signal in it has neither an effect nor a variance.
-        noise[~series[:, block].any(axis=0)] = 0.0
+        noise[squares == 0] = 0.0
         variance[:, block] = np.outer(scale, noise)
         z[:, block] = z_of_t(_ratio(effect[:, block], variance[:, block]))
     return OwnMaps(effect, variance, z)
