@@ -6,7 +6,7 @@ index → inspect → share one geometry → reduce each run → fit the group �
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -69,16 +69,16 @@ def run(settings: Settings) -> Outcome:
         Nothing could be done, or every run failed; the message says why.
     """
     root = _check_input(settings)
-    with progress.logging_to(settings), _workers_started_early(settings):
+    with progress.logging_to(settings), _workers_started_early(settings) as end_workers:
         inventory = _inspect(root, settings)
         geometry, inventory = _share_geometry(root, inventory, settings)
         check_words(geometry, inventory.used[0].files.space, settings)
         if settings.science.projection.maps is not None:
-            return _project_given(root, inventory, geometry, settings)
+            return _project_given(root, inventory, geometry, settings, end_workers)
         asked, settings = settings, _bounded(inventory, settings)
         to_reduce = _named(inventory, settings)
         held_out = _check_evidence(to_reduce, geometry, settings)
-        plan = _forecast(to_reduce, geometry, settings)
+        plan = _forecast(to_reduce, geometry, settings, end_workers)
         if settings.execution.dry_run:
             _show(inventory, root, plan)
             return Outcome(inventory, settings.output_dir)
@@ -116,7 +116,11 @@ def run(settings: Settings) -> Outcome:
 
 
 def _project_given(
-    root: Path, inventory: Inventory, geometry: VoxelGeometry, settings: Settings
+    root: Path,
+    inventory: Inventory,
+    geometry: VoxelGeometry,
+    settings: Settings,
+    end_workers: Callable[[], None],
 ) -> Outcome:
     """Fit nothing: project maps that were given to the runs of the participants named."""
     runs = _named(inventory, settings)
@@ -125,7 +129,7 @@ def _project_given(
     largest = max(one.n_components for one in given)
     asked = _of_all_jobs(settings)
     settings = replace(settings, science=settings.science.with_order(largest))
-    plan = _forecast(runs, geometry, settings)
+    plan = _forecast(runs, geometry, settings, end_workers)
     if settings.execution.dry_run:
         _show(replace(inventory, used=runs), root, plan)
         return Outcome(inventory, settings.output_dir)
@@ -218,7 +222,7 @@ def _check_same_request(root: Path, settings: Settings) -> None:
         )
 
 
-def _workers_started_early(settings: Settings) -> AbstractContextManager[None]:
+def _workers_started_early(settings: Settings) -> AbstractContextManager[Callable[[], None]]:
     """Let workers do their imports while the runs are looked for."""
     wanted = settings.execution.nprocs or available_cores()
     return started_early(warm_up, 1 if settings.execution.dry_run else wanted)
@@ -299,10 +303,18 @@ def _named(inventory: Inventory, settings: Settings) -> tuple[UsableRun, ...]:
     return named
 
 
-def _forecast(runs: tuple[UsableRun, ...], geometry: VoxelGeometry, settings: Settings) -> Forecast:
+def _forecast(
+    runs: tuple[UsableRun, ...],
+    geometry: VoxelGeometry,
+    settings: Settings,
+    end_workers: Callable[[], None],
+) -> Forecast:
     plan = forecast(runs, geometry, settings, available_cores())
     for line in plan.as_text().splitlines():
         _LOG.info(line)
+    if plan.n_processes == 1:
+        # All is done in this process: they would only hold memory.
+        end_workers()
     return plan
 
 

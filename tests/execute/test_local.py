@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
-from nidecomp.execute.local import WorkerDied, available_cores, map_unordered
+from nidecomp.execute.local import WorkerDied, available_cores, map_unordered, started_early
 
 in_one_and_in_two_processes = pytest.mark.parametrize("n_processes", [1, 2])
 
@@ -178,3 +179,25 @@ def test_available_cores_are_those_that_this_process_may_use():
 def test_a_limit_on_cores_is_kept(monkeypatch):
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     assert available_cores() == 1
+
+
+def n_children() -> int:
+    return len(psutil.Process().children(recursive=True))
+
+
+def test_workers_that_will_not_be_used_can_be_ended_at_once():
+    """They hold memory that others need."""
+    before = n_children()
+    with started_early(os.getpid, 2) as end:
+        assert n_children() >= before + 2
+        end()
+        # loky's own watchers may stay.
+        assert n_children() < before + 2
+        assert sorted(map_unordered(square, [1, 2, 3], 2)) == [1, 4, 9]
+
+
+def test_one_worker_is_none_to_start():
+    before = n_children()
+    with started_early(os.getpid, 1) as end:
+        end()
+        assert n_children() == before

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from loky import ProcessPoolExecutor, cpu_count, get_reusable_executor
@@ -36,7 +37,7 @@ def available_cores() -> int:
 
 
 @contextmanager
-def started_early(warm_up: Callable[[], object], n_processes: int) -> Iterator[None]:
+def started_early(warm_up: Callable[[], object], n_processes: int) -> Iterator[Callable[[], None]]:
     """Start the workers that `map_unordered` will use, while this process does something else.
 
     Parameters
@@ -48,20 +49,22 @@ def started_early(warm_up: Callable[[], object], n_processes: int) -> Iterator[N
 
     Yields
     ------
-    None
-        Workers that were not used are killed afterwards: a mistake in the request must not wait
-        for them.
+    callable
+        Ends the workers, where it turns out that they will not be used: they hold memory. Those
+        that were not used are killed afterwards in any case: a mistake in the request must not
+        wait for them.
     """
     if n_processes <= 1:
-        yield
+        yield lambda: None
         return
     pool = get_reusable_executor(max_workers=n_processes)
     for _ in range(n_processes):
         pool.submit(warm_up)
+    end = partial(pool.shutdown, wait=True, kill_workers=True)
     try:
-        yield
+        yield end
     finally:
-        pool.shutdown(wait=True, kill_workers=True)
+        end()
 
 
 def map_unordered(
