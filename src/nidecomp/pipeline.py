@@ -1,6 +1,6 @@
 """The whole flow in one function: read `run` first.
 
-index → inspect → share one geometry → reduce each run → fit the group → write
+index → inspect → share one geometry → reduce each run → fit the group → judge → project → write
 """
 
 from __future__ import annotations

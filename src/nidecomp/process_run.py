@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -23,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.errors import FailedRunError, NidecompError
 from nidecomp.files import replace_atomically, writing
-from nidecomp.records import FailedRun, ReducedRun, RunKey, UsableRun
+from nidecomp.records import FailedRun, ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.settings import Denoising
 from nidecomp.signal.clean import Cleaned, clean
 from nidecomp.signal.confounds import Design, build_design
@@ -31,6 +32,8 @@ from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.signal.reduce import reduce_rows
 from nidecomp.signal.series import read_series
 from nidecomp.signal.smooth import make_smoother
+
+Result = TypeVar("Result")
 
 # Part of every key: raise it whenever the numbers that this module writes change.
 _FORMAT = 4
@@ -147,14 +150,28 @@ def process_run(task: MapTask) -> tuple[ReducedRun, ...] | FailedRun:
     Returns
     -------
     tuple of ReducedRun, or FailedRun
-        One for each smoothing, in the task's order. Never raises for what is wrong with the run:
-        this is the one place where that is caught.
+        One for each smoothing, in the task's order. Never raises for what is wrong with the run.
     """
-    files = task.run.files
+    return done_or_failed(task.run.files, partial(_found_or_reduced, task))
+
+
+def done_or_failed(files: RunFiles, work: Callable[[], Result]) -> Result | FailedRun:
+    """Do something with one run: the one place where what is wrong with it is caught.
+
+    Parameters
+    ----------
+    files : RunFiles
+        The run.
+    work : callable
+        With one thread in it: sums that are split between threads depend on how many there are.
+
+    Returns
+    -------
+    result or FailedRun
+    """
     try:
-        # One thread: sums that are split between threads depend on how many there are.
         with threadpool_limits(limits=1):
-            return _found_or_reduced(task)
+            return work()
     except NidecompError as error:
         return FailedRun(files.key, files.bold, str(error))
     except MemoryError:

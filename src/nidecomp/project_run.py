@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nidecomp.bids.write import compressed, compressed_parts
-from nidecomp.errors import NidecompError
 from nidecomp.files import replace_atomically, writing
-from nidecomp.process_run import MapTask, read_run
+from nidecomp.process_run import MapTask, done_or_failed, read_run
 from nidecomp.project.dual_regression import (
     OwnMaps,
     combine,
@@ -172,19 +170,7 @@ def project_run(task: ProjectTask) -> ProjectedRun | FailedRun:
     ProjectedRun or FailedRun
         Never raises for what is wrong with the run.
     """
-    files = task.cleaning.run.files
-    try:
-        # One thread: sums that are split between threads depend on how many there are.
-        with threadpool_limits(limits=1):
-            return _found(task) or _project(task)
-    except NidecompError as error:
-        return FailedRun(files.key, files.bold, str(error))
-    except MemoryError:
-        return FailedRun(files.key, files.bold, "there was not enough memory to project it")
-    except Exception as error:
-        text = " ".join(str(error).split())
-        reason = f"{type(error).__name__}: {text}"
-        return FailedRun(files.key, files.bold, reason, traceback.format_exc())
+    return done_or_failed(task.cleaning.run.files, lambda: _found(task) or _project(task))
 
 
 def _project(task: ProjectTask) -> ProjectedRun:
