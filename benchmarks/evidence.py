@@ -328,6 +328,7 @@ def run_nidecomp(data: Path, out: Path, n_components: int, **options: Any) -> No
         smoothing_fwhm=SMOOTHING_MM,
         random_seed=0,
         nprocs=1,
+        no_report=True,
         **options,
     )
 

@@ -113,6 +113,8 @@ WRONG = [
     ("regress_out", "", "word"),
     ("aggressive", "no", "true or false"),
     ("participant_maps", "yes", "true or false"),
+    ("no_report", 1, "true or false"),
+    ("report_only", "yes", "true or false"),
     ("level", "some", "minimal, full"),
     ("level", "Full", "minimal, full"),
     ("nprocs", "-1", "at least 0"),
@@ -649,7 +651,7 @@ def test_a_config_file_sets_options_of_every_table(tmp_path: Path) -> None:
         "decomposition": {"map_support": 0.1, "n_epochs": 3, "subspace_dims": 200},
         "evidence": {"n_splits": 3, "threshold": "p:0.01"},
         "projection": {"normalise_time_courses": True},
-        "extent": {"level": "minimal", "participant_maps": True},
+        "extent": {"level": "minimal", "participant_maps": True, "no_report": True},
         "execution": {"omp_nthreads": 2},
     }
     assert set(given) == set(SECTIONS)

@@ -13,8 +13,14 @@ from pathlib import Path
 
 from nidecomp import inventory as inventory_table
 from nidecomp import progress
-from nidecomp.bids.dataset import check_folders, check_outside, locate_derivatives
+from nidecomp.bids.dataset import (
+    DESCRIPTION,
+    check_folders,
+    check_outside,
+    locate_derivatives,
+)
 from nidecomp.bids.index import find_runs
+from nidecomp.bids.write import OutputTree
 from nidecomp.count_components import (
     bounded,
     check_participants,
@@ -34,6 +40,7 @@ from nidecomp.group.stability import hold_out
 from nidecomp.group_result import GroupResult
 from nidecomp.inspect_run import InspectTask, inspect_run
 from nidecomp.inventory import count
+from nidecomp.make_report import REPORT, add_report
 from nidecomp.memory import give_back
 from nidecomp.process_run import MapTask, process_run, warm_up
 from nidecomp.project_runs import Projected, project_runs
@@ -68,6 +75,8 @@ def run(settings: Settings) -> Outcome:
     NidecompError
         Nothing could be done, or every run failed; the message says why.
     """
+    if settings.execution.report_only:
+        return _report_only(settings)
     root = _check_input(settings)
     with progress.logging_to(settings), _workers_started_early(settings) as end_workers:
         inventory = _inspect(root, settings)
@@ -89,11 +98,12 @@ def run(settings: Settings) -> Outcome:
             _stop_if_nothing_is_left(reduced, failed, settings)
             _warn_of_copies(reduced)
             components: tuple[Components, ...] = ()
+            is_reported = True
             if settings.analysis_level == "group":
                 choice, components = _decompose(reduced, held_out, plan, settings)
                 found = _project(components, reduced, inventory, geometry, plan, settings)
                 inventory = replace(inventory, failed=failed + found.failed)
-                write_group(
+                tree = write_group(
                     GroupResult(
                         settings=asked,
                         root=root,
@@ -111,8 +121,25 @@ def run(settings: Settings) -> Outcome:
                         ),
                     )
                 )
+                if settings.extent.level == "full" and not settings.extent.no_report:
+                    is_reported = add_report(tree, plan.n_processes)
+                tree.finish()
         _say_how_it_ended(inventory, reduced, settings)
-        return Outcome(inventory, settings.output_dir, components)
+        return Outcome(inventory, settings.output_dir, components, is_reported)
+
+
+def _report_only(settings: Settings) -> Outcome:
+    """Make the report anew of what the output folder holds."""
+    output = settings.output_dir
+    if not (output / DESCRIPTION).is_file():
+        raise UsageError(f"--report-only: {output} is no output folder of nidecomp.")
+    with progress.logging_to(settings), _alone_in_output(settings):
+        tree = OutputTree(output, adding=True)
+        is_reported = add_report(tree, settings.execution.nprocs or available_cores())
+        tree.finish()
+        if is_reported:
+            _LOG.info("The report is %s", output / REPORT)
+    return Outcome(Inventory(), output, is_reported=is_reported)
 
 
 def _project_given(

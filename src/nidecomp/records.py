@@ -290,8 +290,9 @@ class Outcome:
     inventory: Inventory
     output_dir: Path
     components: tuple[Components, ...] = ()
+    is_reported: bool = True
 
     @property
     def exit_code(self) -> int:
-        """0 where every usable run went through, 1 where some failed."""
-        return 1 if self.inventory.failed else 0
+        """0 where every usable run went through, 1 where some failed, or the report did."""
+        return 1 if self.inventory.failed or not self.is_reported else 0

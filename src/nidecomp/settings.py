@@ -372,6 +372,9 @@ class Extent:
         False,
         "Write each run's own maps, too (dual regression), and each participant's over its runs.",
     )
+    no_report: bool = _option(
+        convert.flag, False, "Make no report (report.html and its figures), only its data."
+    )
 
 
 @dataclass(frozen=True)
@@ -416,6 +419,11 @@ class Execution:
     )
     skip_bids_validation: bool = _option(
         convert.flag, False, "Do not ask for a dataset_description.json that says derivative."
+    )
+    report_only: bool = _option(
+        convert.flag,
+        False,
+        "Make the report anew of what OUTPUT_DIR holds, and nothing else.",
     )
     dry_run: bool = _option(
         convert.flag, False, "Show which runs would be used and what it would cost, then stop."

@@ -37,12 +37,17 @@ _OF_DICTIONARY_LEARNING = {"alpha", "map_support", "batch_size", "n_epochs"}
 _METHOD_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
 
 
-def write_group(result: GroupResult) -> None:
-    """Write maps, tables, descriptions and logs; the manifest comes last.
+def write_group(result: GroupResult) -> OutputTree:
+    """Write maps, tables, descriptions and logs.
 
     Parameters
     ----------
     result : GroupResult
+
+    Returns
+    -------
+    OutputTree
+        To be finished: the manifest comes last.
     """
     tree = OutputTree(result.settings.output_dir)
     write_description(tree, result, "group networks", _readme(result))
@@ -63,7 +68,7 @@ def write_group(result: GroupResult) -> None:
     if result.is_full:
         write_evidence(tree, result)
         write_projections(tree, result)
-    tree.finish()
+    return tree
 
 
 # ---------------------------------------------------------------- the dataset as a whole
@@ -121,6 +126,8 @@ def _readme(result: GroupResult) -> str:
         else f"""
 - `{ORDER_TABLE}`, `{ORDER_FIGURE}`: how the number of components was chosen"""
     )
+    has_report = full and not result.settings.extent.no_report
+    report = "\n- `report.html`, `figures/`: what to look at first" if has_report else ""
     return f"""\
 # Group networks by NiDecomp {__version__}
 
@@ -128,7 +135,7 @@ def _readme(result: GroupResult) -> str:
 
 - `tpl-{result.space}/func/*_components.nii.gz`: signed maps, one volume a component, with a root
   mean square of 1 over the mask and their largest absolute value positive{evidence}
-- `*_decomposition.json`: how the maps were fitted{chosen}
+- `*_decomposition.json`: how the maps were fitted{chosen}{report}
 - `tpl-{result.space}/anat/*_mask.nii.gz`: the voxels that were decomposed
 - `participants.tsv`: who took part
 - `sub-*/**/*_outliers.tsv`: which volumes of each run were dropped

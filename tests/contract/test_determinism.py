@@ -26,7 +26,7 @@ def test_one_process_gives_the_bytes_of_two(rest_output: Path, tmp_path: Path) -
 
 def test_a_killed_run_is_completed_to_the_same_bytes(rest_output: Path, tmp_path: Path) -> None:
     output = tmp_path / "networks"
-    command = [sys.executable, "-m", "nidecomp", str(REST), str(output), "group"]
+    command = [sys.executable, "-m", "nidecomp", str(REST), str(output), "group", "--no-report"]
     process = subprocess.Popen(
         [*command, *OPTIONS, "--nprocs", "1"],
         start_new_session=True,
@@ -54,7 +54,8 @@ def test_sigterm_ends_the_workers_too_and_the_next_start_completes(
     rest_output: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "networks"
-    command = [sys.executable, "-m", "nidecomp", str(REST), str(output), "group", *OPTIONS]
+    words = [str(REST), str(output), "group", "--no-report", *OPTIONS]
+    command = [sys.executable, "-m", "nidecomp", *words]
     process = subprocess.Popen(
         [*command, "--nprocs", "2"], start_new_session=True, stderr=subprocess.PIPE, text=True
     )
@@ -123,7 +124,7 @@ def test_a_changed_setting_or_file_is_not_served_from_the_work_folder(tmp_path: 
 
 
 def test_python_does_the_same_as_the_command(rest_output: Path, tmp_path: Path) -> None:
-    outcome = package.decompose(REST, tmp_path / "networks", n_components=20)
+    outcome = package.decompose(REST, tmp_path / "networks", n_components=20, no_report=True)
     assert outcome.exit_code == 0
     assert [part.method for part in outcome.components] == ["canica", "dictlearning"]
     assert _but_links(results(tmp_path / "networks")) == _but_links(results(rest_output))

@@ -42,13 +42,17 @@ class OutputTree:
         The output folder; made where it is not there.
     job : str, optional
         Where several jobs write into one folder: what sets this one's manifest apart.
+    adding : bool
+        Whether what an earlier run wrote stays, and is only added to. A folder that was not
+        complete is not made so.
     """
 
-    def __init__(self, root: Path, job: str | None = None) -> None:
+    def __init__(self, root: Path, job: str | None = None, *, adding: bool = False) -> None:
         self.root = root
         self._manifest = MANIFEST.with_stem(f"{MANIFEST.stem}_{job}") if job else MANIFEST
         self._journal = self._manifest.with_suffix(".unfinished.tsv")
         self._written: dict[str, tuple[int, str]] = {}
+        self._is_whole = True
         self._earlier = _read_manifest(root / self._manifest) | _read_manifest(root / self._journal)
         with replace_atomically(root / self._journal) as temporary:
             rows = [
@@ -56,6 +60,13 @@ class OutputTree:
                 for name, digest in sorted(self._earlier)
             ]
             temporary.write_text(table_text(_COLUMNS, rows), encoding="utf-8")
+        if adding:
+            self._is_whole = (root / self._manifest).exists()
+            self._written = {
+                name: ((root / name).stat().st_size, digest)
+                for name, digest in self._earlier
+                if (root / name).is_file()
+            }
         (root / self._manifest).unlink(missing_ok=True)
 
     def write_bytes(self, path: PurePosixPath, content: bytes) -> None:
@@ -157,6 +168,8 @@ class OutputTree:
             if name not in self._written and path.is_file() and _digest(path) == digest:
                 path.unlink()
                 _remove_empty_folders(path.parent, self.root)
+        if not self._is_whole:
+            return
         written = dict(sorted(self._written.items()))
         self.write_tsv(
             self._manifest,

@@ -1,0 +1,235 @@
+"""The pictures of the report, each drawn by a function that any process can run."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLOURS = "RdBu_r"
+_DPI = 90
+_FOUND, _MARK = "#0072B2", "#D55E00"
+
+
+@dataclass(frozen=True, eq=False)
+class ComponentTask:
+    """One component to be drawn.
+
+    Parameters
+    ----------
+    key : str
+        What the picture is found by.
+    maps, thresholded : Path
+        4D images; `thresholded` may be None.
+    index : int
+        Which volume.
+    peak_mm : tuple of float
+        Where to cut.
+    is_mni : bool
+        Whether the template's anatomy and glass brain fit.
+    frequency_hz, power : ndarray, shape (n_frequencies,)
+        Spectrum of the time courses, mean over runs; empty where there are none.
+    amplitudes : ndarray, shape (n_runs,)
+        Standard deviation of the time course in each run.
+    """
+
+    key: str
+    maps: Path
+    thresholded: Path | None
+    index: int
+    peak_mm: tuple[float, float, float]
+    is_mni: bool
+    frequency_hz: NDArray[np.float64]
+    power: NDArray[np.float64]
+    amplitudes: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture as PNG for papers and as WebP for the page."""
+
+    key: str
+    png: bytes
+    webp: bytes
+
+
+def draw_component(task: ComponentTask) -> tuple[Picture, Picture]:
+    """Draw a component: a small axial cut, and everything about it.
+
+    Parameters
+    ----------
+    task : ComponentTask
+
+    Returns
+    -------
+    thumbnail, picture : Picture
+    """
+    # The report alone needs these, and they take long to import.
+    from matplotlib.figure import Figure  # noqa: PLC0415
+    from nilearn import plotting  # noqa: PLC0415
+
+    whole = _volume(task.maps, task.index)
+    kept = whole if task.thresholded is None else _volume(task.thresholded, task.index)
+    background = {} if task.is_mni else {"bg_img": None}
+    with warnings.catch_warnings():
+        # nilearn warns of empty maps and of values that are not finite: the page says so itself.
+        warnings.simplefilter("ignore")
+        small = Figure(figsize=(1.6, 1.6))
+        plotting.plot_stat_map(
+            kept,
+            axes=small.add_axes((0, 0, 1, 1)),
+            display_mode="z",
+            cut_coords=[task.peak_mm[2]],
+            colorbar=False,
+            annotate=False,
+            draw_cross=False,
+            cmap=_COLOURS,
+            **background,
+        )
+        figure = Figure(figsize=(9.6, 7.4))
+        figure.text(0.02, 0.97, "unthresholded, in units of its root mean square", va="top")
+        figure.text(0.02, 0.62, "thresholded", va="top")
+        plotting.plot_stat_map(
+            whole,
+            axes=figure.add_axes((0.02, 0.64, 0.96, 0.3)),
+            display_mode="ortho",
+            cut_coords=task.peak_mm,
+            draw_cross=False,
+            threshold=0,
+            cmap=_COLOURS,
+            **background,
+        )
+        lower = figure.add_axes((0.02, 0.29, 0.96, 0.3))
+        if task.is_mni:
+            plotting.plot_glass_brain(
+                kept,
+                axes=lower,
+                display_mode="lyrz",
+                colorbar=True,
+                plot_abs=False,
+                symmetric_cbar=True,
+                cmap=_COLOURS,
+            )
+        else:
+            plotting.plot_stat_map(
+                kept,
+                axes=lower,
+                display_mode="z",
+                cut_coords=7,
+                draw_cross=False,
+                cmap=_COLOURS,
+                bg_img=None,
+            )
+        _draw_spectrum(figure.add_axes((0.06, 0.07, 0.4, 0.15)), task)
+        _draw_amplitudes(figure.add_axes((0.54, 0.07, 0.4, 0.15)), task)
+    return _picture(f"{task.key}-small", small), _picture(task.key, figure)
+
+
+def _volume(path: Path, index: int) -> nib.Nifti1Image:
+    return nib.load(path).slicer[..., index]
+
+
+def _draw_spectrum(axes: Axes, task: ComponentTask) -> None:
+    axes.set_title("spectrum of its time courses", fontsize=10)
+    axes.set(xlabel="Hz", yticks=[])
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    if len(task.frequency_hz):
+        axes.plot(task.frequency_hz, task.power, color=_FOUND)
+        axes.axvline(0.1, color="0.6", linewidth=0.8, linestyle=":")
+
+
+def _draw_amplitudes(axes: Axes, task: ComponentTask) -> None:
+    axes.set_title("how strongly it fluctuates in each run", fontsize=10)
+    axes.set(xlabel="standard deviation of the time course", yticks=[])
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    known = task.amplitudes[np.isfinite(task.amplitudes)]
+    if len(known):
+        # Spread in a fixed pattern, so that equal values are seen.
+        height = np.arange(len(known)) * 0.618 % 1
+        axes.plot(known, height, "o", color=_FOUND, alpha=0.6, markersize=4)
+        axes.axvline(float(np.median(known)), color=_MARK, linewidth=1)
+        axes.set_xlim(left=0)
+
+
+def draw_connectome(matrix: NDArray[np.float64], labels: Sequence[str]) -> Picture:
+    """Draw a connectome with the components' names.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, n)
+    labels : sequence of str
+
+    Returns
+    -------
+    Picture
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415  as above
+
+    size = max(4.5, 0.22 * len(labels) + 2.5)
+    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    axes = figure.subplots()
+    shown = matrix.copy()
+    np.fill_diagonal(shown, np.nan)
+    limit = float(np.nanmax(np.abs(shown))) if np.isfinite(shown).any() else 1.0
+    image = axes.imshow(shown, cmap=_COLOURS, vmin=-limit, vmax=limit)
+    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(labels)), labels, fontsize=7)
+    figure.colorbar(
+        image, ax=axes, label="Pearson's correlation, mean over participants", shrink=0.8
+    )
+    return _picture("connectome", figure)
+
+
+def draw_strips(
+    columns: Sequence[tuple[str, NDArray[np.float64]]], marked: NDArray[np.bool_]
+) -> Picture:
+    """Draw how participants are distributed in some numbers; those marked stand out.
+
+    Parameters
+    ----------
+    columns : sequence of (str, ndarray)
+        What it is, and each participant's value.
+    marked : ndarray of bool, shape (n_participants,)
+
+    Returns
+    -------
+    Picture
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415  as above
+
+    figure = Figure(figsize=(9.6, 0.95 * len(columns) + 0.3), layout="constrained")
+    for axes, (name, values) in zip(
+        np.atleast_1d(figure.subplots(len(columns), 1)), columns, strict=True
+    ):
+        height = np.arange(len(values)) * 0.618 % 1
+        for chosen, colour in ((~marked, _FOUND), (marked, _MARK)):
+            axes.plot(values[chosen], height[chosen], "o", color=colour, alpha=0.7, markersize=5)
+        axes.set(yticks=[], ylim=(-0.3, 1.3))
+        axes.set_ylabel(name, rotation=0, ha="right", va="center")
+        axes.spines[["top", "right", "left"]].set_visible(False)
+    return _picture("participants", figure)
+
+
+def _picture(key: str, figure: Figure) -> Picture:
+    from PIL import Image  # noqa: PLC0415  as above
+
+    png = _saved(lambda file: figure.savefig(file, format="png", dpi=_DPI))
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    return Picture(key, png, _saved(lambda file: image.save(file, "WEBP", quality=82, method=4)))
+
+
+def _saved(save: Callable[[io.BytesIO], object]) -> bytes:
+    file = io.BytesIO()
+    save(file)
+    return file.getvalue()

@@ -1,0 +1,222 @@
+"""The demo's report: whole, offline, the same bytes every time, and never in the results' way."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import pytest
+from support import FIXTURES, nidecomp, results, validator_issues
+
+REST = FIXTURES / "rest"
+OPTIONS = ("group", "--n-components", "4")
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+SWITCHES = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def output(rest_output: Path) -> Path:
+    """The demo decomposed into four components, with its report."""
+    folder = rest_output.with_name("reported")
+    done = nidecomp(
+        REST, folder, *OPTIONS, "--work-dir", rest_output / "work", "--nprocs", "2", report=True
+    )
+    assert done.exit_code == 0, done.stderr
+    return folder
+
+
+def rebuild(folder: Path, nprocs: int = 2) -> tuple[int, str]:
+    done = nidecomp(REST, folder, "group", "--report-only", "--nprocs", nprocs, report=True)
+    return done.exit_code, done.stderr
+
+
+# ---------------------------------------------------------------- files
+def test_the_tree_is_valid_and_pictures_are_there_for_papers(output: Path) -> None:
+    assert validator_issues(output) == []
+    assert (output / "report.html").stat().st_size < 15e6
+    pictures = {path.name for path in (output / "figures").iterdir()}
+    assert len({name for name in pictures if "_canica0" in name}) == 4
+    assert {"participants.png", "connectome_seg-canica_scale-4.png"} <= pictures
+    manifest = (output / "logs" / "manifest.tsv").read_text(encoding="utf-8")
+    assert all(f"figures/{name}\t" in manifest for name in pictures)
+    assert "report.html\t" in manifest
+
+
+def test_one_process_and_a_later_time_give_the_same_bytes(output: Path) -> None:
+    before = results(output)
+    assert rebuild(output, nprocs=1)[0] == 0
+    assert results(output) == before
+
+
+def test_a_folder_that_is_not_complete_is_not_made_so(output: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(output, tmp_path / "broken"))
+    (broken / "logs" / "manifest.tsv").unlink()
+    (broken / "participants.tsv").unlink()
+    for path in broken.glob("tpl-*/func/*_seg-canica_*_metrics.tsv"):
+        path.unlink()
+    code, said = rebuild(broken)
+    assert code == 0, said
+    assert "participants.tsv is not there" in (broken / "report.html").read_text(encoding="utf-8")
+    assert not (broken / "logs" / "manifest.tsv").exists()
+
+
+def test_a_folder_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+    code, said = rebuild(tmp_path)
+    assert code == 2
+    assert "is no output folder of nidecomp" in said
+
+
+def test_a_report_that_fails_takes_nothing_with_it(output: Path, tmp_path: Path) -> None:
+    """An image that cannot be read: exit code 1, a sentence, and all else as it was."""
+    broken = Path(shutil.copytree(output, tmp_path / "broken"))
+    before = results(broken)
+    image = next(broken.glob("tpl-*/func/*_seg-canica_*_desc-thresholded_components.nii.gz"))
+    image.write_bytes(b"no image")
+    code, said = rebuild(broken)
+    assert code == 1
+    assert "The report was not made" in said
+    assert "Traceback" not in said
+    after = results(broken)
+    changed = {name for name in before if after.get(name) != before[name]}
+    # The manifest has the size of what is there.
+    assert changed - {"logs/manifest.tsv"} == {str(image.relative_to(broken))}
+
+
+def test_without_a_report_there_is_none(rest_output: Path) -> None:
+    assert not (rest_output / "report.html").exists()
+    assert not (rest_output / "figures").exists()
+
+
+def test_a_space_without_template_has_pictures_too(output: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(output, tmp_path / "other"))
+    folder = next(other.glob("tpl-*"))
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_file():
+            path.rename(path.with_name(path.name.replace("MNI152NLin2009cAsym", "Study")))
+    folder.rename(other / "tpl-Study")
+    code, said = rebuild(other)
+    assert code == 0, said
+    assert (other / "report.html").read_text(encoding="utf-8").count("data:image/webp") > 10
+
+
+# ---------------------------------------------------------------- in a browser
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine (apt-get install chromium)")
+    with api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield running
+        running.close()
+
+
+class Opened:
+    """A page, opened with the network off, and what went wrong in it."""
+
+    def __init__(self, browser: Any, output: Path, width: int = 1280, **how: Any) -> None:
+        context = browser.new_context(offline=True, viewport={"width": width, "height": 900}, **how)
+        self.page = context.new_page()
+        self.problems: list[str] = []
+        self.page.on("console", lambda said: self.problems.append(said.text))
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", self._note)
+        self.page.goto((output / "report.html").as_uri())
+        self.page.wait_for_load_state("load")
+
+    def _note(self, request: Any) -> None:
+        if not request.url.startswith(("file:", "data:")):
+            self.problems.append(request.url)
+
+    def column(self, table: str, number: int) -> list[str]:
+        cells = f"#{table} tbody tr:not([hidden]) td:nth-child({number})"
+        found: list[str] = self.page.eval_on_selector_all(
+            cells, "cells => cells.map(cell => cell.textContent.trim())"
+        )
+        return found
+
+
+@pytest.fixture
+def opened(browser: Any, output: Path) -> Opened:
+    return Opened(browser, output)
+
+
+def test_it_opens_without_a_network_a_message_a_broken_image_or_a_dead_link(
+    opened: Opened,
+) -> None:
+    page = opened.page
+    # Images that are far down are loaded when they are reached.
+    page.eval_on_selector_all("img", "all => all.forEach(one => { one.loading = 'eager' })")
+    page.wait_for_function("[...document.images].every(one => one.complete)")
+    broken = page.eval_on_selector_all("img", "all => all.filter(one => !one.naturalWidth).length")
+    assert broken == 0
+    dead = page.eval_on_selector_all(
+        "a[href^='#']",
+        "all => all.map(one => one.getAttribute('href').slice(1))"
+        ".filter(id => !document.getElementById(id))",
+    )
+    assert dead == []
+    assert opened.problems == []
+
+
+def test_tables_sort_up_and_down_with_the_keyboard(opened: Opened) -> None:
+    table = "t-seg-canica_scale-4"
+    number = 1 + ["component", "label", "label_r", "reproducibility"].index("reproducibility")
+    before = [float(value) for value in opened.column(table, number)]
+    button = opened.page.locator(f"#{table} th:nth-child({number}) button")
+    button.focus()
+    opened.page.keyboard.press("Enter")
+    assert [float(value) for value in opened.column(table, number)] == sorted(before)
+    opened.page.keyboard.press("Enter")
+    assert [float(value) for value in opened.column(table, number)] == sorted(before)[::-1]
+    head = opened.page.locator(f"#{table} th:nth-child({number})")
+    assert head.get_attribute("aria-sort") == "descending"
+
+
+def test_tables_filter_by_words(opened: Opened) -> None:
+    everything = opened.column("t-runs", 1)
+    opened.page.fill("input[data-table=t-runs]", "SUB-03 used")
+    found = opened.column("t-runs", 1)
+    assert 0 < len(found) < len(everything)
+    assert all("sub-03" in run for run in found)
+    opened.page.fill("input[data-table=t-runs]", "")
+    assert opened.column("t-runs", 1) == everything
+
+
+@pytest.mark.parametrize("width", [390, 900, 1600])
+def test_it_fits_the_screen(browser: Any, output: Path, width: int) -> None:
+    page = Opened(browser, output, width).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_light_and_in_dark(browser: Any, output: Path, scheme: str) -> None:
+    page = Opened(browser, output, color_scheme=scheme).page
+
+    def luminance(what: str) -> float:
+        colour = page.evaluate(f"getComputedStyle(document.body).{what}")
+        red, green, blue = (int(part) / 255 for part in colour[4:-1].split(","))
+        return 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+
+    text, ground = luminance("color"), luminance("backgroundColor")
+    assert (text < ground) == (scheme == "light")
+    lighter, darker = max(text, ground), min(text, ground)
+    assert (lighter + 0.05) / (darker + 0.05) >= 7
+
+
+def test_the_picture_of_a_component_is_that_of_its_map(output: Path) -> None:
+    """As many pictures as volumes, none of them like another."""
+    image = next(output.glob("tpl-*/func/*_seg-canica_scale-4_res-native_components.nii.gz"))
+    pictures = sorted((output / "figures").glob("seg-canica_scale-4_*.png"))
+    assert len(pictures) == nib.load(image).shape[-1]
+    assert len({path.read_bytes() for path in pictures}) == len(pictures)
