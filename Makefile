@@ -57,6 +57,8 @@ picture: demo
 	$(BIN)/python docs/make_picture.py $(DEMO_OUT) docs/demo_maps.png
 	$(BIN)/nidecomp bids_fixtures/rest $(DEMO_OUT)_auto group --n-components auto
 	cp $(DEMO_OUT)_auto/figures/order.svg docs/demo_order.svg
+	$(BIN)/python -m pip install --quiet --group test
+	$(BIN)/python docs/shoot_report.py $(DEMO_OUT) docs/demo_report.png
 
 check-container:
 	tools/check_container.sh $(ENGINE)

@@ -15,8 +15,6 @@ REST = FIXTURES / "rest"
 OPTIONS = ("group", "--n-components", "4")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 SWITCHES = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",

@@ -1,0 +1,28 @@
+"""Take README's picture of the demo's report: ``shoot_report.py RESULTS PICTURE`` (needs Chromium)."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+
+def main(results: Path, picture: Path) -> None:
+    """Open the report with the network off and take its first screen."""
+    browsers = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next((path for name in browsers if (path := shutil.which(name))), None)
+    if chromium is None:
+        raise SystemExit("There is no Chromium: apt-get install chromium.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        context = browser.new_context(offline=True, viewport={"width": 1180, "height": 860})
+        page = context.new_page()
+        page.goto((results / "report.html").absolute().as_uri())
+        page.wait_for_load_state("load")
+        page.screenshot(path=picture)
+        browser.close()
+    print(f"wrote {picture}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
