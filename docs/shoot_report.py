@@ -1,4 +1,4 @@
-"""Take README's picture of the demo's report: ``shoot_report.py RESULTS PICTURE`` (needs Chromium)."""
+"""Take README's picture of the demo's report: ``shoot_report.py RESULTS PICTURE``."""
 
 import shutil
 import sys
