@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nidecomp.bids.write import OutputTree
 from nidecomp.errors import NidecompError
 from nidecomp.execute.local import WorkerDied, map_unordered
-from nidecomp.report.folder import Decomposition, Folder, read_folder, read_json
+from nidecomp.report.folder import Decomposition, Folder, Row, read_folder, read_json
 from nidecomp.report.methods import methods_text
 from nidecomp.report.page import anchor, render
 from nidecomp.report.pictures import (
@@ -136,10 +136,10 @@ def _component_tasks(one: Decomposition) -> list[ComponentTask]:
     ]
 
 
-def _peak(row: object) -> tuple[float, float, float]:
-    values = [row.get(f"peak_{axis}", "") for axis in "xyz"] if isinstance(row, dict) else []
+def _peak(row: Row) -> tuple[float, float, float]:
+    """Give where to cut a map; the origin where its peak is not known."""
     try:
-        x, y, z = (float(value) for value in values)
+        x, y, z = (float(row.get(f"peak_{axis}", "")) for axis in "xyz")
     except ValueError:
         return 0.0, 0.0, 0.0
     return x, y, z

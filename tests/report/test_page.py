@@ -185,6 +185,7 @@ def test_the_paragraph_holds_the_runs_numbers(tmp_path: Path) -> None:
         ({"SmoothingFWHM": 0}, "smoothed"),
         ({"Settings": {"denoising": {"denoise_strategy": "none"}}}, "strategy"),
         ({"Evidence": {"Splits": 0}}, "halves"),
+        ({"Evidence": {"Splits": 3}}, "matched"),
         ({}, "framewise"),
         ({}, "dictionary"),
         ({}, "chosen from the data"),

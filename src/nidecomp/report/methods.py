@@ -158,10 +158,14 @@ def _evidence(fits: tuple[Decomposition, ...]) -> str:
         trace = own.get("Trace") if isinstance(own, dict) else None
         if isinstance(trace, int | float):
             traces.append(f"{trace:.2f} for {one.title}")
+    together = (
+        f"; maps of both halves, matched one to one, correlated by {_listed(traces)} on average"
+        if traces
+        else ""
+    )
     return (
         f"Reproducibility of each component is the mean |r| between what random halves of the "
-        f"participants gave ({evidence['Splits']} splits); maps of both halves, matched one to "
-        f"one, correlated by {_listed(traces)} on average."
+        f"participants gave ({evidence['Splits']} splits){together}."
     )
 
 
@@ -175,4 +179,4 @@ def _projection(one: Decomposition) -> str:
 
 
 def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
