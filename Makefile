@@ -39,7 +39,7 @@ demo: $(VENV)/.runtime
 	@echo
 	@echo "The results are in $(DEMO_OUT):"
 	@find $(DEMO_OUT)/tpl-* -name '*.nii.gz' -o -name '*_metrics.tsv' | sort
-	@echo "README.md there says what each file is."
+	@echo "Open $(DEMO_OUT)/report.html in a browser; README.md there says what each file is."
 
 test: lint
 	$(BIN)/python -m pytest
