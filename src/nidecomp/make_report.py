@@ -7,20 +7,23 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.bids.write import OutputTree
 from nidecomp.errors import NidecompError
 from nidecomp.execute.local import WorkerDied, map_unordered
+from nidecomp.group.matching import correlations
 from nidecomp.report.folder import Decomposition, Folder, Row, read_folder, read_json
 from nidecomp.report.methods import methods_text
-from nidecomp.report.page import anchor, render
+from nidecomp.report.page import anchor, pairs_of, render
 from nidecomp.report.pictures import (
     ComponentTask,
     Picture,
     draw_component,
     draw_connectome,
+    draw_matching,
     draw_strips,
 )
 
@@ -97,6 +100,10 @@ def draw(folder: Folder, n_processes: int) -> list[Picture]:
         if (matrix := _matrix(one)) is not None:
             picture = draw_connectome(matrix, _labels(one))
             pictures.append(Picture(f"connectome_{one.key}", picture.png, picture.webp))
+    for first, second, rows in pairs_of(folder):
+        if (drawn := _matching(folder, first, second, rows)) is not None:
+            key = f"matching_{first.key}_{second.key}"
+            pictures.append(Picture(key, drawn.png, drawn.webp))
     strips = _strips(folder)
     return [*pictures, strips] if strips else pictures
 
@@ -193,6 +200,28 @@ def _matrix(one: Decomposition) -> NDArray[np.float64] | None:
         return None
     matrix = np.atleast_2d(values)[:, 1:]
     return matrix if matrix.shape == (len(one.names), len(one.names)) else None
+
+
+def _matching(
+    folder: Folder, first: Decomposition, second: Decomposition, rows: Sequence[Row]
+) -> Picture | None:
+    """Draw all correlations between two decompositions' maps, matched ones on the diagonal."""
+    if folder.mask is None or first.maps is None or second.maps is None:
+        return None
+    inside = np.asarray(nib.load(folder.mask).dataobj) > 0
+    r = correlations(_within(first.maps, inside), _within(second.maps, inside))
+    other = [row.get("other_component", "") for row in rows]
+    matched = [second.names.index(name) for name in other if name in second.names]
+    left = [index for index in range(len(second.names)) if index not in matched]
+    order = [*matched, *left]
+    return draw_matching(r[:, order], first.names, [second.names[index] for index in order])
+
+
+def _within(path: Path, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Read maps within the mask, (n_components, n_voxels), one volume at a time."""
+    image = nib.load(path)
+    volumes = (np.asarray(image.slicer[..., index].dataobj) for index in range(image.shape[-1]))
+    return np.stack([volume[inside] for volume in volumes]).astype(np.float32)
 
 
 def _labels(one: Decomposition) -> list[str]:

@@ -44,7 +44,8 @@ def test_the_tree_is_valid_and_pictures_are_there_for_papers(output: Path) -> No
     assert (output / "report.html").stat().st_size < 15e6
     pictures = {path.name for path in (output / "figures").iterdir()}
     assert len({name for name in pictures if "_canica0" in name}) == 4
-    assert {"participants.png", "connectome_seg-canica_scale-4.png"} <= pictures
+    both = "matching_seg-canica_scale-4_seg-dictlearning_scale-4.png"
+    assert {"participants.png", "connectome_seg-canica_scale-4.png", both} <= pictures
     manifest = (output / "logs" / "manifest.tsv").read_text(encoding="utf-8")
     assert all(f"figures/{name}\t" in manifest for name in pictures)
     assert "report.html\t" in manifest

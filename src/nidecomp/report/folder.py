@@ -73,6 +73,7 @@ class Folder:
     order: Mapping[str, object]
     order_figure: Path | None
     settings: str
+    mask: Path | None
     missing: tuple[str, ...]
 
 
@@ -114,6 +115,7 @@ def read_folder(root: Path) -> Folder:
         order=read_json(root / "logs" / "order.json") if figure.exists() else {},
         order_figure=figure if figure.exists() else None,
         settings=_text(root / "logs" / "settings.toml", missing),
+        mask=next(iter(sorted(root.glob("tpl-*/**/anat/*_desc-brain_mask.nii.gz"))), None),
         missing=tuple(missing),
     )
 

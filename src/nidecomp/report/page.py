@@ -65,7 +65,7 @@ def render(folder: Folder, pictures: Mapping[str, bytes]) -> str:
         warnings=warnings_of(folder),
         columns=_SHOWN,
         participant_columns={name: name for name in (folder.participants or ({},))[0]},
-        pairs=_pairs(folder),
+        pairs=pairs_of(folder),
         paragraph=paragraph,
         references=references,
         picture={key: _data_uri(key, content) for key, content in pictures.items()},
@@ -108,7 +108,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def _pairs(folder: Folder) -> list[tuple[Decomposition, Decomposition, list[Row]]]:
+def pairs_of(folder: Folder) -> list[tuple[Decomposition, Decomposition, list[Row]]]:
     """Give the matched components of every two decompositions."""
     found = []
     by_key = {(one.method, str(one.scale)): one for one in folder.decompositions}

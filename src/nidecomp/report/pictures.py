@@ -191,6 +191,32 @@ def draw_connectome(matrix: NDArray[np.float64], labels: Sequence[str]) -> Pictu
     return _picture("connectome", figure)
 
 
+def draw_matching(r: NDArray[np.float64], first: Sequence[str], second: Sequence[str]) -> Picture:
+    """Draw how alike the maps of two decompositions are, matched ones on the diagonal.
+
+    Parameters
+    ----------
+    r : ndarray, shape (n_first, n_second)
+        Correlations, in the order in which they are shown.
+    first, second : sequence of str
+        Names of the components.
+
+    Returns
+    -------
+    Picture
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415  as above
+
+    size = (0.2 * len(second) + 2.6, 0.2 * len(first) + 1.6)
+    figure = Figure(figsize=(max(size[0], 4.5), max(size[1], 3.5)), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(r, cmap=_COLOURS, vmin=-1, vmax=1)
+    axes.set_xticks(range(len(second)), second, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(first)), first, fontsize=7)
+    figure.colorbar(image, ax=axes, label="correlation of the maps", shrink=0.8)
+    return _picture("matching", figure)
+
+
 def draw_strips(
     columns: Sequence[tuple[str, NDArray[np.float64]]], marked: NDArray[np.bool_]
 ) -> Picture:
