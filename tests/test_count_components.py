@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.count_components import bounded, check_participants, count_components, fewest_rows
 from nidecomp.errors import NothingToDoError
-from nidecomp.group.model_order import FEWEST_PARTICIPANTS
+from nidecomp.group.order_choice import FEWEST_PARTICIPANTS
 from nidecomp.records import Grid, ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.settings import Decomposition, Denoising, Science
 

@@ -10,12 +10,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nidecomp.errors import NothingToDoError
-from nidecomp.group.model_order import (
-    FEWEST_PARTICIPANTS,
-    OrderChoice,
-    OrderSettings,
-    choose_order,
-)
+from nidecomp.group.model_order import OrderSettings, choose_order
+from nidecomp.group.order_choice import FEWEST_PARTICIPANTS, OrderChoice
 from nidecomp.inventory import count
 from nidecomp.records import ReducedRun, UsableRun
 from nidecomp.settings import Decomposition, Science

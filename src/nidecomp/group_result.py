@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from nidecomp.bids.names import Labels, group_file, mask_file, pooled_task
-from nidecomp.group.model_order import OrderChoice
+from nidecomp.group.order_choice import OrderChoice
 from nidecomp.project.regions import Region
 from nidecomp.project_run import ProjectedRun
 from nidecomp.records import Components, Inventory, ReducedRun, UsableRun

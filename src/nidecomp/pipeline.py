@@ -13,14 +13,10 @@ from pathlib import Path
 
 from nidecomp import inventory as inventory_table
 from nidecomp import progress
-from nidecomp.bids.dataset import (
-    DESCRIPTION,
-    check_folders,
-    check_outside,
-    locate_derivatives,
-)
+from nidecomp.bids.dataset import DESCRIPTION
 from nidecomp.bids.index import find_runs
 from nidecomp.bids.write import OutputTree
+from nidecomp.check_request import check_request, of_all_jobs
 from nidecomp.count_components import (
     bounded,
     check_participants,
@@ -35,7 +31,7 @@ from nidecomp.fit_group import GroupPlan, fit_group
 from nidecomp.forecast import Forecast, forecast
 from nidecomp.gather_evidence import gather_evidence
 from nidecomp.given_maps import read_given_maps
-from nidecomp.group.model_order import OrderChoice
+from nidecomp.group.order_choice import OrderChoice
 from nidecomp.group.stability import hold_out
 from nidecomp.group_result import GroupResult
 from nidecomp.inspect_run import InspectTask, inspect_run
@@ -46,11 +42,11 @@ from nidecomp.process_run import MapTask, process_run, warm_up
 from nidecomp.project_runs import Projected, project_runs
 from nidecomp.records import Components, FailedRun, Inventory, Outcome, ReducedRun, UsableRun
 from nidecomp.regress_out import check_words, to_regress_out
-from nidecomp.settings import Settings, read_config_file, science_as_tables
+from nidecomp.settings import Settings
 from nidecomp.share_geometry import share_geometry
 from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.signal.reference import label_atlas
-from nidecomp.write_dataset import SETTINGS, link_to, source_of, write_inventory
+from nidecomp.write_dataset import write_inventory
 from nidecomp.write_given import write_given
 from nidecomp.write_group import write_group
 from nidecomp.write_order import ORDER_TABLE, write_choice_alone
@@ -77,7 +73,7 @@ def run(settings: Settings) -> Outcome:
     """
     if settings.execution.report_only:
         return _report_only(settings)
-    root = _check_input(settings)
+    root = check_request(settings)
     with progress.logging_to(settings), _workers_started_early(settings) as end_workers:
         inventory = _inspect(root, settings)
         geometry, inventory = _share_geometry(root, inventory, settings)
@@ -154,7 +150,7 @@ def _project_given(
     path = Path(str(settings.science.projection.maps))
     given = read_given_maps(path, geometry, runs[0].files.space)
     largest = max(one.n_components for one in given)
-    asked = _of_all_jobs(settings)
+    asked = of_all_jobs(settings)
     settings = replace(settings, science=settings.science.with_order(largest))
     plan = _forecast(runs, geometry, settings, end_workers)
     if settings.execution.dry_run:
@@ -187,68 +183,7 @@ def _project_given(
     return Outcome(inventory, settings.output_dir, given)
 
 
-def _of_all_jobs(settings: Settings) -> Settings:
-    """Give the settings that all jobs have in common: not whose each is."""
-    if settings.analysis_level == "group":
-        return settings
-    selection = replace(settings.science.selection, participant_label=())
-    return replace(settings, science=replace(settings.science, selection=selection))
-
-
 # ---------------------------------------------------------------- the steps
-def _check_input(settings: Settings) -> Path:
-    """Check the folders, before anything is written anywhere."""
-    execution = settings.execution
-    root = locate_derivatives(settings.bids_dir, skip_validation=execution.skip_bids_validation)
-    check_folders(settings.bids_dir, root, settings.output_dir)
-    check_outside(settings.bids_dir, root, settings.work_dir, "--work-dir")
-    mask = settings.science.masking.mask
-    atlas = settings.science.evidence.label_atlas
-    for option, file in (("--mask", mask), ("--label-atlas", atlas)):
-        if file is not None and not Path(file).is_file():
-            raise UsageError(f"{option} {file}: there is no such file.")
-    maps = settings.science.projection.maps
-    if maps is not None and not Path(maps).exists():
-        raise UsageError(f"--maps {maps}: there is no such file or folder.")
-    if execution.bids_database_dir:
-        database = Path(execution.bids_database_dir)
-        check_outside(settings.bids_dir, root, database, "--bids-database-dir")
-    if (settings.analysis_level == "group" or maps is not None) and not execution.dry_run:
-        _check_same_request(root, _of_all_jobs(settings))
-    return root
-
-
-def _check_same_request(root: Path, settings: Settings) -> None:
-    """Refuse an output folder that was made from another input or with other settings."""
-    path = settings.output_dir / SETTINGS
-    if not path.exists():
-        return
-    try:
-        before = read_config_file(path)
-    except UsageError as error:
-        raise UsageError(
-            f"OUTPUT_DIR {settings.output_dir} holds results whose settings cannot be read "
-            f"({error}): choose another folder, or delete this one."
-        ) from None
-    now: dict[str, object] = {
-        name: value
-        for table in science_as_tables(settings.science).values()
-        for name, value in table.items()
-    }
-    before["input"], now["input"] = source_of(settings.output_dir), link_to(root, settings)
-    different = [
-        f"{name} was {before.get(name, 'not set')!r} and is {now.get(name, 'not set')!r}"
-        for name in sorted(set(before) | set(now))
-        if before.get(name) != now.get(name)
-    ]
-    if different:
-        raise UsageError(
-            f"OUTPUT_DIR {settings.output_dir} holds results of another request: "
-            f"{'; '.join(different)}. Choose another folder (reduced runs are found again with "
-            f"--work-dir {settings.work_dir}), or delete this one."
-        )
-
-
 def _workers_started_early(settings: Settings) -> AbstractContextManager[Callable[[], None]]:
     """Let workers do their imports while the runs are looked for."""
     wanted = settings.execution.nprocs or available_cores()

@@ -25,7 +25,7 @@ from nidecomp.project.outliers import (
 from nidecomp.records import FailedRun, RefusedRun, UsableRun
 from nidecomp.settings import Settings, science_as_tables
 from nidecomp.version import __version__
-from nidecomp.write_projections import participant_quality
+from nidecomp.write_quality import participant_quality
 
 _LOG = logging.getLogger(__name__)
 

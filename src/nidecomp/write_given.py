@@ -19,7 +19,8 @@ from nidecomp.write_dataset import (
     write_participants,
     write_settings,
 )
-from nidecomp.write_projections import QUALITY_TABLE, write_projections
+from nidecomp.write_projections import write_projections
+from nidecomp.write_quality import QUALITY_TABLE
 
 
 def write_given(result: GroupResult, *, is_job: bool) -> None:

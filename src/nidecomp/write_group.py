@@ -29,7 +29,8 @@ from nidecomp.write_dataset import (
 )
 from nidecomp.write_evidence import write_evidence
 from nidecomp.write_order import ORDER_FIGURE, ORDER_TABLE, choice_in_words, write_order
-from nidecomp.write_projections import QUALITY_TABLE, write_projections
+from nidecomp.write_projections import write_projections
+from nidecomp.write_quality import QUALITY_TABLE
 
 # What decides the numbers, besides our own version.
 _LIBRARIES = ("numpy", "scipy", "numba", "nilearn", "nibabel", "pandas", "pybids", "isal")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 from nidecomp.bids.write import MANIFEST, OutputTree
-from nidecomp.group.model_order import RULE, OrderChoice
+from nidecomp.group.order_choice import RULE, OrderChoice
 from nidecomp.report.order_curve import order_curve
 
 ORDER_TABLE = PurePosixPath("logs/order.tsv")

@@ -13,12 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.errors import NidecompError
 from nidecomp.group import model_order
-from nidecomp.group.model_order import (
-    LEAST_HELD_OUT,
-    OrderSettings,
-    choose_order,
-    least_map_r,
-)
+from nidecomp.group.model_order import LEAST_HELD_OUT, OrderSettings, choose_order, least_map_r
 
 SEEDS = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=6, derandomize=True, database=None)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from nidecomp.group.model_order import OrderChoice, OrderEvidence
+from nidecomp.group.order_choice import OrderChoice, OrderEvidence
 from nidecomp.report.order_curve import order_curve
 
 

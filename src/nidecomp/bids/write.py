@@ -137,20 +137,20 @@ class OutputTree:
         self.write_bytes(path, compressed(image))
 
     def write_volumes(
-        self, path: PurePosixPath, first: nib.Nifti1Image, volumes: Iterable[nib.Nifti1Image]
+        self, path: PurePosixPath, whole: nib.Nifti1Image, volumes: Iterable[nib.Nifti1Image]
     ) -> None:
         """Write a 4D .nii.gz volume by volume: many sparse ones take little memory.
 
         Parameters
         ----------
         path : PurePosixPath
-        first : Nifti1Image
-            The whole image, of which only the header is looked at.
+        whole : Nifti1Image
+            The image, of which only the header is looked at.
         volumes : iterable of Nifti1Image
             Its volumes, of the same type.
         """
         in_order = (np.asarray(volume.dataobj).T for volume in volumes)
-        self.write_bytes(path, b"".join(compressed_parts(first.header, in_order)))
+        self.write_bytes(path, b"".join(compressed_parts(whole.header, in_order)))
 
     def take_file(self, path: PurePosixPath, source: Path) -> None:
         """Write one file whose content another process made, and keep that; it may be large."""

@@ -1,4 +1,4 @@
-"""How many components a group's data support: see `RULE`.
+"""How many components a group's data support: see `order_choice.RULE`.
 
 The canonical correlations are CanICA's own (Varoquaux et al. 2010, NeuroImage 51:288, section 2.2).
 They alone say too much: in a large group whatever a few participants have in common stands out from
@@ -24,6 +24,12 @@ from nidecomp.errors import NidecompError
 from nidecomp.group.canica import fit_canica
 from nidecomp.group.canonical_null import effective_voxels, null_quantile
 from nidecomp.group.matching import correlations, match
+from nidecomp.group.order_choice import (
+    FEWEST_PARTICIPANTS,
+    OrderChoice,
+    OrderEvidence,
+    reason,
+)
 from nidecomp.group.stability import split_halves
 from nidecomp.group.subspace import Subspace, SubspaceStream, weighted_rows
 from nidecomp.linalg import evenly_spaced, products
@@ -31,15 +37,6 @@ from nidecomp.parallel import map_ordered
 
 ReadRows = Callable[[int], NDArray[np.float32]]
 
-RULE = (
-    "The number of CanICA maps that random halves of the participants both find again, with a "
-    "mean |r| of at least what is asked for with so many participants and of more than random "
-    "rotations of the halves' maps have by chance (95 % quantile), where as many maps are fitted "
-    "as there are supported dimensions: the leading ones whose canonical correlation across "
-    "participants exceeds the 95 % quantile of what unrelated participants have by chance in "
-    "noise as smooth, and which participants who had no part in finding them hold with a squared "
-    "correlation of at least a set amount above chance."
-)
 # Squared correlation, above chance, of a dimension with participants who had no part in finding it.
 # Sources of simulated groups have 0.02 to 0.6, the dimension behind the last 0.01 to 0.07. Too low
 # a bound costs little: the maps of dimensions too many are not found again. With 0.04, orders of 20
@@ -49,8 +46,6 @@ LEAST_HELD_OUT = 0.02
 LEAST_RELIABILITY = 0.08
 # Below, chance; above, what keeps maps apart is not how many participants there are.
 _LOWEST_MAP_R, _HIGHEST_MAP_R = 0.25, 0.6
-# Both halves need two: of one participant alone every dimension is as good as any other.
-FEWEST_PARTICIPANTS = 4
 
 # Participants, and rows of each, that tell how many independent voxels there are.
 _MOST_SAMPLED, _ROWS_SAMPLED = 24, 12
@@ -83,92 +78,6 @@ class OrderSettings:
     n_init: int = 2
     seed: int = 0
     most_voxels: int = 20_000
-
-
-@dataclass(frozen=True)
-class OrderEvidence:
-    """What speaks for the k-th shared dimension and for decompositions into k maps.
-
-    Parameters
-    ----------
-    n_components : int
-        k.
-    canonical_r : float
-        Root mean square, over participants, of the k-th shared dimension's correlation with what
-        each participant's rows span: the k-th canonical correlation.
-    null_quantile : float
-        95 % quantile of the same where participants have no k-th dimension in common.
-    held_out_r : float
-        The same as `canonical_r` with participants who had no part in finding the dimension, root
-        mean square over splits; NaN where it cannot be judged.
-    held_out_sd : float
-        Standard deviation over the splits' halves.
-    overlap : float
-        Mean squared cosine of the principal angles between the halves' k-dimensional subspaces,
-        mean over splits; NaN where it cannot be judged.
-    map_r : float
-        Mean |r| between both halves' CanICA maps of the same component, over splits and the k
-        components; NaN where k is none of those that were fitted.
-    map_r_sd : float
-        Its standard deviation over the components.
-    least_map_r : float
-        What is asked for: the larger one of `least_map_r` and the 95 % quantile of |r| where each
-        half's maps are rotated at random in the space that they span; NaN where k is none of those
-        that were fitted.
-    n_reproducible : int or None
-        How many of k maps halves find again; None where k is none of those that were fitted.
-    map_rs : tuple of float
-        `map_r` of each of the k components, the largest first; empty where k is none of those that
-        were fitted.
-    supported : bool
-        Whether the k-th dimension satisfies both conditions on dimensions.
-    """
-
-    n_components: int
-    canonical_r: float
-    null_quantile: float
-    held_out_r: float = math.nan
-    held_out_sd: float = math.nan
-    overlap: float = math.nan
-    map_r: float = math.nan
-    map_r_sd: float = math.nan
-    least_map_r: float = math.nan
-    n_reproducible: int | None = None
-    map_rs: tuple[float, ...] = ()
-    supported: bool = False
-
-
-@dataclass(frozen=True)
-class OrderChoice:
-    """How many components the data support, and why.
-
-    Parameters
-    ----------
-    n_components : int
-        0 where nothing is reproducible, or where it cannot be judged.
-    reason : str
-        A sentence for people, with the numbers.
-    n_dimensions : int
-        Supported dimensions: how many maps were fitted to see which of them are found again.
-    evidence : tuple of OrderEvidence
-        For k = 1, 2, …
-    n_participants, n_splits, n_voxels : int
-        Participants, splits of them into halves, voxels that were looked at.
-    effective_voxels : float
-        How many independent voxels smooth noise amounts to; NaN with one participant.
-    least_held_out_r : float
-        The `OrderEvidence.held_out_r` that is asked for; NaN with one participant.
-    """
-
-    n_components: int
-    reason: str
-    n_dimensions: int
-    evidence: tuple[OrderEvidence, ...]
-    n_participants: int
-    n_splits: int
-    n_voxels: int
-    effective_voxels: float
-    least_held_out_r: float
 
 
 def choose_order(
@@ -216,7 +125,7 @@ def choose_order(
     chosen = (evidence[n_dimensions - 1].n_reproducible or 0) if n_dimensions else 0
     return OrderChoice(
         n_components=chosen,
-        reason=_reason(chosen, n_dimensions, evidence, gathered.group.n_members, least),
+        reason=reason(chosen, n_dimensions, evidence, gathered.group.n_members, least),
         n_dimensions=n_dimensions,
         evidence=evidence,
         n_participants=gathered.group.n_members,
@@ -493,50 +402,3 @@ def _fit_maps(part: _Part, n_components: int, settings: OrderSettings) -> NDArra
     voxels = evenly_spaced(part.subspace.rows.shape[1], _VOXELS_OF_MAPS)
     leading = part.subspace.orthonormal(n_components)[:, voxels]
     return fit_canica(leading, settings.n_init, settings.seed).maps
-
-
-# ---------------------------------------------------------------- in words
-def _reason(
-    chosen: int,
-    n_dimensions: int,
-    evidence: Sequence[OrderEvidence],
-    n_participants: int,
-    least: float,
-) -> str:
-    if n_participants < FEWEST_PARTICIPANTS:
-        return (
-            f"What is reproducible cannot be judged with {n_participants} "
-            f"participant{'s' * (n_participants != 1)}: halves of the group are compared, which "
-            f"takes {FEWEST_PARTICIPANTS} or more. Give a number."
-        )
-    if not evidence:
-        return "The reduced runs hold no variance: nothing can be found in them."
-    if n_dimensions == 0:
-        return (
-            f"Participants share nothing: of the first dimension, {_failing(evidence[0], least)}."
-        )
-    if n_dimensions == len(evidence):
-        end = (
-            "as many as were judged; there may be more: reduce runs to more rows, or raise the "
-            "largest number that is considered"
-        )
-    else:
-        end = f"of the next, {_failing(evidence[n_dimensions], least)}"
-    last = evidence[n_dimensions - 1]
-    maps = (
-        "the ICA of as many maps broke down in a part of the group"
-        if last.n_reproducible is None
-        else f"of as many maps, halves of the group reproduce {chosen or 'none'} with |r| above "
-        f"{last.least_map_r:.2f}"
-    )
-    return f"Participants share {n_dimensions} dimensions ({end}); {maps}."
-
-
-def _failing(one: OrderEvidence, least: float) -> str:
-    """Say which of the two conditions a dimension does not satisfy, with its numbers."""
-    if not one.canonical_r > one.null_quantile:
-        return (
-            f"the canonical correlation {one.canonical_r:.2f} is within chance (95 % quantile "
-            f"{one.null_quantile:.2f})"
-        )
-    return f"participants of other halves hold it with r = {one.held_out_r:.2f} < {least:.2f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from nidecomp.group.model_order import OrderChoice
+from nidecomp.group.order_choice import OrderChoice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
