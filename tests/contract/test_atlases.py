@@ -94,10 +94,10 @@ def test_nilearns_maskers_take_them_as_they_are(rest_output: Path, method: str) 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_xcp_d_finds_index_and_label_in_an_atlas_dataset(
+def test_xcp_d_finds_index_and_name_in_an_atlas_dataset(
     rest_output: Path, method: str, tmp_path: Path
 ) -> None:
-    """A dataset of type atlas, with a folder for it: image, table with both columns, JSON."""
+    """A dataset of type atlas: a dseg in a space that it knows, beside it a table and a JSON."""
     label = "MyNetworks"
     folder = tmp_path / f"atlas-{label}"
     folder.mkdir()
@@ -109,8 +109,10 @@ def test_xcp_d_finds_index_and_label_in_an_atlas_dataset(
         shutil.copy(source, folder / f"atlas-{label}_space-MNI152NLin2009cAsym_dseg{extension}")
     (image,) = folder.glob(f"atlas-{label}_space-*_dseg.nii.gz")
     table = read_tsv(image.with_name(image.name.replace(".nii.gz", ".tsv")))
-    assert {"index", "label"} <= set(table[0])
-    assert len({row["label"] for row in table}) == len(table)
+    # Earlier releases look for label, later ones for name.
+    assert {"index", "name", "label"} <= set(table[0])
+    assert all(row["name"] == row["label"] for row in table)
+    assert len({row["name"] for row in table}) == len(table)
     values = set(np.unique(np.asarray(nib.load(image).dataobj)).tolist()) - {0}
     assert values <= {int(row["index"]) for row in table}
     assert read_json(image.with_name(image.name.replace(".nii.gz", ".json")))
