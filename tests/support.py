@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from compare_trees import digests
 from scipy.optimize import linear_sum_assignment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -50,14 +50,8 @@ def nidecomp(
 
 
 def results(folder: Path) -> dict[str, str]:
-    """Hash every file of an output folder but the log (it has the time) and the work folder."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and path.relative_to(folder).parts[0] != "work"
-        and path.name != "nidecomp.log"
-    }
+    """Hash what has to be the same of each file of an output folder, whenever it was made."""
+    return digests(folder)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:

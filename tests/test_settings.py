@@ -115,6 +115,7 @@ WRONG = [
     ("participant_maps", "yes", "true or false"),
     ("no_report", 1, "true or false"),
     ("report_only", "yes", "true or false"),
+    ("resource_monitor", "yes", "true or false"),
     ("level", "some", "minimal, full"),
     ("level", "Full", "minimal, full"),
     ("nprocs", "-1", "at least 0"),

@@ -55,12 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     # So that workers are ended and temporary folders removed, as after Ctrl-C.
     with suppress(ValueError):  # in a thread of a user's program there are no signals
         signal.signal(signal.SIGTERM, _terminate)
+    words = sys.argv[1:] if argv is None else argv
     try:
-        settings = parse(sys.argv[1:] if argv is None else argv)
+        settings = parse(words)
         # Imported after parsing: numpy, nilearn and pybids take seconds.
         from nidecomp.pipeline import run  # noqa: PLC0415
 
-        return run(settings).exit_code
+        return run(settings, ["nidecomp", *words]).exit_code
     except NidecompError as error:
         print(f"nidecomp: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import nibabel as nib
@@ -15,20 +16,23 @@ from nidecomp.bids.write import OutputTree
 from nidecomp.errors import NidecompError
 from nidecomp.execute.local import WorkerDied, map_unordered
 from nidecomp.group.matching import correlations
-from nidecomp.report.folder import Decomposition, Folder, Row, read_folder, read_json
-from nidecomp.report.methods import methods_text
-from nidecomp.report.page import anchor, pairs_of, render
+from nidecomp.report.citation import citation_files
+from nidecomp.report.folder import Decomposition, Folder, Row, number, read_folder, read_json
+from nidecomp.report.page import anchor, pairs_of, peak_of, render
 from nidecomp.report.pictures import (
+    ComponentPictures,
     ComponentTask,
+    OverviewTask,
     Picture,
-    draw_component,
+    draw,
     draw_connectome,
     draw_matching,
     draw_strips,
 )
+from nidecomp.report.slices import Slices, Stage, set_stage
 
 REPORT = PurePosixPath("report.html")
-CITATION = PurePosixPath("logs/CITATION.md")
+_LOGS = PurePosixPath("logs")
 _FIGURES = PurePosixPath("figures")
 _LOG = logging.getLogger(__name__)
 _N_FREQUENCIES = 80
@@ -57,13 +61,13 @@ def add_report(tree: OutputTree, n_processes: int) -> bool:
     """
     try:
         folder = read_folder(tree.root)
-        pictures = draw(folder, n_processes)
-        page = render(folder, _by_key(folder, pictures))
-        for picture in pictures:
-            if not picture.key.endswith("-small"):
-                tree.write_bytes(_FIGURES / f"{anchor(picture.key)}.png", picture.png)
+        drawn = draw_all(folder, n_processes)
+        page = render(folder, drawn.by_key(folder), drawn.slices, _stage(folder))
+        for picture in drawn.pictures:
+            tree.write_bytes(_FIGURES / f"{anchor(picture.key)}.png", picture.png)
         tree.write_text(REPORT, page)
-        tree.write_text(CITATION, _citation(folder))
+        for name, text in citation_files(folder).items():
+            tree.write_text(_LOGS / name, text)
     except NidecompError as error:
         _LOG.error("The report was not made: %s", error)
     except Exception as error:
@@ -74,8 +78,24 @@ def add_report(tree: OutputTree, n_processes: int) -> bool:
     return False
 
 
-def draw(folder: Folder, n_processes: int) -> list[Picture]:
-    """Draw all pictures, in a fixed order.
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """All pictures, in a fixed order; `small` are those that only the page has."""
+
+    pictures: tuple[Picture, ...]
+    small: tuple[Picture, ...]
+    slices: Mapping[str, Slices]
+
+    def by_key(self, folder: Folder) -> dict[str, bytes]:
+        """Give what the page shows: WebP, and the curve of the order as it was drawn."""
+        found = {picture.key: picture.webp for picture in (*self.pictures, *self.small)}
+        if folder.order_figure is not None:
+            found["order"] = folder.order_figure.read_bytes()
+        return found
+
+
+def draw_all(folder: Folder, n_processes: int) -> Drawn:
+    """Draw all pictures.
 
     Parameters
     ----------
@@ -84,18 +104,24 @@ def draw(folder: Folder, n_processes: int) -> list[Picture]:
 
     Returns
     -------
-    list of Picture
-        Those of components whose process died are not among them.
+    Drawn
+        What a process drew that died is not in it.
     """
-    tasks = [task for one in folder.decompositions for task in _component_tasks(one)]
-    found: dict[str, tuple[Picture, Picture]] = {}
-    for result in map_unordered(draw_component, tasks, n_processes):
+    overviews = [task for one in folder.decompositions for task in _overview_task(one)]
+    components = [task for one in folder.decompositions for task in _component_tasks(folder, one)]
+    # What takes longest first.
+    tasks: list[OverviewTask | ComponentTask] = [*overviews, *components]
+    found: dict[str, ComponentPictures | Picture] = {}
+    for result in map_unordered(draw, tasks, n_processes):
         match result:
-            case WorkerDied(item=ComponentTask(key=key)):
-                _LOG.error("The picture of %s was not drawn: its process was killed", key)
-            case (_, Picture(key=key)):
+            case WorkerDied(item=task):
+                _LOG.error("The picture of %s was not drawn: its process was killed", task.key)
+            case Picture(key=key) | ComponentPictures(key=key):
                 found[key] = result
-    pictures = [picture for task in tasks for picture in found.get(task.key, ())]
+    in_order = [found[task.key] for task in tasks if task.key in found]
+    of_components = [each for each in in_order if isinstance(each, ComponentPictures)]
+    pictures = [each for each in in_order if isinstance(each, Picture)]
+    pictures += [each.whole for each in of_components]
     for one in folder.decompositions:
         if (matrix := _matrix(one)) is not None:
             picture = draw_connectome(matrix, _labels(one))
@@ -105,65 +131,60 @@ def draw(folder: Folder, n_processes: int) -> list[Picture]:
             key = f"matching_{first.key}_{second.key}"
             pictures.append(Picture(key, drawn.png, drawn.webp))
     strips = _strips(folder)
-    return [*pictures, strips] if strips else pictures
+    return Drawn(
+        pictures=(*pictures, *([strips] if strips else [])),
+        small=tuple(each.small for each in of_components),
+        slices={each.key: each.slices for each in of_components},
+    )
 
 
-def _citation(folder: Folder) -> str:
-    """Write the methods and their references as a file of its own."""
-    paragraph, references = methods_text(folder)
-    listed = "\n".join(f"- {reference}" for reference in references)
-    return f"# Methods\n\n{paragraph}\n\n# References\n\n{listed}\n"
-
-
-def _by_key(folder: Folder, pictures: Sequence[Picture]) -> dict[str, bytes]:
-    by_key = {picture.key: picture.webp for picture in pictures}
-    if folder.order_figure is not None:
-        by_key["order"] = folder.order_figure.read_bytes()
-    return by_key
+def _stage(folder: Folder) -> Stage | None:
+    """Give what components are shown on in the viewer; None where there is no mask to be shown."""
+    if folder.mask is None or not folder.decompositions:
+        return None
+    return set_stage(nib.load(folder.mask), is_mni=_is_mni(folder.decompositions[0]))
 
 
 # ---------------------------------------------------------------- components
-def _component_tasks(one: Decomposition) -> list[ComponentTask]:
+def _is_mni(one: Decomposition) -> bool:
+    """Tell whether the template's anatomy and glass brain fit."""
+    return one.stem.name.startswith("tpl-MNI")
+
+
+def _overview_task(one: Decomposition) -> list[OverviewTask]:
+    maps = one.thresholded or one.maps
+    return [] if maps is None else [OverviewTask(f"overview_{one.key}", maps, _is_mni(one))]
+
+
+def _component_tasks(folder: Folder, one: Decomposition) -> list[ComponentTask]:
     if one.maps is None:
         return []
-    frequency_hz, power, amplitudes = _time_courses(one)
+    frequency_hz, power = _spectra(one)
     return [
         ComponentTask(
             key=f"{one.key}_{row['component']}",
             maps=one.maps,
             thresholded=one.thresholded,
             index=index,
-            peak_mm=_peak(row),
-            is_mni=one.stem.name.startswith("tpl-MNI"),
+            peak_mm=peak_of(row),
+            is_mni=_is_mni(one),
             frequency_hz=frequency_hz,
             power=power[:, index] if len(power) else np.zeros(0),
-            amplitudes=amplitudes[:, index] if len(amplitudes) else np.zeros(0),
+            fits=folder.fits.get((one.method, str(one.scale), row["component"])),
         )
         for index, row in enumerate(one.metrics)
     ]
 
 
-def _peak(row: Row) -> tuple[float, float, float]:
-    """Give where to cut a map; the origin where its peak is not known."""
-    try:
-        x, y, z = (float(row.get(f"peak_{axis}", "")) for axis in "xyz")
-    except ValueError:
-        return 0.0, 0.0, 0.0
-    return x, y, z
-
-
-def _time_courses(
-    one: Decomposition,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Give frequencies, the mean spectrum of each component, and its amplitude in each run."""
+def _spectra(one: Decomposition) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give frequencies, and at each the power of every component, mean over runs."""
     runs = [found for path in one.courses if (found := _read_courses(path, one)) is not None]
     if not runs:
-        return np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0))
+        return np.zeros(0), np.zeros((0, 0))
     highest = min(0.5 * rate for _, rate in runs)
     frequency_hz = np.linspace(0, highest, _N_FREQUENCIES)
     spectra = [_spectrum(values, rate, frequency_hz) for values, rate in runs]
-    amplitudes = np.array([np.nanstd(values, axis=0) for values, _ in runs])
-    return frequency_hz, np.mean(spectra, axis=0), amplitudes
+    return frequency_hz, np.mean(spectra, axis=0)
 
 
 def _read_courses(path: Path, one: Decomposition) -> tuple[NDArray[np.float64], float] | None:
@@ -234,17 +255,10 @@ def _labels(one: Decomposition) -> list[str]:
 def _strips(folder: Folder) -> Picture | None:
     columns = []
     for name, title in _STRIPS.items():
-        values = np.array([_number(row.get(name, "")) for row in folder.participants])
+        values = np.array([number(row.get(name)) for row in folder.participants])
         if np.isfinite(values).any():
             columns.append((title, values))
     if not columns:
         return None
     marked = np.array([bool(row.get("outlier")) for row in folder.participants])
-    return draw_strips(columns, marked)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+    return draw_strips(columns, marked, [row["participant_id"] for row in folder.participants])

@@ -6,8 +6,8 @@ index → inspect → share one geometry → reduce each run → fit the group �
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from nidecomp.inspect_run import InspectTask, inspect_run
 from nidecomp.inventory import count
 from nidecomp.make_report import REPORT, add_report
 from nidecomp.memory import give_back
+from nidecomp.monitor import REPORT_STEP, Monitor, watching
 from nidecomp.process_run import MapTask, process_run, warm_up
 from nidecomp.project_runs import Projected, project_runs
 from nidecomp.records import Components, FailedRun, Inventory, Outcome, ReducedRun, UsableRun
@@ -50,16 +51,19 @@ from nidecomp.write_dataset import write_inventory
 from nidecomp.write_given import write_given
 from nidecomp.write_group import write_group
 from nidecomp.write_order import ORDER_TABLE, write_choice_alone
+from nidecomp.write_resources import say_resources, write_resources
 
 _LOG = logging.getLogger(__name__)
 
 
-def run(settings: Settings) -> Outcome:
+def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
     """Do what was asked for.
 
     Parameters
     ----------
     settings : Settings
+    command : sequence of str
+        The words of the command line, for the record; none for a call from Python.
 
     Returns
     -------
@@ -74,12 +78,17 @@ def run(settings: Settings) -> Outcome:
     if settings.execution.report_only:
         return _report_only(settings)
     root = check_request(settings)
-    with progress.logging_to(settings), _workers_started_early(settings) as end_workers:
-        inventory = _inspect(root, settings)
-        geometry, inventory = _share_geometry(root, inventory, settings)
+    with (
+        progress.logging_to(settings),
+        _watching(settings, command) as monitor,
+        _workers_started_early(settings) as end_workers,
+    ):
+        with monitor.step("finding runs"):
+            inventory = _inspect(root, settings)
+            geometry, inventory = _share_geometry(root, inventory, settings)
         check_words(geometry, inventory.used[0].files.space, settings)
         if settings.science.projection.maps is not None:
-            return _project_given(root, inventory, geometry, settings, end_workers)
+            return _project_given(root, inventory, geometry, settings, end_workers, monitor)
         asked, settings = settings, _bounded(inventory, settings)
         to_reduce = _named(inventory, settings)
         held_out = _check_evidence(to_reduce, geometry, settings)
@@ -88,7 +97,8 @@ def run(settings: Settings) -> Outcome:
             _show(inventory, root, plan)
             return Outcome(inventory, settings.output_dir)
         with _alone_in_output(settings):
-            reduced, failed = _reduce(to_reduce, geometry, plan, settings)
+            with monitor.step("reducing runs"):
+                reduced, failed = _reduce(to_reduce, geometry, plan, settings)
             inventory = replace(inventory, failed=failed)
             _keep_inventory(root, inventory, settings)
             _stop_if_nothing_is_left(reduced, failed, settings)
@@ -96,32 +106,59 @@ def run(settings: Settings) -> Outcome:
             components: tuple[Components, ...] = ()
             is_reported = True
             if settings.analysis_level == "group":
-                choice, components = _decompose(reduced, held_out, plan, settings)
-                found = _project(components, reduced, inventory, geometry, plan, settings)
+                with monitor.step("fitting the group"):
+                    choice, components = _decompose(reduced, held_out, plan, settings)
+                with monitor.step("projecting runs"):
+                    found = _project(components, reduced, inventory, geometry, plan, settings)
                 inventory = replace(inventory, failed=failed + found.failed)
-                tree = write_group(
-                    GroupResult(
-                        settings=asked,
-                        root=root,
-                        inventory=inventory,
-                        reduced=reduced,
-                        geometry=geometry,
-                        components=components,
-                        held_out=held_out,
-                        choice=choice,
-                        projected=found.runs,
-                        removed=found.removed,
-                        combined=found.combined,
-                        regions=find_regions(
-                            components, found.paths, geometry, settings.science, plan.n_processes
-                        ),
+                with monitor.step("finding regions"):
+                    regions = find_regions(
+                        components, found.paths, geometry, settings.science, plan.n_processes
                     )
-                )
-                if settings.extent.level == "full" and not settings.extent.no_report:
-                    is_reported = add_report(tree, plan.n_processes)
+                with monitor.step("writing"):
+                    tree = write_group(
+                        GroupResult(
+                            settings=asked,
+                            root=root,
+                            inventory=inventory,
+                            reduced=reduced,
+                            geometry=geometry,
+                            components=components,
+                            held_out=held_out,
+                            choice=choice,
+                            projected=found.runs,
+                            removed=found.removed,
+                            combined=found.combined,
+                            regions=regions,
+                        )
+                    )
+                is_reported = _report(tree, settings, plan.n_processes, monitor)
                 tree.finish()
         _say_how_it_ended(inventory, reduced, settings)
         return Outcome(inventory, settings.output_dir, components, is_reported)
+
+
+def _report(tree: OutputTree, settings: Settings, n_processes: int, monitor: Monitor) -> bool:
+    """Make the report, where one is wanted; it tells what the steps before it took."""
+    if settings.extent.level != "full" or settings.extent.no_report:
+        return True
+    write_resources(settings.output_dir, monitor)
+    with monitor.step(REPORT_STEP):
+        return add_report(tree, n_processes)
+
+
+@contextmanager
+def _watching(settings: Settings, command: Sequence[str]) -> Iterator[Monitor]:
+    """Measure the steps, and write at the end what they took, also where one of them failed."""
+    with watching(command) as monitor:
+        try:
+            yield monitor
+        finally:
+            has_done_work = len(monitor.used) > 1
+            if settings.analysis_level == "group" and has_done_work:
+                write_resources(settings.output_dir, monitor)
+            if settings.execution.resource_monitor:
+                say_resources(monitor.used)
 
 
 def _report_only(settings: Settings) -> Outcome:
@@ -144,6 +181,7 @@ def _project_given(
     geometry: VoxelGeometry,
     settings: Settings,
     end_workers: Callable[[], None],
+    monitor: Monitor,
 ) -> Outcome:
     """Fit nothing: project maps that were given to the runs of the participants named."""
     runs = _named(inventory, settings)
@@ -159,7 +197,8 @@ def _project_given(
     with _alone_in_output(settings):
         cleaning = [_map_task(run, geometry, settings) for run in runs]
         removed = to_regress_out(given, geometry, runs[0].files.space, settings)
-        found = project_runs(given, cleaning, settings, plan.n_processes, removed)
+        with monitor.step("projecting runs"):
+            found = project_runs(given, cleaning, settings, plan.n_processes, removed)
         inventory = replace(inventory, failed=found.failed)
         _keep_inventory(root, inventory, settings)
         if not found.runs:
@@ -176,11 +215,15 @@ def _project_given(
             removed=found.removed,
             combined=found.combined,
         )
-        write_given(result, is_job=settings.analysis_level == "participant")
+        is_job = settings.analysis_level == "participant"
+        with monitor.step("writing"):
+            tree = write_given(result, is_job=is_job)
+        is_reported = is_job or _report(tree, settings, plan.n_processes, monitor)
+        tree.finish()
     _LOG.info(
         "Projected %s; the results are in %s", count(len(found.runs), "run"), settings.output_dir
     )
-    return Outcome(inventory, settings.output_dir, given)
+    return Outcome(inventory, settings.output_dir, given, is_reported)
 
 
 # ---------------------------------------------------------------- the steps

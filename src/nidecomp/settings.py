@@ -428,6 +428,12 @@ class Execution:
     dry_run: bool = _option(
         convert.flag, False, "Show which runs would be used and what it would cost, then stop."
     )
+    resource_monitor: bool = _option(
+        convert.flag,
+        False,
+        "Measure time, processor time and memory of each run, too (logs/resources.tsv has those of "
+        "the steps in any case), and end the log with them.",
+    )
     stop_on_first_crash: bool = _option(convert.flag, False, "Stop as soon as one run fails.")
     verbose: bool = _option(convert.flag, False, "Say more.", short="-v")
 

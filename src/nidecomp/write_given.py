@@ -23,8 +23,8 @@ from nidecomp.write_projections import write_projections
 from nidecomp.write_quality import QUALITY_TABLE
 
 
-def write_given(result: GroupResult, *, is_job: bool) -> None:
-    """Write the projections; the manifest comes last.
+def write_given(result: GroupResult, *, is_job: bool) -> OutputTree:
+    """Write the projections.
 
     Parameters
     ----------
@@ -33,6 +33,11 @@ def write_given(result: GroupResult, *, is_job: bool) -> None:
     is_job : bool
         Whether this is one of several jobs, each for its participants: then only what is theirs is
         written, and what is the same from every job; a group run adds the rest.
+
+    Returns
+    -------
+    OutputTree
+        To be finished: the manifest comes last.
     """
     tree = OutputTree(result.settings.output_dir, _job_name(result) if is_job else None)
     write_description(tree, result, "projections to maps", _readme(result))
@@ -47,7 +52,7 @@ def write_given(result: GroupResult, *, is_job: bool) -> None:
     for components in result.components:
         _write_maps(tree, result, components)
     write_projections(tree, result, is_job=is_job)
-    tree.finish()
+    return tree
 
 
 def _job_name(result: GroupResult) -> str:
@@ -92,6 +97,6 @@ What each run holds of {_source(result)}. Nothing was fitted to these runs.
 - `sub-*/**/*_outliers.tsv`: which volumes of each run were dropped
 - `{SETTINGS}`: every setting; `--config-file` replays it
 
-From a group run only: `participants.tsv`, `{INVENTORY}`, `{QUALITY_TABLE}`, the group's connectomes
-(`tpl-*/**/*_relmat.tsv`) and the tangent ones of runs, which need all of them.
+From a group run only: `report.html`, `participants.tsv`, `{INVENTORY}`, `{QUALITY_TABLE}`, the
+group's connectomes (`tpl-*/**/*_relmat.tsv`) and the tangent ones of runs, which need all of them.
 """

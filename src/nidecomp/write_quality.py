@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -30,11 +30,43 @@ QUALITY: dict[str, str] = {
     "n_volumes_kept": "Volumes after scrubbing and dropping",
     "mean_fd": "Mean framewise displacement over all volumes, in mm",
 }
+COMPONENTS_TABLE = PurePosixPath("logs/quality_components.tsv")
+QUALITY_OF_COMPONENTS: dict[str, str] = {
+    "run": QUALITY["run"],
+    "method": QUALITY["method"],
+    "scale": QUALITY["scale"],
+    "component": "Name of the component",
+    "map_r": "Correlation of the run's own map of it (dual regression) with the group's",
+    "amplitude": (
+        "Standard deviation of its time course over the volumes kept, in the units of the cleaned "
+        "run (voxels of variance 1; 1 throughout where time courses were normalised)"
+    ),
+}
 
 
 def write_quality(tree: OutputTree, result: GroupResult) -> None:
-    """Write the table: a row for each run at each decomposition."""
+    """Write the tables: a row for each run at each decomposition, and for each component there."""
     tree.write_table(QUALITY_TABLE, QUALITY, quality_rows(result), units={"mean_fd": "mm"})
+    tree.write_table(COMPONENTS_TABLE, QUALITY_OF_COMPONENTS, component_rows(result))
+
+
+def component_rows(result: GroupResult) -> Iterator[Mapping[str, object]]:
+    """Make the rows of the table of components: each run at each component."""
+    for index, components in enumerate(result.components):
+        for projected in result.projected:
+            found = projected.projections[index]
+            amplitudes = found.courses.std(axis=0)
+            for name, map_r, amplitude in zip(
+                components.names, found.map_r, amplitudes, strict=True
+            ):
+                yield {
+                    "run": projected.key.label,
+                    "method": components.method,
+                    "scale": components.n_components,
+                    "component": name,
+                    "map_r": float(map_r),
+                    "amplitude": float(amplitude),
+                }
 
 
 def quality_rows(result: GroupResult) -> list[Mapping[str, object]]:

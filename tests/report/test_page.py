@@ -7,13 +7,18 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nidecomp.monitor import REPORT_STEP
+from nidecomp.report.citation import citation_files
 from nidecomp.report.folder import Folder, read_folder
 from nidecomp.report.methods import methods_text
 from nidecomp.report.page import anchor, render, warnings_of
+from nidecomp.report.references import REFERENCES, Reference
+from nidecomp.report.slices import Slices, Stage
 
 HOSTILE = '<script>alert("1")</script>"\'&é' + "x" * 200
 METRICS = ("component", "label", "label_r", "reproducibility", "flags", "flag_reasons", "peak_x")
@@ -66,12 +71,25 @@ def make(root: Path, name: str = "Study", label: str = "Auditory", **described: 
     write_tsv(root / "participants.tsv", ("participant_id", "outlier"), ("sub-01", "n/a"))
     for table in ("quality", "stability", "matching"):
         write_tsv(root / "logs" / f"{table}.tsv", ("method",))
+    write_tsv(
+        root / "logs" / "quality_components.tsv",
+        ("run", "method", "scale", "component", "map_r", "amplitude"),
+        ("sub-01_task-rest", "canica", "2", "canica01", "0.5", "1.5"),
+        ("sub-03_task-rest", "canica", "2", "canica01", "n/a", "2.5"),
+    )
     write(root / "logs" / "settings.toml", "# settings\n")
     return root
 
 
 def page_of(root: Path, pictures: dict[str, bytes] | None = None) -> str:
     return render(read_folder(root), pictures or {})
+
+
+def with_viewer(root: Path) -> str:
+    """A page with the slices of its first component."""
+    stage = Stage(b"background", b"colours", (3, 4, 5), tuple(map(tuple, np.eye(4).tolist())))
+    slices = {"seg-canica_scale-2_canica01": Slices(b"slices", 2.5)}
+    return render(read_folder(root), {}, slices, stage)
 
 
 class Reader(HTMLParser):
@@ -121,6 +139,8 @@ def test_hostile_names_come_out_as_text(tmp_path: Path) -> None:
     page = page_of(root)
     reader = Reader(page)
     assert sum(tag == "script" for tag, _ in reader.tags) == 1, "our own"
+    assert sum(tag == "script" for tag, _ in Reader(with_viewer(root)).tags) == 4, "the viewer's"
+    assert "<script>alert" not in with_viewer(root)
     assert HOSTILE in " ".join(reader.text)
     assert "<script>alert" not in page
 
@@ -131,6 +151,84 @@ def test_anchors_hold_nothing_that_could_break_out_and_tell_names_apart(text: st
     assert re.fullmatch(r"[A-Za-z0-9_-]*", anchor(text))
     other = text + "."
     assert anchor(text) != anchor(other)
+
+
+def test_the_viewer_knows_each_components_slices_and_where_to_begin(tmp_path: Path) -> None:
+    page = with_viewer(make(tmp_path))
+    found = re.search(r'id="viewer-data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    (component,) = json.loads(found[1])["components"].values()
+    # Its peak lies outside of the grid and has no y and z: the first voxel of it.
+    assert component["peak"] == {"X": 0, "Y": 0, "Z": 0}
+    assert component["limit"] == 2.5
+    assert "Auditory" in component["title"]
+    keys = [tag["data-key"] for name, tag in Reader(page).tags if tag.get("class") == "view"]
+    assert keys == ["seg-canica_scale-2_canica01"], "the other has no slices"
+
+
+def test_how_each_run_has_a_component_is_read(tmp_path: Path) -> None:
+    fits = read_folder(make(tmp_path)).fits["canica", "2", "canica01"]
+    assert fits.runs == ("sub-01_task-rest", "sub-03_task-rest")
+    np.testing.assert_array_equal(fits.map_r, [0.5, np.nan])
+    np.testing.assert_array_equal(fits.amplitude, [1.5, 2.5])
+
+
+def test_files_of_more_components_are_not_taken_for_those_of_fewer(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    (only,) = read_folder(root).decompositions
+    other = Path(str(only.maps).replace("scale-2_", "scale-20_"))
+    write(other, "")
+    few, many = read_folder(root).decompositions
+    assert few.maps == only.maps
+    assert (many.scale, many.maps) == (20, other)
+
+
+def test_participants_lead_to_their_files_where_there_are_any(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    write_tsv(root / "participants.tsv", ("participant_id",), ("sub-01",), ("sub-02",))
+    (root / "sub-01").mkdir()
+    links = [found["href"] for tag, found in Reader(page_of(root)).tags if tag == "a"]
+    assert [link for link in links if link and not link.startswith("#")] == ["sub-01/"]
+
+
+def test_how_it_was_run_is_told_but_not_what_the_report_took(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    told = {"Command": "nidecomp <in> 'my out'", "Machine": {"System": "Linux", "Cores": 3}}
+    write(root / "logs" / "resources.json", json.dumps(told))
+    write_tsv(
+        root / "logs" / "resources.tsv",
+        ("step", "seconds"), ("reducing runs", "12.5"), (REPORT_STEP, "7.25"),
+    )  # fmt: skip
+    text = " ".join(Reader(page_of(root)).text)
+    for part in ("nidecomp <in> 'my out'", "3 cores", "reducing runs", "12.5"):
+        assert part in text
+    assert "7.25" not in text
+
+
+def test_runs_have_the_mean_of_what_decompositions_say(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    write_tsv(
+        root / "logs" / "quality.tsv",
+        ("run", "map_r"), ("sub-01_task-rest", "0.25"), ("sub-01_task-rest", "0.5"),
+        ("sub-02_task-rest", "n/a"),
+    )  # fmt: skip
+    assert "0.375" in page_of(root)
+
+
+def test_maps_that_were_given_have_a_report_without_evidence(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    next(root.rglob("*_decomposition.json")).unlink()
+    for name in ("stability", "matching"):
+        (root / "logs" / f"{name}.tsv").unlink()
+    write(root / "logs" / "settings.toml", '[projection]\nmaps = "/atlas"\n[denoising]\n')
+    folder = read_folder(root)
+    assert folder.missing == ()
+    (one,) = folder.decompositions
+    assert (one.method, one.scale, one.is_given) == ("canica", 2, True)
+    page = page_of(root)
+    assert "CanICA (given), 2 components" in page
+    assert "All components" not in page
+    assert "2 maps that were not fitted to them" in page
 
 
 # ---------------------------------------------------------------- what is wrong
@@ -212,3 +310,20 @@ def test_what_was_done_is_mentioned(tmp_path: Path) -> None:
     for part in ("above 0.4 mm were left out", "above 0.1 Hz", "share 2 dimensions",
                  "dual regression, stage 1"):  # fmt: skip
         assert part in text
+
+
+def test_what_to_cite_is_there_in_three_forms(tmp_path: Path) -> None:
+    files = citation_files(read_folder(make(tmp_path)))
+    for name, mark in (("CITATION.md", "# References"), ("CITATION.html", "<h2>References")):
+        assert mark in files[name]
+        assert "doi:10.1016/j.neuroimage.2010.02.010" in files[name]
+    entries = re.findall(r"^@\w+\{(\w+),$", files["CITATION.bib"], re.MULTILINE)
+    assert entries == ["varoquaux2010", "nilearn", "yarkoni2019"]
+    assert files["CITATION.bib"].count("{") == files["CITATION.bib"].count("}")
+
+
+@pytest.mark.parametrize("reference", REFERENCES.values(), ids=list(REFERENCES))
+def test_a_reference_says_who_what_and_where(reference: Reference) -> None:
+    for part in (reference.title, reference.doi, str(reference.year or ""), reference.pages):
+        assert part in reference.text
+    assert not re.search(r"[{}]|\.\.|others", reference.text)

@@ -43,6 +43,26 @@ def modified_z(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(_NORMAL * (values - middle) / spread)
 
 
+def stands_apart(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which values are far from the median, on either side.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        NaN is not known.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        Beyond `LIMIT` robust standard deviations, and away by `LEAST_DEPARTURE` of the median.
+    """
+    scores = modified_z(values)
+    if not np.isfinite(scores).any():
+        return np.zeros(len(values), dtype=np.bool_)
+    middle = float(np.nanmedian(values))
+    return (np.abs(scores) > LIMIT) & (np.abs(values - middle) > LEAST_DEPARTURE * abs(middle))
+
+
 def outlier_reasons(
     columns: Mapping[str, NDArray[np.float64]], bad_is_high: frozenset[str]
 ) -> list[str]:
@@ -64,11 +84,9 @@ def outlier_reasons(
     reasons: list[list[str]] = [[] for _ in range(n)]
     for name, values in columns.items():
         scores = modified_z(values)
-        bad = scores > LIMIT if name in bad_is_high else scores < -LIMIT
-        if not bad.any():
-            continue
-        middle = float(np.nanmedian(values))
-        for index in np.flatnonzero(bad & (np.abs(values - middle) > LEAST_DEPARTURE * middle)):
+        is_bad = scores > 0 if name in bad_is_high else scores < 0
+        middle = float(np.nanmedian(values)) if is_bad.any() else 0.0
+        for index in np.flatnonzero(is_bad & stands_apart(values)):
             reasons[index].append(
                 f"{name} {values[index]:.3g} (median {middle:.3g}, modified z {scores[index]:.1f})"
             )

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 
 from nidecomp.report.folder import Decomposition, Folder
-
-REFERENCES = {
-    "canica": (
-        "Varoquaux, G., Sadaghiani, S., Pinel, P., Kleinschmidt, A., Poline, J.-B. & Thirion, B. "
-        "(2010). A group model for stable multi-subject ICA on fMRI datasets. NeuroImage 51, "
-        "288–299. doi:10.1016/j.neuroimage.2010.02.010"
-    ),
-    "dictlearning": (
-        "Mensch, A., Varoquaux, G. & Thirion, B. (2016). Compressed online dictionary learning for "
-        "fast resting-state fMRI decomposition. ISBI 2016. doi:10.1109/ISBI.2016.7493501"
-    ),
-    "dual regression": (
-        "Nickerson, L. D., Smith, S. M., Öngür, D. & Beckmann, C. F. (2017). Using dual regression "
-        "to investigate network shape and amplitude in functional connectivity analyses. Frontiers "
-        "in Neuroscience 11, 115. doi:10.3389/fnins.2017.00115"
-    ),
-    "nilearn": "Nilearn contributors. nilearn. doi:10.5281/zenodo.8397156",
-    "pybids": (
-        "Yarkoni, T. et al. (2019). PyBIDS: Python tools for BIDS datasets. Journal of Open Source "
-        "Software 4, 1294. doi:10.21105/joss.01294"
-    ),
-}
+from nidecomp.report.references import REFERENCES, Reference
 
 
-def methods_text(folder: Folder) -> tuple[str, tuple[str, ...]]:
+def methods_text(folder: Folder) -> tuple[str, tuple[Reference, ...]]:
     """Write the paragraph.
 
     Parameters
@@ -40,14 +20,19 @@ def methods_text(folder: Folder) -> tuple[str, tuple[str, ...]]:
     -------
     paragraph : str
         Empty where nothing was fitted.
-    references : tuple of str
+    references : tuple of Reference
+        What is to be cited for what was done.
     """
     fits = folder.decompositions
     if not fits:
         return "", ()
+    if folder.is_given:
+        return _of_given_maps(folder), tuple(
+            REFERENCES[name] for name in ("dual regression", "nilearn", "pybids")
+        )
     sentences = [
         _who(fits[0]),
-        _cleaning(fits[0]),
+        _cleaning(_section(fits[0], "denoising"), fits[0].described.get("SmoothingFWHM")),
         _decomposition(fits),
         _order(fits[0]),
         _evidence(fits),
@@ -56,10 +41,33 @@ def methods_text(folder: Folder) -> tuple[str, tuple[str, ...]]:
     used = list(dict.fromkeys(one.method for one in fits if one.method in REFERENCES))
     if "dictlearning" in used and "canica" not in used:
         used.insert(0, "canica")
+    if _has_restarts(fits):
+        used.append("icasso")
     if fits[0].courses:
         used.append("dual regression")
     paragraph = " ".join(sentence for sentence in sentences if sentence)
     return paragraph, tuple(REFERENCES[name] for name in [*used, "nilearn", "pybids"])
+
+
+def _of_given_maps(folder: Folder) -> str:
+    """Say what was done where nothing was fitted: the settings are those of the whole run."""
+    try:
+        settings = tomllib.loads(folder.settings)
+    except tomllib.TOMLDecodeError:
+        settings = {}
+    denoising = settings.get("denoising", {})
+    n_runs = sum(row.get("status") == "used" for row in folder.runs)
+    generated = folder.description.get("GeneratedBy")
+    by = generated[0] if isinstance(generated, list) and generated else {}
+    version = by.get("Version", "") if isinstance(by, dict) else ""
+    numbers = _listed([str(one.scale) for one in folder.decompositions])
+    sentences = [
+        f"{n_runs} runs of {len(folder.participants)} participants, preprocessed by fMRIPrep, were "
+        f"projected by NiDecomp {version} to {numbers} maps that were not fitted to them.",
+        _cleaning(denoising, denoising.get("smoothing_fwhm")),
+        _projection(folder.decompositions[0]),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _section(one: Decomposition, name: str) -> Mapping[str, object]:
@@ -81,8 +89,7 @@ def _who(one: Decomposition) -> str:
     )
 
 
-def _cleaning(one: Decomposition) -> str:
-    denoising = _section(one, "denoising")
+def _cleaning(denoising: Mapping[str, object], smoothing: object) -> str:
     if not denoising:
         return ""
     strategy = str(denoising.get("denoise_strategy", ""))
@@ -97,7 +104,6 @@ def _cleaning(one: Decomposition) -> str:
     ]
     if band:
         parts.append(f"frequencies {' and '.join(band)}")
-    smoothing = one.described.get("SmoothingFWHM")
     smoothed = (
         f"Images were smoothed with a Gaussian of {smoothing:g} mm full width at half maximum; "
         if isinstance(smoothing, int | float) and smoothing > 0
@@ -163,10 +169,19 @@ def _evidence(fits: tuple[Decomposition, ...]) -> str:
         if traces
         else ""
     )
+    restarts = (
+        " Stability of ICA components over restarts is Icasso's index."
+        if _has_restarts(fits)
+        else ""
+    )
     return (
         f"Reproducibility of each component is the mean |r| between what random halves of the "
-        f"participants gave ({evidence['Splits']} splits){together}."
+        f"participants gave ({evidence['Splits']} splits){together}.{restarts}"
     )
+
+
+def _has_restarts(fits: tuple[Decomposition, ...]) -> bool:
+    return any(row.get("restart_stability") for one in fits for row in one.metrics)
 
 
 def _projection(one: Decomposition) -> str:

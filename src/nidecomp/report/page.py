@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from nidecomp.report.folder import Decomposition, Folder, Row
+from nidecomp.monitor import REPORT_STEP
+from nidecomp.report.folder import Decomposition, Folder, Row, number
 from nidecomp.report.methods import methods_text
+from nidecomp.report.slices import Slices, Stage, viewer_library
 from nidecomp.version import __version__
 
 # What is shown of each component in the table, in this order.
@@ -28,9 +32,31 @@ _SHOWN = {
     "high_frequency_share": "> 0.1 Hz",
     "flags": "flags",
 }
+# What the second pass says of a run, beside what was known before.
+_QUALITY = ("tsnr", "map_r", "explained_variance")
 
 
-def render(folder: Folder, pictures: Mapping[str, bytes]) -> str:
+def environment() -> Environment:
+    """Make what renders the templates: it escapes, and a name that is not there is an error."""
+    made = Environment(
+        loader=PackageLoader("nidecomp.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["short"] = _short
+    made.filters["anchor"] = anchor
+    made.tests["numeric"] = _is_numeric
+    return made
+
+
+def render(
+    folder: Folder,
+    pictures: Mapping[str, bytes],
+    slices: Mapping[str, Slices] | None = None,
+    stage: Stage | None = None,
+) -> str:
     """Render the page.
 
     Parameters
@@ -38,38 +64,104 @@ def render(folder: Folder, pictures: Mapping[str, bytes]) -> str:
     folder : Folder
     pictures : mapping
         Key to a WebP image (``order`` to an SVG).
+    slices : mapping
+        Key of a component to what the viewer shows of it.
+    stage : Stage, optional
+        What the viewer shows them on; without it there is no viewer.
 
     Returns
     -------
     str
-        HTML without a reference to anything outside of it.
+        HTML that loads nothing from outside of it.
     """
-    environment = Environment(
-        loader=PackageLoader("nidecomp.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["short"] = _short
-    environment.tests["numeric"] = _is_numeric
-    environment.filters["anchor"] = anchor
     templates = files("nidecomp.report") / "templates"
     paragraph, references = methods_text(folder)
-    return environment.get_template("report.html.jinja").render(
-        folder=folder,
-        version=__version__,
-        style=(templates / "report.css").read_text(encoding="utf-8"),
-        script=(templates / "report.js").read_text(encoding="utf-8"),
-        status=Counter(row.get("status", "") for row in folder.runs),
-        warnings=warnings_of(folder),
-        columns=_SHOWN,
-        participant_columns={name: name for name in (folder.participants or ({},))[0]},
-        pairs=pairs_of(folder),
-        paragraph=paragraph,
-        references=references,
-        picture={key: _data_uri(key, content) for key, content in pictures.items()},
+    library = viewer_library()
+    scripts = ["report.js"]
+    viewer = None
+    if stage is not None and slices and library:
+        viewer = _viewer(folder, slices, stage)
+        scripts.append("viewer.js")
+    return (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            folder=folder,
+            version=__version__,
+            style=(templates / "report.css").read_text(encoding="utf-8"),
+            library=library,
+            scripts=[(templates / name).read_text(encoding="utf-8") for name in scripts],
+            viewer=viewer,
+            status=Counter(row.get("status", "") for row in folder.runs),
+            warnings=warnings_of(folder),
+            columns=_SHOWN,
+            participant_columns={name: name for name in (folder.participants or ({},))[0]},
+            linked={
+                label
+                for row in folder.participants
+                if (label := row.get("participant_id", "")) and (folder.root / label).is_dir()
+            },
+            runs=_runs_with_quality(folder),
+            resources=[row for row in folder.resources if row.get("step") != REPORT_STEP],
+            pairs=pairs_of(folder),
+            paragraph=paragraph,
+            references=references,
+            picture={key: _data_uri(content, _kind(key)) for key, content in pictures.items()},
+        )
     )
+
+
+def _viewer(folder: Folder, slices: Mapping[str, Slices], stage: Stage) -> dict[str, object]:
+    """Gather what the viewer's script needs."""
+    affine = np.array(stage.affine)
+    to_index = np.linalg.inv(affine)
+    highest = np.array(stage.shape) - 1
+    components = {}
+    for one in folder.decompositions:
+        for row in one.metrics:
+            key = f"{one.key}_{row['component']}"
+            if key in slices:
+                index = to_index @ [*peak_of(row), 1]
+                at = np.clip(np.rint(index[:3]), 0, highest).astype(int)
+                label = f", {row['label']}" if row.get("label") else ""
+                components[key] = {
+                    "title": f"{one.title}: {row['component']}{label}",
+                    "slices": _data_uri(slices[key].webp),
+                    "limit": round(slices[key].limit, 4),
+                    "peak": dict(zip("XYZ", at.tolist(), strict=True)),
+                }
+    # brainsprite counts voxels from 1 where it tells coordinates.
+    affine[:3, 3] -= affine[:3, :3].sum(axis=1)
+    return {
+        "background": _data_uri(stage.background),
+        "colours": _data_uri(stage.colours),
+        "shape": dict(zip("XYZ", stage.shape, strict=True)),
+        "affine": affine.tolist(),
+        "components": components,
+    }
+
+
+def peak_of(row: Row) -> tuple[float, float, float]:
+    """Give where to cut a map, in mm; the origin where its peak is not known."""
+    x, y, z = (number(row.get(f"peak_{axis}")) for axis in "xyz")
+    return (x, y, z) if all(map(math.isfinite, (x, y, z))) else (0.0, 0.0, 0.0)
+
+
+def _runs_with_quality(folder: Folder) -> list[dict[str, str]]:
+    """Add to each run what the decompositions say of it, mean over them."""
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in folder.quality:
+        for name in _QUALITY:
+            values[row.get("run", ""), name].append(number(row.get(name)))
+    means = {
+        key: f"{np.mean(known):.6g}"
+        for key, found in values.items()
+        if (known := [value for value in found if math.isfinite(value)])
+    }
+    return [
+        {**row, **{name: means.get((row.get("run", ""), name), "") for name in _QUALITY}}
+        for row in folder.runs
+    ]
 
 
 def anchor(*parts: object) -> str:
@@ -140,6 +232,9 @@ def _short(value: Any) -> str:
     return f"{float(value):.3g}"
 
 
-def _data_uri(key: str, content: bytes) -> str:
-    kind = "image/svg+xml" if key == "order" else "image/webp"
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def _kind(key: str) -> str:
+    return "svg+xml" if key == "order" else "webp"
+
+
+def _data_uri(content: bytes, kind: str = "webp") -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

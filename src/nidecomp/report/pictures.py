@@ -13,13 +13,21 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.project.outliers import stands_apart
+from nidecomp.report.folder import Fits
+from nidecomp.report.slices import Slices, on_grid, take_slices
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLOURS = "RdBu_r"
 _DPI = 90
+# Many colours that can be told apart, in one order.
+_MANY = "gist_rainbow"
 _FOUND, _MARK = "#0072B2", "#D55E00"
+# More would stand on each other.
+_MOST_NAMES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +48,8 @@ class ComponentTask:
         Whether the template's anatomy and glass brain fit.
     frequency_hz, power : ndarray, shape (n_frequencies,)
         Spectrum of the time courses, mean over runs; empty where there are none.
-    amplitudes : ndarray, shape (n_runs,)
-        Standard deviation of the time course in each run.
+    fits : Fits or None
+        How the component is found in each run.
     """
 
     key: str
@@ -52,7 +60,19 @@ class ComponentTask:
     is_mni: bool
     frequency_hz: NDArray[np.float64]
     power: NDArray[np.float64]
-    amplitudes: NDArray[np.float64]
+    fits: Fits | None
+
+
+@dataclass(frozen=True, eq=False)
+class OverviewTask:
+    """All components of a decomposition, to be drawn into one picture.
+
+    `maps` is a 4D image, thresholded if there is such a one.
+    """
+
+    key: str
+    maps: Path
+    is_mni: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +84,32 @@ class Picture:
     webp: bytes
 
 
-def draw_component(task: ComponentTask) -> tuple[Picture, Picture]:
-    """Draw a component: a small axial cut, and everything about it.
+@dataclass(frozen=True, eq=False)
+class ComponentPictures:
+    """A component: a small axial cut, everything about it, and its slices for the viewer."""
+
+    key: str
+    small: Picture
+    whole: Picture
+    slices: Slices
+
+
+def draw(task: ComponentTask | OverviewTask) -> ComponentPictures | Picture:
+    """Draw what a task asks for.
+
+    Parameters
+    ----------
+    task : ComponentTask or OverviewTask
+
+    Returns
+    -------
+    ComponentPictures or Picture
+    """
+    return draw_overview(task) if isinstance(task, OverviewTask) else draw_component(task)
+
+
+def draw_component(task: ComponentTask) -> ComponentPictures:
+    """Draw a component.
 
     Parameters
     ----------
@@ -73,7 +117,7 @@ def draw_component(task: ComponentTask) -> tuple[Picture, Picture]:
 
     Returns
     -------
-    thumbnail, picture : Picture
+    ComponentPictures
     """
     # The report alone needs these, and they take long to import.
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -132,8 +176,59 @@ def draw_component(task: ComponentTask) -> tuple[Picture, Picture]:
                 bg_img=None,
             )
         _draw_spectrum(figure.add_axes((0.06, 0.07, 0.4, 0.15)), task)
-        _draw_amplitudes(figure.add_axes((0.54, 0.07, 0.4, 0.15)), task)
-    return _picture(f"{task.key}-small", small), _picture(task.key, figure)
+        _draw_fits(figure, task.fits)
+        slices = take_slices(kept, is_mni=task.is_mni)
+    return ComponentPictures(
+        task.key, _picture(f"{task.key}-small", small), _picture(task.key, figure), slices
+    )
+
+
+def draw_overview(task: OverviewTask) -> Picture:
+    """Draw all components at once: their outlines on slices and on a glass brain.
+
+    Parameters
+    ----------
+    task : OverviewTask
+
+    Returns
+    -------
+    Picture
+    """
+    from matplotlib import colormaps  # noqa: PLC0415  as above
+    from matplotlib.figure import Figure  # noqa: PLC0415
+    from nilearn import plotting  # noqa: PLC0415
+
+    maps = on_grid(nib.load(task.maps), is_mni=task.is_mni, interpolation="linear")
+    figure = Figure(figsize=(11, 6.2 if task.is_mni else 3.2))
+    upper = (0, 0.5, 0.96, 0.48) if task.is_mni else (0, 0, 0.96, 1)
+    with warnings.catch_warnings():
+        # As above, and contours of empty maps.
+        warnings.simplefilter("ignore")
+        plotting.plot_prob_atlas(
+            maps,
+            axes=figure.add_axes(upper),
+            view_type="contours",
+            display_mode="z",
+            cut_coords=7,
+            draw_cross=False,
+            cmap=_MANY,
+            **({} if task.is_mni else {"bg_img": None}),
+        )
+        if task.is_mni:
+            glass = plotting.plot_glass_brain(
+                None, axes=figure.add_axes((0, 0, 0.96, 0.48)), display_mode="lyrz"
+            )
+            colours = colormaps[_MANY](np.linspace(0, 1, maps.shape[-1]))
+            for index, colour in enumerate(colours):
+                volume = maps.slicer[..., index]
+                size = np.abs(volume.get_fdata())
+                if size.any():
+                    outline = nib.Nifti1Image(size, volume.affine)
+                    # Half of its largest value: the core of it.
+                    glass.add_contours(
+                        outline, levels=[size.max() / 2], colors=[colour], linewidths=1.2
+                    )
+        return _picture(task.key, figure)
 
 
 def _volume(path: Path, index: int) -> nib.Nifti1Image:
@@ -149,17 +244,43 @@ def _draw_spectrum(axes: Axes, task: ComponentTask) -> None:
         axes.axvline(0.1, color="0.6", linewidth=0.8, linestyle=":")
 
 
-def _draw_amplitudes(axes: Axes, task: ComponentTask) -> None:
-    axes.set_title("how strongly it fluctuates in each run", fontsize=10)
-    axes.set(xlabel="standard deviation of the time course", yticks=[])
+def _draw_fits(figure: Figure, fits: Fits | None) -> None:
+    """Draw how a component is found in each run; those that stand apart have their names."""
+    columns = {} if fits is None else {
+        "r of the run's own map with it": fits.map_r,
+        "amplitude (standard deviation of its time course)": fits.amplitude,
+    }  # fmt: skip
+    for index, (title, values) in enumerate(columns.items()):
+        axes = figure.add_axes((0.54, 0.17 - 0.14 * index, 0.4, 0.055))
+        axes.set_title(title, fontsize=9)
+        axes.tick_params(labelsize=8)
+        _draw_strip(axes, values, stands_apart(values), fits.runs if fits else ())
+
+
+def _draw_strip(
+    axes: Axes,
+    values: NDArray[np.float64],
+    marked: NDArray[np.bool_],
+    names: Sequence[str],
+) -> None:
+    """Draw each value as a point; those that are marked stand out and have their names."""
+    # Spread in a fixed pattern, so that equal values are seen.
+    height = np.arange(len(values)) * 0.618 % 1
+    for chosen, colour in ((~marked, _FOUND), (marked, _MARK)):
+        axes.plot(values[chosen], height[chosen], "o", color=colour, alpha=0.7, markersize=4)
+    for index in np.flatnonzero(marked)[:_MOST_NAMES]:
+        axes.annotate(
+            names[index],
+            (values[index], height[index]),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+            fontsize=7,
+        )
+    if np.isfinite(values).any():
+        axes.axvline(float(np.nanmedian(values)), color="0.6", linewidth=0.8, linestyle=":")
+    axes.set(yticks=[], ylim=(-0.3, 1.3))
     axes.spines[["top", "right", "left"]].set_visible(False)
-    known = task.amplitudes[np.isfinite(task.amplitudes)]
-    if len(known):
-        # Spread in a fixed pattern, so that equal values are seen.
-        height = np.arange(len(known)) * 0.618 % 1
-        axes.plot(known, height, "o", color=_FOUND, alpha=0.6, markersize=4)
-        axes.axvline(float(np.median(known)), color=_MARK, linewidth=1)
-        axes.set_xlim(left=0)
 
 
 def draw_connectome(matrix: NDArray[np.float64], labels: Sequence[str]) -> Picture:
@@ -218,7 +339,9 @@ def draw_matching(r: NDArray[np.float64], first: Sequence[str], second: Sequence
 
 
 def draw_strips(
-    columns: Sequence[tuple[str, NDArray[np.float64]]], marked: NDArray[np.bool_]
+    columns: Sequence[tuple[str, NDArray[np.float64]]],
+    marked: NDArray[np.bool_],
+    names: Sequence[str],
 ) -> Picture:
     """Draw how participants are distributed in some numbers; those marked stand out.
 
@@ -227,6 +350,7 @@ def draw_strips(
     columns : sequence of (str, ndarray)
         What it is, and each participant's value.
     marked : ndarray of bool, shape (n_participants,)
+    names : sequence of str
 
     Returns
     -------
@@ -238,12 +362,8 @@ def draw_strips(
     for axes, (name, values) in zip(
         np.atleast_1d(figure.subplots(len(columns), 1)), columns, strict=True
     ):
-        height = np.arange(len(values)) * 0.618 % 1
-        for chosen, colour in ((~marked, _FOUND), (marked, _MARK)):
-            axes.plot(values[chosen], height[chosen], "o", color=colour, alpha=0.7, markersize=5)
-        axes.set(yticks=[], ylim=(-0.3, 1.3))
+        _draw_strip(axes, values, marked, names)
         axes.set_ylabel(name, rotation=0, ha="right", va="center")
-        axes.spines[["top", "right", "left"]].set_visible(False)
     return _picture("participants", figure)
 
 

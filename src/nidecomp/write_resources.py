@@ -1,0 +1,84 @@
+"""What a run cost and how it was called: beside the log, and like it different every time."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+import psutil
+
+from nidecomp.bids.write import encoded, table_text
+from nidecomp.files import replace_atomically
+from nidecomp.monitor import Monitor, Usage
+
+RESOURCES = PurePosixPath("logs/resources.tsv")
+RESOURCES_COLUMNS: dict[str, str] = {
+    "step": "What was done",
+    "run": "The run that it was done to; n/a for the step as a whole",
+    "seconds": "Time by the clock",
+    "cpu_seconds": "Time of all processors together",
+    "peak_memory_mb": "The most memory that was held at once, in 10^6 bytes: of a step by all "
+    "processes together, what they share counted once (Linux); of a run by the process that worked "
+    "on it",
+}
+_UNITS = {"seconds": "s", "cpu_seconds": "s", "peak_memory_mb": "MB"}
+_LOG = logging.getLogger(__name__)
+
+
+def write_resources(output_dir: Path, monitor: Monitor) -> None:
+    """Write the table and what ran where.
+
+    They are not in the manifest: no two runs have the same.
+
+    Parameters
+    ----------
+    output_dir : Path
+    monitor : Monitor
+        The steps that are over.
+    """
+    rows = [asdict(one) for one in monitor.used]
+    with replace_atomically(output_dir / RESOURCES) as temporary:
+        temporary.write_bytes(encoded(table_text(tuple(RESOURCES_COLUMNS), rows)))
+    columns = {
+        name: {"Description": text, **({"Units": _UNITS[name]} if name in _UNITS else {})}
+        for name, text in RESOURCES_COLUMNS.items()
+    }
+    about = {
+        "Command": shlex.join(monitor.command) or None,
+        "Finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "Machine": {
+            "System": platform.platform(),
+            "Cores": os.cpu_count(),
+            "MemoryMB": round(psutil.virtual_memory().total / 1e6),
+        },
+        **columns,
+    }
+    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+    with replace_atomically((output_dir / RESOURCES).with_suffix(".json")) as temporary:
+        temporary.write_bytes(encoded(text))
+
+
+def say_resources(used: Sequence[Usage]) -> None:
+    """Tell the table in the log."""
+    rows = [
+        (one.step, one.run or "", f"{one.seconds:.1f}", f"{one.cpu_seconds:.1f}",
+         f"{one.peak_memory_mb:,.0f}")
+        for one in used
+    ]  # fmt: skip
+    head = ("step", "run", "seconds", "CPU seconds", "peak MB")
+    widths = [max(len(row[index]) for row in (head, *rows)) for index in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if index < 2 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (head, *rows)
+    ]
+    _LOG.info("What it took:\n%s", "\n".join(line.rstrip() for line in lines))

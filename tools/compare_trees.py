@@ -1,0 +1,66 @@
+"""Say in which files two output folders differ that should not: ``compare_trees.py FIRST SECOND``.
+
+Two runs on the same inputs with the same settings give the same bytes, but for what tells of the
+run itself: the log, what it took, and where the report tells of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+# What tells of one run; the folder of the work is no result.
+OF_THE_RUN = frozenset({"logs/nidecomp.log", "logs/resources.tsv", "logs/resources.json"})
+_WORK = "work"
+_REPORT, _MANIFEST = "report.html", "logs/manifest.tsv"
+_IN_THE_REPORT = re.compile(rb'<section id="this-run".*?</section>', re.DOTALL)
+_IN_THE_MANIFEST = re.compile(rb"^report\.html\t.*\n", re.MULTILINE)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Hash what has to be the same of each file of an output folder.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    dict
+        Path of the file, relative to the folder, to its hash.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if not path.is_file() or name in OF_THE_RUN or name.split("/")[0] == _WORK:
+            continue
+        content = path.read_bytes()
+        if name == _REPORT:
+            content = _IN_THE_REPORT.sub(b"", content)
+        elif name == _MANIFEST:
+            content = _IN_THE_MANIFEST.sub(b"", content)
+        found[name] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def main(first: Path, second: Path) -> int:
+    """Print the names of files that differ; 0 where there are none."""
+    one, other = digests(first), digests(second)
+    if not one:
+        print(f"There is nothing in {first}.")
+        return 2
+    different = sorted(
+        name for name in one.keys() | other.keys() if one.get(name) != other.get(name)
+    )
+    for name in different:
+        where = "" if name in one and name in other else " (in one of them only)"
+        print(f"{name}{where}")
+    if not different:
+        print(f"The same, byte for byte: {len(one)} files.")
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
