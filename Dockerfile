@@ -1,14 +1,29 @@
 # syntax=docker/dockerfile:1
 # NiDecomp as a BIDS App: docker run --rm -v IN:/in:ro -v OUT:/out IMAGE /in /out group
 FROM python:3.12-slim-bookworm AS build
-RUN python -m venv /opt/nidecomp
-ENV PATH=/opt/nidecomp/bin:$PATH
 WORKDIR /src
+# Versions and hashes of everything, whatever is newer today (make lock). The lock changes less often
+# than the code: these layers are kept.
+COPY requirements.lock requirements-build.lock ./
+RUN pip install --no-cache-dir --require-hashes -r requirements-build.lock && \
+    pip wheel --no-cache-dir --no-deps --no-build-isolation --require-hashes \
+      -r requirements.lock -w /wheels
+RUN python -m venv --without-pip /opt/nidecomp && \
+    pip --python /opt/nidecomp/bin/python install --no-cache-dir --no-index --no-deps \
+      --no-compile /wheels/*.whl && \
+    # The libraries' own tests: a tenth of the image.
+    find /opt/nidecomp/lib -type d -name tests -prune -exec rm -r {} +
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-RUN pip install --no-cache-dir . && \
-    # Compiled now, because the image may run read-only and as any user.
-    python -m compileall -q /opt/nidecomp/lib
+COPY tools/compile_ahead.py ./tools/
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index -w /own . && \
+    pip --python /opt/nidecomp/bin/python install --no-cache-dir --no-index --no-deps \
+      --no-compile /own/*.whl && \
+    # Now, because the image may run read-only and as any user: bytecode and machine code.
+    python -m compileall -q /opt/nidecomp/lib && \
+    mkdir /opt/nidecomp/compiled && \
+    /opt/nidecomp/bin/python tools/compile_ahead.py /opt/nidecomp/compiled && \
+    chmod -R a+rX /opt/nidecomp
 
 FROM python:3.12-slim-bookworm
 ARG VERSION=0.1.0
@@ -21,6 +36,7 @@ ENV PATH=/opt/nidecomp/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONNOUSERSITE=1 \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp \
+    NIDECOMP_COMPILED=/opt/nidecomp/compiled \
     NIDECOMP_CONTAINER_TYPE=docker \
     NIDECOMP_CONTAINER_TAG=nidecomp:${VERSION}
 # A login shell (Boutiques uses one) resets PATH.

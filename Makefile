@@ -6,8 +6,9 @@ ENGINE ?= podman
 BENCH_DATA ?= /tmp/nidecomp_benchmark
 BENCH_RUNS ?= 8
 BIN := $(VENV)/bin
+LOCKED := --universal --python-version 3.12 --generate-hashes --upgrade --no-header --quiet
 
-.PHONY: demo test lint fixtures picture check-container clean help \
+.PHONY: demo test lint fixtures picture lock check-container clean help \
         bench-data bench bench-map bench-scaling bench-group
 
 help:
@@ -16,6 +17,7 @@ help:
 	@echo "make lint      lint, types and import contract alone"
 	@echo "make fixtures  write bids_fixtures again from its generator"
 	@echo "make picture   draw README's pictures from the demo's results"
+	@echo "make lock      write requirements.lock anew: what the image installs"
 	@echo "make check-container  build the image (ENGINE=podman or docker) and run the demo in it"
 	@echo "make bench     compare with nilearn on full-size data, made in BENCH_DATA=$(BENCH_DATA)"
 	@echo "make bench-map, bench-scaling, bench-group  the map step, many runs, the group step"
@@ -59,6 +61,12 @@ picture: demo
 	cp $(DEMO_OUT)_auto/figures/order.svg docs/demo_order.svg
 	$(BIN)/python -m pip install --quiet --group test
 	$(BIN)/python docs/shoot_report.py $(DEMO_OUT) docs/demo_report.png
+
+# What the image installs; the environments above take what is new, so that tests meet it first.
+lock: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --group lock
+	$(BIN)/uv pip compile pyproject.toml $(LOCKED) -o requirements.lock
+	$(BIN)/uv pip compile --group pyproject.toml:build $(LOCKED) -o requirements-build.lock
 
 check-container:
 	tools/check_container.sh $(ENGINE)

@@ -130,9 +130,15 @@ def _identity(path: Path | None) -> list[object] | None:
     return [status.st_size, status.st_mtime_ns, ends.hexdigest()]
 
 
-def warm_up() -> None:
-    """Do what a worker does once: this module's imports, and getting its loops compiled."""
-    volume = np.zeros((3, 3, 3), dtype=np.int16)
+def warm_up(stored: str = "int16") -> None:
+    """Do what a worker does once: this module's imports, and getting its loops compiled.
+
+    Parameters
+    ----------
+    stored : str
+        The type of the numbers that images store.
+    """
+    volume = np.zeros((3, 3, 3), dtype=stored)
     smoother = make_smoother(np.ones(volume.shape, dtype=np.bool_), (1.0, 1.0, 1.0), 1.0)
     series = np.empty((3, volume.size), dtype=np.float32)
     for features in series:
