@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import REPOSITORY
+from support import FIXTURES, REPOSITORY
 
 import nidecomp.compiled as module
 from nidecomp.compiled import compiled
@@ -125,3 +125,66 @@ def test_machine_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
         for _ in range(2)
     ]
     assert said == ["0 1", "1 0"]
+
+
+# ---------------------------------------------------------------- for containers, on any machine
+SHOW = """
+import os, sys
+import nidecomp.compiled
+from numba import config
+from pathlib import Path
+print(config.CPU_NAME, config.CACHE_DIR, Path(config.CACHE_DIR, "some").exists(), sep="|")
+"""
+
+
+def shown(code: str = SHOW, **environment: str) -> list[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**clean, **environment}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return done.stdout.strip().split("|")
+
+
+def test_machines_of_one_kind_run_the_same_code() -> None:
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if sys.platform == "linux" else ""
+    if "avx2" not in flags:
+        pytest.skip("this machine is of no such kind")
+    assert shown()[0] == "x86-64-v3"
+    assert shown(NUMBA_CPU_NAME="generic")[0] == "generic", "who says otherwise is heard"
+
+
+def test_the_machine_code_that_a_container_brings_is_copied_for_as_long_as_it_is_used(
+    tmp_path: Path,
+) -> None:
+    shipped, temporary = tmp_path / "shipped", tmp_path / "temporary"
+    shipped.mkdir()
+    temporary.mkdir()
+    (shipped / "some").write_text("machine code")
+    _, folder, is_there = shown(NIDECOMP_COMPILED=str(shipped), TMPDIR=str(temporary))
+    assert Path(folder).parent == temporary
+    assert is_there == "True"
+    assert list(temporary.iterdir()) == [], "nothing is left behind"
+    _, own, _ = shown(NIDECOMP_COMPILED=str(shipped), NUMBA_CACHE_DIR=str(tmp_path))
+    assert own == str(tmp_path), "who says otherwise is heard"
+
+
+def test_what_a_container_should_bring_and_does_not_is_no_error(tmp_path: Path) -> None:
+    assert shown(NIDECOMP_COMPILED=str(tmp_path / "missing"), TMPDIR=str(tmp_path))[2] == "False"
+
+
+def test_everything_is_compiled_ahead(tmp_path: Path) -> None:
+    """What the image is made with leaves nothing to be compiled by the demo's kinds of data."""
+    script = REPOSITORY / "tools" / "compile_ahead.py"
+    subprocess.run([sys.executable, script, tmp_path / "code"], check=True, capture_output=True)
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "nidecomp", FIXTURES / "rest", tmp_path / "out", "group",
+            "--n-components", "3", "--no-report", "--nprocs", "1",
+        ],
+        env={**os.environ, "NIDECOMP_COMPILED": str(tmp_path / "code"), "NUMBA_DEBUG_CACHE": "1"},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    said = [line for line in done.stdout.splitlines() if line.startswith("[cache]")]
+    assert any("data loaded" in line for line in said)
+    assert not [line for line in said if "data saved" in line]
