@@ -4,7 +4,8 @@ The loops are Python that numba compiles when they are first called: for process
 FMA (x86-64-v3) where this is one, so that such machines give the same bytes, whatever else they
 have. The machine code is kept beside this file, or in the user's cache folder where that cannot be
 written (``NUMBA_CACHE_DIR`` names another); where neither can, each process compiles for itself. A
-container brings it along: ``NIDECOMP_COMPILED`` names the folder (`tools/compile_ahead.py` fills it).
+container brings it along: ``NIDECOMP_COMPILED`` names the folder, filled by
+`tools/compile_ahead.py`.
 """
 
 from __future__ import annotations
