@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nidecomp import errors, records
-from nidecomp.execute.local import WorkerDied
+from nidecomp.execute.contract import WorkerDied
 from nidecomp.forecast import Forecast
 from nidecomp.inspect_run import InspectTask
 from nidecomp.process_run import MapTask

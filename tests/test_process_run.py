@@ -17,6 +17,7 @@ from nidecomp.process_run import MapTask, cleaned_series, find_reduced, process_
 from nidecomp.records import FailedRun, Grid, ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.settings import Denoising
 from nidecomp.signal.geometry import VoxelGeometry
+from nidecomp.version import LIBRARIES, library_versions
 
 SHAPE = (6, 7, 5)
 GRID = Grid(SHAPE, tuple(tuple(row) for row in np.diag([4.0, 4, 4, 1]).tolist()))
@@ -180,13 +181,13 @@ def test_everything_that_decides_the_numbers_is_in_the_name(
     write_image(task.run.files.bold, seed=1)
     assert stem_of(task) not in names
     names.add(stem_of(task))
-    monkeypatch.setattr(module, "_library_versions", lambda: {"numpy": "99"})
+    monkeypatch.setattr(module, "library_versions", lambda: {"numpy": "99"})
     assert stem_of(task) not in names
 
 
 def test_the_libraries_that_decide_the_numbers_are_all_named() -> None:
-    assert set(module._library_versions()) == set(module._LIBRARIES)
-    assert {"isal", "numba", "numpy", "nibabel", "nilearn"} <= set(module._LIBRARIES)
+    assert set(library_versions()) == set(LIBRARIES)
+    assert {"isal", "numba", "numpy", "nibabel", "nilearn"} <= set(LIBRARIES)
 
 
 def test_what_only_decides_which_runs_are_used_is_not_in_the_name(task: MapTask) -> None:

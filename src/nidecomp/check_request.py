@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nidecomp.bids.dataset import check_folders, check_outside, locate_derivatives
 from nidecomp.errors import UsageError
+from nidecomp.execute.choose import check_executor
 from nidecomp.settings import Settings, read_config_file, science_as_tables
 from nidecomp.write_dataset import SETTINGS, link_to, source_of
 
@@ -28,6 +29,7 @@ def check_request(settings: Settings) -> Path:
     UsageError
     """
     execution = settings.execution
+    check_executor(execution)
     root = locate_derivatives(settings.bids_dir, skip_validation=execution.skip_bids_validation)
     check_folders(settings.bids_dir, root, settings.output_dir)
     check_outside(settings.bids_dir, root, settings.work_dir, "--work-dir")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from nidecomp.execute.local import WorkerDied, map_unordered
+from nidecomp.execute.contract import Executor, WorkerDied
 from nidecomp.group.thresholds import apply_rule, parse_rule
 from nidecomp.project.regions import Kind, Region, extract_regions
 from nidecomp.records import Components
@@ -52,7 +52,7 @@ def find_regions(
     paths: Sequence[Path],
     geometry: VoxelGeometry,
     science: Science,
-    n_processes: int,
+    executor: Executor,
 ) -> tuple[tuple[tuple[Region, ...], ...], ...]:
     """Take every map apart.
 
@@ -64,7 +64,7 @@ def find_regions(
     geometry : VoxelGeometry
     science : Science
         The threshold.
-    n_processes : int
+    executor : Executor
         The result does not depend on it.
 
     Returns
@@ -81,7 +81,7 @@ def find_regions(
         for row, (_, high) in enumerate(apply_rule(one.maps, rule).limits.tolist())
     ]
     found: dict[tuple[int, int], tuple[Region, ...]] = {}
-    for result in map_unordered(regions_of_map, tasks, n_processes):
+    for result in executor.map_unordered(regions_of_map, tasks):
         match result:
             case RegionsOfMap():
                 found[result.decomposition, result.row] = result.regions

@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from nidecomp.errors import UsageError
 from nidecomp.fit_group import wanted_subspaces
@@ -14,7 +15,7 @@ from nidecomp.gather_evidence import MOST_VOXELS, sample_dims
 from nidecomp.group.fastica import MAX_COMPONENTS_OF_MOMENTS, MAX_COMPONENTS_OF_THREADS
 from nidecomp.group.model_order import OrderSettings
 from nidecomp.records import UsableRun
-from nidecomp.settings import Science, Settings, subspace_dims
+from nidecomp.settings import Execution, Science, Settings, subspace_dims
 from nidecomp.signal.geometry import VoxelGeometry
 
 _MB = 1e6
@@ -37,13 +38,19 @@ _REFERENCE_MAPS = 17
 _WAITING_COPIES = 2.0
 
 
+# Where runs are worked on: in this process where one is enough, in others on this machine in any
+# case, or on other machines.
+Where = Literal["here", "beside", "elsewhere"]
+
+
 @dataclass(frozen=True)
 class Forecast:
     """What a run will take, and how it is going to be executed.
 
-    `n_processes` runs are reduced at once; the group fit uses `n_threads` and gathers `at_once` of
-    its `n_subspaces` in one pass over the reduced runs, and `samples_at_once` of the halves that
-    maps are judged by. `waiting_mb` is what this process holds while others work.
+    `n_processes` of this machine work at once, `where` says whether on runs; the group fit uses
+    `n_threads` and gathers `at_once` of its `n_subspaces` in one pass over the reduced runs, and
+    `samples_at_once` of the halves that maps are judged by. `waiting_mb` is what this process holds
+    while others work.
     """
 
     map_mb: float
@@ -55,21 +62,29 @@ class Forecast:
     at_once: int
     samples_at_once: int = 0
     waiting_mb: float = _INTERPRETER_MB
+    where: Where = "here"
 
     @property
     def peak_mb(self) -> float:
-        """Memory of the whole at its largest moment, in MB."""
+        """Memory of the whole on this machine at its largest moment, in MB."""
+        if self.where == "elsewhere":
+            return max(self.waiting_mb, self.group_mb)
         # One process works where it is; several have this one waiting beside them.
-        waiting_mb = self.waiting_mb if self.n_processes > 1 else 0.0
+        is_waiting = self.where == "beside" or self.n_processes > 1
+        waiting_mb = self.waiting_mb if is_waiting else 0.0
         return max(self.map_mb * self.n_processes + waiting_mb, self.group_mb)
 
     def as_text(self) -> str:
         """Say it in a line each."""
+        is_elsewhere = self.where == "elsewhere"
+        at_once = (
+            "one at a time in each worker" if is_elsewhere else f"{self.n_processes} at a time"
+        )
         lines = [
-            f"Map step: {self.map_mb:,.0f} MB for one run, {self.n_processes} at a time with one "
-            "thread each",
+            f"Map step: {self.map_mb:,.0f} MB for one run, {at_once} with one thread each",
             f"Disk: {self.disk_mb:,.0f} MB of reduced runs in the work folder",
-            f"Memory at the peak: {self.peak_mb:,.0f} MB",
+            f"Memory at the peak: {self.peak_mb:,.0f} MB"
+            + (f" here, {self.map_mb:,.0f} MB in each worker" if is_elsewhere else ""),
         ]
         if self.group_mb:
             passes = -(-self.n_subspaces // self.at_once)
@@ -87,6 +102,7 @@ def forecast(
     geometry: VoxelGeometry,
     settings: Settings,
     n_cores: int,
+    worker_mb: float | None = None,
 ) -> Forecast:
     """Work out memory, disk, how many runs may be processed at once and how the group is fitted.
 
@@ -101,7 +117,9 @@ def forecast(
         of which 0 stands for what the machine has; whether the group is fitted, its maps judged
         and the runs projected.
     n_cores : int
-        Cores that may be used.
+        Cores of this machine that may be used.
+    worker_mb : float, optional
+        Memory of each worker, where they are on other machines: infinite where it is not known.
 
     Returns
     -------
@@ -110,7 +128,8 @@ def forecast(
     Raises
     ------
     UsageError
-        ``--mem-mb`` is too little for a single run or for the group fit, with the arithmetic.
+        ``--mem-mb``, or a worker's memory, is too little for a single run, or for the group fit,
+        with the arithmetic.
     """
     science, execution = settings.science, settings.execution
     is_given = science.projection.maps is not None
@@ -129,15 +148,17 @@ def forecast(
     if is_full or is_given:
         rows = max(rows, _projecting_rows(geometry, n_rows, with_images))
     map_mb = max(_map_mb(run, geometry, rows, n_smoothings) for run in runs)
-    if map_mb > limit_mb:
-        most = max(run.n_kept for run in runs)
-        raise UsageError(
-            f"{limit}: one run takes {map_mb:.0f} MB in the map step ({_INTERPRETER_MB:.0f} MB for "
-            f"Python and its libraries, {map_mb - _INTERPRETER_MB:.0f} MB for {most} volumes × "
-            f"{geometry.n_features} voxels in float32"
-            + (f", {n_smoothings} smoothings" if n_smoothings > 1 else "")
-            + ", and the volumes and blocks that are worked on)."
-        )
+    waiting_mb = _INTERPRETER_MB
+    if is_full:
+        waiting_mb += _WAITING_COPIES * _n_maps(science) * _row_mb(geometry)
+    where = _where(execution, worker_mb)
+    if worker_mb is not None and map_mb > worker_mb:
+        too_little = f"The {worker_mb:.0f} MB of each worker (--dask-config) are too little"
+        raise UsageError(f"{too_little}: {_run_takes(map_mb, runs, geometry, n_smoothings)}.")
+    beside_mb = waiting_mb if where == "beside" else 0.0
+    if where != "elsewhere" and map_mb + beside_mb > limit_mb:
+        beside = f", beside {beside_mb:.0f} MB of the process that waits" if beside_mb else ""
+        raise UsageError(f"{limit}: {_run_takes(map_mb, runs, geometry, n_smoothings)}{beside}.")
     cores = execution.nprocs or n_cores
     n_subspaces = _n_subspaces(science)
     # Fewer threads first, then more passes: both change no byte, and passes cost more.
@@ -158,9 +179,6 @@ def forecast(
             f"{dims} dimensions × {geometry.n_features} voxels in float32, held twice, and "
             f"{n_rows} components). Fewer --subspace-dims or {fewer} take less."
         )
-    waiting_mb = _INTERPRETER_MB
-    if is_full:
-        waiting_mb += _WAITING_COPIES * _n_maps(science) * _row_mb(geometry)
     fitting = int((limit_mb - waiting_mb) // map_mb)
     return Forecast(
         map_mb=map_mb,
@@ -171,7 +189,28 @@ def forecast(
         n_subspaces=n_subspaces,
         at_once=at_once,
         waiting_mb=waiting_mb,
+        where=where,
         samples_at_once=_samples_at_once(geometry, science, group_mb) if is_full else 0,
+    )
+
+
+def _where(execution: Execution, worker_mb: float | None) -> Where:
+    if worker_mb is not None:
+        return "elsewhere"
+    return "here" if execution.executor == "local" else "beside"
+
+
+def _run_takes(
+    map_mb: float, runs: tuple[UsableRun, ...], geometry: VoxelGeometry, n_smoothings: int
+) -> str:
+    """Say what one run takes, with the arithmetic."""
+    most = max(run.n_kept for run in runs)
+    smoothings = f", {n_smoothings} smoothings" if n_smoothings > 1 else ""
+    return (
+        f"one run takes {map_mb:.0f} MB in the map step ({_INTERPRETER_MB:.0f} MB for Python and "
+        f"its libraries, {map_mb - _INTERPRETER_MB:.0f} MB for {most} volumes × "
+        f"{geometry.n_features} voxels in float32{smoothings}, and the volumes and blocks that are "
+        "worked on)"
     )
 
 

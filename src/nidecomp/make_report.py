@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nidecomp.bids.write import OutputTree
 from nidecomp.errors import NidecompError
-from nidecomp.execute.local import WorkerDied, map_unordered
+from nidecomp.execute.contract import Executor, WorkerDied
 from nidecomp.group.matching import correlations
 from nidecomp.report.citation import citation_files
 from nidecomp.report.folder import Decomposition, Folder, Row, number, read_folder, read_json
@@ -44,14 +44,14 @@ _STRIPS = {
 }
 
 
-def add_report(tree: OutputTree, n_processes: int) -> bool:
+def add_report(tree: OutputTree, executor: Executor) -> bool:
     """Make the report of what an output folder holds and add it.
 
     Parameters
     ----------
     tree : OutputTree
         The folder, whose other files are written.
-    n_processes : int
+    executor : Executor
         The result does not depend on it.
 
     Returns
@@ -61,7 +61,7 @@ def add_report(tree: OutputTree, n_processes: int) -> bool:
     """
     try:
         folder = read_folder(tree.root)
-        drawn = draw_all(folder, n_processes)
+        drawn = draw_all(folder, executor)
         page = render(folder, drawn.by_key(folder), drawn.slices, _stage(folder))
         for picture in drawn.pictures:
             tree.write_bytes(_FIGURES / f"{anchor(picture.key)}.png", picture.png)
@@ -94,13 +94,13 @@ class Drawn:
         return found
 
 
-def draw_all(folder: Folder, n_processes: int) -> Drawn:
+def draw_all(folder: Folder, executor: Executor) -> Drawn:
     """Draw all pictures.
 
     Parameters
     ----------
     folder : Folder
-    n_processes : int
+    executor : Executor
 
     Returns
     -------
@@ -112,7 +112,7 @@ def draw_all(folder: Folder, n_processes: int) -> Drawn:
     # What takes longest first.
     tasks: list[OverviewTask | ComponentTask] = [*overviews, *components]
     found: dict[str, ComponentPictures | Picture] = {}
-    for result in map_unordered(draw, tasks, n_processes):
+    for result in executor.map_unordered(draw, tasks):
         match result:
             case WorkerDied(item=task):
                 _LOG.error("The picture of %s was not drawn: its process was killed", task.key)

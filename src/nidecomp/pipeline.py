@@ -24,7 +24,9 @@ from nidecomp.count_components import (
     fewest_rows,
 )
 from nidecomp.errors import NidecompError, NothingToDoError, UsageError
-from nidecomp.execute.local import WorkerDied, available_cores, map_unordered, started_early
+from nidecomp.execute.choose import executor_for, worker_memory_mb
+from nidecomp.execute.contract import Executor, WorkerDied
+from nidecomp.execute.local import LocalProcesses, available_cores, started_early
 from nidecomp.files import alone_in
 from nidecomp.find_regions import find_regions
 from nidecomp.fit_group import GroupPlan, fit_group
@@ -96,9 +98,9 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
         if settings.execution.dry_run:
             _show(inventory, root, plan)
             return Outcome(inventory, settings.output_dir)
-        with _alone_in_output(settings):
+        with _alone_in_output(settings), _executor(plan, settings) as executor:
             with monitor.step("reducing runs"):
-                reduced, failed = _reduce(to_reduce, geometry, plan, settings)
+                reduced, failed = _reduce(to_reduce, geometry, executor, settings)
             inventory = replace(inventory, failed=failed)
             _keep_inventory(root, inventory, settings)
             _stop_if_nothing_is_left(reduced, failed, settings)
@@ -109,11 +111,11 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
                 with monitor.step("fitting the group"):
                     choice, components = _decompose(reduced, held_out, plan, settings)
                 with monitor.step("projecting runs"):
-                    found = _project(components, reduced, inventory, geometry, plan, settings)
+                    found = _project(components, reduced, inventory, geometry, executor, settings)
                 inventory = replace(inventory, failed=failed + found.failed)
                 with monitor.step("finding regions"):
                     regions = find_regions(
-                        components, found.paths, geometry, settings.science, plan.n_processes
+                        components, found.paths, geometry, settings.science, executor
                     )
                 with monitor.step("writing"):
                     tree = write_group(
@@ -132,19 +134,19 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
                             regions=regions,
                         )
                     )
-                is_reported = _report(tree, settings, plan.n_processes, monitor)
+                is_reported = _report(tree, settings, LocalProcesses(plan.n_processes), monitor)
                 tree.finish()
         _say_how_it_ended(inventory, reduced, settings)
         return Outcome(inventory, settings.output_dir, components, is_reported)
 
 
-def _report(tree: OutputTree, settings: Settings, n_processes: int, monitor: Monitor) -> bool:
+def _report(tree: OutputTree, settings: Settings, executor: Executor, monitor: Monitor) -> bool:
     """Make the report, where one is wanted; it tells what the steps before it took."""
     if settings.extent.level != "full" or settings.extent.no_report:
         return True
     write_resources(settings.output_dir, monitor)
     with monitor.step(REPORT_STEP):
-        return add_report(tree, n_processes)
+        return add_report(tree, executor)
 
 
 @contextmanager
@@ -168,7 +170,7 @@ def _report_only(settings: Settings) -> Outcome:
         raise UsageError(f"--report-only: {output} is no output folder of nidecomp.")
     with progress.logging_to(settings), _alone_in_output(settings):
         tree = OutputTree(output, adding=True)
-        is_reported = add_report(tree, settings.execution.nprocs or available_cores())
+        is_reported = add_report(tree, LocalProcesses(_wanted_cores(settings)))
         tree.finish()
         if is_reported:
             _LOG.info("The report is %s", output / REPORT)
@@ -194,11 +196,11 @@ def _project_given(
     if settings.execution.dry_run:
         _show(replace(inventory, used=runs), root, plan)
         return Outcome(inventory, settings.output_dir)
-    with _alone_in_output(settings):
+    with _alone_in_output(settings), _executor(plan, settings) as executor:
         cleaning = [_map_task(run, geometry, settings) for run in runs]
         removed = to_regress_out(given, geometry, runs[0].files.space, settings)
         with monitor.step("projecting runs"):
-            found = project_runs(given, cleaning, settings, plan.n_processes, removed)
+            found = project_runs(given, cleaning, settings, executor, removed)
         inventory = replace(inventory, failed=found.failed)
         _keep_inventory(root, inventory, settings)
         if not found.runs:
@@ -218,7 +220,7 @@ def _project_given(
         is_job = settings.analysis_level == "participant"
         with monitor.step("writing"):
             tree = write_given(result, is_job=is_job)
-        is_reported = is_job or _report(tree, settings, plan.n_processes, monitor)
+        is_reported = is_job or _report(tree, settings, LocalProcesses(plan.n_processes), monitor)
         tree.finish()
     _LOG.info(
         "Projected %s; the results are in %s", count(len(found.runs), "run"), settings.output_dir
@@ -229,8 +231,18 @@ def _project_given(
 # ---------------------------------------------------------------- the steps
 def _workers_started_early(settings: Settings) -> AbstractContextManager[Callable[[], None]]:
     """Let workers do their imports while the runs are looked for."""
-    wanted = settings.execution.nprocs or available_cores()
-    return started_early(warm_up, 1 if settings.execution.dry_run else wanted)
+    execution = settings.execution
+    none = execution.dry_run or execution.executor != "local"
+    return started_early(warm_up, 1 if none else _wanted_cores(settings))
+
+
+def _wanted_cores(settings: Settings) -> int:
+    return settings.execution.nprocs or available_cores()
+
+
+def _executor(plan: Forecast, settings: Settings) -> AbstractContextManager[Executor]:
+    """Open what does the work on the runs; the report's pictures are drawn on this machine."""
+    return executor_for(settings.execution, settings.work_dir, plan.n_processes)
 
 
 def _inspect(root: Path, settings: Settings) -> Inventory:
@@ -314,7 +326,8 @@ def _forecast(
     settings: Settings,
     end_workers: Callable[[], None],
 ) -> Forecast:
-    plan = forecast(runs, geometry, settings, available_cores())
+    worker_mb = worker_memory_mb(settings.execution)
+    plan = forecast(runs, geometry, settings, available_cores(), worker_mb)
     for line in plan.as_text().splitlines():
         _LOG.info(line)
     if plan.n_processes == 1:
@@ -332,13 +345,13 @@ def _show(inventory: Inventory, root: Path, plan: Forecast) -> None:
 
 
 def _reduce(
-    runs: Sequence[UsableRun], geometry: VoxelGeometry, plan: Forecast, settings: Settings
+    runs: Sequence[UsableRun], geometry: VoxelGeometry, executor: Executor, settings: Settings
 ) -> tuple[tuple[ReducedRun, ...], tuple[FailedRun, ...]]:
     """Reduce every run at every smoothing, in whatever order; sort what comes back."""
     reduced: list[ReducedRun] = []
     failed: list[FailedRun] = []
     tasks = [_map_task(run, geometry, settings) for run in runs]
-    results = map_unordered(process_run, tasks, plan.n_processes)
+    results = executor.map_unordered(process_run, tasks)
     for result in progress.shown(results, len(runs), "Reducing runs"):
         match result:
             case tuple():
@@ -434,7 +447,7 @@ def _project(
     reduced: Sequence[ReducedRun],
     inventory: Inventory,
     geometry: VoxelGeometry,
-    plan: Forecast,
+    executor: Executor,
     settings: Settings,
 ) -> Projected:
     """Project every run that was reduced to the group's maps."""
@@ -447,7 +460,7 @@ def _project(
     cleaning = [
         _map_task(run, geometry, settings) for run in inventory.used if run.files.key in keys
     ]
-    return project_runs(components, cleaning, settings, plan.n_processes, removed)
+    return project_runs(components, cleaning, settings, executor, removed)
 
 
 def _stop_if_nothing_is_left(

@@ -12,8 +12,7 @@ import json
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache, partial
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from zipfile import BadZipFile
@@ -32,13 +31,12 @@ from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.signal.reduce import reduce_rows
 from nidecomp.signal.series import read_series
 from nidecomp.signal.smooth import make_smoother
+from nidecomp.version import library_versions
 
 Result = TypeVar("Result")
 
 # Part of every key: raise it whenever the numbers that this module writes change.
 _FORMAT = 4
-# What decides the numbers: another version may give others.
-_LIBRARIES = ("isal", "nibabel", "nilearn", "numba", "numpy", "pandas", "scipy")
 # The end of a gzip file holds the checksum of its content: reading this much of both ends tells
 # apart files of one size and one time without reading them whole.
 _END_BYTES = 65536
@@ -70,7 +68,7 @@ class MapTask:
         confounds = self.run.files.confounds
         identity = {
             "format": _FORMAT,
-            "libraries": _library_versions(),
+            "libraries": library_versions(),
             "bold": _identity(self.run.files.bold),
             "confounds": _identity(confounds),
             "confounds_sidecar": _identity(confounds and confounds.with_suffix(".json")),
@@ -102,11 +100,6 @@ class RunVolumes:
     rows: NDArray[np.float32]
     times_s: NDArray[np.float64]
     motion: NDArray[np.float64]
-
-
-@cache
-def _library_versions() -> dict[str, str]:
-    return {name: version(name) for name in _LIBRARIES}
 
 
 def _cleaning(denoising: Denoising) -> dict[str, object]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nidecomp import inventory as inventory_table
 from nidecomp import progress
-from nidecomp.execute.local import WorkerDied, map_unordered
+from nidecomp.execute.contract import Executor, WorkerDied
 from nidecomp.inventory import count
 from nidecomp.process_run import MapTask
 from nidecomp.project_run import (
@@ -47,7 +47,7 @@ def project_runs(
     components: Sequence[Components],
     cleaning: Sequence[MapTask],
     settings: Settings,
-    n_processes: int,
+    executor: Executor,
     removed: Sequence[Mapping[int, str]] = (),
 ) -> Projected:
     """Project runs to the group's maps, in whatever order they finish.
@@ -60,7 +60,7 @@ def project_runs(
         How each run is read and cleaned.
     settings : Settings
         Smoothing of each method, normalisation, whether maps are wanted, the work folder.
-    n_processes : int
+    executor : Executor
         The result does not depend on it.
     removed : sequence of mapping
         For each decomposition the components that images are wanted without; by default none.
@@ -74,7 +74,7 @@ def project_runs(
         store_target(one, smoothing_of(one.method), settings.work_dir) for one in components
     )
     tasks = _tasks(targets, cleaning, settings, tuple(tuple(sorted(one)) for one in removed))
-    results = map_unordered(project_run, tasks, n_processes)
+    results = executor.map_unordered(project_run, tasks)
     found, failed = [], []
     for result in progress.shown(results, len(tasks), "Projecting runs"):
         match result:
@@ -90,7 +90,7 @@ def project_runs(
     if failed:
         reasons = inventory_table.reasons(Inventory(failed=tuple(failed)))
         _LOG.error("%s could not be projected:\n%s", count(len(failed), "run"), reasons)
-    combined = _combined(found, tasks, n_processes) if settings.extent.participant_maps else {}
+    combined = _combined(found, tasks, executor) if settings.extent.participant_maps else {}
     return Projected(
         runs=tuple(found),
         paths=tuple(target.path for target in targets),
@@ -123,7 +123,7 @@ def _tasks(
 
 
 def _combined(
-    found: Sequence[ProjectedRun], tasks: Sequence[ProjectTask], n_processes: int
+    found: Sequence[ProjectedRun], tasks: Sequence[ProjectTask], executor: Executor
 ) -> dict[str, tuple[Mapping[str, Path], ...]]:
     """Combine the maps of participants with several runs."""
     stems = {task.cleaning.run.files.key: task.stem for task in tasks}
@@ -135,13 +135,13 @@ def _combined(
         for label, paths in own.items()
         if len(paths) > 1
     ]
-    return dict(sorted(_each_combined(todo, n_processes)))
+    return dict(sorted(_each_combined(todo, executor)))
 
 
 def _each_combined(
-    todo: Sequence[CombineTask], n_processes: int
+    todo: Sequence[CombineTask], executor: Executor
 ) -> Iterable[tuple[str, tuple[Mapping[str, Path], ...]]]:
-    for result in map_unordered(combine_runs, todo, n_processes):
+    for result in executor.map_unordered(combine_runs, todo):
         match result:
             case WorkerDied(item=CombineTask(participant=label)):
                 _LOG.error(

@@ -23,6 +23,7 @@ from nidecomp.errors import UsageError
 
 AnalysisLevel = Literal["participant", "group"]
 Level = Literal["minimal", "full"]
+ExecutorName = Literal["local", "dask"]
 Method = Literal["canica", "dictlearning"]
 METHODS: tuple[Method, ...] = ("canica", "dictlearning")
 # In place of a number of components: as many as the data support.
@@ -400,6 +401,33 @@ class Execution:
         "at once; 0: what is free now.",
         metavar="MB",
     )
+    # What the rule warns of are mutable defaults; it cannot see that this is a word.
+    executor: ExecutorName = _option(  # noqa: RUF009
+        convert.one_of("local", "dask"),
+        "local",
+        "Who works on the runs: processes of this machine, or dask's workers. Without one of the "
+        "two options below dask starts --nprocs workers here.",
+        metavar="NAME",
+    )
+    dask_scheduler: str | None = _option(
+        convert.word,
+        None,
+        "With --executor dask: the address of a scheduler that has workers of its own.",
+        metavar="ADDRESS",
+    )
+    dask_config: str | None = _option(
+        convert.path,
+        None,
+        "With --executor dask: a configuration of dask-jobqueue (YAML) by which workers are "
+        "started as jobs of a cluster.",
+        metavar="FILE",
+    )
+    dask_patience: int = _option(
+        convert.integer(1),
+        3600,
+        "Give up when there has been no worker of dask for this long (jobs wait in a queue).",
+        metavar="SECONDS",
+    )
     work_dir: str | None = _option(
         convert.path,
         None,
@@ -553,13 +581,15 @@ def settings_from_options(
         EvidenceOptions(**cast(Any, values["evidence"])),
         ProjectionOptions(**cast(Any, values["projection"])),
     )
+    execution = Execution(**cast(Any, values["execution"]))
     _check_together(science)
+    _check_workers(execution)
     return Settings(
         Path(bids_dir),
         Path(output_dir),
         cast(AnalysisLevel, analysis_level),
         science,
-        Execution(**cast(Any, values["execution"])),
+        execution,
         Extent(**cast(Any, values["extent"])),
     )
 
@@ -616,6 +646,20 @@ def _check_together(science: Science) -> None:
             "--n-components auto chooses one number of components: it stands alone, without "
             f"{', '.join(map(str, science.decomposition.orders))}."
         )
+
+
+def _check_workers(execution: Execution) -> None:
+    """Refuse workers from two places, and workers that nobody asks for."""
+    if execution.dask_scheduler and execution.dask_config:
+        raise UsageError(
+            "--dask-scheduler and --dask-config both say where workers come from: give one."
+        )
+    for option, value in (
+        ("--dask-scheduler", execution.dask_scheduler),
+        ("--dask-config", execution.dask_config),
+    ):
+        if value and execution.executor != "dask":
+            raise UsageError(f"{option} {value} is for --executor dask: add it.")
 
 
 def read_config_file(path: str | os.PathLike[str]) -> dict[str, object]:

@@ -13,22 +13,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
 
 from loky import ProcessPoolExecutor, cpu_count, get_reusable_executor
 from loky.process_executor import BrokenProcessPool
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+from nidecomp.execute.contract import Item, Result, WorkerDied
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class WorkerDied(Generic[Item]):
-    """An item whose worker process was killed, most often by the system for want of memory."""
-
-    item: Item
 
 
 def available_cores() -> int:
@@ -38,7 +29,7 @@ def available_cores() -> int:
 
 @contextmanager
 def started_early(warm_up: Callable[[], object], n_processes: int) -> Iterator[Callable[[], None]]:
-    """Start the workers that `map_unordered` will use, while this process does something else.
+    """Start the workers that `LocalProcesses` will use, while this process does something else.
 
     Parameters
     ----------
@@ -67,38 +58,32 @@ def started_early(warm_up: Callable[[], object], n_processes: int) -> Iterator[C
         end()
 
 
-def map_unordered(
-    func: Callable[[Item], Result], items: Sequence[Item], n_processes: int
-) -> Iterator[Result | WorkerDied[Item]]:
-    """Apply a function to every item, in whatever order they finish.
+@dataclass(frozen=True)
+class LocalProcesses:
+    """So many processes on this machine; 1 stays in this process.
 
-    Parameters
-    ----------
-    func : callable
-        Picklable; a function that reports failures in its result rather than by raising.
-    items : sequence
-        Picklable items.
-    n_processes : int
-        1 stays in this process.
-
-    Yields
-    ------
-    result or WorkerDied
-        One for each item. Items that were under way when a worker died are tried once more, each
-        alone, so that an innocent neighbour of the culprit is not lost. (In this process itself,
-        with `n_processes` 1, nothing can outlive what kills it.)
+    Items that were under way when a worker died are tried once more, each alone, so that an
+    innocent neighbour of the culprit is not lost. (In this process itself nothing can outlive what
+    kills it.)
     """
-    n_processes = min(n_processes, len(items))
-    if n_processes <= 1:
-        yield from map(func, items)
-        return
-    waiting = deque(items)
-    while waiting:
-        suspects = yield from _until_a_worker_dies(func, waiting, n_processes)
-        if suspects:
-            _LOG.warning("A worker process died; trying again, one by one: %d", len(suspects))
-        for item in suspects:
-            yield _alone(func, item)
+
+    n_processes: int
+
+    def map_unordered(
+        self, func: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[Result | WorkerDied[Item]]:
+        """Apply a function to every item: see `Executor`."""
+        n_processes = min(self.n_processes, len(items))
+        if n_processes <= 1:
+            yield from map(func, items)
+            return
+        waiting = deque(items)
+        while waiting:
+            suspects = yield from _until_a_worker_dies(func, waiting, n_processes)
+            if suspects:
+                _LOG.warning("A worker process died; trying again, one by one: %d", len(suspects))
+            for item in suspects:
+                yield _alone(func, item)
 
 
 def _until_a_worker_dies(

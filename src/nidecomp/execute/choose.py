@@ -1,0 +1,78 @@
+"""Which executor does the work; dask is imported when it is chosen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nidecomp.errors import UsageError
+from nidecomp.execute.contract import Executor
+from nidecomp.execute.local import LocalProcesses
+from nidecomp.settings import Execution
+
+
+@contextmanager
+def executor_for(execution: Execution, work_dir: Path, n_processes: int) -> Iterator[Executor]:
+    """Open the executor that was asked for; what it started is ended with it.
+
+    Parameters
+    ----------
+    execution : Execution
+    work_dir : Path
+        Where jobs of a cluster leave what they say.
+    n_processes : int
+        How many may work at once on this machine.
+
+    Yields
+    ------
+    Executor
+
+    Raises
+    ------
+    NidecompError
+        No worker can be had.
+    """
+    if execution.executor == "local":
+        yield LocalProcesses(n_processes)
+        return
+    from nidecomp.execute.dask_workers import dask_workers  # noqa: PLC0415
+
+    with dask_workers(execution, work_dir, n_processes) as workers:
+        yield workers
+
+
+def check_executor(execution: Execution) -> None:
+    """Find out whether the executor can be had at all, without starting anything.
+
+    Raises
+    ------
+    UsageError
+        dask is not installed, or the configuration of the jobs makes no sense.
+    """
+    if execution.executor != "dask":
+        return
+    try:
+        from nidecomp.execute.dask_workers import check_workers  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--executor dask needs packages that are not installed ({error.name} is missing): "
+            "pip install 'nidecomp[dask]'"
+        ) from None
+    check_workers(execution)
+
+
+def worker_memory_mb(execution: Execution) -> float | None:
+    """Give the memory of a worker on another machine: infinite where it is not known.
+
+    Returns
+    -------
+    float or None
+        In MB; None where all work is done on this machine.
+    """
+    if execution.dask_config:
+        from nidecomp.execute.dask_jobs import read_jobs  # noqa: PLC0415
+
+        return read_jobs(Path(execution.dask_config)).worker_mb
+    return math.inf if execution.dask_scheduler else None
