@@ -49,8 +49,8 @@ case ${1:-submit} in
     participants=$(wc -l <"$list")
     last=$(((participants - 1) / participants_per_job))
     # A forecast is no promise: a fifth on top of it.
-    common="--parsable $sbatch_options --output=$work_dir/logs/%x_%A_%a.txt"
-    one="$common --job-name=nidecomp --cpus-per-task=1 --mem=$((run_mb * 6 / 5 + 100))M --time=$participant_time"
+    common="--parsable $sbatch_options"
+    one="$common --job-name=nidecomp --output=$work_dir/logs/%x_%A_%a.txt --cpus-per-task=1 --mem=$((run_mb * 6 / 5 + 100))M --time=$participant_time"
     # The first one makes what all have in common: the index, the group's mask, the compiled loops.
     first=$(sbatch $one --array=0 "$0" participant)
     before=$first
@@ -58,8 +58,9 @@ case ${1:-submit} in
       before=$(sbatch $one --array="1-$last%$jobs_at_once" --dependency="afterany:$first" "$0" participant)
     fi
     # After any end: the group's job does what is missing, and says which runs failed.
-    group=$(sbatch $common --job-name=nidecomp-group --cpus-per-task="$group_cores" \
-      --mem=$((peak_mb * 6 / 5 + 100))M --time="$group_time" --dependency="afterany:$first:$before" "$0" group)
+    group=$(sbatch $common --job-name=nidecomp-group --output=$work_dir/logs/%x_%j.txt \
+      --cpus-per-task="$group_cores" --mem=$((peak_mb * 6 / 5 + 100))M --time="$group_time" \
+      --dependency="afterany:$first:$before" "$0" group)
     echo "$participants participants: jobs $first and $before, then job $group for the group."
     echo "A run takes $run_mb MB, the group $peak_mb MB. What they say is in $work_dir/logs."
     ;;

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, cast
@@ -260,24 +260,24 @@ def dask_workers(execution: Execution, work_dir: Path, n_processes: int) -> Iter
             stack.enter_context(dask.config.set(merged))
             stack.enter_context(dask.config.set(_OURS))
             log_dir, refusals = work_dir / "logs", queue.SimpleQueue[str]()
-            cluster = stack.enter_context(dask_jobs.open_cluster(jobs, log_dir, refusals.put))
+            cluster = dask_jobs.open_cluster(jobs, log_dir, refusals.put)
+            stack.callback(_close, cluster)
             client = stack.enter_context(_client(cluster))
             where = f"the jobs' output in {log_dir} and the cluster's queue"
             want = _scaling(cluster, jobs.minimum, jobs.maximum, _GLANCES_IDLE)
             yield DaskWorkers(client, where, patience_s, want, refusals)
         else:
             stack.enter_context(dask.config.set(_OURS | _HERE))
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=0,
-                    threads_per_worker=1,
-                    # The forecast sees to it that they fit.
-                    memory_limit=0,
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    silence_logs=logging.CRITICAL,
-                )
+            cluster = LocalCluster(
+                n_workers=0,
+                threads_per_worker=1,
+                # The forecast sees to it that they fit.
+                memory_limit=0,
+                host="127.0.0.1",
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
             )
+            stack.callback(_close, cluster)
             client = stack.enter_context(_client(cluster))
             # Ended at once when all is done: the next step needs their memory.
             want = _scaling(cluster, 0, n_processes, idle_glances=1)
@@ -319,6 +319,13 @@ def _scaling(
         )
 
     return want
+
+
+def _close(cluster: Any) -> None:
+    """End the workers and the scheduler."""
+    # A job that was refused was never begun: dask asserts, when all is ended, that there is none.
+    with suppress(AssertionError):
+        cluster.close()
 
 
 @contextmanager

@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Both ways of using a SLURM cluster, on a real SLURM whose nodes are all this machine: an array of
+# participant jobs, and dask's workers as jobs, of which some are killed in the middle. All must
+# give the bytes of a run on this machine, and leave nothing in the queue.
+# usage: tools/check_slurm.sh [IMAGE.sif]     (with an image the array runs in Apptainer, too)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+image=${1:-}
+bin=$PWD/.venv/bin
+data=$PWD/bids_fixtures/rest
+scratch=$(mktemp -d)
+chmod 755 "$scratch"
+export SLURM_CONF=$scratch/slurm/slurm.conf
+words=(--n-components 20 --no-report)
+
+tools/slurm_here.sh start "$scratch/slurm" 2
+trap 'tools/slurm_here.sh stop "$scratch/slurm"; rm -rf "$scratch"' EXIT
+
+fail() {
+  echo "FAILED: $1"
+  tail -n 40 "$scratch"/*.log
+  exit 1
+}
+
+until_queue_is_empty() {
+  for _ in $(seq "$1"); do
+    [ -n "$(squeue --noheader)" ] || return 0
+    sleep 1
+  done
+  squeue
+  fail "jobs are left in the queue after $1 s"
+}
+
+same() {
+  # What differs by right: the log, which has the time.
+  diff -r --exclude=work --exclude=nidecomp.log "$scratch/here" "$scratch/$1" || fail "$2: other bytes"
+  echo "$2: the same, byte for byte."
+}
+
+clean_log() {
+  ! grep -i -E "traceback|distributed\.|tornado" "$scratch/$1.log" || fail "$1: noise in what it said"
+}
+
+until_said() {
+  for _ in $(seq 600); do
+    ! grep -q "$2" "$scratch/$1.log" || return 0
+    kill -0 "$process" 2>/dev/null || fail "$1 ended before it said: $2"
+    sleep 0.1
+  done
+  fail "$1 did not say: $2"
+}
+
+# End a worker's job as a node that fails would, or ("worker") the one process that its nanny
+# started. Stopped first, so that it has work when it dies.
+crash() {
+  local job=$1 which=$2 pid found=()
+  for environment in /proc/[0-9]*/environ; do
+    pid=${environment//[!0-9]/}
+    { variables=$(tr '\0' '\n' <"$environment"); } 2>/dev/null || continue
+    grep -qx "SLURM_JOB_ID=$job" <<<"$variables" || continue
+    grep -qx "SLURM_CONF=$SLURM_CONF" <<<"$variables" || continue
+    [ "$which" = all ] || grep -q multiprocessing.spawn "/proc/$pid/cmdline" || continue
+    found+=("$pid")
+  done
+  kill -STOP "${found[@]}"
+  sleep 1
+  kill -KILL "${found[@]}"
+}
+
+worker_jobs() { squeue --noheader --name=dask-worker --states=running --format=%i; }
+
+array() {
+  bids_dir=$data output_dir=$scratch/$1 work_dir=$scratch/$1/work options="${words[*]}" \
+    group_cores=2 command=$bin/nidecomp image=$2 bash docs/slurm_array.sh >"$scratch/$1.log" 2>&1 ||
+    fail "$1 could not be submitted"
+  until_queue_is_empty 300
+  same "$1" "$3"
+}
+
+with_jobs() { # NAME CONFIGURATION: in the background, as $process
+  setsid "$bin/nidecomp" "$data" "$scratch/$1" group "${words[@]}" --nprocs 2 --executor dask \
+    --dask-config "$2" --dask-patience 120 >"$scratch/$1.log" 2>&1 &
+  process=$!
+}
+
+sed -e 's/memory: .*/memory: 1GB/' -e 's/# interface: .*/interface: lo/' -e 's/maximum: .*/maximum: 3/' \
+  docs/dask_slurm.yaml >"$scratch/jobs.yaml"
+sed 's/interface: lo/queue: nowhere/' "$scratch/jobs.yaml" >"$scratch/refused.yaml"
+
+"$bin/nidecomp" "$data" "$scratch/here" group "${words[@]}" --nprocs 2 >"$scratch/here.log" 2>&1 ||
+  fail "the run on this machine"
+
+array array "" "An array of participant jobs"
+[ -z "$image" ] || array contained "$image" "An array of participant jobs in Apptainer"
+
+with_jobs jobs "$scratch/jobs.yaml"
+until_said jobs "Reducing runs: 1 of"
+crash "$(worker_jobs | sed -n 1p)" worker
+crash "$(worker_jobs | sed -n 2p)" all
+until_said jobs "Projecting runs: 1 of"
+scancel "$(worker_jobs | sed -n 1p)"
+wait "$process" || fail "dask's workers as jobs"
+until_queue_is_empty 10
+clean_log jobs
+[ "$(grep -c "A worker died" "$scratch/jobs.log")" = 2 ] || fail "two workers died and were not both missed"
+same jobs "dask's workers as jobs, one crashed, one job lost, one cancelled"
+
+with_jobs stopped "$scratch/jobs.yaml"
+until_said stopped "Reducing runs: 1 of"
+kill -TERM "$process"
+code=0
+wait "$process" || code=$?
+[ "$code" = 143 ] || fail "exit code $code after SIGTERM instead of 143"
+until_queue_is_empty 10
+clean_log stopped
+with_jobs stopped "$scratch/jobs.yaml"
+wait "$process" || fail "the second start after SIGTERM"
+until_queue_is_empty 10
+same stopped "The same, ended by SIGTERM and started again"
+
+with_jobs refused "$scratch/refused.yaml"
+! wait "$process" || fail "jobs for a partition that is not there"
+grep -q "does not take the jobs" "$scratch/refused.log" || fail "a refusal was not told"
+clean_log refused
+echo "Jobs that the cluster refuses end in a sentence."
