@@ -8,8 +8,8 @@ BENCH_RUNS ?= 8
 BIN := $(VENV)/bin
 LOCKED := --universal --python-version 3.12 --generate-hashes --upgrade --no-header --quiet
 
-.PHONY: demo test lint fixtures picture lock check-container clean help \
-        bench-data bench bench-map bench-scaling bench-group
+.PHONY: demo test lint fixtures picture lock check-container check-slurm clean help \
+        bench-data bench bench-map bench-scaling bench-group bench-executors
 
 help:
 	@echo "make demo      install, run the main job on bids_fixtures/rest, say where the results are"
@@ -19,8 +19,10 @@ help:
 	@echo "make picture   draw README's pictures from the demo's results"
 	@echo "make lock      write requirements.lock anew: what the image installs"
 	@echo "make check-container  build the image (ENGINE=podman or docker) and run the demo in it"
+	@echo "make check-slurm  both ways of using a cluster, on a real SLURM (Debian, root); IMAGE=x.sif"
 	@echo "make bench     compare with nilearn on full-size data, made in BENCH_DATA=$(BENCH_DATA)"
-	@echo "make bench-map, bench-scaling, bench-group  the map step, many runs, the group step"
+	@echo "make bench-map, bench-scaling, bench-group, bench-executors"
+	@echo "               the map step, many runs, the group step, dask against processes"
 	@echo "make clean     remove the environment and the demo's results"
 
 # The stamps say what the environment holds: it is made again when the dependencies change.
@@ -65,11 +67,14 @@ picture: demo
 # What the image installs; the environments above take what is new, so that tests meet it first.
 lock: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --group lock
-	$(BIN)/uv pip compile pyproject.toml $(LOCKED) -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dask $(LOCKED) -o requirements.lock
 	$(BIN)/uv pip compile --group pyproject.toml:build $(LOCKED) -o requirements-build.lock
 
 check-container:
 	tools/check_container.sh $(ENGINE)
+
+check-slurm: $(VENV)/.development
+	tools/check_slurm.sh $(IMAGE)
 
 # Full-size data (70 MB a run) that is kept for the next time; see benchmarks/README.md.
 bench-data: $(VENV)/.development
@@ -87,6 +92,9 @@ bench-scaling: bench-data
 
 bench-group: $(VENV)/.development
 	$(BIN)/python benchmarks/group_step.py
+
+bench-executors: $(VENV)/.development
+	$(BIN)/python benchmarks/executors.py
 
 clean:
 	rm -rf $(VENV) $(DEMO_OUT) $(DEMO_OUT)_auto

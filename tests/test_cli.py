@@ -58,6 +58,7 @@ def sample(declared: Field[Any]) -> str | None:
     return {
         "bids_filter_file": "{}",
         "denoise_strategy": "none",
+        "executor": "dask",
         "level": "minimal",
         "methods": "canica",
         "n_components": "2",

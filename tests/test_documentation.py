@@ -57,7 +57,10 @@ def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     reasons = (REPOSITORY / "docs" / "decisions" / "0001-dependencies.md").read_text()
     wanted = project["project"]["dependencies"] + [
-        entry for group in project["dependency-groups"].values() for entry in group
+        entry
+        for groups in (project["dependency-groups"], project["project"]["optional-dependencies"])
+        for group in groups.values()
+        for entry in group
     ]
     for requirement in wanted:
         name = requirement.split(">")[0].split("=")[0].strip()

@@ -2,6 +2,7 @@
 
 import bisect
 import dataclasses
+import math
 import re
 from pathlib import Path
 
@@ -388,6 +389,38 @@ def test_peak_that_is_announced_keeps_within_the_limit(spare_mb, n_cores, with_f
     except UsageError:
         return
     assert result.peak_mb <= mem_mb
+
+
+def forecast_with(worker_mb=None, **execution):
+    wanted = settings_of(science_of(), with_fit=True, **execution)
+    return forecast((run_of(),) * 10, GEOMETRY, wanted, 4, worker_mb)
+
+
+def test_workers_on_other_machines_take_nothing_of_this_one():
+    here = forecast_with(mem_mb=PLENTY)
+    elsewhere = forecast_with(math.inf, executor="dask", dask_scheduler="tcp://x:1", mem_mb=PLENTY)
+    assert here.peak_mb > 4 * here.map_mb
+    assert elsewhere.peak_mb == max(elsewhere.group_mb, elsewhere.waiting_mb)
+    assert f"{elsewhere.map_mb:,.0f} MB in each worker" in elsewhere.as_text()
+    assert "one at a time in each worker" in elsewhere.as_text()
+
+
+def test_a_worker_with_too_little_memory_for_a_run_is_an_error_with_the_numbers():
+    one_mb = forecast_with(mem_mb=PLENTY).map_mb
+    forecast_with(one_mb + 1, executor="dask", dask_config="x")
+    with pytest.raises(UsageError, match="of each worker") as caught:
+        forecast_with(one_mb - 50, executor="dask", dask_config="x")
+    assert numbers_in(str(caught.value))[:2] == pytest.approx([one_mb - 50, one_mb], abs=1)
+
+
+def test_workers_of_dask_on_this_machine_have_a_process_beside_them():
+    """Even one of them, so that it takes more than a run alone."""
+    local = forecast_with(mem_mb=PLENTY, nprocs=1)
+    beside = forecast_with(mem_mb=PLENTY, nprocs=1, executor="dask")
+    assert local.peak_mb == max(local.map_mb, local.group_mb)
+    assert beside.peak_mb == max(beside.map_mb + beside.waiting_mb, beside.group_mb)
+    with pytest.raises(UsageError, match="of the process that waits"):
+        forecast_with(mem_mb=int(local.map_mb) + 100, executor="dask")
 
 
 EXAMPLE = Forecast(

@@ -122,6 +122,10 @@ WRONG = [
     ("omp_nthreads", "-1", "at least 0"),
     ("omp_nthreads", "2.5", "whole number"),
     ("mem_mb", "4G", "whole number"),
+    ("executor", "slurm", "local, dask"),
+    ("dask_scheduler", "", "word"),
+    ("dask_config", "", "path"),
+    ("dask_patience", 0, "at least 1"),
     ("work_dir", "", "path"),
     ("bids_database_dir", 1, "path"),
     ("reset_database", "yes", "true or false"),
@@ -356,6 +360,7 @@ INTEGERS = [
     "nprocs",
     "omp_nthreads",
     "mem_mb",
+    "dask_patience",
 ]
 
 
@@ -573,8 +578,8 @@ def test_nobody_can_change_settings_that_were_made() -> None:
 # ---------------------------------------------------------------- science and execution
 def other_than_default(declared: dataclasses.Field[Any]) -> object:
     default = declared.default
-    if declared.name == "level":
-        return "minimal"
+    if declared.name in {"level", "executor"}:
+        return {"level": "minimal", "executor": "dask"}[declared.name]
     if isinstance(default, bool):
         return not default
     return default + 1 if isinstance(default, int) else "elsewhere"

@@ -50,8 +50,17 @@ until_said() {
   fail "$1 did not say: $2"
 }
 
+# A worker gets its first run when it has registered, and takes seconds to import what that needs.
+until_registered() {
+  for _ in $(seq 600); do
+    [ "$(cat "$scratch/$1"/work/logs/*.err 2>/dev/null | grep -c "Registered to")" != "$2" ] || return 0
+    sleep 0.1
+  done
+  fail "$2 workers of $1 did not come"
+}
+
 # End a worker's job as a node that fails would, or ("worker") the one process that its nanny
-# started. Stopped first, so that it has work when it dies.
+# started.
 crash() {
   local job=$1 which=$2 pid found=()
   for environment in /proc/[0-9]*/environ; do
@@ -62,8 +71,6 @@ crash() {
     [ "$which" = all ] || grep -q multiprocessing.spawn "/proc/$pid/cmdline" || continue
     found+=("$pid")
   done
-  kill -STOP "${found[@]}"
-  sleep 1
   kill -KILL "${found[@]}"
 }
 
@@ -94,7 +101,7 @@ array array "" "An array of participant jobs"
 [ -z "$image" ] || array contained "$image" "An array of participant jobs in Apptainer"
 
 with_jobs jobs "$scratch/jobs.yaml"
-until_said jobs "Reducing runs: 1 of"
+until_registered jobs 3
 crash "$(worker_jobs | sed -n 1p)" worker
 crash "$(worker_jobs | sed -n 2p)" all
 until_said jobs "Projecting runs: 1 of"

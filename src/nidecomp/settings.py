@@ -581,15 +581,13 @@ def settings_from_options(
         EvidenceOptions(**cast(Any, values["evidence"])),
         ProjectionOptions(**cast(Any, values["projection"])),
     )
-    execution = Execution(**cast(Any, values["execution"]))
     _check_together(science)
-    _check_workers(execution)
     return Settings(
         Path(bids_dir),
         Path(output_dir),
         cast(AnalysisLevel, analysis_level),
         science,
-        execution,
+        Execution(**cast(Any, values["execution"])),
         Extent(**cast(Any, values["extent"])),
     )
 
@@ -646,20 +644,6 @@ def _check_together(science: Science) -> None:
             "--n-components auto chooses one number of components: it stands alone, without "
             f"{', '.join(map(str, science.decomposition.orders))}."
         )
-
-
-def _check_workers(execution: Execution) -> None:
-    """Refuse workers from two places, and workers that nobody asks for."""
-    if execution.dask_scheduler and execution.dask_config:
-        raise UsageError(
-            "--dask-scheduler and --dask-config both say where workers come from: give one."
-        )
-    for option, value in (
-        ("--dask-scheduler", execution.dask_scheduler),
-        ("--dask-config", execution.dask_config),
-    ):
-        if value and execution.executor != "dask":
-            raise UsageError(f"{option} {value} is for --executor dask: add it.")
 
 
 def read_config_file(path: str | os.PathLike[str]) -> dict[str, object]:

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from support import FIXTURES, group_file, nidecomp, results, snapshot, validator_issues
 
 import nidecomp as package
@@ -50,11 +52,27 @@ def test_a_killed_run_is_completed_to_the_same_bytes(rest_output: Path, tmp_path
         assert after[name] == kept[name], "a run that was done is not done again"
 
 
-def test_sigterm_ends_the_workers_too_and_the_next_start_completes(
-    rest_output: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("executor", "stop", "code"),
+    [
+        ("local", os.kill, 143),
+        ("dask", os.kill, 143),
+        # As a terminal does after Ctrl-C: all processes get the signal.
+        ("dask", os.killpg, 130),
+    ],
+    ids=["local, SIGTERM", "dask, SIGTERM", "dask, Ctrl-C"],
+)
+def test_a_signal_ends_the_workers_too_and_the_next_start_completes(
+    rest_output: Path,
+    tmp_path: Path,
+    executor: str,
+    stop: Callable[[int, int], None],
+    code: int,
 ) -> None:
+    if executor == "dask":
+        pytest.importorskip("distributed", reason="the extra nidecomp[dask] is not installed")
     output = tmp_path / "networks"
-    words = [str(REST), str(output), "group", "--no-report", *OPTIONS]
+    words = [str(REST), str(output), "group", "--no-report", *OPTIONS, "--executor", executor]
     command = [sys.executable, "-m", "nidecomp", *words]
     process = subprocess.Popen(
         [*command, "--nprocs", "2"], start_new_session=True, stderr=subprocess.PIPE, text=True
@@ -62,16 +80,18 @@ def test_sigterm_ends_the_workers_too_and_the_next_start_completes(
     while not list(output.glob("work/reduced/*.json")):
         assert process.poll() is None, "it ended before it could be stopped"
         time.sleep(0.005)
-    process.terminate()
+    stop(process.pid, signal.SIGTERM if code == 143 else signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 143
+    assert process.returncode == code
     assert "interrupted" in said
     assert "Traceback" not in said
+    assert "distributed" not in said
     give_up = time.monotonic() + 20
     while _alive_in_group(process.pid):
         assert time.monotonic() < give_up, "its workers outlived it"
         time.sleep(0.1)
-    assert nidecomp(REST, output, "group", *OPTIONS).exit_code == 0
+    done = nidecomp(REST, output, "group", *OPTIONS, "--executor", executor, "--nprocs", "2")
+    assert done.exit_code == 0, done.stderr
     assert _but_links(results(output)) == _but_links(results(rest_output))
 
 

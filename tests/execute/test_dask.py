@@ -1,4 +1,4 @@
-"""What is particular to dask's workers: where they come from, what goes wrong, what it is called."""
+"""What is particular to dask's workers: where they come from, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -94,6 +94,17 @@ def test_the_configuration_in_the_documents_is_one(monkeypatch: pytest.MonkeyPat
         check_executor(execution(dask_config=str(path)))
 
 
+def test_workers_from_two_places_or_for_nobody_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    with pytest.raises(UsageError, match="give one"):
+        check_executor(execution(dask_scheduler="tcp://there:1", dask_config=str(path)))
+    with pytest.raises(UsageError, match=r"--dask-config .* is for --executor dask"):
+        check_executor(Execution(dask_config=str(path)))
+    with pytest.raises(UsageError, match=r"--dask-scheduler .* is for --executor dask"):
+        check_executor(Execution(dask_scheduler="tcp://there:1"))
+
+
 # ---------------------------------------------------------------- without the extra
 WITHOUT = """
 import sys
@@ -155,7 +166,7 @@ def test_a_scheduler_that_is_lost_ends_in_a_sentence(cluster: Any, tmp_path: Pat
         results = workers.map_unordered(slow, range(5))
         next(results)
         cluster.close()
-        with pytest.raises(NidecompError, match="was lost. What is done is kept"):
+        with pytest.raises(NidecompError, match=r"was lost\. What is done is kept"):
             list(results)
 
 

@@ -49,9 +49,18 @@ def check_executor(execution: Execution) -> None:
     Raises
     ------
     UsageError
-        dask is not installed, or the configuration of the jobs makes no sense.
+        Options that make no sense together, dask is not installed, or the configuration of the jobs
+        is not one.
     """
+    if execution.dask_scheduler and execution.dask_config:
+        raise UsageError(
+            "--dask-scheduler and --dask-config both say where workers come from: give one."
+        )
     if execution.executor != "dask":
+        for option in ("dask_scheduler", "dask_config"):
+            if value := getattr(execution, option):
+                flag = "--" + option.replace("_", "-")
+                raise UsageError(f"{flag} {value} is for --executor dask: add it.")
         return
     try:
         from nidecomp.execute.dask_workers import check_workers  # noqa: PLC0415
