@@ -62,14 +62,12 @@ until_registered() {
 # End a worker's job as a node that fails would, or ("worker") the one process that its nanny
 # started.
 crash() {
-  local job=$1 which=$2 pid found=()
-  for environment in /proc/[0-9]*/environ; do
-    pid=${environment//[!0-9]/}
-    { variables=$(tr '\0' '\n' <"$environment"); } 2>/dev/null || continue
-    grep -qx "SLURM_JOB_ID=$job" <<<"$variables" || continue
-    grep -qx "SLURM_CONF=$SLURM_CONF" <<<"$variables" || continue
-    [ "$which" = all ] || grep -q multiprocessing.spawn "/proc/$pid/cmdline" || continue
-    found+=("$pid")
+  local job=$1 which=$2 file files found=()
+  mapfile -t files < <(grep -lzx "SLURM_JOB_ID=$job" /proc/[0-9]*/environ 2>/dev/null)
+  for file in "${files[@]}"; do
+    grep -qzx "SLURM_CONF=$SLURM_CONF" "$file" || continue
+    [ "$which" = all ] || grep -q multiprocessing.spawn "${file%environ}cmdline" || continue
+    found+=("${file//[!0-9]/}")
   done
   kill -KILL "${found[@]}"
 }
@@ -102,14 +100,15 @@ array array "" "An array of participant jobs"
 
 with_jobs jobs "$scratch/jobs.yaml"
 until_registered jobs 3
-crash "$(worker_jobs | sed -n 1p)" worker
-crash "$(worker_jobs | sed -n 2p)" all
+mapfile -t jobs < <(worker_jobs)
+crash "${jobs[0]}" worker
+crash "${jobs[1]}" all
 until_said jobs "Projecting runs: 1 of"
 scancel "$(worker_jobs | sed -n 1p)"
 wait "$process" || fail "dask's workers as jobs"
 until_queue_is_empty 10
 clean_log jobs
-[ "$(grep -c "A worker died" "$scratch/jobs.log")" = 2 ] || fail "two workers died and were not both missed"
+[ "$(grep -c "A worker died" "$scratch/jobs.log")" -ge 2 ] || fail "two workers died and were not both missed"
 same jobs "dask's workers as jobs, one crashed, one job lost, one cancelled"
 
 with_jobs stopped "$scratch/jobs.yaml"
