@@ -56,6 +56,7 @@ class Monitor:
 
     def __init__(self, command: Sequence[str] = ()) -> None:
         self.command = tuple(command)
+        self.current_step = ""
         self._used: list[Usage] = []
         self._lock = threading.Lock()
         self._peak_bytes = 0
@@ -63,8 +64,14 @@ class Monitor:
 
     @property
     def used(self) -> tuple[Usage, ...]:
-        """The steps that are over, in order."""
-        return tuple(self._used)
+        """The steps that are over, in order, each followed by its runs if these were measured."""
+        steps = [one for one in self._used if one.run is None]
+        of_runs = sorted((one for one in self._used if one.run), key=lambda one: one.run or "")
+        return tuple(
+            each
+            for one in steps
+            for each in (one, *(run for run in of_runs if run.step == one.step))
+        )
 
     def add(self, used: Usage) -> None:
         """Note what was measured elsewhere: one run, by the process that worked on it."""
@@ -74,6 +81,7 @@ class Monitor:
     def step(self, name: str) -> Iterator[None]:
         """Measure a step, also one that is broken off."""
         began, cpu = time.monotonic(), _cpu_seconds()
+        self.current_step = name
         self._take_peak()
         try:
             yield

@@ -27,6 +27,7 @@ from nidecomp.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.execute.choose import executor_for, worker_memory_mb
 from nidecomp.execute.contract import Executor, WorkerDied
 from nidecomp.execute.local import LocalProcesses, available_cores, started_early
+from nidecomp.execute.measured import MeasuredExecutor
 from nidecomp.files import alone_in
 from nidecomp.find_regions import find_regions
 from nidecomp.fit_group import GroupPlan, fit_group
@@ -98,7 +99,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
         if settings.execution.dry_run:
             _show(inventory, root, plan)
             return Outcome(inventory, settings.output_dir)
-        with _alone_in_output(settings), _executor(plan, settings) as executor:
+        with _alone_in_output(settings), _executor(plan, settings, monitor) as executor:
             with monitor.step("reducing runs"):
                 reduced, failed = _reduce(to_reduce, geometry, executor, settings)
             inventory = replace(inventory, failed=failed)
@@ -196,7 +197,7 @@ def _project_given(
     if settings.execution.dry_run:
         _show(replace(inventory, used=runs), root, plan)
         return Outcome(inventory, settings.output_dir)
-    with _alone_in_output(settings), _executor(plan, settings) as executor:
+    with _alone_in_output(settings), _executor(plan, settings, monitor) as executor:
         cleaning = [_map_task(run, geometry, settings) for run in runs]
         removed = to_regress_out(given, geometry, runs[0].files.space, settings)
         with monitor.step("projecting runs"):
@@ -240,9 +241,14 @@ def _wanted_cores(settings: Settings) -> int:
     return settings.execution.nprocs or available_cores()
 
 
-def _executor(plan: Forecast, settings: Settings) -> AbstractContextManager[Executor]:
+@contextmanager
+def _executor(plan: Forecast, settings: Settings, monitor: Monitor) -> Iterator[Executor]:
     """Open what does the work on the runs; the report's pictures are drawn on this machine."""
-    return executor_for(settings.execution, settings.work_dir, plan.n_processes)
+    with executor_for(settings.execution, settings.work_dir, plan.n_processes) as executor:
+        if settings.execution.resource_monitor:
+            yield MeasuredExecutor(executor, monitor)
+        else:
+            yield executor
 
 
 def _inspect(root: Path, settings: Settings) -> Inventory:

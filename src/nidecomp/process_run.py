@@ -60,6 +60,11 @@ class MapTask:
     n_rows: int
     work_dir: Path
 
+    @property
+    def label(self) -> str:
+        """The run's name."""
+        return self.run.files.key.label
+
     def stem(self, smoothing_fwhm: float) -> Path:
         """Name a reduced run, without extension; the name is its identity.
 

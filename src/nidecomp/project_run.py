@@ -71,6 +71,11 @@ class ProjectTask:
     removed: tuple[tuple[int, ...], ...] = ()
     aggressive: bool = False
 
+    @property
+    def label(self) -> str:
+        """The run's name."""
+        return self.cleaning.label
+
     def removed_of(self, index: int) -> tuple[int, ...]:
         """Give the components of one target that are taken out of the run's image."""
         return self.removed[index] if self.removed else ()
@@ -92,8 +97,7 @@ class ProjectTask:
             "normalise": self.normalise,
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        label = self.cleaning.run.files.key.label
-        return self.cleaning.work_dir / "projected" / f"{label}_{digest[:20]}"
+        return self.cleaning.work_dir / "projected" / f"{self.label}_{digest[:20]}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,9 +29,11 @@ def output(rest_output: Path) -> Path:
     """The demo decomposed into four components, with its report."""
     folder = rest_output.with_name("reported")
     done = nidecomp(
-        REST, folder, *OPTIONS, "--work-dir", rest_output / "work", "--nprocs", "2", report=True
-    )
+        REST, folder, *OPTIONS, "--work-dir", rest_output / "work", "--nprocs", "2",
+        "--resource-monitor", report=True,
+    )  # fmt: skip
     assert done.exit_code == 0, done.stderr
+    (folder.parent / "said").write_text(done.stderr, encoding="utf-8")
     return folder
 
 
@@ -68,8 +70,16 @@ def test_the_page_is_valid_html(output: Path) -> None:
 
 
 def test_it_tells_how_it_was_run(output: Path) -> None:
-    rows = (output / "logs" / "resources.tsv").read_text(encoding="utf-8").splitlines()
-    steps = [row.split("\t")[0] for row in rows[1:]]
+    lines = (output / "logs" / "resources.tsv").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("\t") for line in lines[1:]]
+    steps = [step for step, run, *_ in rows if run == "n/a"]
+    for step in ("reducing runs", "projecting runs"):
+        of_runs = [row for row in rows if row[0] == step and row[1] != "n/a"]
+        assert len(of_runs) == 10
+        assert all(float(number) >= 0 for row in of_runs for number in row[2:])
+    said = (output.parent / "said").read_text(encoding="utf-8")
+    *_, table = said.partition("What it took:\n")
+    assert len(table.splitlines()) == len(lines), "the log ends with it"
     assert steps == [
         "finding runs", "reducing runs", "fitting the group", "projecting runs",
         "finding regions", "writing", "making the report",
