@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import Field
-from typing import Any
 
 import pytest
+from document_options import options_tables
 from support import REPOSITORY
 
 from nidecomp.bids.names import IGNORED_BY_THE_VALIDATOR
-from nidecomp.cli import _default_note
-from nidecomp.settings import SECTIONS, declared_options
 from nidecomp.version import __version__
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-def option_row(declared: Field[Any]) -> str:
-    """The line of README's table for one option."""
-    flag = "--" + declared.name.replace("_", "-")
-    short = f"`{declared.metadata['short']}`, " if declared.metadata["short"] else ""
-    metavar = declared.metadata["metavar"]
-    value = f" {metavar}" + (" …" if declared.metadata["many"] else "") if metavar else ""
-    text = declared.metadata["help"].replace("|", "\\|") + _default_note(declared)
-    return f"| {short}`{flag}{value}` | {text} |"
-
-
-def options_table() -> str:
-    """All of README's tables of options, a heading for each section."""
-    parts = []
-    for section in SECTIONS:
-        rows = [option_row(declared) for name, declared in declared_options() if name == section]
-        parts.append(
-            "\n".join([f"**{section.capitalize()}**", "", "| option | |", "|---|---|", *rows])
-        )
-    return "\n\n".join(parts)
-
-
 def test_the_readme_lists_every_option_as_the_program_has_it() -> None:
-    """To mend it: python -c "import test_documentation as t; print(t.options_table())"."""
-    assert options_table() in README
+    """To mend it: python tools/document_options.py prints what is to stand there."""
+    assert options_tables("**{}**") in README
 
 
 def test_the_readme_names_every_kind_of_output() -> None:
