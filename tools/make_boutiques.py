@@ -13,8 +13,7 @@ import types
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from nidecomp import errors
-from nidecomp.cli import build_parser
+from nidecomp.cli import EXIT_CODES, build_parser
 from nidecomp.settings import SECTIONS
 from nidecomp.version import __version__
 
@@ -82,8 +81,7 @@ def descriptor() -> dict[str, Any]:
             }
         ],
         "error-codes": [
-            {"code": error.exit_code, "description": (error.__doc__ or "").strip()}
-            for error in (errors.NidecompError, errors.UsageError, errors.NothingToDoError)
+            {"code": code, "description": meaning} for code, meaning in EXIT_CODES.items() if code
         ],
     }
 

@@ -15,7 +15,7 @@ from dataclasses import Field
 from types import FrameType
 from typing import Any, NoReturn
 
-from nidecomp.errors import NidecompError
+from nidecomp.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.settings import (
     SECTIONS,
     Settings,
@@ -25,18 +25,27 @@ from nidecomp.settings import (
 )
 from nidecomp.version import __version__
 
-_EPILOG = """\
-exit codes: 0 done; 1 the run failed, or some runs failed (the message says which);
-2 wrong usage; 70 nothing to do could be built (no matching run, too few runs,
-more components than the data hold).
+# 128 + the signal's number, as a shell reports it.
+_INTERRUPTED, _TERMINATED = 130, 143
+EXIT_CODES = {
+    0: "done",
+    NidecompError.exit_code: "the run failed, or some runs failed (the message says which)",
+    UsageError.exit_code: "wrong usage",
+    NothingToDoError.exit_code: "nothing to do could be built (no matching run, too few usable "
+    "ones, more components than the data hold)",
+    _INTERRUPTED: "interrupted by Ctrl-C; the same command goes on from there",
+    _TERMINATED: "ended by SIGTERM, as batch systems do; the same command goes on from there",
+}
+_CODES = "\n".join(f"  {code:<4}{meaning}" for code, meaning in EXIT_CODES.items())
+_EPILOG = f"""\
+exit codes:
+{_CODES}
 
 examples:
   nidecomp /data/fmriprep /data/networks group --n-components 20
   nidecomp /data/fmriprep /data/networks group --n-components auto
   nidecomp /data/fmriprep /data/networks participant --participant-label 01 -w /scratch/work
 """
-# 128 + the signal's number, as a shell reports it.
-_INTERRUPTED, _TERMINATED = 130, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:

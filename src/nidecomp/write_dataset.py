@@ -32,7 +32,18 @@ _LOG = logging.getLogger(__name__)
 CODE_URL = "https://github.com/nidecomp/nidecomp"
 SETTINGS = PurePosixPath("logs/settings.toml")
 INVENTORY = PurePosixPath("logs/inventory.tsv")
-_QUALITY_OF_PARTICIPANTS = {
+PARTICIPANTS = {
+    "participant_id": "Participant, as in the preprocessed dataset",
+    "role": "fitted: the components were fitted to this participant; held out: left out of the "
+    "fit by --holdout, to tell what the components explain; projected: the components were "
+    "given, and nothing was fitted",
+    "n_runs_used": "Runs that were used",
+    "n_runs_not_used": "Runs that were refused or failed; logs/inventory.tsv says why",
+    "n_volumes_kept": "Volumes of the runs used, after scrubbing",
+    "mean_fd": "Mean framewise displacement over the runs used, in mm",
+}
+OUTLIERS = {"dropped": "1 where the volume was dropped (scrubbed, non-steady-state or dummy)"}
+QUALITY_OF_PARTICIPANTS = {
     "map_r": "Correlation of the participant's own maps (dual regression) with the group's, mean "
     "over components, decompositions and runs",
     "explained_variance": "Share of the cleaned runs' variance that the group's maps explain, mean "
@@ -164,18 +175,9 @@ def write_participants(tree: OutputTree, result: GroupResult) -> None:
                 "mean_fd": float(np.mean(motion)) if motion else None,
             }
         )
-    columns = {
-        "participant_id": "Participant, as in the preprocessed dataset",
-        "role": "fitted: the components were fitted to this participant; held out: left out of the "
-        "fit by --holdout, to tell what the components explain; projected: the components were "
-        "given, and nothing was fitted",
-        "n_runs_used": "Runs that were used",
-        "n_runs_not_used": "Runs that were refused or failed; logs/inventory.tsv says why",
-        "n_volumes_kept": "Volumes of the runs used, after scrubbing",
-        "mean_fd": "Mean framewise displacement over the runs used, in mm",
-    }
+    columns = PARTICIPANTS
     if result.projected:
-        columns |= _QUALITY_OF_PARTICIPANTS
+        columns = columns | QUALITY_OF_PARTICIPANTS
         _add_quality(table, result)
     tree.write_table(
         PurePosixPath("participants.tsv"),
@@ -212,10 +214,9 @@ def _add_quality(table: list[dict[str, object]], result: GroupResult) -> None:
 def write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> None:
     """Say which volumes of a run were used: nothing else tells it afterwards."""
     kept = set(run.kept)
-    columns = {"dropped": "1 where the volume was dropped (scrubbed, non-steady-state or dummy)"}
     tree.write_table(
         run_file(run.files.key, "outliers", ".tsv"),
-        columns,
+        OUTLIERS,
         [{"dropped": int(volume not in kept)} for volume in range(run.n_volumes)],
         about={
             "Description": "Volumes of this run that the decomposition did not see, a row each.",

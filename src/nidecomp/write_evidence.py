@@ -19,7 +19,7 @@ from nidecomp.write_regions import write_regions
 STABILITY_TABLE = PurePosixPath("logs/stability.tsv")
 MATCHING_TABLE = PurePosixPath("logs/matching.tsv")
 _THRESHOLDED = "thresholded"
-_PEAKS: dict[str, str] = {
+PEAKS: dict[str, str] = {
     "component": "Name of the component",
     "cluster": "Number of the cluster of the thresholded map, from 1, the largest first",
     "x": "Position of its strongest voxel, first RAS+ coordinate of the space",
@@ -28,7 +28,7 @@ _PEAKS: dict[str, str] = {
     "value": "The map's value there, with its sign",
     "volume_mm3": "Volume of the cluster: voxels that share a face and a sign",
 }
-_PEAK_UNITS = {**dict.fromkeys("xyz", "mm"), "volume_mm3": "mm^3"}
+PEAK_UNITS = {**dict.fromkeys("xyz", "mm"), "volume_mm3": "mm^3"}
 
 
 def write_evidence(tree: OutputTree, result: GroupResult) -> None:
@@ -48,7 +48,7 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
             {"component": components.names[peak.component_index], **asdict(peak)}
             for peak in known.peaks
         ]
-        tree.write_table(result.file(components, "peaks", ".tsv"), _PEAKS, peaks, units=_PEAK_UNITS)
+        tree.write_table(result.file(components, "peaks", ".tsv"), PEAKS, peaks, units=PEAK_UNITS)
     tree.write_table(STABILITY_TABLE, STABILITY, stability_table(result.components))
     tree.write_table(MATCHING_TABLE, MATCHING, matching_table(result.components))
 

@@ -18,7 +18,7 @@ _HOW = {
     "local_regions": "around the peaks of the smoothed map, by random walks",
     "connected_components": "connected components",
 }
-_COLUMNS = {
+REGIONS = {
     "index": "",
     "name": "Name of the region: its component and its number in it, from 1, the largest first",
     "label": "The same, under the name that other programs look for",
@@ -30,7 +30,7 @@ _COLUMNS = {
     "z": "Centre of its weights, third RAS+ coordinate",
     "volume_mm3": "Volume of its voxels in the image",
 }
-_UNITS = {**dict.fromkeys("xyz", "mm"), "volume_mm3": "mm^3"}
+REGION_UNITS = {**dict.fromkeys("xyz", "mm"), "volume_mm3": "mm^3"}
 
 
 def write_regions(
@@ -74,9 +74,9 @@ def write_regions(
     )
     tree.write_table(
         result.file(components, "dseg", ".tsv"),
-        _COLUMNS,
+        REGIONS,
         table,
-        units=_UNITS,
+        units=REGION_UNITS,
         about={
             "Description": "Regions of the networks: of the soft atlas of regions each voxel "
             "belongs to the region that weighs most in it.",

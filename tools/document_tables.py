@@ -1,0 +1,105 @@
+"""What the code knows of its outputs and ends, as tables in Markdown for the documentation site."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nidecomp import compare_fits, describe_components, inventory
+from nidecomp import write_dataset as dataset
+from nidecomp import write_evidence as evidence
+from nidecomp import write_order as order
+from nidecomp import write_quality as quality
+from nidecomp import write_regions as regions
+from nidecomp.cli import EXIT_CODES
+
+Columns = Mapping[str, str]
+
+# File, when it is there, its columns and their units.
+_TABLES: tuple[tuple[str, str, Columns, Columns], ...] = (
+    (
+        "*_metrics.tsv",
+        "A row for each component, in the order of the maps.",
+        describe_components.METRICS,
+        describe_components.UNITS,
+    ),
+    (
+        "*_peaks.tsv",
+        "The largest clusters of each thresholded map.",
+        evidence.PEAKS,
+        evidence.PEAK_UNITS,
+    ),
+    (
+        "*_dseg.tsv",
+        "A row for each region of the parcellation.",
+        {**regions.REGIONS, "index": "The region's value in the image"},
+        regions.REGION_UNITS,
+    ),
+    (
+        "participants.tsv",
+        "A row for each participant; the last four columns where runs were projected.",
+        dataset.PARTICIPANTS | dataset.QUALITY_OF_PARTICIPANTS,
+        {},
+    ),
+    ("sub-*_outliers.tsv", "A row for each volume of the run.", dataset.OUTLIERS, {}),
+    ("logs/inventory.tsv", "A row for each run that was found.", inventory.COLUMNS, {}),
+    (
+        "logs/quality.tsv",
+        "A row for each run at each decomposition.",
+        quality.QUALITY,
+        {},
+    ),
+    (
+        "logs/stability.tsv",
+        "A row for each split of the participants at each decomposition.",
+        compare_fits.STABILITY,
+        {},
+    ),
+    (
+        "logs/matching.tsv",
+        "A row for each component, with each of the other decompositions.",
+        compare_fits.MATCHING,
+        {},
+    ),
+    (
+        "logs/order.tsv",
+        "With `--n-components auto`: a row for each number that was considered.",
+        order.ORDER,
+        {},
+    ),
+)
+
+
+def columns_of_tables() -> str:
+    """Describe every column of every table, a heading for each file."""
+    return "\n\n".join(
+        "\n".join(
+            [
+                f"## `{name}`",
+                "",
+                about,
+                "",
+                "| column | |",
+                "|---|---|",
+                *(
+                    f"| `{column}` | {_escaped(text)}{_unit(units, column)} |"
+                    for column, text in columns.items()
+                ),
+            ]
+        )
+        for name, about, columns, units in _TABLES
+    )
+
+
+def exit_codes() -> str:
+    """Say what each exit code means."""
+    rows = [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
+    return "\n".join(["| code | what it means |", "|---|---|", *rows])
+
+
+def _escaped(text: str) -> str:
+    """Keep what Markdown would take for its own: a table's bars, emphasis."""
+    return text.replace("|", "\\|").replace("*", "\\*")
+
+
+def _unit(units: Columns, column: str) -> str:
+    return f" (in {units[column]})" if column in units else ""
