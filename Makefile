@@ -8,13 +8,15 @@ BENCH_RUNS ?= 8
 BIN := $(VENV)/bin
 LOCKED := --universal --python-version 3.12 --generate-hashes --upgrade --no-header --quiet
 
-.PHONY: demo test lint fixtures picture lock check-container check-slurm clean help \
+.PHONY: demo test lint docs wheel fixtures picture lock check-container check-slurm clean help \
         bench-data bench bench-map bench-scaling bench-group bench-executors
 
 help:
 	@echo "make demo      install, run the main job on bids_fixtures/rest, say where the results are"
 	@echo "make test      install, then tests, lint, types and import contract"
 	@echo "make lint      lint, types and import contract alone"
+	@echo "make docs      make the documentation site in build/site"
+	@echo "make wheel     make wheel and source archive in dist"
 	@echo "make fixtures  write bids_fixtures again from its generator"
 	@echo "make picture   draw README's pictures from the demo's results"
 	@echo "make lock      write requirements.lock anew: what the image installs"
@@ -53,6 +55,22 @@ lint: $(VENV)/.development
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+# The site in build/site, without a network; a warning, such as a dead link, is an error.
+$(VENV)/.documentation: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --editable . --group docs
+	touch $@
+
+docs: $(VENV)/.documentation
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs build/site
+	@echo "Open build/site/index.html in a browser."
+
+# Wheel and source archive in dist/.
+wheel: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --group release
+	$(BIN)/python -m build --outdir dist .
 
 fixtures: $(VENV)/.runtime
 	$(BIN)/python bids_fixtures/generate.py

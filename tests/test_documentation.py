@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 
 import pytest
@@ -19,16 +21,6 @@ def test_the_readme_lists_every_option_as_the_program_has_it() -> None:
     assert options_tables("**{}**") in README
 
 
-def test_the_readme_names_every_kind_of_output() -> None:
-    for kind in (
-        "_components.nii.gz", "_probseg.nii.gz", "_metrics.tsv", "_decomposition.json",
-        "_mask.nii.gz", "_outliers.tsv", "participants.tsv", "_description.json",
-        "logs/settings.toml", "logs/inventory.tsv", "logs/sources.tsv", "logs/manifest.tsv",
-        "logs/nidecomp.log",
-    ):  # fmt: skip
-        assert kind in README, kind
-
-
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     reasons = (REPOSITORY / "docs" / "decisions" / "0001-dependencies.md").read_text()
@@ -43,9 +35,47 @@ def test_every_dependency_has_its_reason() -> None:
         assert f"| {name} |" in reasons, name
 
 
-@pytest.mark.parametrize("document", ["CITATION.cff", "CHANGES.md"])
-def test_the_version_is_the_same_everywhere(document: str) -> None:
-    assert __version__ in (REPOSITORY / document).read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("document", "line"),
+    [
+        ("CITATION.cff", f"version: {__version__}"),
+        ("CHANGES.md", f"## {__version__}"),
+        ("Dockerfile", f"ARG VERSION={__version__}"),
+    ],
+)
+def test_the_version_is_the_same_everywhere(document: str, line: str) -> None:
+    """boutiques.json has a test of its own."""
+    assert f"\n{line}" in (REPOSITORY / document).read_text(encoding="utf-8")
+
+
+def test_zenodo_is_told_what_the_citation_says() -> None:
+    """Zenodo looks at one of the two files alone."""
+    citation = (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8")
+    zenodo = json.loads((REPOSITORY / ".zenodo.json").read_text(encoding="utf-8"))
+    assert f'title: "{zenodo["title"]}"' in citation
+    assert f"license: {zenodo['license']}" in citation
+    assert [f"name: {creator['name']}" in citation for creator in zenodo["creators"]] == [True]
+    cited = {related["identifier"] for related in zenodo["related_identifiers"]}
+    assert cited == set(re.findall(r"doi: (\S+)", citation))
+
+
+def test_workflows_run_targets_that_there_are() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    workflows = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
+    called = [
+        target
+        for workflow in workflows
+        for target in re.findall(r"\bmake ([a-z-]+)", workflow.read_text(encoding="utf-8"))
+    ]
+    assert {"test", "docs", "wheel", "check-container"} <= set(called) <= targets
+
+
+def test_the_contributors_are_told_of_every_target() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    phony = makefile.partition(".PHONY:")[2].partition("\n\n")[0].replace("\\", " ").split()
+    told = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    untold = {target for target in phony if f"| `make {target}` |" not in told}
+    assert untold <= {"help", "clean", "bench-data"}
 
 
 def test_what_the_validator_ignores_names_no_folder_with_a_slash() -> None:

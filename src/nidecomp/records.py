@@ -250,12 +250,26 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Components:
-    """One decomposition: maps (n_components, n_voxels), scaled, signed, ordered, named.
+    """One decomposition: its maps, scaled, signed, ordered and named.
 
-    `explained_variance` is the share of the reduced runs' variance that each map alone explains,
-    `total_explained_variance` what all of them explain together, `total_variance` that variance
-    itself, `restart_index` how stably the
-    ICA's restarts found each (Icasso's Iq; None where there are no restarts to compare).
+    Parameters
+    ----------
+    method : {"canica", "dictlearning", "given"}
+    maps : ndarray of float32, shape (n_components, n_voxels)
+    names : tuple of str
+    explained_variance : ndarray, shape (n_components,)
+        The share of the reduced runs' variance that each map alone explains.
+    total_explained_variance : float
+        What all of them explain together.
+    total_variance : float
+        That variance itself.
+    fit : mapping
+        How the fit went.
+    restart_index : ndarray, shape (n_components,), optional
+        How stably the ICA's restarts found each (Icasso's Iq); None where there are no restarts to
+        compare.
+    evidence : Evidence, optional
+        What other samples of participants say of the maps.
     """
 
     method: str
@@ -276,7 +290,16 @@ class Components:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Every run that was found, each in one of three lists."""
+    """Every run that was found, each in one of three lists.
+
+    Parameters
+    ----------
+    used : tuple of UsableRun
+    refused : tuple of RefusedRun
+        Each with its `reason`.
+    failed : tuple of FailedRun
+        Each with its `reason`.
+    """
 
     used: tuple[UsableRun, ...] = ()
     refused: tuple[RefusedRun, ...] = ()
@@ -285,7 +308,20 @@ class Inventory:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run of NiDecomp ended."""
+    """How a run of NiDecomp ended.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        What became of each run that was found.
+    output_dir : Path
+        Where the results are.
+    components : tuple of Components
+        The decompositions, in the order of methods within numbers of components; none where
+        nothing was fitted.
+    is_reported : bool
+        Whether the report could be made, or was not wanted.
+    """
 
     inventory: Inventory
     output_dir: Path
