@@ -84,12 +84,14 @@ def _inserted(what: str, page: PurePosixPath) -> str:
     if what in INSERTS:
         return INSERTS[what]()
     document, _, section = what.partition(": ")
+    if not (REPOSITORY / document).is_file():
+        raise ExtensionError(f"There is no {document!r} to insert in a page in {page}.")
     text = (REPOSITORY / document).read_text(encoding="utf-8")
     return _with_links(_section(text, section), PurePosixPath(document).parent, page)
 
 
 def _section(text: str, title: str) -> str:
-    """Give what stands below a heading; below the first one, without a title, the whole text."""
+    """Give what stands below a heading, or above all of them (top); without a title, everything."""
     if not title:
         return text
     if title == "top":

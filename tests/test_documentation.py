@@ -11,6 +11,7 @@ from document_options import options_tables
 from support import REPOSITORY
 
 from nidecomp.bids.names import IGNORED_BY_THE_VALIDATOR
+from nidecomp.cli import EXIT_CODES
 from nidecomp.version import __version__
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -19,6 +20,13 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 def test_the_readme_lists_every_option_as_the_program_has_it() -> None:
     """To mend it: python tools/document_options.py prints what is to stand there."""
     assert options_tables("**{}**") in README
+
+
+def test_the_readme_says_what_exit_codes_mean() -> None:
+    """Those of signals stand in the help and in the documentation alone."""
+    in_one_line = " ".join(README.split())
+    told = [f"{code} {meaning}" for code, meaning in EXIT_CODES.items() if code < 128]
+    assert [text for text in told if text not in in_one_line] == []
 
 
 def test_every_dependency_has_its_reason() -> None:
