@@ -10,6 +10,7 @@ from nidecomp import write_evidence as evidence
 from nidecomp import write_order as order
 from nidecomp import write_quality as quality
 from nidecomp import write_regions as regions
+from nidecomp import write_resources as resources
 from nidecomp.cli import EXIT_CODES
 
 Columns = Mapping[str, str]
@@ -49,6 +50,12 @@ _TABLES: tuple[tuple[str, str, Columns, Columns], ...] = (
         {},
     ),
     (
+        "logs/quality_components.tsv",
+        "A row for each component in each run.",
+        quality.QUALITY_OF_COMPONENTS,
+        {},
+    ),
+    (
         "logs/stability.tsv",
         "A row for each split of the participants at each decomposition.",
         compare_fits.STABILITY,
@@ -64,6 +71,12 @@ _TABLES: tuple[tuple[str, str, Columns, Columns], ...] = (
         "logs/order.tsv",
         "With `--n-components auto`: a row for each number that was considered.",
         order.ORDER,
+        {},
+    ),
+    (
+        "logs/resources.tsv",
+        "A row for each step, with `--resource-monitor` for each run, too.",
+        resources.RESOURCES_COLUMNS,
         {},
     ),
 )
