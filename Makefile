@@ -64,6 +64,7 @@ $(VENV)/.documentation: $(VENV)/.runtime
 	touch $@
 
 docs: $(VENV)/.documentation
+	rm -rf build/site
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs build/site
 	@echo "Open build/site/index.html in a browser."
 
