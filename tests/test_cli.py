@@ -6,6 +6,7 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import Field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -69,7 +70,7 @@ def sample(declared: Field[Any]) -> str | None:
 
 
 def run_raises(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def run(settings: Settings) -> NoReturn:
+    def run(settings: Settings, command: Sequence[str]) -> NoReturn:
         raise error
 
     monkeypatch.setattr(pipeline, "run", run)
@@ -349,15 +350,18 @@ def test_failed_runs_end_with_1_and_none_with_0(monkeypatch: pytest.MonkeyPatch)
     failed = FailedRun(RunKey((("sub", "01"), ("task", "rest"))), Path("x"), "it broke")
     for runs, code in (((), 0), ((failed,), 1)):
         outcome = Outcome(Inventory(failed=runs), Path("out"))
-        monkeypatch.setattr(pipeline, "run", {parse(WORDS): outcome}.__getitem__)
+        of_request = {parse(WORDS): outcome}
+        monkeypatch.setattr(pipeline, "run", lambda settings, _: of_request[settings])  # noqa: B023
         assert main(WORDS) == code
 
 
 def test_the_pipeline_gets_what_was_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Settings] = []
+    commands: list[Sequence[str]] = []
 
-    def run(settings: Settings) -> Outcome:
+    def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
         seen.append(settings)
+        commands.append(command)
         return Outcome(Inventory(), settings.output_dir)
 
     monkeypatch.setattr(pipeline, "run", run)
@@ -365,6 +369,7 @@ def test_the_pipeline_gets_what_was_parsed(monkeypatch: pytest.MonkeyPatch) -> N
     assert main(words) == 0
     nidecomp.decompose("in", "out", n_components=7, smoothing_fwhm=5)
     assert seen == [parse(words)] * 2
+    assert commands == [["nidecomp", *words], ()]
 
 
 def test_main_reads_the_words_of_this_process(
