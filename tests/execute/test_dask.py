@@ -105,6 +105,20 @@ def test_workers_from_two_places_or_for_nobody_are_refused(tmp_path: Path) -> No
         check_executor(Execution(dask_scheduler="tcp://there:1"))
 
 
+def test_ctrl_c_stays_what_it_was(tmp_path: Path) -> None:
+    """dask-jobqueue makes it a silent end with exit code 0 when it is imported."""
+    path = str(tmp_path / "jobs.yaml")
+    program = (
+        "import signal; from nidecomp.execute.choose import worker_memory_mb\n"
+        "from nidecomp.settings import Execution\n"
+        f"worker_memory_mb(Execution(executor='dask', dask_config={path!r}))\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+        "import sys; assert 'dask_jobqueue' in sys.modules"
+    )
+    Path(path).write_text(GOOD, encoding="utf-8")
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 # ---------------------------------------------------------------- without the extra
 WITHOUT = """
 import sys

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from shutil import which
 from typing import Any
 
 import dask.config
-import dask_jobqueue
 import yaml
 from dask.utils import parse_bytes
 
 from nidecomp.errors import UsageError
 
-# How dask-jobqueue calls each system in its configuration, and what starts jobs there.
+# How dask-jobqueue calls each system in its configuration, and what of it starts jobs there.
 _CLUSTERS = {
-    "htcondor": dask_jobqueue.HTCondorCluster,
-    "lsf": dask_jobqueue.LSFCluster,
-    "moab": dask_jobqueue.MoabCluster,
-    "oar": dask_jobqueue.OARCluster,
-    "pbs": dask_jobqueue.PBSCluster,
-    "sge": dask_jobqueue.SGECluster,
-    "slurm": dask_jobqueue.SLURMCluster,
+    "htcondor": "HTCondorCluster",
+    "lsf": "LSFCluster",
+    "moab": "MoabCluster",
+    "oar": "OARCluster",
+    "pbs": "PBSCluster",
+    "sge": "SGECluster",
+    "slurm": "SLURMCluster",
 }
 # A job's worker is ended by its nanny or by the cluster where it takes too much. One that pauses
 # because its memory is nearly full would wait for ever: nobody frees it but the run it works on.
@@ -46,6 +47,24 @@ class Jobs:
     worker_mb: float
     minimum: int
     maximum: int
+
+
+@cache
+def _dask_jobqueue() -> Any:
+    """Import dask-jobqueue, which brings the defaults of its configuration.
+
+    It takes over Ctrl-C when it is imported, and would end the program with exit code 0.
+    """
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    import dask_jobqueue  # noqa: PLC0415
+
+    if on_interrupt is not None:
+        signal.signal(signal.SIGINT, on_interrupt)
+    return dask_jobqueue
+
+
+def _cluster_class(system: str) -> Any:
+    return getattr(_dask_jobqueue(), _CLUSTERS[system])
 
 
 def read_jobs(path: Path) -> Jobs:
@@ -104,6 +123,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _check_names(path: Path, system: str, section: Mapping[str, Any]) -> None:
     """Refuse what dask-jobqueue would pass over without a word."""
+    _dask_jobqueue()
     known = {name.replace("_", "-") for name in dask.config.get(f"jobqueue.{system}")}
     for name in section:
         if str(name).replace("_", "-") not in known:
@@ -146,7 +166,7 @@ def check_can_submit(jobs: Jobs) -> None:
     ------
     UsageError
     """
-    command = _CLUSTERS[jobs.system].job_cls.submit_command.split()[0]
+    command = _cluster_class(jobs.system).job_cls.submit_command.split()[0]
     if which(command) is None:
         raise UsageError(
             f"--dask-config {jobs.path}: there is no {command} on this machine; start nidecomp "
@@ -170,7 +190,7 @@ def open_cluster(jobs: Jobs, log_dir: Path, tell: Callable[[str], None]) -> Any:
     -------
     dask_jobqueue.JobQueueCluster
     """
-    cluster_class = _CLUSTERS[jobs.system]
+    cluster_class = _cluster_class(jobs.system)
     name = f"jobqueue.{jobs.system}"
     prologue = dask.config.get(f"{name}.job-script-prologue") or []
     never = [f"export DASK_DISTRIBUTED__WORKER__MEMORY__{what.upper()}=False" for what in PAUSES]

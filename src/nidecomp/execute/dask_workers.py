@@ -275,6 +275,7 @@ def dask_workers(execution: Execution, work_dir: Path, n_processes: int) -> Iter
                 memory_limit=0,
                 host="127.0.0.1",
                 dashboard_address=None,
+                preload=[_LEAVE_CTRL_C],
                 silence_logs=logging.CRITICAL,
             )
             stack.callback(_close, cluster)
@@ -297,6 +298,8 @@ _OURS: dict[str, Any] = {
 # A worker that its nanny has not replaced by then is replaced by a new one: without a queue there
 # is nothing to wait for.
 _HERE = {"distributed.deploy.lost-worker-timeout": "5s"}
+# A terminal sends Ctrl-C to them, too; they are ended by the process that started them.
+_LEAVE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
 def _nothing(_n_items: int) -> None:
