@@ -56,11 +56,10 @@ def test_a_killed_run_is_completed_to_the_same_bytes(rest_output: Path, tmp_path
     ("executor", "stop", "code"),
     [
         ("local", os.kill, 143),
-        ("dask", os.kill, 143),
         # As a terminal does after Ctrl-C: all processes get the signal.
         ("dask", os.killpg, 130),
     ],
-    ids=["local, SIGTERM", "dask, SIGTERM", "dask, Ctrl-C"],
+    ids=["local, SIGTERM", "dask, Ctrl-C"],
 )
 def test_a_signal_ends_the_workers_too_and_the_next_start_completes(
     rest_output: Path,

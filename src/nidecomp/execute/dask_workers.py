@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import queue
 import threading
@@ -95,6 +96,8 @@ class DaskWorkers:
                     continue
                 attempt = under_way.pop(future)
                 result = self._result(future, attempt)
+                if isinstance(result, _Attempt | WorkerDied):
+                    watch.look_again()
                 if isinstance(result, _Attempt):
                     waiting.append(result)
                 else:
@@ -160,8 +163,19 @@ class _Watch:
         self._workers = workers
         self._since = time.monotonic()
         self._next_word_s = _FIRST_WORD_S
+        self._counted_at, self._n_workers = -math.inf, 0
+
+    def look_again(self) -> None:
+        """Count anew at once: a worker is known to be gone."""
+        self._counted_at = -math.inf
 
     def count_workers(self) -> int:
+        if time.monotonic() - self._counted_at > _GLANCE_S or not self._n_workers:
+            self._n_workers = self._count()
+            self._counted_at = time.monotonic()
+        return self._n_workers
+
+    def _count(self) -> int:
         workers = self._workers
         try:
             n_workers = len(workers.client.nthreads())
