@@ -14,6 +14,8 @@ from nidecomp.settings import Settings
 from nidecomp.signal.geometry import VoxelGeometry
 
 _LOG = logging.getLogger(__name__)
+# Words whose meaning rests, in whole or in part, on a fit to the runs.
+_NOT_OF_MAPS_ALONE = frozenset({"flagged", "high-frequency", "motion", "single-participant"})
 
 
 def check_words(geometry: VoxelGeometry, space: str, settings: Settings) -> None:
@@ -67,6 +69,11 @@ def to_regress_out(
     words = settings.science.projection.regress_out
     if not words:
         return ()
+    if settings.science.projection.maps is not None and set(words) & _NOT_OF_MAPS_ALONE:
+        _LOG.warning(
+            "--regress-out: of maps that were given only the flags that follow from where a map lies "
+            "are known, not those of time courses and participants; name the components to be sure"
+        )
     references = read_references(geometry, space, settings.science.evidence)
     found = tuple(selected(one, references, words) for one in components)
     for one, mine in zip(components, found, strict=True):

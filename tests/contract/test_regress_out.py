@@ -120,7 +120,19 @@ def test_where_nothing_is_flagged_no_image_is_written_and_it_is_said(
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     assert "To be regressed out, of 5 components of canica: none" in done.stderr
+    assert "of maps that were given" not in done.stderr
     assert not list((tmp_path / "out").rglob("*_bold.nii.gz"))
+
+
+def test_what_cannot_be_known_of_maps_that_were_given_is_said(
+    rest_output: Path, tmp_path: Path
+) -> None:
+    done = nidecomp(
+        REST, tmp_path / "out", "group", "--maps", rest_output, "--regress-out", "csf", "motion",
+        "--participant-label", "01", "--work-dir", rest_output / "work",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "not those of time courses and participants" in done.stderr
 
 
 @pytest.mark.parametrize(
