@@ -71,8 +71,9 @@ def to_regress_out(
         return ()
     if settings.science.projection.maps is not None and set(words) & _NOT_OF_MAPS_ALONE:
         _LOG.warning(
-            "--regress-out: of maps that were given only the flags that follow from where a map lies "
-            "are known, not those of time courses and participants; name the components to be sure"
+            "--regress-out: of maps that were given only the flags that follow from where a map "
+            "lies are known, not those of time courses and participants; name the components to be "
+            "sure"
         )
     references = read_references(geometry, space, settings.science.evidence)
     found = tuple(selected(one, references, words) for one in components)
