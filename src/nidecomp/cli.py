@@ -78,6 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A full disk, a folder without permission: the system's own words say what and where.
         print(f"nidecomp: {error}", file=sys.stderr)  # noqa: T201
         return NidecompError.exit_code
+    except MemoryError:
+        print(  # noqa: T201
+            "nidecomp: there was not enough memory. Reduced runs are kept; --mem-mb says how much "
+            "may be used, and --dry-run how much it takes.",
+            file=sys.stderr,
+        )
+        return NidecompError.exit_code
     except (KeyboardInterrupt, _Terminated) as interruption:
         print(  # noqa: T201
             "nidecomp: interrupted. Reduced runs are kept; the same command goes on from here.",

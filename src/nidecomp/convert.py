@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from nidecomp.small_files import in_one_line, parse_json, read_text
+
 # The presets of nilearn.interfaces.fmriprep.load_confounds_strategy (nilearn 0.14).
 STRATEGY_PRESETS = ("simple", "scrubbing", "compcor", "ica_aroma")
 # The noise components that load_confounds knows; any set of them makes a strategy of its own.
@@ -128,14 +130,14 @@ def json_object(value: object) -> str:
     value = os.fspath(value) if isinstance(value, os.PathLike) else value
     if isinstance(value, str) and not value.lstrip().startswith("{"):
         try:
-            value = Path(value).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            value = read_text(Path(value))
+        except (OSError, ValueError) as error:
             raise ValueError(f"must be a JSON file that can be read ({error})") from None
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"must hold valid JSON ({error})") from None
+            value = parse_json(value)
+        except ValueError as error:
+            raise ValueError(f"must hold valid JSON ({in_one_line(error)})") from None
     if not isinstance(value, Mapping):
         raise ValueError("must hold a JSON object")
     try:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.errors import UsageError
+from nidecomp.errors import FailedRunError, UsageError
 from nidecomp.records import Components
 from nidecomp.signal.geometry import VoxelGeometry
-from nidecomp.signal.reference import label_atlas, maps_of_file
+from nidecomp.signal.reference import MAXIMUM_MAPS, label_atlas, maps_of_file
+from nidecomp.small_files import in_one_line, parse_json, read_text
 
 # What stands for the method in the names of an atlas's files.
 GIVEN = "given"
@@ -69,7 +70,7 @@ def _results(folder: Path, geometry: VoxelGeometry, space: str) -> tuple[Compone
 
 def _decomposition(path: Path, geometry: VoxelGeometry) -> Components:
     try:
-        fitted = json.loads(path.read_text(encoding="utf-8"))
+        fitted = _json_object(path)
         method, n_components = str(fitted["Method"]), int(fitted["NumberOfComponents"])
         stem = path.name.removesuffix("_decomposition.json")
         (image,) = (
@@ -77,17 +78,24 @@ def _decomposition(path: Path, geometry: VoxelGeometry) -> Components:
             for image in path.parent.glob(f"{stem}*_components.nii.gz")
             if "_desc-" not in image.name
         )
-        sidecar = json.loads(
-            image.with_name(image.name.replace(".nii.gz", ".json")).read_text(encoding="utf-8")
-        )
-        names = tuple(str(name) for name in sidecar["ComponentNames"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        sidecar = _json_object(image.with_name(image.name.replace(".nii.gz", ".json")))
+        names = tuple(in_one_line(name) for name in sidecar["ComponentNames"])
+        if not 0 < n_components <= MAXIMUM_MAPS or len(names) != n_components:
+            raise ValueError(f"{len(names)} names of {n_components} components")
+        maps = maps_of_file(image, geometry, n_components)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, FailedRunError) as error:
         raise UsageError(
-            f"{_OPTION}: the decomposition {path} is not complete ({error}): run nidecomp on that "
-            "output folder again."
+            f"{_OPTION}: the decomposition {path} is not complete ({in_one_line(error)}): run "
+            "nidecomp on that output folder again."
         ) from None
-    maps = maps_of_file(image, geometry, n_components)
     return _components(method, maps, names)
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    content = parse_json(read_text(path))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} holds no JSON object")
+    return content
 
 
 def _unlike(names: Sequence[str]) -> tuple[str, ...]:

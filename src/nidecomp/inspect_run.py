@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from nidecomp.records import RefusedRun, RunFiles, UsableRun
 from nidecomp.settings import Denoising
 from nidecomp.signal.confounds import build_design, relies_on_aroma_images
 from nidecomp.signal.read import Header, read_header
+from nidecomp.small_files import in_one_line, parse_json, read_text
 
 # A header stores float32 seconds (or whole milliseconds): smaller differences mean nothing.
 _SAME_TIME_S = 1e-3
@@ -47,9 +47,8 @@ def inspect_run(task: InspectTask) -> UsableRun | RefusedRun:
     except (RefusedRunError, FailedRunError) as error:
         # One line, whatever a library put into its message: the reason becomes a cell of a table.
         return RefusedRun(files.key, files.bold, " ".join(str(error).split()))
-    except (RecursionError, OverflowError) as error:
-        # A sidecar nested a thousand deep, a number with a thousand digits.
-        return RefusedRun(files.key, files.bold, f"its sidecar or header is absurd: {error}")
+    except MemoryError:
+        return RefusedRun(files.key, files.bold, "there was not enough memory to look at it")
 
 
 def _inspect(task: InspectTask) -> UsableRun:
@@ -106,12 +105,16 @@ def read_sidecar(image: Path) -> dict[str, object]:
         It cannot be read.
     """
     path = sidecar_path(image)
+    if path.exists() and not path.is_file():
+        raise RefusedRunError(f"its sidecar {path.name} is no file")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise RefusedRunError(f"its sidecar {path.name} cannot be read: {error}") from None
+        raise RefusedRunError(
+            f"its sidecar {path.name} cannot be read: {in_one_line(error)}"
+        ) from None
     return content if isinstance(content, dict) else {}
 
 
@@ -133,7 +136,9 @@ def _repetition_time(sidecar: dict[str, object], header: Header) -> tuple[float,
         return in_header, (f"RepetitionTime {in_header:g} s from the header, not the sidecar",)
     seconds = _seconds(said)
     if seconds is None or not 0 < seconds < _LONGEST_S:
-        raise RefusedRunError(f"its sidecar's RepetitionTime is {said!r}, which is no time in s")
+        raise RefusedRunError(
+            f"its sidecar's RepetitionTime is {in_one_line(repr(said))}, which is no time in s"
+        )
     if in_header is not None and abs(in_header - seconds) > _SAME_TIME_S:
         raise RefusedRunError(
             f"its sidecar says RepetitionTime {seconds:g} s and its header {in_header:g} s: "

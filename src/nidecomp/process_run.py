@@ -14,8 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
-from zipfile import BadZipFile
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +30,7 @@ from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.signal.reduce import reduce_rows
 from nidecomp.signal.series import read_series
 from nidecomp.signal.smooth import make_smoother
+from nidecomp.small_files import in_one_line, parse_json, read_text
 from nidecomp.version import library_versions
 
 Result = TypeVar("Result")
@@ -181,8 +181,7 @@ def done_or_failed(files: RunFiles, work: Callable[[], Result]) -> Result | Fail
     except MemoryError:
         return FailedRun(files.key, files.bold, "there was not enough memory to process it")
     except Exception as error:
-        text = " ".join(str(error).split())
-        reason = f"{type(error).__name__}: {text}"
+        reason = f"{type(error).__name__}: {in_one_line(error)}"
         return FailedRun(files.key, files.bold, reason, traceback.format_exc())
 
 
@@ -211,12 +210,12 @@ def find_reduced(key: RunKey, stem: Path) -> ReducedRun | None:
     """
     array, record = stem.with_name(stem.name + ".npy"), stem.with_name(stem.name + ".json")
     try:
-        numbers = json.loads(record.read_text(encoding="utf-8"))
+        numbers = cast(dict[str, Any], parse_json(read_text(record)))
         shape = np.load(array, mmap_mode="r").shape
         numbers["squared_singular_values"] = tuple(numbers["squared_singular_values"])
         reduced = ReducedRun(key=key, path=array, **numbers)
         n_rows = read_volumes(reduced).rows.shape[1]
-    except (OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile):
+    except Exception:  # numpy raises anything for a damaged file, which is made anew
         return None
     return reduced if (n_rows, *shape) == (reduced.n_rows, *reduced.shape) else None
 

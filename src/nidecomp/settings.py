@@ -20,6 +20,7 @@ from typing import Any, Literal, cast
 from nidecomp import convert
 from nidecomp.convert import Convert
 from nidecomp.errors import UsageError
+from nidecomp.small_files import in_one_line, read_text
 
 AnalysisLevel = Literal["participant", "group"]
 Level = Literal["minimal", "full"]
@@ -665,9 +666,11 @@ def read_config_file(path: str | os.PathLike[str]) -> dict[str, object]:
         The file cannot be read or names a table or an option that does not exist.
     """
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"--config-file {path}: {error}.") from None
+        tables = tomllib.loads(read_text(Path(path)))
+    except RecursionError:
+        raise UsageError(f"--config-file {path}: it is nested too deeply.") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--config-file {path}: {in_one_line(error)}.") from None
     options: dict[str, object] = {}
     for section, table in tables.items():
         if section not in SECTIONS or not isinstance(table, dict):

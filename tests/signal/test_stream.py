@@ -254,8 +254,8 @@ def test_affine_that_maps_nothing_is_told(tmp_path, broken):
         (slice(70, 72), np.int16(999), "cannot be read"),  # datatype
         (slice(112, 120), np.array([1, np.inf], "f4"), "cannot be read"),  # scl_slope, scl_inter
         (slice(108, 112), np.float32(7), "cannot be read"),  # vox_offset
-        (slice(108, 112), np.float32(1e6), "ends in the middle"),
-        (slice(48, 50), np.int16(30000), "ends in the middle"),  # dim[4]
+        (slice(108, 112), np.float32(1e6), "cut off"),
+        (slice(48, 50), np.int16(30000), "cut off"),  # dim[4]
         (slice(48, 50), np.int16(-5), "dimension of -5"),
         (slice(42, 44), np.int16(0), "dimension of 0"),  # dim[1]
     ],

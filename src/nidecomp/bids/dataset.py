@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from nidecomp.errors import NothingToDoError, UsageError
+from nidecomp.small_files import parse_json, read_text
 
 DESCRIPTION = "dataset_description.json"
 OUR_NAME = "NiDecomp"
@@ -66,7 +66,7 @@ def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path
 def read_description(root: Path) -> dict[str, Any]:
     """Read a dataset's description; an absent or broken one is an empty one."""
     try:
-        content = json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))
+        content = parse_json(read_text(root / DESCRIPTION))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -338,9 +338,7 @@ def _wrong_name(
         return f"{len(same_name)} files claim to be this run: " + ", ".join(
             path.name for path in same_name
         )
-    if _is_dangling(bold.path):
-        return f"its content was not fetched; try 'datalad get {bold.path}'"
-    return None
+    return _is_no_file(bold.path, "image")
 
 
 def _wrong_companions(what: str, paths: list[Path], *, required: bool) -> str | None:
@@ -350,6 +348,11 @@ def _wrong_companions(what: str, paths: list[Path], *, required: bool) -> str | 
         )
     if required and not paths:
         return f"it has no {what} with the same entities (*_desc-brain_mask.nii.gz)"
-    if paths and _is_dangling(paths[0]):
-        return f"the content of its {what} was not fetched; try 'datalad get {paths[0]}'"
-    return None
+    return _is_no_file(paths[0], what) if paths else None
+
+
+def _is_no_file(path: Path, what: str) -> str | None:
+    if _is_dangling(path):
+        return f"the content of its {what} was not fetched; try 'datalad get {path}'"
+    # Reading a pipe would wait for ever.
+    return None if path.is_file() else f"its {what} {path.name} is no file"

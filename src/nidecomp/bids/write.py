@@ -16,6 +16,7 @@ import numpy as np
 from isal import igzip, isal_zlib
 from numpy.typing import NDArray
 
+from nidecomp.errors import UsageError
 from nidecomp.files import replace_atomically
 
 MANIFEST = PurePosixPath("logs/manifest.tsv")
@@ -27,6 +28,8 @@ _GZIP = 31
 # Of a NIfTI file without extensions.
 _HEADER_BYTES = 352
 _COLUMNS = ("path", "size", "sha256")
+# What file systems take, in bytes; none of ours comes near.
+_LONGEST_NAME, _LONGEST_PATH = 255, 1000
 
 
 class OutputTree:
@@ -71,11 +74,21 @@ class OutputTree:
 
     def write_bytes(self, path: PurePosixPath, content: bytes) -> None:
         """Write one file, `path` relative to the output folder."""
+        self._check_inside(path)
         entry = (len(content), hashlib.sha256(content).hexdigest())
         self._note(path, entry)
         with replace_atomically(self.root / path) as temporary:
             temporary.write_bytes(content)
         self._written[str(path)] = entry
+
+    def _check_inside(self, path: PurePosixPath) -> None:
+        """Refuse to write through a folder that is a link to somewhere else: to the input, even."""
+        folder = (self.root / path).parent
+        if not folder.resolve().is_relative_to(self.root.resolve()):
+            raise UsageError(
+                f"{folder} leads out of the output folder, and nothing is written there: remove "
+                "the link."
+            )
 
     def _note(self, path: PurePosixPath, entry: tuple[int, str]) -> None:
         """Note in the journal what is going to be written."""
@@ -154,6 +167,7 @@ class OutputTree:
 
     def take_file(self, path: PurePosixPath, source: Path) -> None:
         """Write one file whose content another process made, and keep that; it may be large."""
+        self._check_inside(path)
         with source.open("rb") as file:
             entry = (source.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
         self._note(path, entry)
@@ -165,7 +179,8 @@ class OutputTree:
         """Remove what an earlier run wrote and this one did not; write the manifest."""
         for name, digest in sorted(self._earlier):
             path = self.root / name
-            if name not in self._written and path.is_file() and _digest(path) == digest:
+            is_ours = path.parent.resolve().is_relative_to(self.root.resolve())
+            if is_ours and name not in self._written and path.is_file() and _digest(path) == digest:
                 path.unlink()
                 _remove_empty_folders(path.parent, self.root)
         if not self._is_whole:
@@ -278,4 +293,7 @@ def _read_manifest(path: Path) -> set[tuple[str, str]]:
 def _is_inside(name: str) -> bool:
     """Tell whether a listed name stays below the output folder, whoever wrote the list."""
     path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts
+    is_name = len(name) < _LONGEST_PATH and all(
+        len(part.encode()) <= _LONGEST_NAME for part in path.parts
+    )
+    return is_name and not path.is_absolute() and ".." not in path.parts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import tomllib
 from collections import defaultdict
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nidecomp.small_files import parse_json
 
 Row = Mapping[str, str]
 # Its method and number of components, and the name of a component.
@@ -219,7 +220,7 @@ def _decomposition(path: Path, root: Path, missing: list[str], *, is_given: bool
         )
         names = tuple(str(name) for name in listed) if isinstance(listed, list) else ()
     metrics = () if is_given else _table(path.with_name(f"{stem}_metrics.tsv"), missing)
-    if len(metrics) != len(names):
+    if len(metrics) != len(names) or any("component" not in row for row in metrics):
         metrics = tuple({"component": name} for name in names)
     entities = stem[stem.index("_atlas-") :] if "_atlas-" in stem else stem
     relmat = path.with_name(f"{stem}_stat-pearsoncorrelation_relmat.tsv")
@@ -250,7 +251,7 @@ def _text(path: Path, missing: list[str] | None = None) -> str:
 def read_json(path: Path, missing: list[str] | None = None) -> Mapping[str, object]:
     """Read a JSON object; nothing where there is none, which is added to `missing`."""
     try:
-        content = json.loads(_text(path, missing) or "{}")
+        content = parse_json(_text(path, missing) or "{}")
     except ValueError:
         content = None
     if isinstance(content, dict):

@@ -126,7 +126,7 @@ def _decomposition(fits: tuple[Decomposition, ...]) -> str:
     ica = [one for one in fits if one.method == "canica"]
     learnt = [one for one in fits if one.method == "dictlearning"]
     numbers = _listed([str(scale) for scale in sorted({one.scale for one in fits})])
-    first = ica[0] if ica else learnt[0]
+    first = (ica or learnt or fits)[0]
     n_init = _section(first, "decomposition").get("n_init", "?")
     sentences.append(
         f"The group's subspace of {numbers} dimensions, in which all participants weigh the same, "

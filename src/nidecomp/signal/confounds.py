@@ -28,6 +28,7 @@ from nidecomp.convert import STRATEGY_PARTS, STRATEGY_PRESETS
 from nidecomp.errors import RefusedRunError, UsageError
 from nidecomp.settings import Denoising
 from nidecomp.signal.clean import cosines, orthonormal_basis, polynomials
+from nidecomp.small_files import MOST_BYTES, in_one_line
 
 _MODEL_SUFFIXES = {
     "basic": ("",),
@@ -45,6 +46,10 @@ _DEFAULT_MODEL = {"motion": "full", "wm_csf": "basic", "global_signal": "basic"}
 # Parts that have no fixed columns: any column that starts like this will do.
 _PREFIXES = {"compcor": ("a_comp_cor_", "t_comp_cor_"), "ica_aroma": ("aroma_motion_",)}
 _FD = "framewise_displacement"
+# A thousand columns of ten thousand volumes.
+_MOST_TABLE_BYTES = 16 * MOST_BYTES
+# Regressors of a filter times volumes: 1 GB. A day's run at a fine resolution has fewer.
+_MOST_IN_FILTERS = 1 << 27
 _MOTION = (*_BASES["motion"], _FD)
 
 
@@ -216,7 +221,7 @@ def build_design(
     else:
         table = _read_table(table_path, n_volumes)
         _check_columns(table, arguments, denoising, needs_fd)
-    _check_filters(repetition_time_s, denoising)
+    _check_filters(n_volumes, repetition_time_s, denoising)
 
     columns = [
         polynomials(n_volumes),
@@ -272,9 +277,14 @@ def _motion(table: pd.DataFrame | None, n_volumes: int) -> NDArray[np.float64]:
 
 def _read_table(path: Path, n_volumes: int) -> pd.DataFrame:
     try:
+        size = path.stat().st_size
+        if size > _MOST_TABLE_BYTES:
+            raise ValueError(f"it is {size / 1e6:.0f} MB large, and no such table is")
         table = pd.read_csv(path, sep="\t", na_values=["n/a"])
     except (OSError, ValueError) as error:
-        raise RefusedRunError(f"its confounds table {path.name} cannot be read: {error}") from None
+        raise RefusedRunError(
+            f"its confounds table {path.name} cannot be read: {in_one_line(error)}"
+        ) from None
     if len(table) != n_volumes:
         raise RefusedRunError(
             f"its confounds table {path.name} has {len(table)} rows and its image {n_volumes} "
@@ -282,7 +292,9 @@ def _read_table(path: Path, n_volumes: int) -> pd.DataFrame:
         )
     text = [str(name) for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     if text:
-        raise RefusedRunError(f"its confounds table {path.name} holds text in column {text[0]!r}")
+        raise RefusedRunError(
+            f"its confounds table {path.name} holds text in column {in_one_line(repr(text[0]))}"
+        )
     return table
 
 
@@ -367,8 +379,16 @@ def _check_columns(
         )
 
 
-def _check_filters(repetition_time_s: float, denoising: Denoising) -> None:
+def _check_filters(n_volumes: int, repetition_time_s: float, denoising: Denoising) -> None:
     nyquist = 0.5 / repetition_time_s
+    removed = (denoising.high_pass or 0.0) + nyquist - (denoising.low_pass or nyquist)
+    n_regressors = 2 * n_volumes * repetition_time_s * removed
+    if n_volumes * n_regressors > _MOST_IN_FILTERS:
+        raise RefusedRunError(
+            f"its filters would be {n_regressors:.0f} regressors of {n_volumes} volumes "
+            f"(TR {repetition_time_s:g} s), more than can be fitted: --high-pass none and "
+            "--low-pass none use no filter"
+        )
     for name, cutoff in (("high", denoising.high_pass), ("low", denoising.low_pass)):
         if cutoff is not None and cutoff >= nyquist:
             raise RefusedRunError(
@@ -422,7 +442,7 @@ def _load(
                 warnings.simplefilter("ignore", RuntimeWarning)
                 frame, sample_mask = load_confounds(str(image), **asked)
         except (ValueError, KeyError, TypeError) as error:
-            text = " ".join(str(error.args[0] if error.args else error).split())
+            text = in_one_line(error.args[0] if error.args else error)
             raise RefusedRunError(
                 f"nilearn's load_confounds does not accept its confounds table: {text}"
             ) from None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nidecomp.errors import FailedRunError
 from nidecomp.records import Grid
-from nidecomp.signal.stream import grid_of, told_as_failure
+from nidecomp.signal.stream import grid_of, open_image, told_as_failure
 
 # What NIfTI's xyzt_units say of the fourth dimension, in seconds.
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
@@ -50,15 +50,13 @@ def read_header(path: Path) -> Header:
     FailedRunError
         The file cannot be read, is not 4D or has an affine that maps nothing.
     """
+    image = open_image(path)
     with told_as_failure(path):
-        image = nib.load(path)
         shape, header = image.shape, image.header
         stored_bytes = int(header.get_data_dtype().itemsize)
         step = float(header["pixdim"][4]) * _SECONDS.get(header.get_xyzt_units()[1], np.nan)
     if len(shape) != 4:
         raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a BOLD run has 4")
-    if min(shape) < 1:
-        raise FailedRunError(f"{path.name} has a dimension of {min(shape)} in its header")
     return Header(
         grid=grid_of(image, path),
         n_volumes=int(shape[3]),
@@ -88,15 +86,15 @@ def read_mask(path: Path, grid: Grid | None = None) -> tuple[NDArray[np.bool_], 
     FailedRunError
         The file cannot be read or is not 3D.
     """
+    image = open_image(path)
+    shape = image.shape[:3] if image.shape[3:] == (1,) else image.shape
+    if len(shape) != 3:
+        raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a mask has 3")
+    own = grid_of(image, path)
     with told_as_failure(path):
-        image = nib.load(path)
-        own = grid_of(image, path)
         data = np.asarray(image.dataobj)
-    if data.ndim == 4 and data.shape[3] == 1:
-        data = data[..., 0]
-    if data.ndim != 3:
-        raise FailedRunError(f"{path.name} has {data.ndim} dimensions; a mask has 3")
-    inside = np.nan_to_num(data) > 0
+        # NaN is not above 0.
+        inside = (data[..., 0] if data.ndim > len(shape) else data) > 0
     if grid is None or grid == own:
         return inside, own
     try:

@@ -15,7 +15,13 @@ from scipy.ndimage import map_coordinates
 
 from nidecomp.errors import FailedRunError, UsageError
 from nidecomp.signal.geometry import VoxelGeometry
-from nidecomp.signal.stream import describe_image, grid_of, stored_volumes, told_as_failure
+from nidecomp.signal.stream import (
+    describe_image,
+    grid_of,
+    open_image,
+    stored_volumes,
+    told_as_failure,
+)
 
 # Every map is held on the group's voxels: as many as this are 0.5 GB at 2 mm.
 MAXIMUM_MAPS = 512
@@ -129,8 +135,7 @@ def label_atlas(path: Path, geometry: VoxelGeometry, option: str = "--label-atla
         `MAXIMUM_MAPS` maps or none, or no voxel of the mask; or its table does not fit.
     """
     try:
-        with told_as_failure(path):
-            shape = nib.load(path).shape
+        shape = open_image(path).shape
         if len(shape) == 4:
             atlas = _map_atlas(path, geometry, shape[3], option)
         elif len(shape) == 3:
@@ -168,12 +173,12 @@ def _map_atlas(path: Path, geometry: VoxelGeometry, n_maps: int, option: str) ->
 
 
 def _region_atlas(path: Path, geometry: VoxelGeometry, option: str) -> Reference:
+    image = open_image(path)
+    affine = grid_of(image, path).matrix
     with told_as_failure(path):
-        image = nib.load(path)
         volume = np.nan_to_num(np.asarray(image.dataobj))
         values = np.unique(volume)
         labels = values[values > 0]
-        affine = grid_of(image, path).matrix
     if np.any(labels != np.round(labels)):
         raise UsageError(
             f"{option} {path} is 3D and holds fractions: give whole-number labels, or a 4D "
@@ -241,9 +246,17 @@ def _voxels(affine: NDArray[np.floating], geometry: VoxelGeometry) -> NDArray[np
 
 
 def maps_of_file(path: Path, geometry: VoxelGeometry, n_maps: int) -> NDArray[np.float32]:
-    """Interpolate the volumes of a 4D image linearly, one in memory at a time."""
-    maps = np.empty((n_maps, geometry.n_features), dtype=np.float32)
+    """Interpolate the volumes of a 4D image linearly, one in memory at a time.
+
+    Raises
+    ------
+    FailedRunError
+        The file cannot be read or has another number of volumes.
+    """
     image = describe_image(path)
+    if image.n_volumes != n_maps:
+        raise FailedRunError(f"{path.name} has {image.n_volumes} volumes in place of {n_maps}")
+    maps = np.empty((n_maps, geometry.n_features), dtype=np.float32)
     voxels = _voxels(image.grid.matrix, geometry)
     for values, one in zip(_volumes(path), maps, strict=True):
         # Splines of order 1 need no filter; values beyond the image are 0.

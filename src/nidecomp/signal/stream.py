@@ -6,6 +6,7 @@ volume. Compressed files go through ISA-L, the fastest well-kept decoder of gzip
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +24,19 @@ from numpy.typing import NDArray
 
 from nidecomp.errors import FailedRunError
 from nidecomp.records import Grid
+from nidecomp.small_files import in_one_line
 
 # What is read at once of what is not needed: dropped volumes, the end of the file.
 _CHUNK = 1 << 20
+# What may follow the last volume, or as much as the volumes themselves: reading it takes no time.
+_MOST_PADDING = 1 << 26
+# Beyond all images and runs of brains (a whole head at 0.4 mm, a day at a volume a second): a
+# header that says more is damaged, and believing it would take all memory.
+MAXIMUM_VOXELS = 512**3
+MAXIMUM_VOLUMES = 100_000
+_FAR_MM = 1e6
+# A byte of a gzip file cannot become more than this many.
+_MOST_INFLATED = 1032
 # What nibabel and the decoders raise for files that make no sense; there is no one class for them.
 _BROKEN_FILE: tuple[type[BaseException], ...] = (
     OSError,
@@ -80,9 +91,52 @@ def told_as_failure(path: Path) -> Iterator[None]:
         raise FailedRunError(
             f"{path.name} ends in the middle of its data: it was cut off, copy it again"
         ) from None
+    except MemoryError:
+        raise FailedRunError(f"{path.name} does not fit into the memory that there is") from None
     except _BROKEN_FILE as error:
-        text = " ".join(str(error).split())
-        raise FailedRunError(f"{path.name} cannot be read: {text}") from None
+        raise FailedRunError(f"{path.name} cannot be read: {in_one_line(error)}") from None
+
+
+def open_image(path: Path) -> nib.Nifti1Image:
+    """Read an image's header, refusing one that its file cannot stand for.
+
+    Parameters
+    ----------
+    path : Path
+        A NIfTI file, gzipped or not.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        Of which no voxel has been read.
+
+    Raises
+    ------
+    FailedRunError
+        The header cannot be read, has a dimension without voxels, or says more of its file than
+        this can hold.
+    """
+    with told_as_failure(path):
+        image = nib.load(path)
+        shape = tuple(int(size) for size in image.shape)
+        itemsize = int(np.dtype(image.dataobj.dtype).itemsize)
+        n_bytes = int(getattr(image.dataobj, "offset", 0)) + math.prod(shape) * itemsize
+        most = path.stat().st_size * (1 if path.suffix == ".nii" else _MOST_INFLATED)
+    if min(shape, default=0) < 1:
+        raise FailedRunError(
+            f"{path.name} has a dimension of {min(shape, default=0)} in its header"
+        )
+    if math.prod(shape[:3]) > MAXIMUM_VOXELS or math.prod(shape[3:]) > MAXIMUM_VOLUMES:
+        raise FailedRunError(
+            f"{path.name} has {' × '.join(map(str, shape))} voxels in its header, more than any "
+            "image of a brain: it is damaged"
+        )
+    if n_bytes > most:
+        raise FailedRunError(
+            f"{path.name} is too small a file for the {n_bytes} bytes that its header speaks of: "
+            "it was cut off, copy it again"
+        )
+    return image
 
 
 def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
@@ -92,12 +146,14 @@ def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
     ------
     FailedRunError
     """
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+    # float32 is what a NIfTI header holds: finer differences come from how it was computed.
+    with np.errstate(over="ignore"):
+        rounded = np.round(np.asarray(image.affine, dtype=np.float64), 4) + 0.0
+    # Nothing in a scanner is a kilometre away.
+    is_near = bool(np.all(np.abs(rounded) < _FAR_MM))
+    if not is_near or abs(np.linalg.det(rounded[:3, :3])) < 1e-6:
         raise FailedRunError(f"{path.name} has an affine that maps its voxels nowhere")
     shape = tuple(int(size) for size in image.shape[:3])
-    # float32 is what a NIfTI header holds: finer differences come from how it was computed.
-    rounded = np.round(affine, 4) + 0.0
     return Grid(
         shape=(shape[0], shape[1], shape[2]),
         affine=tuple(tuple(float(value) for value in row) for row in rounded),
@@ -121,15 +177,13 @@ def describe_image(path: Path) -> StoredImage:
     FailedRunError
         The header cannot be read, the image is not 4D or empty, or it does not hold real numbers.
     """
+    image = open_image(path)
     with told_as_failure(path):
-        image = nib.load(path)
         proxy = image.dataobj
         dtype, shape = np.dtype(proxy.dtype), image.shape
         slope, inter, offset = float(proxy.slope), float(proxy.inter), int(proxy.offset)
     if len(shape) != 4:
         raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a BOLD run has 4")
-    if min(shape) < 1:
-        raise FailedRunError(f"{path.name} has a dimension of {min(shape)} in its header")
     # Beyond 8 bytes: the compiled loops know no such numbers.
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise FailedRunError(
@@ -179,8 +233,7 @@ def stored_volumes(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArr
             if image.dtype != native:
                 volume = volume.astype(native)
             yield volume.reshape(k, j, i)
-        while file.read(_CHUNK):
-            pass
+        _read_to_the_end(file, image.path, image.n_volumes * buffer.size)
 
 
 def values_of(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArray[np.float32]]:
@@ -205,6 +258,24 @@ def _opened(path: Path) -> BinaryIO:
     if path.suffix == ".gz":
         return cast(BinaryIO, igzip.IGzipFile(path, "rb"))  # type: ignore[no-untyped-call]
     return path.open("rb", buffering=0)
+
+
+def _read_to_the_end(file: BinaryIO, path: Path, n_before: int) -> None:
+    """Read what follows the last volume: nothing, or some padding.
+
+    Raises
+    ------
+    FailedRunError
+        It goes on: a small gzip file can inflate without end.
+    """
+    n_read = 0
+    while part := file.read(_CHUNK):
+        n_read += len(part)
+        if n_read > max(_MOST_PADDING, n_before):
+            raise FailedRunError(
+                f"{path.name} goes on long after the {n_before} bytes of its volumes: its header "
+                "belongs to another image"
+            )
 
 
 def _fill(file: BinaryIO, buffer: NDArray[np.uint8]) -> None:

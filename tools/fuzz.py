@@ -1,0 +1,478 @@
+"""Feed every reader of files with what it should not be fed, and print how it took that.
+
+``python tools/fuzz.py`` draws changed files (``tests/faults/hostile_files.py``) for each reader in
+a process of its own, whose memory is bounded, and prints a table: inputs tried, crashes, peak
+memory, longest time. A reader may answer with what it read or with the sentence that it promises;
+everything else is a crash. Ends with 1 where there was any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "tests" / "faults"))
+
+import hostile_files as hostile  # noqa: E402  it is found by the line above
+
+from nidecomp.bids.dataset import read_description  # noqa: E402
+from nidecomp.bids.write import OutputTree  # noqa: E402
+from nidecomp.errors import (  # noqa: E402
+    FailedRunError,
+    NidecompError,
+    RefusedRunError,
+    UsageError,
+)
+from nidecomp.given_maps import read_given_maps  # noqa: E402
+from nidecomp.inspect_run import InspectTask, inspect_run  # noqa: E402
+from nidecomp.process_run import find_reduced  # noqa: E402
+from nidecomp.records import Grid, RefusedRun, RunFiles, RunKey, UsableRun  # noqa: E402
+from nidecomp.report.folder import read_folder  # noqa: E402
+from nidecomp.report.page import render  # noqa: E402
+from nidecomp.settings import Denoising, read_config_file, settings_from_options  # noqa: E402
+from nidecomp.signal.confounds import build_design  # noqa: E402
+from nidecomp.signal.geometry import VoxelGeometry  # noqa: E402
+from nidecomp.signal.read import read_header, read_mask  # noqa: E402
+from nidecomp.signal.reference import label_atlas  # noqa: E402
+from nidecomp.signal.stream import describe_image, stored_volumes  # noqa: E402
+
+# A reader of a file of some kilobytes may take this much memory, and this long.
+MOST_MB = 1024
+MOST_S = 10.0
+_GRID = Grid(hostile.SHAPE, tuple(tuple(map(float, row)) for row in hostile.AFFINE))
+_GEOMETRY = VoxelGeometry(_GRID, np.ones(hostile.SHAPE, dtype=bool))
+_KEY = RunKey((("sub", "01"), ("task", "rest")))
+
+
+class BadAnswerError(AssertionError):
+    """A reader's answer that is none it promises."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads a file, what is drawn for it, and what it may raise."""
+
+    read: Callable[[Path, Any], object]
+    inputs: st.SearchStrategy[Any]
+    may_raise: tuple[type[Exception], ...] = ()
+
+
+# ---------------------------------------------------------------- the readers
+def _image(folder: Path, drawn: tuple[str, bytes], name: str) -> Path:
+    path = folder / f"{name}{drawn[0]}"
+    path.write_bytes(drawn[1])
+    return path
+
+
+def _bold(folder: Path, drawn: tuple[str, bytes]) -> None:
+    path = _image(folder, drawn, "bold")
+    read_header(path)
+    image = describe_image(path)
+    for _ in stored_volumes(image, np.arange(image.n_volumes)):
+        pass
+
+
+def _mask(folder: Path, drawn: tuple[str, bytes]) -> None:
+    mask, _ = read_mask(_image(folder, drawn, "mask"), _GRID)
+    if mask.shape != _GRID.shape or mask.dtype != bool:
+        raise BadAnswerError(f"a mask of {mask.shape}, {mask.dtype}")
+
+
+def _inspect(folder: Path, **changed: Any) -> None:
+    bold = hostile.write_run(folder)
+    if "bold" in changed:
+        suffix, content = changed["bold"]
+        bold.unlink()
+        bold = bold.with_name(bold.name.removesuffix(".nii") + suffix)
+        bold.write_bytes(content)
+    if "sidecar" in changed:
+        hostile.sidecar_of(bold).write_bytes(changed["sidecar"])
+    table = next(folder.glob("*_timeseries.tsv"))
+    for suffix in ("tsv", "json"):
+        if suffix in changed:
+            table.with_suffix(f".{suffix}").write_bytes(changed[suffix])
+    files = RunFiles(_KEY, "X", None, bold, None, table)
+    for strategy in changed.get("strategies", ("none",)):
+        how = Denoising(denoise_strategy=strategy, min_volumes=2, high_pass=None)
+        record = inspect_run(InspectTask(files, how, 1))
+        if not isinstance(record, UsableRun | RefusedRun):
+            raise BadAnswerError(f"{record!r} is no record")
+        if isinstance(record, RefusedRun) and not _is_sentence(record.reason):
+            raise BadAnswerError(f"{record.reason[:300]!r} is no sentence")
+
+
+def _is_sentence(reason: str) -> bool:
+    """Tell whether a reason is one line of bounded length that names no exception."""
+    return (
+        reason.isprintable()
+        and len(reason) < 1000
+        and not reason.partition(":")[0].endswith(("Error", "Exception"))
+    )
+
+
+def _sidecar(folder: Path, drawn: bytes) -> None:
+    _inspect(folder, sidecar=drawn)
+
+
+def _header(folder: Path, drawn: tuple[str, bytes]) -> None:
+    _inspect(folder, bold=drawn)
+
+
+def _confounds(folder: Path, drawn: tuple[bytes, str]) -> None:
+    _inspect(folder, tsv=drawn[0], strategies=(drawn[1],))
+
+
+def _design(folder: Path, drawn: tuple[bytes, bytes, dict[str, object]]) -> None:
+    table = folder / "confounds.tsv"
+    table.write_bytes(drawn[0])
+    table.with_suffix(".json").write_bytes(drawn[1])
+    design = build_design(table, hostile.N_VOLUMES, 2.0, Denoising(**drawn[2]))
+    if not np.isfinite(design.nuisance).all() or not np.isfinite(design.motion).all():
+        raise BadAnswerError("a design that is not finite")
+
+
+def _atlas(folder: Path, drawn: tuple[tuple[str, bytes], bytes | None]) -> None:
+    path = _image(folder, drawn[0], "atlas")
+    if drawn[1] is not None:
+        (folder / "atlas.tsv").write_bytes(drawn[1])
+    atlas = label_atlas(path, _GEOMETRY)
+    if not np.isfinite(atlas.maps).all() or len(atlas.names) != len(atlas.maps):
+        raise BadAnswerError("an atlas that is not finite, or names that do not fit")
+
+
+_STEM = "tpl-X_task-rest_atlas-A_seg-canica_scale-24"
+
+
+def _maps(folder: Path, drawn: tuple[bytes, bytes, tuple[str, bytes]]) -> None:
+    func = folder / "tpl-X" / "func"
+    func.mkdir(parents=True)
+    (func / f"{_STEM}_decomposition.json").write_bytes(drawn[0])
+    (func / f"{_STEM}_components.json").write_bytes(drawn[1])
+    (func / f"{_STEM}_components.nii.gz").write_bytes(drawn[2][1])
+    for one in read_given_maps(folder, _GEOMETRY, "X"):
+        if not np.isfinite(one.maps).all() or len(one.names) != one.n_components:
+            raise BadAnswerError("maps that are not finite, or names that do not fit")
+
+
+def _config(folder: Path, drawn: bytes) -> None:
+    path = folder / "config.toml"
+    path.write_bytes(drawn)
+    settings_from_options("in", "out", "group", read_config_file(path))
+
+
+def _json_option(folder: Path, drawn: tuple[str, bytes]) -> None:
+    path = folder / "option.json"
+    path.write_bytes(drawn[1])
+    options = {drawn[0]: str(path), "high_pass": None}
+    made = settings_from_options("in", "out", "group", options)
+    table = folder / "confounds.tsv"
+    table.write_text(hostile.confounds_text())
+    build_design(table, hostile.N_VOLUMES, 2.0, made.science.denoising)
+
+
+def _description(folder: Path, drawn: bytes) -> None:
+    (folder / "dataset_description.json").write_bytes(drawn)
+    if not isinstance(read_description(folder), dict):
+        raise BadAnswerError("a description that is no object")
+
+
+def _report(folder: Path, drawn: tuple[bytes, bytes, bytes, bytes]) -> None:
+    func = folder / "tpl-X" / "func"
+    func.mkdir(parents=True)
+    (folder / "logs").mkdir()
+    (func / f"{_STEM}_decomposition.json").write_bytes(drawn[0])
+    (func / f"{_STEM}_components.json").write_bytes(drawn[1])
+    (func / f"{_STEM}_components.nii.gz").write_bytes(b"")
+    (func / f"{_STEM}_metrics.tsv").write_bytes(drawn[2])
+    for name in ("participants.tsv", "logs/inventory.tsv", "logs/quality.tsv", "logs/matching.tsv"):
+        (folder / name).write_bytes(drawn[2])
+    (folder / "dataset_description.json").write_bytes(drawn[3])
+    page = render(read_folder(folder), {})
+    if "<script>alert" in page or "<img src=x" in page:
+        raise BadAnswerError("what a file says became a part of the page")
+
+
+def _manifest(folder: Path, drawn: bytes) -> None:
+    output, outside = folder / "out", folder / "outside.txt"
+    (output / "logs").mkdir(parents=True)
+    outside.write_text("precious")
+    (output / "logs" / "manifest.tsv").write_bytes(drawn.replace(b"OUTSIDE", bytes(outside)))
+    OutputTree(output).finish()
+    if outside.read_text() != "precious":
+        raise BadAnswerError("a file outside of the output folder was touched")
+
+
+def _reduced(folder: Path, drawn: tuple[bytes, int, int]) -> None:
+    """Look for a reduced run of which one file was changed."""
+    stem = folder / "run"
+    np.save(f"{stem}.npy", np.ones((2, 5), dtype=np.float32))
+    np.savez(f"{stem}.npz", rows=np.ones((9, 2)), times_s=np.ones(9), motion=np.ones((9, 1)))
+    stem.with_suffix(".json").write_bytes(drawn[0])
+    path = stem.with_suffix((".npy", ".npz")[drawn[1] % 2])
+    content = bytearray(path.read_bytes())
+    place = drawn[1] % len(content)
+    content[place] ^= drawn[2]
+    path.write_bytes(content)
+    find_reduced(_KEY, stem)
+
+
+_DECOMPOSITION: dict[str, object] = {
+    "Method": "canica", "NumberOfComponents": 24, "NumberOfRuns": 2, "NumberOfParticipants": 2,
+    "Settings": {"decomposition": {"n_components": [24]}}, "Fit": {"Converged": True},
+    "Software": {"numpy": "2.0"}, "ExplainedVariance": 0.5,
+}  # fmt: skip
+_COMPONENTS: dict[str, object] = {
+    "ComponentNames": [f"canica{index:02d}" for index in range(1, 25)]
+}
+_METRICS = (
+    "component\tlabel\tlabel_r\treproducibility\tflags\tpeak_x\n"
+    + "".join(f"canica{index:02d}\tAuditory\t0.5\t0.9\tn/a\t3\n" for index in range(1, 25))
+)  # fmt: skip
+_RECORD: dict[str, object] = {
+    "smoothing_fwhm": 6.0, "n_rows": 2, "n_voxels": 5, "total_variance": 9.0,
+    "squared_singular_values": [4.0, 1.0], "n_nonfinite": 0, "n_constant": 0,
+}  # fmt: skip
+_STRATEGY: dict[str, object] = {
+    "strategy": ["motion", "wm_csf", "high_pass", "scrub"], "motion": "basic", "scrub": 5,
+    "fd_threshold": 0.5, "wm_csf": "basic",
+}  # fmt: skip
+_TOML = """\
+[selection]
+participant_label = ["01", "02"]
+bids_filter_file = '{"bold": {"task": "rest"}}'
+[denoising]
+denoise_strategy = "simple"
+smoothing_fwhm = 6.0
+[decomposition]
+n_components = [20, 40]
+methods = ["canica"]
+random_seed = 0
+[execution]
+nprocs = 2
+"""
+_STRATEGIES = st.sampled_from(["none", "simple", "scrubbing", "motion+high_pass", "compcor"])
+_DENOISING = st.fixed_dictionaries(
+    {"denoise_strategy": _STRATEGIES, "min_volumes": st.just(2), "high_pass": st.just(None)},
+    optional={"fd_threshold": st.just(0.2), "mean_fd_cutoff": st.just(1.0)},
+)
+_MANIFEST = "path\tsize\tsha256\n../outside.txt\t8\t0\nOUTSIDE\t8\t0\nlogs/a\t1\t0\n"
+
+
+@st.composite
+def _toml(draw: st.DrawFn) -> bytes:
+    lines = _TOML.splitlines()
+    for _ in range(draw(st.integers(0, 2))):
+        index = draw(st.integers(0, len(lines) - 1))
+        name = lines[index].partition(" = ")[0]
+        lines[index] = f"{name} = {draw(hostile.values())}"
+    return draw(hostile.changed_bytes("\n".join(lines).encode("utf-8", "surrogatepass")))
+
+
+READERS: dict[str, Reader] = {
+    "BOLD image": Reader(_bold, hostile.images(4), (FailedRunError,)),
+    "run's header": Reader(_header, hostile.images(4)),
+    "run's sidecar": Reader(
+        _sidecar, hostile.json_files({"RepetitionTime": 2.0, "StartTime": 0.0, "TaskName": "rest"})
+    ),
+    "run's confounds": Reader(
+        _confounds, st.tuples(hostile.tables(hostile.confounds_text()), _STRATEGIES)
+    ),
+    "confounds and their JSON": Reader(
+        _design,
+        st.tuples(
+            hostile.tables(hostile.confounds_text()),
+            hostile.json_files({"a_comp_cor_00": {"Method": "aCompCor", "Retained": True}}),
+            _DENOISING,
+        ),
+        (RefusedRunError, UsageError),
+    ),
+    "brain mask": Reader(_mask, hostile.images(3), (FailedRunError,)),
+    "atlas of labels": Reader(
+        _atlas,
+        st.tuples(
+            hostile.images(3),
+            st.none() | hostile.tables("index\tname\n" + "".join(f"{i}\tA{i}\n" for i in range(7))),
+        ),
+        (UsageError,),
+    ),
+    "atlas of maps": Reader(
+        _atlas,
+        st.tuples(
+            hostile.images(4),
+            st.none() | hostile.tables("name\n" + "".join(f"A{i}\n" for i in range(24))),
+        ),
+        (UsageError,),
+    ),
+    "results as --maps": Reader(
+        _maps,
+        st.tuples(
+            hostile.json_files(_DECOMPOSITION),
+            hostile.json_files(_COMPONENTS),
+            hostile.images(4),
+        ),
+        (UsageError,),
+    ),
+    "config file": Reader(_config, _toml(), (UsageError,)),
+    "JSON of an option": Reader(
+        _json_option,
+        st.tuples(
+            st.sampled_from(["denoise_strategy", "bids_filter_file"]),
+            hostile.json_files(_STRATEGY),
+        ),
+        (UsageError, RefusedRunError),
+    ),
+    "dataset_description": Reader(
+        _description, hostile.json_files({"Name": "a", "DatasetType": "derivative"})
+    ),
+    "output folder for the report": Reader(
+        _report,
+        st.tuples(
+            hostile.json_files(_DECOMPOSITION),
+            hostile.json_files(_COMPONENTS),
+            hostile.tables(_METRICS),
+            hostile.json_files({"Name": "a", "GeneratedBy": [{"Name": "NiDecomp"}]}),
+        ),
+    ),
+    "manifest": Reader(_manifest, hostile.tables(_MANIFEST)),
+    "reduced run": Reader(
+        _reduced,
+        st.tuples(hostile.json_files(_RECORD), st.integers(0, 4000), st.integers(0, 255)),
+    ),
+}
+
+
+# ---------------------------------------------------------------- trying them
+@dataclass
+class Tried:
+    """How one reader took what it was fed."""
+
+    reader: str
+    inputs: int = 0
+    answers: int = 0
+    crashes: dict[str, str] = field(default_factory=dict)
+    peak_mb: float = 0.0
+    longest_s: float = 0.0
+
+    @property
+    def is_well(self) -> bool:
+        """Whether there was no crash and no bound was passed."""
+        return not self.crashes and self.peak_mb <= MOST_MB and self.longest_s <= MOST_S
+
+
+def try_reader(name: str, n_inputs: int, seed_number: int) -> Tried:
+    """Feed one reader, in this process."""
+    reader, tried = READERS[name], Tried(name)
+    own_mb = _peak_mb()
+
+    @seed(seed_number)
+    @settings(
+        max_examples=n_inputs, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(reader.inputs)
+    def feed(drawn: Any) -> None:
+        tried.inputs += 1
+        with tempfile.TemporaryDirectory(prefix="nidecomp-fuzz-") as folder:
+            started = time.monotonic()
+            try:
+                reader.read(Path(folder), drawn)
+                tried.answers += 1
+            except NidecompError as error:
+                if not isinstance(error, reader.may_raise):
+                    _note(tried, error, drawn)
+                elif not _is_sentence(" ".join(str(error).split()).replace(folder, "")):
+                    _note(tried, BadAnswerError(f"{str(error)[:300]!r} is no sentence"), drawn)
+            except Exception as error:  # whatever it is, it is what is looked for
+                _note(tried, error, drawn)
+            tried.longest_s = max(tried.longest_s, time.monotonic() - started)
+
+    feed()
+    tried.peak_mb = _peak_mb() - own_mb
+    return tried
+
+
+def _note(tried: Tried, error: Exception, drawn: object) -> None:
+    """Keep the first crash of each kind and place."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if "/nidecomp/" in frame.filename] or frames
+    place = f"{type(error).__name__} at {Path(inside[-1].filename).name}:{inside[-1].lineno}"
+    shown = repr(drawn)
+    tried.crashes.setdefault(place, f"{str(error)[:300]} from {shown[:600]}")
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _bound_memory() -> None:
+    """Let this process have no more than the bound beside what it has: then allocations fail."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + MOST_MB * 1024**2
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _in_own_process(name: str, n_inputs: int, seed_number: int) -> Tried:
+    words = ["--reader", name, "--inputs", str(n_inputs), "--seed", str(seed_number), "--json"]
+    done = subprocess.run(  # noqa: S603  our own script
+        [sys.executable, __file__, *words], capture_output=True, text=True, check=False
+    )
+    if done.returncode not in {0, 1} or not done.stdout:
+        return Tried(name, crashes={f"exit code {done.returncode}": done.stderr[-600:]})
+    (found,) = json.loads(done.stdout)
+    return Tried(**found)
+
+
+def main() -> int:
+    """Try the readers named, or each of them in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reader", nargs="*", choices=READERS, help="in this process")
+    parser.add_argument("--inputs", type=int, default=5000, help="for each reader")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    words = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    if words.reader:
+        warnings.simplefilter("ignore")
+        _bound_memory()
+        found = [try_reader(name, words.inputs, words.seed) for name in words.reader]
+    else:
+        found = [_in_own_process(name, words.inputs, words.seed) for name in READERS]
+    if words.json:
+        print(json.dumps([vars(one) for one in found]))
+    else:
+        _print_table(found)
+    return 0 if all(one.is_well for one in found) else 1
+
+
+def _print_table(found: list[Tried]) -> None:
+    print("| reader | inputs | read all the same | crashes | peak memory | longest |")
+    print("|---|---|---|---|---|---|")
+    for one in found:
+        print(
+            f"| {one.reader} | {one.inputs:,} | {one.answers:,} | {len(one.crashes)} "
+            f"| {one.peak_mb:.0f} MB | {one.longest_s:.2f} s |"
+        )
+    for one in found:
+        for place, what in one.crashes.items():
+            print(f"\n{one.reader}: {place}: {what}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
