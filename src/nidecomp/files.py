@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nidecomp.errors import UsageError
+
+# What `replace_atomically` calls a file while it is written.
+_TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}-.+")
 
 
 @contextmanager
@@ -36,6 +40,19 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that processes which were killed left in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where no other process writes.
+    """
+    for path in folder.iterdir():
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
     """Open a file to be written, which has its name when the block ends well.
@@ -50,7 +67,15 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         Open for bytes.
     """
     with replace_atomically(path) as temporary, temporary.open("wb") as file:
-        yield file
+        try:
+            yield file
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            # numpy counts what was written, and does not say why it was not all.
+            raise OSError(
+                f"{path} could not be written whole ({error}): the disk is full, or a quota reached"
+            ) from None
 
 
 @contextmanager

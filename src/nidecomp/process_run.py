@@ -30,6 +30,7 @@ from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.signal.reduce import reduce_rows
 from nidecomp.signal.series import read_series
 from nidecomp.signal.smooth import make_smoother
+from nidecomp.signal.stream import told_as_failure
 from nidecomp.small_files import in_one_line, parse_json, read_text
 from nidecomp.version import library_versions
 
@@ -120,8 +121,8 @@ def _cleaning(denoising: Denoising) -> dict[str, object]:
 def _identity(path: Path | None) -> list[object] | None:
     if path is None or not path.exists():
         return None
-    status = path.stat()
-    with path.open("rb") as file:
+    with told_as_failure(path), path.open("rb") as file:
+        status = path.stat()
         ends = hashlib.sha256(file.read(_END_BYTES))
         file.seek(max(0, status.st_size - _END_BYTES))
         ends.update(file.read())

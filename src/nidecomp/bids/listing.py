@@ -23,9 +23,10 @@ from bids import BIDSLayout
 from bids.layout import BIDSLayoutIndexer
 
 _CONFIG = Path(__file__).with_name("layout.json")
-# Everything that is neither a folder on the way to a func folder nor one of the files we need.
+# Everything that is neither a folder on the way to a func folder nor one of the files we need, and
+# names that are no UTF-8, which are none of BIDS and no database takes.
 _IGNORE = re.compile(
-    r"^(?!.*(?:"
+    r"[\ud800-\udfff]|^(?!.*(?:"
     r"[/\\](?:sub|ses)-[a-zA-Z0-9+]+"
     r"|[/\\]func"
     r"|_bold\.nii(?:\.gz)?"
@@ -128,7 +129,16 @@ def _files_of(layout: BIDSLayout, root: Path) -> list[ListedFile]:
         ]
     finally:
         _close(layout)
-    return sorted(files, key=lambda file: str(file.path))
+    return _each_once(sorted(files, key=lambda file: (len(file.path.parts), str(file.path))))
+
+
+def _each_once(files: list[ListedFile]) -> list[ListedFile]:
+    """Leave out what is found again through a link to a folder above it, sorted by path."""
+    real = {folder: folder.resolve() for folder in {file.path.parent for file in files}}
+    first: dict[Path, ListedFile] = {}
+    for file in files:
+        first.setdefault(real[file.path.parent] / file.path.name, file)
+    return sorted(first.values(), key=lambda file: str(file.path))
 
 
 @contextmanager

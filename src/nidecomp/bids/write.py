@@ -17,7 +17,7 @@ from isal import igzip, isal_zlib
 from numpy.typing import NDArray
 
 from nidecomp.errors import UsageError
-from nidecomp.files import replace_atomically
+from nidecomp.files import remove_leftovers, replace_atomically
 
 MANIFEST = PurePosixPath("logs/manifest.tsv")
 # One of ISA-L's levels: ten times as fast as zlib's level 6. Dense maps come out 4 % larger,
@@ -80,6 +80,16 @@ class OutputTree:
         with replace_atomically(self.root / path) as temporary:
             temporary.write_bytes(content)
         self._written[str(path)] = entry
+
+    def _remove_leftovers(self) -> None:
+        """Remove temporary files of runs that were killed; other jobs' may be in use."""
+        if self._manifest != MANIFEST:
+            return
+        names = {name for name, _ in self._earlier} | set(self._written)
+        for folder in sorted({(self.root / name).parent for name in names}, reverse=True):
+            if folder.is_dir() and folder.resolve().is_relative_to(self.root.resolve()):
+                remove_leftovers(folder)
+                _remove_empty_folders(folder, self.root)
 
     def _check_inside(self, path: PurePosixPath) -> None:
         """Refuse to write through a folder that is a link to somewhere else: to the input, even."""
@@ -179,10 +189,16 @@ class OutputTree:
         """Remove what an earlier run wrote and this one did not; write the manifest."""
         for name, digest in sorted(self._earlier):
             path = self.root / name
-            is_ours = path.parent.resolve().is_relative_to(self.root.resolve())
-            if is_ours and name not in self._written and path.is_file() and _digest(path) == digest:
+            is_inside = path.parent.resolve().is_relative_to(self.root.resolve())
+            if (
+                name not in self._written
+                and is_inside
+                and path.is_file()
+                and _digest(path) == digest
+            ):
                 path.unlink()
                 _remove_empty_folders(path.parent, self.root)
+        self._remove_leftovers()
         if not self._is_whole:
             return
         written = dict(sorted(self._written.items()))

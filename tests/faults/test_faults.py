@@ -1,0 +1,317 @@
+"""Whatever breaks: inputs untouched, no half file under a final name, and the next start completes.
+
+The fast part; ``make check-faults`` runs `sweep_faults.py`, which tries every step.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from cases import OPTIONS, Case, Undisturbed, contents, reasons, undisturbed
+from injected import MESSAGE, READ, RENAME, WRITE, Fault, Server
+from support import REPOSITORY, nidecomp, results
+
+RUN = "sub-01_task-nback"
+SIGNALS = {"kill": -signal.SIGKILL, "terminate": 143}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    started = Server()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def whole(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return undisturbed(server, tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture
+def case(server: Server, tmp_path: Path) -> Case:
+    return Case(server, tmp_path)
+
+
+# ---------------------------------------------------------------- the process ends
+@pytest.mark.parametrize("does", SIGNALS)
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.35, 0.6, 1.0])
+def test_ended_before_a_file_has_its_name(
+    case: Case, whole: Undisturbed, share: float, does: str
+) -> None:
+    number = 1 + round(share * (whole.events["rename"] - 1))
+    done = case.run(Fault(RENAME, number, does, only=str(case.output)))
+    assert done.code == SIGNALS[does]
+    assert "Traceback" not in done.stderr
+    case.check_nothing_is_lost(whole)
+    case.check_next_start_completes(whole)
+
+
+@pytest.mark.parametrize("largest_file", [400, 2000])
+def test_killed_in_the_middle_of_a_file(case: Case, whole: Undisturbed, largest_file: int) -> None:
+    done = case.run(Fault(largest_file=largest_file, is_deadly=True))
+    assert done.code == -signal.SIGXFSZ
+    case.check_nothing_is_lost(whole)
+    case.check_next_start_completes(whole)
+
+
+# ---------------------------------------------------------------- the disk
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_full_disk_is_a_sentence(case: Case, whole: Undisturbed, share: float) -> None:
+    number = 1 + round(share * (whole.events["write"] - 1))
+    done = case.run(Fault(WRITE, number, "ENOSPC", only=str(case.output)))
+    assert done.code == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    case.check_nothing_is_lost(whole)
+    case.check_next_start_completes(whole)
+
+
+@pytest.mark.parametrize("largest_file", [400, 4000])
+def test_a_quota_is_a_sentence(case: Case, whole: Undisturbed, largest_file: int) -> None:
+    """Writing fails in the middle of a file, within numpy, compression and shutil."""
+    done = case.run(Fault(largest_file=largest_file))
+    assert done.code == 1
+    assert "File too large" in done.stderr or "a quota reached" in done.stderr
+    assert "Traceback" not in done.stderr
+    case.check_nothing_is_lost(whole)
+    case.check_next_start_completes(whole)
+
+
+@pytest.mark.parametrize("message", [6, 10, 14, 17])
+def test_a_work_folder_that_is_deleted_under_the_run(
+    case: Case, whole: Undisturbed, message: int
+) -> None:
+    done = case.run(Fault(MESSAGE, message, "delete", path=str(case.output / "work")))
+    assert done.code in {0, 1}
+    assert "Traceback" not in done.stderr
+    case.check_nothing_is_lost(whole)
+    case.check_next_start_completes(whole)
+
+
+# ---------------------------------------------------------------- the input
+@pytest.mark.parametrize("pattern", ["*_bold.nii.gz", "*_bold.json", "*_timeseries.tsv"])
+def test_an_input_that_vanishes_costs_its_run(case: Case, whole: Undisturbed, pattern: str) -> None:
+    path = case.file_of(f"{RUN}_{pattern}")
+    kept = shutil.copy2(path, case.output.with_name("kept"))
+    done = case.run(Fault(MESSAGE, 6 if RUN > "sub-01_task-rest" else 5, "delete", path=str(path)))
+    assert "Traceback" not in done.stderr
+    status, reason = reasons(case.output)[RUN]
+    if pattern == "*_bold.json":
+        # All that it says was known by then.
+        assert (done.code, status) == (0, "used")
+    else:
+        assert (done.code, status) == (1, "failed")
+        assert path.name in reason
+    shutil.copy2(kept, path)
+    case.check_next_start_completes(whole)
+
+
+@pytest.mark.parametrize("when", [5, 12])
+def test_an_input_that_changes_costs_its_run(case: Case, whole: Undisturbed, when: int) -> None:
+    """Before it is reduced, and between that and its projection."""
+    path = case.file_of(f"{RUN}_*_bold.nii.gz")
+    kept = shutil.copy2(path, case.output.with_name("kept"))
+    done = case.run(Fault(MESSAGE, when, "replace", path=str(path)))
+    assert done.code == 1
+    assert "Traceback" not in done.stderr
+    status, reason = reasons(case.output)[RUN]
+    assert status == "failed"
+    assert path.name in reason
+    shutil.copy2(kept, path)
+    case.check_next_start_completes(whole)
+
+
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.9])
+def test_a_damaged_image_costs_its_run(case: Case, whole: Undisturbed, place: float) -> None:
+    path = case.file_of(f"{RUN}_*_bold.nii.gz")
+    kept = shutil.copy2(path, case.output.with_name("kept"))
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 0xFF
+    path.write_bytes(content)
+    case.before = contents(case.source)
+    done = case.run()
+    assert done.code == 1
+    assert reasons(case.output)[RUN][0] == "failed"
+    assert [status for status, _ in reasons(case.output).values()].count("used") == 3
+    assert contents(case.source) == case.before
+    shutil.copy2(kept, path)
+    case.before = contents(case.source)
+    case.check_next_start_completes(whole)
+
+
+def test_a_disk_that_fails_while_an_image_is_read_costs_its_run(
+    case: Case, whole: Undisturbed
+) -> None:
+    path = case.file_of(f"{RUN}_*_bold.nii.gz")
+    for number in (1, 3):
+        shutil.rmtree(case.output, ignore_errors=True)
+        done = case.run(Fault(READ, number, "EIO", only=path.name))
+        status, reason = reasons(case.output)[RUN]
+        assert (done.code, status) == {1: (0, "refused"), 3: (1, "failed")}[number]
+        assert "Input/output error" in reason
+        assert "Traceback" not in done.stderr
+    case.check_next_start_completes(whole)
+
+
+# ---------------------------------------------------------------- memory
+@pytest.mark.parametrize("end", ["killed", "starved"])
+def test_a_run_that_takes_all_memory_costs_nothing_but_itself(
+    case: Case, whole: Undisturbed, end: str
+) -> None:
+    """The system kills its worker, or an allocation in the worker fails."""
+    path = case.file_of(f"{RUN}_*_bold.nii.gz")
+    if end == "starved":
+        image = nib.load(path)
+        larger = np.zeros((100, 112, 100, image.shape[3]), dtype=np.uint8)
+        affine = image.affine @ np.diag([0.08, 0.08, 0.08, 1])
+        path.write_bytes(gzip.compress(nib.Nifti1Image(larger, affine, image.header).to_bytes(), 1))
+    hook = str(Path(__file__).with_name("in_workers"))
+    words = [word if word != "1" else "2" for word in OPTIONS]
+    done = nidecomp(
+        case.source, case.output, *words,
+        PYTHONPATH=hook, NIDECOMP_TEST_CULPRIT=f"{RUN}_space", NIDECOMP_TEST_END=end,
+    )  # fmt: skip
+    assert done.exit_code == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    status, reason = reasons(case.output)[RUN]
+    assert status == "failed"
+    assert ("want of memory" if end == "killed" else "memory") in reason
+    assert [status for status, _ in reasons(case.output).values()].count("used") == 3
+    if end == "killed":
+        case.check_next_start_completes(whole)
+
+
+# ---------------------------------------------------------------- others at work, odd places
+def test_two_at_once_share_a_work_folder(
+    server: Server, whole: Undisturbed, tmp_path: Path
+) -> None:
+    other = Server()
+    case = Case(server, tmp_path)
+    outputs = [tmp_path / "out", tmp_path / "other"]
+    words = [(case.source, output, *OPTIONS, "-w", tmp_path / "work") for output in outputs]
+    with ThreadPoolExecutor(2) as pool:
+        both = list(
+            pool.map(lambda one: one[0].run(*one[1]), zip((server, other), words, strict=True))
+        )
+    other.close()
+    assert [done.code for done in both] == [0, 0], both
+    for output in outputs:
+        assert results(output) == whole.results
+
+
+def test_a_clock_that_runs_back_changes_no_byte(case: Case, whole: Undisturbed) -> None:
+    for path in case.source.rglob("*_bold.json"):
+        os.utime(path, (4e9, 4e9))
+    case.before = contents(case.source)
+    assert case.run(Fault(clock_runs_back=True)).code == 0
+    assert results(case.output) == whole.results
+    case.check_next_start_completes(whole)
+
+
+def test_names_that_are_no_utf8(server: Server, whole: Undisturbed, tmp_path: Path) -> None:
+    case = Case(server, Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 \xff\xfe'\"<b>&$(id)")))
+    (case.source / os.fsdecode(b"sub-0\xff")).mkdir()
+    (case.source / "sub-01" / "func" / os.fsdecode(b"sub-01_\xff_bold.nii.gz")).write_bytes(b"")
+    done = case.run()
+    assert done.code == 0, done.stderr
+    assert results(case.output) == whole.results
+
+
+def test_links_that_lead_in_circles_are_passed_by(case: Case, whole: Undisturbed) -> None:
+    (case.source / "sub-98").symlink_to("sub-98")
+    (case.source / "sub-01" / "func" / "again").symlink_to("..")
+    (case.source / "sub-01" / "ses-1").symlink_to("..")
+    func = case.source / "sub-99" / "func"
+    func.mkdir(parents=True)
+    loop = (
+        func
+        / f"{RUN.replace('sub-01', 'sub-99')}_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz"
+    )
+    loop.symlink_to(loop.name)
+    done = case.run()
+    assert done.code == 0, done.stderr
+    assert results(case.output) == whole.results
+
+
+def test_nothing_is_written_through_a_link_that_leads_into_the_input(
+    case: Case, whole: Undisturbed
+) -> None:
+    case.output.mkdir()
+    (case.output / "sub-01").symlink_to(case.source / "sub-01")
+    done = case.run()
+    assert done.code == 2
+    assert "leads out of the output folder" in done.stderr
+    case.check_nothing_is_lost(whole)
+    (case.output / "sub-01").unlink()
+    case.check_next_start_completes(whole)
+
+
+# ---------------------------------------------------------------- permissions
+@pytest.fixture
+def as_another_user() -> Iterator[tuple[list[str], Path]]:
+    """Words before a command that make it somebody else's, and a folder that all can reach."""
+    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    words = words if os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="nidecomp-") as name:
+        Path(name).chmod(0o777)
+        check = [*words, sys.executable, "-c", "import nidecomp.pipeline"]
+        environment = {**os.environ, "HOME": name}
+        if subprocess.run(check, check=False, capture_output=True, env=environment).returncode:
+            pytest.skip(f"another user cannot run what lies in {REPOSITORY}")
+        yield words, Path(name)
+
+
+def _run_as(words: list[str], case: Case, *more: object) -> subprocess.CompletedProcess[str]:
+    command = [*words, sys.executable, "-m", "nidecomp", case.source, case.output, *OPTIONS, *more]
+    return subprocess.run(
+        list(map(str, command)),
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HOME": str(case.output.parent)},
+    )
+
+
+@pytest.mark.parametrize("pattern", ["*_bold.nii.gz", "*_bold.json", "*_mask.nii.gz", "*.tsv"])
+def test_a_file_that_may_not_be_read_costs_its_run(
+    server: Server, as_another_user: tuple[list[str], Path], pattern: str
+) -> None:
+    words, folder = as_another_user
+    case = Case(server, folder)
+    case.file_of(f"{RUN}_{pattern}").chmod(0)
+    done = _run_as(words, case, "--level", "minimal")
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0, done.stderr
+    status, reason = reasons(case.output)[RUN]
+    assert status == "refused"
+    assert "Permission denied" in reason
+    assert contents(case.source) == case.before
+
+
+def test_an_output_folder_without_permission_is_a_sentence(
+    server: Server, as_another_user: tuple[list[str], Path]
+) -> None:
+    words, folder = as_another_user
+    case = Case(server, folder)
+    case.output.mkdir()
+    case.output.chmod(0o555)
+    done = _run_as(words, case)
+    assert done.returncode in {1, 2}
+    assert "Permission denied" in done.stderr
+    assert str(case.output) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) < 3
+    assert not list(case.output.iterdir())
+    assert contents(case.source) == case.before
