@@ -5,10 +5,14 @@ DEMO_OUT ?= demo_output
 ENGINE ?= podman
 BENCH_DATA ?= /tmp/nidecomp_benchmark
 BENCH_RUNS ?= 8
+EVERY ?= 1
+FUZZ_INPUTS ?= 5000
+FUZZ_SEED ?= 0
 BIN := $(VENV)/bin
 LOCKED := --universal --python-version 3.12 --generate-hashes --upgrade --no-header --quiet
 
-.PHONY: demo test lint docs wheel fixtures picture lock check-container check-slurm clean help \
+.PHONY: demo test lint docs wheel fixtures picture lock check-container check-slurm check-faults fuzz \
+        clean help \
         bench-data bench bench-map bench-scaling bench-group bench-executors
 
 help:
@@ -22,6 +26,8 @@ help:
 	@echo "make lock      write requirements.lock anew: what the image installs"
 	@echo "make check-container  build the image (ENGINE=podman or docker) and run the demo in it"
 	@echo "make check-slurm  both ways of using a cluster, on a real SLURM (Debian, root); IMAGE=x.sif"
+	@echo "make check-faults  kill it, fill its disk, take its inputs away, at every step"
+	@echo "make fuzz      feed every reader thousands of changed files"
 	@echo "make bench     compare with nilearn on full-size data, made in BENCH_DATA=$(BENCH_DATA)"
 	@echo "make bench-map, bench-scaling, bench-group, bench-executors"
 	@echo "               the map step, many runs, the group step, dask against processes"
@@ -88,6 +94,13 @@ lock: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --group lock
 	$(BIN)/uv pip compile pyproject.toml --extra dask $(LOCKED) -o requirements.lock
 	$(BIN)/uv pip compile --group pyproject.toml:build $(LOCKED) -o requirements-build.lock
+
+# Every fault at every step (EVERY=5: every fifth), and thousands of files that no reader should get.
+check-faults: $(VENV)/.development
+	EVERY=$(EVERY) $(BIN)/python -m pytest -s tests/faults/sweep_faults.py
+
+fuzz: $(VENV)/.development
+	$(BIN)/python tools/fuzz.py --inputs $(FUZZ_INPUTS) --seed $(FUZZ_SEED)
 
 check-container:
 	tools/check_container.sh $(ENGINE)

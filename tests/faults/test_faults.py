@@ -19,7 +19,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from cases import OPTIONS, Case, Undisturbed, contents, reasons, undisturbed
+from cases import OPTIONS, Case, Undisturbed, contents, reasons
 from injected import MESSAGE, READ, RENAME, WRITE, Fault, Server
 from support import REPOSITORY, nidecomp, results
 
@@ -27,26 +27,10 @@ RUN = "sub-01_task-nback"
 SIGNALS = {"kill": -signal.SIGKILL, "terminate": 143}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    started = Server()
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
-def whole(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    return undisturbed(server, tmp_path_factory.mktemp("undisturbed"))
-
-
-@pytest.fixture
-def case(server: Server, tmp_path: Path) -> Case:
-    return Case(server, tmp_path)
-
-
 # ---------------------------------------------------------------- the process ends
-@pytest.mark.parametrize("does", SIGNALS)
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.35, 0.6, 1.0])
+@pytest.mark.parametrize(
+    ("share", "does"), [(0.1, "kill"), (0.35, "terminate"), (0.6, "kill"), (1.0, "terminate")]
+)
 def test_ended_before_a_file_has_its_name(
     case: Case, whole: Undisturbed, share: float, does: str
 ) -> None:
@@ -58,16 +42,15 @@ def test_ended_before_a_file_has_its_name(
     case.check_next_start_completes(whole)
 
 
-@pytest.mark.parametrize("largest_file", [400, 2000])
-def test_killed_in_the_middle_of_a_file(case: Case, whole: Undisturbed, largest_file: int) -> None:
-    done = case.run(Fault(largest_file=largest_file, is_deadly=True))
+def test_killed_in_the_middle_of_a_file(case: Case, whole: Undisturbed) -> None:
+    done = case.run(Fault(largest_file=2000, is_deadly=True))
     assert done.code == -signal.SIGXFSZ
     case.check_nothing_is_lost(whole)
     case.check_next_start_completes(whole)
 
 
 # ---------------------------------------------------------------- the disk
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("share", [0.3, 0.9])
 def test_a_full_disk_is_a_sentence(case: Case, whole: Undisturbed, share: float) -> None:
     number = 1 + round(share * (whole.events["write"] - 1))
     done = case.run(Fault(WRITE, number, "ENOSPC", only=str(case.output)))
@@ -78,10 +61,9 @@ def test_a_full_disk_is_a_sentence(case: Case, whole: Undisturbed, share: float)
     case.check_next_start_completes(whole)
 
 
-@pytest.mark.parametrize("largest_file", [400, 4000])
-def test_a_quota_is_a_sentence(case: Case, whole: Undisturbed, largest_file: int) -> None:
+def test_a_quota_is_a_sentence(case: Case, whole: Undisturbed) -> None:
     """Writing fails in the middle of a file, within numpy, compression and shutil."""
-    done = case.run(Fault(largest_file=largest_file))
+    done = case.run(Fault(largest_file=4000))
     assert done.code == 1
     assert "File too large" in done.stderr or "a quota reached" in done.stderr
     assert "Traceback" not in done.stderr
@@ -89,7 +71,7 @@ def test_a_quota_is_a_sentence(case: Case, whole: Undisturbed, largest_file: int
     case.check_next_start_completes(whole)
 
 
-@pytest.mark.parametrize("message", [6, 10, 14, 17])
+@pytest.mark.parametrize("message", [10, 14])
 def test_a_work_folder_that_is_deleted_under_the_run(
     case: Case, whole: Undisturbed, message: int
 ) -> None:
@@ -101,19 +83,16 @@ def test_a_work_folder_that_is_deleted_under_the_run(
 
 
 # ---------------------------------------------------------------- the input
-@pytest.mark.parametrize("pattern", ["*_bold.nii.gz", "*_bold.json", "*_timeseries.tsv"])
+@pytest.mark.parametrize("pattern", ["*_bold.nii.gz", "*_timeseries.tsv"])
 def test_an_input_that_vanishes_costs_its_run(case: Case, whole: Undisturbed, pattern: str) -> None:
     path = case.file_of(f"{RUN}_{pattern}")
     kept = shutil.copy2(path, case.output.with_name("kept"))
-    done = case.run(Fault(MESSAGE, 6 if RUN > "sub-01_task-rest" else 5, "delete", path=str(path)))
+    done = case.run(Fault(MESSAGE, 5, "delete", path=str(path)))
+    assert done.code == 1
     assert "Traceback" not in done.stderr
     status, reason = reasons(case.output)[RUN]
-    if pattern == "*_bold.json":
-        # All that it says was known by then.
-        assert (done.code, status) == (0, "used")
-    else:
-        assert (done.code, status) == (1, "failed")
-        assert path.name in reason
+    assert status == "failed"
+    assert path.name in reason
     shutil.copy2(kept, path)
     case.check_next_start_completes(whole)
 
@@ -133,12 +112,11 @@ def test_an_input_that_changes_costs_its_run(case: Case, whole: Undisturbed, whe
     case.check_next_start_completes(whole)
 
 
-@pytest.mark.parametrize("place", [0.2, 0.5, 0.9])
-def test_a_damaged_image_costs_its_run(case: Case, whole: Undisturbed, place: float) -> None:
+def test_a_damaged_image_costs_its_run(case: Case, whole: Undisturbed) -> None:
     path = case.file_of(f"{RUN}_*_bold.nii.gz")
     kept = shutil.copy2(path, case.output.with_name("kept"))
     content = bytearray(path.read_bytes())
-    content[int(place * len(content))] ^= 0xFF
+    content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
     case.before = contents(case.source)
     done = case.run()
@@ -155,42 +133,44 @@ def test_a_disk_that_fails_while_an_image_is_read_costs_its_run(
     case: Case, whole: Undisturbed
 ) -> None:
     path = case.file_of(f"{RUN}_*_bold.nii.gz")
-    for number in (1, 3):
+    for number in (1, 4):
         shutil.rmtree(case.output, ignore_errors=True)
         done = case.run(Fault(READ, number, "EIO", only=path.name))
         status, reason = reasons(case.output)[RUN]
-        assert (done.code, status) == {1: (0, "refused"), 3: (1, "failed")}[number]
+        assert (done.code, status) == {1: (0, "refused"), 4: (1, "failed")}[number]
         assert "Input/output error" in reason
         assert "Traceback" not in done.stderr
     case.check_next_start_completes(whole)
 
 
 # ---------------------------------------------------------------- memory
-@pytest.mark.parametrize("end", ["killed", "starved"])
-def test_a_run_that_takes_all_memory_costs_nothing_but_itself(
-    case: Case, whole: Undisturbed, end: str
+def test_runs_that_take_all_memory_cost_nothing_but_themselves(
+    case: Case, whole: Undisturbed
 ) -> None:
-    """The system kills its worker, or an allocation in the worker fails."""
-    path = case.file_of(f"{RUN}_*_bold.nii.gz")
-    if end == "starved":
-        image = nib.load(path)
-        larger = np.zeros((100, 112, 100, image.shape[3]), dtype=np.uint8)
-        affine = image.affine @ np.diag([0.08, 0.08, 0.08, 1])
-        path.write_bytes(gzip.compress(nib.Nifti1Image(larger, affine, image.header).to_bytes(), 1))
-    hook = str(Path(__file__).with_name("in_workers"))
+    """The system kills the worker of one, and an allocation in the worker of another fails."""
+    killed, starved = RUN, "sub-02_task-rest"
+    path = case.file_of(f"{starved}_*_bold.nii.gz")
+    kept = shutil.copy2(path, case.output.with_name("kept"))
+    image = nib.load(path)
+    larger = np.zeros((100, 112, 100, image.shape[3]), dtype=np.uint8)
+    affine = image.affine @ np.diag([0.08, 0.08, 0.08, 1])
+    path.write_bytes(gzip.compress(nib.Nifti1Image(larger, affine, image.header).to_bytes(), 1))
     words = [word if word != "1" else "2" for word in OPTIONS]
     done = nidecomp(
-        case.source, case.output, *words,
-        PYTHONPATH=hook, NIDECOMP_TEST_CULPRIT=f"{RUN}_space", NIDECOMP_TEST_END=end,
+        case.source, case.output, *words, "--level", "minimal",
+        PYTHONPATH=str(Path(__file__).with_name("in_workers")),
+        NIDECOMP_TEST_KILLED=f"{killed}_space", NIDECOMP_TEST_STARVED=f"{starved}_space",
     )  # fmt: skip
     assert done.exit_code == 1, done.stderr
     assert "Traceback" not in done.stderr
-    status, reason = reasons(case.output)[RUN]
-    assert status == "failed"
-    assert ("want of memory" if end == "killed" else "memory") in reason
-    assert [status for status, _ in reasons(case.output).values()].count("used") == 3
-    if end == "killed":
-        case.check_next_start_completes(whole)
+    became = reasons(case.output)
+    assert became[killed][0] == became[starved][0] == "failed"
+    assert "was killed, probably for want of memory" in became[killed][1]
+    # Where even reporting it takes more than there is, the process ends.
+    assert "memory" in became[starved][1]
+    assert [status for status, _ in became.values()].count("used") == 2
+    shutil.copy2(kept, path)
+    case.check_next_start_completes(whole)
 
 
 # ---------------------------------------------------------------- others at work, odd places
@@ -284,20 +264,30 @@ def _run_as(words: list[str], case: Case, *more: object) -> subprocess.Completed
     )
 
 
-@pytest.mark.parametrize("pattern", ["*_bold.nii.gz", "*_bold.json", "*_mask.nii.gz", "*.tsv"])
 def test_a_file_that_may_not_be_read_costs_its_run(
-    server: Server, as_another_user: tuple[list[str], Path], pattern: str
+    server: Server, as_another_user: tuple[list[str], Path]
 ) -> None:
     words, folder = as_another_user
     case = Case(server, folder)
-    case.file_of(f"{RUN}_{pattern}").chmod(0)
-    done = _run_as(words, case, "--level", "minimal")
+    closed = {
+        "sub-01_task-nback": "*_bold.nii.gz",
+        "sub-02_task-nback": "*_bold.json",
+        "sub-03_task-nback": "*_mask.nii.gz",
+        "sub-03_task-rest": "*_timeseries.tsv",
+    }
+    for run, pattern in closed.items():
+        case.file_of(f"{run}_{pattern}").chmod(0)
+    everybody = ("--participant-label", "01", "02", "03")
+    done = _run_as(words, case, *everybody, "--level", "minimal")
     assert "Traceback" not in done.stderr
     assert done.returncode == 0, done.stderr
-    status, reason = reasons(case.output)[RUN]
-    assert status == "refused"
-    assert "Permission denied" in reason
-    assert contents(case.source) == case.before
+    became = reasons(case.output)
+    for run in closed:
+        assert became[run][0] == "refused"
+        assert "Permission denied" in became[run][1]
+    assert [status for status, _ in became.values()].count("used") == 2
+    if os.geteuid() == 0:
+        assert contents(case.source) == case.before
 
 
 def test_an_output_folder_without_permission_is_a_sentence(

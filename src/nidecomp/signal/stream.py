@@ -94,7 +94,9 @@ def told_as_failure(path: Path) -> Iterator[None]:
     except MemoryError:
         raise FailedRunError(f"{path.name} does not fit into the memory that there is") from None
     except _BROKEN_FILE as error:
-        raise FailedRunError(f"{path.name} cannot be read: {in_one_line(error)}") from None
+        # The system's own words without the path that it adds.
+        text = in_one_line(getattr(error, "strerror", None) or error)
+        raise FailedRunError(f"{path.name} cannot be read: {text}") from None
 
 
 def open_image(path: Path) -> nib.Nifti1Image:
@@ -117,6 +119,8 @@ def open_image(path: Path) -> nib.Nifti1Image:
         this can hold.
     """
     with told_as_failure(path):
+        # nibabel does not say why it cannot open a file.
+        path.open("rb").close()
         image = nib.load(path)
         shape = tuple(int(size) for size in image.shape)
         itemsize = int(np.dtype(image.dataobj.dtype).itemsize)

@@ -1,8 +1,8 @@
 """What befalls a worker process that opens a certain file; Python reads this when it starts.
 
 A folder on PYTHONPATH is all it takes: workers are started by a library and know nothing of tests.
-``NIDECOMP_TEST_CULPRIT`` is in the path of that file, ``NIDECOMP_TEST_END`` says what happens:
-``killed``, as the system does for want of memory, or ``starved``, which leaves it 8 MB more.
+Where ``NIDECOMP_TEST_KILLED`` is in its path, the worker is killed, as the system does for want of
+memory; where ``NIDECOMP_TEST_STARVED`` is, it has 8 MB more to take.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_CULPRIT = os.environ.get("NIDECOMP_TEST_CULPRIT", "")
+_KILLED = os.environ.get("NIDECOMP_TEST_KILLED", "")
+_STARVED = os.environ.get("NIDECOMP_TEST_STARVED", "")
 _MORE_BYTES = 8 << 20
 
 
@@ -24,15 +25,15 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     name = os.fspath(arguments[0])
     if not isinstance(name, str) or not name.endswith("_bold.nii.gz"):
         return
-    if _CULPRIT not in name:
-        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    elif os.environ["NIDECOMP_TEST_END"] == "killed":
+    if _KILLED in name:
         os.kill(os.getpid(), signal.SIGKILL)
+    elif _STARVED not in name:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     else:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         limit = pages * resource.getpagesize() + _MORE_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
 
-if _CULPRIT and any("loky" in word for word in sys.orig_argv):
+if _KILLED and any("loky" in word for word in sys.orig_argv):
     sys.addaudithook(_audit)
