@@ -12,8 +12,7 @@ BIN := $(VENV)/bin
 LOCKED := --universal --python-version 3.12 --generate-hashes --upgrade --no-header --quiet
 
 .PHONY: demo test lint docs wheel fixtures picture lock check-container check-slurm check-faults fuzz \
-        clean help \
-        bench-data bench bench-map bench-scaling bench-group bench-executors
+        clean help bench-data bench bench-map bench-scaling bench-group bench-executors
 
 help:
 	@echo "make demo      install, run the main job on bids_fixtures/rest, say where the results are"

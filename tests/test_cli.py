@@ -378,3 +378,13 @@ def test_main_reads_the_words_of_this_process(
     monkeypatch.setattr(sys, "argv", ["nidecomp", *WORDS, "--alpha", "0"])
     assert main() == 2
     assert "--alpha" in capsys.readouterr().err
+
+
+def test_memory_that_ends_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_raises(monkeypatch, MemoryError())
+    assert main(WORDS) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("nidecomp: there was not enough memory.")
+    assert len(err.splitlines()) == 1

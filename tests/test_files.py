@@ -2,7 +2,7 @@
 
 import pytest
 
-from nidecomp.files import replace_atomically
+from nidecomp.files import remove_leftovers, replace_atomically, writing
 
 
 @pytest.mark.parametrize("old", [None, "old"])
@@ -68,3 +68,25 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
     # The outer block ends last.
     assert path.read_text() == "one"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):
+    with pytest.raises(KeyboardInterrupt), replace_atomically(tmp_path / "maps.nii.gz") as left:
+        left.write_text("half")
+        left.rename(tmp_path / "kept")
+        raise KeyboardInterrupt
+    (tmp_path / "kept").rename(left)
+    for name in (".bidsignore", ".1-a-maps.nii.gz", "1-0123abcd-x", "maps.nii.gz"):
+        (tmp_path / name).write_text("")
+    remove_leftovers(tmp_path)
+    assert {one.name for one in tmp_path.iterdir()} == {
+        ".bidsignore", ".1-a-maps.nii.gz", "1-0123abcd-x", "maps.nii.gz",
+    }  # fmt: skip
+
+
+def test_what_was_not_written_whole_is_told_with_its_name(tmp_path):
+    """numpy counts what was written where the system would give a reason."""
+    said = r"maps\.npy could not be written whole"
+    with pytest.raises(OSError, match=said), writing(tmp_path / "maps.npy"):
+        raise OSError("10 requested and 3 written")
+    assert not list(tmp_path.iterdir())

@@ -40,3 +40,13 @@ def test_a_table_that_is_not_there_is_refused_in_a_sentence(rest_output: Path, n
 def test_a_folder_without_metrics_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no metrics of components"):
         nidecomp.component_table(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "[" * 100_000])
+def test_a_damaged_decomposition_is_refused_in_a_sentence(tmp_path: Path, content: str) -> None:
+    func = tmp_path / "tpl-X" / "func"
+    func.mkdir(parents=True)
+    (func / "tpl-X_decomposition.json").write_text(content)
+    (func / "tpl-X_metrics.tsv").write_text("component\ncanica01\n")
+    with pytest.raises(UsageError, match=r"_decomposition\.json is damaged"):
+        nidecomp.component_table(tmp_path)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from nidecomp.errors import UsageError
+from nidecomp.small_files import in_one_line, parse_json, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,10 +42,10 @@ def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
         table = path.with_name(path.name.replace("_decomposition.json", "_metrics.tsv"))
         if not table.exists():
             continue
-        fitted = json.loads(path.read_text(encoding="utf-8"))
+        method, scale = _method_and_scale(path)
         frame = _read(table)
-        frame.insert(0, "method", fitted["Method"])
-        frame.insert(1, "scale", fitted["NumberOfComponents"])
+        frame.insert(0, "method", method)
+        frame.insert(1, "scale", scale)
         frames.append(frame)
     if not frames:
         raise UsageError(
@@ -53,6 +53,18 @@ def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
             "was made with --level full."
         )
     return pd.concat(frames, ignore_index=True)
+
+
+def _method_and_scale(path: Path) -> tuple[str, int]:
+    try:
+        fitted = parse_json(read_text(path))
+        if not isinstance(fitted, dict):
+            raise ValueError("it holds no JSON object")
+        return str(fitted["Method"]), int(fitted["NumberOfComponents"])
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise UsageError(
+            f"{path} is damaged ({in_one_line(error)}): run nidecomp on that output folder again."
+        ) from None
 
 
 def group_table(output_dir: str | os.PathLike[str], name: GroupTable) -> pd.DataFrame:

@@ -6,6 +6,7 @@ The index reads names only, so the files of these trees are empty.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -660,3 +661,28 @@ def test_three_hundred_runs_are_indexed_in_a_few_seconds(tmp_path: Path) -> None
     started = time.process_time()
     assert len(found(tmp_path)) == len(runs)
     assert time.process_time() - started < 5
+
+
+def test_a_run_is_found_once_however_many_links_lead_to_it(tmp_path: Path) -> None:
+    root = make_runs(tmp_path, stem("01"), stem("02"))
+    (root / "sub-01" / "ses-again").symlink_to("..")
+    (root / "sub-02" / "ses-again").symlink_to(root / "sub-02")
+    assert found(root) == ["sub-01_task-rest", "sub-02_task-rest"]
+
+
+def test_names_that_are_no_utf8_are_none_of_bids(tmp_path: Path) -> None:
+    root = make_runs(tmp_path, stem("01"))
+    before = found(root)
+    (root / "sub-01" / "func" / os.fsdecode(b"sub-01_task-\xff_bold.nii.gz")).write_text("")
+    (root / os.fsdecode(b"sub-\xff")).mkdir()
+    assert found(root) == before
+
+
+@pytest.mark.parametrize("kind", ["image", "brain mask", "confounds table"])
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    root = make_runs(tmp_path, stem("01"))
+    pattern = {"image": "*_bold.nii.gz", "brain mask": "*_mask.nii.gz", "confounds table": "*.tsv"}
+    (path,) = root.rglob(pattern[kind])
+    path.unlink()
+    os.mkfifo(path)
+    assert only_refusal(root) == f"its {kind} {path.name} is no file"

@@ -422,6 +422,18 @@ def test_cutoff_must_lie_below_the_nyquist_frequency(table_path, option):
             design_of(table_path, "none", **{option: cutoff})
 
 
+def test_filters_that_nobody_could_fit_are_refused_before_they_are_made():
+    with pytest.raises(RefusedRunError, match="regressors of 90000 volumes"):
+        build_design(None, 90_000, 60.0, Denoising(denoise_strategy="none", high_pass=0.008))
+
+
+def test_a_table_that_is_none_by_its_size_is_not_read(table_path):
+    with table_path.open("r+b") as file:
+        file.truncate(300_000_000)
+    with pytest.raises(RefusedRunError, match="300 MB large"):
+        design_of(table_path, "simple")
+
+
 # ---------------------------------------------------------------- JSON strategies
 @pytest.mark.parametrize(
     ("content", "match"),
