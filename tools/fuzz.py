@@ -267,6 +267,7 @@ random_seed = 0
 [execution]
 nprocs = 2
 """
+_COMPCOR = {"Method": "aCompCor", "Mask": "combined", "Retained": True, "SingularValue": 9.5}
 _STRATEGIES = st.sampled_from(["none", "simple", "scrubbing", "motion+high_pass", "compcor"])
 _DENOISING = st.fixed_dictionaries(
     {"denoise_strategy": _STRATEGIES, "min_volumes": st.just(2), "high_pass": st.just(None)},
@@ -298,7 +299,7 @@ READERS: dict[str, Reader] = {
         _design,
         st.tuples(
             hostile.tables(hostile.confounds_text()),
-            hostile.json_files({"a_comp_cor_00": {"Method": "aCompCor", "Retained": True}}),
+            hostile.json_files({"a_comp_cor_00": _COMPCOR, "a_comp_cor_01": _COMPCOR}),
             _DENOISING,
         ),
         (RefusedRunError, UsageError),

@@ -58,7 +58,8 @@ def confounds_text() -> str:
     bases = ["csf", "white_matter", *(f"{a}_{b}" for a in ("trans", "rot") for b in "xyz")]
     parts = ("", "_derivative1", "_power2", "_derivative1_power2")
     columns = [base + part for base in bases for part in parts]
-    columns += ["framewise_displacement", "std_dvars", "cosine00", "non_steady_state_outlier00"]
+    columns += ["a_comp_cor_00", "a_comp_cor_01", "framewise_displacement", "std_dvars"]
+    columns += ["cosine00", "non_steady_state_outlier00"]
     values = np.round(np.random.default_rng(1).normal(0, 0.1, (N_VOLUMES, len(columns))), 4)
     values[:, -4:-1] = np.abs(values[:, -4:-1])
     values[:, -1] = 0

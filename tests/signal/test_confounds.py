@@ -406,9 +406,12 @@ def test_table_that_is_gone_is_refused_by_its_name(tmp_path):
         design_of(tmp_path / "gone.tsv")
 
 
-def test_broken_sidecar_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "content", ['{"a_comp_cor_00": ', "[" * 10_000, "[]", '{"a_comp_cor_00": null}']
+)
+def test_broken_sidecar_is_refused(tmp_path, content):
     path = write(tmp_path, fmriprep_table())
-    path.with_suffix(".json").write_text('{"a_comp_cor_00": ')
+    path.with_suffix(".json").write_text(content)
     with pytest.raises(RefusedRunError):
         design_of(path, "compcor")
 

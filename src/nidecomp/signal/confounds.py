@@ -28,7 +28,7 @@ from nidecomp.convert import STRATEGY_PARTS, STRATEGY_PRESETS
 from nidecomp.errors import RefusedRunError, UsageError
 from nidecomp.settings import Denoising
 from nidecomp.signal.clean import cosines, orthonormal_basis, polynomials
-from nidecomp.small_files import MOST_BYTES, in_one_line
+from nidecomp.small_files import MOST_BYTES, in_one_line, parse_json, read_text
 
 _MODEL_SUFFIXES = {
     "basic": ("",),
@@ -441,7 +441,9 @@ def _load(
                 # It warns where scrubbing leaves nothing; that is refused with a reason below.
                 warnings.simplefilter("ignore", RuntimeWarning)
                 frame, sample_mask = load_confounds(str(image), **asked)
-        except (ValueError, KeyError, TypeError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # it trusts the table and its JSON, and stumbles in many ways
             text = in_one_line(error.args[0] if error.args else error)
             raise RefusedRunError(
                 f"nilearn's load_confounds does not accept its confounds table: {text}"
@@ -476,6 +478,13 @@ def _alone_in(folder: Path, table_path: Path, arguments: Mapping[str, Any]) -> P
     (folder / f"{stem}_desc-confounds_timeseries.tsv").symlink_to(table_path.absolute())
     sidecar = table_path.with_suffix(".json")
     if sidecar.exists() and "compcor" in arguments["strategy"]:
+        try:
+            parse_json(read_text(sidecar))
+        except (OSError, ValueError) as error:
+            raise RefusedRunError(
+                f"the JSON of its confounds table, {sidecar.name}, cannot be read: "
+                f"{in_one_line(error)}"
+            ) from None
         (folder / f"{stem}_desc-confounds_timeseries.json").symlink_to(sidecar.absolute())
     else:
         # Only compcor reads what the sidecar says; nilearn trips over an absent or a broken one.
