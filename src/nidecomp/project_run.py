@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nidecomp.bids.write import compressed, compressed_parts
+from nidecomp.errors import FailedRunError
 from nidecomp.files import replace_atomically, writing
 from nidecomp.process_run import MapTask, done_or_failed, read_run
 from nidecomp.project.dual_regression import (
@@ -79,15 +80,18 @@ class ProjectTask:
         """Give the components of one target that are taken out of the run's image."""
         return self.removed[index] if self.removed else ()
 
-    def denoised_path(self, index: int) -> Path:
+    def denoised_path(self, stem: Path, index: int) -> Path:
         """Name the image without one target's components."""
         what = json.dumps([self.removed_of(index), self.aggressive])
         digest = hashlib.sha256(what.encode()).hexdigest()
-        return self.stem.with_name(f"{self.stem.name}_{index}_bold_{digest[:12]}.nii.gz")
+        return stem.with_name(f"{stem.name}_{index}_bold_{digest[:12]}.nii.gz")
 
     @property
     def stem(self) -> Path:
-        """Name what is stored, without extension; the name is its identity."""
+        """Name what is stored, without extension; the name is its identity.
+
+        The ends of the run's files are read each time that it is asked for.
+        """
         smoothings = sorted({target.smoothing_fwhm for target in self.targets})
         identity = {
             "format": _FORMAT,
@@ -129,11 +133,13 @@ class Projection:
 class ProjectedRun:
     """One run after the second pass: a projection for each target, in the task's order.
 
-    `tsnr` is the median over voxels of mean / standard deviation over the volumes kept, as read
-    and smoothed at the first target's smoothing.
+    `stem` names what is stored, as the task did when it began. `tsnr` is the median over voxels of
+    mean / standard deviation over the volumes kept, as read and smoothed at the first target's
+    smoothing.
     """
 
     key: RunKey
+    stem: Path
     tsnr: float
     projections: tuple[Projection, ...]
 
@@ -173,10 +179,15 @@ def project_run(task: ProjectTask) -> ProjectedRun | FailedRun:
     ProjectedRun or FailedRun
         Never raises for what is wrong with the run.
     """
-    return done_or_failed(task.cleaning.run.files, lambda: _found(task) or _project(task))
+    return done_or_failed(task.cleaning.run.files, lambda: _found_or_projected(task))
 
 
-def _project(task: ProjectTask) -> ProjectedRun:
+def _found_or_projected(task: ProjectTask) -> ProjectedRun:
+    stem = task.stem
+    return _found(task, stem) or _project(task, stem)
+
+
+def _project(task: ProjectTask, stem: Path) -> ProjectedRun:
     smoothings = tuple(sorted({target.smoothing_fwhm for target in task.targets}))
     series, _, design = read_run(task.cleaning, smoothings)
     tsnr = temporal_snr(series[smoothings.index(task.targets[0].smoothing_fwhm)])
@@ -198,24 +209,26 @@ def _project(task: ProjectTask) -> ProjectedRun:
             f"map_r_{index}": map_correlations(effect, maps),
         }
         if task.removed_of(index):
-            _store_denoised(task, index, courses.values, design.kept)
+            _store_denoised(task, stem, index, courses.values, design.kept)
         if not task.with_maps:
             continue
         own = own_maps(here.series, courses.values, effect, n_regressors)
-        _store_maps(own, task.stem, index, task.cleaning.geometry)
+        _store_maps(own, stem, index, task.cleaning.geometry)
         if task.with_variance:
-            _store_variance(own, task.stem, index)
+            _store_variance(own, stem, index)
+    if task.stem != stem:
+        raise FailedRunError("its files changed while it was processed: start again")
     # What the record stands for comes last: where it is, the rest is whole.
-    with writing(task.stem.with_name(task.stem.name + ".npz")) as file:
+    with writing(stem.with_name(stem.name + ".npz")) as file:
         np.savez(file, allow_pickle=False, **stored)
-    found = _found(task)
+    found = _found(task, stem)
     assert found is not None  # noqa: S101  it was stored above
     return found
 
 
-def _found(task: ProjectTask) -> ProjectedRun | None:
+def _found(task: ProjectTask, stem: Path) -> ProjectedRun | None:
     """Read what is stored; None where there is nothing or where something is missing."""
-    stem, projections = task.stem, []
+    projections = []
     try:
         # Opened here: where it is no archive, numpy would leave it open.
         with stem.with_name(stem.name + ".npz").open("rb") as file, np.load(file) as content:
@@ -224,7 +237,7 @@ def _found(task: ProjectTask) -> ProjectedRun | None:
                 wanted = list(maps.values()) if task.with_maps else []
                 if task.with_variance:
                     wanted += [_array_file(stem, index, name) for name in ("effect", "variance")]
-                denoised = task.denoised_path(index) if task.removed_of(index) else None
+                denoised = task.denoised_path(stem, index) if task.removed_of(index) else None
                 if denoised is not None:
                     wanted.append(denoised)
                 if not all(path.exists() for path in wanted):
@@ -241,11 +254,15 @@ def _found(task: ProjectTask) -> ProjectedRun | None:
             tsnr = float(content["tsnr"])
     except Exception:  # numpy raises anything for a damaged file, which is made anew
         return None
-    return ProjectedRun(task.cleaning.run.files.key, tsnr, tuple(projections))
+    return ProjectedRun(task.cleaning.run.files.key, stem, tsnr, tuple(projections))
 
 
 def _store_denoised(
-    task: ProjectTask, index: int, courses: NDArray[np.float64], kept: NDArray[np.intp]
+    task: ProjectTask,
+    stem: Path,
+    index: int,
+    courses: NDArray[np.float64],
+    kept: NDArray[np.intp],
 ) -> None:
     """Write the run's image without some components: two passes over it, volume by volume."""
     bold = task.cleaning.run.files.bold
@@ -257,7 +274,7 @@ def _store_denoised(
     header.set_data_dtype(np.float32)
     header.set_slope_inter(1, 0)
     volumes = without(values_of(image, np.arange(image.n_volumes)), kept, removal)
-    with writing(task.denoised_path(index)) as file:
+    with writing(task.denoised_path(stem, index)) as file:
         for part in compressed_parts(header, volumes):
             file.write(part)
 

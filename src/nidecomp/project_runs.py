@@ -126,10 +126,9 @@ def _combined(
     found: Sequence[ProjectedRun], tasks: Sequence[ProjectTask], executor: Executor
 ) -> dict[str, tuple[Mapping[str, Path], ...]]:
     """Combine the maps of participants with several runs."""
-    stems = {task.cleaning.run.files.key: task.stem for task in tasks}
     own: dict[str, list[Path]] = {}
     for run in found:
-        own.setdefault(run.key.participant, []).append(stems[run.key])
+        own.setdefault(run.key.participant, []).append(run.stem)
     todo = [
         CombineTask(label, tuple(paths), len(tasks[0].targets), tasks[0].cleaning.geometry)
         for label, paths in own.items()

@@ -112,6 +112,17 @@ def test_an_input_that_changes_costs_its_run(case: Case, whole: Undisturbed, whe
     case.check_next_start_completes(whole)
 
 
+def test_an_input_that_vanishes_when_its_run_is_done_costs_nothing(
+    case: Case, whole: Undisturbed
+) -> None:
+    """Runs of a participant are combined from what was stored."""
+    path = case.file_of(f"{RUN}_*_bold.nii.gz")
+    done = case.run(Fault(MESSAGE, 13, "delete", path=str(path)))
+    assert done.code == 0, done.stderr
+    assert not path.exists()
+    assert results(case.output) == whole.results
+
+
 def test_a_damaged_image_costs_its_run(case: Case, whole: Undisturbed) -> None:
     path = case.file_of(f"{RUN}_*_bold.nii.gz")
     kept = shutil.copy2(path, case.output.with_name("kept"))
