@@ -430,6 +430,13 @@ def test_filters_that_nobody_could_fit_are_refused_before_they_are_made():
         build_design(None, 90_000, 60.0, Denoising(denoise_strategy="none", high_pass=0.008))
 
 
+def test_a_table_whose_columns_would_shift_is_refused(table_path):
+    header, *rows = table_path.read_text().splitlines()
+    table_path.write_text("\n".join([header, *(f"{row}\t0.5" for row in rows)]) + "\n")
+    with pytest.raises(RefusedRunError, match="more cells than its header has names"):
+        design_of(table_path, "simple")
+
+
 def test_a_table_that_is_none_by_its_size_is_not_read(table_path):
     with table_path.open("r+b") as file:
         file.truncate(300_000_000)

@@ -170,6 +170,13 @@ def anchor(*parts: object) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", lambda found: f"_{ord(found[0]):x}", text)
 
 
+def _is_low(reproducibility: str) -> bool:
+    try:
+        return float(reproducibility) < 0.2
+    except ValueError:
+        return False
+
+
 def warnings_of(folder: Folder) -> list[str]:
     """Gather what somebody must know before believing anything."""
     told = list(folder.missing)
@@ -177,11 +184,7 @@ def warnings_of(folder: Folder) -> list[str]:
         fit = one.described.get("Fit")
         if isinstance(fit, dict) and fit.get("Converged") is False:
             told.append(f"{one.title}: the fit did not converge; its maps are not to be trusted.")
-        low = [
-            row["component"]
-            for row in one.metrics
-            if row.get("reproducibility") and float(row["reproducibility"]) < 0.2
-        ]
+        low = [row["component"] for row in one.metrics if _is_low(row.get("reproducibility", ""))]
         if low:
             told.append(
                 f"{one.title}: halves of the participants do not find {len(low)} of them again "

@@ -285,6 +285,11 @@ def _read_table(path: Path, n_volumes: int) -> pd.DataFrame:
         raise RefusedRunError(
             f"its confounds table {path.name} cannot be read: {in_one_line(error)}"
         ) from None
+    if not isinstance(table.index, pd.RangeIndex):
+        # pandas would take the first columns for names of rows, and shift all others.
+        raise RefusedRunError(
+            f"its confounds table {path.name} has rows with more cells than its header has names"
+        )
     if len(table) != n_volumes:
         raise RefusedRunError(
             f"its confounds table {path.name} has {len(table)} rows and its image {n_volumes} "
