@@ -400,7 +400,8 @@ def test_workers_on_other_machines_take_nothing_of_this_one():
     here = forecast_with(mem_mb=PLENTY)
     elsewhere = forecast_with(math.inf, executor="dask", dask_scheduler="tcp://x:1", mem_mb=PLENTY)
     assert here.peak_mb > 4 * here.map_mb
-    assert elsewhere.peak_mb == max(elsewhere.group_mb, elsewhere.waiting_mb)
+    drawing_mb = elsewhere.drawing_mb * (elsewhere.n_drawing + 1)
+    assert elsewhere.peak_mb == max(elsewhere.group_mb, elsewhere.waiting_mb, drawing_mb)
     assert f"{elsewhere.map_mb:,.0f} MB in each worker" in elsewhere.as_text()
     assert "one at a time in each worker" in elsewhere.as_text()
 
@@ -494,3 +495,23 @@ def test_projecting_holds_the_groups_maps_and_the_runs_own():
     minimal, full, maps = map_mb(level="minimal"), map_mb(), map_mb(participant_maps=True)
     assert full - minimal == pytest.approx(maps_mb, rel=0.01)
     assert maps - full == pytest.approx(2 * maps_mb + 3 * image_mb, rel=0.01)
+
+
+# ---------------------------------------------------------------- the report
+def test_as_many_draw_the_report_as_fit_into_memory():
+    """One waits beside several; one alone draws where it is."""
+    plenty = forecast_of(with_fit=True, mem_mb=PLENTY)
+    assert plenty.n_drawing == 4
+    little = forecast_of(with_fit=True, mem_mb=int(3 * plenty.drawing_mb + 1))
+    assert little.n_drawing == 2
+    assert little.peak_mb >= 3 * little.drawing_mb
+    alone = forecast_of(with_fit=True, mem_mb=int(max(plenty.group_mb, plenty.map_mb) + 1))
+    assert alone.n_drawing == 1
+
+
+def test_without_a_report_nothing_is_drawn():
+    science = science_of()
+    for extent in (Extent(no_report=True), Extent(level="minimal")):
+        plan = forecast((run_of(),), GEOMETRY, settings_of(science, extent=extent), 4)
+        assert plan.drawing_mb == 0
+    assert forecast_of(with_fit=False, mem_mb=PLENTY).drawing_mb == 0

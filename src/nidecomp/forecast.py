@@ -36,7 +36,10 @@ _DESCRIBED_COPIES = 3.0
 _REFERENCE_MAPS = 17
 # float32 copies of all decompositions' maps while runs are projected to them.
 _WAITING_COPIES = 2.0
-
+# Drawing the report's pictures: an interpreter with the plotting libraries and one component, and
+# for the overview two float32 copies of each component on the viewer's grid.
+_DRAWING_MB = 380.0
+_DRAWING_MB_OF_COMPONENT = 2.7
 
 # Where runs are worked on: in this process where one is enough, in others on this machine in any
 # case, or on other machines.
@@ -47,7 +50,8 @@ Where = Literal["here", "beside", "elsewhere"]
 class Forecast:
     """What a run will take, and how it is going to be executed.
 
-    `n_processes` of this machine work at once, `where` says whether on runs; the group fit uses
+    `n_processes` of this machine work at once, `where` says whether on runs; `n_drawing` draw the
+    report's pictures, each with `drawing_mb` (0 where there is no report); the group fit uses
     `n_threads` and gathers `at_once` of its `n_subspaces` in one pass over the reduced runs, and
     `samples_at_once` of the halves that maps are judged by. `waiting_mb` is what this process holds
     while others work.
@@ -63,16 +67,20 @@ class Forecast:
     samples_at_once: int = 0
     waiting_mb: float = _INTERPRETER_MB
     where: Where = "here"
+    n_drawing: int = 1
+    drawing_mb: float = 0.0
 
     @property
     def peak_mb(self) -> float:
         """Memory of the whole on this machine at its largest moment, in MB."""
+        # This process puts the pictures together, and draws some of them.
+        drawing = self.drawing_mb * (self.n_drawing + 1 if self.n_drawing > 1 else 1)
         if self.where == "elsewhere":
-            return max(self.waiting_mb, self.group_mb)
+            return max(self.waiting_mb, self.group_mb, drawing)
         # One process works where it is; several have this one waiting beside them.
         is_waiting = self.where == "beside" or self.n_processes > 1
         waiting_mb = self.waiting_mb if is_waiting else 0.0
-        return max(self.map_mb * self.n_processes + waiting_mb, self.group_mb)
+        return max(self.map_mb * self.n_processes + waiting_mb, self.group_mb, drawing)
 
     def as_text(self) -> str:
         """Say it in a line each."""
@@ -180,6 +188,8 @@ def forecast(
             f"{n_rows} components). Fewer --subspace-dims or {fewer} take less."
         )
     fitting = int((limit_mb - waiting_mb) // map_mb)
+    drawing_mb = _drawing_mb(settings)
+    drawing = int(limit_mb // drawing_mb) - 1 if drawing_mb else 1
     return Forecast(
         map_mb=map_mb,
         group_mb=group_mb if with_fit else 0.0,
@@ -190,8 +200,19 @@ def forecast(
         at_once=at_once,
         waiting_mb=waiting_mb,
         where=where,
+        n_drawing=max(1, min(cores, drawing)),
+        drawing_mb=drawing_mb,
         samples_at_once=_samples_at_once(geometry, science, group_mb) if is_full else 0,
     )
+
+
+def _drawing_mb(settings: Settings) -> float:
+    """Memory of one process that draws for the report; 0 where there is none."""
+    extent = settings.extent
+    if settings.analysis_level != "group" or extent.level != "full" or extent.no_report:
+        return 0.0
+    n_components = settings.science.decomposition.largest_order
+    return _DRAWING_MB + _DRAWING_MB_OF_COMPONENT * n_components
 
 
 def _where(execution: Execution, worker_mb: float | None) -> Where:

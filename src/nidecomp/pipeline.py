@@ -135,7 +135,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
                             regions=regions,
                         )
                     )
-                is_reported = _report(tree, settings, LocalProcesses(plan.n_processes), monitor)
+                is_reported = _report(tree, settings, LocalProcesses(plan.n_drawing), monitor)
                 tree.finish()
         _say_how_it_ended(inventory, reduced, settings)
         return Outcome(inventory, settings.output_dir, components, is_reported)
@@ -221,7 +221,7 @@ def _project_given(
         is_job = settings.analysis_level == "participant"
         with monitor.step("writing"):
             tree = write_given(result, is_job=is_job)
-        is_reported = is_job or _report(tree, settings, LocalProcesses(plan.n_processes), monitor)
+        is_reported = is_job or _report(tree, settings, LocalProcesses(plan.n_drawing), monitor)
         tree.finish()
     _LOG.info(
         "Projected %s; the results are in %s", count(len(found.runs), "run"), settings.output_dir
