@@ -22,8 +22,8 @@ participants_per_job=${participants_per_job:-1}  # more where the cluster bounds
 
 set -euo pipefail
 list=$work_dir/participants.txt
-# The jobs' SLURM variables are no business of the container; compiled loops are kept for all.
-export NUMBA_CACHE_DIR=$work_dir/compiled APPTAINERENV_NUMBA_CACHE_DIR=$work_dir/compiled
+# Compiled loops are kept for all jobs; the image brings its own.
+export NUMBA_CACHE_DIR=$work_dir/compiled
 
 nidecomp() {
   local folders=("$bids_dir" "$output_dir")

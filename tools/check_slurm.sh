@@ -32,9 +32,7 @@ until_queue_is_empty() {
 }
 
 same() { # NAME WHAT [REFERENCE]
-  # What differs by right: the log, which has the time.
-  diff -rq --exclude=work --exclude=nidecomp.log "$scratch/${3:-here}" "$scratch/$1" ||
-    fail "$2: other bytes"
+  python3 tools/compare_trees.py "$scratch/${3:-here}" "$scratch/$1" || fail "$2: other bytes"
   echo "$2: the same, byte for byte."
 }
 
