@@ -159,7 +159,11 @@ def _watching(settings: Settings, command: Sequence[str]) -> Iterator[Monitor]:
         finally:
             has_done_work = len(monitor.used) > 1
             if settings.analysis_level == "group" and has_done_work:
-                write_resources(settings.output_dir, monitor)
+                try:
+                    write_resources(settings.output_dir, monitor)
+                except OSError as error:
+                    # Whatever ended the run, a full disk perhaps, must not be hidden by this.
+                    _LOG.error("What the steps took could not be written: %s", error)
             if settings.execution.resource_monitor:
                 say_resources(monitor.used)
 

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from compare_trees import OF_THE_RUN
 from injected import Ended, Fault, Server
 from support import FIXTURES, results
 
@@ -18,8 +19,8 @@ OPTIONS = (
     "group", "--participant-label", "01", "02", "--n-components", "3", "--n-init", "2",
     "--participant-maps", "--no-report", "--nprocs", "1",
 )  # fmt: skip
-# These grow while the program runs, or say how far it came.
-_GROWING = {"logs/nidecomp.log", "logs/manifest.unfinished.tsv", "logs/inventory.tsv"}
+# These tell of the run itself, grow while it runs, or say how far it came.
+_GROWING = {*OF_THE_RUN, "logs/manifest.unfinished.tsv", "logs/inventory.tsv"}
 
 
 @dataclass(frozen=True)
