@@ -1,4 +1,4 @@
-"""Compile all inner loops into a folder that an image brings: ``compile_ahead.py FOLDER``.
+"""Compile all inner loops into a folder that an image brings: ``compile_ahead.py FOLDER [TYPE …]``.
 
 ``NIDECOMP_COMPILED=FOLDER`` then makes NiDecomp use them. They are bound to the installed source
 files (their place, size and time) and to the kind of processor, so this is run where NiDecomp is
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 # What images store; of anything else a run's first volume waits for the compiler.
 STORED = ("uint8", "int8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, stored: Sequence[str] = STORED) -> None:
     """Call everything that is compiled, with every kind of argument that it gets."""
     # Read when numba is imported.
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
@@ -24,7 +25,7 @@ def main(folder: Path) -> None:
     from nidecomp import CanICA, DictLearning  # noqa: PLC0415
     from nidecomp.process_run import warm_up  # noqa: PLC0415
 
-    for name in STORED:
+    for name in stored:
         warm_up(name)
     rng = np.random.default_rng(0)
     # More voxels than one block has: parts of an array are another kind of argument.
@@ -39,4 +40,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or STORED)

@@ -15,6 +15,9 @@ import psutil
 
 # Seconds between two looks at the memory: one takes milliseconds.
 _INTERVAL_S = 0.25
+# What processes have in common is only told apart from the rest (which stops them for a moment)
+# when what they hold, each counted for itself, rose by this much since it was last.
+_RISE = 1.05
 # The one step that the report cannot tell of.
 REPORT_STEP = "making the report"
 
@@ -60,6 +63,7 @@ class Monitor:
         self._used: list[Usage] = []
         self._lock = threading.Lock()
         self._peak_bytes = 0
+        self._resident_at_peak = 0
         self._is_over = threading.Event()
 
     @property
@@ -107,14 +111,18 @@ class Monitor:
         self._is_over.set()
 
     def _look(self) -> None:
-        held = sum(_memory_bytes(process) for process in _tree())
+        processes = _tree()
+        resident = sum(_resident_bytes(process) for process in processes)
         with self._lock:
-            self._peak_bytes = max(self._peak_bytes, held)
+            if resident > _RISE * self._resident_at_peak:
+                self._resident_at_peak = resident
+                held = sum(_memory_bytes(process) for process in processes)
+                self._peak_bytes = max(self._peak_bytes, held)
 
     def _take_peak(self) -> int:
         """Give the peak since the last time it was taken."""
         with self._lock:
-            peak, self._peak_bytes = self._peak_bytes, 0
+            peak, self._peak_bytes, self._resident_at_peak = self._peak_bytes, 0, 0
         return peak
 
 
@@ -156,6 +164,11 @@ def _memory_bytes(process: psutil.Process) -> int:
     for line in text.splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
+    return _resident_bytes(process)
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    """Tell what a process holds, whoever else does so, too; 0 once it has ended."""
     with contextlib.suppress(psutil.Error):
         return int(process.memory_info().rss)
     return 0
