@@ -6,6 +6,7 @@ run itself: the log, what it took, and where the report tells of it.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 import sys
@@ -45,6 +46,17 @@ def digests(folder: Path) -> dict[str, str]:
     return found
 
 
+def _how(first: Path, second: Path) -> str:
+    """Say whether compressed files differ in what they hold, or only in how it was compressed."""
+    if first.suffix != ".gz":
+        return ""
+    one, other = (gzip.decompress(path.read_bytes()) for path in (first, second))
+    if one == other:
+        return " (the same, compressed in another way)"
+    n_different = sum(a != b for a, b in zip(one, other, strict=False))
+    return f" ({n_different} of {len(one)} bytes that it holds)"
+
+
 def main(first: Path, second: Path) -> int:
     """Print the names of files that differ; 0 where there are none."""
     one, other = digests(first), digests(second)
@@ -56,7 +68,7 @@ def main(first: Path, second: Path) -> int:
     )
     for name in different:
         where = "" if name in one and name in other else " (in one of them only)"
-        print(f"{name}{where}")
+        print(f"{name}{where or _how(first / name, second / name)}")
     if not different:
         print(f"The same, byte for byte: {len(one)} files.")
     return 1 if different else 0
