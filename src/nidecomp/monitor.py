@@ -36,16 +36,16 @@ class Usage:
         By the clock.
     cpu_seconds : float
         Of all processors together.
-    peak_memory_mb : float
+    peak_memory_mb : float or None
         The most that all processes held at once (10^6 bytes); what they share counts once where
-        the system tells (Linux).
+        the system tells (Linux). None where nobody looked.
     """
 
     step: str
     run: str | None
     seconds: float
     cpu_seconds: float
-    peak_memory_mb: float
+    peak_memory_mb: float | None
 
 
 class Monitor:
@@ -55,10 +55,13 @@ class Monitor:
     ----------
     command : sequence of str
         What it was called with.
+    looks : bool
+        Whether the memory is looked at.
     """
 
-    def __init__(self, command: Sequence[str] = ()) -> None:
+    def __init__(self, command: Sequence[str] = (), *, looks: bool = True) -> None:
         self.command = tuple(command)
+        self.looks = looks
         self.current_step = ""
         self._used: list[Usage] = []
         self._lock = threading.Lock()
@@ -90,14 +93,15 @@ class Monitor:
         try:
             yield
         finally:
-            self._look()
+            if self.looks:
+                self._look()
             self._used.append(
                 Usage(
                     step=name,
                     run=None,
                     seconds=time.monotonic() - began,
                     cpu_seconds=max(_cpu_seconds() - cpu, 0.0),
-                    peak_memory_mb=self._take_peak() / 1e6,
+                    peak_memory_mb=self._take_peak() / 1e6 if self.looks else None,
                 )
             )
 
@@ -127,18 +131,23 @@ class Monitor:
 
 
 @contextmanager
-def watching(command: Sequence[str] = ()) -> Iterator[Monitor]:
+def watching(command: Sequence[str] = (), *, looks: bool = True) -> Iterator[Monitor]:
     """Watch until the block is left.
 
     Parameters
     ----------
     command : sequence of str
+    looks : bool
+        Whether to look at the memory, which a thread does again and again.
 
     Yields
     ------
     Monitor
     """
-    monitor = Monitor(command)
+    monitor = Monitor(command, looks=looks)
+    if not looks:
+        yield monitor
+        return
     thread = threading.Thread(target=monitor.watch, name="monitor", daemon=True)
     thread.start()
     try:

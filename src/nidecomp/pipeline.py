@@ -153,7 +153,7 @@ def _report(tree: OutputTree, settings: Settings, executor: Executor, monitor: M
 @contextmanager
 def _watching(settings: Settings, command: Sequence[str]) -> Iterator[Monitor]:
     """Measure the steps, and write at the end what they took, also where one of them failed."""
-    with watching(command) as monitor:
+    with watching(command, looks=settings.execution.resource_monitor) as monitor:
         try:
             yield monitor
         finally:

@@ -460,8 +460,8 @@ class Execution:
     resource_monitor: bool = _option(
         convert.flag,
         False,
-        "Measure time, processor time and memory of each run, too (logs/resources.tsv has those of "
-        "the steps in any case), and end the log with them.",
+        "Measure time, processor time and memory of each step and run, and end the log with them; "
+        "logs/resources.tsv has the time of the steps in any case.",
     )
     stop_on_first_crash: bool = _option(convert.flag, False, "Stop as soon as one run fails.")
     verbose: bool = _option(convert.flag, False, "Say more.", short="-v")

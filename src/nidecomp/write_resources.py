@@ -26,7 +26,7 @@ RESOURCES_COLUMNS: dict[str, str] = {
     "cpu_seconds": "Time of all processors together",
     "peak_memory_mb": "The most memory that was held at once, in 10^6 bytes: of a step by all "
     "processes together, what they share counted once (Linux); of a run by the process that worked "
-    "on it",
+    "on it; n/a without --resource-monitor",
 }
 _UNITS = {"seconds": "s", "cpu_seconds": "s", "peak_memory_mb": "MB"}
 _LOG = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def say_resources(used: Sequence[Usage]) -> None:
     """Tell the table in the log."""
     rows = [
         (one.step, one.run or "", f"{one.seconds:.1f}", f"{one.cpu_seconds:.1f}",
-         f"{one.peak_memory_mb:,.0f}")
+         f"{one.peak_memory_mb or 0:,.0f}")
         for one in used
     ]  # fmt: skip
     head = ("step", "run", "seconds", "CPU seconds", "peak MB")
