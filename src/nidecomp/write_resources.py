@@ -7,10 +7,12 @@ import logging
 import os
 import platform
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
 import psutil
 
@@ -58,11 +60,19 @@ def write_resources(output_dir: Path, monitor: Monitor) -> None:
             "Cores": os.cpu_count(),
             "MemoryMB": round(psutil.virtual_memory().total / 1e6),
         },
+        # The most that one process ever held: no thread is needed to know it.
+        "PeakMemoryMB": {"ThisProcess": _peak_mb(RUSAGE_SELF), "Others": _peak_mb(RUSAGE_CHILDREN)},
         **columns,
     }
     text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
     with replace_atomically((output_dir / RESOURCES).with_suffix(".json")) as temporary:
         temporary.write_bytes(encoded(text))
+
+
+def _peak_mb(who: int) -> int:
+    # In kilobytes, but on a Mac.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(unit * getrusage(who).ru_maxrss / 1e6)
 
 
 def say_resources(used: Sequence[Usage]) -> None:

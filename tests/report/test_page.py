@@ -194,13 +194,14 @@ def test_participants_lead_to_their_files_where_there_are_any(tmp_path: Path) ->
 def test_how_it_was_run_is_told_but_not_what_the_report_took(tmp_path: Path) -> None:
     root = make(tmp_path)
     told = {"Command": "nidecomp <in> 'my out'", "Machine": {"System": "Linux", "Cores": 3}}
+    told["PeakMemoryMB"] = {"ThisProcess": 512, "Others": 345}
     write(root / "logs" / "resources.json", json.dumps(told))
     write_tsv(
         root / "logs" / "resources.tsv",
         ("step", "seconds"), ("reducing runs", "12.5"), (REPORT_STEP, "7.25"),
     )  # fmt: skip
     text = " ".join(Reader(page_of(root)).text)
-    for part in ("nidecomp <in> 'my out'", "3 cores", "reducing runs", "12.5"):
+    for part in ("nidecomp <in> 'my out'", "3 cores", "reducing runs", "12.5", "512 MB", "345 MB"):
         assert part in text
     assert "7.25" not in text
 
