@@ -118,8 +118,10 @@ if [ "$("$native" -c 'import platform; print(platform.python_version())' 2>/dev/
   "$scratch/venv/bin/pip" install --quiet --require-hashes -r requirements-build.lock
   "$scratch/venv/bin/pip" install --quiet --no-build-isolation --require-hashes -r requirements.lock
   "$scratch/venv/bin/pip" install --quiet --no-build-isolation --no-deps .
-  # The description says which container it was.
-  NIDECOMP_CONTAINER_TYPE=docker NIDECOMP_CONTAINER_TAG="nidecomp:$version" \
+  # The description says which container it was. Variables of this machine's stay out: some choose
+  # the kernels of linear algebra (OPENBLAS_CORETYPE), and with them the last digits.
+  env -i PATH=/usr/bin:/bin HOME="$scratch" LANG=C.UTF-8 \
+    NIDECOMP_CONTAINER_TYPE=docker NIDECOMP_CONTAINER_TAG="nidecomp:$version" \
     "$scratch/venv/bin/nidecomp" "$scratch/native/in" "$scratch/native/out" group --n-components 20
   same native
 else

@@ -56,7 +56,11 @@ def stands_apart(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     ndarray of bool, shape (n,)
         Beyond `LIMIT` robust standard deviations, and away by `LEAST_DEPARTURE` of the median.
     """
-    scores = modified_z(values)
+    return _is_far(values, modified_z(values))
+
+
+def _is_far(values: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Do what `stands_apart` says, with modified z scores that are known."""
     if not np.isfinite(scores).any():
         return np.zeros(len(values), dtype=np.bool_)
     middle = float(np.nanmedian(values))
@@ -84,9 +88,9 @@ def outlier_reasons(
     reasons: list[list[str]] = [[] for _ in range(n)]
     for name, values in columns.items():
         scores = modified_z(values)
-        is_bad = scores > 0 if name in bad_is_high else scores < 0
-        middle = float(np.nanmedian(values)) if is_bad.any() else 0.0
-        for index in np.flatnonzero(is_bad & stands_apart(values)):
+        on_bad_side = scores > 0 if name in bad_is_high else scores < 0
+        middle = float(np.nanmedian(values)) if np.isfinite(values).any() else np.nan
+        for index in np.flatnonzero(on_bad_side & _is_far(values, scores)):
             reasons[index].append(
                 f"{name} {values[index]:.3g} (median {middle:.3g}, modified z {scores[index]:.1f})"
             )
