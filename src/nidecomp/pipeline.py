@@ -25,7 +25,7 @@ from nidecomp.count_components import (
 )
 from nidecomp.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.execute.choose import executor_for, worker_memory_mb
-from nidecomp.execute.contract import Executor, WorkerDied
+from nidecomp.execute.contract import Executor
 from nidecomp.execute.local import LocalProcesses, available_cores, started_early
 from nidecomp.execute.measured import MeasuredExecutor
 from nidecomp.files import alone_in
@@ -41,10 +41,11 @@ from nidecomp.inspect_run import InspectTask, inspect_run
 from nidecomp.inventory import count
 from nidecomp.make_report import REPORT, add_report
 from nidecomp.memory import give_back
-from nidecomp.monitor import REPORT_STEP, Monitor, watching
-from nidecomp.process_run import MapTask, process_run, warm_up
+from nidecomp.monitor import REPORT_STEP, Monitor
+from nidecomp.process_run import warm_up
 from nidecomp.project_runs import Projected, project_runs
 from nidecomp.records import Components, FailedRun, Inventory, Outcome, ReducedRun, UsableRun
+from nidecomp.reduce_runs import map_task, reduce_runs, warn_of_copies
 from nidecomp.regress_out import check_words, to_regress_out
 from nidecomp.settings import Settings
 from nidecomp.share_geometry import share_geometry
@@ -54,7 +55,7 @@ from nidecomp.write_dataset import write_inventory
 from nidecomp.write_given import write_given
 from nidecomp.write_group import write_group
 from nidecomp.write_order import ORDER_TABLE, write_choice_alone
-from nidecomp.write_resources import say_resources, write_resources
+from nidecomp.write_resources import recording_steps, write_resources
 
 _LOG = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
     root = check_request(settings)
     with (
         progress.logging_to(settings),
-        _watching(settings, command) as monitor,
+        recording_steps(settings, command) as monitor,
         _workers_started_early(settings) as end_workers,
     ):
         with monitor.step("finding runs"):
@@ -101,11 +102,11 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             return Outcome(inventory, settings.output_dir)
         with _alone_in_output(settings), _executor(plan, settings, monitor) as executor:
             with monitor.step("reducing runs"):
-                reduced, failed = _reduce(to_reduce, geometry, executor, settings)
+                reduced, failed = reduce_runs(to_reduce, geometry, executor, settings)
             inventory = replace(inventory, failed=failed)
             _keep_inventory(root, inventory, settings)
             _stop_if_nothing_is_left(reduced, failed, settings)
-            _warn_of_copies(reduced)
+            warn_of_copies(reduced)
             components: tuple[Components, ...] = ()
             is_reported = True
             if settings.analysis_level == "group":
@@ -150,24 +151,6 @@ def _report(tree: OutputTree, settings: Settings, executor: Executor, monitor: M
         return add_report(tree, executor)
 
 
-@contextmanager
-def _watching(settings: Settings, command: Sequence[str]) -> Iterator[Monitor]:
-    """Measure the steps, and write at the end what they took, also where one of them failed."""
-    with watching(command, looks=settings.execution.resource_monitor) as monitor:
-        try:
-            yield monitor
-        finally:
-            has_done_work = len(monitor.used) > 1
-            if settings.analysis_level == "group" and has_done_work:
-                try:
-                    write_resources(settings.output_dir, monitor)
-                except OSError as error:
-                    # Whatever ended the run, a full disk perhaps, must not be hidden by this.
-                    _LOG.error("What the steps took could not be written: %s", error)
-            if settings.execution.resource_monitor:
-                say_resources(monitor.used)
-
-
 def _report_only(settings: Settings) -> Outcome:
     """Make the report anew of what the output folder holds."""
     output = settings.output_dir
@@ -202,7 +185,7 @@ def _project_given(
         _show(replace(inventory, used=runs), root, plan)
         return Outcome(inventory, settings.output_dir)
     with _alone_in_output(settings), _executor(plan, settings, monitor) as executor:
-        cleaning = [_map_task(run, geometry, settings) for run in runs]
+        cleaning = [map_task(run, geometry, settings) for run in runs]
         removed = to_regress_out(given, geometry, runs[0].files.space, settings)
         with monitor.step("projecting runs"):
             found = project_runs(given, cleaning, settings, executor, removed)
@@ -354,45 +337,6 @@ def _show(inventory: Inventory, root: Path, plan: Forecast) -> None:
     print(plan.as_text())  # noqa: T201
 
 
-def _reduce(
-    runs: Sequence[UsableRun], geometry: VoxelGeometry, executor: Executor, settings: Settings
-) -> tuple[tuple[ReducedRun, ...], tuple[FailedRun, ...]]:
-    """Reduce every run at every smoothing, in whatever order; sort what comes back."""
-    reduced: list[ReducedRun] = []
-    failed: list[FailedRun] = []
-    tasks = [_map_task(run, geometry, settings) for run in runs]
-    results = executor.map_unordered(process_run, tasks)
-    for result in progress.shown(results, len(runs), "Reducing runs"):
-        match result:
-            case tuple():
-                reduced.extend(result)
-            case FailedRun():
-                failed.append(result)
-            case WorkerDied(item=MapTask(run=lost)):
-                reason = "the process that worked on it was killed, probably for want of memory"
-                failed.append(FailedRun(lost.files.key, lost.files.bold, reason))
-        if failed and settings.execution.stop_on_first_crash:
-            break
-    reduced.sort(key=lambda record: (record.key.label, -record.smoothing_fwhm))
-    failed.sort(key=lambda record: record.key.label)
-    for failure in failed:
-        if failure.traceback:
-            _LOG.debug("%s: %s", failure.key.label, failure.traceback)
-    return tuple(reduced), tuple(failed)
-
-
-def _map_task(run: UsableRun, geometry: VoxelGeometry, settings: Settings) -> MapTask:
-    science = settings.science
-    return MapTask(
-        run=run,
-        geometry=geometry,
-        denoising=science.denoising,
-        smoothing_fwhm=science.smoothings_fwhm,
-        n_rows=science.decomposition.largest_order,
-        work_dir=settings.work_dir,
-    )
-
-
 def _check_evidence(
     runs: Sequence[UsableRun], geometry: VoxelGeometry, settings: Settings
 ) -> frozenset[str]:
@@ -468,7 +412,7 @@ def _project(
     removed = to_regress_out(components, geometry, inventory.used[0].files.space, settings)
     keys = {record.key for record in reduced}
     cleaning = [
-        _map_task(run, geometry, settings) for run in inventory.used if run.files.key in keys
+        map_task(run, geometry, settings) for run in inventory.used if run.files.key in keys
     ]
     return project_runs(components, cleaning, settings, executor, removed)
 
@@ -483,21 +427,6 @@ def _stop_if_nothing_is_left(
         raise NidecompError(f"Every run failed:\n{reasons}")
     if failed:
         _LOG.error("%s failed:\n%s", count(len(failed), "run"), reasons)
-
-
-def _warn_of_copies(reduced: Sequence[ReducedRun]) -> None:
-    """Say which runs are one under several names: they make everything look reproducible."""
-    same: dict[tuple[float, ...], set[str]] = {}
-    for run in reduced:
-        # No two runs that were measured agree in every digit.
-        numbers = (run.smoothing_fwhm, run.total_variance, *run.squared_singular_values)
-        same.setdefault(numbers, set()).add(run.key.label)
-    for names in sorted({tuple(sorted(names)) for names in same.values() if len(names) > 1}):
-        _LOG.warning(
-            "%s hold the same data: is one a copy of the other? What is reproducible between "
-            "copies is so by construction",
-            ", ".join(names),
-        )
 
 
 def _say_how_it_ended(

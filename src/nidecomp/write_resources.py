@@ -8,7 +8,8 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,8 @@ import psutil
 
 from nidecomp.bids.write import encoded, table_text
 from nidecomp.files import replace_atomically
-from nidecomp.monitor import Monitor, Usage
+from nidecomp.monitor import Monitor, Usage, watching
+from nidecomp.settings import Settings
 
 RESOURCES = PurePosixPath("logs/resources.tsv")
 RESOURCES_COLUMNS: dict[str, str] = {
@@ -92,3 +94,33 @@ def say_resources(used: Sequence[Usage]) -> None:
         for row in (head, *rows)
     ]
     _LOG.info("What it took:\n%s", "\n".join(line.rstrip() for line in lines))
+
+
+@contextmanager
+def recording_steps(settings: Settings, command: Sequence[str]) -> Iterator[Monitor]:
+    """Measure the steps, and write at the end what they took, also where one of them failed.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where the results go, and whether memory and runs are measured, too.
+    command : sequence of str
+        The words of the command line; none for a call from Python.
+
+    Yields
+    ------
+    Monitor
+    """
+    with watching(command, looks=settings.execution.resource_monitor) as monitor:
+        try:
+            yield monitor
+        finally:
+            has_done_work = len(monitor.used) > 1
+            if settings.analysis_level == "group" and has_done_work:
+                try:
+                    write_resources(settings.output_dir, monitor)
+                except OSError as error:
+                    # Whatever ended the run, a full disk perhaps, must not be hidden by this.
+                    _LOG.error("What the steps took could not be written: %s", error)
+            if settings.execution.resource_monitor:
+                say_resources(monitor.used)
