@@ -435,6 +435,16 @@ def test_a_value_of_an_odd_type_is_wrong_usage_not_a_crash(name: str, value: obj
         build(**{name: value})
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_said_of_a_value_is_short_however_long_it_is(name: str) -> None:
+    said = ""
+    try:
+        build(**{name: "a" * 2000})
+    except UsageError as error:
+        said = str(error)
+    assert len(said) < 1000
+
+
 # ---------------------------------------------------------------- options together
 @pytest.mark.parametrize("name", NAMES)
 def test_a_misspelt_option_is_told_the_nearest(name: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nidecomp.small_files import MOST_BYTES, in_one_line, parse_json, read_text
+from nidecomp.small_files import MOST_BYTES, in_one_line, parse_json, quoted, read_text
 
 some = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 VALUES = st.recursive(
@@ -60,3 +60,11 @@ def test_any_text_makes_one_printable_line(text: str) -> None:
 def test_what_is_printable_and_short_stays_as_it_is() -> None:
     assert in_one_line("n'est pas là: 3 × 4") == "n'est pas là: 3 × 4"
     assert in_one_line("a\n  b\x1b[2J\udcff") == "a b\\x1b[2J\\udcff"
+
+
+@some
+@given(VALUES)
+def test_what_a_user_gave_is_quoted_in_a_few_words(value: object) -> None:
+    assert quoted(value).isprintable()
+    assert quoted("a" * 10_000) == "'" + "a" * 49 + " … " + "a" * 49 + "'"
+    assert quoted("fdr") == "'fdr'"

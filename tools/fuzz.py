@@ -399,7 +399,9 @@ def try_reader(name: str, n_inputs: int, seed_number: int) -> Tried:
                 if not isinstance(error, reader.may_raise):
                     _note(tried, error, drawn)
                 elif not _is_sentence(" ".join(str(error).split()).replace(folder, "")):
-                    _note(tried, BadAnswerError(f"{str(error)[:300]!r} is no sentence"), drawn)
+                    bad = BadAnswerError(f"{str(error)[:300]!r} is no sentence")
+                    bad.__cause__ = error
+                    _note(tried, bad, drawn)
             except Exception as error:  # whatever it is, it is what is looked for
                 _note(tried, error, drawn)
             tried.longest_s = max(tried.longest_s, time.monotonic() - started)
@@ -411,7 +413,8 @@ def try_reader(name: str, n_inputs: int, seed_number: int) -> Tried:
 
 def _note(tried: Tried, error: Exception, drawn: object) -> None:
     """Keep the first crash of each kind and place."""
-    frames = traceback.extract_tb(error.__traceback__)
+    # A bad answer has no traceback of its own, but comes of the error whose answer it is.
+    frames = traceback.extract_tb((error.__cause__ or error).__traceback__)
     inside = [frame for frame in frames if "/nidecomp/" in frame.filename] or frames
     place = f"{type(error).__name__} at {Path(inside[-1].filename).name}:{inside[-1].lineno}"
     shown = repr(drawn)

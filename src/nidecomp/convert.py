@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from nidecomp.small_files import in_one_line, parse_json, read_text
+from nidecomp.small_files import in_one_line, parse_json, quoted, read_text
 
 # The presets of nilearn.interfaces.fmriprep.load_confounds_strategy (nilearn 0.14).
 STRATEGY_PRESETS = ("simple", "scrubbing", "compcor", "ica_aroma")
@@ -132,7 +132,8 @@ def json_object(value: object) -> str:
         try:
             value = read_text(Path(value))
         except (OSError, ValueError) as error:
-            raise ValueError(f"must be a JSON file that can be read ({error})") from None
+            why = in_one_line(error)
+            raise ValueError(f"must be a JSON file that can be read ({why})") from None
     if isinstance(value, str):
         try:
             value = parse_json(value)
@@ -158,7 +159,7 @@ def strategy(value: object) -> str:
     if unknown:
         raise ValueError(
             f"must be none, a preset ({', '.join(STRATEGY_PRESETS)}), parts joined by + "
-            f"({', '.join(STRATEGY_PARTS)}), or a .json file; {unknown[0]!r} is none of them"
+            f"({', '.join(STRATEGY_PARTS)}), or a .json file; {quoted(unknown[0])} is none of them"
         )
     return name
 

@@ -20,7 +20,7 @@ from typing import Any, Literal, cast
 from nidecomp import convert
 from nidecomp.convert import Convert
 from nidecomp.errors import UsageError
-from nidecomp.small_files import in_one_line, read_text
+from nidecomp.small_files import in_one_line, quoted, read_text
 
 AnalysisLevel = Literal["participant", "group"]
 Level = Literal["minimal", "full"]
@@ -566,12 +566,14 @@ def settings_from_options(
         if not os.fspath(folder):
             raise UsageError(f"{what} is empty (an unset variable?): name a folder.")
     if analysis_level not in ("participant", "group"):
-        raise UsageError(f"analysis_level is {analysis_level!r}; it is 'participant' or 'group'.")
+        raise UsageError(
+            f"analysis_level is {quoted(analysis_level)}; it is 'participant' or 'group'."
+        )
     known = {declared.name: (section, declared) for section, declared in declared_options()}
     values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
     for name, value in options.items():
         if name not in known:
-            raise UsageError(f"There is no option {name!r}.{_did_you_mean(name, known)}")
+            raise UsageError(f"There is no option {quoted(name)}.{_did_you_mean(name, known)}")
         section, declared = known[name]
         values[section][name] = _convert(declared, value)
     science = Science(
@@ -607,7 +609,7 @@ def _convert(declared: Field[Any], value: object) -> object:
         unlike = {read(item) for item in items}
         return tuple(sorted(unlike, key=lambda item: (isinstance(item, str), item)))
     except ValueError as error:
-        raise UsageError(f"{flag} {value!r}: {error}.") from None
+        raise UsageError(f"{flag} {quoted(value)}: {error}.") from None
 
 
 def _unsets_a_number(declared: Field[Any], value: object) -> bool:
@@ -675,14 +677,14 @@ def read_config_file(path: str | os.PathLike[str]) -> dict[str, object]:
     for section, table in tables.items():
         if section not in SECTIONS or not isinstance(table, dict):
             raise UsageError(
-                f"--config-file {path}: there is no table [{section}]; there are "
+                f"--config-file {path}: there is no table [{in_one_line(section)}]; there are "
                 f"{', '.join(f'[{name}]' for name in SECTIONS)}."
             )
         known = {declared.name for declared in fields(SECTIONS[section])}
         for name in table:
             if name not in known:
                 raise UsageError(
-                    f"--config-file {path}: there is no option {name!r} in [{section}]."
+                    f"--config-file {path}: there is no option {quoted(name)} in [{section}]."
                     + _did_you_mean(name, dict.fromkeys(known))
                 )
         options.update(table)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 # A sidecar has kilobytes; that of a confounds table with all CompCor components a few megabytes.
 MOST_BYTES = 1 << 24
-_LONGEST_LINE = 400
+_LONGEST_LINE, _LONGEST_QUOTED = 400, 100
 _MOST_DIGITS = 300
 
 
@@ -56,13 +56,20 @@ def _whole_number(digits: str) -> int:
     return int(digits)
 
 
-def in_one_line(text: object) -> str:
+def quoted(value: object) -> str:
+    """Name what a user gave in a sentence: in quotes as Python has them, short whatever it is."""
+    return in_one_line(repr(value), _LONGEST_QUOTED)
+
+
+def in_one_line(text: object, longest: int = _LONGEST_LINE) -> str:
     """Make one printable line of bounded length of what a library or a file says.
 
     Parameters
     ----------
     text : object
         An exception, for instance.
+    longest : int
+        Characters at most, but for what becomes of those that cannot be printed.
 
     Returns
     -------
@@ -70,6 +77,6 @@ def in_one_line(text: object) -> str:
         What cannot be printed becomes an escape; the middle of what is too long is left out.
     """
     line = " ".join(str(text).split())
-    if len(line) > _LONGEST_LINE:
-        line = f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
+    if len(line) > longest:
+        line = f"{line[: longest // 2]} … {line[-longest // 2 :]}"
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)

@@ -333,6 +333,7 @@ def test_a_manifest_cannot_reach_an_absolute_path(tmp_path: Path) -> None:
         "other\tcolumns\nkeep.txt\t1\n",
         'path\tsha256\n"keep.txt\t1\n',
         "path\tsha256\nkeep.txt\0\t1\n",
+        "path\tsha256\n\0logs/keep.txt\t1\n",
         "\xff\xfe",
     ],
 )

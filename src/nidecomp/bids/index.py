@@ -13,6 +13,7 @@ from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.errors import NothingToDoError, UsageError
 from nidecomp.records import RefusedRun, RunFiles, RunKey
 from nidecomp.settings import Selection
+from nidecomp.small_files import quoted
 
 _FUNC = ("datatype", "func")
 _KINDS: dict[str, dict[str, object]] = {
@@ -87,7 +88,7 @@ def _filters(selection: Selection) -> dict[str, dict[str, Any]]:
     for kind, query in content.items():
         if kind not in _KINDS or not isinstance(query, dict):
             raise UsageError(
-                f"--bids-filter-file: {kind!r} is not a kind of file; there are "
+                f"--bids-filter-file: {quoted(kind)} is not a kind of file; there are "
                 f"{', '.join(_KINDS)}, each with an object of entities."
             )
         # fMRIPrep's own filter files name the folder; only func folders are looked into here.
@@ -95,7 +96,7 @@ def _filters(selection: Selection) -> dict[str, dict[str, Any]]:
         unknown = sorted(set(filters[kind]) - entities)
         if unknown:
             raise UsageError(
-                f"--bids-filter-file: {kind} has no entity {unknown[0]!r}; there are "
+                f"--bids-filter-file: {kind} has no entity {quoted(unknown[0])}; there are "
                 f"{', '.join(sorted(entities))}."
             )
     return filters

@@ -309,7 +309,9 @@ def _read_manifest(path: Path) -> set[tuple[str, str]]:
 def _is_inside(name: str) -> bool:
     """Tell whether a listed name stays below the output folder, whoever wrote the list."""
     path = PurePosixPath(name)
-    is_name = len(name) < _LONGEST_PATH and all(
-        len(part.encode()) <= _LONGEST_NAME for part in path.parts
+    is_name = (
+        len(name) < _LONGEST_PATH
+        and "\0" not in name
+        and all(len(part.encode()) <= _LONGEST_NAME for part in path.parts)
     )
     return is_name and not path.is_absolute() and ".." not in path.parts

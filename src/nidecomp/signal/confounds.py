@@ -28,7 +28,7 @@ from nidecomp.convert import STRATEGY_PARTS, STRATEGY_PRESETS
 from nidecomp.errors import RefusedRunError, UsageError
 from nidecomp.settings import Denoising
 from nidecomp.signal.clean import cosines, orthonormal_basis, polynomials
-from nidecomp.small_files import MOST_BYTES, in_one_line, parse_json, read_text
+from nidecomp.small_files import MOST_BYTES, in_one_line, parse_json, quoted, read_text
 
 _MODEL_SUFFIXES = {
     "basic": ("",),
@@ -155,8 +155,8 @@ def _check_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(content) - set(_ARGUMENTS))
     if unknown:
         raise UsageError(
-            f"--denoise-strategy: it has an unknown {unknown[0]!r}. The JSON object holds the "
-            f"arguments of nilearn's load_confounds: {', '.join(_ARGUMENTS)}."
+            f"--denoise-strategy: it has an unknown {quoted(unknown[0])}. The JSON object holds "
+            f"the arguments of nilearn's load_confounds: {', '.join(_ARGUMENTS)}."
         )
     for name, (is_right, wanted) in _ARGUMENTS.items():
         if name in content and not is_right(content[name]):
