@@ -12,6 +12,7 @@ from support import FIXTURES, nidecomp
 def rest_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's results."""
     output = tmp_path_factory.mktemp("rest") / "networks"
-    done = nidecomp(FIXTURES / "rest", output, "group", "--n-components", "20", "--nprocs", "2")
+    words = (FIXTURES / "rest", output, "group", "--n-components", "20", "--nprocs", "2")
+    done = nidecomp(*words, fresh=True)
     assert done.exit_code == 0, done.stderr
     return output

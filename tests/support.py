@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from compare_trees import digests
 from scipy.optimize import linear_sum_assignment
+from served import Server
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FIXTURES = REPOSITORY / "bids_fixtures"
@@ -30,16 +33,37 @@ class Finished:
     stderr: str
 
 
+@cache
+def server() -> Server:
+    """Give what runs NiDecomp for all tests of this process."""
+    started = Server()
+    atexit.register(started.close)
+    return started
+
+
 def nidecomp(
-    *words: object, timeout: float = 300, report: bool = False, **environment: str
+    *words: object,
+    timeout: float = 300,
+    report: bool = False,
+    fresh: bool = False,
+    **environment: str,
 ) -> Finished:
     """Run the command as a user would, in a process of its own.
 
-    Without the report, which takes longer than all else on data so small, but where it is wanted.
+    Without the report and other processes, which take longer than all else on data so small, but
+    where they are wanted. Where the process itself is what is tested, `fresh` starts an
+    interpreter.
     """
-    less = ["--no-report"] if "group" in words and not report else []
+    said = list(map(str, words))
+    if "group" in said and not report:
+        said.append("--no-report")
+    if not {"--nprocs", "--executor"} & set(said):
+        said += ["--nprocs", "1"]
+    if not fresh:
+        ended = server().run(*said, environment=environment, timeout=timeout)
+        return Finished(ended.code, ended.stdout, ended.stderr)
     done = subprocess.run(
-        [sys.executable, "-m", "nidecomp", *map(str, words), *less],
+        [sys.executable, "-m", "nidecomp", *said],
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -38,7 +38,8 @@ def test_memory_and_work_of_other_processes_count() -> None:
         with monitor.step("working"):
             subprocess.run([sys.executable, "-c", WORK], check=True)
     alone, holding, working = monitor.used
-    assert holding.peak_memory_mb > alone.peak_memory_mb + 0.9 * MEGABYTES
+    # Half of it: the system may take pages from this process meanwhile, which count in both.
+    assert holding.peak_memory_mb > alone.peak_memory_mb + 0.5 * MEGABYTES
     assert working.peak_memory_mb < holding.peak_memory_mb, "a peak belongs to its step"
     assert working.cpu_seconds >= 0.5
 

@@ -65,7 +65,7 @@ def test_one_thread_is_this_one() -> None:
 
 def test_as_many_threads_work_at_once_as_were_asked_for() -> None:
     """Each waits for the others; with fewer it would wait for ever (here: fail)."""
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=60)
     assert sorted(map_ordered(lambda _: together.wait(), range(3), 3)) == [0, 1, 2]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tarfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -56,20 +55,12 @@ def test_cleaned_series_are_orthogonal_to_every_regressor(tmp_path: Path) -> Non
     assert largest < 1e-5
 
 
-def test_a_dataset_whose_content_was_not_fetched_ends_at_once(tmp_path: Path) -> None:
+def test_a_dataset_whose_content_was_not_fetched_is_one_sentence(tmp_path: Path) -> None:
     with tarfile.open(UNFETCHED) as archive:
         # Its dangling links are what the test is about; the archive is our own.
         archive.extractall(tmp_path, filter="fully_trusted")  # noqa: S202
     (source,) = tmp_path.iterdir()
-    took = []
-    # The fastest of three: a busy machine must not fail what takes three seconds.
-    for _ in range(3):
-        started = time.monotonic()
-        done = nidecomp(source, tmp_path / "out", "group")
-        took.append(time.monotonic() - started)
-        if took[-1] < 5:
-            break
-    assert min(took) < 5
+    done = nidecomp(source, tmp_path / "out", "group")
     assert done.exit_code == 70
     assert "None of the 72 matching BOLD images" in done.stderr
     assert "datalad get" in done.stderr

@@ -21,8 +21,8 @@ RUN = "sub-01_task-rest"
 def output(rest_output: Path) -> Path:
     folder = rest_output.with_name("without")
     done = nidecomp(
-        REST, folder, *OPTIONS, "--regress-out", "auditory", "canica01", "--work-dir",
-        rest_output / "work",
+        REST, folder, *OPTIONS, "--regress-out", "auditory", "canica01", "--nprocs", "2",
+        "--work-dir", rest_output / "work",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     return folder

@@ -20,6 +20,8 @@ LINE = re.compile(
     r"\| (?P<used>\d+), (?P<refused>\d+), (?P<failed>\d+) \|(?P<says>[^|]*)\|$",
     re.MULTILINE,
 )
+# Noise alone takes each restart to its last iteration.
+FEW_RESTARTS = ("--n-init", "2")
 TRAITS = {match["name"]: match for match in LINE.finditer(README)}
 
 
@@ -34,7 +36,7 @@ def test_a_dataset_ends_as_its_line_says(name: str, tmp_path: Path) -> None:
     before = snapshot(FIXTURES / name)
     output = tmp_path / "networks"
 
-    done = nidecomp(FIXTURES / folder, output, "group", "--nprocs", "1", *options)
+    done = nidecomp(FIXTURES / folder, output, "group", *FEW_RESTARTS, *options)
 
     assert done.exit_code == int(line["code"]), done.stderr
     assert "Traceback" not in done.stderr
@@ -55,7 +57,7 @@ def traits_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name in ("several_tasks", "no_res", "nan_voxels", "non_steady_state", "other_grid"):
         folders[name] = tmp_path_factory.mktemp(name) / "networks"
         done = nidecomp(
-            FIXTURES / name, folders[name], "group", "--nprocs", "1", "--n-components", "3"
+            FIXTURES / name, folders[name], "group", "--n-components", "3", *FEW_RESTARTS
         )
         assert done.exit_code == 0, done.stderr
     return folders

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from compare_trees import OF_THE_RUN
-from injected import Ended, Fault, Server
+from injected import Fault
+from served import Ended, Server
 from support import FIXTURES, results
 
 DATASET = "several_tasks"
@@ -45,7 +46,8 @@ class Case:
 
     def run(self, fault: Fault | None = None, *more: object) -> Ended:
         """Run the command, with a fault or without."""
-        return self.server.run(self.source, self.output, *OPTIONS, *more, fault=fault)
+        words = (self.source, self.output, *OPTIONS, *more)
+        return self.server.run(*words, fault=None if fault is None else asdict(fault))
 
     def file_of(self, pattern: str) -> Path:
         """Find the one file of the dataset that matches."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import support
 from cases import Case, Undisturbed, undisturbed
-from injected import Server
+from served import Server
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
+def server() -> Server:
     """What runs NiDecomp with faults."""
-    started = Server()
-    yield started
-    started.close()
+    return support.server()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
-"""A server that runs NiDecomp again and again in forked children, each with a fault of its own.
+"""Faults, put where Python itself tells of what it is about to do, and before messages.
 
-Forking spares each run the imports. A fault is put where Python itself tells of what it is about to
-do (audit events: files that are opened, renamed) and before messages: nothing in NiDecomp is
-replaced. ``Server`` is for tests; ``python injected.py`` is what it starts.
+Audit events tell of files that are opened and renamed: nothing in NiDecomp is replaced.
 """
 
 from __future__ import annotations
@@ -14,12 +12,11 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,38 +57,6 @@ class Fault:
     largest_file: int = 0
     is_deadly: bool = False
     clock_runs_back: bool = False
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a run ended: exit code (negative: signal), what it said, and how many events it had."""
-
-    code: int
-    stderr: str
-    events: dict[str, int]
-
-
-class Server:
-    """Starts the server, hands it runs and ends it."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def run(self, *words: object, fault: Fault | None = None) -> Ended:
-        """Run the command in a child with a fault."""
-        job = {"words": [os.fsdecode(os.fsencode(str(word))) for word in words]}
-        job["fault"] = asdict(fault or Fault())
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        return Ended(**json.loads(self._process.stdout.readline()))
-
-    def close(self) -> None:
-        """End it."""
-        self._process.communicate(timeout=60)
 
 
 # ---------------------------------------------------------------- in the child
@@ -159,11 +124,12 @@ _ACTIONS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def _child(job: dict[str, Any], folder: Path) -> int:
+def main_with(fault: Mapping[str, Any], words: Sequence[str], counts_file: Path) -> int:
+    """Run the command with a fault in this process, and write how many events there were."""
     from nidecomp.cli import main
 
-    fault = Fault(**job["fault"])
-    injector = _Injector(fault, folder / "counts.json")
+    fault = Fault(**fault)
+    injector = _Injector(fault, counts_file)
     if fault.largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault.largest_file, fault.largest_file))
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL if fault.is_deadly else signal.SIG_IGN)
@@ -171,42 +137,6 @@ def _child(job: dict[str, Any], folder: Path) -> int:
         started, looks = time.time(), iter(range(10**9))
         time.time = lambda: started - 3600.0 * next(looks)  # type: ignore[assignment]
     injector.install()
-    code = main(job["words"])
+    code = main(words)
     injector.save()
     return code
-
-
-def _serve(folder: Path) -> None:
-    from nidecomp import pipeline
-
-    pipeline.warm_up()
-    said, counts = folder / "stderr.txt", folder / "counts.json"
-    for line in sys.stdin:
-        counts.write_text("{}")
-        child = os.fork()
-        if child == 0:
-            descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(descriptor, 1)
-            os.dup2(descriptor, 2)
-            code = 99
-            try:
-                code = _child(json.loads(line), folder)
-            except BaseException:
-                logging.exception("not foreseen")
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
-        _, status = os.waitpid(child, 0)
-        ended = {
-            "code": os.waitstatus_to_exitcode(status),
-            "stderr": said.read_text(errors="backslashreplace"),
-            "events": json.loads(counts.read_text()),
-        }
-        print(json.dumps(ended), flush=True)  # noqa: T201  this is how it answers
-
-
-if __name__ == "__main__":
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="nidecomp-faults-") as name:
-        _serve(Path(name))

@@ -20,7 +20,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from cases import OPTIONS, Case, Undisturbed, contents, reasons
-from injected import MESSAGE, READ, RENAME, WRITE, Fault, Server
+from injected import MESSAGE, READ, RENAME, WRITE, Fault
+from served import Server
 from support import REPOSITORY, nidecomp, results
 
 RUN = "sub-01_task-nback"

@@ -186,7 +186,7 @@ def bombed(
         said[label] = bomb(_files_of(source, label))
     before = snapshot(source)
     started = time.monotonic()
-    done = nidecomp(source, source.with_name("out"), "group", *FAST)
+    done = nidecomp(source, source.with_name("out"), "group", *FAST, fresh=True)
     took_s = time.monotonic() - started
     assert snapshot(source) == before, "the input was touched"
     peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024

@@ -1,0 +1,140 @@
+"""Runs of NiDecomp in forked children of one process, which spares each of them the imports.
+
+They take four times as long as all else on data as small as the tests'. A child is a process of its
+own that begins where ``python -m nidecomp`` is after its imports. ``python served.py`` is what
+`Server` starts.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FAULTS = Path(__file__).with_name("faults")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: exit code (negative: signal), what it said, and how many events it had.
+
+    Events are counted where there is a fault, if only one that never happens.
+    """
+
+    code: int
+    stdout: str
+    stderr: str
+    events: dict[str, int]
+
+
+class Server:
+    """Starts the server, hands it runs one by one and ends it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(
+        self,
+        *words: object,
+        fault: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 300,
+    ) -> Ended:
+        """Run the command in a child, in this process's folder and with its variables.
+
+        A run that takes longer than `timeout` seconds ends by SIGALRM.
+        """
+        job = {
+            "words": [os.fsdecode(os.fsencode(str(word))) for word in words],
+            "fault": fault,
+            "folder": str(Path.cwd()),
+            "environment": {**os.environ, **(environment or {})},
+            "timeout": timeout,
+        }
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        return Ended(**json.loads(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate(timeout=60)
+
+
+# ---------------------------------------------------------------- in the server
+def _serve(folder: Path) -> None:
+    from nidecomp import pipeline
+
+    pipeline.warm_up()
+    said, counts = (folder / "stdout.txt", folder / "stderr.txt"), folder / "counts.json"
+    for line in sys.stdin:
+        counts.write_text("{}")
+        child = os.fork()
+        if child == 0:
+            _replace_streams(*said)
+            _end(json.loads(line), counts)
+        _, status = os.waitpid(child, 0)
+        stdout, stderr = (path.read_text(errors="backslashreplace") for path in said)
+        ended = {
+            "code": os.waitstatus_to_exitcode(status),
+            "stdout": stdout,
+            "stderr": stderr,
+            "events": json.loads(counts.read_text()),
+        }
+        print(json.dumps(ended), flush=True)  # noqa: T201  this is how it answers
+
+
+# ---------------------------------------------------------------- in the child
+def _replace_streams(stdout: Path, stderr: Path) -> None:
+    for descriptor, path in enumerate((Path(os.devnull), stdout, stderr)):
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+
+
+def _end(job: dict[str, Any], counts: Path) -> None:
+    """Do the job and end this process."""
+    code = 99
+    try:
+        os.environ.clear()
+        os.environ.update(job["environment"])
+        os.chdir(job["folder"])
+        signal.alarm(round(job["timeout"]))
+        code = _run(job["words"], job["fault"], counts)
+    except BaseException:
+        logging.exception("not foreseen")
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # What ends an interpreter is not for a child that was forked in the middle of one.
+        os._exit(code)
+
+
+def _run(words: list[str], fault: dict[str, Any] | None, counts: Path) -> int:
+    from nidecomp.cli import main
+
+    try:
+        if fault is None:
+            return main(words)
+        sys.path.append(str(FAULTS))
+        from injected import main_with
+
+        return main_with(fault, words, counts)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="nidecomp-served-") as name:
+        _serve(Path(name))
