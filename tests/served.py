@@ -1,6 +1,6 @@
 """Runs of NiDecomp in forked children of one process, which spares each of them the imports.
 
-They take four times as long as all else on data as small as the tests'. A child is a process of its
+They take longer than all else on data as small as the tests'. A child is a process of its
 own that begins where ``python -m nidecomp`` is after its imports. ``python served.py`` is what
 `Server` starts.
 """
