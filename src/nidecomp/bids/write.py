@@ -216,8 +216,7 @@ class OutputTree:
 
 def compressed(image: nib.Nifti1Image) -> bytes:
     """Give the bytes of a .nii.gz that holds no time stamp."""
-    compressor = zlib.compressobj(_LEVEL, wbits=_GZIP)
-    return compressor.compress(image.to_bytes()) + compressor.flush()
+    return zlib.compress(image.to_bytes(), _LEVEL, wbits=_GZIP)
 
 
 def compressed_parts(
