@@ -49,25 +49,42 @@ until_said() {
   fail "$1 did not say: $2"
 }
 
-# A worker gets its first run when it has registered, and takes seconds to import what that needs.
-until_registered() {
+# The processes of a job, or those alone that its nanny started to work.
+processes() { # JOB all|worker
+  local file
+  grep -lzx "SLURM_JOB_ID=$1" /proc/[0-9]*/environ 2>/dev/null | while read -r file; do
+    grep -qzx "SLURM_CONF=$SLURM_CONF" "$file" 2>/dev/null || continue
+    [ "$2" = all ] || grep -q multiprocessing.spawn "${file%environ}cmdline" 2>/dev/null || continue
+    echo "${file//[!0-9]/}"
+  done
+}
+
+# A worker that has been given its first run imports what that needs, which takes it seconds.
+is_at_work() {
+  local number
+  for number in $(processes "$1" worker); do
+    ! grep -q "/scipy/" "/proc/$number/maps" 2>/dev/null || return 0
+  done
+  return 1
+}
+
+until_at_work() { # NAME HOW_MANY: leaves their jobs in $jobs
+  local job
   for _ in $(seq 600); do
-    [ "$(cat "$scratch/$1"/work/logs/*.err 2>/dev/null | grep -c "Registered to")" != "$2" ] || return 0
+    jobs=()
+    for job in $(worker_jobs); do
+      ! is_at_work "$job" || jobs+=("$job")
+    done
+    [ "${#jobs[@]}" -lt "$2" ] || return 0
     sleep 0.1
   done
   fail "$2 workers of $1 did not come"
 }
 
-# End a worker's job as a node that fails would, or ("worker") the one process that its nanny
-# started.
-crash() {
-  local job=$1 which=$2 file files found=()
-  mapfile -t files < <(grep -lzx "SLURM_JOB_ID=$job" /proc/[0-9]*/environ 2>/dev/null)
-  for file in "${files[@]}"; do
-    grep -qzx "SLURM_CONF=$SLURM_CONF" "$file" || continue
-    [ "$which" = all ] || grep -q multiprocessing.spawn "${file%environ}cmdline" || continue
-    found+=("${file//[!0-9]/}")
-  done
+# End a worker's job as a node that fails would, or ("worker") the one process that works.
+crash() { # JOB all|worker
+  local found
+  mapfile -t found < <(processes "$1" "$2")
   kill -KILL "${found[@]}"
 }
 
@@ -104,8 +121,7 @@ if [ -n "$image" ]; then
 fi
 
 with_jobs jobs "$scratch/jobs.yaml"
-until_registered jobs 3
-mapfile -t jobs < <(worker_jobs)
+until_at_work jobs 2
 crash "${jobs[0]}" worker
 crash "${jobs[1]}" all
 until_said jobs "Projecting runs: 1 of"
