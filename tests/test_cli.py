@@ -16,8 +16,9 @@ import pytest
 import nidecomp
 from nidecomp import errors, pipeline
 from nidecomp.cli import build_parser, main, parse
+from nidecomp.read_options import settings_from_options
 from nidecomp.records import FailedRun, Inventory, Outcome, RunKey
-from nidecomp.settings import SECTIONS, Settings, declared_options, settings_from_options
+from nidecomp.settings import SECTIONS, Settings, declared_options
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ["in", "out", "group"]

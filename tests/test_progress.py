@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from nidecomp.progress import logging_to, shown
-from nidecomp.settings import AnalysisLevel, Settings, settings_from_options
+from nidecomp.read_options import settings_from_options
+from nidecomp.settings import AnalysisLevel, Settings
 
 PACKAGE = logging.getLogger("nidecomp")
 LOG = logging.getLogger("nidecomp.somewhere")

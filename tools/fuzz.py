@@ -43,10 +43,11 @@ from nidecomp.errors import (  # noqa: E402
 from nidecomp.given_maps import read_given_maps  # noqa: E402
 from nidecomp.inspect_run import InspectTask, inspect_run  # noqa: E402
 from nidecomp.process_run import find_reduced  # noqa: E402
+from nidecomp.read_options import read_config_file, settings_from_options  # noqa: E402
 from nidecomp.records import Grid, RefusedRun, RunFiles, RunKey, UsableRun  # noqa: E402
 from nidecomp.report.folder import read_folder  # noqa: E402
 from nidecomp.report.page import render  # noqa: E402
-from nidecomp.settings import Denoising, read_config_file, settings_from_options  # noqa: E402
+from nidecomp.settings import Denoising  # noqa: E402
 from nidecomp.signal.confounds import build_design  # noqa: E402
 from nidecomp.signal.geometry import VoxelGeometry  # noqa: E402
 from nidecomp.signal.read import read_header, read_mask  # noqa: E402

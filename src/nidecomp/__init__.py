@@ -75,6 +75,6 @@ def decompose(
     """
     # Imported here so that `nidecomp --help` does not wait for numpy and nilearn.
     from nidecomp.pipeline import run  # noqa: PLC0415
-    from nidecomp.settings import settings_from_options  # noqa: PLC0415
+    from nidecomp.read_options import settings_from_options  # noqa: PLC0415
 
     return run(settings_from_options(bids_dir, output_dir, analysis_level, options))

@@ -8,7 +8,8 @@ from pathlib import Path
 from nidecomp.bids.dataset import check_folders, check_outside, locate_derivatives
 from nidecomp.errors import UsageError
 from nidecomp.execute.choose import check_executor
-from nidecomp.settings import Settings, read_config_file, science_as_tables
+from nidecomp.read_options import read_config_file
+from nidecomp.settings import Settings, science_as_tables
 from nidecomp.write_dataset import SETTINGS, link_to, source_of
 
 
