@@ -28,7 +28,7 @@ from nidecomp.records import (
     UsableRun,
 )
 from nidecomp.settings import Denoising, Execution, Extent, Science, Settings
-from nidecomp.signal.confounds import Design
+from nidecomp.signal.design import Design
 from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.signal.read import Header
 

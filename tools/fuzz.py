@@ -48,7 +48,7 @@ from nidecomp.records import Grid, RefusedRun, RunFiles, RunKey, UsableRun  # no
 from nidecomp.report.folder import read_folder  # noqa: E402
 from nidecomp.report.page import render  # noqa: E402
 from nidecomp.settings import Denoising  # noqa: E402
-from nidecomp.signal.confounds import build_design  # noqa: E402
+from nidecomp.signal.design import build_design  # noqa: E402
 from nidecomp.signal.geometry import VoxelGeometry  # noqa: E402
 from nidecomp.signal.read import read_header, read_mask  # noqa: E402
 from nidecomp.signal.reference import label_atlas  # noqa: E402

@@ -9,8 +9,9 @@ from pathlib import Path
 from nidecomp.errors import FailedRunError, RefusedRunError
 from nidecomp.records import RefusedRun, RunFiles, UsableRun
 from nidecomp.settings import Denoising
-from nidecomp.signal.confounds import build_design, relies_on_aroma_images
+from nidecomp.signal.design import build_design
 from nidecomp.signal.read import Header, read_header
+from nidecomp.signal.strategy import relies_on_aroma_images
 from nidecomp.small_files import in_one_line, parse_json, read_text
 
 # A header stores float32 seconds (or whole milliseconds): smaller differences mean nothing.

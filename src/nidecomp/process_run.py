@@ -25,7 +25,7 @@ from nidecomp.files import replace_atomically, writing
 from nidecomp.records import FailedRun, ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.settings import Denoising
 from nidecomp.signal.clean import Cleaned, clean
-from nidecomp.signal.confounds import Design, build_design
+from nidecomp.signal.design import Design, build_design
 from nidecomp.signal.geometry import VoxelGeometry
 from nidecomp.signal.reduce import reduce_rows
 from nidecomp.signal.series import read_series

@@ -13,12 +13,8 @@ from nidecomp.convert import STRATEGY_PRESETS
 from nidecomp.errors import NidecompError, RefusedRunError, UsageError
 from nidecomp.settings import Denoising
 from nidecomp.signal.clean import cosines, orthonormal_basis, polynomials
-from nidecomp.signal.confounds import (
-    build_design,
-    missing_columns,
-    possible_strategies,
-    resolve_strategy,
-)
+from nidecomp.signal.design import build_design
+from nidecomp.signal.strategy import missing_columns, possible_strategies, resolve_strategy
 
 N_VOLUMES = 60
 REPETITION_TIME_S = 2.0
