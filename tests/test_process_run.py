@@ -163,6 +163,16 @@ def test_rows_of_another_shape_are_not_taken_for_the_runs(task: MapTask) -> None
     assert find_reduced(first.key, stem_of(task)) is None
 
 
+def test_rows_that_were_damaged_are_made_anew(task: MapTask) -> None:
+    """As by a power cut: the file is as long as it was, and ends in zeros."""
+    (first,) = reduced(task)
+    whole = first.path.read_bytes()
+    first.path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+    assert find_reduced(first.key, stem_of(task)) is None
+    assert process_run(task) == (first,)
+    assert first.path.read_bytes() == whole
+
+
 def test_everything_that_decides_the_numbers_is_in_the_name(
     task: MapTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

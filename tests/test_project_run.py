@@ -204,6 +204,16 @@ def test_the_same_maps_are_stored_once(tmp_path: Path) -> None:
     assert store_target(components(2), 0.0, tmp_path).path != first.path
 
 
+@pytest.mark.parametrize("content", [b"", b"garbage", bytes(5000)])
+def test_stored_maps_that_were_damaged_are_stored_again(tmp_path: Path, content: bytes) -> None:
+    path = store_target(components(), 0.0, tmp_path).path
+    whole = path.read_bytes()
+    path.write_bytes(content)
+    assert store_target(components(), 0.0, tmp_path).path.read_bytes() == whole
+    path.write_bytes(whole[:-4] + bytes(4))
+    assert store_target(components(), 0.0, tmp_path).path.read_bytes() == whole
+
+
 # ---------------------------------------------------------------- runs together
 def test_runs_are_combined_by_their_precision(tmp_path: Path) -> None:
     tasks = [

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -207,18 +208,28 @@ def find_reduced(key: RunKey, stem: Path) -> ReducedRun | None:
     Returns
     -------
     ReducedRun or None
-        None where there is nothing or where what is there is incomplete.
+        None where there is nothing or where what is there is incomplete or damaged.
     """
     array, record = stem.with_name(stem.name + ".npy"), stem.with_name(stem.name + ".json")
     try:
         numbers = cast(dict[str, Any], parse_json(read_text(record)))
-        shape = np.load(array, mmap_mode="r").shape
+        rows = np.load(array, mmap_mode="r")
+        is_whole = _checksum(rows) == numbers.pop("checksum")
         numbers["squared_singular_values"] = tuple(numbers["squared_singular_values"])
         reduced = ReducedRun(key=key, path=array, **numbers)
         n_rows = read_volumes(reduced).rows.shape[1]
     except Exception:  # numpy raises anything for a damaged file, which is made anew
         return None
-    return reduced if (n_rows, *shape) == (reduced.n_rows, *reduced.shape) else None
+    has_its_shape = (n_rows, *rows.shape) == (reduced.n_rows, *reduced.shape)
+    return reduced if is_whole and has_its_shape else None
+
+
+def _checksum(rows: NDArray[np.float32]) -> int:
+    """Sum up the bytes of a reduced run's rows, whatever lies between this start and the last.
+
+    (numpy's archives of several arrays have sums of their own.)
+    """
+    return int(isal_zlib.crc32(np.ascontiguousarray(rows).data.cast("B")))
 
 
 def read_volumes(reduced: ReducedRun) -> RunVolumes:
@@ -273,7 +284,7 @@ def _reduce(task: MapTask, stems: Mapping[float, Path]) -> dict[float, ReducedRu
             n_nonfinite=n_nonfinite,
             n_constant=cleaned.n_constant,
         )
-        numbers = asdict(record)
+        numbers = asdict(record) | {"checksum": _checksum(leading.rows)}
         del numbers["key"], numbers["path"]
         # The record comes last: where it is, the array is whole.
         with replace_atomically(array.with_suffix(".json")) as temporary:

@@ -159,12 +159,24 @@ def store_target(components: Components, smoothing_fwhm: float, work_dir: Path) 
     Target
     """
     maps = np.ascontiguousarray(components.maps, dtype=np.float32)
-    digest = hashlib.sha256(repr(maps.shape).encode() + maps.tobytes()).hexdigest()
+    digest = _digest(maps)
     path = work_dir / "projected" / f"maps_{digest[:20]}.npy"
-    if not path.exists():
+    if not _holds(path, digest):
         with writing(path) as file:
             np.save(file, maps)
     return Target(path, digest, smoothing_fwhm)
+
+
+def _digest(maps: NDArray[np.float32]) -> str:
+    return hashlib.sha256(repr(maps.shape).encode() + maps.tobytes()).hexdigest()
+
+
+def _holds(path: Path, digest: str) -> bool:
+    """Tell whether a file has the maps that its name says; another job may be reading it."""
+    try:
+        return _digest(np.load(path)) == digest
+    except Exception:  # numpy raises anything for a damaged file, which is made anew
+        return False
 
 
 def project_run(task: ProjectTask) -> ProjectedRun | FailedRun:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from nidecomp.bids.write import MANIFEST, OutputTree
+from nidecomp.bids.write import MANIFEST, OutputTree, compressed_parts
 
 A, B, C = (PurePosixPath(name) for name in ("a.txt", "sub-01/func/b.tsv", "deep/er/c.json"))
 
@@ -86,6 +86,17 @@ def test_an_image_is_read_back_as_it_was(tmp_path: Path, image: nib.Nifti1Image)
     again = nib.load(tmp_path / "x/image.nii.gz")
     np.testing.assert_array_equal(again.get_fdata(), image.get_fdata())
     np.testing.assert_array_equal(again.affine, image.affine)
+
+
+def test_a_run_of_the_other_nifti_is_written_as_the_usual_one(image: nib.Nifti1Image) -> None:
+    values = np.asarray(image.dataobj)
+    header = nib.Nifti2Image(values, image.affine).header
+    volumes = (values[..., index].T for index in range(values.shape[-1]))
+    written = nib.Nifti1Image.from_bytes(
+        gzip.decompress(b"".join(compressed_parts(header, volumes)))
+    )
+    np.testing.assert_array_equal(written.get_fdata(), image.get_fdata())
+    np.testing.assert_array_equal(written.affine, image.affine)
 
 
 def test_a_compressed_image_is_plain_gzip_without_time_or_name(

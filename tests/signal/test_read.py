@@ -92,6 +92,24 @@ def test_mask_that_was_cut_off_is_told_by_its_name(tmp_path, suffix):
         read_mask(path)
 
 
+def test_mask_that_is_not_what_was_compressed_is_told(tmp_path):
+    """All its voxels can be read; the checksum behind them says that they are others."""
+    path = save(tmp_path / "mask.nii.gz", ball().astype(np.uint8))
+    content = gzip.decompress(path.read_bytes())
+    third = len(content) // 3
+    damaged = gzip.compress(content[:-third] + bytes(third))
+    path.write_bytes(damaged[:-8] + path.read_bytes()[-8:])
+    with pytest.raises(FailedRunError, match=r"mask\.nii\.gz cannot be read"):
+        read_mask(path)
+
+
+def test_mask_of_colours_is_told(tmp_path):
+    colours = np.zeros(SHAPE, dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.Nifti1Image(colours, AFFINE).to_filename(tmp_path / "mask.nii.gz")
+    with pytest.raises(FailedRunError, match="one real number in each voxel"):
+        read_mask(tmp_path / "mask.nii.gz")
+
+
 # ---------------------------------------------------------------- masks
 def test_mask_on_its_own_grid_is_what_is_above_zero(tmp_path):
     values = np.random.default_rng(1).uniform(-1, 1, SHAPE)

@@ -226,7 +226,7 @@ def compressed_parts(
 
     Parameters
     ----------
-    header : Nifti1Header
+    header : Nifti1Header or Nifti2Header
         Of the whole image.
     volumes : iterable of ndarray
         Of the header's type, in the order of a file: the image's first axis varies fastest.
@@ -237,7 +237,8 @@ def compressed_parts(
         What comes out so far, perhaps nothing.
     """
     compressor = zlib.compressobj(_LEVEL, wbits=_GZIP)
-    own = header.copy()
+    # A run's may be that of NIfTI-2, which is longer.
+    own = nib.Nifti1Header.from_header(header)
     own.set_data_offset(_HEADER_BYTES)
     # Four bytes say that there are no extensions.
     yield compressor.compress(own.binaryblock + bytes(_HEADER_BYTES - own.sizeof_hdr))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nidecomp.errors import FailedRunError
 from nidecomp.records import Grid
-from nidecomp.signal.stream import grid_of, open_image, told_as_failure
+from nidecomp.signal.stream import grid_of, open_image, told_as_failure, voxels_of
 
 # What NIfTI's xyzt_units say of the fourth dimension, in seconds.
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
@@ -84,17 +84,16 @@ def read_mask(path: Path, grid: Grid | None = None) -> tuple[NDArray[np.bool_], 
     Raises
     ------
     FailedRunError
-        The file cannot be read or is not 3D.
+        The file cannot be read, is damaged or is not 3D.
     """
     image = open_image(path)
     shape = image.shape[:3] if image.shape[3:] == (1,) else image.shape
     if len(shape) != 3:
         raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a mask has 3")
     own = grid_of(image, path)
-    with told_as_failure(path):
-        data = np.asarray(image.dataobj)
-        # NaN is not above 0.
-        inside = (data[..., 0] if data.ndim > len(shape) else data) > 0
+    data = voxels_of(image, path)
+    # NaN is not above 0.
+    inside = (data[..., 0] if data.ndim > len(shape) else data) > 0
     if grid is None or grid == own:
         return inside, own
     try:

@@ -20,7 +20,7 @@ from nidecomp.signal.stream import (
     grid_of,
     open_image,
     stored_volumes,
-    told_as_failure,
+    voxels_of,
 )
 
 # Every map is held on the group's voxels: as many as this are 0.5 GB at 2 mm.
@@ -175,10 +175,9 @@ def _map_atlas(path: Path, geometry: VoxelGeometry, n_maps: int, option: str) ->
 def _region_atlas(path: Path, geometry: VoxelGeometry, option: str) -> Reference:
     image = open_image(path)
     affine = grid_of(image, path).matrix
-    with told_as_failure(path):
-        volume = np.nan_to_num(np.asarray(image.dataobj))
-        values = np.unique(volume)
-        labels = values[values > 0]
+    volume = np.nan_to_num(voxels_of(image, path))
+    values = np.unique(volume)
+    labels = values[values > 0]
     if np.any(labels != np.round(labels)):
         raise UsageError(
             f"{option} {path} is 3D and holds fractions: give whole-number labels, or a 4D "

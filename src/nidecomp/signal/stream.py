@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
@@ -30,6 +30,8 @@ from nidecomp.small_files import in_one_line
 _CHUNK = 1 << 20
 # What may follow the last volume, or as much as the volumes themselves: reading it takes no time.
 _MOST_PADDING = 1 << 26
+# A NIfTI header with extensions.
+_HEADER_ROOM = 1 << 20
 # Beyond all images and runs of brains (a whole head at 0.4 mm, a day at a volume a second): a
 # header that says more is damaged, and believing it would take all memory.
 MAXIMUM_VOXELS = 512**3
@@ -141,6 +143,35 @@ def open_image(path: Path) -> nib.Nifti1Image:
             "it was cut off, copy it again"
         )
     return image
+
+
+def voxels_of(image: nib.Nifti1Image, path: Path) -> NDArray[Any]:
+    """Read all voxels of a small image: a mask, an atlas.
+
+    Parameters
+    ----------
+    image : Nifti1Image
+        As `open_image` gave it.
+    path : Path
+        Its file.
+
+    Returns
+    -------
+    ndarray, of the image's shape
+
+    Raises
+    ------
+    FailedRunError
+        The file cannot be read, is cut off or damaged, or does not hold real numbers. All of it is
+        read, as `stored_volumes` does, because nibabel stops before a gzip file's checksum.
+    """
+    with told_as_failure(path):
+        data = np.asarray(image.dataobj)
+        if data.dtype.kind not in "biuf":
+            raise FailedRunError(f"{path.name} does not hold one real number in each voxel")
+        with _opened(path) as file:
+            _read_to_the_end(file, path, _HEADER_ROOM + data.size * data.itemsize)
+    return data
 
 
 def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
