@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nidecomp.errors import UsageError
-from nidecomp.forecast import Forecast, forecast
+from nidecomp.forecast import Forecast, forecast, idle_workers
 from nidecomp.records import Grid, RunFiles, RunKey, UsableRun
 from nidecomp.settings import (
     Decomposition,
@@ -351,6 +351,13 @@ def test_threads_are_all_cores_unless_said_otherwise():
     assert forecast_of(n_cores=4, omp_nthreads=9, mem_mb=PLENTY).n_threads == 4
     # They do not depend on how many runs there are to reduce.
     assert forecast_of(n_runs=1, n_cores=4, mem_mb=PLENTY).n_threads == 4
+
+
+def test_workers_that_wait_for_work_fit_into_the_memory_beside_this_process(monkeypatch):
+    assert idle_workers(Execution(mem_mb=1500)) == 3
+    assert idle_workers(Execution(mem_mb=300)) == 0
+    monkeypatch.setattr("nidecomp.forecast._free_mb", lambda: 4000.0)
+    assert idle_workers(Execution()) == 11
 
 
 def test_memory_is_free_memory_where_nothing_is_said(monkeypatch):

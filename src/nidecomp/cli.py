@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,13 +22,14 @@ from nidecomp.settings import SECTIONS, Settings, declared_options
 from nidecomp.version import __version__
 
 # 128 + the signal's number, as a shell reports it.
-_INTERRUPTED, _TERMINATED = 130, 143
+_HUNG_UP, _INTERRUPTED, _TERMINATED = 129, 130, 143
 EXIT_CODES = {
     0: "done",
     NidecompError.exit_code: "the run failed, or some runs failed (the message says which)",
     UsageError.exit_code: "wrong usage",
     NothingToDoError.exit_code: "nothing to do could be built (no matching run, too few usable "
     "ones, more components than the data hold)",
+    _HUNG_UP: "ended because its terminal was closed; the same command goes on from there",
     _INTERRUPTED: "interrupted by Ctrl-C; the same command goes on from there",
     _TERMINATED: "ended by SIGTERM, as batch systems do; the same command goes on from there",
 }
@@ -56,9 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
+    _open_missing_streams()
     # So that workers are ended and temporary folders removed, as after Ctrl-C.
     with suppress(ValueError):  # in a thread of a user's program there are no signals
         signal.signal(signal.SIGTERM, _terminate)
+        # Not where nohup has it ignored.
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, _terminate)
     words = sys.argv[1:] if argv is None else argv
     try:
         settings = parse(words)
@@ -81,19 +87,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return NidecompError.exit_code
     except (KeyboardInterrupt, _Terminated) as interruption:
-        print(  # noqa: T201
-            "nidecomp: interrupted. Reduced runs are kept; the same command goes on from here.",
-            file=sys.stderr,
-        )
-        return _TERMINATED if isinstance(interruption, _Terminated) else _INTERRUPTED
+        with suppress(OSError):  # the terminal may be what is gone
+            print(  # noqa: T201
+                "nidecomp: interrupted. Reduced runs are kept; the same command goes on from here.",
+                file=sys.stderr,
+                flush=True,
+            )
+        return interruption.code if isinstance(interruption, _Terminated) else _INTERRUPTED
 
 
 class _Terminated(BaseException):
-    """SIGTERM, as a cluster sends it before it kills."""
+    """SIGTERM, as a cluster sends it before it kills, or SIGHUP of a terminal that is closed."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.code = 128 + number
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise _Terminated
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    raise _Terminated(number)
+
+
+def _open_missing_streams() -> None:
+    """Open what was closed when this was started: libraries and workers rely on all three."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # It gets the lowest free number, the stream's own, which workers must have, too.
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115, PTH123  left open
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def parse(argv: Sequence[str]) -> Settings:

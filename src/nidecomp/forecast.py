@@ -338,6 +338,23 @@ def _sample_mb(geometry: VoxelGeometry, science: Science) -> float:
     return 2 * _n_subspaces(science) * n_dims * 4 * n_voxels / _MB
 
 
+def idle_workers(execution: Execution) -> int:
+    """Count the workers that fit into memory beside this process before they are given anything.
+
+    Parameters
+    ----------
+    execution : Execution
+        With ``mem_mb``.
+
+    Returns
+    -------
+    int
+        Perhaps 0.
+    """
+    limit_mb = execution.mem_mb or _free_mb()
+    return max(0, int(limit_mb // _INTERPRETER_MB) - 1)
+
+
 def _free_mb() -> float:
     """Memory that can be had now without swapping, in MB: the machine's, or this job's if less."""
     return min(_free_on_machine_mb(), *_limits_of_job_mb())

@@ -31,7 +31,7 @@ from nidecomp.execute.measured import MeasuredExecutor
 from nidecomp.files import alone_in
 from nidecomp.find_regions import find_regions
 from nidecomp.fit_group import GroupPlan, fit_group
-from nidecomp.forecast import Forecast, forecast
+from nidecomp.forecast import Forecast, forecast, idle_workers
 from nidecomp.gather_evidence import gather_evidence
 from nidecomp.given_maps import read_given_maps
 from nidecomp.group.order_choice import OrderChoice
@@ -218,10 +218,14 @@ def _project_given(
 
 # ---------------------------------------------------------------- the steps
 def _workers_started_early(settings: Settings) -> AbstractContextManager[Callable[[], None]]:
-    """Let workers do their imports while the runs are looked for."""
+    """Let workers do their imports while the runs are looked for: no more than will be of use."""
     execution = settings.execution
-    none = execution.dry_run or execution.executor != "local"
-    return started_early(warm_up, 1 if none else _wanted_cores(settings))
+    if execution.dry_run or execution.executor != "local":
+        return started_early(warm_up, 0)
+    named = settings.science.selection.participant_label
+    n_participants = len(named) or sum(1 for _ in settings.bids_dir.glob("sub-*"))
+    n_workers = min(_wanted_cores(settings), idle_workers(execution), n_participants)
+    return started_early(warm_up, n_workers)
 
 
 def _wanted_cores(settings: Settings) -> int:
@@ -305,10 +309,17 @@ def _named(inventory: Inventory, settings: Settings) -> tuple[UsableRun, ...]:
     labels = settings.science.selection.participant_label
     named = tuple(run for run in runs if not labels or run.files.key.participant in labels)
     if not named:
+        asked = f"No run of participant {', '.join(labels)}"
         why = tuple(run for run in refused if run.key.get("sub") in labels)
+        if why:
+            reasons = inventory_table.reasons(Inventory(refused=why))
+            raise NothingToDoError(f"{asked} can be used:\n{reasons}")
+        keys = [*(run.files.key for run in runs), *(run.key for run in refused)]
+        there = sorted({label for key in keys if (label := key.get("sub"))})
+        shown = ", ".join(there[:20]) + (", …" if len(there) > 20 else "")
         raise NothingToDoError(
-            f"No run of participant {', '.join(labels)} can be used:\n"
-            + inventory_table.reasons(Inventory(refused=why))
+            f"{asked} matches what was asked for; there {'is' if len(there) == 1 else 'are'} "
+            f"{shown}."
         )
     return named
 

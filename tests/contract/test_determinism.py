@@ -56,10 +56,11 @@ def test_a_killed_run_is_completed_to_the_same_bytes(rest_output: Path, tmp_path
     ("executor", "stop", "code"),
     [
         ("local", os.kill, 143),
+        ("local", os.kill, 129),
         # As a terminal does after Ctrl-C: all processes get the signal.
         ("dask", os.killpg, 130),
     ],
-    ids=["local, SIGTERM", "dask, Ctrl-C"],
+    ids=["local, SIGTERM", "local, SIGHUP", "dask, Ctrl-C"],
 )
 def test_a_signal_ends_the_workers_too_and_the_next_start_completes(
     rest_output: Path,
@@ -79,7 +80,7 @@ def test_a_signal_ends_the_workers_too_and_the_next_start_completes(
     while not list(output.glob("work/reduced/*.json")):
         assert process.poll() is None, "it ended before it could be stopped"
         time.sleep(0.005)
-    stop(process.pid, signal.SIGTERM if code == 143 else signal.SIGINT)
+    stop(process.pid, code - 128)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code
     assert "interrupted" in said
@@ -91,6 +92,18 @@ def test_a_signal_ends_the_workers_too_and_the_next_start_completes(
         time.sleep(0.1)
     done = nidecomp(REST, output, "group", *OPTIONS, "--executor", executor, "--nprocs", "2")
     assert done.exit_code == 0, done.stderr
+    assert _but_links(results(output)) == _but_links(results(rest_output))
+
+
+def test_closed_streams_change_nothing(rest_output: Path, tmp_path: Path) -> None:
+    """As of a service that was started without any of the three."""
+    output = tmp_path / "networks"
+    command = [sys.executable, "-m", "nidecomp", str(REST), str(output), "group", "--no-report"]
+    words = [*command, *OPTIONS, "--nprocs", "2"]
+    code = subprocess.call(
+        ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words], timeout=300, start_new_session=True
+    )
+    assert code == 0
     assert _but_links(results(output)) == _but_links(results(rest_output))
 
 

@@ -1,10 +1,14 @@
 """What is particular to processes on this machine."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 
 import psutil
+import pytest
 
 from nidecomp.execute.contract import WorkerDied
 from nidecomp.execute.local import LocalProcesses, available_cores, started_early
@@ -94,3 +98,26 @@ def test_one_worker_is_none_to_start():
     with started_early(os.getpid, 1) as end:
         end()
         assert n_children() == before
+
+
+@pytest.mark.parametrize("n_early", [2, 4])
+def test_more_or_fewer_workers_may_be_used_than_were_started_early(n_early):
+    with started_early(os.getpid, n_early):
+        assert sorted(LocalProcesses(3).map_unordered(square, range(6))) == [0, 1, 4, 9, 16, 25]
+
+
+def test_workers_end_with_the_process_that_started_them():
+    """However that ends: as by SIGKILL here, which it cannot answer."""
+    code = (
+        "import time; from nidecomp.execute.local import LocalProcesses; "
+        "[print(flush=True) for _ in LocalProcesses(2).map_unordered(time.sleep, [0, 0, 0, 600])]"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive

@@ -7,6 +7,10 @@ script, and it notices workers that die.
 from __future__ import annotations
 
 import logging
+import os
+import threading
+import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -20,11 +24,37 @@ from loky.process_executor import BrokenProcessPool
 from nidecomp.execute.contract import Item, Result, WorkerDied
 
 _LOG = logging.getLogger(__name__)
+# How often a worker looks whether anybody waits for it.
+_GLANCE_S = 1.0
 
 
 def available_cores() -> int:
     """Count the cores that this process may use (a container or SLURM may allow it only some)."""
     return int(cpu_count())
+
+
+def _pool(n_processes: int) -> ProcessPoolExecutor:
+    """Give the one pool of workers that there is, with so many of them."""
+    with warnings.catch_warnings():
+        # Where fewer or more were started early it waits until they are warm, and says so.
+        warnings.filterwarnings("ignore", "Trying to resize an executor")
+        return get_reusable_executor(
+            max_workers=n_processes, initializer=_end_with, initargs=(os.getpid(),)
+        )
+
+
+def _end_with(parent: int) -> None:
+    """Have this worker end when the process that started it is gone, which nothing else tells it.
+
+    (It waits at a pipe whose other end it holds itself.)
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_GLANCE_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
@@ -36,7 +66,7 @@ def started_early(warm_up: Callable[[], object], n_processes: int) -> Iterator[C
     warm_up : callable
         Picklable; what a worker needs to do once (its imports are done, too).
     n_processes : int
-        1 starts nothing.
+        Fewer than 2 start nothing.
 
     Yields
     ------
@@ -48,7 +78,7 @@ def started_early(warm_up: Callable[[], object], n_processes: int) -> Iterator[C
     if n_processes <= 1:
         yield lambda: None
         return
-    pool = get_reusable_executor(max_workers=n_processes)
+    pool = _pool(n_processes)
     for _ in range(n_processes):
         pool.submit(warm_up)
     end = partial(pool.shutdown, wait=True, kill_workers=True)
@@ -93,7 +123,7 @@ def _until_a_worker_dies(
     suspects: list[Item] = []
     under_way: dict[Future[Result], Item] = {}
     # Those that `started_early` started, if it did; ended here, so that their memory is given back.
-    with get_reusable_executor(max_workers=n_processes) as pool:
+    with _pool(n_processes) as pool:
         try:
             while (waiting or under_way) and not suspects:
                 # Two for each process, so that none waits and few are suspects.
@@ -126,7 +156,7 @@ def _until_a_worker_dies(
 
 def _alone(func: Callable[[Item], Result], item: Item) -> Result | WorkerDied[Item]:
     """Run one item in a process of its own, so that only it can be what kills the process."""
-    with ProcessPoolExecutor(max_workers=1) as pool:
+    with ProcessPoolExecutor(1, initializer=_end_with, initargs=(os.getpid(),)) as pool:
         try:
             result: Result = pool.submit(func, item).result()
         except BrokenProcessPool:
