@@ -21,6 +21,12 @@ participants_per_job=${participants_per_job:-1}  # more where the cluster bounds
 # ----------------------------------------------------------------------------------------------
 
 set -euo pipefail
+for name in group_cores jobs_at_once participants_per_job; do
+  if [[ ! ${!name} =~ ^[1-9][0-9]*$ ]]; then
+    echo "$name=${!name}: it must be a whole number from 1 on." >&2
+    exit 2
+  fi
+done
 list=$work_dir/participants.txt
 # Compiled loops are kept for all jobs; the image brings its own.
 export NUMBA_CACHE_DIR=$work_dir/compiled
@@ -49,16 +55,18 @@ case ${1:-submit} in
     participants=$(wc -l <"$list")
     last=$(((participants - 1) / participants_per_job))
     # A forecast is no promise: a fifth on top of it.
-    common="--parsable $sbatch_options"
-    one="$common --job-name=nidecomp --output=$work_dir/logs/%x_%A_%a.txt --cpus-per-task=1 --mem=$((run_mb * 6 / 5 + 100))M --time=$participant_time"
+    common=(--parsable $sbatch_options)
+    one=("${common[@]}" --job-name=nidecomp "--output=$work_dir/logs/%x_%A_%a.txt"
+      --cpus-per-task=1 --mem=$((run_mb * 6 / 5 + 100))M "--time=$participant_time")
     # The first one makes what all have in common: the index, the group's mask, the compiled loops.
-    first=$(sbatch $one --array=0 "$0" participant)
+    first=$(sbatch "${one[@]}" --array=0 "$0" participant)
     before=$first
     if [ "$last" -gt 0 ]; then
-      before=$(sbatch $one --array="1-$last%$jobs_at_once" --dependency="afterany:$first" "$0" participant)
+      before=$(sbatch "${one[@]}" --array="1-$last%$jobs_at_once" \
+        --dependency="afterany:$first" "$0" participant)
     fi
     # After any end: the group's job does what is missing, and says which runs failed.
-    group=$(sbatch $common --job-name=nidecomp-group --output=$work_dir/logs/%x_%j.txt \
+    group=$(sbatch "${common[@]}" --job-name=nidecomp-group "--output=$work_dir/logs/%x_%j.txt" \
       --cpus-per-task="$group_cores" --mem=$((peak_mb * 6 / 5 + 100))M --time="$group_time" \
       --dependency="afterany:$first:$before" "$0" group)
     echo "$participants participants: jobs $first and $before, then job $group for the group."

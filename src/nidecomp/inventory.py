@@ -12,7 +12,8 @@ COLUMNS = {
     "run": "Name of the run, as its files carry it",
     "status": "used, refused (by a rule, see reason) or failed (while it was processed)",
     "reason": "Why the run was refused or failed, or what had to be assumed about it",
-    "source_file": "The BOLD image, relative to the preprocessed dataset",
+    "source_file": "The BOLD image (or a folder that cannot be read), relative to the preprocessed "
+    "dataset",
     "repetition_time": "Time from one volume to the next, in s",
     "start_time": "Time that the first volume stands for (after slice timing), in s",
     "n_volumes": "Number of volumes in the image",

@@ -113,6 +113,54 @@ def test_a_broken_description_is_an_empty_one(tmp_path: Path, content: bytes) ->
         locate_derivatives(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"{", "Expecting property name"),
+        (b'\xef\xbb\xbf{"DatasetType": "derivative"}', "BOM"),
+        (b"\xff\xfe{}", "'utf-8' codec can't decode"),
+        (b"[]", "it holds no JSON object"),
+        (None, "Is a directory"),
+    ],
+)
+@pytest.mark.parametrize("with_images", [False, True])
+def test_why_a_description_cannot_be_read_is_said(
+    tmp_path: Path, content: bytes | None, why: str, with_images: bool
+) -> None:
+    path = tmp_path / DESCRIPTION
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    if with_images:
+        func = tmp_path / "sub-01" / "func"
+        func.mkdir(parents=True)
+        (func / "sub-01_task-rest_space-T1w_desc-preproc_bold.nii.gz").touch()
+    with pytest.raises(NothingToDoError) as caught:
+        locate_derivatives(tmp_path)
+    assert f"{path} cannot be read: " in str(caught.value)
+    assert why in str(caught.value)
+    assert "does not say" not in str(caught.value)
+    assert ("--skip-bids-validation" in str(caught.value)) == with_images
+
+
+def test_a_raw_dataset_with_a_broken_description_still_leads_to_fmriprep(tmp_path: Path) -> None:
+    inside = describe(tmp_path / "derivatives" / "fmriprep")
+    (tmp_path / DESCRIPTION).write_bytes(b"{")
+    assert locate_derivatives(tmp_path) == inside
+
+
+@pytest.mark.parametrize("name", ["Name", "License"])
+@pytest.mark.parametrize("value", [3, None, ["CC0"], {}, True])
+def test_what_bids_wants_as_text_is_left_out_where_it_is_none(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    describe(tmp_path, {**OURS, "Name": "x", "License": "CC0", name: value})
+    description = read_description(tmp_path)
+    assert name not in description
+    assert len(description) == 3
+
+
 def test_a_description_that_is_not_there_is_an_empty_one(tmp_path: Path) -> None:
     assert read_description(tmp_path / "nowhere") == {}
 

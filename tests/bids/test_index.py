@@ -10,9 +10,12 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -551,6 +554,195 @@ def test_the_index_asks_nothing_of_the_description(tmp_path: Path, content: str 
     assert found(tmp_path) == ["sub-01_task-rest"]
 
 
+# ---------------------------------------------------------------- what may not be read
+# As somebody else than root, whom permissions do not bind.
+_FIND = """
+import json, sys
+from pathlib import Path
+from nidecomp.bids.index import find_runs
+from nidecomp.errors import NidecompError
+from nidecomp.settings import Selection
+root, selection, database = Path(sys.argv[1]), Selection(**json.loads(sys.argv[2])), sys.argv[3]
+try:
+    runs, refused = find_runs(root, selection, database_dir=Path(database) if database else None)
+    found = [run.key.label for run in runs], [[run.key.label, run.reason] for run in refused]
+    print(json.dumps({"runs": found[0], "refused": dict(found[1])}))
+except NidecompError as error:
+    print(json.dumps({"error": str(error), "exit_code": error.exit_code}))
+"""
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that another user can reach, with three participants of whom one has sessions."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="nidecomp-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        make_runs(folder / "in", stem("01"), stem("02"), stem("03", "1"), stem("03", "2"))
+        yield folder
+        for path in (folder / "in", *sorted((folder / "in").rglob("*"))):
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(0o755)
+
+
+@cache
+def another_user() -> list[str]:
+    """Words before a command that make it somebody else's."""
+    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    words = words if os.geteuid() == 0 else []
+    check = [*words, sys.executable, "-c", "import nidecomp.settings, pandas"]
+    if subprocess.run(check, check=False, capture_output=True).returncode:
+        pytest.skip("another user cannot run what lies here")
+    return words
+
+
+def found_by_another_user(folder: Path, database: str = "", **selection: object) -> dict[str, Any]:
+    words = [*another_user(), sys.executable, "-c", _FIND]
+    done = subprocess.run(
+        [*words, str(folder / "in"), json.dumps(selection), database],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HOME": str(folder)},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+ALL = ["sub-01_task-rest", "sub-02_task-rest", "sub-03_ses-1_task-rest", "sub-03_ses-2_task-rest"]
+
+
+@pytest.mark.parametrize(
+    ("closed", "label", "mode"),
+    [
+        ("sub-02", "sub-02", 0o000),
+        ("sub-02", "sub-02", 0o444),
+        ("sub-02", "sub-02", 0o111),
+        ("sub-02/func", "sub-02", 0o111),
+        ("sub-03/ses-1", "sub-03_ses-1", 0o000),
+        ("sub-03/ses-1/func", "sub-03_ses-1", 0o444),
+    ],
+)
+def test_a_folder_that_may_not_be_read_is_refused_by_its_name_and_the_others_are_used(
+    shared: Path, closed: str, label: str, mode: int
+) -> None:
+    (shared / "in" / closed).chmod(mode)
+    assert found_by_another_user(shared) == {
+        "runs": [run for run in ALL if not run.startswith(label)],
+        "refused": {label: f"its folder {closed} cannot be read: Permission denied"},
+    }
+
+
+def test_a_participant_that_is_a_link_to_where_we_may_not_go_is_refused(shared: Path) -> None:
+    make_runs(shared / "away", stem("04"))
+    (shared / "in" / "sub-04").symlink_to(shared / "away" / "sub-04")
+    (shared / "away").chmod(0)
+    assert found_by_another_user(shared) == {
+        "runs": ALL,
+        "refused": {"sub-04": "its folder sub-04 cannot be read: Permission denied"},
+    }
+
+
+def test_a_folder_that_may_not_be_read_matters_where_it_was_asked_for_only(shared: Path) -> None:
+    (shared / "in" / "sub-02").chmod(0)
+    reason = "its folder sub-02 cannot be read: Permission denied"
+    for selection in ({"participant_label": ["01"]}, {"exclude_participant_label": ["02"]}):
+        assert found_by_another_user(shared, **selection)["refused"] == {}
+    both = found_by_another_user(shared, participant_label=["01", "02"])
+    assert both == {"runs": ALL[:1], "refused": {"sub-02": reason}}
+    alone = found_by_another_user(shared, participant_label=["02"])
+    assert alone["exit_code"] == 70
+    assert reason in alone["error"]
+
+
+def test_folders_whose_names_are_none_of_bids_do_not_matter(shared: Path) -> None:
+    for name in (b"sub-05_old", b"sub-\xff"):
+        path = shared / "in" / os.fsdecode(name)
+        path.mkdir(mode=0)
+    assert found_by_another_user(shared) == {"runs": ALL, "refused": {}}
+
+
+def test_where_no_folder_may_be_read_that_is_said(shared: Path) -> None:
+    for label in ("01", "02", "03"):
+        (shared / "in" / f"sub-{label}").chmod(0)
+    told = found_by_another_user(shared)
+    assert told["exit_code"] == 70
+    assert "its folder sub-03 cannot be read: Permission denied" in told["error"]
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
+def test_a_dataset_that_may_not_be_read_is_a_sentence_with_its_path(
+    shared: Path, mode: int
+) -> None:
+    (shared / "in").chmod(mode)
+    told = found_by_another_user(shared)
+    assert told == {
+        "error": f"BIDS_DIR {shared / 'in'} cannot be read: Permission denied.",
+        "exit_code": 2,
+    }
+
+
+@pytest.mark.parametrize("what", ["folder", "link"])
+def test_whatever_else_may_not_be_read_is_told_by_the_datasets_path(
+    shared: Path, what: str
+) -> None:
+    path = shared / "in" / "sub-01" / "func" / "func"
+    path.mkdir()
+    if what == "link":
+        path.rename(shared / "away")
+        path = path.with_name(Path(bold(stem("01", task="away"))).name)
+        path.symlink_to(shared / "away" / "bold.nii.gz")
+        (shared / "away").chmod(0)
+    else:
+        path.chmod(0)
+    assert found_by_another_user(shared)["error"] == f"{path} cannot be read: Permission denied."
+
+
+def test_a_saved_index_sees_that_a_folder_may_be_read_again(shared: Path) -> None:
+    """Permissions change no folder's time."""
+    for mode, runs in ((0o000, [ALL[0], *ALL[2:]]), (0o755, ALL)):
+        (shared / "in" / "sub-02").chmod(mode)
+        for _ in range(2):
+            assert found_by_another_user(shared, str(shared / "db"))["runs"] == runs
+
+
+# ---------------------------------------------------------------- pybids' own configuration
+@pytest.mark.parametrize("place", ["home", "here", "variable"])
+@pytest.mark.parametrize("content", ["{", "3"])
+def test_a_broken_configuration_of_pybids_is_a_sentence(
+    tmp_path: Path, place: str, content: str
+) -> None:
+    """pybids reads it when it is imported, and would end in a traceback."""
+    make_runs(tmp_path / "in", stem())
+    for folder in ("home", "here", "variable"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / place / "pybids_config.json").write_text(content)
+    done = subprocess.run(
+        [sys.executable, "-m", "nidecomp", str(tmp_path / "in"), "out", "group", "--dry-run"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path / "here",
+        env={
+            **os.environ,
+            "HOME": str(tmp_path / "home"),
+            "PYBIDS_CONFIG": str(tmp_path / "variable" / "pybids_config.json"),
+        },
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("nidecomp: pybids cannot read its configuration")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("content", ["{", '{"name": "x", "entities": []}'])
+def test_a_configuration_in_a_folder_of_the_dataset_does_not_matter(
+    tmp_path: Path, content: str
+) -> None:
+    make_runs(tmp_path, stem())
+    (tmp_path / "sub-01" / "func" / "layout_config.json").write_text(content)
+    assert found(tmp_path) == ["sub-01_task-rest"]
+
+
 # ---------------------------------------------------------------- a saved index
 def test_a_saved_index_is_used_until_a_folder_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -564,9 +756,9 @@ def test_a_saved_index_is_used_until_a_folder_changes(
     indexed = []
     index_anew = listing_module._save_index
 
-    def counted(links: Path, saved: Path, *, reset: bool) -> None:
+    def counted(links: Path, saved: Path, closed: list[str], *, reset: bool) -> None:
         indexed.append(saved)
-        index_anew(links, saved, reset=reset)
+        index_anew(links, saved, closed, reset=reset)
 
     monkeypatch.setattr(listing_module, "_save_index", counted)
     one, both = ["sub-01_task-rest"], ["sub-01_task-rest", "sub-02_task-rest"]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from support import FIXTURES, nidecomp, results
+from support import FIXTURES, REPOSITORY, nidecomp, results
 
 from nidecomp.files import alone_in
 
@@ -39,6 +41,11 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
         (*SMALL_GROUP, "--participant-label", "99"),
         70,
         "--participant-label 99: ",
+    ),
+    "another participant in a job of its own": (
+        (SMALL, "OUT", "participant", *FAST, "--participant-label", "1"),
+        70,
+        "No run of participant 1 matches what was asked for; there are 01, 02, 03.",
     ),
     "another resolution": ((*SMALL_GROUP, "--res", "2"), 70, "--res: (none)"),
     "too many components": (
@@ -237,3 +244,54 @@ def test_an_output_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     assert done.exit_code in {1, 2}
     assert "Traceback" not in done.stderr
     assert "file" in done.stderr
+
+
+# ---------------------------------------------------------------- docs/slurm_array.sh
+def _submit(folder: Path, **variables: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run the script with an sbatch that writes down its words, one a line."""
+    binaries, said = folder / "bin", folder / "said.txt"
+    binaries.mkdir()
+    plan = "sub-01_task-rest  used  9\\nsub-02_task-rest  used  9\\n"
+    plan += "Map step: 370 MB for one run\\nMemory at the peak: 1,164 MB\\n"
+    for name, does in (
+        ("nidecomp", f"printf '{plan}'"),
+        ("sbatch", f"printf '%s\\n' \"$@\" >>'{said}'; echo 7"),
+    ):
+        (binaries / name).write_text(f"#!/bin/sh\n{does}\n")
+        (binaries / name).chmod(0o755)
+    done = subprocess.run(
+        ["bash", REPOSITORY / "docs" / "slurm_array.sh"],  # noqa: S607
+        check=False,
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "PATH": f"{binaries}:{os.environ['PATH']}",
+            "bids_dir": str(SMALL),
+            "output_dir": str(folder / "out"),
+            "work_dir": str(folder / "work"),
+            "image": "",
+            **variables,
+        },
+    )
+    return done, said.read_text().splitlines() if said.exists() else []
+
+
+def test_a_work_folder_with_a_space_is_one_word_for_sbatch(tmp_path: Path) -> None:
+    work = tmp_path / "my work"
+    done, words = _submit(tmp_path, work_dir=str(work), sbatch_options="--partition=a --account=b")
+    assert done.returncode == 0, done.stderr
+    outputs = [word for word in words if word.startswith("--output=")]
+    assert outputs == [f"--output={work}/logs/%x_{name}.txt" for name in ("%A_%a", "%A_%a", "%j")]
+    assert words.count("--partition=a") == words.count("--account=b") == 3
+    assert "--array=1-1%100" in words
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "08", "1.5"])
+@pytest.mark.parametrize("name", ["participants_per_job", "jobs_at_once", "group_cores"])
+def test_a_number_of_the_script_that_is_none_is_a_sentence(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    done, words = _submit(tmp_path, **{name: value})
+    assert (done.returncode, words) == (2, [])
+    assert done.stderr == f"{name}={value}: it must be a whole number from 1 on.\n"

@@ -382,6 +382,37 @@ def test_text_in_a_column_is_told_by_its_name(tmp_path):
         design_of(write(tmp_path, table))
 
 
+def test_true_and_false_in_a_column_are_text(tmp_path):
+    table = fmriprep_table().astype({"csf": object})
+    table["csf"] = [bool(number % 2) for number in range(N_VOLUMES)]
+    for strategy in ("simple", "none"):
+        with pytest.raises(RefusedRunError, match="holds text in column 'csf'"):
+            design_of(write(tmp_path, table), strategy)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("strategy", ["none", "simple", "scrubbing"])
+@pytest.mark.parametrize("value", [1e308, -1e308, 1e200])
+def test_a_number_that_nothing_measured_has_is_told_by_its_column(tmp_path, strategy, value):
+    table = fmriprep_table()
+    table.loc[7, "trans_x"] = value
+    with pytest.raises(RefusedRunError, match=r"as large as 1e\+\d+ in column 'trans_x'"):
+        design_of(write(tmp_path, table), strategy)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_large_number_does_not_overflow(tmp_path):
+    table = fmriprep_table()
+    table.loc[7, "trans_x"] = 1e99
+    assert np.isfinite(design_of(write(tmp_path, table), "none").motion).all()
+
+
+def test_an_infinite_number_in_a_column_that_nobody_needs_does_no_harm(tmp_path):
+    table = fmriprep_table()
+    table.loc[7, "csf"] = np.inf
+    assert len(design_of(write(tmp_path, table), "none").kept) == N_VOLUMES
+
+
 @pytest.mark.parametrize("n_rows", [0, 1, N_VOLUMES - 1, N_VOLUMES + 1])
 def test_table_of_another_length_is_refused_with_both_numbers(tmp_path, n_rows):
     table = pd.concat([fmriprep_table()] * 2).iloc[:n_rows]

@@ -42,6 +42,13 @@ def test_header_says_how_large_a_number_is(tmp_path, dtype, n_bytes):
     assert read_header(path).stored_bytes == n_bytes
 
 
+def test_unit_that_does_not_exist_is_none(tmp_path):
+    image = nib.Nifti1Image(intensities().astype(np.float32), AFFINE)
+    image.header["xyzt_units"] = 255
+    image.to_filename(tmp_path / "run.nii.gz")
+    assert read_header(tmp_path / "run.nii.gz").repetition_time_s is None
+
+
 @pytest.mark.parametrize("shape", [SHAPE, (*SHAPE, 5, 2)])
 def test_image_that_is_not_4d_is_no_run(tmp_path, shape):
     path = save(tmp_path / "flat.nii.gz", np.zeros(shape))

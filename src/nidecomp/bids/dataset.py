@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nidecomp.errors import NothingToDoError, UsageError
-from nidecomp.small_files import parse_json, read_text
+from nidecomp.small_files import in_one_line, parse_json, read_text
 
 DESCRIPTION = "dataset_description.json"
 OUR_NAME = "NiDecomp"
@@ -37,13 +37,10 @@ def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path
     if not bids_dir.is_dir():
         raise UsageError(f"BIDS_DIR {bids_dir}: there is no such folder.")
     root = bids_dir.absolute()
-    if read_description(root).get("DatasetType") == "derivative":
+    description, broken = _try_description(root)
+    if description.get("DatasetType") == "derivative":
         return root
-    inside = sorted(
-        folder
-        for folder in (root / "derivatives").glob("fmriprep*")
-        if skip_validation or (folder / DESCRIPTION).is_file()
-    )
+    inside = _fmripreps_in(root / "derivatives", skip_validation=skip_validation)
     if len(inside) == 1:
         return inside[0]
     if skip_validation and not inside:
@@ -51,25 +48,55 @@ def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path
     if inside:
         names = ", ".join(str(folder) for folder in inside)
         raise NothingToDoError(f"{root} holds several fMRIPrep outputs: name one of {names}.")
-    if any(root.glob("sub-*/**/func/*_desc-*_bold.nii*")):
-        raise NothingToDoError(
-            f"{root / DESCRIPTION} does not say that this is a derivative dataset "
-            f'("DatasetType": "derivative"). If it is fMRIPrep\'s output all the same, '
-            "add --skip-bids-validation."
+    has_images = any(root.glob("sub-*/**/func/*_desc-*_bold.nii*"))
+    if has_images or broken:
+        wrong = (
+            f"cannot be read: {broken}."
+            if broken
+            else 'does not say that this is a derivative dataset ("DatasetType": "derivative").'
         )
+        way_out = " If it is fMRIPrep's output all the same, add --skip-bids-validation."
+        raise NothingToDoError(f"{root / DESCRIPTION} {wrong}{way_out if has_images else ''}")
     raise NothingToDoError(
         f"{root} is not fMRIPrep's output, and no derivatives/fmriprep with a "
         f"{DESCRIPTION} is inside: name the folder that fMRIPrep wrote."
     )
 
 
+def _fmripreps_in(derivatives: Path, *, skip_validation: bool) -> list[Path]:
+    """Find what may be fMRIPrep's in a raw dataset's derivatives; none where we may not look."""
+    try:
+        return [
+            folder
+            for folder in sorted(derivatives.glob("fmriprep*"))
+            if skip_validation or (folder / DESCRIPTION).is_file()
+        ]
+    except PermissionError:
+        return []
+
+
 def read_description(root: Path) -> dict[str, Any]:
-    """Read a dataset's description; an absent or broken one is an empty one."""
+    """Read a dataset's description; an absent or broken one is an empty one.
+
+    Name and licence that are no text, which BIDS wants them to be, are left out.
+    """
+    return _try_description(root)[0]
+
+
+def _try_description(root: Path) -> tuple[dict[str, Any], str | None]:
+    """Read a dataset's description; say why one that is there is an empty one."""
     try:
         content = parse_json(read_text(root / DESCRIPTION))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}, None
+    except OSError as error:
+        return {}, in_one_line(error.strerror or error)
+    except ValueError as error:
+        return {}, in_one_line(error)
+    if not isinstance(content, dict):
+        return {}, "it holds no JSON object"
+    no_text = {name for name in ("Name", "License") if not isinstance(content.get(name), str)}
+    return {name: value for name, value in content.items() if name not in no_text}, None
 
 
 def is_ours(root: Path) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nidecomp.bids.listing import ListedFile, entity_names, list_files
+from nidecomp.bids.listing import ListedFile, Listing, entity_names, list_files
 from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.errors import NothingToDoError, UsageError
 from nidecomp.records import RefusedRun, RunFiles, RunKey
@@ -51,33 +51,40 @@ def find_runs(
     runs : tuple of RunFiles
         Sorted by name.
     refused : tuple of RefusedRun
-        Runs that were asked for and cannot be used, with the reason.
+        Runs that were asked for and cannot be used, with the reason. A folder that cannot be read
+        stands for all runs in it.
 
     Raises
     ------
     UsageError
-        The filter file has an unknown key, or the runs come in several resolutions.
+        The filter file has an unknown key, the runs come in several resolutions, or the dataset's
+        folder cannot be read.
     NothingToDoError
         No run matches, or no content of any was fetched.
     """
     filters = _filters(selection)
     root = root.absolute()
-    files = list_files(root, database_dir, reset=reset_database)
+    listing = list_files(root, database_dir, reset=reset_database)
+    closed = _closed_folders(root, listing, selection, filters["bold"])
     by_kind = {
-        kind: [file for file in files if _matches(file.entities, query)]
+        kind: [file for file in listing.files if _matches(file.entities, query)]
         for kind, query in _KINDS.items()
     }
-    _check_labels(root, selection, filters["bold"], by_kind["bold"])
+    _check_labels(root, selection, filters["bold"], by_kind["bold"], listing.closed)
     bolds = [file for file in by_kind["bold"] if _is_selected(file.entities, selection, filters)]
     if not bolds:
-        raise NothingToDoError(_nothing_matches(root, selection, filters["bold"], by_kind["bold"]))
+        told = _nothing_matches(root, selection, filters["bold"], by_kind["bold"])
+        raise NothingToDoError("\n".join([told, *(f"  {run.reason}" for run in closed)]))
     _check_one_grid(bolds)
     _check_fetched(root, bolds)
     masks = [file for file in by_kind["mask"] if _matches(file.entities, filters["mask"])]
     confounds = [
         file for file in by_kind["confounds"] if _matches(file.entities, filters["confounds"])
     ]
-    return _assemble(bolds, _Companions(masks), _Companions(confounds), filters, needs_mask)
+    runs, refused = _assemble(
+        bolds, _Companions(masks), _Companions(confounds), filters, needs_mask
+    )
+    return runs, tuple(sorted((*refused, *closed), key=lambda run: run.key.label))
 
 
 def _filters(selection: Selection) -> dict[str, dict[str, Any]]:
@@ -100,6 +107,31 @@ def _filters(selection: Selection) -> dict[str, dict[str, Any]]:
                 f"{', '.join(sorted(entities))}."
             )
     return filters
+
+
+# ---------------------------------------------------------------- folders that cannot be read
+def _closed_folders(
+    root: Path, listing: Listing, selection: Selection, filters: Mapping[str, Any]
+) -> tuple[RefusedRun, ...]:
+    """Refuse what may lie in folders that cannot be read, as far as it may have been asked for."""
+    query = _query(selection, filters)
+    refused = []
+    for folder, why in listing.closed.items():
+        known = _entities_of_folder(root, folder)
+        asked = {name: wanted for name, wanted in query.items() if name in known}
+        if known.get("subject") in selection.exclude_participant_label:
+            continue
+        if _matches(known, asked):
+            reason = f"its folder {folder.relative_to(root).as_posix()} cannot be read: {why}"
+            refused.append(RefusedRun(_run_key(known), folder, reason))
+    return tuple(refused)
+
+
+def _entities_of_folder(root: Path, folder: Path) -> dict[str, str]:
+    """Tell the participant, and the session where there is one, of a folder in a dataset."""
+    parts = (part.partition("-") for part in folder.relative_to(root).parts)
+    names = {"sub": "subject", "ses": "session"}
+    return {names[short]: label for short, _, label in parts if short in names}
 
 
 # ---------------------------------------------------------------- selecting
@@ -151,11 +183,19 @@ def _query(selection: Selection, filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_labels(
-    root: Path, selection: Selection, filters: Mapping[str, Any], bolds: list[ListedFile]
+    root: Path,
+    selection: Selection,
+    filters: Mapping[str, Any],
+    bolds: list[ListedFile],
+    closed: Iterable[Path],
 ) -> None:
     """Refuse labels that are nowhere: a mistyped one must not vanish from the group."""
     if not bolds:
         return
+    entities = [
+        *(file.entities for file in bolds),
+        *(_entities_of_folder(root, folder) for folder in closed),
+    ]
     for option, entity, labels in (
         ("participant-label", "subject", selection.participant_label),
         ("exclude-participant-label", "subject", selection.exclude_participant_label),
@@ -163,7 +203,7 @@ def _check_labels(
         ("task-id", "task", selection.task_id),
         ("run-id", "run", selection.run_id),
     ):
-        there = {value for file in bolds if (value := file.entities.get(entity))}
+        there = {value for known in entities if (value := known.get(entity))}
         unknown = [
             label
             for label in labels

@@ -6,23 +6,38 @@ pybids 0.22 matches its own entities against the absolute path, so that a parent
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import bids
-from bids import BIDSLayout
-from bids.layout import BIDSLayoutIndexer
+from nidecomp.errors import NidecompError, UsageError
+from nidecomp.small_files import in_one_line
+
+try:
+    import bids
+    from bids import BIDSLayout
+    from bids.layout import BIDSLayoutIndexer
+except (OSError, ValueError, TypeError) as error:
+    # What it reads while it is imported has no say here, but must be fit to be read.
+    raise UsageError(
+        "pybids cannot read its configuration, pybids_config.json in HOME, in the current folder "
+        f"or where PYBIDS_CONFIG points: {in_one_line(error)}. Mend it, remove it, or set HOME to "
+        "another folder."
+    ) from None
 
 _CONFIG = Path(__file__).with_name("layout.json")
+# pybids would take entities from a layout_config.json in any folder; none has one of this name.
+_NO_CONFIG = ".no-layout-config"
 # Everything that is neither a folder on the way to a func folder nor one of the files we need, and
 # names that are no UTF-8, which are none of BIDS and no database takes.
 _IGNORE = re.compile(
@@ -44,12 +59,39 @@ class ListedFile:
     entities: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Listing:
+    """What is there.
+
+    Parameters
+    ----------
+    files : list of ListedFile
+        Sorted by path.
+    closed : mapping of Path to str
+        Folders of participants that cannot be read, and what the system says of each.
+    """
+
+    files: list[ListedFile]
+    closed: Mapping[Path, str]
+
+
+@dataclass(frozen=True)
+class _Folders:
+    """The folders that are indexed with the times of their last change, and those that cannot be.
+
+    Closed folders have the system's reason.
+    """
+
+    times: dict[Path, int] = field(default_factory=dict)
+    closed: dict[Path, str] = field(default_factory=dict)
+
+
 def entity_names() -> set[str]:
     """Name the entities that are read from file names."""
     return {entry["name"] for entry in json.loads(_CONFIG.read_text())["entities"]}
 
 
-def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> list[ListedFile]:
+def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> Listing:
     """Let pybids index the files; the entities of each are read from its name alone.
 
     Parameters
@@ -63,8 +105,14 @@ def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> list[Li
 
     Returns
     -------
-    list of ListedFile
-        Sorted by path.
+    Listing
+
+    Raises
+    ------
+    UsageError
+        The dataset's folder cannot be read.
+    NidecompError
+        Something else in it cannot be read, of which nothing can be left out.
 
     Notes
     -----
@@ -72,26 +120,49 @@ def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> list[Li
     dataset's description, whatever it is told, and stumble over a broken or an old one; and what
     lies beside the participants (figures, logs, sourcedata) is no business of ours.
     """
-    with _home_of_index(root, database_dir) as home:
+    folders = _folders(root)
+    with _home_of_index(root, database_dir, folders) as home:
         links = home / "links"
         links.mkdir(parents=True, exist_ok=True)
-        for participant in sorted(root.glob("sub-*")):
-            if participant.is_dir():
+        for folder in folders.times:
+            if folder.parent == root:
                 # Another job of a cluster array may make the same link at the same moment.
                 with suppress(FileExistsError):
-                    (links / participant.name).symlink_to(participant.absolute())
+                    (links / folder.name).symlink_to(folder.absolute())
         saved = home / "index"
-        if database_dir is None:
-            return _files_of(_layout(links, None), root)
-        if reset or not saved.is_dir():
-            _save_index(links, saved, reset=reset)
-        return _files_of(_layout(links, saved), root)
+        closed = [_within(root, path) for path in folders.closed]
+        with _told_by_the_datasets_path(links, root):
+            if database_dir is None:
+                layout = _layout(links, None, closed)
+            else:
+                if reset or not saved.is_dir():
+                    _save_index(links, saved, closed, reset=reset)
+                layout = _layout(links, saved, closed)
+        return Listing(_files_of(layout, root), folders.closed)
 
 
-def _save_index(links: Path, saved: Path, *, reset: bool) -> None:
+@contextmanager
+def _told_by_the_datasets_path(links: Path, root: Path) -> Iterator[None]:
+    """Say what cannot be read where nothing was closed: a link to where we may not go."""
+    try:
+        yield
+    except PermissionError as error:
+        path = Path(str(error.filename))
+        if not path.is_relative_to(links):
+            raise
+        # What it looks for first in a folder.
+        path = root / (path.parent if path.name == _NO_CONFIG else path).relative_to(links)
+        raise NidecompError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _within(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _save_index(links: Path, saved: Path, closed: Sequence[str] = (), *, reset: bool) -> None:
     """Make an index under a name of its own and rename it: nobody ever opens half of one."""
     fresh = saved.with_name(f"index-{os.getpid()}-{secrets.token_hex(4)}")
-    _close(_layout(links, fresh))
+    _close(_layout(links, fresh, closed))
     # Without a reset, one that is there by now is another job's, which may just be reading it.
     if reset and saved.is_dir():
         shutil.rmtree(saved, ignore_errors=True)
@@ -102,13 +173,17 @@ def _save_index(links: Path, saved: Path, *, reset: bool) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _layout(links: Path, database: Path | None) -> BIDSLayout:
+def _layout(links: Path, database: Path | None, closed: Sequence[str]) -> BIDSLayout:
+    ignore = [_IGNORE, *(re.compile(f"^/{re.escape(path)}$") for path in closed)]
+    indexer = BIDSLayoutIndexer(
+        validate=False, index_metadata=False, ignore=ignore, config_filename=_NO_CONFIG
+    )
     return BIDSLayout(
         str(links),
         validate=False,
         config=[str(_CONFIG)],
         database_path=database,
-        indexer=BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[_IGNORE]),
+        indexer=indexer,
     )
 
 
@@ -142,7 +217,7 @@ def _each_once(files: list[ListedFile]) -> list[ListedFile]:
 
 
 @contextmanager
-def _home_of_index(root: Path, database_dir: Path | None) -> Iterator[Path]:
+def _home_of_index(root: Path, database_dir: Path | None, folders: _Folders) -> Iterator[Path]:
     """Give a folder for index and links: one that lasts where the index is to be saved.
 
     A saved index ignores the root and the options that it is opened with, and does not see new
@@ -152,21 +227,59 @@ def _home_of_index(root: Path, database_dir: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="nidecomp-") as folder:
             yield Path(folder)
     else:
-        key = json.dumps(
-            [str(root), bids.__version__, _IGNORE.pattern, _CONFIG.read_text(), _folders(root)]
-        )
+        times = [[_within(root, path), time] for path, time in folders.times.items()]
+        closed = [_within(root, path) for path in folders.closed]
+        what = [bids.__version__, _IGNORE.pattern, _CONFIG.read_text(), times, closed]
+        key = json.dumps([str(root), *what])
         yield database_dir.absolute() / f"nidecomp-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def _folders(root: Path) -> list[list[object]]:
-    """List the folders that are indexed with the times of their last change."""
-    folders = [
-        folder
-        for pattern in ("sub-*", "sub-*/ses-*", "sub-*/func", "sub-*/ses-*/func")
-        for folder in sorted(root.glob(pattern))
-    ]
-    return [
-        [str(folder.relative_to(root)), folder.stat().st_mtime_ns]
-        for folder in folders
-        if folder.is_dir()
-    ]
+# ---------------------------------------------------------------- folders
+_PARTICIPANT = re.compile(r"sub-[a-zA-Z0-9+]+")
+_SESSION_OR_FUNC = re.compile(r"ses-[a-zA-Z0-9+]+|func")
+_FUNC = re.compile(r"func")
+_NOTHING = re.compile(r"(?!)")
+
+
+def _folders(root: Path) -> _Folders:
+    """Look which folders can be indexed: pybids would end at one that cannot be read, or pass by.
+
+    Raises
+    ------
+    UsageError
+        The dataset's own folder cannot be read.
+    """
+    folders = _Folders()
+    try:
+        participants = _inside(root, _PARTICIPANT)
+    except OSError as error:
+        raise UsageError(f"BIDS_DIR {root} cannot be read: {error.strerror}.") from None
+    for participant in participants:
+        for session in _look_at(participant, _SESSION_OR_FUNC, folders):
+            inner = _NOTHING if session.name == "func" else _FUNC
+            for func in _look_at(session, inner, folders):
+                _look_at(func, _NOTHING, folders)
+    return folders
+
+
+def _look_at(folder: Path, inner: re.Pattern[str], folders: _Folders) -> list[Path]:
+    """Add a folder to those that can be read or to those that cannot; give what is inside it."""
+    try:
+        status = folder.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            return []
+        inside = _inside(folder, inner)
+    except OSError as error:
+        # Links to nothing and in circles are no folders.
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            folders.closed[folder] = error.strerror or "it cannot be read"
+        return []
+    folders.times[folder] = status.st_mtime_ns
+    return inside
+
+
+def _inside(folder: Path, names: re.Pattern[str]) -> list[Path]:
+    """List what may be a folder of ours in a folder; see that it may be entered, too."""
+    found = sorted(folder.iterdir())
+    (folder / "..").stat()
+    return [path for path in found if names.fullmatch(path.name)]

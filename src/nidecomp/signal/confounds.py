@@ -26,6 +26,8 @@ from nidecomp.small_files import MOST_BYTES, in_one_line, parse_json, read_text
 
 # A thousand columns of ten thousand volumes.
 _MOST_TABLE_BYTES = 16 * MOST_BYTES
+# Nothing that is measured is this large, and its square is still a number.
+_LARGEST = 1e100
 
 
 def read_table(path: Path, n_volumes: int) -> pd.DataFrame:
@@ -46,7 +48,7 @@ def read_table(path: Path, n_volumes: int) -> pd.DataFrame:
     Raises
     ------
     RefusedRunError
-        It cannot be read, holds text, or is not as long as the image.
+        It cannot be read, holds text or impossible numbers, or is not as long as the image.
     """
     try:
         size = path.stat().st_size
@@ -67,12 +69,26 @@ def read_table(path: Path, n_volumes: int) -> pd.DataFrame:
             f"its confounds table {path.name} has {len(table)} rows and its image {n_volumes} "
             "volumes"
         )
-    text = [str(name) for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
+    text = [str(name) for name in table.columns if not _holds_numbers(table[name])]
     if text:
         raise RefusedRunError(
             f"its confounds table {path.name} holds text in column {in_one_line(repr(text[0]))}"
         )
+    for name in table.columns:
+        values = np.abs(table[name].to_numpy(dtype=float))
+        largest = values.max(where=np.isfinite(values), initial=0.0)
+        if largest > _LARGEST:
+            raise RefusedRunError(
+                f"its confounds table {path.name} holds a number as large as {largest:g} in column "
+                f"{in_one_line(repr(name))}: it is damaged"
+            )
     return table
+
+
+def _holds_numbers(column: pd.Series) -> bool:
+    """Tell numbers from words; True and False are words."""
+    types = pd.api.types
+    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
 
 
 def mean_displacement(table: pd.DataFrame) -> float | None:

@@ -54,7 +54,7 @@ def read_header(path: Path) -> Header:
     with told_as_failure(path):
         shape, header = image.shape, image.header
         stored_bytes = int(header.get_data_dtype().itemsize)
-        step = float(header["pixdim"][4]) * _SECONDS.get(header.get_xyzt_units()[1], np.nan)
+        step = float(header["pixdim"][4]) * _SECONDS.get(_unit_of_time(header), np.nan)
     if len(shape) != 4:
         raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a BOLD run has 4")
     return Header(
@@ -63,6 +63,13 @@ def read_header(path: Path) -> Header:
         stored_bytes=stored_bytes,
         repetition_time_s=step if np.isfinite(step) and step > 0 else None,
     )
+
+
+def _unit_of_time(header: nib.Nifti1Header) -> str:
+    try:
+        return str(header.get_xyzt_units()[1])
+    except KeyError:  # a number that NIfTI does not know
+        return ""
 
 
 def read_mask(path: Path, grid: Grid | None = None) -> tuple[NDArray[np.bool_], Grid]:
