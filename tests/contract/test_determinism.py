@@ -101,7 +101,9 @@ def test_closed_streams_change_nothing(rest_output: Path, tmp_path: Path) -> Non
     command = [sys.executable, "-m", "nidecomp", str(REST), str(output), "group", "--no-report"]
     words = [*command, *OPTIONS, "--nprocs", "2"]
     code = subprocess.call(
-        ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words], timeout=300, start_new_session=True
+        ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words],
+        timeout=300,
+        start_new_session=True,
     )
     assert code == 0
     assert _but_links(results(output)) == _but_links(results(rest_output))

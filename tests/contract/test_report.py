@@ -96,6 +96,26 @@ def test_one_process_and_a_later_time_give_the_same_bytes(output: Path) -> None:
     assert results(output) == before
 
 
+def test_what_a_user_set_for_matplotlib_does_not_show(output: Path, tmp_path: Path) -> None:
+    """A matplotlibrc, and a notebook's backend, which its commands inherit."""
+    settings = tmp_path / "matplotlibrc"
+    settings.write_text("figure.facecolor: red\nfont.size: 30\nsavefig.dpi: 40\n")
+    before = results(output)
+    done = nidecomp(
+        REST,
+        output,
+        "group",
+        *("--report-only", "--nprocs", "2"),
+        report=True,
+        fresh=True,
+        MATPLOTLIBRC=str(settings),
+        MPLBACKEND="module://nowhere.backend_inline",
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert results(output) == before
+
+
 def test_a_folder_that_is_not_complete_is_not_made_so(output: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(output, tmp_path / "broken"))
     (broken / "logs" / "manifest.tsv").unlink()

@@ -6,6 +6,8 @@ import io
 from typing import TYPE_CHECKING
 
 from nidecomp.group.order_choice import OrderChoice
+from nidecomp.report.drawing import own_settings
+from nidecomp.report.plain import drawn_plainly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +17,7 @@ _FOUND, _LIMIT, _SECOND = "#0072B2", "#D55E00", "#009E73"
 _SIZE_INCHES = (11.0, 3.8)
 
 
+@drawn_plainly()
 def order_curve(choice: OrderChoice) -> bytes:
     """Draw what the number of components was chosen from.
 
@@ -30,11 +33,9 @@ def order_curve(choice: OrderChoice) -> bytes:
         dimension against chance, the same with participants who had no part in finding it, and the
         maps that were fitted to the supported dimensions with what halves must agree by.
     """
-    # `--help` and runs without figures must not wait for matplotlib.
-    from matplotlib import rc_context  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    with own_settings({"svg.hashsalt": "nidecomp", "font.size": 9, "axes.titlesize": 10}):
+        from matplotlib.figure import Figure  # noqa: PLC0415  it takes long
 
-    with rc_context({"svg.hashsalt": "nidecomp", "font.size": 9, "axes.titlesize": 10}):
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
         shared, held_out, maps = figure.subplots(1, 3)
         _draw_shared(shared, choice)

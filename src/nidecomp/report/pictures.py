@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.project.outliers import stands_apart
+from nidecomp.report.drawing import own_settings, quiet_plotting
 from nidecomp.report.folder import Fits
+from nidecomp.report.plain import drawn_plainly
 from nidecomp.report.slices import Slices, on_grid, take_slices
 
 if TYPE_CHECKING:
@@ -108,6 +110,8 @@ def draw(task: ComponentTask | OverviewTask) -> ComponentPictures | Picture:
     return draw_overview(task) if isinstance(task, OverviewTask) else draw_component(task)
 
 
+@drawn_plainly()
+@own_settings()
 def draw_component(task: ComponentTask) -> ComponentPictures:
     """Draw a component.
 
@@ -121,12 +125,11 @@ def draw_component(task: ComponentTask) -> ComponentPictures:
     """
     # The report alone needs these, and they take long to import.
     from matplotlib.figure import Figure  # noqa: PLC0415
-    from nilearn import plotting  # noqa: PLC0415
 
     whole = _volume(task.maps, task.index)
     kept = whole if task.thresholded is None else _volume(task.thresholded, task.index)
     background = {} if task.is_mni else {"bg_img": None}
-    with warnings.catch_warnings():
+    with quiet_plotting() as plotting, warnings.catch_warnings():
         # nilearn warns of empty maps and of values that are not finite: the page says so itself.
         warnings.simplefilter("ignore")
         small = Figure(figsize=(1.6, 1.6))
@@ -183,6 +186,8 @@ def draw_component(task: ComponentTask) -> ComponentPictures:
     )
 
 
+@drawn_plainly()
+@own_settings()
 def draw_overview(task: OverviewTask) -> Picture:
     """Draw all components at once: their outlines on slices and on a glass brain.
 
@@ -196,12 +201,11 @@ def draw_overview(task: OverviewTask) -> Picture:
     """
     from matplotlib import colormaps  # noqa: PLC0415  as above
     from matplotlib.figure import Figure  # noqa: PLC0415
-    from nilearn import plotting  # noqa: PLC0415
 
     maps = on_grid(nib.load(task.maps), is_mni=task.is_mni, interpolation="linear")
     figure = Figure(figsize=(11, 6.2 if task.is_mni else 3.2))
     upper = (0, 0.5, 0.96, 0.48) if task.is_mni else (0, 0, 0.96, 1)
-    with warnings.catch_warnings():
+    with quiet_plotting() as plotting, warnings.catch_warnings():
         # As above, and contours of empty maps.
         warnings.simplefilter("ignore")
         plotting.plot_prob_atlas(
@@ -283,6 +287,8 @@ def _draw_strip(
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 
+@drawn_plainly()
+@own_settings()
 def draw_connectome(matrix: NDArray[np.float64], labels: Sequence[str]) -> Picture:
     """Draw a connectome with the components' names.
 
@@ -312,6 +318,8 @@ def draw_connectome(matrix: NDArray[np.float64], labels: Sequence[str]) -> Pictu
     return _picture("connectome", figure)
 
 
+@drawn_plainly()
+@own_settings()
 def draw_matching(r: NDArray[np.float64], first: Sequence[str], second: Sequence[str]) -> Picture:
     """Draw how alike the maps of two decompositions are, matched ones on the diagonal.
 
@@ -338,6 +346,8 @@ def draw_matching(r: NDArray[np.float64], first: Sequence[str], second: Sequence
     return _picture("matching", figure)
 
 
+@drawn_plainly()
+@own_settings()
 def draw_strips(
     columns: Sequence[tuple[str, NDArray[np.float64]]],
     marked: NDArray[np.bool_],

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -15,6 +17,8 @@ from importlib.resources import files
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
+
+from nidecomp.report.drawing import own_settings
 
 _VOXEL_MM = 3
 _COLOURS = "RdBu_r"
@@ -69,11 +73,15 @@ def on_grid(image: nib.Nifti1Image, *, is_mni: bool, interpolation: str) -> nib.
     """
     from nilearn.image import resample_img, resample_to_img  # noqa: PLC0415  it takes long
 
-    if is_mni:
-        return resample_to_img(image, _template(), interpolation=interpolation)
-    return resample_img(image, np.eye(3) * _VOXEL_MM, interpolation=interpolation)
+    with warnings.catch_warnings():
+        # A map of which a threshold leaves nothing is 0 everywhere, as a mask may be.
+        warnings.filterwarnings("ignore", "Resampling binary images")
+        if is_mni:
+            return resample_to_img(image, _template(), interpolation=interpolation)
+        return resample_img(image, np.eye(3) * _VOXEL_MM, interpolation=interpolation)
 
 
+@own_settings()
 def take_slices(image: nib.Nifti1Image, *, is_mni: bool) -> Slices:
     """Make a map's picture for the viewer.
 
@@ -99,6 +107,7 @@ def take_slices(image: nib.Nifti1Image, *, is_mni: bool) -> Slices:
     return Slices(_webp(shown), limit)
 
 
+@own_settings()
 def set_stage(mask: nib.Nifti1Image, *, is_mni: bool) -> Stage:
     """Make what all maps are shown on: the template, or the mask where there is none.
 
