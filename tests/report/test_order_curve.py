@@ -7,6 +7,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib import rc_context, rcParams
 
 from nidecomp.group.order_choice import OrderChoice, OrderEvidence
 from nidecomp.report.order_curve import order_curve
@@ -80,6 +81,13 @@ def test_only_maps_that_are_found_again_are_coloured() -> None:
         n_dimensions=3,
     )
     assert n_bars(order_curve(FOUND)) - n_bars(order_curve(none_again)) == 2
+
+
+def test_what_a_session_has_set_does_not_show_and_stays_set() -> None:
+    plain = order_curve(FOUND)
+    with rc_context({"figure.facecolor": "red", "font.size": 30}):
+        assert order_curve(FOUND) == plain
+        assert rcParams["font.size"] == 30
 
 
 def test_the_same_choice_gives_the_same_bytes() -> None:

@@ -67,3 +67,9 @@ def test_maps_and_mask_lie_on_one_grid() -> None:
 
 def test_the_library_is_there() -> None:
     assert "function brainsprite(" in viewer_library()
+
+
+def test_a_map_of_which_nothing_is_left_is_no_reason_for_a_warning() -> None:
+    """Warnings are errors in tests."""
+    empty = nib.Nifti1Image(np.zeros((*SHAPE, 2), dtype=np.float32), AFFINE)
+    assert not on_grid(empty, is_mni=False, interpolation="linear").get_fdata().any()

@@ -6,7 +6,6 @@ import io
 from typing import TYPE_CHECKING
 
 from nidecomp.group.order_choice import OrderChoice
-from nidecomp.report.drawing import own_settings
 from nidecomp.report.plain import drawn_plainly
 
 if TYPE_CHECKING:
@@ -33,9 +32,11 @@ def order_curve(choice: OrderChoice) -> bytes:
         dimension against chance, the same with participants who had no part in finding it, and the
         maps that were fitted to the supported dimensions with what halves must agree by.
     """
-    with own_settings({"svg.hashsalt": "nidecomp", "font.size": 9, "axes.titlesize": 10}):
-        from matplotlib.figure import Figure  # noqa: PLC0415  it takes long
+    # `--help` and runs without figures must not wait for matplotlib.
+    from matplotlib import rc_context  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
 
+    with rc_context({"svg.hashsalt": "nidecomp", "font.size": 9, "axes.titlesize": 10}):
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
         shared, held_out, maps = figure.subplots(1, 3)
         _draw_shared(shared, choice)

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.project.outliers import stands_apart
-from nidecomp.report.drawing import own_settings, quiet_plotting
 from nidecomp.report.folder import Fits
 from nidecomp.report.plain import drawn_plainly
 from nidecomp.report.slices import Slices, on_grid, take_slices
@@ -111,7 +110,6 @@ def draw(task: ComponentTask | OverviewTask) -> ComponentPictures | Picture:
 
 
 @drawn_plainly()
-@own_settings()
 def draw_component(task: ComponentTask) -> ComponentPictures:
     """Draw a component.
 
@@ -125,11 +123,12 @@ def draw_component(task: ComponentTask) -> ComponentPictures:
     """
     # The report alone needs these, and they take long to import.
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from nilearn import plotting  # noqa: PLC0415
 
     whole = _volume(task.maps, task.index)
     kept = whole if task.thresholded is None else _volume(task.thresholded, task.index)
     background = {} if task.is_mni else {"bg_img": None}
-    with quiet_plotting() as plotting, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # nilearn warns of empty maps and of values that are not finite: the page says so itself.
         warnings.simplefilter("ignore")
         small = Figure(figsize=(1.6, 1.6))
@@ -187,7 +186,6 @@ def draw_component(task: ComponentTask) -> ComponentPictures:
 
 
 @drawn_plainly()
-@own_settings()
 def draw_overview(task: OverviewTask) -> Picture:
     """Draw all components at once: their outlines on slices and on a glass brain.
 
@@ -201,11 +199,12 @@ def draw_overview(task: OverviewTask) -> Picture:
     """
     from matplotlib import colormaps  # noqa: PLC0415  as above
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from nilearn import plotting  # noqa: PLC0415
 
     maps = on_grid(nib.load(task.maps), is_mni=task.is_mni, interpolation="linear")
     figure = Figure(figsize=(11, 6.2 if task.is_mni else 3.2))
     upper = (0, 0.5, 0.96, 0.48) if task.is_mni else (0, 0, 0.96, 1)
-    with quiet_plotting() as plotting, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # As above, and contours of empty maps.
         warnings.simplefilter("ignore")
         plotting.plot_prob_atlas(
@@ -288,7 +287,6 @@ def _draw_strip(
 
 
 @drawn_plainly()
-@own_settings()
 def draw_connectome(matrix: NDArray[np.float64], labels: Sequence[str]) -> Picture:
     """Draw a connectome with the components' names.
 
@@ -319,7 +317,6 @@ def draw_connectome(matrix: NDArray[np.float64], labels: Sequence[str]) -> Pictu
 
 
 @drawn_plainly()
-@own_settings()
 def draw_matching(r: NDArray[np.float64], first: Sequence[str], second: Sequence[str]) -> Picture:
     """Draw how alike the maps of two decompositions are, matched ones on the diagonal.
 
@@ -347,7 +344,6 @@ def draw_matching(r: NDArray[np.float64], first: Sequence[str], second: Sequence
 
 
 @drawn_plainly()
-@own_settings()
 def draw_strips(
     columns: Sequence[tuple[str, NDArray[np.float64]]],
     marked: NDArray[np.bool_],

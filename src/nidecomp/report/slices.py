@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 import warnings
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -17,8 +16,6 @@ from importlib.resources import files
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-
-from nidecomp.report.drawing import own_settings
 
 _VOXEL_MM = 3
 _COLOURS = "RdBu_r"
@@ -81,7 +78,6 @@ def on_grid(image: nib.Nifti1Image, *, is_mni: bool, interpolation: str) -> nib.
         return resample_img(image, np.eye(3) * _VOXEL_MM, interpolation=interpolation)
 
 
-@own_settings()
 def take_slices(image: nib.Nifti1Image, *, is_mni: bool) -> Slices:
     """Make a map's picture for the viewer.
 
@@ -107,7 +103,6 @@ def take_slices(image: nib.Nifti1Image, *, is_mni: bool) -> Slices:
     return Slices(_webp(shown), limit)
 
 
-@own_settings()
 def set_stage(mask: nib.Nifti1Image, *, is_mni: bool) -> Stage:
     """Make what all maps are shown on: the template, or the mask where there is none.
 
