@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
+import os
 import resource
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -40,6 +43,7 @@ from nidecomp.errors import (  # noqa: E402
     RefusedRunError,
     UsageError,
 )
+from nidecomp.execute.dask_jobs import check_can_submit, read_jobs  # noqa: E402
 from nidecomp.given_maps import read_given_maps  # noqa: E402
 from nidecomp.inspect_run import InspectTask, inspect_run  # noqa: E402
 from nidecomp.process_run import find_reduced  # noqa: E402
@@ -188,6 +192,17 @@ def _json_option(folder: Path, drawn: tuple[str, bytes]) -> None:
     build_design(table, hostile.N_VOLUMES, 2.0, made.science.denoising)
 
 
+def _dask_jobs(folder: Path, drawn: bytes) -> None:
+    path = folder / "jobs.yaml"
+    path.write_bytes(drawn)
+    (folder / "sbatch").touch(0o755)
+    jobs = read_jobs(path)
+    if not (math.isfinite(jobs.worker_mb) and jobs.worker_mb > 0):
+        raise BadAnswerError(f"workers of {jobs.worker_mb} MB")
+    with mock.patch.dict(os.environ, PATH=str(folder)):
+        check_can_submit(jobs)
+
+
 def _description(folder: Path, drawn: bytes) -> None:
     (folder / "dataset_description.json").write_bytes(drawn)
     if not isinstance(read_description(folder), dict):
@@ -268,6 +283,30 @@ random_seed = 0
 [execution]
 nprocs = 2
 """
+_JOBS = """\
+jobqueue:
+  slurm:
+    cores: 2
+    memory: 4GB
+    walltime: "04:00:00"
+    interface: lo
+    job-extra-directives: ["--exclusive"]
+    job-script-prologue: ["module load python"]
+    scheduler-options: {port: 0}
+distributed:
+  adaptive:
+    minimum: 0
+    maximum: 40
+  worker:
+    memory: {target: 0.5}
+array: {}
+"""
+# What is more in YAML than in JSON.
+_YAML = st.sampled_from(
+    ["", "-2GB", "1e400GB", "2020-13-45", "12:30:99", "!!bool x", "!!int ''", "!!timestamp x",
+     "!!binary é", "&a [*a]", "&a {b: *a}", "*a", "<<", "{? [1]: 2}", "{5: 3}", "{<<: {a: 1}}",
+     "!!set {a, b}", "- x", "|", "[" * 3000, "!!python/object:os.system x", "nosuch0"]
+)  # fmt: skip
 _COMPCOR = {"Method": "aCompCor", "Mask": "combined", "Retained": True, "SingularValue": 9.5}
 _STRATEGIES = st.sampled_from(["none", "simple", "scrubbing", "motion+high_pass", "compcor"])
 _DENOISING = st.fixed_dictionaries(
@@ -284,6 +323,24 @@ def _toml(draw: st.DrawFn) -> bytes:
         index = draw(st.integers(0, len(lines) - 1))
         name = lines[index].partition(" = ")[0]
         lines[index] = f"{name} = {draw(hostile.values())}"
+    return draw(hostile.changed_bytes("\n".join(lines).encode("utf-8", "surrogatepass")))
+
+
+@st.composite
+def _jobs_yaml(draw: st.DrawFn) -> bytes:
+    lines = _JOBS.splitlines()
+    for _ in range(draw(st.integers(0, 2))):
+        index = draw(st.integers(0, len(lines) - 1))
+        name = lines[index].partition(":")[0]
+        match draw(st.sampled_from(["value", "value", "value", "name", "line"])):
+            case "value":
+                lines[index] = f"{name}: {draw(hostile.values() | _YAML)}"
+            case "name":
+                odd = draw(st.sampled_from((*hostile.NUMBERS, *hostile.TEXTS)))
+                indent = " " * (len(name) - len(name.lstrip()))
+                lines[index] = f"{indent}{odd}:{lines[index].partition(':')[2]}"
+            case "line":
+                del lines[index]
     return draw(hostile.changed_bytes("\n".join(lines).encode("utf-8", "surrogatepass")))
 
 
@@ -340,6 +397,7 @@ READERS: dict[str, Reader] = {
         ),
         (UsageError, RefusedRunError),
     ),
+    "dask configuration": Reader(_dask_jobs, _jobs_yaml(), (UsageError,)),
     "dataset_description": Reader(
         _description, hostile.json_files({"Name": "a", "DatasetType": "derivative"})
     ),

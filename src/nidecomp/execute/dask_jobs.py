@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import signal
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,10 +14,12 @@ from shutil import which
 from typing import Any
 
 import dask.config
+import psutil
 import yaml
 from dask.utils import parse_bytes
 
-from nidecomp.errors import UsageError
+from nidecomp.errors import NidecompError, UsageError
+from nidecomp.small_files import in_one_line, quoted, read_text
 
 # How dask-jobqueue calls each system in its configuration, and what of it starts jobs there.
 _CLUSTERS = {
@@ -30,6 +34,10 @@ _CLUSTERS = {
 # A job's worker is ended by its nanny or by the cluster where it takes too much. One that pauses
 # because its memory is nearly full would wait for ever: nobody frees it but the run it works on.
 PAUSES = ("target", "spill", "pause")
+# All that dask and its packages can be told are some hundred values.
+_MOST_VALUES = 10_000
+# More than any one machine has.
+_MOST_CORES = 100_000
 
 
 @dataclass(frozen=True)
@@ -95,41 +103,112 @@ def read_jobs(path: Path) -> Jobs:
     section = _table(jobqueue[system])
     _check_names(path, system, section)
     cores = _whole(path, f"jobqueue.{system}.cores", section.get("cores"), 1)
+    if cores > _MOST_CORES:
+        raise _mistake(path, f"jobqueue.{system}.cores is more than {_MOST_CORES}")
     if section.get("processes") not in (None, cores):
         raise _mistake(
             path,
-            f"processes is {section['processes']} and cores is {cores}: each worker has one "
-            "thread, so leave processes out",
+            f"processes is {quoted(section['processes'])} and cores is {cores}: each worker has "
+            "one thread, so leave processes out",
         )
-    try:
-        worker_mb = parse_bytes(section.get("memory")) / cores / 1e6
-    except (ValueError, TypeError, AttributeError):
-        raise _mistake(
-            path, f"jobqueue.{system}.memory must be a size such as 4GB, for all cores of a job"
-        ) from None
+    worker_mb = _memory_mb(path, f"jobqueue.{system}.memory", section.get("memory")) / cores
     minimum, maximum = _bounds(path, content)
     return Jobs(path, content, system, cores, worker_mb, minimum, maximum)
 
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _mistake(path, " ".join(str(error).split())) from None
-    if not isinstance(content, dict):
-        raise _mistake(path, "it holds no configuration of dask")
+        content = yaml.load(read_text(path), _Loader)  # noqa: S506  it is a SafeLoader
+        if not isinstance(content, dict):
+            raise _mistake(path, "it holds no configuration of dask")
+        _dask_jobqueue()
+        _check_tables(path, "", content, dask.config.config)
+    except RecursionError:
+        raise _mistake(path, "it is nested too deeply") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise _mistake(path, str(error)) from None
     return content
 
 
+# What comes of a value that is none of the kind that PyYAML takes it for: 2020-13-45.
+_NO_VALUE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # the package has no types
+    """Reads YAML that holds no more than some values; an alias counts as what it stands for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._n_values = 0
+        self._n_in: dict[yaml.Node, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        before, is_alias = self._n_values, self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        if node is None:
+            return None
+        if is_alias and node not in self._n_in:
+            raise yaml.YAMLError("something in it is a part of itself")
+        self._n_values += self._n_in[node] if is_alias else 1
+        if self._n_values > _MOST_VALUES:
+            raise yaml.YAMLError(f"it holds more than {_MOST_VALUES} values")
+        self._n_in.setdefault(node, self._n_values - before)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
+        try:
+            return super().construct_object(node, deep)
+        except _NO_VALUE as error:
+            raise yaml.YAMLError(
+                f"{quoted(node.value)} in line {node.start_mark.line + 1} cannot be read ({error})"
+            ) from None
+
+
+def _check_tables(
+    path: Path, above: str, table: Mapping[Any, Any], known: Mapping[str, Any]
+) -> None:
+    """Refuse what dask, which looks for names below names, would stumble over."""
+    for name, value in table.items():
+        if not isinstance(name, str):
+            where = f" under {above}" if above else ""
+            raise _mistake(path, f"the name {quoted(name)}{where} must be text")
+        if not above and "." in name:
+            raise _mistake(path, f"the name {quoted(name)} has a dot in it: write tables")
+        full_name = f"{above}.{name}" if above else name
+        default = known.get(dask.config.canonical_name(name, known))
+        # An empty value is as good as the empty table that would be there without it.
+        if isinstance(default, dict) and not isinstance(value, dict) and (value or default):
+            raise _mistake(path, f"{full_name} is {quoted(value)}; it must be a table")
+        if isinstance(value, dict):
+            _check_tables(path, full_name, value, _table(default))
+
+
 def _check_names(path: Path, system: str, section: Mapping[str, Any]) -> None:
-    """Refuse what dask-jobqueue would pass over without a word."""
-    _dask_jobqueue()
-    known = {name.replace("_", "-") for name in dask.config.get(f"jobqueue.{system}")}
-    for name in section:
-        if str(name).replace("_", "-") not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
+    """Refuse what dask-jobqueue would pass over without a word, or take letter by letter."""
+    known = {
+        name.replace("_", "-"): default
+        for name, default in dask.config.get(f"jobqueue.{system}").items()
+    }
+    for name, value in section.items():
+        full_name = f"jobqueue.{system}.{name}"
+        hyphened = name.replace("_", "-")
+        if hyphened not in known:
+            close = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {close[0]}?" if close else ""
-            raise _mistake(path, f"jobqueue.{system} knows no {name}.{hint}")
+            raise _mistake(path, f"jobqueue.{system} knows no {in_one_line(name)}.{hint}")
+        if isinstance(known[hyphened], list) and value and not isinstance(value, list | dict):
+            raise _mistake(path, f"{full_name} is {quoted(value)}; it must be a list")
+
+
+def _memory_mb(path: Path, name: str, value: Any) -> float:
+    try:
+        memory_mb = float(parse_bytes(value) / 1e6)
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        memory_mb = 0.0
+    if memory_mb <= 0:
+        is_said = "" if value is None else f", and is {quoted(value)}"
+        raise _mistake(path, f"{name} must be a size such as 4GB, for all cores of a job{is_said}")
+    return memory_mb
 
 
 def _bounds(path: Path, content: Mapping[str, Any]) -> tuple[int, int]:
@@ -150,28 +229,98 @@ def _table(value: object) -> dict[str, Any]:
 
 def _whole(path: Path, name: str, value: object, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        is_said = "is not there" if value is None else f"is {value!r}"
+        is_said = "is not there" if value is None else f"is {quoted(value)}"
         raise _mistake(path, f"{name} {is_said}; it must be a whole number of at least {least}")
     return value
 
 
 def _mistake(path: Path, what: str) -> UsageError:
-    return UsageError(f"--dask-config {path}: {what.rstrip('.?')}{'?' if what[-1] == '?' else '.'}")
+    said = in_one_line(what).rstrip(".")
+    return UsageError(f"--dask-config {path}: {said}{'' if said.endswith('?') else '.'}")
 
 
 def check_can_submit(jobs: Jobs) -> None:
-    """Refuse jobs on a machine that cannot submit them.
+    """Refuse jobs that cannot be submitted from this machine, or cannot even be written down.
 
     Raises
     ------
     UsageError
     """
-    command = _cluster_class(jobs.system).job_cls.submit_command.split()[0]
+    job_class = _cluster_class(jobs.system).job_cls
+    command = job_class.submit_command.split()[0]
     if which(command) is None:
         raise UsageError(
             f"--dask-config {jobs.path}: there is no {command} on this machine; start nidecomp "
             "where jobs are submitted."
         )
+    with mistakes_named(jobs), dask.config.set(merged(jobs)):
+        _check_interface(jobs)
+        # A folder for what jobs say would be made if it were not there.
+        options = _job_options(jobs) | {"log_directory": str(jobs.path.parent)}
+        job_class("tcp://scheduler:8786", name="checked", **options).job_script()
+
+
+def _job_options(jobs: Jobs) -> dict[str, Any]:
+    """Give what is said of a job beside dask's configuration, which must be that of the jobs."""
+    prologue = dask.config.get(f"jobqueue.{jobs.system}.job-script-prologue") or []
+    never = [f"export DASK_DISTRIBUTED__WORKER__MEMORY__{what.upper()}=False" for what in PAUSES]
+    return {
+        "cores": jobs.cores,
+        # Said here, too: dask-jobqueue counts the workers of a job by the argument alone.
+        "processes": jobs.cores,
+        "job_script_prologue": [*prologue, *never],
+    }
+
+
+def _check_interface(jobs: Jobs) -> None:
+    """Refuse a network that the scheduler, which is on this machine, could not be reached by."""
+    options = dask.config.get(f"jobqueue.{jobs.system}.scheduler-options") or {}
+    name = options.get("interface")
+    if not {"interface", "host"} & set(options):
+        name = dask.config.get(f"jobqueue.{jobs.system}.interface")
+    there = [
+        interface
+        for interface, addresses in psutil.net_if_addrs().items()
+        if any(address.family == socket.AF_INET for address in addresses)
+    ]
+    if name and name not in there:
+        raise _mistake(
+            jobs.path,
+            f"this machine has no network interface {quoted(name)} with an IPv4 address; it has "
+            f"{', '.join(there)}",
+        )
+
+
+def merged(jobs: Jobs) -> Any:
+    """Give all of dask's configuration as it is with that of the jobs."""
+    return dask.config.merge(dask.config.config, jobs.content)
+
+
+@contextmanager
+def mistakes_named(jobs: Jobs) -> Iterator[None]:
+    """Make one sentence of whatever dask says of a configuration while this is open.
+
+    Raises
+    ------
+    UsageError
+        Naming the file.
+    """
+    try:
+        yield
+    except NidecompError:
+        raise
+    except Exception as error:
+        first: BaseException = error
+        while (before := _reason(first)) is not None:
+            first = before
+        said = in_one_line(first) or type(first).__name__
+        raise _mistake(jobs.path, f"dask cannot start jobs with it: {said}") from None
+
+
+def _reason(error: BaseException) -> BaseException | None:
+    """Look behind "Cluster failed to start", and behind what goes wrong when that is closed."""
+    during = error.__context__
+    return error.__cause__ or (during if isinstance(during, RuntimeError) else None)
 
 
 def open_cluster(jobs: Jobs, log_dir: Path, tell: Callable[[str], None]) -> Any:
@@ -192,21 +341,18 @@ def open_cluster(jobs: Jobs, log_dir: Path, tell: Callable[[str], None]) -> Any:
     """
     cluster_class = _cluster_class(jobs.system)
     name = f"jobqueue.{jobs.system}"
-    prologue = dask.config.get(f"{name}.job-script-prologue") or []
-    never = [f"export DASK_DISTRIBUTED__WORKER__MEMORY__{what.upper()}=False" for what in PAUSES]
+    options = dask.config.get(f"{name}.scheduler-options") or {}
     return cluster_class(
         job_cls=_telling(cluster_class.job_cls, tell),
-        cores=jobs.cores,
-        # Said here, too: dask-jobqueue counts the workers of a job by the argument alone.
-        processes=jobs.cores,
+        **_job_options(jobs),
         log_directory=dask.config.get(f"{name}.log-directory") or str(log_dir),
-        job_script_prologue=[*prologue, *never],
-        # No page on the web unless it is asked for.
-        scheduler_options={
-            "dashboard_address": None,
-            **(dask.config.get(f"{name}.scheduler-options") or {}),
-        },
+        scheduler_options=_NO_PAGE | options if "dashboard_address" not in options else options,
     )
+
+
+# No page on the web unless it is asked for. There is a server all the same; at dask's own port it
+# would warn of every other one.
+_NO_PAGE = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 
 def _telling(job_class: Any, tell: Callable[[str], None]) -> Any:

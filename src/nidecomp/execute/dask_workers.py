@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import platform
@@ -19,12 +20,15 @@ import cloudpickle
 import dask.config
 from distributed import Client, LocalCluster
 from distributed.client import FutureCancelledError
+from distributed.comm.addressing import parse_address
+from distributed.comm.registry import get_backend
 from distributed.scheduler import KilledWorker
 
 from nidecomp.errors import NidecompError, UsageError
 from nidecomp.execute import dask_jobs
 from nidecomp.execute.contract import Item, Result, WorkerDied
 from nidecomp.settings import Execution
+from nidecomp.small_files import in_one_line
 from nidecomp.version import __version__, library_versions
 
 _LOG = logging.getLogger(__name__)
@@ -228,14 +232,48 @@ def _versions() -> dict[str, str]:
 
 # ---------------------------------------------------------------- where workers come from
 def check_workers(execution: Execution) -> None:
-    """Check the configuration of jobs, if there is one.
+    """Check what can be seen of a scheduler's address or of a configuration of jobs.
 
     Raises
     ------
     UsageError
     """
+    if execution.dask_scheduler:
+        _check_address(execution.dask_scheduler)
     if execution.dask_config:
         dask_jobs.check_can_submit(dask_jobs.read_jobs(Path(execution.dask_config)))
+
+
+def _check_address(address: str) -> None:
+    """Refuse what is no address, rather than wait for an answer from there."""
+    scheme, location = parse_address(address)
+    try:
+        backend = get_backend(scheme)
+    except (ValueError, ImportError) as error:
+        raise _no_scheduler(address, error) from None
+    if scheme in _URLS:
+        return
+    try:
+        _, port = backend.get_address_host_port(location)
+        is_one = 0 < port <= _LAST_PORT
+    except ValueError:
+        is_one = False
+    except NotImplementedError:
+        # Not all that packages bring are hosts and ports.
+        return
+    if not is_one:
+        raise _no_scheduler(address, "an address is a host and a port, such as tcp://host:8786")
+
+
+# Their port has a default, and a path may follow.
+_URLS = ("ws", "wss")
+_LAST_PORT = 65535
+
+
+def _no_scheduler(address: str, why: object) -> UsageError:
+    return UsageError(
+        f"--dask-scheduler {address}: no scheduler of dask answers there ({in_one_line(why)})."
+    )
 
 
 @contextmanager
@@ -270,13 +308,13 @@ def dask_workers(execution: Execution, work_dir: Path, n_processes: int) -> Iter
             yield DaskWorkers(client, where, patience_s, _nothing)
         elif execution.dask_config:
             jobs = dask_jobs.read_jobs(Path(execution.dask_config))
-            merged = dask.config.merge(dask.config.config, jobs.content)
-            stack.enter_context(dask.config.set(merged))
-            stack.enter_context(dask.config.set(_OURS))
             log_dir, refusals = work_dir / "logs", queue.SimpleQueue[str]()
-            cluster = dask_jobs.open_cluster(jobs, log_dir, refusals.put)
-            stack.callback(_close, cluster)
-            client = stack.enter_context(_client(cluster))
+            with dask_jobs.mistakes_named(jobs):
+                stack.enter_context(dask.config.set(dask_jobs.merged(jobs)))
+                stack.enter_context(dask.config.set(_OURS))
+                cluster = dask_jobs.open_cluster(jobs, log_dir, refusals.put)
+                stack.callback(_close, cluster)
+                client = stack.enter_context(_Client(cluster, set_as_default=False))
             where = f"the jobs' output in {log_dir} and the cluster's queue"
             want = _scaling(cluster, jobs.minimum, jobs.maximum, _GLANCES_IDLE)
             yield DaskWorkers(client, where, patience_s, want, refusals)
@@ -293,7 +331,7 @@ def dask_workers(execution: Execution, work_dir: Path, n_processes: int) -> Iter
                 silence_logs=logging.CRITICAL,
             )
             stack.callback(_close, cluster)
-            client = stack.enter_context(_client(cluster))
+            client = stack.enter_context(_Client(cluster, set_as_default=False))
             # Ended at once when all is done: the next step needs their memory.
             want = _scaling(cluster, 0, n_processes, idle_glances=1)
             yield DaskWorkers(client, "the workers on this machine", patience_s, want)
@@ -332,7 +370,12 @@ def _scaling(
     def want(n_items: int) -> None:
         n_workers = min(max(n_items, minimum), maximum)
         cluster.adapt(
-            minimum=n_workers, maximum=n_workers, interval=_GLANCE_S, wait_count=idle_glances
+            minimum=n_workers,
+            maximum=n_workers,
+            interval=_GLANCE_S,
+            wait_count=idle_glances,
+            # Not used, and not to be looked for in a configuration.
+            target_duration=1.0,
         )
 
     return want
@@ -345,18 +388,34 @@ def _close(cluster: Any) -> None:
         cluster.close()
 
 
-@contextmanager
-def _client(scheduler: Any) -> Iterator[Any]:
-    """Connect to a scheduler, by its address or as part of a cluster."""
+class _Client(Client):  # type: ignore[misc]  # the package has no types
+    """A client that leaves nothing behind where it does not come to be.
+
+    dask's own waits a minute for its end then, and prints a traceback, unless the reason was that
+    the system refused the connection; and it waits for ever for who takes the connection and is
+    silent.
+    """
+
+    async def _start(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await asyncio.wait_for(super()._start(*args, **kwargs), 2 * self._timeout)
+        except Exception:
+            await self._close(fast=True)
+            raise
+
+    def __del__(self) -> None:
+        # Ctrl-C ends the wait for a connection, too.
+        if getattr(self, "status", None) == "running":
+            super().__del__()
+
+
+def _client(address: str) -> Any:
+    """Connect to a scheduler of others."""
     try:
-        client = Client(scheduler, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise UsageError(
-            f"--dask-scheduler {scheduler}: no scheduler of dask answers there ({said})."
-        ) from None
-    with client:
-        yield client
+        return _Client(address, set_as_default=False)
+    except Exception as error:  # whatever it is that is at that port, and whatever it says
+        silent = "nothing is said" if isinstance(error, TimeoutError) else type(error).__name__
+        raise _no_scheduler(address, str(error) or silent) from None
 
 
 @contextmanager
