@@ -59,8 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     _open_missing_streams()
-    # A notebook's, which its commands inherit, may not be there for us; workers inherit this one.
-    os.environ["MPLBACKEND"] = "agg"
+    # A notebook's backend, which its commands inherit, may not be there for us, and what a user set
+    # for matplotlib not be fit to be read; workers inherit these.
+    os.environ.update(MPLBACKEND="agg", MATPLOTLIBRC=os.devnull)
     # So that workers are ended and temporary folders removed, as after Ctrl-C.
     with suppress(ValueError):  # in a thread of a user's program there are no signals
         signal.signal(signal.SIGTERM, _terminate)
