@@ -43,7 +43,8 @@ from nidecomp.errors import (  # noqa: E402
     RefusedRunError,
     UsageError,
 )
-from nidecomp.execute.dask_jobs import check_can_submit, read_jobs  # noqa: E402
+from nidecomp.execute.dask_config import read_jobs  # noqa: E402
+from nidecomp.execute.dask_jobs import check_can_submit  # noqa: E402
 from nidecomp.given_maps import read_given_maps  # noqa: E402
 from nidecomp.inspect_run import InspectTask, inspect_run  # noqa: E402
 from nidecomp.process_run import find_reduced  # noqa: E402
@@ -317,31 +318,30 @@ _MANIFEST = "path\tsize\tsha256\n../outside.txt\t8\t0\nOUTSIDE\t8\t0\nlogs/a\t1\
 
 
 @st.composite
-def _toml(draw: st.DrawFn) -> bytes:
-    lines = _TOML.splitlines()
+def _changed_text(draw: st.DrawFn, text: str, change: Callable[[st.DrawFn, str], str]) -> bytes:
+    """Change up to two lines of a text, then perhaps some bytes of it."""
+    lines = text.splitlines()
     for _ in range(draw(st.integers(0, 2))):
         index = draw(st.integers(0, len(lines) - 1))
-        name = lines[index].partition(" = ")[0]
-        lines[index] = f"{name} = {draw(hostile.values())}"
+        lines[index] = change(draw, lines[index])
     return draw(hostile.changed_bytes("\n".join(lines).encode("utf-8", "surrogatepass")))
 
 
-@st.composite
-def _jobs_yaml(draw: st.DrawFn) -> bytes:
-    lines = _JOBS.splitlines()
-    for _ in range(draw(st.integers(0, 2))):
-        index = draw(st.integers(0, len(lines) - 1))
-        name = lines[index].partition(":")[0]
-        match draw(st.sampled_from(["value", "value", "value", "name", "line"])):
-            case "value":
-                lines[index] = f"{name}: {draw(hostile.values() | _YAML)}"
-            case "name":
-                odd = draw(st.sampled_from((*hostile.NUMBERS, *hostile.TEXTS)))
-                indent = " " * (len(name) - len(name.lstrip()))
-                lines[index] = f"{indent}{odd}:{lines[index].partition(':')[2]}"
-            case "line":
-                del lines[index]
-    return draw(hostile.changed_bytes("\n".join(lines).encode("utf-8", "surrogatepass")))
+def _toml_line(draw: st.DrawFn, line: str) -> str:
+    return f"{line.partition(' = ')[0]} = {draw(hostile.values())}"
+
+
+def _yaml_line(draw: st.DrawFn, line: str) -> str:
+    name, _, value = line.partition(":")
+    match draw(st.sampled_from(["value", "value", "value", "name", "nothing"])):
+        case "value":
+            return f"{name}: {draw(hostile.values() | _YAML)}"
+        case "name":
+            odd = draw(st.sampled_from((*hostile.NUMBERS, *hostile.TEXTS)))
+            indent = " " * (len(name) - len(name.lstrip()))
+            return f"{indent}{odd}:{value}"
+        case _:
+            return ""
 
 
 READERS: dict[str, Reader] = {
@@ -388,7 +388,7 @@ READERS: dict[str, Reader] = {
         ),
         (UsageError,),
     ),
-    "config file": Reader(_config, _toml(), (UsageError,)),
+    "config file": Reader(_config, _changed_text(_TOML, _toml_line), (UsageError,)),
     "JSON of an option": Reader(
         _json_option,
         st.tuples(
@@ -397,7 +397,7 @@ READERS: dict[str, Reader] = {
         ),
         (UsageError, RefusedRunError),
     ),
-    "dask configuration": Reader(_dask_jobs, _jobs_yaml(), (UsageError,)),
+    "dask configuration": Reader(_dask_jobs, _changed_text(_JOBS, _yaml_line), (UsageError,)),
     "dataset_description": Reader(
         _description, hostile.json_files({"Name": "a", "DatasetType": "derivative"})
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 import subprocess
@@ -15,112 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dask_support import JOBS, execution, what_is_said
 from support import FIXTURES
 
 from nidecomp.errors import NidecompError, UsageError
-from nidecomp.execute.choose import check_executor, executor_for, worker_memory_mb
+from nidecomp.execute.choose import check_executor, executor_for
 from nidecomp.settings import Execution
-from nidecomp.small_files import MOST_BYTES
 
 reason = "the extra nidecomp[dask] is not installed"
 dask = pytest.importorskip("dask", reason=reason)
 distributed = pytest.importorskip("distributed", reason=reason)
 cloudpickle = pytest.importorskip("cloudpickle", reason=reason)
 
-GOOD = """
-jobqueue:
-  slurm: {cores: 4, memory: 8GB}
-distributed:
-  adaptive: {maximum: 40}
-"""
-
-
-def ten(i: int) -> str:
-    return "[" + ", ".join([f"*a{i}"] * 10) + "]"
-
-
-def with_job(line: str) -> str:
-    return GOOD.replace("8GB", f"8GB, {line}")
-
-
-# What is wrong: (the file, what is said).
-MISTAKES = {
-    "no file": (None, "No such file"),
-    "no YAML": ("jobqueue: [", "expected"),
-    "nothing": ("", "holds no configuration"),
-    "no system": ("distributed: {adaptive: {maximum: 4}}", "must be one of htcondor"),
-    "two systems": (GOOD.replace("slurm: ", "pbs: {}\n  slurm: "), "is pbs, slurm"),
-    "an unknown system": (GOOD.replace("slurm", "slurn"), "is slurn"),
-    "an unknown name": (GOOD.replace("cores", "coers"), "knows no coers. Did you mean cores?"),
-    "no cores": (GOOD.replace("cores: 4, ", ""), "jobqueue.slurm.cores is not there"),
-    "workers of several threads": (GOOD.replace("8GB", "8GB, processes: 2"), "leave processes out"),
-    "no memory": (GOOD.replace(", memory: 8GB", ""), "must be a size such as 4GB"),
-    "a memory that is none": (GOOD.replace("8GB", "much"), "must be a size such as 4GB"),
-    "a memory below zero": (GOOD.replace("8GB", "-2GB"), "and is '-2GB'"),
-    "a memory of zero": (GOOD.replace("8GB", "0"), "and is 0"),
-    "a memory without end": (GOOD.replace("8GB", ".inf"), "and is inf"),
-    "more cores than there are": (GOOD.replace("cores: 4", "cores: " + "9" * 400), "is more than"),
-    "a date that is none": (GOOD + "a: 2020-13-45", "'2020-13-45' in line 6 cannot be read"),
-    "a truth that is none": (GOOD + "a: !!bool x", "'x' in line 6 cannot be read"),
-    "no end of brackets": (GOOD + "a: " + "[" * 3000, "it is nested too deeply"),
-    "a part of itself": (GOOD + "a: &a {b: *a}", "a part of itself"),
-    "ten million values": (
-        GOOD + "a0: &a0 1\n" + "".join(f"a{i + 1}: &a{i + 1} {ten(i)}\n" for i in range(7)),
-        "it holds more than 10000 values",
-    ),
-    "too large a file": (GOOD + "#" * MOST_BYTES, "it is larger than 17 MB"),
-    "no text": (b"\xff" + GOOD.encode(), "can't decode"),
-    "a name that is a number": (GOOD + "5: 3", "the name 5 must be text"),
-    "a number among names": (GOOD + "  worker: {5: 3}", "the name 5 under distributed.worker"),
-    "a name with a dot": (GOOD + "distributed.worker: 3", "has a dot in it"),
-    "a number for a table": (GOOD + "  worker: 3", "distributed.worker is 3; it must be a table"),
-    "nothing for a table": (GOOD + "  worker:", "distributed.worker is None; it must be a table"),
-    "a number for options": (with_job("scheduler-options: 3"), "is 3; it must be a table"),
-    "a number for a list": (with_job("job-extra-directives: 3"), "is 3; it must be a list"),
-    "a line for a list": (with_job("job_script_prologue: module load x"), "must be a list"),
-    "no upper bound": (GOOD.replace("maximum", "minimum"), "adaptive.maximum is not there"),
-    "bounds the wrong way round": (
-        GOOD.replace("maximum: 40", "maximum: 2, minimum: 3"),
-        "minimum 3 is above maximum 2",
-    ),
-}
-
-
-def execution(**options: Any) -> Execution:
-    return Execution(executor="dask", **options)
-
 
 def square(number: int) -> int:
     return number * number
-
-
-OPENS = """
-import sys
-from pathlib import Path
-import dask
-from nidecomp.errors import UsageError
-from nidecomp.execute.choose import check_executor, executor_for
-from nidecomp.settings import Execution
-dask.config.set({"distributed.comm.timeouts.connect": "1s"})
-where = Execution(executor="dask", **{sys.argv[1]: sys.argv[2]})
-check_executor(where)
-try:
-    with executor_for(where, Path(), 1):
-        pass
-except UsageError as error:
-    print(error)
-"""
-
-
-def what_is_said(option: str, value: str) -> str:
-    """Open an executor that there is none of, in a process of its own; give its one line."""
-    done = subprocess.run(
-        [sys.executable, "-c", OPENS, option, value],
-        capture_output=True, text=True, check=True, timeout=50,
-    )  # fmt: skip
-    assert done.stderr == ""
-    (line,) = done.stdout.splitlines()
-    return line
 
 
 def slow(number: int) -> int:
@@ -128,136 +36,15 @@ def slow(number: int) -> int:
     return number
 
 
-# ---------------------------------------------------------------- the configuration of jobs
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_in_the_configuration_gets_a_sentence(mistake: str, tmp_path: Path) -> None:
-    content, says = MISTAKES[mistake]
-    path = tmp_path / "jobs.yaml"
-    if content is not None:
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UsageError) as caught:
-        check_executor(execution(dask_config=str(path)))
-    assert_names(path, str(caught.value), says)
-
-
-def assert_names(path: Path, said: str, says: str) -> None:
-    assert said.startswith(f"--dask-config {path}: ")
-    assert says in said
-    assert said.isprintable()
-    assert len(said) < len(str(path)) + 500
-
-
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let there be commands that take jobs and do nothing."""
-    for command in ("sbatch", "scancel"):
-        (tmp_path / command).write_text("#!/bin/sh\necho Submitted batch job 7\n")
-        (tmp_path / command).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-
-
-# What shows when a job is written down: (the file, what is said).
-NO_JOBS = {
-    "a network that is not there": (with_job("interface: nosuch0"), "'nosuch0' with an IPv4"),
-    "networks, listed": (with_job("interface: nosuch0"), "it has lo"),
-    "a list for a network": (with_job("interface: [lo]"), "no network interface ['lo']"),
-    "a network of the scheduler": (
-        with_job("scheduler-options: {interface: nosuch1}"),
-        "no network interface 'nosuch1'",
-    ),
-    "lines that are none": (with_job("job-script-prologue: [3]"), "expected str instance"),
-    "no list of directives": (with_job("job-extra-directives:"), "not iterable"),
-}
-# What shows when the scheduler starts.
-NO_CLUSTER = {
-    "an unknown option": (with_job("scheduler-options: {nosuch: 1}"), "'nosuch'"),
-    "a time that is none": (GOOD + "  scheduler: {idle-timeout: soon}", "Invalid time unit: soon"),
-    "a list for a time": (GOOD + "  client: {heartbeat: []}", "'list' object"),
-    "a host that is none": (with_job("scheduler-options: {host: nosuch.invalid}"), "[Errno -"),
-    "no place for output": (with_job("log-directory: /proc/nosuch"), "/proc/nosuch"),
-}
-
-
-@pytest.mark.parametrize("mistake", NO_JOBS)
-def test_a_job_that_cannot_be_written_down_gets_a_sentence(
-    mistake: str, slurm: None, tmp_path: Path
-) -> None:
-    content, says = NO_JOBS[mistake]
-    path = tmp_path / "jobs.yaml"
-    path.write_text(content)
-    with pytest.raises(UsageError) as caught:
-        check_executor(execution(dask_config=str(path)))
-    assert_names(path, str(caught.value), says)
-
-
-@pytest.mark.parametrize("mistake", NO_CLUSTER)
-def test_a_cluster_that_does_not_start_gets_a_sentence_and_no_more(
-    mistake: str, slurm: None, tmp_path: Path
-) -> None:
-    content, says = NO_CLUSTER[mistake]
-    path = tmp_path / "jobs.yaml"
-    path.write_text(content)
-    assert_names(path, what_is_said("dask_config", str(path)), says)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "interface: lo",
-        "scheduler-options:",
-        "job-script-prologue:",
-        "interface: nosuch0, scheduler-options: {host: 127.0.0.1}",
-    ],
-)
-def test_what_dask_jobqueue_takes_is_taken(line: str, slurm: None, tmp_path: Path) -> None:
-    path = tmp_path / "jobs.yaml"
-    path.write_text(with_job(line) + "  adaptive: &a {maximum: 3}\nmine: {<<: *a, b: *a}\n")
-    where = execution(dask_config=str(path))
-    check_executor(where)
-    with executor_for(where, tmp_path, 1):
-        pass
-
-
-def test_the_memory_of_a_job_is_that_of_its_workers_together(tmp_path: Path) -> None:
-    path = tmp_path / "jobs.yaml"
-    path.write_text(GOOD, encoding="utf-8")
-    assert worker_memory_mb(execution(dask_config=str(path))) == 2000
-    assert worker_memory_mb(execution(dask_scheduler="tcp://there:8786")) == math.inf
-    assert worker_memory_mb(execution()) is None
-    assert worker_memory_mb(Execution()) is None
-
-
-def test_the_configuration_in_the_documents_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = Path(__file__).parents[2] / "docs" / "dask_slurm.yaml"
-    assert worker_memory_mb(execution(dask_config=str(path))) == 2000
-    monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(UsageError, match="there is no sbatch on this machine"):
-        check_executor(execution(dask_config=str(path)))
-
-
 def test_workers_from_two_places_or_for_nobody_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "jobs.yaml"
-    path.write_text(GOOD, encoding="utf-8")
+    path.write_text(JOBS, encoding="utf-8")
     with pytest.raises(UsageError, match="give one"):
         check_executor(execution(dask_scheduler="tcp://there:1", dask_config=str(path)))
     with pytest.raises(UsageError, match=r"--dask-config .* is for --executor dask"):
         check_executor(Execution(dask_config=str(path)))
     with pytest.raises(UsageError, match=r"--dask-scheduler .* is for --executor dask"):
         check_executor(Execution(dask_scheduler="tcp://there:1"))
-
-
-def test_ctrl_c_stays_what_it_was(tmp_path: Path) -> None:
-    """dask-jobqueue makes it a silent end with exit code 0 when it is imported."""
-    path = str(tmp_path / "jobs.yaml")
-    program = (
-        "import signal; from nidecomp.execute.choose import worker_memory_mb\n"
-        "from nidecomp.settings import Execution\n"
-        f"worker_memory_mb(Execution(executor='dask', dask_config={path!r}))\n"
-        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
-        "import sys; assert 'dask_jobqueue' in sys.modules"
-    )
-    Path(path).write_text(GOOD, encoding="utf-8")
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 # ---------------------------------------------------------------- without the extra

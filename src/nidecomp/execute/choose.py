@@ -81,7 +81,7 @@ def worker_memory_mb(execution: Execution) -> float | None:
         In MB; None where all work is done on this machine.
     """
     if execution.dask_config:
-        from nidecomp.execute.dask_jobs import read_jobs  # noqa: PLC0415
+        from nidecomp.execute.dask_config import read_jobs  # noqa: PLC0415
 
         return read_jobs(Path(execution.dask_config)).worker_mb
     return math.inf if execution.dask_scheduler else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import platform
@@ -18,17 +17,16 @@ from typing import Any, Generic, cast
 
 import cloudpickle
 import dask.config
-from distributed import Client, LocalCluster
+from distributed import LocalCluster
 from distributed.client import FutureCancelledError
-from distributed.comm.addressing import parse_address
-from distributed.comm.registry import get_backend
 from distributed.scheduler import KilledWorker
 
-from nidecomp.errors import NidecompError, UsageError
+from nidecomp.errors import NidecompError
 from nidecomp.execute import dask_jobs
 from nidecomp.execute.contract import Item, Result, WorkerDied
+from nidecomp.execute.dask_client import TidyClient, check_address, connect
+from nidecomp.execute.dask_config import read_jobs
 from nidecomp.settings import Execution
-from nidecomp.small_files import in_one_line
 from nidecomp.version import __version__, library_versions
 
 _LOG = logging.getLogger(__name__)
@@ -239,41 +237,9 @@ def check_workers(execution: Execution) -> None:
     UsageError
     """
     if execution.dask_scheduler:
-        _check_address(execution.dask_scheduler)
+        check_address(execution.dask_scheduler)
     if execution.dask_config:
-        dask_jobs.check_can_submit(dask_jobs.read_jobs(Path(execution.dask_config)))
-
-
-def _check_address(address: str) -> None:
-    """Refuse what is no address, rather than wait for an answer from there."""
-    scheme, location = parse_address(address)
-    try:
-        backend = get_backend(scheme)
-    except (ValueError, ImportError) as error:
-        raise _no_scheduler(address, error) from None
-    if scheme in _URLS:
-        return
-    try:
-        _, port = backend.get_address_host_port(location)
-        is_one = 0 < port <= _LAST_PORT
-    except ValueError:
-        is_one = False
-    except NotImplementedError:
-        # Not all that packages bring are hosts and ports.
-        return
-    if not is_one:
-        raise _no_scheduler(address, "an address is a host and a port, such as tcp://host:8786")
-
-
-# Their port has a default, and a path may follow.
-_URLS = ("ws", "wss")
-_LAST_PORT = 65535
-
-
-def _no_scheduler(address: str, why: object) -> UsageError:
-    return UsageError(
-        f"--dask-scheduler {address}: no scheduler of dask answers there ({in_one_line(why)})."
-    )
+        dask_jobs.check_can_submit(read_jobs(Path(execution.dask_config)))
 
 
 @contextmanager
@@ -303,18 +269,18 @@ def dask_workers(execution: Execution, work_dir: Path, n_processes: int) -> Iter
             stack.enter_context(_quiet())
         patience_s = float(execution.dask_patience)
         if execution.dask_scheduler:
-            client = stack.enter_context(_client(execution.dask_scheduler))
+            client = stack.enter_context(connect(execution.dask_scheduler))
             where = f"the workers of {execution.dask_scheduler}"
             yield DaskWorkers(client, where, patience_s, _nothing)
         elif execution.dask_config:
-            jobs = dask_jobs.read_jobs(Path(execution.dask_config))
+            jobs = read_jobs(Path(execution.dask_config))
             log_dir, refusals = work_dir / "logs", queue.SimpleQueue[str]()
             with dask_jobs.mistakes_named(jobs):
                 stack.enter_context(dask.config.set(dask_jobs.merged(jobs)))
                 stack.enter_context(dask.config.set(_OURS))
                 cluster = dask_jobs.open_cluster(jobs, log_dir, refusals.put)
                 stack.callback(_close, cluster)
-                client = stack.enter_context(_Client(cluster, set_as_default=False))
+                client = stack.enter_context(TidyClient(cluster, set_as_default=False))
             where = f"the jobs' output in {log_dir} and the cluster's queue"
             want = _scaling(cluster, jobs.minimum, jobs.maximum, _GLANCES_IDLE)
             yield DaskWorkers(client, where, patience_s, want, refusals)
@@ -331,7 +297,7 @@ def dask_workers(execution: Execution, work_dir: Path, n_processes: int) -> Iter
                 silence_logs=logging.CRITICAL,
             )
             stack.callback(_close, cluster)
-            client = stack.enter_context(_Client(cluster, set_as_default=False))
+            client = stack.enter_context(TidyClient(cluster, set_as_default=False))
             # Ended at once when all is done: the next step needs their memory.
             want = _scaling(cluster, 0, n_processes, idle_glances=1)
             yield DaskWorkers(client, "the workers on this machine", patience_s, want)
@@ -386,36 +352,6 @@ def _close(cluster: Any) -> None:
     # A job that was refused was never begun: dask asserts, when all is ended, that there is none.
     with suppress(AssertionError):
         cluster.close()
-
-
-class _Client(Client):  # type: ignore[misc]  # the package has no types
-    """A client that leaves nothing behind where it does not come to be.
-
-    dask's own waits a minute for its end then, and prints a traceback, unless the reason was that
-    the system refused the connection; and it waits for ever for who takes the connection and is
-    silent.
-    """
-
-    async def _start(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return await asyncio.wait_for(super()._start(*args, **kwargs), 2 * self._timeout)
-        except Exception:
-            await self._close(fast=True)
-            raise
-
-    def __del__(self) -> None:
-        # Ctrl-C ends the wait for a connection, too.
-        if getattr(self, "status", None) == "running":
-            super().__del__()
-
-
-def _client(address: str) -> Any:
-    """Connect to a scheduler of others."""
-    try:
-        return _Client(address, set_as_default=False)
-    except Exception as error:  # whatever it is that is at that port, and whatever it says
-        silent = "nothing is said" if isinstance(error, TimeoutError) else type(error).__name__
-        raise _no_scheduler(address, str(error) or silent) from None
 
 
 @contextmanager
