@@ -190,3 +190,13 @@ def test_everything_is_compiled_ahead(tmp_path: Path) -> None:
     said = [line for line in done.stdout.splitlines() if line.startswith("[cache]")]
     assert any("data loaded" in line for line in said)
     assert not [line for line in said if "data saved" in line]
+
+
+def test_a_wrong_variable_of_the_environment_is_told_in_a_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import nidecomp.compiled"],
+        env={**os.environ, "NUMBA_NUM_THREADS": "0"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "UsageError: The variables NUMBA_… of the environment are wrong: " in done.stderr
+    assert "must be > 0. Unset them." in done.stderr

@@ -21,6 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from nidecomp.errors import UsageError
+from nidecomp.small_files import in_one_line
+
 _TARGET = "x86-64-v3"
 # What that level has beyond its predecessor, as /proc/cpuinfo calls it.
 _NEEDED = frozenset({"avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"})
@@ -57,7 +60,13 @@ if "numba" not in sys.modules:
     _choose_target()
     _take_machine_code()
 
-import numba  # noqa: E402  after its variables
+try:
+    import numba  # after its variables
+except ValueError as error:
+    raise UsageError(
+        f"The variables NUMBA_… of the environment are wrong: {in_one_line(error).rstrip('.')}. "
+        "Unset them."
+    ) from None
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -103,7 +103,7 @@ def read_sidecar(image: Path) -> dict[str, object]:
     Raises
     ------
     RefusedRunError
-        It cannot be read.
+        It cannot be read, or holds no JSON object.
     """
     path = sidecar_path(image)
     if path.exists() and not path.is_file():
@@ -116,7 +116,9 @@ def read_sidecar(image: Path) -> dict[str, object]:
         raise RefusedRunError(
             f"its sidecar {path.name} cannot be read: {in_one_line(error)}"
         ) from None
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        raise RefusedRunError(f"its sidecar {path.name} holds no JSON object")
+    return content
 
 
 def _repetition_time(sidecar: dict[str, object], header: Header) -> tuple[float, tuple[str, ...]]:

@@ -245,16 +245,14 @@ def _executor(plan: Forecast, settings: Settings, monitor: Monitor) -> Iterator[
 def _inspect(root: Path, settings: Settings) -> Inventory:
     """Find the runs and check each one's small files."""
     science, execution = settings.science, settings.execution
-    selection = science.selection
-    if settings.analysis_level == "participant":
-        # The mask is the group's: a job for one participant needs to know of all of them.
-        selection = replace(selection, participant_label=())
     found, refused = find_runs(
         root,
-        selection,
+        science.selection,
         database_dir=Path(execution.bids_database_dir) if execution.bids_database_dir else None,
         reset_database=execution.reset_database,
         needs_mask=science.masking.mask is None,
+        # The mask is the group's: a job for one participant needs to know of all of them.
+        of_all_participants=settings.analysis_level == "participant",
     )
     # Maps that are given can be projected to a run however short.
     n_rows = 1 if science.projection.maps is not None else fewest_rows(science.decomposition)
@@ -449,4 +447,4 @@ def _say_how_it_ended(
     else:
         _LOG.info("Reduced %s, kept in %s", done, settings.work_dir)
     if inventory.failed:
-        _LOG.error("%s failed: what is done is without them", count(len(inventory.failed), "run"))
+        _LOG.error("%s failed: the reasons are above", count(len(inventory.failed), "run"))

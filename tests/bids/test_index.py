@@ -441,6 +441,19 @@ def test_links_to_content_that_is_there_are_files(tmp_path: Path) -> None:
     assert files.bold == tmp_path / "in" / bold(stem()), "links are not resolved"
 
 
+# ---------------------------------------------------------------- of all participants
+def test_runs_of_all_are_found_although_some_are_named(tmp_path: Path) -> None:
+    """A job for one participant has the mask of all; a label that is nowhere is a mistake there."""
+    root = make_runs(tmp_path, stem("01"), stem("02"))
+    named = Selection(participant_label=("02",))
+    assert [run.key.participant for run in find_runs(root, named)[0]] == ["02"]
+    runs, _ = find_runs(root, named, of_all_participants=True)
+    assert [run.key.participant for run in runs] == ["01", "02"]
+    mistyped = Selection(participant_label=("02", "99"))
+    with pytest.raises(NothingToDoError, match="--participant-label 99: "):
+        find_runs(root, mistyped, of_all_participants=True)
+
+
 # ---------------------------------------------------------------- nothing matches
 def test_where_nothing_matches_what_is_there_is_listed(tmp_path: Path) -> None:
     make_runs(tmp_path, stem("01", task="nback"), stem("02", ses="pre", run="3"), space="T1w")

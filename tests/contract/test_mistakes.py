@@ -18,6 +18,7 @@ from support import FIXTURES, REPOSITORY, nidecomp, results
 from nidecomp.files import alone_in
 
 SMALL = FIXTURES / "no_res"
+MIXED = FIXTURES / "entity_mix"
 # Two restarts: data of noise alone take each to its last iteration.
 FAST = ("--n-components", "3", "--n-init", "2")
 
@@ -43,9 +44,14 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
         "--participant-label 99: ",
     ),
     "another participant in a job of its own": (
-        (SMALL, "OUT", "participant", *FAST, "--participant-label", "1"),
+        (SMALL, "OUT", "participant", *FAST, "--participant-label", "01", "1"),
         70,
-        "No run of participant 1 matches what was asked for; there are 01, 02, 03.",
+        "--participant-label 1: ",
+    ),
+    "a participant without such a run": (
+        (MIXED, "OUT", "participant", *FAST, "--participant-label", "03", "--run-id", "1"),
+        70,
+        "No run of participant 03 matches what was asked for; there are 01, 02.",
     ),
     "another resolution": ((*SMALL_GROUP, "--res", "2"), 70, "--res: (none)"),
     "too many components": (

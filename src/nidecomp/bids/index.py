@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def find_runs(
     database_dir: Path | None = None,
     reset_database: bool = False,
     needs_mask: bool = True,
+    of_all_participants: bool = False,
 ) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:
     """Find every run that was asked for, with its mask and its confounds.
 
@@ -45,6 +47,8 @@ def find_runs(
         Index anew although an index is kept.
     needs_mask : bool
         Refuse runs without a brain mask.
+    of_all_participants : bool
+        Find those of all participants, although some are named.
 
     Returns
     -------
@@ -60,17 +64,19 @@ def find_runs(
         The filter file has an unknown key, the runs come in several resolutions, or the dataset's
         folder cannot be read.
     NothingToDoError
-        No run matches, or no content of any was fetched.
+        No run matches, a label that was asked for is nowhere, or no content of any was fetched.
     """
     filters = _filters(selection)
     root = root.absolute()
     listing = list_files(root, database_dir, reset=reset_database)
-    closed = _closed_folders(root, listing, selection, filters["bold"])
     by_kind = {
         kind: [file for file in listing.files if _matches(file.entities, query)]
         for kind, query in _KINDS.items()
     }
     _check_labels(root, selection, filters["bold"], by_kind["bold"], listing.closed)
+    if of_all_participants:
+        selection = replace(selection, participant_label=())
+    closed = _closed_folders(root, listing, selection, filters["bold"])
     bolds = [file for file in by_kind["bold"] if _is_selected(file.entities, selection, filters)]
     if not bolds:
         told = _nothing_matches(root, selection, filters["bold"], by_kind["bold"])
