@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from nidecomp.errors import UsageError
-from nidecomp.small_files import in_one_line
 
 _TARGET = "x86-64-v3"
 # What that level has beyond its predecessor, as /proc/cpuinfo calls it.
@@ -64,8 +63,8 @@ try:
     import numba  # after its variables
 except ValueError as error:
     raise UsageError(
-        f"The variables NUMBA_… of the environment are wrong: {in_one_line(error).rstrip('.')}. "
-        "Unset them."
+        f"numba cannot be imported: {str(error).rstrip('.')}. Is a variable of the "
+        "environment that begins with NUMBA_ wrong?"
     ) from None
 
 Function = TypeVar("Function", bound=Callable[..., Any])

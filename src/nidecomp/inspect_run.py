@@ -106,9 +106,9 @@ def read_sidecar(image: Path) -> dict[str, object]:
         It cannot be read, or holds no JSON object.
     """
     path = sidecar_path(image)
-    if path.exists() and not path.is_file():
-        raise RefusedRunError(f"its sidecar {path.name} is no file")
     try:
+        if path.exists() and not path.is_file():
+            raise RefusedRunError(f"its sidecar {path.name} is no file")
         content = parse_json(read_text(path))
     except FileNotFoundError:
         return {}

@@ -37,7 +37,7 @@ from nidecomp.signal.quality import temporal_snr
 from nidecomp.signal.stream import describe_image, values_of
 
 # Part of every key: raise it whenever the numbers that this module writes change.
-_FORMAT = 1
+_FORMAT = 2
 STATISTICS = ("effect", "z")
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from support import another_user
 
 from nidecomp.bids.dataset import (
     DESCRIPTION,
@@ -65,6 +70,26 @@ def test_of_several_fmripreps_one_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(NothingToDoError, match="several") as caught:
         locate_derivatives(describe(tmp_path, RAW))
     assert all(str(folder) in str(caught.value) for folder in folders)
+
+
+def test_a_folder_that_may_not_be_read_is_passed_by_where_there_is_another() -> None:
+    """As somebody else than root, whom permissions do not bind."""
+    program = (
+        "import sys; from pathlib import Path; from nidecomp.bids.dataset import *\n"
+        "try: print(locate_derivatives(Path(sys.argv[1])))\n"
+        "except NothingToDoError as error: print(error)"
+    )
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="nidecomp-test-") as name:
+        root = describe(Path(name), RAW)
+        root.chmod(0o755)
+        good = describe(root / "derivatives" / "fmriprep")
+        closed = describe(root / "derivatives" / "fmriprep_old")
+        closed.chmod(0)
+        command = [*another_user(), sys.executable, "-c", program, str(root)]
+        assert subprocess.check_output(command, text=True) == f"{good}\n"
+        shutil.rmtree(good)
+        said = subprocess.check_output(command, text=True)
+        assert said == f"{root} is not fMRIPrep's output, and {closed} cannot be read.\n"
 
 
 @pytest.mark.parametrize("kind", ["absent", "file"])

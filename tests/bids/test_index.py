@@ -13,11 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import another_user
 
 from nidecomp.bids import listing as listing_module
 from nidecomp.bids.index import find_runs
@@ -598,17 +598,6 @@ def shared() -> Iterator[Path]:
                 path.chmod(0o755)
 
 
-@cache
-def another_user() -> list[str]:
-    """Words before a command that make it somebody else's."""
-    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    words = words if os.geteuid() == 0 else []
-    check = [*words, sys.executable, "-c", "import nidecomp.settings, pandas"]
-    if subprocess.run(check, check=False, capture_output=True).returncode:
-        pytest.skip("another user cannot run what lies here")
-    return words
-
-
 def found_by_another_user(folder: Path, database: str = "", **selection: object) -> dict[str, Any]:
     words = [*another_user(), sys.executable, "-c", _FIND]
     done = subprocess.run(
@@ -695,20 +684,40 @@ def test_a_dataset_that_may_not_be_read_is_a_sentence_with_its_path(
     }
 
 
-@pytest.mark.parametrize("what", ["folder", "link"])
-def test_whatever_else_may_not_be_read_is_told_by_the_datasets_path(
-    shared: Path, what: str
+@pytest.mark.parametrize(
+    ("file", "what"), [(bold, "image"), (mask, "brain mask"), (confounds, "confounds table")]
+)
+def test_a_link_to_where_we_may_not_go_costs_its_run_alone(
+    shared: Path, file: Callable[[str], str], what: str
 ) -> None:
-    path = shared / "in" / "sub-01" / "func" / "func"
-    path.mkdir()
-    if what == "link":
-        path.rename(shared / "away")
-        path = path.with_name(Path(bold(stem("01", task="away"))).name)
-        path.symlink_to(shared / "away" / "bold.nii.gz")
-        (shared / "away").chmod(0)
-    else:
-        path.chmod(0)
-    assert found_by_another_user(shared)["error"] == f"{path} cannot be read: Permission denied."
+    run = stem("02", task="away")
+    make_runs(shared / "in", run)
+    path = shared / "in" / file(run)
+    path.unlink()
+    path.symlink_to(shared / "away" / path.name)
+    (shared / "away").mkdir(mode=0)
+    reason = f"its {what} {path.name} cannot be read: Permission denied"
+    for database in ("", str(shared / "db"), str(shared / "db")):
+        told = found_by_another_user(shared, database)
+        assert told == {"runs": ALL, "refused": {"sub-02_task-away": reason}}
+    assert found_by_another_user(shared, task_id=["rest"]) == {"runs": ALL, "refused": {}}
+
+
+def test_a_closed_folder_of_no_session_does_not_matter_where_sessions_were_asked_for(
+    shared: Path,
+) -> None:
+    (shared / "in" / "sub-01" / "func").chmod(0)
+    told = found_by_another_user(shared, session_label=["1"])
+    assert told == {"runs": ["sub-03_ses-1_task-rest"], "refused": {}}
+
+
+def test_whatever_else_may_not_be_read_costs_nothing(shared: Path) -> None:
+    (shared / "in" / "sub-01" / "func" / "func").mkdir(mode=0)
+    (shared / "in" / "sub-02" / "anat").symlink_to(shared / "away" / "anat")
+    (shared / "in" / "sub-03" / "ses-1" / "func" / "note.txt").symlink_to(shared / "away" / "note")
+    (shared / "away").mkdir(mode=0)
+    for database in ("", str(shared / "db"), str(shared / "db")):
+        assert found_by_another_user(shared, database) == {"runs": ALL, "refused": {}}
 
 
 def test_a_saved_index_sees_that_a_folder_may_be_read_again(shared: Path) -> None:
@@ -721,7 +730,7 @@ def test_a_saved_index_sees_that_a_folder_may_be_read_again(shared: Path) -> Non
 
 # ---------------------------------------------------------------- pybids' own configuration
 @pytest.mark.parametrize("place", ["home", "here", "variable"])
-@pytest.mark.parametrize("content", ["{", "3"])
+@pytest.mark.parametrize("content", ["{", "3", "[" * 20_000, '{"config_paths": 3}'])
 def test_a_broken_configuration_of_pybids_is_a_sentence(
     tmp_path: Path, place: str, content: str
 ) -> None:

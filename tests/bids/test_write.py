@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -88,15 +89,21 @@ def test_an_image_is_read_back_as_it_was(tmp_path: Path, image: nib.Nifti1Image)
     np.testing.assert_array_equal(again.affine, image.affine)
 
 
-def test_a_run_of_the_other_nifti_is_written_as_the_usual_one(image: nib.Nifti1Image) -> None:
+@pytest.mark.parametrize("endian", "<>")
+@pytest.mark.parametrize("kind", [nib.Nifti1Header, nib.Nifti2Header])
+def test_a_run_of_any_nifti_is_written_as_the_usual_one(
+    image: nib.Nifti1Image, kind: Any, endian: str, caplog: pytest.LogCaptureFixture
+) -> None:
     values = np.asarray(image.dataobj)
-    header = nib.Nifti2Image(values, image.affine).header
+    header = kind.from_header(image.header, check=False).as_byteswapped(endian)
     volumes = (values[..., index].T for index in range(values.shape[-1]))
     written = nib.Nifti1Image.from_bytes(
         gzip.decompress(b"".join(compressed_parts(header, volumes)))
     )
     np.testing.assert_array_equal(written.get_fdata(), image.get_fdata())
     np.testing.assert_array_equal(written.affine, image.affine)
+    assert written.header == image.header
+    assert not caplog.records, "nibabel has nothing to mend"
 
 
 def test_a_compressed_image_is_plain_gzip_without_time_or_name(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from dask_support import JOBS, execution, what_is_said
+from support import FIXTURES, nidecomp
 
 from nidecomp.errors import UsageError
 from nidecomp.execute.choose import check_executor, executor_for, worker_memory_mb
@@ -175,6 +176,30 @@ def test_the_configuration_in_the_documents_is_one(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(UsageError, match="there is no sbatch on this machine"):
         check_executor(execution(dask_config=str(path)))
+
+
+def test_in_a_thread_the_file_is_not_what_is_wrong(tmp_path: Path) -> None:
+    """dask-jobqueue asks for signals while it is imported."""
+    program = (
+        "import sys, threading; from nidecomp.execute.choose import worker_memory_mb\n"
+        "from nidecomp.errors import UsageError; from nidecomp.settings import Execution\n"
+        "def work():\n"
+        "    try: worker_memory_mb(Execution(executor='dask', dask_config=sys.argv[1]))\n"
+        "    except UsageError as error: print(error)\n"
+        "thread = threading.Thread(target=work); thread.start(); thread.join()"
+    )
+    words = [sys.executable, "-c", program, str(written(JOBS, tmp_path))]
+    said = subprocess.check_output(words, text=True)
+    assert said.startswith("dask_config: jobs can be started from a program's main thread only")
+
+
+def test_a_broken_configuration_of_dask_itself_is_a_sentence(tmp_path: Path) -> None:
+    written("[", tmp_path)
+    words = [str(FIXTURES / "no_res"), str(tmp_path / "out"), "group", "--executor", "dask"]
+    done = nidecomp(*words, DASK_CONFIG=str(tmp_path))
+    assert done.exit_code == 2
+    assert done.stderr.startswith("nidecomp: --executor dask: dask cannot be used: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_ctrl_c_stays_what_it_was(tmp_path: Path) -> None:

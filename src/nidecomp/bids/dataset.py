@@ -40,7 +40,7 @@ def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path
     description, broken = _try_description(root)
     if description.get("DatasetType") == "derivative":
         return root
-    inside = _fmripreps_in(root / "derivatives", skip_validation=skip_validation)
+    inside, closed = _fmripreps_in(root / "derivatives", skip_validation=skip_validation)
     if len(inside) == 1:
         return inside[0]
     if skip_validation and not inside:
@@ -57,22 +57,37 @@ def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path
         )
         way_out = " If it is fMRIPrep's output all the same, add --skip-bids-validation."
         raise NothingToDoError(f"{root / DESCRIPTION} {wrong}{way_out if has_images else ''}")
+    if closed:
+        raise NothingToDoError(f"{root} is not fMRIPrep's output, and {closed} cannot be read.")
     raise NothingToDoError(
         f"{root} is not fMRIPrep's output, and no derivatives/fmriprep with a "
         f"{DESCRIPTION} is inside: name the folder that fMRIPrep wrote."
     )
 
 
-def _fmripreps_in(derivatives: Path, *, skip_validation: bool) -> list[Path]:
-    """Find what may be fMRIPrep's in a raw dataset's derivatives; none where we may not look."""
+def _fmripreps_in(derivatives: Path, *, skip_validation: bool) -> tuple[list[Path], Path | None]:
+    """Find what may be fMRIPrep's in a raw dataset's derivatives, and one where we may not look."""
+    found: list[Path] = []
+    closed = None
     try:
-        return [
-            folder
-            for folder in sorted(derivatives.glob("fmriprep*"))
-            if skip_validation or (folder / DESCRIPTION).is_file()
-        ]
+        folders = sorted(derivatives.iterdir())
     except PermissionError:
-        return []
+        return found, derivatives
+    except OSError:
+        return found, closed
+    for folder in folders:
+        if not folder.name.startswith("fmriprep"):
+            continue
+        try:
+            if not skip_validation:
+                (folder / DESCRIPTION).stat()
+            found.append(folder)
+        except PermissionError:
+            closed = folder
+        except OSError:
+            # There is none.
+            pass
+    return found, closed
 
 
 def read_description(root: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from nidecomp.bids.listing import ListedFile, Listing, entity_names, list_files
@@ -124,7 +125,9 @@ def _closed_folders(
     refused = []
     for folder, why in listing.closed.items():
         known = _entities_of_folder(root, folder)
-        asked = {name: wanted for name, wanted in query.items() if name in known}
+        # What lies in a func folder has the session of its path or none.
+        certain = {*known, "session"} if folder.name == "func" else {*known}
+        asked = {name: wanted for name, wanted in query.items() if name in certain}
         if known.get("subject") in selection.exclude_participant_label:
             continue
         if _matches(known, asked):
@@ -281,7 +284,14 @@ def _check_fetched(root: Path, bolds: list[ListedFile]) -> None:
 
 
 def _is_dangling(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
+    try:
+        path.stat()
+    except PermissionError:
+        # It leads where we may not go, whatever is there.
+        return False
+    except OSError:
+        return path.is_symlink()
+    return False
 
 
 # ---------------------------------------------------------------- matching files to runs
@@ -401,5 +411,9 @@ def _wrong_companions(what: str, paths: list[Path], *, required: bool) -> str | 
 def _is_no_file(path: Path, what: str) -> str | None:
     if _is_dangling(path):
         return f"the content of its {what} was not fetched; try 'datalad get {path}'"
+    try:
+        is_file = S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        return f"its {what} {path.name} cannot be read: {error.strerror}"
     # Reading a pipe would wait for ever.
-    return None if path.is_file() else f"its {what} {path.name} is no file"
+    return None if is_file else f"its {what} {path.name} is no file"

@@ -19,15 +19,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
-from nidecomp.errors import NidecompError, UsageError
+from nidecomp.errors import UsageError
 from nidecomp.small_files import in_one_line
 
 try:
     import bids
     from bids import BIDSLayout
     from bids.layout import BIDSLayoutIndexer
-except (OSError, ValueError, TypeError) as error:
+
+    if not isinstance(bids.config.get_option("config_paths"), dict):
+        raise TypeError("config_paths is no table")
+except (OSError, ValueError, TypeError, RecursionError) as error:
     # What it reads while it is imported has no say here, but must be fit to be read.
     raise UsageError(
         "pybids cannot read its configuration, pybids_config.json in HOME, in the current folder "
@@ -79,16 +83,22 @@ class Listing:
 class _Folders:
     """The folders that are indexed with the times of their last change, and those that cannot be.
 
-    Closed folders have the system's reason.
+    Closed folders have the system's reason. `apart` are the participants in whose folders something
+    else may not be looked at, at which pybids would end.
     """
 
     times: dict[Path, int] = field(default_factory=dict)
     closed: dict[Path, str] = field(default_factory=dict)
+    apart: set[Path] = field(default_factory=set)
 
 
 def entity_names() -> set[str]:
     """Name the entities that are read from file names."""
-    return {entry["name"] for entry in json.loads(_CONFIG.read_text())["entities"]}
+    return {entry["name"] for entry in _entities()}
+
+
+def _entities() -> list[dict[str, str]]:
+    return cast(list[dict[str, str]], json.loads(_CONFIG.read_text())["entities"])
 
 
 def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> Listing:
@@ -111,48 +121,62 @@ def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> Listing
     ------
     UsageError
         The dataset's folder cannot be read.
-    NidecompError
-        Something else in it cannot be read, of which nothing can be left out.
 
     Notes
     -----
     pybids gets a folder with links to the participants' folders. It would otherwise read the
     dataset's description, whatever it is told, and stumble over a broken or an old one; and what
     lies beside the participants (figures, logs, sourcedata) is no business of ours.
+
+    It ends at whatever may not be looked at, such as a link to where we may not go, be it ignored
+    or not: files of a participant who has one are read by their names alone.
     """
     folders = _folders(root)
+    while True:
+        try:
+            files = _indexed(root, database_dir, folders, reset=reset)
+        except _EndedInError as error:
+            folders.apart.add(error.participant)
+            folders.apart.update(_with_closed_links(root, folders))
+        else:
+            return Listing(_each_once([*files, *_by_name(root, folders)]), folders.closed)
+
+
+class _EndedInError(Exception):
+    """pybids ended at something of this participant that may not be looked at."""
+
+    def __init__(self, participant: Path) -> None:
+        super().__init__(participant)
+        self.participant = participant
+
+
+def _indexed(
+    root: Path, database_dir: Path | None, folders: _Folders, *, reset: bool
+) -> list[ListedFile]:
+    """Let pybids index what it can."""
     with _home_of_index(root, database_dir, folders) as home:
         links = home / "links"
         links.mkdir(parents=True, exist_ok=True)
         for folder in folders.times:
-            if folder.parent == root:
+            if folder.parent == root and folder not in folders.apart:
                 # Another job of a cluster array may make the same link at the same moment.
                 with suppress(FileExistsError):
                     (links / folder.name).symlink_to(folder.absolute())
         saved = home / "index"
         closed = [_within(root, path) for path in folders.closed]
-        with _told_by_the_datasets_path(links, root):
+        try:
             if database_dir is None:
                 layout = _layout(links, None, closed)
             else:
                 if reset or not saved.is_dir():
                     _save_index(links, saved, closed, reset=reset)
                 layout = _layout(links, saved, closed)
-        return Listing(_files_of(layout, root), folders.closed)
-
-
-@contextmanager
-def _told_by_the_datasets_path(links: Path, root: Path) -> Iterator[None]:
-    """Say what cannot be read where nothing was closed: a link to where we may not go."""
-    try:
-        yield
-    except PermissionError as error:
-        path = Path(str(error.filename))
-        if not path.is_relative_to(links):
-            raise
-        # What it looks for first in a folder.
-        path = root / (path.parent if path.name == _NO_CONFIG else path).relative_to(links)
-        raise NidecompError(f"{path} cannot be read: {error.strerror}.") from None
+        except PermissionError as error:
+            path = Path(str(error.filename))
+            if not path.is_relative_to(links):
+                raise
+            raise _EndedInError(root / path.relative_to(links).parts[0]) from None
+        return _files_of(layout, root)
 
 
 def _within(root: Path, path: Path) -> str:
@@ -162,7 +186,11 @@ def _within(root: Path, path: Path) -> str:
 def _save_index(links: Path, saved: Path, closed: Sequence[str] = (), *, reset: bool) -> None:
     """Make an index under a name of its own and rename it: nobody ever opens half of one."""
     fresh = saved.with_name(f"index-{os.getpid()}-{secrets.token_hex(4)}")
-    _close(_layout(links, fresh, closed))
+    try:
+        _close(_layout(links, fresh, closed))
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     # Without a reset, one that is there by now is another job's, which may just be reading it.
     if reset and saved.is_dir():
         shutil.rmtree(saved, ignore_errors=True)
@@ -193,9 +221,9 @@ def _close(layout: BIDSLayout) -> None:
 
 
 def _files_of(layout: BIDSLayout, root: Path) -> list[ListedFile]:
-    """Read path and entities of every file that was indexed, in the order of their paths."""
+    """Read path and entities of every file that was indexed."""
     try:
-        files = [
+        return [
             ListedFile(
                 root / Path(file.path).relative_to(Path(layout.root)),
                 {name: str(value) for name, value in file.get_entities().items()},
@@ -204,11 +232,26 @@ def _files_of(layout: BIDSLayout, root: Path) -> list[ListedFile]:
         ]
     finally:
         _close(layout)
-    return _each_once(sorted(files, key=lambda file: (len(file.path.parts), str(file.path))))
+
+
+def _by_name(root: Path, folders: _Folders) -> Iterator[ListedFile]:
+    """Read the files of the participants apart, and the entities of their names, as pybids does."""
+    patterns = {entry["name"]: entry["pattern"] for entry in _entities()}
+    for folder in folders.times:
+        if folder.name == "func" and _participant(root, folder) in folders.apart:
+            for path in folder.glob("sub-*"):
+                if not _IGNORE.search(str(path)):
+                    found = {name: re.search(rule, str(path)) for name, rule in patterns.items()}
+                    yield ListedFile(path, {name: one[1] for name, one in found.items() if one})
+
+
+def _participant(root: Path, folder: Path) -> Path:
+    return root / folder.relative_to(root).parts[0]
 
 
 def _each_once(files: list[ListedFile]) -> list[ListedFile]:
     """Leave out what is found again through a link to a folder above it, sorted by path."""
+    files = sorted(files, key=lambda file: (len(file.path.parts), str(file.path)))
     real = {folder: folder.resolve() for folder in {file.path.parent for file in files}}
     first: dict[Path, ListedFile] = {}
     for file in files:
@@ -228,8 +271,8 @@ def _home_of_index(root: Path, database_dir: Path | None, folders: _Folders) -> 
             yield Path(folder)
     else:
         times = [[_within(root, path), time] for path, time in folders.times.items()]
-        closed = [_within(root, path) for path in folders.closed]
-        what = [bids.__version__, _IGNORE.pattern, _CONFIG.read_text(), times, closed]
+        left_out = [_within(root, path) for path in (*folders.closed, *sorted(folders.apart))]
+        what = [bids.__version__, _IGNORE.pattern, _CONFIG.read_text(), times, left_out]
         key = json.dumps([str(root), *what])
         yield database_dir.absolute() / f"nidecomp-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
@@ -283,3 +326,23 @@ def _inside(folder: Path, names: re.Pattern[str]) -> list[Path]:
     found = sorted(folder.iterdir())
     (folder / "..").stat()
     return [path for path in found if names.fullmatch(path.name)]
+
+
+def _with_closed_links(root: Path, folders: _Folders) -> Iterator[Path]:
+    """Find the participants in whose folders there are links to where we may not go."""
+    for folder in folders.times:
+        with os.scandir(folder) as entries:
+            links = [Path(entry.path) for entry in entries if entry.is_symlink()]
+        if any(map(_is_closed, links)):
+            yield _participant(root, folder)
+
+
+def _is_closed(link: Path) -> bool:
+    try:
+        link.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        # Whoever reads links to nothing says so.
+        return False
+    return False

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import nibabel as nib
 import numpy as np
+from nibabel.volumeutils import native_code
 from numpy.typing import NDArray
 
 from nidecomp.errors import UsageError
@@ -227,9 +228,10 @@ def compressed_parts(
     Parameters
     ----------
     header : Nifti1Header or Nifti2Header
-        Of the whole image.
+        Of the whole image, in any byte order.
     volumes : iterable of ndarray
-        Of the header's type, in the order of a file: the image's first axis varies fastest.
+        Of the header's type in this machine's byte order, as they stand in a file: the image's
+        first axis varies fastest.
 
     Yields
     ------
@@ -237,8 +239,9 @@ def compressed_parts(
         What comes out so far, perhaps nothing.
     """
     compressor = zlib.compressobj(_LEVEL, wbits=_GZIP)
-    # A run's may be that of NIfTI-2, which is longer.
-    own = nib.Nifti1Header.from_header(header)
+    # A run's may be that of NIfTI-2, which is longer; nibabel would say that it mends the length.
+    own = nib.Nifti1Header.from_header(header, check=False).as_byteswapped(native_code)
+    own["sizeof_hdr"] = own.sizeof_hdr
     own.set_data_offset(_HEADER_BYTES)
     # Four bytes say that there are no extensions.
     yield compressor.compress(own.binaryblock + bytes(_HEADER_BYTES - own.sizeof_hdr))

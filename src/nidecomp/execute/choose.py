@@ -11,6 +11,7 @@ from nidecomp.errors import UsageError
 from nidecomp.execute.contract import Executor
 from nidecomp.execute.local import LocalProcesses
 from nidecomp.settings import Execution
+from nidecomp.small_files import in_one_line
 
 
 @contextmanager
@@ -69,6 +70,9 @@ def check_executor(execution: Execution) -> None:
             f"--executor dask needs packages that are not installed ({error.name} is missing): "
             "pip install 'nidecomp[dask]'"
         ) from None
+    except (ValueError, OSError) as error:
+        # It reads the user's configuration while it is imported.
+        raise UsageError(f"--executor dask: dask cannot be used: {in_one_line(error)}") from None
     check_workers(execution)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import signal
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -55,7 +56,17 @@ def _dask_jobqueue() -> Any:
     """Import dask-jobqueue, which brings the defaults of its configuration.
 
     It takes over Ctrl-C when it is imported, and would end the program with exit code 0.
+
+    Raises
+    ------
+    UsageError
+        This is a thread, in which that is not allowed.
     """
+    if threading.current_thread() is not threading.main_thread():
+        raise UsageError(
+            "dask_config: jobs can be started from a program's main thread only (dask-jobqueue "
+            "handles signals there)."
+        )
     on_interrupt = signal.getsignal(signal.SIGINT)
     import dask_jobqueue  # noqa: PLC0415
 
@@ -111,11 +122,11 @@ def read_jobs(path: Path) -> Jobs:
 
 
 def _content(path: Path) -> dict[str, Any]:
+    _dask_jobqueue()
     try:
         content = yaml.load(read_text(path), _Loader)  # noqa: S506  it is a SafeLoader
         if not isinstance(content, dict):
             raise mistake(path, "it holds no configuration of dask")
-        _dask_jobqueue()
         _check_tables(path, "", content, dask.config.config)
     except RecursionError:
         raise mistake(path, "it is nested too deeply") from None

@@ -7,6 +7,7 @@ links to just the files that the index found.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import warnings
@@ -197,7 +198,7 @@ def _alone_in(folder: Path, table_path: Path, arguments: Mapping[str, Any]) -> P
     stem = "sub-x_task-x"
     (folder / f"{stem}_desc-confounds_timeseries.tsv").symlink_to(table_path.absolute())
     sidecar = table_path.with_suffix(".json")
-    if sidecar.exists() and "compcor" in arguments["strategy"]:
+    if "compcor" in arguments["strategy"] and os.path.lexists(sidecar):
         try:
             parse_json(read_text(sidecar))
         except (OSError, ValueError) as error:
