@@ -796,11 +796,11 @@ def test_a_saved_index_is_used_until_a_folder_changes(
 def test_an_index_that_another_job_saved_meanwhile_is_left_alone(tmp_path: Path) -> None:
     """It may just be reading it; ours was made from the same folders."""
     root, saved = make_runs(tmp_path / "in", stem("01")), tmp_path / "index"
-    listing_module._save_index(root, saved, reset=False)
+    listing_module._save_index(root, saved, (), reset=False)
     before = {path: path.stat().st_ino for path in saved.iterdir()}
-    listing_module._save_index(root, saved, reset=False)
+    listing_module._save_index(root, saved, (), reset=False)
     assert {path: path.stat().st_ino for path in saved.iterdir()} == before
-    listing_module._save_index(root, saved, reset=True)
+    listing_module._save_index(root, saved, (), reset=True)
     assert {path: path.stat().st_ino for path in saved.iterdir()} != before
     assert [path.name for path in tmp_path.iterdir() if "index" in path.name] == ["index"]
 

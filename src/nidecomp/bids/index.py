@@ -409,11 +409,11 @@ def _wrong_companions(what: str, paths: list[Path], *, required: bool) -> str | 
 
 
 def _is_no_file(path: Path, what: str) -> str | None:
-    if _is_dangling(path):
-        return f"the content of its {what} was not fetched; try 'datalad get {path}'"
     try:
         is_file = S_ISREG(path.stat().st_mode)
     except OSError as error:
+        if _is_dangling(path):
+            return f"the content of its {what} was not fetched; try 'datalad get {path}'"
         return f"its {what} {path.name} cannot be read: {error.strerror}"
     # Reading a pipe would wait for ever.
     return None if is_file else f"its {what} {path.name} is no file"

@@ -6,21 +6,20 @@ pybids 0.22 matches its own entities against the absolute path, so that a parent
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
-import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from nidecomp.bids.folders import Folders, find_folders, participant_of, with_closed_links
 from nidecomp.errors import UsageError
 from nidecomp.small_files import in_one_line
 
@@ -79,19 +78,6 @@ class Listing:
     closed: Mapping[Path, str]
 
 
-@dataclass(frozen=True)
-class _Folders:
-    """The folders that are indexed with the times of their last change, and those that cannot be.
-
-    Closed folders have the system's reason. `apart` are the participants in whose folders something
-    else may not be looked at, at which pybids would end.
-    """
-
-    times: dict[Path, int] = field(default_factory=dict)
-    closed: dict[Path, str] = field(default_factory=dict)
-    apart: set[Path] = field(default_factory=set)
-
-
 def entity_names() -> set[str]:
     """Name the entities that are read from file names."""
     return {entry["name"] for entry in _entities()}
@@ -131,15 +117,15 @@ def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> Listing
     It ends at whatever may not be looked at, such as a link to where we may not go, be it ignored
     or not: files of a participant who has one are read by their names alone.
     """
-    folders = _folders(root)
+    folders = find_folders(root)
+    apart: set[Path] = set()
     while True:
         try:
-            files = _indexed(root, database_dir, folders, reset=reset)
+            files = _indexed(root, database_dir, folders, apart, reset=reset)
         except _EndedInError as error:
-            folders.apart.add(error.participant)
-            folders.apart.update(_with_closed_links(root, folders))
+            apart |= {error.participant, *with_closed_links(root, folders)}
         else:
-            return Listing(_each_once([*files, *_by_name(root, folders)]), folders.closed)
+            return Listing(_each_once([*files, *_by_name(root, folders, apart)]), folders.closed)
 
 
 class _EndedInError(Exception):
@@ -151,19 +137,19 @@ class _EndedInError(Exception):
 
 
 def _indexed(
-    root: Path, database_dir: Path | None, folders: _Folders, *, reset: bool
+    root: Path, database_dir: Path | None, folders: Folders, apart: Set[Path], *, reset: bool
 ) -> list[ListedFile]:
-    """Let pybids index what it can."""
-    with _home_of_index(root, database_dir, folders) as home:
+    """Let pybids index all but some participants."""
+    closed = [path.relative_to(root).as_posix() for path in folders.closed]
+    with _home_of_index(root, database_dir, folders, apart) as home:
         links = home / "links"
         links.mkdir(parents=True, exist_ok=True)
         for folder in folders.times:
-            if folder.parent == root and folder not in folders.apart:
+            if folder.parent == root and folder not in apart:
                 # Another job of a cluster array may make the same link at the same moment.
                 with suppress(FileExistsError):
                     (links / folder.name).symlink_to(folder.absolute())
         saved = home / "index"
-        closed = [_within(root, path) for path in folders.closed]
         try:
             if database_dir is None:
                 layout = _layout(links, None, closed)
@@ -179,11 +165,7 @@ def _indexed(
         return _files_of(layout, root)
 
 
-def _within(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix()
-
-
-def _save_index(links: Path, saved: Path, closed: Sequence[str] = (), *, reset: bool) -> None:
+def _save_index(links: Path, saved: Path, closed: Sequence[str], *, reset: bool) -> None:
     """Make an index under a name of its own and rename it: nobody ever opens half of one."""
     fresh = saved.with_name(f"index-{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -234,19 +216,15 @@ def _files_of(layout: BIDSLayout, root: Path) -> list[ListedFile]:
         _close(layout)
 
 
-def _by_name(root: Path, folders: _Folders) -> Iterator[ListedFile]:
-    """Read the files of the participants apart, and the entities of their names, as pybids does."""
+def _by_name(root: Path, folders: Folders, apart: Set[Path]) -> Iterator[ListedFile]:
+    """Read the files of these participants, and the entities of their names, as pybids does."""
     patterns = {entry["name"]: entry["pattern"] for entry in _entities()}
     for folder in folders.times:
-        if folder.name == "func" and _participant(root, folder) in folders.apart:
+        if folder.name == "func" and participant_of(root, folder) in apart:
             for path in folder.glob("sub-*"):
                 if not _IGNORE.search(str(path)):
                     found = {name: re.search(rule, str(path)) for name, rule in patterns.items()}
                     yield ListedFile(path, {name: one[1] for name, one in found.items() if one})
-
-
-def _participant(root: Path, folder: Path) -> Path:
-    return root / folder.relative_to(root).parts[0]
 
 
 def _each_once(files: list[ListedFile]) -> list[ListedFile]:
@@ -260,7 +238,9 @@ def _each_once(files: list[ListedFile]) -> list[ListedFile]:
 
 
 @contextmanager
-def _home_of_index(root: Path, database_dir: Path | None, folders: _Folders) -> Iterator[Path]:
+def _home_of_index(
+    root: Path, database_dir: Path | None, folders: Folders, apart: Set[Path]
+) -> Iterator[Path]:
     """Give a folder for index and links: one that lasts where the index is to be saved.
 
     A saved index ignores the root and the options that it is opened with, and does not see new
@@ -270,79 +250,8 @@ def _home_of_index(root: Path, database_dir: Path | None, folders: _Folders) -> 
         with tempfile.TemporaryDirectory(prefix="nidecomp-") as folder:
             yield Path(folder)
     else:
-        times = [[_within(root, path), time] for path, time in folders.times.items()]
-        left_out = [_within(root, path) for path in (*folders.closed, *sorted(folders.apart))]
+        times = [[str(path), time] for path, time in folders.times.items()]
+        left_out = [str(path) for path in (*folders.closed, *sorted(apart))]
         what = [bids.__version__, _IGNORE.pattern, _CONFIG.read_text(), times, left_out]
         key = json.dumps([str(root), *what])
         yield database_dir.absolute() / f"nidecomp-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-
-
-# ---------------------------------------------------------------- folders
-_PARTICIPANT = re.compile(r"sub-[a-zA-Z0-9+]+")
-_SESSION_OR_FUNC = re.compile(r"ses-[a-zA-Z0-9+]+|func")
-_FUNC = re.compile(r"func")
-_NOTHING = re.compile(r"(?!)")
-
-
-def _folders(root: Path) -> _Folders:
-    """Look which folders can be indexed: pybids would end at one that cannot be read, or pass by.
-
-    Raises
-    ------
-    UsageError
-        The dataset's own folder cannot be read.
-    """
-    folders = _Folders()
-    try:
-        participants = _inside(root, _PARTICIPANT)
-    except OSError as error:
-        raise UsageError(f"BIDS_DIR {root} cannot be read: {error.strerror}.") from None
-    for participant in participants:
-        for session in _look_at(participant, _SESSION_OR_FUNC, folders):
-            inner = _NOTHING if session.name == "func" else _FUNC
-            for func in _look_at(session, inner, folders):
-                _look_at(func, _NOTHING, folders)
-    return folders
-
-
-def _look_at(folder: Path, inner: re.Pattern[str], folders: _Folders) -> list[Path]:
-    """Add a folder to those that can be read or to those that cannot; give what is inside it."""
-    try:
-        status = folder.stat()
-        if not stat.S_ISDIR(status.st_mode):
-            return []
-        inside = _inside(folder, inner)
-    except OSError as error:
-        # Links to nothing and in circles are no folders.
-        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-            folders.closed[folder] = error.strerror or "it cannot be read"
-        return []
-    folders.times[folder] = status.st_mtime_ns
-    return inside
-
-
-def _inside(folder: Path, names: re.Pattern[str]) -> list[Path]:
-    """List what may be a folder of ours in a folder; see that it may be entered, too."""
-    found = sorted(folder.iterdir())
-    (folder / "..").stat()
-    return [path for path in found if names.fullmatch(path.name)]
-
-
-def _with_closed_links(root: Path, folders: _Folders) -> Iterator[Path]:
-    """Find the participants in whose folders there are links to where we may not go."""
-    for folder in folders.times:
-        with os.scandir(folder) as entries:
-            links = [Path(entry.path) for entry in entries if entry.is_symlink()]
-        if any(map(_is_closed, links)):
-            yield _participant(root, folder)
-
-
-def _is_closed(link: Path) -> bool:
-    try:
-        link.stat()
-    except PermissionError:
-        return True
-    except OSError:
-        # Whoever reads links to nothing says so.
-        return False
-    return False
