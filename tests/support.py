@@ -133,7 +133,7 @@ def another_user() -> list[str]:
     """Words before a command that make it somebody else's."""
     words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     words = words if os.geteuid() == 0 else []
-    check = [*words, sys.executable, "-c", "import nidecomp.settings, pandas"]
+    check = [*words, sys.executable, "-c", "import nidecomp.config.settings, pandas"]
     if subprocess.run(check, check=False, capture_output=True).returncode:
         pytest.skip("another user cannot run what lies here")
     return words
