@@ -17,7 +17,7 @@ from common import table
 from measure import Measurement, measure
 from numpy.typing import NDArray
 
-from nidecomp.config.science import METHODS, Decomposition, Denoising, Method, Science
+from nidecomp.config.science import METHODS, DecompositionOptions, Denoising, Method, Science
 from nidecomp.core.records import ReducedRun, RunKey
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
@@ -124,7 +124,7 @@ def fit(
         )
         for record in records
     ]
-    wanted = Decomposition(n_components=(n_components,), methods=tuple(methods), alpha=10.0)
+    wanted = DecompositionOptions(n_components=(n_components,), methods=tuple(methods), alpha=10.0)
     fit_group(runs, Science(decomposition=wanted), GroupPlan(n_threads))
 
 

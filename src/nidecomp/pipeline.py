@@ -13,50 +13,50 @@ from pathlib import Path
 
 from nidecomp.annotation.atlases import label_atlas
 from nidecomp.annotation.regions import find_regions
-from nidecomp.annotation.select import check_words, to_regress_out
-from nidecomp.annotation.template_maps import read_given_maps
+from nidecomp.annotation.select import check_words, components_to_regress_out
+from nidecomp.annotation.template_maps import read_template_maps
 from nidecomp.bids.dataset import DESCRIPTION
 from nidecomp.bids.index import find_runs
 from nidecomp.config.settings import Settings
-from nidecomp.core.atomic import alone_in
+from nidecomp.core.atomic import exclusive_lock
 from nidecomp.core.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.core.records import FailedRun, Inventory, ReducedRun, UsableRun
 from nidecomp.core.text import count
-from nidecomp.decomposition.choose_order import (
+from nidecomp.decomposition.choose_model_order import (
     bounded,
     check_participants,
-    count_components,
+    choose_model_order,
     fewest_rows,
 )
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
-from nidecomp.decomposition.order_choice import OrderChoice
-from nidecomp.decomposition.reproducibility import gather_evidence
+from nidecomp.decomposition.model_order_choice import ModelOrderChoice
+from nidecomp.decomposition.reproducibility import judge_reproducibility
 from nidecomp.decomposition.stability import hold_out
 from nidecomp.execution import progress
 from nidecomp.execution.choose import executor_for, worker_memory_mb
 from nidecomp.execution.executor import Executor
 from nidecomp.execution.local import LocalProcesses, available_cores, started_early
-from nidecomp.execution.memory import give_back, idle_workers
+from nidecomp.execution.memory import idle_workers, release_freed_memory
 from nidecomp.execution.monitor import REPORT_STEP, Monitor
 from nidecomp.execution.monitored import MeasuredExecutor
 from nidecomp.outputs import inventory as inventory_table
 from nidecomp.outputs.dataset import write_inventory
 from nidecomp.outputs.decompositions import write_group
-from nidecomp.outputs.model_order import ORDER_TABLE, write_choice_alone
+from nidecomp.outputs.model_order import MODEL_ORDER_TABLE, write_choice_alone
 from nidecomp.outputs.report.build import REPORT, add_report
 from nidecomp.outputs.resources import recording_steps, write_resources
 from nidecomp.outputs.result import GroupResult, Outcome
-from nidecomp.outputs.template_projections import write_given
+from nidecomp.outputs.template_projections import write_template_projections
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.plan import Forecast, forecast
 from nidecomp.preflight import check_request, of_all_jobs
-from nidecomp.projection.all_runs import Projected, project_runs
+from nidecomp.projection.all_runs import Projections, project_runs
 from nidecomp.runs.group_mask import share_geometry
 from nidecomp.runs.inspect import InspectTask, inspect_run
 from nidecomp.runs.reduce import warm_up
-from nidecomp.runs.reduce_all import map_task, reduce_runs, warn_of_copies
+from nidecomp.runs.reduce_all import reduce_runs, reduce_task, warn_of_copies
 from nidecomp.spaces.voxels import VoxelGeometry
 
 _LOG = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             geometry, inventory = _share_geometry(root, inventory, settings)
         check_words(geometry, inventory.used[0].files.space, settings)
         if settings.science.projection.maps is not None:
-            return _project_given(root, inventory, geometry, settings, end_workers, monitor)
+            return _project_template_maps(root, inventory, geometry, settings, end_workers, monitor)
         asked, settings = settings, _bounded(inventory, settings)
         to_reduce = _named(inventory, settings)
         held_out = _check_evidence(to_reduce, geometry, settings)
@@ -167,7 +167,7 @@ def _report_only(settings: Settings) -> Outcome:
     return Outcome(Inventory(), output, is_reported=is_reported)
 
 
-def _project_given(
+def _project_template_maps(
     root: Path,
     inventory: Inventory,
     geometry: VoxelGeometry,
@@ -178,17 +178,17 @@ def _project_given(
     """Fit nothing: project maps that were given to the runs of the participants named."""
     runs = _named(inventory, settings)
     path = Path(str(settings.science.projection.maps))
-    given = read_given_maps(path, geometry, runs[0].files.space)
+    given = read_template_maps(path, geometry, runs[0].files.space)
     largest = max(one.n_components for one in given)
     asked = of_all_jobs(settings)
-    settings = replace(settings, science=settings.science.with_order(largest))
+    settings = replace(settings, science=settings.science.with_model_order(largest))
     plan = _forecast(runs, geometry, settings, end_workers)
     if settings.execution.dry_run:
         _show(replace(inventory, used=runs), root, plan)
         return Outcome(inventory, settings.output_dir)
     with _alone_in_output(settings), _executor(plan, settings, monitor) as executor:
-        cleaning = [map_task(run, geometry, settings) for run in runs]
-        removed = to_regress_out(given, geometry, runs[0].files.space, settings)
+        cleaning = [reduce_task(run, geometry, settings) for run in runs]
+        removed = components_to_regress_out(given, geometry, runs[0].files.space, settings)
         with monitor.step("projecting runs"):
             found = project_runs(given, cleaning, settings, executor, removed)
         inventory = replace(inventory, failed=found.failed)
@@ -209,7 +209,7 @@ def _project_given(
         )
         is_job = settings.analysis_level == "participant"
         with monitor.step("writing"):
-            tree = write_given(result, is_job=is_job)
+            tree = write_template_projections(result, is_job=is_job)
         is_reported = is_job or _report(tree, settings, LocalProcesses(plan.n_drawing), monitor)
         tree.finish()
     _LOG.info(
@@ -294,7 +294,9 @@ def _bounded(inventory: Inventory, settings: Settings) -> Settings:
 
 def _alone_in_output(settings: Settings) -> AbstractContextManager[None]:
     """Keep a second group run out of the output; jobs of a cluster array write nothing there."""
-    return alone_in(settings.output_dir) if settings.analysis_level == "group" else nullcontext()
+    return (
+        exclusive_lock(settings.output_dir) if settings.analysis_level == "group" else nullcontext()
+    )
 
 
 def _keep_inventory(root: Path, inventory: Inventory, settings: Settings) -> None:
@@ -377,7 +379,7 @@ def _check_evidence(
 
 def _decompose(
     reduced: Sequence[ReducedRun], held_out: frozenset[str], plan: Forecast, settings: Settings
-) -> tuple[OrderChoice | None, tuple[Components, ...]]:
+) -> tuple[ModelOrderChoice | None, tuple[Components, ...]]:
     """Choose the number of components where it was not given, fit the group and judge its maps."""
     science, choice = settings.science, None
     how = GroupPlan(plan.n_threads, plan.at_once, plan.samples_at_once)
@@ -387,22 +389,22 @@ def _decompose(
         raise NidecompError("Every run of the participants to be fitted failed.")
     if science.decomposition.is_auto:
         choice = _choose(fitted, plan, settings)
-        science = science.with_order(choice.n_components)
+        science = science.with_model_order(choice.n_components)
     components = fit_group(fitted, science, how)
     if settings.extent.level == "full":
-        components = gather_evidence(components, fitted, science, how, others)
+        components = judge_reproducibility(components, fitted, science, how, others)
     return choice, components
 
 
-def _choose(fitted: Sequence[ReducedRun], plan: Forecast, settings: Settings) -> OrderChoice:
+def _choose(fitted: Sequence[ReducedRun], plan: Forecast, settings: Settings) -> ModelOrderChoice:
     """Choose the number of components; where there are none to be had, end with the evidence."""
-    choice = count_components(fitted, settings.science, plan.n_threads)
+    choice = choose_model_order(fitted, settings.science, plan.n_threads)
     if not choice.n_components:
         write_choice_alone(settings.output_dir, choice)
         raise NothingToDoError(
             f"--n-components auto finds nothing to decompose. {choice.reason} "
-            f"{settings.output_dir / ORDER_TABLE} has the numbers; --n-components with a number "
-            "fits as many all the same."
+            f"{settings.output_dir / MODEL_ORDER_TABLE} has the numbers; --n-components with a "
+            "number fits as many all the same."
         )
     return choice
 
@@ -414,16 +416,18 @@ def _project(
     geometry: VoxelGeometry,
     executor: Executor,
     settings: Settings,
-) -> Projected:
+) -> Projections:
     """Project every run that was reduced to the group's maps."""
     if settings.extent.level != "full":
-        return Projected()
+        return Projections()
     # This process waits from here on, for others that need memory.
-    give_back()
-    removed = to_regress_out(components, geometry, inventory.used[0].files.space, settings)
+    release_freed_memory()
+    removed = components_to_regress_out(
+        components, geometry, inventory.used[0].files.space, settings
+    )
     keys = {record.key for record in reduced}
     cleaning = [
-        map_task(run, geometry, settings) for run in inventory.used if run.files.key in keys
+        reduce_task(run, geometry, settings) for run in inventory.used if run.files.key in keys
     ]
     return project_runs(components, cleaning, settings, executor, removed)
 

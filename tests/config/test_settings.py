@@ -97,9 +97,9 @@ def test_the_work_folder_is_in_the_output_folder_unless_named() -> None:
 @given(science_options, st.integers(2, 99))
 def test_what_was_chosen_changes_nothing_else(options: dict[str, object], order: int) -> None:
     science = build(**options).science
-    assert science.with_order(order) == build(**{**options, "n_components": order}).science
+    assert science.with_model_order(order) == build(**{**options, "n_components": order}).science
     bounded = build(**{**options, "max_components": order}).science
-    assert science.with_largest_order(order) == bounded
+    assert science.with_largest_model_order(order) == bounded
 
 
 # ---------------------------------------------------------------- frozen

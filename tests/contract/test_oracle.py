@@ -17,7 +17,7 @@ from nidecomp.core.records import Inventory, UsableRun
 from nidecomp.runs.group_mask import share_geometry
 from nidecomp.runs.inspect import InspectTask, inspect_run
 from nidecomp.runs.reduce import cleaned_series
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.task import ReduceTask
 
 # Participants with one run each: nilearn counts every run as a participant, we do not.
 SINGLE = ("01", "02", "04", "05", "07", "08")
@@ -56,7 +56,7 @@ def same_runs(tmp_path_factory: pytest.TempPathFactory) -> SameRuns:
     fwhm = science.denoising.smoothing_fwhm
     images = []
     for run in inventory.used:
-        task = MapTask(run, geometry, science.denoising, (fwhm,), N_COMPONENTS, folder)
+        task = ReduceTask(run, geometry, science.denoising, (fwhm,), N_COMPONENTS, folder)
         cleaned, _, _ = cleaned_series(task, (fwhm,))[fwhm]
         images.append(geometry.image(cleaned.series))
     return SameRuns(folder / "out", images, geometry.mask_image())

@@ -9,7 +9,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from nidecomp.config.execution import Execution, Extent
+from nidecomp.config.execution import Execution, OutputOptions
 from nidecomp.config.science import Denoising, Science
 from nidecomp.config.settings import Settings
 from nidecomp.core import errors, records
@@ -29,8 +29,8 @@ from nidecomp.execution.executor import WorkerDied
 from nidecomp.outputs.result import Outcome
 from nidecomp.plan import Forecast
 from nidecomp.runs.inspect import InspectTask
-from nidecomp.runs.nuisance import Design
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.nuisance import NuisanceModel
+from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.images import Header
 from nidecomp.spaces.voxels import VoxelGeometry
 
@@ -94,13 +94,15 @@ EXAMPLES = [
     INVENTORY,
     Outcome(INVENTORY, Path("out"), (COMPONENTS,)),
     Header(GRID, 5, 2, None),
-    Design(np.array([0, 2]), np.ones((2, 1)), 0.1, np.zeros((2, 7))),
+    NuisanceModel(np.array([0, 2]), np.ones((2, 1)), 0.1, np.zeros((2, 7))),
     GEOMETRY,
     Denoising(high_pass=0.01),
-    Settings(Path("in"), Path("out"), "group", Science(), Execution(nprocs=2), Extent("minimal")),
+    Settings(
+        Path("in"), Path("out"), "group", Science(), Execution(nprocs=2), OutputOptions("minimal")
+    ),
     Forecast(300.0, 500.0, 20.0, 2, 4, 3, 2),
     InspectTask(FILES, Denoising(), 20),
-    MapTask(USABLE, GEOMETRY, Denoising(), (6.0, 2.0), 20, Path("work")),
+    ReduceTask(USABLE, GEOMETRY, Denoising(), (6.0, 2.0), 20, Path("work")),
     WorkerDied(FILES),
 ]
 by_name = pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: type(one).__name__)

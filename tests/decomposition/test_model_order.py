@@ -15,8 +15,8 @@ from nidecomp.core.errors import NidecompError
 from nidecomp.decomposition import model_order
 from nidecomp.decomposition.model_order import (
     LEAST_HELD_OUT,
-    OrderSettings,
-    choose_order,
+    ModelOrderSettings,
+    estimate_model_order,
     least_map_r,
 )
 
@@ -67,8 +67,8 @@ def group(order, n_participants=10, n_rows=35, nuisance=4, noise=3.0, seed=0, mi
 
 def chosen(runs, participants=None, wanted=None, n_threads=1):
     participants = participants or [f"{number:02d}" for number in range(len(runs))]
-    wanted = wanted or OrderSettings(max_components=30)
-    return choose_order(runs.__getitem__, participants, runs[0].shape[1], wanted, n_threads)
+    wanted = wanted or ModelOrderSettings(max_components=30)
+    return estimate_model_order(runs.__getitem__, participants, runs[0].shape[1], wanted, n_threads)
 
 
 # ---------------------------------------------------------------- what was planted
@@ -159,7 +159,7 @@ def test_dimensions_without_maps_in_common_give_no_component():
 
 
 def test_as_many_dimensions_as_were_judged_is_said():
-    choice = chosen(group(12, seed=1), wanted=OrderSettings(max_components=6))
+    choice = chosen(group(12, seed=1), wanted=ModelOrderSettings(max_components=6))
     assert choice.n_dimensions == len(choice.evidence) == 6
     assert "there may be more" in choice.reason
 
@@ -239,7 +239,7 @@ def test_fewer_voxels_tell_the_same():
     """A third of them: smooth rows hold fewer independent values than there are voxels."""
     runs = group(10, seed=10)
     every = chosen(runs)
-    third = chosen(runs, wanted=OrderSettings(max_components=30, most_voxels=N_VOXELS // 3))
+    third = chosen(runs, wanted=ModelOrderSettings(max_components=30, most_voxels=N_VOXELS // 3))
     assert third.n_voxels == N_VOXELS // 3
     assert abs(third.n_components - every.n_components) <= 1
     for one, other in zip(every.evidence[:10], third.evidence[:10], strict=True):
@@ -253,7 +253,9 @@ def test_each_run_is_read_once_and_in_order():
         asked.append(index)
         return runs[index]
 
-    choose_order(read, ["a", "b", "c", "d", "e"], N_VOXELS, OrderSettings(max_components=10))
+    estimate_model_order(
+        read, ["a", "b", "c", "d", "e"], N_VOXELS, ModelOrderSettings(max_components=10)
+    )
     assert asked == [0, 1, 2, 3, 4]
 
 
@@ -266,5 +268,5 @@ def test_more_participants_have_to_agree_better(n_participants):
 
 def test_settings_are_frozen():
     with pytest.raises(AttributeError):
-        OrderSettings().seed = 1
-    assert replace(OrderSettings(), seed=1).seed == 1
+        ModelOrderSettings().seed = 1
+    assert replace(ModelOrderSettings(), seed=1).seed == 1

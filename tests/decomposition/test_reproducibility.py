@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from threadpoolctl import threadpool_limits
 
-from nidecomp.config.science import METHODS, Decomposition, Denoising, EvidenceOptions, Science
+from nidecomp.config.science import (
+    METHODS,
+    DecompositionOptions,
+    Denoising,
+    EvidenceOptions,
+    Science,
+)
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.linalg import evenly_spaced
 from nidecomp.core.records import ReducedRun, RunKey
@@ -22,8 +28,8 @@ from nidecomp.decomposition.arrange import by_reproducibility
 from nidecomp.decomposition.components import Components, Evidence
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
-from nidecomp.decomposition.participants import with_participants
-from nidecomp.decomposition.reproducibility import gather_evidence
+from nidecomp.decomposition.participants import participant_contributions
+from nidecomp.decomposition.reproducibility import judge_reproducibility
 from nidecomp.decomposition.stability import (
     bootstrap_samples,
     compare_halves,
@@ -121,7 +127,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[ReducedRun]:
 def science(
     *n_components: int, n_splits: int = 3, n_bootstraps: int = 0, **others: object
 ) -> Science:
-    settings = Decomposition(n_components=n_components, n_init=3)
+    settings = DecompositionOptions(n_components=n_components, n_init=3)
     return Science(
         decomposition=replace(settings, **others),
         evidence=EvidenceOptions(n_splits=n_splits, n_bootstraps=n_bootstraps),
@@ -131,7 +137,7 @@ def science(
 def judge(
     runs: Sequence[ReducedRun], wanted: Science, plan: GroupPlan | None = None
 ) -> tuple[Components, ...]:
-    return gather_evidence(fit_group(runs, wanted), runs, wanted, plan)
+    return judge_reproducibility(fit_group(runs, wanted), runs, wanted, plan)
 
 
 def evidence_of(components: Components) -> Evidence:
@@ -238,7 +244,7 @@ def test_all_of_a_component_moves_together_and_names_stay(runs: list[ReducedRun]
     wanted = science(6)
     fitted = fit_group(runs, wanted)
     moved = 0
-    for before, after in zip(fitted, gather_evidence(fitted, runs, wanted), strict=True):
+    for before, after in zip(fitted, judge_reproducibility(fitted, runs, wanted), strict=True):
         order = [int(np.flatnonzero((before.maps == one).all(axis=1)).item()) for one in after.maps]
         assert sorted(order) == list(range(6))
         moved += order != sorted(order)
@@ -284,7 +290,7 @@ def test_a_map_that_overlaps_with_everyones_is_still_one_participants(tmp_path: 
     fitted = Components("canica", maps, tuple("abcde"), np.ones(5), 1.0)
     nothing = np.zeros((0, 5))
     empty = Evidence(nothing, nothing, nothing, np.zeros((0, 2)), np.zeros(0), np.zeros(0))
-    evidence = with_participants(empty, fitted, runs, (), 1)
+    evidence = participant_contributions(empty, fitted, runs, (), 1)
     assert evidence.dominance[3] > 0.9
     assert evidence.participant_variance[:, 3].argmax() == int(PRIVATE)
     assert evidence.dominance[1:3].max() < 0.25
@@ -377,9 +383,9 @@ def test_what_maps_explain_in_participants_left_out_is_that_of_a_least_squares_f
     out = [run for run in runs if run.key.participant in left_out]
     used = [run for run in runs if run not in out]
     fitted = fit_group(used, wanted)
-    plain = gather_evidence(fitted, used, wanted)
+    plain = judge_reproducibility(fitted, used, wanted)
     for components, without in zip(
-        gather_evidence(fitted, used, wanted, held_out=out[::-1]), plain, strict=True
+        judge_reproducibility(fitted, used, wanted, held_out=out[::-1]), plain, strict=True
     ):
         evidence = evidence_of(components)
         assert evidence.held_out == left_out
@@ -419,7 +425,7 @@ def test_one_participants_data_reach_one_half_of_each_split(
 ) -> None:
     wanted = science(4, n_splits=5)
     fitted = fit_group(runs, wanted)
-    gather_evidence(fitted, runs, wanted)
+    judge_reproducibility(fitted, runs, wanted)
     changed = list(runs)
     for index, run in enumerate(runs):
         if run.key.participant == PRIVATE:
@@ -427,7 +433,7 @@ def test_one_participants_data_reach_one_half_of_each_split(
             changed[index] = replace(run, path=tmp_path / run.path.name)
             np.save(changed[index].path, np.roll(np.load(run.path), 7, axis=1))
             changed[index].volumes_path.write_bytes(run.volumes_path.read_bytes())
-    gather_evidence(fitted, changed, wanted)
+    judge_reproducibility(fitted, changed, wanted)
     before, after = spied[:10], spied[10:]
     assert len(after) == 10
     for method in range(2):
@@ -505,7 +511,7 @@ def test_a_half_that_cannot_be_fitted_leaves_its_split_out(
 ) -> None:
     wanted = science(4, n_bootstraps=2)
     fitted = fit_group(runs, wanted)
-    whole = gather_evidence(fitted, runs, wanted)
+    whole = judge_reproducibility(fitted, runs, wanted)
     fit, calls = module.fit_subspaces, iter(range(8))
 
     def failing(*given: object, **named: object) -> list[Components]:
@@ -515,7 +521,7 @@ def test_a_half_that_cannot_be_fitted_leaves_its_split_out(
         return fit(*given, **named)
 
     monkeypatch.setattr(module, "fit_subspaces", failing)
-    for before, after in zip(whole, gather_evidence(fitted, runs, wanted), strict=True):
+    for before, after in zip(whole, judge_reproducibility(fitted, runs, wanted), strict=True):
         np.testing.assert_array_equal(evidence_of(after).trace, evidence_of(before).trace[[0, 2]])
         assert evidence_of(after).reproducibility.shape == (2, 4)
         assert evidence_of(after).held_out_variance.shape == (4, 4)
@@ -672,7 +678,7 @@ def test_time_courses_of_maps_that_overlap_do_not_leak_into_each_other(tmp_path:
     overlapping = write_group(tmp_path, series_of, n_participants=2, n_runs=1, n_rows=2)
     wanted = science(2, n_splits=0, methods=("canica",))
     (fitted,) = fit_group(overlapping, wanted)
-    (judged,) = gather_evidence([replace(fitted, maps=maps)], overlapping, wanted)
+    (judged,) = judge_reproducibility([replace(fitted, maps=maps)], overlapping, wanted)
     high = evidence_of(judged).high_frequency
     slow, fast = (place_of(judged, one) for one in maps)
     assert slow != fast
@@ -690,9 +696,9 @@ def judged_both_ways(
 ) -> Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Give the mean reproducibility of the fitted maps with a shortcut, and without."""
     fitted = fit_group(runs, wanted)
-    short = gather_evidence(fitted, runs, wanted)
+    short = judge_reproducibility(fitted, runs, wanted)
     monkeypatch.setattr(module, setting, enough)
-    whole = gather_evidence(fitted, runs, wanted)
+    whole = judge_reproducibility(fitted, runs, wanted)
     for before, one, other in zip(fitted, short, whole, strict=True):
         yield (by_place(before, one), by_place(before, other))
 

@@ -23,7 +23,7 @@ Row = Mapping[str, object]
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class References:
     """What maps are compared with; None where it does not apply to the space or was not given."""
 
     networks: Reference | None = None
@@ -40,7 +40,7 @@ class Description:
     table: tuple[Row, ...]
 
 
-def read_references(geometry: VoxelGeometry, space: str, options: EvidenceOptions) -> Compared:
+def read_references(geometry: VoxelGeometry, space: str, options: EvidenceOptions) -> References:
     """Bring all references to the group's grid.
 
     Parameters
@@ -61,14 +61,14 @@ def read_references(geometry: VoxelGeometry, space: str, options: EvidenceOption
     """
     atlas = options.label_atlas and label_atlas(Path(options.label_atlas), geometry)
     if not space.startswith("MNI"):
-        return Compared(atlas=atlas or None)
-    return Compared(shipped_networks(geometry), tissues(geometry), atlas or None)
+        return References(atlas=atlas or None)
+    return References(shipped_networks(geometry), tissues(geometry), atlas or None)
 
 
 def describe(
     components: Components,
     geometry: VoxelGeometry,
-    references: Compared,
+    references: References,
     options: EvidenceOptions,
 ) -> Description:
     """Say what is known of each component.
@@ -103,7 +103,7 @@ def describe(
 
 
 # ---------------------------------------------------------------- what it looks like
-def label_columns(maps: NDArray[np.float32], references: Compared) -> dict[str, Sequence[object]]:
+def label_columns(maps: NDArray[np.float32], references: References) -> dict[str, Sequence[object]]:
     """Return the columns that say which networks and atlas regions the maps are most similar to."""
     columns: dict[str, Sequence[object]] = {}
     for prefix, reference in (("", references.networks), ("atlas_", references.atlas)):
@@ -201,7 +201,7 @@ def _spread(values: NDArray[np.float64]) -> Sequence[object]:
     return spread
 
 
-def _noise_columns(components: Components, references: Compared) -> dict[str, Sequence[object]]:
+def _noise_columns(components: Components, references: References) -> dict[str, Sequence[object]]:
     numbers = noise_numbers(components, references)
     evidence = components.evidence
     n_participants = len(evidence.participants) if evidence else 0
@@ -222,7 +222,7 @@ def _noise_columns(components: Components, references: Compared) -> dict[str, Se
     }
 
 
-def noise_numbers(components: Components, references: Compared) -> tuple[NoiseNumbers, ...]:
+def noise_numbers(components: Components, references: References) -> tuple[NoiseNumbers, ...]:
     """Gather what the flags are raised by; NaN is what is not known."""
     n = components.n_components
     numbers = dict.fromkeys((field.name for field in fields(NoiseNumbers)), np.full(n, np.nan))

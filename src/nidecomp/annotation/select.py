@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from nidecomp.annotation.describe import Compared, label_columns, noise_numbers, read_references
+from nidecomp.annotation.describe import References, label_columns, noise_numbers, read_references
 from nidecomp.annotation.noise_flags import Flag, flags
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
@@ -48,7 +48,7 @@ def check_words(geometry: VoxelGeometry, space: str, settings: Settings) -> None
         )
 
 
-def to_regress_out(
+def components_to_regress_out(
     components: Sequence[Components], geometry: VoxelGeometry, space: str, settings: Settings
 ) -> tuple[Mapping[int, str], ...]:
     """Find the components that are meant.
@@ -89,7 +89,9 @@ def to_regress_out(
 _COMPONENT_NAME = re.compile(r"[a-z]+[0-9]+")
 
 
-def selected(components: Components, references: Compared, words: Sequence[str]) -> dict[int, str]:
+def selected(
+    components: Components, references: References, words: Sequence[str]
+) -> dict[int, str]:
     """Find the components that are meant by some words.
 
     Parameters
@@ -125,7 +127,7 @@ def selected(components: Components, references: Compared, words: Sequence[str])
     return found
 
 
-def unknown_words(words: Sequence[str], references: Compared) -> list[str]:
+def unknown_words(words: Sequence[str], references: References) -> list[str]:
     """Give the words that no component can be meant by, whatever is found."""
     known = {"flagged", *get_args(Flag)}
     for reference in (references.networks, references.atlas):

@@ -150,7 +150,7 @@ class Masking:
 
 
 @dataclass(frozen=True)
-class Decomposition:
+class DecompositionOptions:
     """What is fitted."""
 
     methods: tuple[Method, ...] = option(
@@ -222,14 +222,14 @@ class Decomposition:
         return AUTO in self.n_components
 
     @property
-    def orders(self) -> tuple[int, ...]:
+    def model_orders(self) -> tuple[int, ...]:
         """The numbers of components; none while they are yet to be chosen."""
         return tuple(order for order in self.n_components if order != AUTO)
 
     @property
-    def largest_order(self) -> int:
+    def largest_model_order(self) -> int:
         """The largest number of components that there may be: runs are reduced to as many rows."""
-        return max(self.orders, default=self.max_components)
+        return max(self.model_orders, default=self.max_components)
 
 
 @dataclass(frozen=True)
@@ -307,12 +307,12 @@ class ProjectionOptions:
     )
 
 
-def subspace_dims(settings: Decomposition, n_components: int) -> int:
+def subspace_dims(settings: DecompositionOptions, n_components: int) -> int:
     """Give the dimensions of the group's subspace that are kept at a number of components.
 
     Parameters
     ----------
-    settings : Decomposition
+    settings : DecompositionOptions
     n_components : int
 
     Returns
@@ -330,7 +330,7 @@ class Science:
     selection: Selection = field(default_factory=Selection)
     denoising: Denoising = field(default_factory=Denoising)
     masking: Masking = field(default_factory=Masking)
-    decomposition: Decomposition = field(default_factory=Decomposition)
+    decomposition: DecompositionOptions = field(default_factory=DecompositionOptions)
     evidence: EvidenceOptions = field(default_factory=EvidenceOptions)
     projection: ProjectionOptions = field(default_factory=ProjectionOptions)
 
@@ -343,11 +343,11 @@ class Science:
         methods = ("canica", *self.decomposition.methods)
         return tuple(dict.fromkeys(self.denoising.smoothing_of(method) for method in methods))
 
-    def with_order(self, n_components: int) -> Science:
+    def with_model_order(self, n_components: int) -> Science:
         """Give the same with one number of components, such as the one that was chosen."""
         return self._with(n_components=(n_components,))
 
-    def with_largest_order(self, max_components: int) -> Science:
+    def with_largest_model_order(self, max_components: int) -> Science:
         """Give the same with another largest number of components to choose from."""
         return self._with(max_components=max_components)
 

@@ -7,9 +7,9 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from nidecomp.config.execution import Execution, Extent
+from nidecomp.config.execution import Execution, OutputOptions
 from nidecomp.config.science import (
-    Decomposition,
+    DecompositionOptions,
     Denoising,
     EvidenceOptions,
     Masking,
@@ -30,7 +30,7 @@ class Settings:
     analysis_level: AnalysisLevel
     science: Science = field(default_factory=Science)
     execution: Execution = field(default_factory=Execution)
-    extent: Extent = field(default_factory=Extent)
+    extent: OutputOptions = field(default_factory=OutputOptions)
 
     @property
     def work_dir(self) -> Path:
@@ -42,10 +42,10 @@ SECTIONS: dict[str, type] = {
     "selection": Selection,
     "denoising": Denoising,
     "masking": Masking,
-    "decomposition": Decomposition,
+    "decomposition": DecompositionOptions,
     "evidence": EvidenceOptions,
     "projection": ProjectionOptions,
-    "extent": Extent,
+    "extent": OutputOptions,
     "execution": Execution,
 }
 

@@ -147,7 +147,7 @@ class ReducedRun:
 
     @property
     def volumes_path(self) -> Path:
-        """Where what is known of each volume kept lies beside the rows (see `process_run`)."""
+        """Where what is known of each volume kept lies beside the rows (see `reduce_run`)."""
         return self.path.with_suffix(".npz")
 
     def variance_share(self, n_components: int) -> float:

@@ -41,7 +41,7 @@ def find_reduced(key: RunKey, stem: Path) -> ReducedRun | None:
     ----------
     key : RunKey
     stem : Path
-        What `MapTask.stem` names it.
+        What `ReduceTask.stem` names it.
 
     Returns
     -------

@@ -17,7 +17,7 @@ from nidecomp.decomposition.components import Components, Evidence
 from nidecomp.decomposition.time_courses import high_frequency_share, motion_correlation
 
 
-def with_participants(
+def participant_contributions(
     evidence: Evidence,
     components: Components,
     runs: Sequence[ReducedRun],

@@ -28,9 +28,9 @@ from nidecomp.core.text import count
 from nidecomp.decomposition.arrange import by_reproducibility, explained_variance
 from nidecomp.decomposition.components import Components, Evidence
 from nidecomp.decomposition.fit import fit_subspaces
-from nidecomp.decomposition.gather import GroupPlan, Wanted, wanted_subspaces, weighted_runs
+from nidecomp.decomposition.gather import GroupPlan, SubspaceKey, subspace_keys, weighted_runs
 from nidecomp.decomposition.matching import subspace_overlap
-from nidecomp.decomposition.participants import with_participants
+from nidecomp.decomposition.participants import participant_contributions
 from nidecomp.decomposition.stability import (
     bootstrap_samples,
     compare_halves,
@@ -47,7 +47,7 @@ MOST_VOXELS = 20_000
 _DIMS_OF_A_COMPONENT, _FEWEST_DIMS = 3, 60
 
 
-def gather_evidence(
+def judge_reproducibility(
     fitted: Sequence[Components],
     reduced: Sequence[ReducedRun],
     science: Science,
@@ -79,9 +79,9 @@ def gather_evidence(
     _warn_of_few(runs, science)
     with threadpool_limits(limits=1):
         judged: list[Components] = []
-        for n_components in science.decomposition.orders:
+        for n_components in science.decomposition.model_orders:
             of_this_order = [one for one in fitted if one.n_components == n_components]
-            judged.extend(_judge_one_order(of_this_order, runs, held_out, science, plan))
+            judged.extend(_judge_one_model_order(of_this_order, runs, held_out, science, plan))
         return tuple(judged)
 
 
@@ -97,7 +97,7 @@ def _warn_of_few(runs: Sequence[ReducedRun], science: Science) -> None:
         _LOG.warning("%s: reproducibility is judged from %s only", n, count(there, "split"))
 
 
-def _judge_one_order(
+def _judge_one_model_order(
     fitted: Sequence[Components],
     runs: Sequence[ReducedRun],
     held_out: Sequence[ReducedRun],
@@ -113,7 +113,7 @@ def _judge_one_order(
         own, out = (
             [run for run in some if run.smoothing_fwhm == smoothing] for some in (runs, held_out)
         )
-        evidence = with_participants(evidence, components, own, out, plan.n_threads)
+        evidence = participant_contributions(evidence, components, own, out, plan.n_threads)
         judged.append(_in_order(components, evidence))
     return judged
 
@@ -159,7 +159,7 @@ class _Sample:
     """A sample's fit on some of the voxels; `fitted` has no entry for what could not be fitted."""
 
     fitted: Mapping[str, Components]
-    subspaces: Mapping[Wanted, Subspace]
+    subspaces: Mapping[SubspaceKey, Subspace]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +168,7 @@ class _Found:
 
     voxels: NDArray[np.intp]
     samples: tuple[_Sample, ...]
-    scaled: Mapping[str, Wanted]
+    scaled: Mapping[str, SubspaceKey]
 
 
 def sample_dims(n_components: int) -> int:
@@ -183,7 +183,7 @@ def _fit_samples(
     science: Science,
     plan: GroupPlan,
 ) -> _Found:
-    canonical, scaled = wanted_subspaces(science)
+    canonical, scaled = subspace_keys(science)
     wanted = list(dict.fromkeys([canonical, *scaled.values()]))
     voxels = evenly_spaced(runs[0].n_voxels, MOST_VOXELS)
     n_components = fitted[0].n_components
@@ -229,12 +229,12 @@ def _penalty(fitted: Sequence[Components]) -> _Penalty | None:
 
 def _gather_samples(
     members: Sequence[tuple[str, ...]],
-    wanted: Sequence[Wanted],
+    wanted: Sequence[SubspaceKey],
     runs: Sequence[ReducedRun],
     voxels: NDArray[np.intp],
     n_components: int,
     n_threads: int,
-) -> list[dict[Wanted, Subspace]]:
+) -> list[dict[SubspaceKey, Subspace]]:
     """Gather every sample's subspaces in one pass over the runs."""
     n_dims = sample_dims(n_components)
     counts = [Counter(sample) for sample in members]
@@ -259,10 +259,10 @@ def _add(rows: NDArray[np.float32], taking: tuple[SubspaceStream, int]) -> None:
 
 
 def _fit_sample(
-    subspaces: dict[Wanted, Subspace],
+    subspaces: dict[SubspaceKey, Subspace],
     *,
-    canonical: Wanted,
-    scaled: Mapping[Method, Wanted],
+    canonical: SubspaceKey,
+    scaled: Mapping[Method, SubspaceKey],
     n_components: int,
     science: Science,
     penalty: _Penalty | None,

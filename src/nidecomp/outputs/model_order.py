@@ -6,13 +6,13 @@ import math
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
-from nidecomp.decomposition.order_choice import RULE, OrderChoice
-from nidecomp.outputs.report.order_curve import order_curve
+from nidecomp.decomposition.model_order_choice import RULE, ModelOrderChoice
+from nidecomp.outputs.report.model_order_curve import model_order_curve
 from nidecomp.outputs.tree import MANIFEST, OutputTree
 
-ORDER_TABLE = PurePosixPath("logs/order.tsv")
-ORDER_FIGURE = PurePosixPath("figures/order.svg")
-ORDER: dict[str, str] = {
+MODEL_ORDER_TABLE = PurePosixPath("logs/order.tsv")
+MODEL_ORDER_FIGURE = PurePosixPath("figures/order.svg")
+MODEL_ORDER: dict[str, str] = {
     "n_components": "k: the number of the dimension, and of the maps that are fitted to k of them",
     "canonical_r": (
         "Root mean square, over participants, of the k-th shared dimension's correlation with what "
@@ -42,25 +42,25 @@ ORDER: dict[str, str] = {
 }
 
 
-def write_order(tree: OutputTree, choice: OrderChoice) -> None:
+def write_model_order(tree: OutputTree, choice: ModelOrderChoice) -> None:
     """Write the table with its JSON, and the figure where there is anything to draw."""
     table = [asdict(one) for one in choice.evidence]
-    tree.write_table(ORDER_TABLE, ORDER, table, about=choice_in_words(choice))
+    tree.write_table(MODEL_ORDER_TABLE, MODEL_ORDER, table, about=choice_in_words(choice))
     if choice.evidence:
-        tree.write_bytes(ORDER_FIGURE, order_curve(choice))
+        tree.write_bytes(MODEL_ORDER_FIGURE, model_order_curve(choice))
 
 
-def write_choice_alone(output_dir: Path, choice: OrderChoice) -> None:
+def write_choice_alone(output_dir: Path, choice: ModelOrderChoice) -> None:
     """Write how nothing was chosen, where nothing else can be written.
 
     The journal that `OutputTree` leaves tells the next run to take it away. Complete results of an
     earlier run, if they are there, are left as they are.
     """
     if not (output_dir / MANIFEST).exists():
-        write_order(OutputTree(output_dir), choice)
+        write_model_order(OutputTree(output_dir), choice)
 
 
-def choice_in_words(choice: OrderChoice) -> dict[str, object]:
+def choice_in_words(choice: ModelOrderChoice) -> dict[str, object]:
     """Say in a sidecar's words how the number of components was chosen."""
     return {
         "Rule": RULE,

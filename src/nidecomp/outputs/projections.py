@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.bids.names import denoised_file, projected_file, shared_key
+from nidecomp.bids.names import projected_file, regressed_file, shared_key
 from nidecomp.core.records import RunKey, UsableRun
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.quality import write_quality
@@ -66,7 +66,7 @@ def write_projections(tree: OutputTree, result: GroupResult, *, is_job: bool = F
             sources = [result.uri(run.files.bold)]
             _write_maps(tree, result, components, projected.key, found.maps, {"Sources": sources})
             if found.denoised is not None:
-                _write_denoised(tree, result, index, run, found.denoised)
+                _write_regressed(tree, result, index, run, found.denoised)
         _write_connectomes(tree, result, components, index, is_job=is_job)
         for participant, combined in result.combined.items():
             own = [one.key for one in result.projected if one.key.participant == participant]
@@ -219,7 +219,7 @@ def _write_maps(
 
 
 # ---------------------------------------------------------------- images without components
-def _write_denoised(
+def _write_regressed(
     tree: OutputTree, result: GroupResult, index: int, run: UsableRun, image: Path
 ) -> None:
     """Write the run's image without the components chosen; its sidecar carries on the input's."""
@@ -231,9 +231,9 @@ def _write_denoised(
         if aggressive
         else "what they explain beside all other components"
     )
-    tree.take_file(denoised_file(run.files.key, ".nii.gz", labels, aggressive=aggressive), image)
+    tree.take_file(regressed_file(run.files.key, ".nii.gz", labels, aggressive=aggressive), image)
     tree.write_json(
-        denoised_file(run.files.key, ".json", labels, aggressive=aggressive),
+        regressed_file(run.files.key, ".json", labels, aggressive=aggressive),
         {
             **result.spatial,
             # Not the group's grid but the run's own.

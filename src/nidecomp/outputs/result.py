@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from nidecomp.annotation.regions import Region
-from nidecomp.bids.names import Labels, group_file, mask_file, pooled_task
+from nidecomp.bids.names import FileLabels, group_file, mask_file, pooled_task
 from nidecomp.config.settings import Settings
 from nidecomp.core.records import Inventory, ReducedRun, UsableRun
 from nidecomp.decomposition.components import Components
-from nidecomp.decomposition.order_choice import OrderChoice
+from nidecomp.decomposition.model_order_choice import ModelOrderChoice
 from nidecomp.projection.task import ProjectedRun
 from nidecomp.spaces.voxels import VoxelGeometry
 
@@ -40,7 +40,7 @@ class GroupResult:
     geometry: VoxelGeometry
     components: tuple[Components, ...]
     held_out: frozenset[str] = frozenset()
-    choice: OrderChoice | None = None
+    choice: ModelOrderChoice | None = None
     projected: tuple[ProjectedRun, ...] = ()
     regions: tuple[tuple[tuple[Region, ...], ...], ...] = ()
     removed: tuple[Mapping[int, str], ...] = ()
@@ -84,9 +84,9 @@ class GroupResult:
         """Place the group mask or its sidecar."""
         return mask_file(self.space, self.res, extension, self.runs[0].files.cohort)
 
-    def labels(self, components: Components) -> Labels:
+    def labels(self, components: Components) -> FileLabels:
         """Give what all files of one decomposition have in their names."""
-        return Labels(
+        return FileLabels(
             space=self.space,
             atlas=self.settings.science.decomposition.atlas_label,
             method=components.method,

@@ -17,13 +17,13 @@ from nidecomp.execution.executor import Executor, WorkerDied
 from nidecomp.projection.one_run import CombineTask, combine_runs, project_run
 from nidecomp.projection.store import store_target
 from nidecomp.projection.task import ProjectedRun, ProjectTask, Target
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.task import ReduceTask
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Projected:
+class Projections:
     """What the second pass gave, sorted.
 
     `paths` is where the maps of each decomposition are stored. `combined` has, of participants with
@@ -39,18 +39,18 @@ class Projected:
 
 def project_runs(
     components: Sequence[Components],
-    cleaning: Sequence[MapTask],
+    cleaning: Sequence[ReduceTask],
     settings: Settings,
     executor: Executor,
     removed: Sequence[Mapping[int, str]] = (),
-) -> Projected:
+) -> Projections:
     """Project runs to the group's maps, in whatever order they finish.
 
     Parameters
     ----------
     components : sequence of Components
         The decompositions, as they are to be written.
-    cleaning : sequence of MapTask
+    cleaning : sequence of ReduceTask
         How each run is read and cleaned.
     settings : Settings
         Smoothing of each method, normalisation, whether maps are wanted, the work folder.
@@ -70,13 +70,13 @@ def project_runs(
     tasks = _tasks(targets, cleaning, settings, tuple(tuple(sorted(one)) for one in removed))
     results = executor.map_unordered(project_run, tasks)
     found, failed = [], []
-    for result in progress.shown(results, len(tasks), "Projecting runs"):
+    for result in progress.with_progress(results, len(tasks), "Projecting runs"):
         match result:
             case ProjectedRun():
                 found.append(result)
             case FailedRun():
                 failed.append(replace(result, reason=f"not projected: {result.reason}"))
-            case WorkerDied(item=ProjectTask(cleaning=MapTask(run=lost))):
+            case WorkerDied(item=ProjectTask(cleaning=ReduceTask(run=lost))):
                 reason = "not projected: the process that worked on it was killed, probably for "
                 failed.append(FailedRun(lost.files.key, lost.files.bold, reason + "want of memory"))
     found.sort(key=lambda record: record.key.label)
@@ -85,7 +85,7 @@ def project_runs(
         reasons = Inventory(failed=tuple(failed)).reasons()
         _LOG.error("%s could not be projected:\n%s", count(len(failed), "run"), reasons)
     combined = _combined(found, tasks, executor) if settings.extent.participant_maps else {}
-    return Projected(
+    return Projections(
         runs=tuple(found),
         paths=tuple(target.path for target in targets),
         failed=tuple(failed),
@@ -96,7 +96,7 @@ def project_runs(
 
 def _tasks(
     targets: tuple[Target, ...],
-    cleaning: Sequence[MapTask],
+    cleaning: Sequence[ReduceTask],
     settings: Settings,
     removed: tuple[tuple[int, ...], ...],
 ) -> list[ProjectTask]:

@@ -10,7 +10,7 @@ from nidecomp.config.science import Denoising
 from nidecomp.core.errors import FailedRunError, RefusedRunError
 from nidecomp.core.records import RefusedRun, RunFiles, UsableRun
 from nidecomp.core.text import in_one_line, parse_json, read_text
-from nidecomp.runs.nuisance import build_design
+from nidecomp.runs.nuisance import build_nuisance_model
 from nidecomp.runs.strategy import relies_on_aroma_images
 from nidecomp.spaces.images import Header, read_header
 
@@ -63,7 +63,7 @@ def _inspect(task: InspectTask) -> UsableRun:
     header = read_header(files.bold)
     sidecar = read_sidecar(files.bold)
     repetition_time_s, notes = _repetition_time(sidecar, header)
-    design = build_design(files.confounds, header.n_volumes, repetition_time_s, denoising)
+    design = build_nuisance_model(files.confounds, header.n_volumes, repetition_time_s, denoising)
     if files.desc == _AROMA and denoising.smoothing_fwhm > 0:
         notes += (f"smoothed by ICA-AROMA and again by {denoising.smoothing_fwhm:g} mm",)
     n_kept, n_regressors = len(design.kept), design.nuisance.shape[1]

@@ -21,13 +21,13 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.core.atomic import replace_atomically, writing
 from nidecomp.core.errors import FailedRunError, NidecompError
-from nidecomp.core.pca import reduce_rows
+from nidecomp.core.pca import principal_components
 from nidecomp.core.records import FailedRun, ReducedRun, RunFiles
 from nidecomp.core.reduced_runs import checksum, find_reduced
 from nidecomp.core.text import in_one_line
 from nidecomp.runs.clean import Cleaned, clean
-from nidecomp.runs.nuisance import Design, build_design
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.nuisance import NuisanceModel, build_nuisance_model
+from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.series import read_series
 from nidecomp.spaces.smooth import make_smoother
 
@@ -53,22 +53,22 @@ def warm_up(stored: str = "int16") -> None:
     clean(series, np.full((3, 1), 3**-0.5))
 
 
-def process_run(task: MapTask) -> tuple[ReducedRun, ...] | FailedRun:
+def reduce_run(task: ReduceTask) -> tuple[ReducedRun, ...] | FailedRun:
     """Reduce one run, or find that it was reduced before.
 
     Parameters
     ----------
-    task : MapTask
+    task : ReduceTask
 
     Returns
     -------
     tuple of ReducedRun, or FailedRun
         One for each smoothing, in the task's order. Never raises for what is wrong with the run.
     """
-    return done_or_failed(task.run.files, partial(_found_or_reduced, task))
+    return failures_recorded(task.run.files, partial(_found_or_reduced, task))
 
 
-def done_or_failed(files: RunFiles, work: Callable[[], Result]) -> Result | FailedRun:
+def failures_recorded(files: RunFiles, work: Callable[[], Result]) -> Result | FailedRun:
     """Do something with one run: the one place where what is wrong with it is caught.
 
     Parameters
@@ -94,7 +94,7 @@ def done_or_failed(files: RunFiles, work: Callable[[], Result]) -> Result | Fail
         return FailedRun(files.key, files.bold, reason, traceback.format_exc())
 
 
-def _found_or_reduced(task: MapTask) -> tuple[ReducedRun, ...]:
+def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
     stems = {fwhm: task.stem(fwhm) for fwhm in task.smoothing_fwhm}
     found = {fwhm: find_reduced(task.run.files.key, stem) for fwhm, stem in stems.items()}
     missing = tuple(fwhm for fwhm, record in found.items() if record is None)
@@ -103,11 +103,11 @@ def _found_or_reduced(task: MapTask) -> tuple[ReducedRun, ...]:
     return tuple(record for record in found.values() if record is not None)
 
 
-def _reduce(task: MapTask, stems: Mapping[float, Path]) -> dict[float, ReducedRun]:
+def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, ReducedRun]:
     """Reduce a run at some smoothings and store what comes out under the names given."""
     reduced: dict[float, ReducedRun] = {}
     for fwhm, (cleaned, n_nonfinite, design) in cleaned_series(task, tuple(stems)).items():
-        leading = reduce_rows(cleaned.series, cleaned.gram, task.n_rows)
+        leading = principal_components(cleaned.series, cleaned.gram, task.n_rows)
         squared = leading.squared
         rank = int(np.count_nonzero(squared > _RANK_TOLERANCE * squared[0]))
         if rank < task.n_rows:
@@ -149,13 +149,13 @@ def _reduce(task: MapTask, stems: Mapping[float, Path]) -> dict[float, ReducedRu
 
 
 def cleaned_series(
-    task: MapTask, smoothing_fwhm: tuple[float, ...]
-) -> dict[float, tuple[Cleaned, int, Design]]:
+    task: ReduceTask, smoothing_fwhm: tuple[float, ...]
+) -> dict[float, tuple[Cleaned, int, NuisanceModel]]:
     """Read one run once and clean it at each smoothing.
 
     Parameters
     ----------
-    task : MapTask
+    task : ReduceTask
     smoothing_fwhm : tuple of float
         In mm.
 
@@ -185,13 +185,13 @@ def cleaned_series(
 
 
 def read_run(
-    task: MapTask, smoothing_fwhm: tuple[float, ...]
-) -> tuple[tuple[NDArray[np.float32], ...], int, Design]:
+    task: ReduceTask, smoothing_fwhm: tuple[float, ...]
+) -> tuple[tuple[NDArray[np.float32], ...], int, NuisanceModel]:
     """Read one run once at each smoothing, and find out what is to be removed from it.
 
     Parameters
     ----------
-    task : MapTask
+    task : ReduceTask
     smoothing_fwhm : tuple of float
         In mm.
 
@@ -208,6 +208,8 @@ def read_run(
         The data cannot be read.
     """
     run = task.run
-    design = build_design(run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising)
+    design = build_nuisance_model(
+        run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising
+    )
     series, n_nonfinite = read_series(run.files.bold, task.geometry, design.kept, smoothing_fwhm)
     return series, n_nonfinite, design

@@ -9,8 +9,8 @@ from nidecomp.config.settings import Settings
 from nidecomp.core.records import FailedRun, ReducedRun, UsableRun
 from nidecomp.execution import progress
 from nidecomp.execution.executor import Executor, WorkerDied
-from nidecomp.runs.reduce import process_run
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.reduce import reduce_run
+from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.voxels import VoxelGeometry
 
 _LOG = logging.getLogger(__name__)
@@ -39,15 +39,15 @@ def reduce_runs(
     """
     reduced: list[ReducedRun] = []
     failed: list[FailedRun] = []
-    tasks = [map_task(run, geometry, settings) for run in runs]
-    results = executor.map_unordered(process_run, tasks)
-    for result in progress.shown(results, len(runs), "Reducing runs"):
+    tasks = [reduce_task(run, geometry, settings) for run in runs]
+    results = executor.map_unordered(reduce_run, tasks)
+    for result in progress.with_progress(results, len(runs), "Reducing runs"):
         match result:
             case tuple():
                 reduced.extend(result)
             case FailedRun():
                 failed.append(result)
-            case WorkerDied(item=MapTask(run=lost)):
+            case WorkerDied(item=ReduceTask(run=lost)):
                 reason = "the process that worked on it was killed, probably for want of memory"
                 failed.append(FailedRun(lost.files.key, lost.files.bold, reason))
         if failed and settings.execution.stop_on_first_crash:
@@ -60,7 +60,7 @@ def reduce_runs(
     return tuple(reduced), tuple(failed)
 
 
-def map_task(run: UsableRun, geometry: VoxelGeometry, settings: Settings) -> MapTask:
+def reduce_task(run: UsableRun, geometry: VoxelGeometry, settings: Settings) -> ReduceTask:
     """Say how a run is read, cleaned and reduced, in both passes over it.
 
     Parameters
@@ -71,15 +71,15 @@ def map_task(run: UsableRun, geometry: VoxelGeometry, settings: Settings) -> Map
 
     Returns
     -------
-    MapTask
+    ReduceTask
     """
     science = settings.science
-    return MapTask(
+    return ReduceTask(
         run=run,
         geometry=geometry,
         denoising=science.denoising,
         smoothing_fwhm=science.smoothings_fwhm,
-        n_rows=science.decomposition.largest_order,
+        n_rows=science.decomposition.largest_model_order,
         work_dir=settings.work_dir,
     )
 

@@ -6,15 +6,15 @@ import tomllib
 from collections.abc import Mapping
 
 from nidecomp.outputs.report.references import REFERENCES, Reference
-from nidecomp.outputs.report.results import Decomposition, Folder
+from nidecomp.outputs.report.results import Results, WrittenDecomposition
 
 
-def methods_text(folder: Folder) -> tuple[str, tuple[Reference, ...]]:
+def methods_text(folder: Results) -> tuple[str, tuple[Reference, ...]]:
     """Write the paragraph.
 
     Parameters
     ----------
-    folder : Folder
+    folder : Results
 
     Returns
     -------
@@ -26,7 +26,7 @@ def methods_text(folder: Folder) -> tuple[str, tuple[Reference, ...]]:
     fits = folder.decompositions
     if not fits:
         return "", ()
-    if folder.is_given:
+    if folder.is_template:
         return _of_given_maps(folder), tuple(
             REFERENCES[name] for name in ("dual regression", "nilearn", "pybids")
         )
@@ -49,7 +49,7 @@ def methods_text(folder: Folder) -> tuple[str, tuple[Reference, ...]]:
     return paragraph, tuple(REFERENCES[name] for name in [*used, "nilearn", "pybids"])
 
 
-def _of_given_maps(folder: Folder) -> str:
+def _of_given_maps(folder: Results) -> str:
     """Say what was done where nothing was fitted: the settings are those of the whole run."""
     try:
         settings = tomllib.loads(folder.settings)
@@ -70,13 +70,13 @@ def _of_given_maps(folder: Folder) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _section(one: Decomposition, name: str) -> Mapping[str, object]:
+def _section(one: WrittenDecomposition, name: str) -> Mapping[str, object]:
     settings = one.described.get("Settings")
     found = settings.get(name) if isinstance(settings, dict) else None
     return found if isinstance(found, dict) else {}
 
 
-def _who(one: Decomposition) -> str:
+def _who(one: WrittenDecomposition) -> str:
     described = one.described
     versions = described.get("SoftwareVersions")
     versions = versions if isinstance(versions, dict) else {}
@@ -121,7 +121,7 @@ def _cleaning(denoising: Mapping[str, object], smoothing: object) -> str:
     return smoothed + sentence + scrubbed
 
 
-def _decomposition(fits: tuple[Decomposition, ...]) -> str:
+def _decomposition(fits: tuple[WrittenDecomposition, ...]) -> str:
     sentences = []
     ica = [one for one in fits if one.method == "canica"]
     learnt = [one for one in fits if one.method == "dictlearning"]
@@ -147,14 +147,14 @@ def _decomposition(fits: tuple[Decomposition, ...]) -> str:
     return " ".join(sentences)
 
 
-def _order(one: Decomposition) -> str:
+def _order(one: WrittenDecomposition) -> str:
     choice = one.described.get("OrderChoice")
     if not isinstance(choice, dict):
         return ""
     return f"The number of components was chosen from the data: {choice.get('Reason', '')}"
 
 
-def _evidence(fits: tuple[Decomposition, ...]) -> str:
+def _evidence(fits: tuple[WrittenDecomposition, ...]) -> str:
     evidence = fits[0].described.get("Evidence")
     if not isinstance(evidence, dict) or not evidence.get("Splits"):
         return ""
@@ -180,11 +180,11 @@ def _evidence(fits: tuple[Decomposition, ...]) -> str:
     )
 
 
-def _has_restarts(fits: tuple[Decomposition, ...]) -> bool:
+def _has_restarts(fits: tuple[WrittenDecomposition, ...]) -> bool:
     return any(row.get("restart_stability") for one in fits for row in one.metrics)
 
 
-def _projection(one: Decomposition) -> str:
+def _projection(one: WrittenDecomposition) -> str:
     if not one.courses:
         return ""
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from nidecomp.decomposition.order_choice import OrderChoice
+from nidecomp.decomposition.model_order_choice import ModelOrderChoice
 from nidecomp.outputs.report.plain import drawn_plainly
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ _SIZE_INCHES = (11.0, 3.8)
 
 
 @drawn_plainly()
-def order_curve(choice: OrderChoice) -> bytes:
+def model_order_curve(choice: ModelOrderChoice) -> bytes:
     """Draw what the number of components was chosen from.
 
     Parameters
     ----------
-    choice : OrderChoice
+    choice : ModelOrderChoice
         With evidence.
 
     Returns
@@ -52,7 +52,7 @@ def order_curve(choice: OrderChoice) -> bytes:
         return image.getvalue()
 
 
-def _title(choice: OrderChoice) -> str:
+def _title(choice: ModelOrderChoice) -> str:
     chosen = f"{choice.n_components} components" if choice.n_components else "no components"
     return (
         f"--n-components auto: {chosen} "
@@ -60,7 +60,7 @@ def _title(choice: OrderChoice) -> str:
     )
 
 
-def _draw_shared(axes: Axes, choice: OrderChoice) -> None:
+def _draw_shared(axes: Axes, choice: ModelOrderChoice) -> None:
     order = [one.n_components for one in choice.evidence]
     axes.plot(order, [one.canonical_r for one in choice.evidence], color=_FOUND, label="found")
     axes.plot(
@@ -79,7 +79,7 @@ def _draw_shared(axes: Axes, choice: OrderChoice) -> None:
     axes.legend(frameon=False)
 
 
-def _draw_held_out(axes: Axes, choice: OrderChoice) -> None:
+def _draw_held_out(axes: Axes, choice: ModelOrderChoice) -> None:
     order = [one.n_components for one in choice.evidence]
     axes.errorbar(
         order,
@@ -102,7 +102,7 @@ def _draw_held_out(axes: Axes, choice: OrderChoice) -> None:
     axes.legend(frameon=False)
 
 
-def _draw_maps(axes: Axes, choice: OrderChoice) -> None:
+def _draw_maps(axes: Axes, choice: ModelOrderChoice) -> None:
     last = choice.evidence[choice.n_dimensions - 1] if choice.n_dimensions else None
     axes.set(title="Maps that halves find again", ylabel="|r| between halves")
     if last is None or last.n_reproducible is None:
@@ -122,7 +122,7 @@ def _colours(n_reproducible: int, n_maps: int) -> list[str]:
     return [_FOUND] * n_reproducible + ["0.75"] * (n_maps - n_reproducible)
 
 
-def _mark(axes: Axes, choice: OrderChoice, text: str = "") -> None:
+def _mark(axes: Axes, choice: ModelOrderChoice, text: str = "") -> None:
     """Mark the last supported dimension."""
     if choice.n_dimensions:
         axes.axvline(choice.n_dimensions, color="0.5", linewidth=0.8)

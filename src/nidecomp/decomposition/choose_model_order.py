@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from nidecomp.config.science import Decomposition, Science
+from nidecomp.config.science import DecompositionOptions, Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import ReducedRun, UsableRun
 from nidecomp.core.text import count
-from nidecomp.decomposition.model_order import OrderSettings, choose_order
-from nidecomp.decomposition.order_choice import FEWEST_PARTICIPANTS, OrderChoice
+from nidecomp.decomposition.model_order import ModelOrderSettings, estimate_model_order
+from nidecomp.decomposition.model_order_choice import FEWEST_PARTICIPANTS, ModelOrderChoice
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,18 +22,22 @@ _LOG = logging.getLogger(__name__)
 _FEWEST_ROWS = 20
 
 
-def fewest_rows(settings: Decomposition) -> int:
+def fewest_rows(settings: DecompositionOptions) -> int:
     """Give the rows that a run must have at least to be used.
 
     Parameters
     ----------
-    settings : Decomposition
+    settings : DecompositionOptions
 
     Returns
     -------
     int
     """
-    return max(settings.orders) if settings.orders else min(_FEWEST_ROWS, settings.max_components)
+    return (
+        max(settings.model_orders)
+        if settings.model_orders
+        else min(_FEWEST_ROWS, settings.max_components)
+    )
 
 
 def bounded(science: Science, runs: Sequence[UsableRun]) -> Science:
@@ -64,7 +68,7 @@ def bounded(science: Science, runs: Sequence[UsableRun]) -> Science:
         shortest.n_kept,
         shortest.n_regressors,
     )
-    return science.with_largest_order(shortest.degrees_of_freedom)
+    return science.with_largest_model_order(shortest.degrees_of_freedom)
 
 
 def check_participants(participants: Sequence[str]) -> None:
@@ -89,9 +93,9 @@ def check_participants(participants: Sequence[str]) -> None:
         )
 
 
-def count_components(
+def choose_model_order(
     reduced: Sequence[ReducedRun], science: Science, n_threads: int = 1
-) -> OrderChoice:
+) -> ModelOrderChoice:
     """Choose the number of components, at CanICA's smoothing.
 
     Parameters
@@ -104,13 +108,13 @@ def count_components(
 
     Returns
     -------
-    OrderChoice
+    ModelOrderChoice
     """
     smoothing = science.denoising.smoothing_of("canica")
     runs = sorted(
         (run for run in reduced if run.smoothing_fwhm == smoothing), key=lambda run: run.key.label
     )
-    settings = OrderSettings(
+    settings = ModelOrderSettings(
         max_components=science.decomposition.max_components,
         seed=science.decomposition.random_seed,
     )
@@ -122,6 +126,6 @@ def count_components(
     participants = [run.key.participant for run in runs]
     # One thread: sums that are split between threads depend on how many there are.
     with threadpool_limits(limits=1):
-        choice = choose_order(read, participants, runs[0].n_voxels, settings, n_threads)
+        choice = estimate_model_order(read, participants, runs[0].n_voxels, settings, n_threads)
     _LOG.info("Chose %s. %s", count(choice.n_components, "component"), choice.reason)
     return choice

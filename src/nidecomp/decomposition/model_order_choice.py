@@ -21,7 +21,7 @@ FEWEST_PARTICIPANTS = 4
 
 
 @dataclass(frozen=True)
-class OrderEvidence:
+class ModelOrderEvidence:
     """What speaks for the k-th shared dimension and for decompositions into k maps.
 
     Parameters
@@ -74,7 +74,7 @@ class OrderEvidence:
 
 
 @dataclass(frozen=True)
-class OrderChoice:
+class ModelOrderChoice:
     """How many components the data support, and why.
 
     Parameters
@@ -85,20 +85,20 @@ class OrderChoice:
         A sentence for people, with the numbers.
     n_dimensions : int
         Supported dimensions: how many maps were fitted to see which of them are found again.
-    evidence : tuple of OrderEvidence
+    evidence : tuple of ModelOrderEvidence
         For k = 1, 2, …
     n_participants, n_splits, n_voxels : int
         Participants, splits of them into halves, voxels that were looked at.
     effective_voxels : float
         How many independent voxels smooth noise amounts to; NaN with one participant.
     least_held_out_r : float
-        The `OrderEvidence.held_out_r` that is asked for; NaN with one participant.
+        The `ModelOrderEvidence.held_out_r` that is asked for; NaN with one participant.
     """
 
     n_components: int
     reason: str
     n_dimensions: int
-    evidence: tuple[OrderEvidence, ...]
+    evidence: tuple[ModelOrderEvidence, ...]
     n_participants: int
     n_splits: int
     n_voxels: int
@@ -109,7 +109,7 @@ class OrderChoice:
 def reason(
     chosen: int,
     n_dimensions: int,
-    evidence: Sequence[OrderEvidence],
+    evidence: Sequence[ModelOrderEvidence],
     n_participants: int,
     least: float,
 ) -> str:
@@ -119,7 +119,7 @@ def reason(
     ----------
     chosen, n_dimensions : int
         Components, and supported dimensions.
-    evidence : sequence of OrderEvidence
+    evidence : sequence of ModelOrderEvidence
     n_participants : int
     least : float
         The held-out correlation that is asked for.
@@ -158,7 +158,7 @@ def reason(
     return f"Participants share {n_dimensions} dimensions ({end}); {maps}."
 
 
-def _failing(one: OrderEvidence, least: float) -> str:
+def _failing(one: ModelOrderEvidence, least: float) -> str:
     """Say which of the two conditions a dimension does not satisfy, with its numbers."""
     if not one.canonical_r > one.null_quantile:
         return (
