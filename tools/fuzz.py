@@ -65,6 +65,17 @@ MOST_S = 10.0
 _GRID = Grid(hostile.SHAPE, tuple(tuple(map(float, row)) for row in hostile.AFFINE))
 _GEOMETRY = VoxelGeometry(_GRID, np.ones(hostile.SHAPE, dtype=bool))
 _KEY = RunKey((("sub", "01"), ("task", "rest")))
+_RUN = UsableRun(
+    RunFiles(_KEY, "X", None, Path("bold.nii"), None, None),
+    grid=Grid((1, 1, 1), tuple(tuple(row) for row in np.eye(4).tolist())),
+    repetition_time_s=2.0,
+    start_time_s=None,
+    n_volumes=9,
+    stored_bytes=4,
+    kept=tuple(range(9)),
+    n_regressors=1,
+    mean_fd_mm=None,
+)
 
 
 class BadAnswerError(AssertionError):
@@ -247,7 +258,7 @@ def _reduced(folder: Path, drawn: tuple[bytes, int, int]) -> None:
     place = drawn[1] % len(content)
     content[place] ^= drawn[2]
     path.write_bytes(content)
-    find_reduced(_KEY, stem)
+    find_reduced(_RUN, stem)
 
 
 _DECOMPOSITION: dict[str, object] = {

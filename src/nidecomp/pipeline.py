@@ -20,7 +20,7 @@ from nidecomp.bids.index import find_runs
 from nidecomp.config.settings import Settings
 from nidecomp.core.atomic import exclusive_lock
 from nidecomp.core.errors import NidecompError, NothingToDoError, UsageError
-from nidecomp.core.records import FailedRun, Inventory, ReducedRun, UsableRun
+from nidecomp.core.records import FailedRun, Inventory, ReducedRun, UsableRun, runs_of
 from nidecomp.core.text import count
 from nidecomp.decomposition.choose_model_order import (
     bounded,
@@ -283,7 +283,7 @@ def _share_geometry(
         _LOG.warning("Refused %s by a rule:\n%s", refused, inventory.reasons())
     for run in inventory.used:
         for note in run.notes:
-            _LOG.warning("%s: %s", run.files.key.label, note)
+            _LOG.warning("%s: %s", run.label, note)
     return geometry, inventory
 
 
@@ -309,14 +309,14 @@ def _named(inventory: Inventory, settings: Settings) -> tuple[UsableRun, ...]:
     """Take the runs of the participants named; all of them where none is named."""
     runs, refused = inventory.used, inventory.refused
     labels = settings.science.selection.participant_label
-    named = tuple(run for run in runs if not labels or run.files.key.participant in labels)
+    named = tuple(run for run in runs if not labels or run.participant in labels)
     if not named:
         asked = f"No run of participant {', '.join(labels)}"
         why = tuple(run for run in refused if run.key.get("sub") in labels)
         if why:
             reasons = Inventory(refused=why).reasons()
             raise NothingToDoError(f"{asked} can be used:\n{reasons}")
-        keys = [*(run.files.key for run in runs), *(run.key for run in refused)]
+        keys = [*(run.key for run in runs), *(run.key for run in refused)]
         there = sorted({label for key in keys if (label := key.get("sub"))})
         shown = ", ".join(there[:20]) + (", …" if len(there) > 20 else "")
         raise NothingToDoError(
@@ -362,7 +362,7 @@ def _check_evidence(
     options = settings.science.evidence
     if settings.extent.level == "full" and options.label_atlas:
         label_atlas(Path(options.label_atlas), geometry)
-    participants = [run.files.key.participant for run in runs]
+    participants = [run.participant for run in runs]
     seed = settings.science.decomposition.random_seed
     out = hold_out(participants, options.holdout, seed)
     if len(out) == len(set(participants)):
@@ -383,8 +383,8 @@ def _decompose(
     """Choose the number of components where it was not given, fit the group and judge its maps."""
     science, choice = settings.science, None
     how = GroupPlan(plan.n_threads, plan.at_once, plan.samples_at_once)
-    fitted = [run for run in reduced if run.key.participant not in held_out]
-    others = [run for run in reduced if run.key.participant in held_out]
+    fitted = [run for run in reduced if run.participant not in held_out]
+    others = [run for run in reduced if run.participant in held_out]
     if not fitted:
         raise NidecompError("Every run of the participants to be fitted failed.")
     if science.decomposition.is_auto:
@@ -425,10 +425,7 @@ def _project(
     removed = components_to_regress_out(
         components, geometry, inventory.used[0].files.space, settings
     )
-    keys = {record.key for record in reduced}
-    cleaning = [
-        reduce_task(run, geometry, settings) for run in inventory.used if run.files.key in keys
-    ]
+    cleaning = [reduce_task(run, geometry, settings) for run in runs_of(reduced)]
     return project_runs(components, cleaning, settings, executor, removed)
 
 

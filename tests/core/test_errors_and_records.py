@@ -87,7 +87,7 @@ EXAMPLES = [
     USABLE,
     REFUSED,
     FAILED,
-    ReducedRun(KEY, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1),
+    ReducedRun(USABLE, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1),
     Restart(7, 12, True, 3.5, np.eye(2)),
     COMPONENTS,
     EVIDENCE,
@@ -184,7 +184,7 @@ def test_counts_follow_the_contents():
 
 
 def test_a_reduced_run_knows_what_share_its_leading_components_hold():
-    run = ReducedRun(KEY, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1)
+    run = ReducedRun(USABLE, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1)
     assert [run.variance_share(n) for n in (1, 2, 9)] == pytest.approx([0.8, 0.9, 0.9])
     assert dataclasses.replace(run, total_variance=0.0).variance_share(1) == 0.0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_examples import run_of
 from threadpoolctl import threadpool_limits
 
 from nidecomp.config.science import DecompositionOptions, Denoising, Science
@@ -119,7 +120,7 @@ def write_runs(folder: Path, n_sources: int, fwhm: float) -> list[ReducedRun]:
             np.save(path, (singular[:N_ROWS, None] * rows[:N_ROWS]).astype(np.float32))
             runs.append(
                 ReducedRun(
-                    key=RunKey((("sub", f"{participant:02d}"), ("run", str(number)))),
+                    run=run_of(RunKey((("sub", f"{participant:02d}"), ("run", str(number))))),
                     path=path,
                     smoothing_fwhm=fwhm,
                     n_rows=N_ROWS,

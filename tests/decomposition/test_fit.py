@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_examples import run_of
 from threadpoolctl import threadpool_limits
 
 from nidecomp.config.science import DecompositionOptions, Denoising, Science
@@ -46,7 +47,7 @@ def reduced_runs(folder: Path) -> list[ReducedRun]:
             squared = tuple((singular[:N_ROWS] ** 2).tolist())
             key = RunKey((("sub", f"{participant:02d}"), ("task", "rest")))
             total = float((singular**2).sum())
-            made.append(ReducedRun(key, path, fwhm, N_ROWS, N_VOXELS, total, squared, 0, 0))
+            made.append(ReducedRun(run_of(key), path, fwhm, N_ROWS, N_VOXELS, total, squared, 0, 0))
     return made
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from run_examples import run_of
 from scipy.ndimage import gaussian_filter
 from threadpoolctl import threadpool_limits
 
@@ -76,7 +77,7 @@ def write_run(
     )
     squared = tuple((singular[:n_rows] ** 2).tolist())
     total = float((singular**2).sum())
-    return ReducedRun(key, path, fwhm, n_rows, series.shape[1], total, squared, 0, 0)
+    return ReducedRun(run_of(key), path, fwhm, n_rows, series.shape[1], total, squared, 0, 0)
 
 
 def key_of(participant: str, run: int) -> RunKey:
@@ -322,7 +323,7 @@ def of_participants(runs: Sequence[ReducedRun], labels: Iterable[str]) -> list[R
         for run in runs:
             if run.key.participant == label:
                 entities = (("sub", f"{label}x{nth:02d}"), *run.key.entities[1:])
-                taken.append(replace(run, key=RunKey(entities)))
+                taken.append(replace(run, run=run_of(RunKey(entities))))
     return taken
 
 

@@ -62,7 +62,7 @@ def failed(label: str, reason: str = "it broke") -> FailedRun:
 
 
 def reduced(label: str, total: float = 4.0) -> ReducedRun:
-    return ReducedRun(key(label), Path("/work/x"), 6.0, 5, 50, total, (total / 8, total / 8), 3, 2)
+    return ReducedRun(used(label), Path("/work/x"), 6.0, 5, 50, total, (total / 8, total / 8), 3, 2)
 
 
 # ---------------------------------------------------------------- rows

@@ -242,7 +242,7 @@ def test_a_file_that_is_gone_is_a_record_with_a_reason(task: ProjectTask) -> Non
     task.cleaning.run.files.bold.write_bytes(b"not gzip")
     result = project_run(task)
     assert isinstance(result, FailedRun)
-    assert result.key == task.cleaning.run.files.key
+    assert result.key == task.cleaning.run.key
     assert result.reason
     assert result.traceback is None
 

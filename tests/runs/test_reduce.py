@@ -80,7 +80,7 @@ def test_the_record_says_what_lies_in_the_file(task: ReduceTask) -> None:
     assert rows.dtype == np.float32
     assert rows.shape == (record.n_rows, record.n_voxels) == (5, GEOMETRY.n_features)
     assert record.path.with_suffix("") == task.stem(0.0)
-    assert find_reduced(record.key, task.stem(0.0)) == record
+    assert find_reduced(record.run, task.stem(0.0)) == record
     lengths = np.sum(rows.astype(np.float64) ** 2, axis=1)
     np.testing.assert_allclose(record.squared_singular_values, lengths, rtol=1e-4)
     # Each voxel has unit variance over the volumes.
@@ -157,7 +157,7 @@ def test_damaged_work_is_done_again(task: ReduceTask, suffix: str, content: byte
         damaged.unlink()
     else:
         damaged.write_bytes(content)
-    assert find_reduced(first.key, stem_of(task)) is None
+    assert find_reduced(first.run, stem_of(task)) is None
     assert reduce_run(task) == (first,)
     assert first.path.read_bytes() == rows
 
@@ -165,7 +165,7 @@ def test_damaged_work_is_done_again(task: ReduceTask, suffix: str, content: byte
 def test_rows_of_another_shape_are_not_taken_for_the_runs(task: ReduceTask) -> None:
     (first,) = reduced(task)
     np.save(first.path, np.zeros((4, first.n_voxels), dtype=np.float32))
-    assert find_reduced(first.key, stem_of(task)) is None
+    assert find_reduced(first.run, stem_of(task)) is None
 
 
 def test_rows_that_were_damaged_are_made_anew(task: ReduceTask) -> None:
@@ -173,7 +173,7 @@ def test_rows_that_were_damaged_are_made_anew(task: ReduceTask) -> None:
     (first,) = reduced(task)
     whole = first.path.read_bytes()
     first.path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
-    assert find_reduced(first.key, stem_of(task)) is None
+    assert find_reduced(first.run, stem_of(task)) is None
     assert reduce_run(task) == (first,)
     assert first.path.read_bytes() == whole
 
@@ -222,7 +222,7 @@ def test_the_same_run_gives_the_same_bytes_in_another_process(task: ReduceTask) 
         "reduce_run(pickle.loads(Path(sys.argv[1]).read_bytes()))"
     )
     subprocess.run([sys.executable, "-c", code, str(pickled)], check=True, timeout=120)
-    there = find_reduced(here.key, elsewhere.stem(0.0))
+    there = find_reduced(here.run, elsewhere.stem(0.0))
     assert there is not None
     assert there.path.read_bytes() == here.path.read_bytes()
     assert replace(there, path=here.path) == here

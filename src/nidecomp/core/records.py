@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,21 @@ class UsableRun:
     coverage: float | None = None
 
     @property
+    def key(self) -> RunKey:
+        """Which run it is."""
+        return self.files.key
+
+    @property
+    def participant(self) -> str:
+        """The participant's label, without ``sub-``."""
+        return self.files.key.participant
+
+    @property
+    def label(self) -> str:
+        """The run's name as its files carry it."""
+        return self.files.key.label
+
+    @property
     def n_kept(self) -> int:
         """How many volumes are used."""
         return len(self.kept)
@@ -130,7 +146,7 @@ class ReducedRun:
     smoothings (full widths at half maximum in mm) has a record for each.
     """
 
-    key: RunKey
+    run: UsableRun
     path: Path
     smoothing_fwhm: float
     n_rows: int
@@ -139,6 +155,16 @@ class ReducedRun:
     squared_singular_values: tuple[float, ...]
     n_nonfinite: int
     n_constant: int
+
+    @property
+    def key(self) -> RunKey:
+        """Which run it is."""
+        return self.run.key
+
+    @property
+    def participant(self) -> str:
+        """The participant's label, without ``sub-``."""
+        return self.run.participant
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -187,3 +213,8 @@ class Inventory:
             f"{reason}"
             for reason, runs in sorted(names.items(), key=lambda entry: -len(entry[1]))
         )
+
+
+def runs_of(records: Iterable[ReducedRun]) -> tuple[UsableRun, ...]:
+    """Return the runs of some records, each once, in the order in which they come first."""
+    return tuple({record.key: record.run for record in records}.values())

@@ -57,14 +57,14 @@ def bounded(science: Science, runs: Sequence[UsableRun]) -> Science:
         The same where the number of components was given.
     """
     asked = science.decomposition
-    shortest = min(runs, key=lambda run: (run.degrees_of_freedom, run.files.key.label))
+    shortest = min(runs, key=lambda run: (run.degrees_of_freedom, run.label))
     if not asked.is_auto or shortest.degrees_of_freedom >= asked.max_components:
         return science
     _LOG.warning(
         "At most %d components are considered: %s has no more dimensions after cleaning (%d "
         "volumes less %d regressors); without it there may be more to be found",
         shortest.degrees_of_freedom,
-        shortest.files.key.label,
+        shortest.label,
         shortest.n_kept,
         shortest.n_regressors,
     )
@@ -123,7 +123,7 @@ def choose_model_order(
         rows: NDArray[np.float32] = np.load(runs[index].path, mmap_mode="r")
         return rows
 
-    participants = [run.key.participant for run in runs]
+    participants = [run.participant for run in runs]
     # One thread: sums that are split between threads depend on how many there are.
     with threadpool_limits(limits=1):
         choice = estimate_model_order(read, participants, runs[0].n_voxels, settings, n_threads)

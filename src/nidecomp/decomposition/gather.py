@@ -127,7 +127,7 @@ def weighted_runs(
     for fwhm in {which.smoothing_fwhm: None for which in wanted}:
         smoothed = [run for run in runs if run.smoothing_fwhm == fwhm]
         weights = participant_weights(
-            [run.key.participant for run in smoothed], [run.total_variance for run in smoothed]
+            [run.participant for run in smoothed], [run.total_variance for run in smoothed]
         )
         for index, run in enumerate(smoothed):
             # Copied, so that the file's pages are given back before the next run.

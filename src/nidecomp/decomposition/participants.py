@@ -44,7 +44,7 @@ def participant_contributions(
     """
     of_run = partial(_one_run, components.maps, products(components.maps, components.maps))
     seen = list(map_ordered(of_run, runs, n_threads))
-    labels = [run.key.participant for run in runs]
+    labels = [run.participant for run in runs]
     evidence = replace(
         evidence,
         participants=tuple(sorted(set(labels))),
@@ -58,7 +58,7 @@ def participant_contributions(
     if not held_out:
         return evidence
     unseen = list(map_ordered(of_run, held_out, n_threads))
-    labels = [run.key.participant for run in held_out]
+    labels = [run.participant for run in held_out]
     together = _by_participant([np.array([one.together]) for one in unseen], labels)
     return replace(
         evidence,

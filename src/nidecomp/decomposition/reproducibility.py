@@ -88,7 +88,7 @@ def judge_reproducibility(
 def _warn_of_few(runs: Sequence[ReducedRun], science: Science) -> None:
     """Say where there are fewer ways to halve the participants than were asked for."""
     wanted = science.evidence.n_splits
-    participants = [run.key.participant for run in runs]
+    participants = [run.participant for run in runs]
     there = len(split_halves(participants, wanted, science.decomposition.random_seed))
     n = count(len(set(participants)), "participant")
     if not there and wanted:
@@ -146,7 +146,7 @@ class _Samples:
 
 
 def _samples(runs: Sequence[ReducedRun], science: Science) -> _Samples:
-    participants = [run.key.participant for run in runs]
+    participants = [run.participant for run in runs]
     seed = science.decomposition.random_seed
     halves = split_halves(participants, science.evidence.n_splits, seed)
     resampled = bootstrap_samples(participants, science.evidence.n_bootstraps, seed)
@@ -241,9 +241,9 @@ def _gather_samples(
     streams = [{which: SubspaceStream(len(voxels), n_dims) for which in wanted} for _ in members]
     for run, which, rows in weighted_runs(runs, wanted, n_components, voxels):
         taking = [
-            (stream[which], count[run.key.participant])
+            (stream[which], count[run.participant])
             for stream, count in zip(streams, counts, strict=True)
-            if count[run.key.participant]
+            if count[run.participant]
         ]
         for _ in map_ordered(partial(_add, rows), taking, n_threads):
             pass

@@ -144,8 +144,8 @@ def write_participants(tree: OutputTree, result: GroupResult) -> None:
     unused: list[RefusedRun | FailedRun] = [*result.inventory.refused, *result.inventory.failed]
     not_used = [run.key.get("sub") for run in unused]
     table: list[dict[str, object]] = []
-    for label in sorted({run.files.key.participant for run in runs}):
-        own = [run for run in runs if run.files.key.participant == label]
+    for label in sorted({run.participant for run in runs}):
+        own = [run for run in runs if run.participant == label]
         motion = [run.mean_fd_mm for run in own if run.mean_fd_mm is not None]
         table.append(
             {
@@ -197,7 +197,7 @@ def write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> Non
     """Say which volumes of a run were used: nothing else tells it afterwards."""
     kept = set(run.kept)
     tree.write_table(
-        run_file(run.files.key, "outliers", ".tsv"),
+        run_file(run.key, "outliers", ".tsv"),
         OUTLIERS,
         [{"dropped": int(volume not in kept)} for volume in range(run.n_volumes)],
         about={
@@ -218,7 +218,7 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
     table = inventory_table.rows(result.inventory, result.root, result.reduced)
     tree.write_table(INVENTORY, inventory_table.COLUMNS, table)
     sources = [
-        {"run": run.files.key.label, "kind": kind, "uri": result.uri(path)}
+        {"run": run.label, "kind": kind, "uri": result.uri(path)}
         for run in result.reduced_runs
         for kind, path in (
             ("bold", run.files.bold),

@@ -206,7 +206,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
     reduced = [
         record
         for record in result.reduced
-        if record.smoothing_fwhm == fwhm and record.key.participant not in result.held_out
+        if record.smoothing_fwhm == fwhm and record.participant not in result.held_out
     ]
     science = science_as_tables(result.settings.science)
     # Another method's settings would say that something was done that was not.

@@ -48,22 +48,20 @@ def rows(inventory: Inventory, root: Path, reduced: Sequence[ReducedRun] = ()) -
     list of dict
         Column to value; a value that is not known is None.
     """
-    found = {record.key: record for record in reduced}
     failed_keys = {run.key for run in inventory.failed}
+    # A run that was reduced at several smoothings has a record for each: one of them will do.
+    used = {run.key: _used_row(run, root) for run in inventory.used}
+    used |= {record.key: _reduced_row(record, root) for record in reduced}
     table = [
-        *(
-            _used_row(run, root, found.get(run.files.key))
-            for run in inventory.used
-            if run.files.key not in failed_keys
-        ),
+        *(row for key, row in used.items() if key not in failed_keys),
         *(_unused_row("refused", run, root) for run in inventory.refused),
         *(_unused_row("failed", run, root) for run in inventory.failed),
     ]
     return sorted(table, key=lambda row: (str(row["run"]), str(row["source_file"])))
 
 
-def _used_row(run: UsableRun, root: Path, reduced: ReducedRun | None) -> Row:
-    row = _row("used", run.files.key, run.files.bold, root, "; ".join(run.notes))
+def _used_row(run: UsableRun, root: Path) -> Row:
+    row = _row("used", run.key, run.files.bold, root, "; ".join(run.notes))
     row |= {
         "repetition_time": run.repetition_time_s,
         "start_time": run.start_time_s,
@@ -74,13 +72,15 @@ def _used_row(run: UsableRun, root: Path, reduced: ReducedRun | None) -> Row:
         "resampled": run.resampled,
         "mask_coverage": run.coverage,
     }
-    if reduced is not None:
-        row |= {
-            "n_nonfinite_voxels": reduced.n_nonfinite,
-            "n_constant_voxels": reduced.n_constant,
-            "variance_kept": reduced.variance_share(reduced.n_rows),
-        }
     return row
+
+
+def _reduced_row(reduced: ReducedRun, root: Path) -> Row:
+    return _used_row(reduced.run, root) | {
+        "n_nonfinite_voxels": reduced.n_nonfinite,
+        "n_constant_voxels": reduced.n_constant,
+        "variance_kept": reduced.variance_share(reduced.n_rows),
+    }
 
 
 def _unused_row(status: str, run: RefusedRun | FailedRun, root: Path) -> Row:

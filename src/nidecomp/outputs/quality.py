@@ -60,7 +60,7 @@ def component_rows(result: GroupResult) -> Iterator[Mapping[str, object]]:
                 components.names, found.map_r, amplitudes, strict=True
             ):
                 yield {
-                    "run": projected.key.label,
+                    "run": projected.run.label,
                     "method": components.method,
                     "scale": components.n_components,
                     "component": name,
@@ -71,14 +71,13 @@ def component_rows(result: GroupResult) -> Iterator[Mapping[str, object]]:
 
 def quality_rows(result: GroupResult) -> list[Mapping[str, object]]:
     """Make the rows of the table of quality: each run at each decomposition."""
-    runs = {run.files.key: run for run in result.reduced_runs}
     table: list[Mapping[str, object]] = []
     for index, components in enumerate(result.components):
         for projected in result.projected:
-            run, found = runs[projected.key], projected.projections[index]
+            run, found = projected.run, projected.projections[index]
             table.append(
                 {
-                    "run": projected.key.label,
+                    "run": projected.run.label,
                     "method": components.method,
                     "scale": components.n_components,
                     "explained_variance": found.explained_variance,
@@ -111,7 +110,7 @@ def participant_quality(
     """
     found: dict[str, list[ProjectedRun]] = {label: [] for label in participants}
     for one in result.projected:
-        found[one.key.participant].append(one)
+        found[one.run.participant].append(one)
     columns: dict[str, list[float]] = {"map_r": [], "explained_variance": [], "tsnr": []}
     for label in participants:
         projections = [each for one in found[label] for each in one.projections]

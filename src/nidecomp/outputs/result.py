@@ -12,7 +12,7 @@ import numpy as np
 from nidecomp.annotation.regions import Region
 from nidecomp.bids.names import FileLabels, group_file, mask_file, pooled_task
 from nidecomp.config.settings import Settings
-from nidecomp.core.records import Inventory, ReducedRun, UsableRun
+from nidecomp.core.records import Inventory, ReducedRun, UsableRun, runs_of
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.model_order_choice import ModelOrderChoice
 from nidecomp.projection.task import ProjectedRun
@@ -50,20 +50,19 @@ class GroupResult:
     def reduced_runs(self) -> tuple[UsableRun, ...]:
         """All runs that were reduced, those of participants that were left out among them."""
         # Where nothing is fitted nothing is reduced.
-        keys = {record.key for record in self.reduced or self.projected}
-        return tuple(run for run in self.inventory.used if run.files.key in keys)
+        if not self.reduced:
+            return tuple(projected.run for projected in self.projected)
+        return runs_of(self.reduced)
 
     @cached_property
     def runs(self) -> tuple[UsableRun, ...]:
         """The runs that the components were fitted to."""
-        return tuple(
-            run for run in self.reduced_runs if run.files.key.participant not in self.held_out
-        )
+        return tuple(run for run in self.reduced_runs if run.participant not in self.held_out)
 
     @cached_property
     def participants(self) -> list[str]:
         """The labels of the participants that the components were fitted to, sorted."""
-        return sorted({run.files.key.participant for run in self.runs})
+        return sorted({run.participant for run in self.runs})
 
     @property
     def is_full(self) -> bool:
@@ -104,7 +103,7 @@ class GroupResult:
         stat: str | None = None,
     ) -> PurePosixPath:
         """Place one file of one decomposition."""
-        task = pooled_task(run.files.key.task for run in self.runs)
+        task = pooled_task(run.key.task for run in self.runs)
         return group_file(suffix, extension, self.labels(components), task, stat=stat, desc=desc)
 
     def uri(self, path: Path) -> str:

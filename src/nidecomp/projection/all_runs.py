@@ -78,7 +78,7 @@ def project_runs(
                 failed.append(replace(result, reason=f"not projected: {result.reason}"))
             case WorkerDied(item=ProjectTask(cleaning=ReduceTask(run=lost))):
                 reason = "not projected: the process that worked on it was killed, probably for "
-                failed.append(FailedRun(lost.files.key, lost.files.bold, reason + "want of memory"))
+                failed.append(FailedRun(lost.key, lost.files.bold, reason + "want of memory"))
     found.sort(key=lambda record: record.key.label)
     failed.sort(key=lambda record: record.key.label)
     if failed:
@@ -100,7 +100,7 @@ def _tasks(
     settings: Settings,
     removed: tuple[tuple[int, ...], ...],
 ) -> list[ProjectTask]:
-    n_runs = Counter(task.run.files.key.participant for task in cleaning)
+    n_runs = Counter(task.run.participant for task in cleaning)
     with_maps = settings.extent.participant_maps
     return [
         ProjectTask(
@@ -108,7 +108,7 @@ def _tasks(
             targets=targets,
             normalise=settings.science.projection.normalise_time_courses,
             with_maps=with_maps,
-            with_variance=with_maps and n_runs[task.run.files.key.participant] > 1,
+            with_variance=with_maps and n_runs[task.run.participant] > 1,
             removed=removed,
             aggressive=settings.science.projection.aggressive,
         )
@@ -122,7 +122,7 @@ def _combined(
     """Combine the maps of participants with several runs."""
     own: dict[str, list[Path]] = {}
     for run in found:
-        own.setdefault(run.key.participant, []).append(run.stem)
+        own.setdefault(run.run.participant, []).append(run.stem)
     todo = [
         CombineTask(label, tuple(paths), len(tasks[0].targets), tasks[0].cleaning.geometry)
         for label, paths in own.items()

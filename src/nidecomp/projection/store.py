@@ -83,7 +83,7 @@ def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
             tsnr = float(content["tsnr"])
     except Exception:  # numpy raises anything for a damaged file, which is made anew
         return None
-    return ProjectedRun(task.cleaning.run.files.key, stem, tsnr, tuple(projections))
+    return ProjectedRun(task.cleaning.run, stem, tsnr, tuple(projections))
 
 
 def map_file(stem: Path, index: int, statistic: str) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.core.records import RunKey
+from nidecomp.core.records import RunKey, UsableRun
 from nidecomp.runs.task import ReduceTask
 
 # Part of every key: raise it whenever the numbers that this module writes change.
@@ -116,7 +116,12 @@ class ProjectedRun:
     smoothing.
     """
 
-    key: RunKey
+    run: UsableRun
     stem: Path
     tsnr: float
     projections: tuple[Projection, ...]
+
+    @property
+    def key(self) -> RunKey:
+        """Which run it is."""
+        return self.run.key

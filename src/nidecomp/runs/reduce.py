@@ -7,10 +7,8 @@ on, so that a second start, a killed run and the jobs of a cluster array find wh
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from nidecomp.core.atomic import replace_atomically, writing
 from nidecomp.core.errors import FailedRunError, NidecompError
 from nidecomp.core.pca import principal_components
 from nidecomp.core.records import FailedRun, ReducedRun, RunFiles
-from nidecomp.core.reduced_runs import checksum, find_reduced
+from nidecomp.core.reduced_runs import RunVolumes, find_reduced, store_reduced
 from nidecomp.core.text import in_one_line
 from nidecomp.runs.clean import Cleaned, clean
 from nidecomp.runs.nuisance import NuisanceModel, build_nuisance_model
@@ -96,7 +93,7 @@ def failures_recorded(files: RunFiles, work: Callable[[], Result]) -> Result | F
 
 def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
     stems = {fwhm: task.stem(fwhm) for fwhm in task.smoothing_fwhm}
-    found = {fwhm: find_reduced(task.run.files.key, stem) for fwhm, stem in stems.items()}
+    found = {fwhm: find_reduced(task.run, stem) for fwhm, stem in stems.items()}
     missing = tuple(fwhm for fwhm, record in found.items() if record is None)
     if missing:
         found |= _reduce(task, {fwhm: stems[fwhm] for fwhm in missing})
@@ -118,19 +115,9 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
             )
         if task.stem(fwhm) != stems[fwhm]:
             raise FailedRunError("its files changed while it was processed: start again")
-        array = stems[fwhm].with_name(stems[fwhm].name + ".npy")
-        with writing(array) as file:
-            np.save(file, leading.rows)
-        with writing(array.with_suffix(".npz")) as file:
-            np.savez(
-                file,
-                rows=leading.volumes,
-                times_s=design.kept * task.run.repetition_time_s,
-                motion=design.motion,
-            )
         record = ReducedRun(
-            key=task.run.files.key,
-            path=array,
+            run=task.run,
+            path=stems[fwhm].with_name(stems[fwhm].name + ".npy"),
             smoothing_fwhm=fwhm,
             n_rows=leading.rows.shape[0],
             n_voxels=leading.rows.shape[1],
@@ -139,11 +126,8 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
             n_nonfinite=n_nonfinite,
             n_constant=cleaned.n_constant,
         )
-        numbers = asdict(record) | {"checksum": checksum(leading.rows)}
-        del numbers["key"], numbers["path"]
-        # The record comes last: where it is, the array is whole.
-        with replace_atomically(array.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(numbers), encoding="utf-8")
+        times_s = np.asarray(design.kept * task.run.repetition_time_s, dtype=np.float64)
+        store_reduced(record, leading.rows, RunVolumes(leading.volumes, times_s, design.motion))
         reduced[fwhm] = record
     return reduced
 

@@ -49,7 +49,7 @@ def reduce_runs(
                 failed.append(result)
             case WorkerDied(item=ReduceTask(run=lost)):
                 reason = "the process that worked on it was killed, probably for want of memory"
-                failed.append(FailedRun(lost.files.key, lost.files.bold, reason))
+                failed.append(FailedRun(lost.key, lost.files.bold, reason))
         if failed and settings.execution.stop_on_first_crash:
             break
     reduced.sort(key=lambda record: (record.key.label, -record.smoothing_fwhm))

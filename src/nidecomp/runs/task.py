@@ -39,7 +39,7 @@ class ReduceTask:
     @property
     def label(self) -> str:
         """The run's name."""
-        return self.run.files.key.label
+        return self.run.label
 
     def stem(self, smoothing_fwhm: float) -> Path:
         """Name a reduced run, without extension; the name is its identity.
@@ -60,7 +60,7 @@ class ReduceTask:
             "n_rows": self.n_rows,
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        return self.work_dir / "reduced" / f"{self.run.files.key.label}_{digest[:20]}"
+        return self.work_dir / "reduced" / f"{self.run.label}_{digest[:20]}"
 
 
 def _cleaning(denoising: Denoising) -> dict[str, object]:
