@@ -24,7 +24,14 @@ from nidecomp.core.records import (
     UsableRun,
 )
 from nidecomp.decomposition import components as components_module
-from nidecomp.decomposition.components import Components, Evidence, Restart
+from nidecomp.decomposition.components import (
+    Components,
+    Evidence,
+    HoldoutEvidence,
+    ParticipantEvidence,
+    Restart,
+    SplitHalfEvidence,
+)
 from nidecomp.execution.executor import WorkerDied
 from nidecomp.outputs.result import Outcome
 from nidecomp.plan import Forecast
@@ -70,16 +77,17 @@ COMPONENTS = Components(
 )
 INVENTORY = Inventory((USABLE,), (REFUSED,), (FAILED,))
 GEOMETRY = VoxelGeometry(GRID, np.ones(GRID.shape, dtype=bool))
-EVIDENCE = Evidence(
+HALVES = SplitHalfEvidence(
     reproducibility=np.ones((1, 2)),
     bootstrap=np.ones((0, 2)),
-    held_out_variance=np.ones((2, 2)),
+    other_half_variance=np.ones((2, 2)),
     total_variances=np.ones((2, 2)),
     trace=np.ones(1),
     overlap=np.ones(1),
-    participants=("01",),
-    participant_variance=np.ones((1, 2)),
+    n_voxels=3,
 )
+PARTICIPANTS = ParticipantEvidence(("01",), np.ones((1, 2)), np.ones(2), np.ones(2))
+HOLDOUT = HoldoutEvidence(("02",), np.ones(2), 0.2)
 EXAMPLES = [
     KEY,
     GRID,
@@ -90,7 +98,10 @@ EXAMPLES = [
     ReducedRun(USABLE, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1),
     Restart(7, 12, True, 3.5, np.eye(2)),
     COMPONENTS,
-    EVIDENCE,
+    HALVES,
+    PARTICIPANTS,
+    HOLDOUT,
+    Evidence(HALVES, PARTICIPANTS, HOLDOUT),
     INVENTORY,
     Outcome(INVENTORY, Path("out"), (COMPONENTS,)),
     Header(GRID, 5, 2, None),

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from nidecomp.core.errors import NidecompError
 from nidecomp.decomposition import model_order
 from nidecomp.decomposition.model_order import (
-    LEAST_HELD_OUT,
+    LEAST_OTHER_HALF,
     ModelOrderSettings,
     estimate_model_order,
     least_map_r,
@@ -139,9 +139,9 @@ def test_evidence_falls_with_k_and_says_what_was_chosen():
     last = choice.evidence[choice.n_dimensions - 1]
     assert last.n_reproducible == choice.n_components
     assert last.least_map_r < last.map_r <= 1
-    assert last.held_out_r >= choice.least_held_out_r > math.sqrt(LEAST_HELD_OUT)
+    assert last.other_half_r >= choice.least_other_half_r > math.sqrt(LEAST_OTHER_HALF)
     # Halves know less of a dimension than those who had a part in finding it.
-    assert all(one.held_out_r < one.canonical_r for one in choice.evidence)
+    assert all(one.other_half_r < one.canonical_r for one in choice.evidence)
     assert all(0 <= one.overlap <= 1 for one in choice.evidence)
     fitted = [one.n_components for one in choice.evidence if one.n_reproducible is not None]
     assert len(fitted) == 3
@@ -170,7 +170,7 @@ def test_few_participants_cannot_tell(n_participants):
     choice = chosen(group(6, n_participants, missing=0))
     assert choice.n_components == choice.n_splits == 0
     assert f"cannot be judged with {n_participants} participant" in choice.reason
-    assert all(math.isnan(one.held_out_r) and math.isnan(one.map_r) for one in choice.evidence)
+    assert all(math.isnan(one.other_half_r) and math.isnan(one.map_r) for one in choice.evidence)
 
 
 def test_canonical_correlations_of_two_participants_are_still_told():
@@ -182,7 +182,7 @@ def test_canonical_correlations_of_two_participants_are_still_told():
 def test_one_participant_has_no_chance_level():
     choice = chosen(group(6, 1))
     assert math.isnan(choice.effective_voxels)
-    assert math.isnan(choice.least_held_out_r)
+    assert math.isnan(choice.least_other_half_r)
     assert all(one.canonical_r <= one.null_quantile == 1.0 for one in choice.evidence)
 
 
@@ -217,7 +217,7 @@ def test_order_of_runs_changes_the_last_digits_only():
     assert reverse.n_components == once.n_components
     for one, other in zip(once.evidence[:8], reverse.evidence[:8], strict=True):
         assert other.canonical_r == pytest.approx(one.canonical_r, abs=0.01)
-        assert other.held_out_r == pytest.approx(one.held_out_r, abs=0.02)
+        assert other.other_half_r == pytest.approx(one.other_half_r, abs=0.02)
 
 
 def test_how_strong_a_run_is_does_not_matter():

@@ -157,28 +157,30 @@ def _evidence_columns(components: Components) -> dict[str, Sequence[object]]:
         "restart_stability": unknown if restarts is None else restarts.tolist(),
         "explained_variance": components.explained_variance.tolist(),
     }
-    halves = evidence.reproducibility if evidence else np.zeros((0, n))
-    held_out = evidence.held_out_variance if evidence else np.zeros((0, n))
-    bootstrap = evidence.bootstrap if evidence else np.zeros((0, n))
+    reproducibility = other_half = bootstrap = np.zeros((0, n))
+    if evidence:
+        reproducibility = evidence.halves.reproducibility
+        other_half = evidence.halves.other_half_variance
+        bootstrap = evidence.halves.bootstrap
     columns |= {
-        "reproducibility": _over_samples(halves, np.mean),
-        "reproducibility_sd": _spread(halves),
-        "reproducibility_min": _over_samples(halves, np.min),
-        "explained_variance_other_half": _over_samples(held_out, np.mean),
+        "reproducibility": _over_samples(reproducibility, np.mean),
+        "reproducibility_sd": _spread(reproducibility),
+        "reproducibility_min": _over_samples(reproducibility, np.min),
+        "explained_variance_other_half": _over_samples(other_half, np.mean),
         "bootstrap_r": _over_samples(bootstrap, np.mean),
         "bootstrap_r_sd": _spread(bootstrap),
         "explained_variance_holdout": unknown,
         "dominance": unknown,
         "dominant_participant": unknown,
     }
-    if evidence and evidence.held_out:
-        columns["explained_variance_holdout"] = evidence.holdout_variance.tolist()
-    if evidence and evidence.participants:
-        dominance = evidence.dominance
-        whose = evidence.participant_variance.argmax(axis=0)
+    if evidence and evidence.holdout:
+        columns["explained_variance_holdout"] = evidence.holdout.explained_variance.tolist()
+    if evidence:
+        participants, dominance = evidence.participants, evidence.participants.dominance
+        whose = participants.explained_variance.argmax(axis=0)
         columns["dominance"] = dominance.tolist()
         columns["dominant_participant"] = [
-            f"sub-{evidence.participants[index]}" if np.isfinite(share) else None
+            f"sub-{participants.labels[index]}" if np.isfinite(share) else None
             for index, share in zip(whose, dominance, strict=True)
         ]
     return columns
@@ -204,7 +206,7 @@ def _spread(values: NDArray[np.float64]) -> Sequence[object]:
 def _noise_columns(components: Components, references: References) -> dict[str, Sequence[object]]:
     numbers = noise_numbers(components, references)
     evidence = components.evidence
-    n_participants = len(evidence.participants) if evidence else 0
+    n_participants = len(evidence.participants.labels) if evidence else 0
     raised = [flags(one, n_participants) for one in numbers]
     return {
         "flags": [",".join(names) or None for names in raised],
@@ -237,10 +239,10 @@ def noise_numbers(components: Components, references: References) -> tuple[Noise
             "edge_limit": shares.edge_limit,
         }
     evidence = components.evidence
-    if evidence is not None and evidence.participants:
-        numbers["high_frequency"] = evidence.high_frequency
-        numbers["motion_r"] = evidence.motion_r
-        numbers["dominance"] = evidence.dominance
+    if evidence is not None:
+        numbers["high_frequency"] = evidence.participants.high_frequency
+        numbers["motion_r"] = evidence.participants.motion_r
+        numbers["dominance"] = evidence.participants.dominance
     return tuple(
         NoiseNumbers(**{name: float(values[index]) for name, values in numbers.items()})
         for index in range(n)

@@ -110,7 +110,7 @@ def selected(
     """
     wanted = {word.casefold() for word in words}
     evidence = components.evidence
-    n_participants = len(evidence.participants) if evidence else 0
+    n_participants = len(evidence.participants.labels) if evidence else 0
     raised = [flags(one, n_participants) for one in noise_numbers(components, references)]
     labels = label_columns(components.maps, references)
     found = {}

@@ -41,7 +41,7 @@ ReadRows = Callable[[int], NDArray[np.float32]]
 # Sources of simulated groups have 0.02 to 0.6, the dimension behind the last 0.01 to 0.07. Too low
 # a bound costs little: the maps of dimensions too many are not found again. With 0.04, orders of 20
 # to 30 came out lower by one in three cases out of ten.
-LEAST_HELD_OUT = 0.02
+LEAST_OTHER_HALF = 0.02
 # What |r| of a map between halves of one participant each would be: see `least_map_r`.
 LEAST_RELIABILITY = 0.08
 # Below, chance; above, what keeps maps apart is not how many participants there are.
@@ -115,7 +115,7 @@ def estimate_model_order(
     settings = settings or ModelOrderSettings()
     voxels = evenly_spaced(n_voxels, settings.most_voxels)
     gathered = _gather(read, participants, voxels, settings, n_threads)
-    least = _least_held_out_r(gathered)
+    least = _least_other_half_r(gathered)
     dimensions = tuple(
         replace(one, supported=_is_supported(one, least))
         for one in _with_halves(_canonical_evidence(gathered, settings.max_components), gathered)
@@ -132,7 +132,7 @@ def estimate_model_order(
         n_splits=len(gathered.halves),
         n_voxels=len(voxels),
         effective_voxels=gathered.effective_voxels,
-        least_held_out_r=least,
+        least_other_half_r=least,
     )
 
 
@@ -274,8 +274,8 @@ def _with_halves(
     judged = tuple(
         replace(
             one,
-            held_out_r=float(mean[index]),
-            held_out_sd=float(spread[index]),
+            other_half_r=float(mean[index]),
+            other_half_sd=float(spread[index]),
             overlap=float(overlap[index]),
         )
         for index, one in enumerate(evidence[:n_leading])
@@ -290,14 +290,14 @@ def _overlaps(first: _Part, second: _Part, n_leading: int) -> NDArray[np.float64
     return np.asarray(np.diag(within) / np.arange(1, n_leading + 1))
 
 
-def _least_held_out_r(gathered: _Gathered) -> float:
+def _least_other_half_r(gathered: _Gathered) -> float:
     """Give the held-out correlation that is asked for: the least one above chance."""
     chance = min(gathered.n_rows / gathered.effective_voxels, 1.0)
-    return math.sqrt(chance + LEAST_HELD_OUT * (1 - chance))
+    return math.sqrt(chance + LEAST_OTHER_HALF * (1 - chance))
 
 
-def _is_supported(one: ModelOrderEvidence, least_held_out_r: float) -> bool:
-    return one.canonical_r > one.null_quantile and one.held_out_r >= least_held_out_r
+def _is_supported(one: ModelOrderEvidence, least_other_half_r: float) -> bool:
+    return one.canonical_r > one.null_quantile and one.other_half_r >= least_other_half_r
 
 
 def _count_leading(evidence: Sequence[ModelOrderEvidence]) -> int:

@@ -33,10 +33,10 @@ class ModelOrderEvidence:
         each participant's rows span: the k-th canonical correlation.
     null_quantile : float
         95 % quantile of the same where participants have no k-th dimension in common.
-    held_out_r : float
+    other_half_r : float
         The same as `canonical_r` with participants who had no part in finding the dimension, root
         mean square over splits; NaN where it cannot be judged.
-    held_out_sd : float
+    other_half_sd : float
         Standard deviation over the splits' halves.
     overlap : float
         Mean squared cosine of the principal angles between the halves' k-dimensional subspaces,
@@ -62,8 +62,8 @@ class ModelOrderEvidence:
     n_components: int
     canonical_r: float
     null_quantile: float
-    held_out_r: float = math.nan
-    held_out_sd: float = math.nan
+    other_half_r: float = math.nan
+    other_half_sd: float = math.nan
     overlap: float = math.nan
     map_r: float = math.nan
     map_r_sd: float = math.nan
@@ -91,8 +91,8 @@ class ModelOrderChoice:
         Participants, splits of them into halves, voxels that were looked at.
     effective_voxels : float
         How many independent voxels smooth noise amounts to; NaN with one participant.
-    least_held_out_r : float
-        The `ModelOrderEvidence.held_out_r` that is asked for; NaN with one participant.
+    least_other_half_r : float
+        The `ModelOrderEvidence.other_half_r` that is asked for; NaN with one participant.
     """
 
     n_components: int
@@ -103,7 +103,7 @@ class ModelOrderChoice:
     n_splits: int
     n_voxels: int
     effective_voxels: float
-    least_held_out_r: float
+    least_other_half_r: float
 
 
 def reason(
@@ -165,4 +165,4 @@ def _failing(one: ModelOrderEvidence, least: float) -> str:
             f"the canonical correlation {one.canonical_r:.2f} is within chance (95 % quantile "
             f"{one.null_quantile:.2f})"
         )
-    return f"participants of other halves hold it with r = {one.held_out_r:.2f} < {least:.2f}"
+    return f"participants of other halves hold it with r = {one.other_half_r:.2f} < {least:.2f}"

@@ -73,12 +73,13 @@ def evidence_summary(components: Components) -> dict[str, object]:
     evidence = components.evidence
     if evidence is None:
         return {}
-    n_splits = len(evidence.trace)
+    halves, holdout = evidence.halves, evidence.holdout
+    n_splits = len(halves.trace)
     out = {}
-    if evidence.held_out:
+    if holdout:
         out = {
-            "HeldOutParticipants": [f"sub-{label}" for label in evidence.held_out],
-            "ExplainedVarianceHoldout": evidence.total_holdout_variance,
+            "HeldOutParticipants": [f"sub-{label}" for label in holdout.labels],
+            "ExplainedVarianceHoldout": holdout.total_explained_variance,
         }
     if not n_splits:
         return {
@@ -87,20 +88,20 @@ def evidence_summary(components: Components) -> dict[str, object]:
             "Splits": 0,
             "Reproducibility": "not judged: there were no halves of the participants to compare",
         }
-    fitted, held_out = evidence.total_variances.mean(axis=0).tolist()
+    fitted, other_half = halves.total_variances.mean(axis=0).tolist()
     return {
         **out,
         "Order": "by mean |r| between halves of the participants to two decimals, then by "
         "explained variance",
         "Splits": n_splits,
-        "SplitParticipants": len(evidence.participants),
-        "SplitVoxels": evidence.n_voxels,
+        "SplitParticipants": len(evidence.participants.labels),
+        "SplitVoxels": halves.n_voxels,
         "SplitNote": "Halves share no participant and no reduction, but the group's mask and grid; "
         "they are fitted on SplitVoxels voxels evenly spaced in the mask",
-        "Trace": float(evidence.trace.mean()),
-        "SubspaceOverlap": float(evidence.overlap.mean()),
+        "Trace": float(halves.trace.mean()),
+        "SubspaceOverlap": float(halves.overlap.mean()),
         "ExplainedVarianceOfHalves": fitted,
-        "ExplainedVarianceOfOtherHalf": held_out,
+        "ExplainedVarianceOfOtherHalf": other_half,
     }
 
 
@@ -123,13 +124,11 @@ def stability_table(fitted: Sequence[Components]) -> list[Row]:
     """Tell how alike the halves of the participants came out, a row for each split."""
     table: list[Row] = []
     for components in fitted:
-        evidence = components.evidence
-        if evidence is None:
+        if components.evidence is None:
             continue
-        totals = evidence.total_variances.reshape(-1, 2, 2).mean(axis=1)
-        for split, (trace, overlap) in enumerate(
-            zip(evidence.trace, evidence.overlap, strict=True)
-        ):
+        halves = components.evidence.halves
+        totals = halves.total_variances.reshape(-1, 2, 2).mean(axis=1)
+        for split, (trace, overlap) in enumerate(zip(halves.trace, halves.overlap, strict=True)):
             table.append(
                 {
                     "method": components.method,

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
-from nidecomp.decomposition.model_order_choice import RULE, ModelOrderChoice
+from nidecomp.decomposition.model_order_choice import RULE, ModelOrderChoice, ModelOrderEvidence
 from nidecomp.outputs.report.model_order_curve import model_order_curve
 from nidecomp.outputs.tree import MANIFEST, OutputTree
 
@@ -44,10 +44,19 @@ MODEL_ORDER: dict[str, str] = {
 
 def write_model_order(tree: OutputTree, choice: ModelOrderChoice) -> None:
     """Write the table with its JSON, and the figure where there is anything to draw."""
-    table = [asdict(one) for one in choice.evidence]
+    table = [_row(one) for one in choice.evidence]
     tree.write_table(MODEL_ORDER_TABLE, MODEL_ORDER, table, about=choice_in_words(choice))
     if choice.evidence:
         tree.write_bytes(MODEL_ORDER_FIGURE, model_order_curve(choice))
+
+
+def _row(one: ModelOrderEvidence) -> dict[str, object]:
+    """Return a row of the table; two columns are older than the names of what they hold."""
+    return {
+        **asdict(one),
+        "held_out_r": one.other_half_r,
+        "held_out_sd": one.other_half_sd,
+    }
 
 
 def write_choice_alone(output_dir: Path, choice: ModelOrderChoice) -> None:
@@ -71,7 +80,7 @@ def choice_in_words(choice: ModelOrderChoice) -> dict[str, object]:
         "Splits": choice.n_splits,
         "Voxels": choice.n_voxels,
         "EffectiveVoxels": _known(choice.effective_voxels),
-        "LeastHeldOutR": _known(choice.least_held_out_r),
+        "LeastHeldOutR": _known(choice.least_other_half_r),
     }
 
 

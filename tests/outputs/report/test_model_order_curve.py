@@ -17,8 +17,8 @@ def evidence(k: int, **more: object) -> ModelOrderEvidence:
     content = {
         "canonical_r": 1 / k,
         "null_quantile": 0.3,
-        "held_out_r": 0.8 / k,
-        "held_out_sd": 0.05,
+        "other_half_r": 0.8 / k,
+        "other_half_sd": 0.05,
         "overlap": 0.5,
         **more,
     }
@@ -37,7 +37,7 @@ def choice(
         n_splits=5,
         n_voxels=1000,
         effective_voxels=300.0,
-        least_held_out_r=0.25,
+        least_other_half_r=0.25,
     )
 
 
@@ -45,7 +45,7 @@ FOUND = choice(
     evidence(1),
     evidence(2),
     evidence(3, map_rs=(0.9, 0.6, 0.1), n_reproducible=2, least_map_r=0.3),
-    evidence(4, held_out_r=math.nan, overlap=math.nan),
+    evidence(4, other_half_r=math.nan, overlap=math.nan),
     n_dimensions=3,
     n_components=2,
 )

@@ -39,11 +39,11 @@ def model_order_curve(choice: ModelOrderChoice) -> bytes:
 
     with rc_context({"svg.hashsalt": "nidecomp", "font.size": 9, "axes.titlesize": 10}):
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
-        shared, held_out, maps = figure.subplots(1, 3)
+        shared, other_half, maps = figure.subplots(1, 3)
         _draw_shared(shared, choice)
-        _draw_held_out(held_out, choice)
+        _draw_other_half(other_half, choice)
         _draw_maps(maps, choice)
-        for axes in (shared, held_out, maps):
+        for axes in (shared, other_half, maps):
             axes.set_ylim(0, 1.02)
             axes.spines[["top", "right"]].set_visible(False)
         figure.suptitle(_title(choice), fontsize=11)
@@ -79,17 +79,17 @@ def _draw_shared(axes: Axes, choice: ModelOrderChoice) -> None:
     axes.legend(frameon=False)
 
 
-def _draw_held_out(axes: Axes, choice: ModelOrderChoice) -> None:
+def _draw_other_half(axes: Axes, choice: ModelOrderChoice) -> None:
     order = [one.n_components for one in choice.evidence]
     axes.errorbar(
         order,
-        [one.held_out_r for one in choice.evidence],
-        yerr=[one.held_out_sd for one in choice.evidence],
+        [one.other_half_r for one in choice.evidence],
+        yerr=[one.other_half_sd for one in choice.evidence],
         color=_FOUND,
         elinewidth=0.8,
         label="dimension k, with the other half's\nparticipants (± sd of halves)",
     )
-    axes.axhline(choice.least_held_out_r, color=_LIMIT, linestyle="--", label="asked for")
+    axes.axhline(choice.least_other_half_r, color=_LIMIT, linestyle="--", label="asked for")
     axes.plot(
         order,
         [one.overlap for one in choice.evidence],
