@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from nidecomp.core.records import FailedRun, Inventory, ReducedRun, RefusedRun, RunKey, UsableRun
@@ -96,35 +96,3 @@ def _row(status: str, key: RunKey, bold: Path, root: Path, reason: str) -> Row:
         "source_file": bold.relative_to(root).as_posix(),
     }
     return row
-
-
-def as_text(table: Sequence[Mapping[str, object]]) -> str:
-    """Lay the table out for a terminal.
-
-    Parameters
-    ----------
-    table : sequence of mapping
-        As `rows` makes it.
-
-    Returns
-    -------
-    str
-        A line for each run; long reasons stand at the end of their line.
-    """
-    lines = []
-    width = max((len(str(row["run"])) for row in table), default=3)
-    for row in table:
-        line = f"{row['run']!s:<{width}}  {row['status']!s:<7}"
-        if row["status"] == "used":
-            line += (
-                f"  {row['n_volumes_kept']}/{row['n_volumes']} volumes, "
-                f"{row['n_regressors']} regressors, TR {row['repetition_time']:g} s"
-            )
-            if row["mean_fd"] is not None:
-                line += f", mean FD {row['mean_fd']:.2f} mm"
-            if row["resampled"]:
-                line += ", resampled"
-        if row["reason"]:
-            line += f"  {row['reason']}"
-        lines.append(line)
-    return "\n".join(lines)
