@@ -129,11 +129,17 @@ def validator_issues(folder: Path) -> list[tuple[str, str, str]]:
 
 
 @cache
-def another_user() -> list[str]:
-    """Words before a command that make it somebody else's."""
-    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    words = words if os.geteuid() == 0 else []
-    check = [*words, sys.executable, "-c", "import nidecomp.settings, pandas"]
-    if subprocess.run(check, check=False, capture_output=True).returncode:
+def another_user() -> int | None:
+    """Give the user, for `Server.run_lines`, whom permissions bind, unlike root."""
+    user = 65534 if os.geteuid() == 0 else None
+    ended = server().run_lines("import nidecomp.settings, pandas.tests", user=user)
+    if ended.code:
         pytest.skip("another user cannot run what lies here")
-    return words
+    return user
+
+
+def said_by_another_user(lines: str, *words: object, home: Path) -> str:
+    """Run some lines of Python as somebody whom permissions bind; give what they print."""
+    ended = server().run_lines(lines, *words, user=another_user(), HOME=str(home))
+    assert ended.code == 0, ended.stderr
+    return ended.stdout
