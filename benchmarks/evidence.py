@@ -46,8 +46,8 @@ from simulate import Recording, band_limited, rng_for, simulate_run
 from support import group_maps, matched_correlations
 
 import nidecomp
-from nidecomp.group.stability import split_halves
-from nidecomp.settings import METHODS
+from nidecomp.config.science import METHODS
+from nidecomp.decomposition.stability import split_halves
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -188,7 +188,7 @@ def ventricles() -> FloatArray:
     """Give the ventricles of NiDecomp's own tissue masks, averaged over each voxel, maximum 1."""
     head = load_head()
     grid = nib.Nifti1Image(np.zeros(head.mask.shape, dtype=np.float32), head.affine)
-    with as_file(files("nidecomp.reference") / "csf.nii.gz") as path:
+    with as_file(files("nidecomp.annotation.data") / "csf.nii.gz") as path:
         fine = smooth_img(str(path), 8.0)
     found = resample_to_img(fine, grid, force_resample=True, copy_header=True).get_fdata()
     return np.asarray(found / found.max())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from common import measure_or_stop, table
 
-from nidecomp.execute.choose import executor_for
-from nidecomp.settings import Execution
+from nidecomp.config.execution import Execution
+from nidecomp.execution.choose import executor_for
 
 N_WORKERS = 2
 EXECUTORS = ("local", "dask")

@@ -17,9 +17,10 @@ from common import table
 from measure import Measurement, measure
 from numpy.typing import NDArray
 
-from nidecomp.fit_group import GroupPlan, fit_group
-from nidecomp.records import ReducedRun, RunKey
-from nidecomp.settings import METHODS, Decomposition, Denoising, Method, Science
+from nidecomp.config.science import METHODS, Decomposition, Denoising, Method, Science
+from nidecomp.core.records import ReducedRun, RunKey
+from nidecomp.decomposition.fit import fit_group
+from nidecomp.decomposition.gather import GroupPlan
 
 Float32Array = NDArray[np.float32]
 

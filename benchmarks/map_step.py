@@ -23,12 +23,16 @@ import numpy as np
 from common import first_labels, table, warm
 
 from nidecomp.bids.index import find_runs
-from nidecomp.inspect_run import InspectTask, inspect_run
-from nidecomp.process_run import MapTask, process_run
-from nidecomp.project_run import ProjectTask, Target, project_run, store_target
-from nidecomp.records import Components, FailedRun, Inventory, ReducedRun, UsableRun
-from nidecomp.settings import Denoising, Masking, Selection
-from nidecomp.share_geometry import share_geometry
+from nidecomp.config.science import Denoising, Masking, Selection
+from nidecomp.core.records import FailedRun, Inventory, ReducedRun, UsableRun
+from nidecomp.decomposition.components import Components
+from nidecomp.projection.one_run import project_run
+from nidecomp.projection.store import store_target
+from nidecomp.projection.task import ProjectTask, Target
+from nidecomp.runs.group_mask import share_geometry
+from nidecomp.runs.inspect import InspectTask, inspect_run
+from nidecomp.runs.reduce import process_run
+from nidecomp.runs.task import MapTask
 
 OPENERS: dict[str, Callable[..., Any]] = {"zlib": gzip.open}
 try:

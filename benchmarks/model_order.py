@@ -20,8 +20,8 @@ from common import table
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
-from nidecomp.group.model_order import choose_order
-from nidecomp.group.order_choice import OrderChoice
+from nidecomp.decomposition.model_order import choose_order
+from nidecomp.decomposition.order_choice import OrderChoice
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bids_fixtures"))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nidecomp.records import Components, Evidence, Grid
-from nidecomp.signal.geometry import VoxelGeometry
+from nidecomp.core.records import Grid
+from nidecomp.decomposition.components import Components, Evidence
+from nidecomp.spaces.voxels import VoxelGeometry
 
 SHAPE = (12, 10, 8)
 AFFINE = ((8.0, 0, 0, -44), (0, 8.0, 0, -36), (0, 0, 8.0, -28), (0, 0, 0, 1.0))

@@ -8,9 +8,10 @@ import string
 from hypothesis import settings as law
 from hypothesis import strategies as st
 
-from nidecomp.convert import STRATEGY_PARTS, STRATEGY_PRESETS
-from nidecomp.read_options import settings_from_options
-from nidecomp.settings import METHODS, Settings, declared_options
+from nidecomp.config.parse import settings_from_options
+from nidecomp.config.science import METHODS
+from nidecomp.config.settings import Settings, declared_options
+from nidecomp.config.values import STRATEGY_PARTS, STRATEGY_PRESETS
 
 OPTIONS = [declared for _, declared in declared_options()]
 NAMES = [declared.name for declared in OPTIONS]

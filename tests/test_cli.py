@@ -14,11 +14,13 @@ from typing import Any, NoReturn
 import pytest
 
 import nidecomp
-from nidecomp import errors, pipeline
+from nidecomp import pipeline
 from nidecomp.cli import build_parser, main, parse
-from nidecomp.read_options import settings_from_options
-from nidecomp.records import FailedRun, Inventory, Outcome, RunKey
-from nidecomp.settings import SECTIONS, Settings, declared_options
+from nidecomp.config.parse import settings_from_options
+from nidecomp.config.settings import SECTIONS, Settings, declared_options
+from nidecomp.core import errors
+from nidecomp.core.records import FailedRun, Inventory, RunKey
+from nidecomp.outputs.result import Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ["in", "out", "group"]

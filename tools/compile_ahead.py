@@ -23,7 +23,7 @@ def main(folder: Path, stored: Sequence[str] = STORED) -> None:
     import numpy as np  # noqa: PLC0415  after the variable
 
     from nidecomp import CanICA, DictLearning  # noqa: PLC0415
-    from nidecomp.process_run import warm_up  # noqa: PLC0415
+    from nidecomp.runs.reduce import warm_up  # noqa: PLC0415
 
     for name in stored:
         warm_up(name)

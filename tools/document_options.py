@@ -9,7 +9,7 @@ from dataclasses import Field
 from typing import Any
 
 from nidecomp.cli import _default_note
-from nidecomp.settings import SECTIONS, declared_options
+from nidecomp.config.settings import SECTIONS, declared_options
 
 
 def main() -> None:

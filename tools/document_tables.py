@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nidecomp import compare_fits, describe_components, inventory
-from nidecomp import write_dataset as dataset
-from nidecomp import write_evidence as evidence
-from nidecomp import write_order as order
-from nidecomp import write_quality as quality
-from nidecomp import write_regions as regions
-from nidecomp import write_resources as resources
+from nidecomp.annotation import columns as metrics
 from nidecomp.cli import EXIT_CODES
+from nidecomp.outputs import comparisons, dataset, inventory, quality, regions, resources
+from nidecomp.outputs import components as evidence
+from nidecomp.outputs import model_order as order
 
 Columns = Mapping[str, str]
 
@@ -20,8 +17,8 @@ _TABLES: tuple[tuple[str, str, Columns, Columns], ...] = (
     (
         "*_metrics.tsv",
         "A row for each component, in the order of the maps.",
-        describe_components.METRICS,
-        describe_components.UNITS,
+        metrics.METRICS,
+        metrics.UNITS,
     ),
     (
         "*_peaks.tsv",
@@ -58,13 +55,13 @@ _TABLES: tuple[tuple[str, str, Columns, Columns], ...] = (
     (
         "logs/stability.tsv",
         "A row for each split of the participants at each decomposition.",
-        compare_fits.STABILITY,
+        comparisons.STABILITY,
         {},
     ),
     (
         "logs/matching.tsv",
         "A row for each component, with each of the other decompositions.",
-        compare_fits.MATCHING,
+        comparisons.MATCHING,
         {},
     ),
     (

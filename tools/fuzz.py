@@ -35,29 +35,29 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "faults"))
 
 import hostile_files as hostile  # noqa: E402  it is found by the line above
 
+from nidecomp.annotation.atlases import label_atlas  # noqa: E402
+from nidecomp.annotation.template_maps import read_given_maps  # noqa: E402
 from nidecomp.bids.dataset import read_description  # noqa: E402
-from nidecomp.bids.write import OutputTree  # noqa: E402
-from nidecomp.errors import (  # noqa: E402
+from nidecomp.config.parse import read_config_file, settings_from_options  # noqa: E402
+from nidecomp.config.science import Denoising  # noqa: E402
+from nidecomp.core.errors import (  # noqa: E402
     FailedRunError,
     NidecompError,
     RefusedRunError,
     UsageError,
 )
-from nidecomp.execute.dask_config import read_jobs  # noqa: E402
-from nidecomp.execute.dask_jobs import check_can_submit  # noqa: E402
-from nidecomp.given_maps import read_given_maps  # noqa: E402
-from nidecomp.inspect_run import InspectTask, inspect_run  # noqa: E402
-from nidecomp.process_run import find_reduced  # noqa: E402
-from nidecomp.read_options import read_config_file, settings_from_options  # noqa: E402
-from nidecomp.records import Grid, RefusedRun, RunFiles, RunKey, UsableRun  # noqa: E402
-from nidecomp.report.folder import read_folder  # noqa: E402
-from nidecomp.report.page import render  # noqa: E402
-from nidecomp.settings import Denoising  # noqa: E402
-from nidecomp.signal.design import build_design  # noqa: E402
-from nidecomp.signal.geometry import VoxelGeometry  # noqa: E402
-from nidecomp.signal.read import read_header, read_mask  # noqa: E402
-from nidecomp.signal.reference import label_atlas  # noqa: E402
-from nidecomp.signal.stream import describe_image, stored_volumes  # noqa: E402
+from nidecomp.core.records import Grid, RefusedRun, RunFiles, RunKey, UsableRun  # noqa: E402
+from nidecomp.core.reduced_runs import find_reduced  # noqa: E402
+from nidecomp.execution.dask_config import read_jobs  # noqa: E402
+from nidecomp.execution.dask_jobs import check_can_submit  # noqa: E402
+from nidecomp.outputs.report.page import render  # noqa: E402
+from nidecomp.outputs.report.results import read_folder  # noqa: E402
+from nidecomp.outputs.tree import OutputTree  # noqa: E402
+from nidecomp.runs.inspect import InspectTask, inspect_run  # noqa: E402
+from nidecomp.runs.nuisance import build_design  # noqa: E402
+from nidecomp.spaces.images import read_header, read_mask  # noqa: E402
+from nidecomp.spaces.volumes import describe_image, stored_volumes  # noqa: E402
+from nidecomp.spaces.voxels import VoxelGeometry  # noqa: E402
 
 # A reader of a file of some kilobytes may take this much memory, and this long.
 MOST_MB = 1024

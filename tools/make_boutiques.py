@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from nidecomp.cli import EXIT_CODES, build_parser
-from nidecomp.settings import SECTIONS
+from nidecomp.config.settings import SECTIONS
 from nidecomp.version import __version__
 
 DESCRIPTOR = Path(__file__).resolve().parents[1] / "boutiques.json"

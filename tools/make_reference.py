@@ -1,4 +1,4 @@
-"""Make src/nidecomp/reference from the published maps and masks.
+"""Make src/nidecomp/annotation/data from the published maps and masks.
 
 ``python tools/make_reference.py SHARED_DATA_DIR`` reads ``abide_ica32/`` and ``aroma_masks/`` of
 that folder (README.md beside the results says what they are) and writes the same bytes each time.
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-REFERENCE = Path(__file__).resolve().parents[1] / "src" / "nidecomp" / "reference"
+REFERENCE = Path(__file__).resolve().parents[1] / "src" / "nidecomp" / "annotation" / "data"
 # z-values are stored in these steps: far below their noise of about 1, and small when compressed.
 STEP = 1 / 64
 # The published names that hold an abbreviation.

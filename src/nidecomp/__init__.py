@@ -14,9 +14,10 @@ from nidecomp.version import __version__
 if TYPE_CHECKING:
     import os
 
-    from nidecomp.estimators import CanICA, DictLearning
-    from nidecomp.records import Outcome
-    from nidecomp.tables import component_table, group_table
+    from nidecomp.decomposition.estimators import CanICA, DictLearning
+    from nidecomp.outputs.read import component_table, group_table
+    from nidecomp.outputs.result import Outcome
+
 
 __all__ = ["CanICA", "DictLearning", "__version__", "component_table", "decompose", "group_table"]
 
@@ -24,11 +25,11 @@ __all__ = ["CanICA", "DictLearning", "__version__", "component_table", "decompos
 def __getattr__(name: str) -> Any:
     # Imported when asked for, so that `nidecomp --help` does not wait for scikit-learn.
     if name in {"CanICA", "DictLearning"}:
-        from nidecomp import estimators  # noqa: PLC0415
+        from nidecomp.decomposition import estimators  # noqa: PLC0415
 
         return getattr(estimators, name)
     if name in {"component_table", "group_table"}:
-        from nidecomp import tables  # noqa: PLC0415
+        from nidecomp.outputs import read as tables  # noqa: PLC0415
 
         return getattr(tables, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -74,7 +75,7 @@ def decompose(
     >>> nidecomp.decompose("fmriprep", "networks", n_components=20)  # doctest: +SKIP
     """
     # Imported here so that `nidecomp --help` does not wait for numpy and nilearn.
+    from nidecomp.config.parse import settings_from_options  # noqa: PLC0415
     from nidecomp.pipeline import run  # noqa: PLC0415
-    from nidecomp.read_options import settings_from_options  # noqa: PLC0415
 
     return run(settings_from_options(bids_dir, output_dir, analysis_level, options))

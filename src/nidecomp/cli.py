@@ -16,9 +16,9 @@ from dataclasses import Field
 from types import FrameType
 from typing import Any, NoReturn
 
-from nidecomp.errors import NidecompError, NothingToDoError, UsageError
-from nidecomp.read_options import read_config_file, settings_from_options
-from nidecomp.settings import SECTIONS, Settings, declared_options
+from nidecomp.config.parse import read_config_file, settings_from_options
+from nidecomp.config.settings import SECTIONS, Settings, declared_options
+from nidecomp.core.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.version import __version__
 
 # 128 + the signal's number, as a shell reports it.

@@ -11,51 +11,53 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from nidecomp import inventory as inventory_table
-from nidecomp import progress
+from nidecomp.annotation.atlases import label_atlas
+from nidecomp.annotation.regions import find_regions
+from nidecomp.annotation.select import check_words, to_regress_out
+from nidecomp.annotation.template_maps import read_given_maps
 from nidecomp.bids.dataset import DESCRIPTION
 from nidecomp.bids.index import find_runs
-from nidecomp.bids.write import OutputTree
-from nidecomp.check_request import check_request, of_all_jobs
-from nidecomp.count_components import (
+from nidecomp.config.settings import Settings
+from nidecomp.core.atomic import alone_in
+from nidecomp.core.errors import NidecompError, NothingToDoError, UsageError
+from nidecomp.core.records import FailedRun, Inventory, ReducedRun, UsableRun
+from nidecomp.core.text import count
+from nidecomp.decomposition.choose_order import (
     bounded,
     check_participants,
     count_components,
     fewest_rows,
 )
-from nidecomp.errors import NidecompError, NothingToDoError, UsageError
-from nidecomp.execute.choose import executor_for, worker_memory_mb
-from nidecomp.execute.contract import Executor
-from nidecomp.execute.local import LocalProcesses, available_cores, started_early
-from nidecomp.execute.measured import MeasuredExecutor
-from nidecomp.files import alone_in
-from nidecomp.find_regions import find_regions
-from nidecomp.fit_group import GroupPlan, fit_group
-from nidecomp.forecast import Forecast, forecast, idle_workers
-from nidecomp.gather_evidence import gather_evidence
-from nidecomp.given_maps import read_given_maps
-from nidecomp.group.order_choice import OrderChoice
-from nidecomp.group.stability import hold_out
-from nidecomp.group_result import GroupResult
-from nidecomp.inspect_run import InspectTask, inspect_run
-from nidecomp.inventory import count
-from nidecomp.make_report import REPORT, add_report
-from nidecomp.memory import give_back
-from nidecomp.monitor import REPORT_STEP, Monitor
-from nidecomp.process_run import warm_up
-from nidecomp.project_runs import Projected, project_runs
-from nidecomp.records import Components, FailedRun, Inventory, Outcome, ReducedRun, UsableRun
-from nidecomp.reduce_runs import map_task, reduce_runs, warn_of_copies
-from nidecomp.regress_out import check_words, to_regress_out
-from nidecomp.settings import Settings
-from nidecomp.share_geometry import share_geometry
-from nidecomp.signal.geometry import VoxelGeometry
-from nidecomp.signal.reference import label_atlas
-from nidecomp.write_dataset import write_inventory
-from nidecomp.write_given import write_given
-from nidecomp.write_group import write_group
-from nidecomp.write_order import ORDER_TABLE, write_choice_alone
-from nidecomp.write_resources import recording_steps, write_resources
+from nidecomp.decomposition.components import Components
+from nidecomp.decomposition.fit import fit_group
+from nidecomp.decomposition.gather import GroupPlan
+from nidecomp.decomposition.order_choice import OrderChoice
+from nidecomp.decomposition.reproducibility import gather_evidence
+from nidecomp.decomposition.stability import hold_out
+from nidecomp.execution import progress
+from nidecomp.execution.choose import executor_for, worker_memory_mb
+from nidecomp.execution.executor import Executor
+from nidecomp.execution.local import LocalProcesses, available_cores, started_early
+from nidecomp.execution.memory import give_back, idle_workers
+from nidecomp.execution.monitor import REPORT_STEP, Monitor
+from nidecomp.execution.monitored import MeasuredExecutor
+from nidecomp.outputs import inventory as inventory_table
+from nidecomp.outputs.dataset import write_inventory
+from nidecomp.outputs.decompositions import write_group
+from nidecomp.outputs.model_order import ORDER_TABLE, write_choice_alone
+from nidecomp.outputs.report.build import REPORT, add_report
+from nidecomp.outputs.resources import recording_steps, write_resources
+from nidecomp.outputs.result import GroupResult, Outcome
+from nidecomp.outputs.template_projections import write_given
+from nidecomp.outputs.tree import OutputTree
+from nidecomp.plan import Forecast, forecast
+from nidecomp.preflight import check_request, of_all_jobs
+from nidecomp.projection.all_runs import Projected, project_runs
+from nidecomp.runs.group_mask import share_geometry
+from nidecomp.runs.inspect import InspectTask, inspect_run
+from nidecomp.runs.reduce import warm_up
+from nidecomp.runs.reduce_all import map_task, reduce_runs, warn_of_copies
+from nidecomp.spaces.voxels import VoxelGeometry
 
 _LOG = logging.getLogger(__name__)
 
@@ -192,7 +194,7 @@ def _project_given(
         inventory = replace(inventory, failed=found.failed)
         _keep_inventory(root, inventory, settings)
         if not found.runs:
-            reasons = inventory_table.reasons(Inventory(failed=found.failed))
+            reasons = Inventory(failed=found.failed).reasons()
             raise NidecompError(f"Every run failed:\n{reasons}")
         result = GroupResult(
             settings=asked,
@@ -274,11 +276,11 @@ def _share_geometry(
         _keep_inventory(root, inventory, settings)
         raise NothingToDoError(
             f"None of the {count(len(inventory.refused), 'run')} found can be used:\n"
-            + inventory_table.reasons(inventory)
+            + inventory.reasons()
         )
     if inventory.refused:
         refused = count(len(inventory.refused), "run")
-        _LOG.warning("Refused %s by a rule:\n%s", refused, inventory_table.reasons(inventory))
+        _LOG.warning("Refused %s by a rule:\n%s", refused, inventory.reasons())
     for run in inventory.used:
         for note in run.notes:
             _LOG.warning("%s: %s", run.files.key.label, note)
@@ -310,7 +312,7 @@ def _named(inventory: Inventory, settings: Settings) -> tuple[UsableRun, ...]:
         asked = f"No run of participant {', '.join(labels)}"
         why = tuple(run for run in refused if run.key.get("sub") in labels)
         if why:
-            reasons = inventory_table.reasons(Inventory(refused=why))
+            reasons = Inventory(refused=why).reasons()
             raise NothingToDoError(f"{asked} can be used:\n{reasons}")
         keys = [*(run.files.key for run in runs), *(run.key for run in refused)]
         there = sorted({label for key in keys if (label := key.get("sub"))})
@@ -429,7 +431,7 @@ def _project(
 def _stop_if_nothing_is_left(
     reduced: Sequence[ReducedRun], failed: Sequence[FailedRun], settings: Settings
 ) -> None:
-    reasons = inventory_table.reasons(Inventory(failed=tuple(failed)))
+    reasons = Inventory(failed=tuple(failed)).reasons()
     if failed and settings.execution.stop_on_first_crash:
         raise NidecompError(f"Stopped at the first run that failed:\n{reasons}")
     if not reduced:

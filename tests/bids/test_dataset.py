@@ -18,7 +18,7 @@ from nidecomp.bids.dataset import (
     locate_derivatives,
     read_description,
 )
-from nidecomp.errors import NothingToDoError, UsageError
+from nidecomp.core.errors import NothingToDoError, UsageError
 
 
 def describe(folder: Path, content: object = None) -> Path:

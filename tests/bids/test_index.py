@@ -21,9 +21,9 @@ from support import said_by_another_user
 
 from nidecomp.bids import listing as listing_module
 from nidecomp.bids.index import find_runs
-from nidecomp.errors import NothingToDoError, UsageError
-from nidecomp.records import RefusedRun, RunFiles
-from nidecomp.settings import Selection
+from nidecomp.config.science import Selection
+from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.records import RefusedRun, RunFiles
 
 SPACE = "MNI152NLin2009cAsym"
 DEFAULT = Selection()
@@ -573,8 +573,8 @@ _FIND = """
 import json, sys
 from pathlib import Path
 from nidecomp.bids.index import find_runs
-from nidecomp.errors import NidecompError
-from nidecomp.settings import Selection
+from nidecomp.core.errors import NidecompError
+from nidecomp.config.science import Selection
 root, selection, database = Path(sys.argv[1]), Selection(**json.loads(sys.argv[2])), sys.argv[3]
 try:
     runs, refused = find_runs(root, selection, database_dir=Path(database) if database else None)
@@ -801,7 +801,7 @@ def test_jobs_that_index_at_the_same_moment_do_not_disturb_each_other(tmp_path: 
     root, database = make_runs(tmp_path / "in", *(stem(f"{n:02d}") for n in range(1, 20))), "db"
     code = (
         "import sys; from pathlib import Path; from nidecomp.bids.index import find_runs; "
-        "from nidecomp.settings import Selection; "
+        "from nidecomp.config.science import Selection; "
         "print(len(find_runs(Path(sys.argv[1]), Selection(), database_dir=Path(sys.argv[2]))[0]))"
     )
     command = [sys.executable, "-c", code, str(root), str(tmp_path / database)]

@@ -16,7 +16,6 @@ from nidecomp.bids.names import (
     RUN_ENTITIES,
     Labels,
     atlas_description_file,
-    component_names,
     file_name,
     group_file,
     mask_file,
@@ -25,7 +24,8 @@ from nidecomp.bids.names import (
     run_file,
     shared_key,
 )
-from nidecomp.records import RunKey
+from nidecomp.core.records import RunKey
+from nidecomp.decomposition.components import component_names
 
 LAW = law(deadline=None, max_examples=100, database=None)
 labels = st.text(string.ascii_letters + string.digits, min_size=1, max_size=8)

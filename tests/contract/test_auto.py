@@ -12,7 +12,7 @@ from layout import write_description, write_run
 from simulate import Recording
 from support import FIXTURES, group_maps, nidecomp, results, validator_issues
 
-from nidecomp.write_order import ORDER
+from nidecomp.outputs.model_order import ORDER
 
 REST = FIXTURES / "rest"
 PLANTED = 14

@@ -12,7 +12,7 @@ import pytest
 from make_boutiques import DESCRIPTOR, descriptor, descriptor_text
 
 from nidecomp.cli import parse
-from nidecomp.read_options import settings_from_options
+from nidecomp.config.parse import settings_from_options
 
 
 def bosh(*words: object) -> str:

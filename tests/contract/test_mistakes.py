@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from support import FIXTURES, REPOSITORY, nidecomp, results
 
-from nidecomp.files import alone_in
+from nidecomp.core.atomic import alone_in
 
 SMALL = FIXTURES / "no_res"
 MIXED = FIXTURES / "entity_mix"

@@ -12,11 +12,12 @@ from nilearn.decomposition import CanICA, DictLearning
 from support import FIXTURES, group_maps, matched_correlations, nidecomp
 
 from nidecomp.bids.index import find_runs
-from nidecomp.inspect_run import InspectTask, inspect_run
-from nidecomp.process_run import MapTask, cleaned_series
-from nidecomp.records import Inventory, UsableRun
-from nidecomp.settings import Masking, Science, Selection
-from nidecomp.share_geometry import share_geometry
+from nidecomp.config.science import Masking, Science, Selection
+from nidecomp.core.records import Inventory, UsableRun
+from nidecomp.runs.group_mask import share_geometry
+from nidecomp.runs.inspect import InspectTask, inspect_run
+from nidecomp.runs.reduce import cleaned_series
+from nidecomp.runs.task import MapTask
 
 # Participants with one run each: nilearn counts every run as a participant, we do not.
 SINGLE = ("01", "02", "04", "05", "07", "08")

@@ -11,11 +11,12 @@ import pytest
 from support import SHARED, nidecomp, validator_issues
 
 from nidecomp.bids.index import find_runs
-from nidecomp.inspect_run import InspectTask, inspect_run
-from nidecomp.process_run import MapTask, cleaned_series
-from nidecomp.records import Inventory, UsableRun
-from nidecomp.settings import Denoising, Masking, Selection
-from nidecomp.share_geometry import share_geometry
+from nidecomp.config.science import Denoising, Masking, Selection
+from nidecomp.core.records import Inventory, UsableRun
+from nidecomp.runs.group_mask import share_geometry
+from nidecomp.runs.inspect import InspectTask, inspect_run
+from nidecomp.runs.reduce import cleaned_series
+from nidecomp.runs.task import MapTask
 
 HAXBY = SHARED / "haxby_runs"
 UNFETCHED = SHARED / "ds002748_fmriprep_tree.tar.gz"

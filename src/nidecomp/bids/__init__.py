@@ -1,1 +1,1 @@
-"""What we look for (`dataset`, `listing`, `index`) and what we write (`names`, `write`)."""
+"""What fMRIPrep wrote, and what our files are called."""

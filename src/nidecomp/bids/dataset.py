@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nidecomp.errors import NothingToDoError, UsageError
-from nidecomp.small_files import in_one_line, parse_json, read_text
+from nidecomp.config.settings import Settings
+from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.text import in_one_line, parse_json, read_text
 
 DESCRIPTION = "dataset_description.json"
 OUR_NAME = "NiDecomp"
@@ -182,3 +184,20 @@ def _is_input(folder: Path, bids_dir: Path, root: Path) -> bool:
 
 def _lies_in(folder: Path, other: Path) -> bool:
     return folder == other or other in folder.parents
+
+
+SETTINGS = PurePosixPath("logs/settings.toml")
+
+
+def link_to(root: Path, settings: Settings) -> str:
+    """Give the input's place relative to the output.
+
+    An absolute path would leak user names and break when both are moved together.
+    """
+    return Path(os.path.relpath(root.resolve(), settings.output_dir.resolve())).as_posix()
+
+
+def source_of(output_dir: Path) -> str | None:
+    """Read from which input, relative to it, the results in a folder were made."""
+    links = read_description(output_dir).get("DatasetLinks")
+    return links.get("preprocessed") if isinstance(links, dict) else None

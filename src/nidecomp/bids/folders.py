@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nidecomp.errors import UsageError
+from nidecomp.core.errors import UsageError
 
 _PARTICIPANT = re.compile(r"sub-[a-zA-Z0-9+]+")
 _SESSION_OR_FUNC = re.compile(r"ses-[a-zA-Z0-9+]+|func")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -10,19 +9,22 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
-from nidecomp.bids.listing import ListedFile, Listing, entity_names, list_files
+from nidecomp.bids.listing import ListedFile, Listing, list_files
 from nidecomp.bids.names import RUN_ENTITIES
-from nidecomp.errors import NothingToDoError, UsageError
-from nidecomp.records import RefusedRun, RunFiles, RunKey
-from nidecomp.settings import Selection
-from nidecomp.small_files import quoted
-
-_FUNC = ("datatype", "func")
-_KINDS: dict[str, dict[str, object]] = {
-    "bold": {"suffix": "bold", "extension": [".nii.gz", ".nii"]},
-    "mask": {"suffix": "mask", "desc": "brain", "extension": [".nii.gz", ".nii"]},
-    "confounds": {"suffix": ["timeseries", "regressors"], "desc": "confounds"},
-}
+from nidecomp.bids.selection import (
+    KINDS,
+    check_labels,
+    check_one_grid,
+    entities_of_folder,
+    entities_of_query,
+    filters_of,
+    is_selected,
+    matches,
+    nothing_matches,
+)
+from nidecomp.config.science import Selection
+from nidecomp.core.errors import NothingToDoError
+from nidecomp.core.records import RefusedRun, RunFiles, RunKey
 
 
 def find_runs(
@@ -67,26 +69,26 @@ def find_runs(
     NothingToDoError
         No run matches, a label that was asked for is nowhere, or no content of any was fetched.
     """
-    filters = _filters(selection)
+    filters = filters_of(selection)
     root = root.absolute()
     listing = list_files(root, database_dir, reset=reset_database)
     by_kind = {
-        kind: [file for file in listing.files if _matches(file.entities, query)]
-        for kind, query in _KINDS.items()
+        kind: [file for file in listing.files if matches(file.entities, query)]
+        for kind, query in KINDS.items()
     }
-    _check_labels(root, selection, filters["bold"], by_kind["bold"], listing.closed)
+    check_labels(root, selection, filters["bold"], by_kind["bold"], listing.closed)
     if of_all_participants:
         selection = replace(selection, participant_label=())
     closed = _closed_folders(root, listing, selection, filters["bold"])
-    bolds = [file for file in by_kind["bold"] if _is_selected(file.entities, selection, filters)]
+    bolds = [file for file in by_kind["bold"] if is_selected(file.entities, selection, filters)]
     if not bolds:
-        told = _nothing_matches(root, selection, filters["bold"], by_kind["bold"])
+        told = nothing_matches(root, selection, filters["bold"], by_kind["bold"])
         raise NothingToDoError("\n".join([told, *(f"  {run.reason}" for run in closed)]))
-    _check_one_grid(bolds)
+    check_one_grid(bolds)
     _check_fetched(root, bolds)
-    masks = [file for file in by_kind["mask"] if _matches(file.entities, filters["mask"])]
+    masks = [file for file in by_kind["mask"] if matches(file.entities, filters["mask"])]
     confounds = [
-        file for file in by_kind["confounds"] if _matches(file.entities, filters["confounds"])
+        file for file in by_kind["confounds"] if matches(file.entities, filters["confounds"])
     ]
     runs, refused = _assemble(
         bolds, _Companions(masks), _Companions(confounds), filters, needs_mask
@@ -94,184 +96,24 @@ def find_runs(
     return runs, tuple(sorted((*refused, *closed), key=lambda run: run.key.label))
 
 
-def _filters(selection: Selection) -> dict[str, dict[str, Any]]:
-    """Read the filter file's content: for each kind of file, entity to wanted value."""
-    content = json.loads(selection.bids_filter_file)
-    entities = entity_names()
-    filters: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
-    for kind, query in content.items():
-        if kind not in _KINDS or not isinstance(query, dict):
-            raise UsageError(
-                f"--bids-filter-file: {quoted(kind)} is not a kind of file; there are "
-                f"{', '.join(_KINDS)}, each with an object of entities."
-            )
-        # fMRIPrep's own filter files name the folder; only func folders are looked into here.
-        filters[kind] = {name: value for name, value in query.items() if (name, value) != _FUNC}
-        unknown = sorted(set(filters[kind]) - entities)
-        if unknown:
-            raise UsageError(
-                f"--bids-filter-file: {kind} has no entity {quoted(unknown[0])}; there are "
-                f"{', '.join(sorted(entities))}."
-            )
-    return filters
-
-
 # ---------------------------------------------------------------- folders that cannot be read
 def _closed_folders(
     root: Path, listing: Listing, selection: Selection, filters: Mapping[str, Any]
 ) -> tuple[RefusedRun, ...]:
     """Refuse what may lie in folders that cannot be read, as far as it may have been asked for."""
-    query = _query(selection, filters)
+    query = entities_of_query(selection, filters)
     refused = []
     for folder, why in listing.closed.items():
-        known = _entities_of_folder(root, folder)
+        known = entities_of_folder(root, folder)
         # What lies in a func folder has the session of its path or none.
         certain = {*known, "session"} if folder.name == "func" else {*known}
         asked = {name: wanted for name, wanted in query.items() if name in certain}
         if known.get("subject") in selection.exclude_participant_label:
             continue
-        if _matches(known, asked):
+        if matches(known, asked):
             reason = f"its folder {folder.relative_to(root).as_posix()} cannot be read: {why}"
             refused.append(RefusedRun(_run_key(known), folder, reason))
     return tuple(refused)
-
-
-def _entities_of_folder(root: Path, folder: Path) -> dict[str, str]:
-    """Tell the participant, and the session where there is one, of a folder in a dataset."""
-    parts = (part.partition("-") for part in folder.relative_to(root).parts)
-    names = {"sub": "subject", "ses": "session"}
-    return {names[short]: label for short, _, label in parts if short in names}
-
-
-# ---------------------------------------------------------------- selecting
-def _matches(entities: Mapping[str, str], query: Mapping[str, Any]) -> bool:
-    """Tell whether a file has what is wanted: a value, one of a list, none (null), any (*)."""
-    return all(_value_matches(name, entities.get(name), wanted) for name, wanted in query.items())
-
-
-def _value_matches(name: str, value: str | None, wanted: object) -> bool:
-    if wanted == "*":
-        return True
-    options = wanted if isinstance(wanted, list | tuple) else [wanted]
-    return any(
-        value is None if option is None else _same_label(name, value, str(option))
-        for option in options
-    )
-
-
-def _same_label(name: str, value: str | None, wanted: str) -> bool:
-    """Compare two labels; indices are numbers, so that run-1 is run-01."""
-    if value is None:
-        return False
-    if name in {"run", "echo"} and value.isdigit() and wanted.isdigit():
-        return int(value) == int(wanted)
-    return value == wanted
-
-
-def _is_selected(
-    entities: Mapping[str, str], selection: Selection, filters: Mapping[str, Mapping[str, Any]]
-) -> bool:
-    query = _query(selection, filters["bold"])
-    if entities.get("subject") in selection.exclude_participant_label:
-        return False
-    return _matches(entities, query)
-
-
-def _query(selection: Selection, filters: Mapping[str, Any]) -> dict[str, Any]:
-    """Put together what an image must have; a filter file wins over the options, as in fMRIPrep."""
-    asked: dict[str, Any] = {
-        "space": selection.space,
-        "desc": selection.desc_label,
-        "res": selection.res,
-        "subject": selection.participant_label,
-        "session": selection.session_label,
-        "task": selection.task_id,
-        "run": selection.run_id,
-    }
-    return {name: wanted for name, wanted in asked.items() if wanted} | dict(filters)
-
-
-def _check_labels(
-    root: Path,
-    selection: Selection,
-    filters: Mapping[str, Any],
-    bolds: list[ListedFile],
-    closed: Iterable[Path],
-) -> None:
-    """Refuse labels that are nowhere: a mistyped one must not vanish from the group."""
-    if not bolds:
-        return
-    entities = [
-        *(file.entities for file in bolds),
-        *(_entities_of_folder(root, folder) for folder in closed),
-    ]
-    for option, entity, labels in (
-        ("participant-label", "subject", selection.participant_label),
-        ("exclude-participant-label", "subject", selection.exclude_participant_label),
-        ("session-label", "session", selection.session_label),
-        ("task-id", "task", selection.task_id),
-        ("run-id", "run", selection.run_id),
-    ):
-        there = {value for known in entities if (value := known.get(entity))}
-        unknown = [
-            label
-            for label in labels
-            if not any(_same_label(entity, value, label) for value in there)
-        ]
-        # Where the filter file has a word on it, the option has none.
-        if unknown and entity not in filters:
-            shown = ", ".join(sorted(there)[:20]) + (", …" if len(there) > 20 else "")
-            raise NothingToDoError(
-                f"--{option} {' '.join(unknown)}: {root} has no image of that {entity}; there "
-                f"{'is' if len(there) == 1 else 'are'} {shown or 'none'}."
-            )
-
-
-def _nothing_matches(
-    root: Path, selection: Selection, filters: Mapping[str, Any], bolds: list[ListedFile]
-) -> str:
-    """Say what is there where nothing matches what was asked for."""
-    if not bolds:
-        return (
-            f"{root} holds no *_bold.nii.gz in any sub-*/[ses-*/]func folder: is it the folder "
-            "that fMRIPrep wrote?"
-        )
-    there = "; ".join(
-        f"{option}: {', '.join(sorted({file.entities.get(name, '(none)') for file in bolds}))}"
-        for option, name in (
-            ("--space", "space"),
-            ("--res", "res"),
-            ("--desc-label", "desc"),
-            ("--task-id", "task"),
-            ("--session-label", "session"),
-            ("--run-id", "run"),
-        )
-    )
-    asked = ", ".join(
-        f"{name} {' or '.join(map(str, wanted)) if isinstance(wanted, list | tuple) else wanted}"
-        for name, wanted in _query(selection, filters).items()
-    )
-    return (
-        f"No run in {root} matches what was asked for ({asked}). The {len(bolds)} BOLD images "
-        f"there have: {there}."
-    )
-
-
-def _check_one_grid(bolds: list[ListedFile]) -> None:
-    """Refuse to pool images of several spaces, cohorts of a template or resolutions."""
-    for entity, what, how in (
-        ("space", "spaces", "choose one with --space"),
-        ("cohort", "cohorts", 'choose one with --bids-filter-file {"bold": {"cohort": "1"}}'),
-        (
-            "res",
-            "resolutions",
-            'choose one with --res, or those without with --bids-filter-file {"bold": {"res": '
-            "null}}",
-        ),
-    ):
-        values = sorted({file.entities.get(entity, "(none)") for file in bolds})
-        if len(values) > 1:
-            raise UsageError(f"The runs come in several {what} ({', '.join(values)}): {how}.")
 
 
 def _check_fetched(root: Path, bolds: list[ListedFile]) -> None:

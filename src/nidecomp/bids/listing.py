@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import cast
 
 from nidecomp.bids.folders import Folders, find_folders, participant_of, with_closed_links
-from nidecomp.errors import UsageError
-from nidecomp.small_files import in_one_line
+from nidecomp.core.errors import UsageError
+from nidecomp.core.text import in_one_line
 
 try:
     import bids

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from nidecomp.records import RunKey
+from nidecomp.core.records import RunKey
 
 BIDS_VERSION = "1.11.1"
 
@@ -229,9 +229,3 @@ def shared_key(runs: Sequence[RunKey]) -> RunKey:
 def atlas_description_file(atlas: str) -> PurePosixPath:
     """Place the atlas's card below the output folder."""
     return PurePosixPath(f"atlas-{atlas}_description.json")
-
-
-def component_names(method: str, n_components: int) -> tuple[str, ...]:
-    """Name the components of one decomposition: ``canica01`` and so on, all of one length."""
-    width = max(2, len(str(n_components)))
-    return tuple(f"{method}{number:0{width}d}" for number in range(1, n_components + 1))

@@ -1,0 +1,1 @@
+"""What a component is: thresholds, peaks, regions, network labels, noise flags."""

@@ -1,0 +1,247 @@
+"""What is known of each component, put together: thresholds, labels, flags, one table row each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.annotation.atlases import Reference, Tissues, label_atlas, shipped_networks, tissues
+from nidecomp.annotation.columns import LEAST_LABEL_R
+from nidecomp.annotation.network_labels import NetworkLabel, label_components
+from nidecomp.annotation.noise_flags import NoiseNumbers, flags, reason, tissue_shares
+from nidecomp.annotation.peaks import Peak, peak_table
+from nidecomp.annotation.thresholds import Thresholded, apply_rule, parse_rule
+from nidecomp.config.science import EvidenceOptions
+from nidecomp.decomposition.components import Components
+from nidecomp.spaces.voxels import VoxelGeometry
+
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What maps are compared with; None where it does not apply to the space or was not given."""
+
+    networks: Reference | None = None
+    tissues: Tissues | None = None
+    atlas: Reference | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """Everything that is said about one decomposition's components, beside the maps."""
+
+    thresholded: Thresholded
+    peaks: tuple[Peak, ...]
+    table: tuple[Row, ...]
+
+
+def read_references(geometry: VoxelGeometry, space: str, options: EvidenceOptions) -> Compared:
+    """Bring all references to the group's grid.
+
+    Parameters
+    ----------
+    geometry : VoxelGeometry
+    space : str
+        The space of the maps: what NiDecomp brings is in MNI space and of no use elsewhere.
+    options : EvidenceOptions
+
+    Returns
+    -------
+    Compared
+
+    Raises
+    ------
+    UsageError
+        ``--label-atlas`` is not what it should be.
+    """
+    atlas = options.label_atlas and label_atlas(Path(options.label_atlas), geometry)
+    if not space.startswith("MNI"):
+        return Compared(atlas=atlas or None)
+    return Compared(shipped_networks(geometry), tissues(geometry), atlas or None)
+
+
+def describe(
+    components: Components,
+    geometry: VoxelGeometry,
+    references: Compared,
+    options: EvidenceOptions,
+) -> Description:
+    """Say what is known of each component.
+
+    Parameters
+    ----------
+    components : Components
+        With their evidence, or without.
+    geometry : VoxelGeometry
+    references : Compared
+    options : EvidenceOptions
+
+    Returns
+    -------
+    Description
+    """
+    maps = components.maps
+    thresholded = apply_rule(maps, parse_rule(options.threshold))
+    columns: dict[str, Sequence[object]] = {
+        "component": components.names,
+        "index": range(components.n_components),
+        **label_columns(maps, references),
+        **_evidence_columns(components),
+        **_noise_columns(components, references),
+        **_map_columns(maps, thresholded, geometry),
+    }
+    table = tuple(
+        {name: values[index] for name, values in columns.items()}
+        for index in range(components.n_components)
+    )
+    return Description(thresholded, tuple(peak_table(thresholded.maps, geometry)), table)
+
+
+# ---------------------------------------------------------------- what it looks like
+def label_columns(maps: NDArray[np.float32], references: Compared) -> dict[str, Sequence[object]]:
+    """Return the columns that say which networks and atlas regions the maps are most similar to."""
+    columns: dict[str, Sequence[object]] = {}
+    for prefix, reference in (("", references.networks), ("atlas_", references.atlas)):
+        labels: Sequence[NetworkLabel | None] = [None] * len(maps)
+        if reference is not None:
+            labels = label_components(maps, reference.maps, reference.names)
+        columns[f"{prefix}label"] = [
+            label.name if label and label.r >= LEAST_LABEL_R else None for label in labels
+        ]
+        columns[f"{prefix}label_r"] = [label.r if label else None for label in labels]
+        columns[f"second_{prefix}label"] = [
+            label.second or None if label else None for label in labels
+        ]
+        columns[f"second_{prefix}label_r"] = [label.second_r if label else None for label in labels]
+    return columns
+
+
+def _map_columns(
+    maps: NDArray[np.float32], thresholded: Thresholded, geometry: VoxelGeometry
+) -> dict[str, Sequence[object]]:
+    empty = np.all(maps == 0, axis=1)
+    peaks = maps.argmax(axis=1)
+    positions = np.where(empty[:, None], np.nan, geometry.coordinates(peaks))
+    return {
+        "peak_x": positions[:, 0].tolist(),
+        "peak_y": positions[:, 1].tolist(),
+        "peak_z": positions[:, 2].tolist(),
+        "peak_value": maps[np.arange(len(maps)), peaks].astype(float).tolist(),
+        "threshold_low": thresholded.limits[:, 0].tolist(),
+        "threshold_high": thresholded.limits[:, 1].tolist(),
+        "support": np.mean(maps != 0, axis=1).tolist(),
+        "thresholded_support": np.mean(thresholded.maps != 0, axis=1).tolist(),
+        "kurtosis": [
+            None if none else _kurtosis(one) for one, none in zip(maps, empty, strict=True)
+        ],
+    }
+
+
+def _kurtosis(values: NDArray[np.float32]) -> float:
+    centred = values.astype(np.float64) - values.mean(dtype=np.float64)
+    variance = float(np.mean(centred**2))
+    return float(np.mean(centred**4)) / (variance or 1.0) ** 2 - 3.0
+
+
+# ---------------------------------------------------------------- how far to trust it
+def _evidence_columns(components: Components) -> dict[str, Sequence[object]]:
+    n = components.n_components
+    unknown: list[object] = [None] * n
+    evidence, restarts = components.evidence, components.restart_index
+    columns: dict[str, Sequence[object]] = {
+        "restart_stability": unknown if restarts is None else restarts.tolist(),
+        "explained_variance": components.explained_variance.tolist(),
+    }
+    halves = evidence.reproducibility if evidence else np.zeros((0, n))
+    held_out = evidence.held_out_variance if evidence else np.zeros((0, n))
+    bootstrap = evidence.bootstrap if evidence else np.zeros((0, n))
+    columns |= {
+        "reproducibility": _over_samples(halves, np.mean),
+        "reproducibility_sd": _spread(halves),
+        "reproducibility_min": _over_samples(halves, np.min),
+        "explained_variance_other_half": _over_samples(held_out, np.mean),
+        "bootstrap_r": _over_samples(bootstrap, np.mean),
+        "bootstrap_r_sd": _spread(bootstrap),
+        "explained_variance_holdout": unknown,
+        "dominance": unknown,
+        "dominant_participant": unknown,
+    }
+    if evidence and evidence.held_out:
+        columns["explained_variance_holdout"] = evidence.holdout_variance.tolist()
+    if evidence and evidence.participants:
+        dominance = evidence.dominance
+        whose = evidence.participant_variance.argmax(axis=0)
+        columns["dominance"] = dominance.tolist()
+        columns["dominant_participant"] = [
+            f"sub-{evidence.participants[index]}" if np.isfinite(share) else None
+            for index, share in zip(whose, dominance, strict=True)
+        ]
+    return columns
+
+
+def _over_samples(
+    values: NDArray[np.float64], how: Callable[..., NDArray[np.float64]]
+) -> Sequence[object]:
+    """Reduce over samples; nothing where there are none."""
+    reduced: list[object] = (
+        how(values, axis=0).tolist() if len(values) else [None] * values.shape[1]
+    )
+    return reduced
+
+
+def _spread(values: NDArray[np.float64]) -> Sequence[object]:
+    if len(values) < 2:
+        return [None] * values.shape[1]
+    spread: list[object] = values.std(axis=0, ddof=1).tolist()
+    return spread
+
+
+def _noise_columns(components: Components, references: Compared) -> dict[str, Sequence[object]]:
+    numbers = noise_numbers(components, references)
+    evidence = components.evidence
+    n_participants = len(evidence.participants) if evidence else 0
+    raised = [flags(one, n_participants) for one in numbers]
+    return {
+        "flags": [",".join(names) or None for names in raised],
+        "flag_reasons": [
+            " ".join(reason(name, one, n_participants) for name in names) or None
+            for names, one in zip(raised, numbers, strict=True)
+        ],
+        "csf_share": [one.csf for one in numbers],
+        "edge_share": [one.edge for one in numbers],
+        "outside_share": [one.out for one in numbers],
+        "edge_coverage": [one.coverage for one in numbers],
+        "edge_limit": [one.edge_limit for one in numbers],
+        "high_frequency_share": [one.high_frequency for one in numbers],
+        "motion_r": [one.motion_r for one in numbers],
+    }
+
+
+def noise_numbers(components: Components, references: Compared) -> tuple[NoiseNumbers, ...]:
+    """Gather what the flags are raised by; NaN is what is not known."""
+    n = components.n_components
+    numbers = dict.fromkeys((field.name for field in fields(NoiseNumbers)), np.full(n, np.nan))
+    if references.tissues is not None:
+        where = references.tissues
+        shares = tissue_shares(components.maps, where.csf, where.edge, where.out)
+        numbers |= {
+            "csf": shares.csf,
+            "edge": shares.edge,
+            "out": shares.out,
+            "coverage": shares.coverage,
+            "edge_limit": shares.edge_limit,
+        }
+    evidence = components.evidence
+    if evidence is not None and evidence.participants:
+        numbers["high_frequency"] = evidence.high_frequency
+        numbers["motion_r"] = evidence.motion_r
+        numbers["dominance"] = evidence.dominance
+    return tuple(
+        NoiseNumbers(**{name: float(values[index]) for name, values in numbers.items()})
+        for index in range(n)
+    )

@@ -1,0 +1,120 @@
+"""Maps that were not fitted here: an atlas, or the results of an earlier run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.annotation.atlases import MAXIMUM_MAPS, label_atlas, maps_of_file
+from nidecomp.core.errors import FailedRunError, UsageError
+from nidecomp.core.text import in_one_line, parse_json, read_text
+from nidecomp.decomposition.components import Components
+from nidecomp.spaces.voxels import VoxelGeometry
+
+# What stands for the method in the names of an atlas's files.
+GIVEN = "given"
+_OPTION = "--maps"
+
+
+def read_given_maps(path: Path, geometry: VoxelGeometry, space: str) -> tuple[Components, ...]:
+    """Read maps and bring them to the grid of the runs.
+
+    Parameters
+    ----------
+    path : Path
+        A 4D image of maps or a 3D image of labels, with a ``.tsv`` of names beside it, or an output
+        folder of NiDecomp.
+    geometry : VoxelGeometry
+        The voxels that runs are projected on.
+    space : str
+        The space of the runs, which results must be in, too. (An image does not say its own.)
+
+    Returns
+    -------
+    tuple of Components
+        One for each decomposition, with a root mean square of 1 over the mask; signs are kept.
+
+    Raises
+    ------
+    UsageError
+        There is nothing to read there, or it is in another space.
+    """
+    if path.is_dir():
+        return _results(path, geometry, space)
+    atlas = label_atlas(path, geometry, _OPTION)
+    return (_components(GIVEN, atlas.maps, atlas.names),)
+
+
+def _results(folder: Path, geometry: VoxelGeometry, space: str) -> tuple[Components, ...]:
+    found = sorted(folder.glob("tpl-*/**/func/*_decomposition.json"))
+    if not found:
+        raise UsageError(
+            f"{_OPTION} {folder} holds no decomposition: give an output folder of nidecomp, or a "
+            "NIfTI file."
+        )
+    decompositions = []
+    for path in found:
+        if not path.name.startswith(f"tpl-{space}_"):
+            raise UsageError(
+                f"{_OPTION} {folder} holds maps in the space {path.name.split('_')[0][4:]}, and "
+                f"the runs are in {space}: choose another --space."
+            )
+        decompositions.append(_decomposition(path, geometry))
+    return tuple(sorted(decompositions, key=lambda one: (one.n_components, one.method)))
+
+
+def _decomposition(path: Path, geometry: VoxelGeometry) -> Components:
+    try:
+        fitted = _json_object(path)
+        method, n_components = str(fitted["Method"]), int(fitted["NumberOfComponents"])
+        stem = path.name.removesuffix("_decomposition.json")
+        (image,) = (
+            image
+            for image in path.parent.glob(f"{stem}*_components.nii.gz")
+            if "_desc-" not in image.name
+        )
+        sidecar = _json_object(image.with_name(image.name.replace(".nii.gz", ".json")))
+        names = tuple(in_one_line(name) for name in sidecar["ComponentNames"])
+        if not 0 < n_components <= MAXIMUM_MAPS or len(names) != n_components:
+            raise ValueError(f"{len(names)} names of {n_components} components")
+        maps = maps_of_file(image, geometry, n_components)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, FailedRunError) as error:
+        raise UsageError(
+            f"{_OPTION}: the decomposition {path} is not complete ({in_one_line(error)}): run "
+            "nidecomp on that output folder again."
+        ) from None
+    return _components(method, maps, names)
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    content = parse_json(read_text(path))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} holds no JSON object")
+    return content
+
+
+def _unlike(names: Sequence[str]) -> tuple[str, ...]:
+    """Tell apart what has one name: names become the columns of tables."""
+    counts, seen = Counter(names), Counter[str]()
+    unlike = []
+    for name in names:
+        seen[name] += 1
+        unlike.append(f"{name}_{seen[name]}" if counts[name] > 1 else name)
+    return tuple(unlike)
+
+
+def _components(method: str, maps: NDArray[np.float32], names: tuple[str, ...]) -> Components:
+    power = np.sqrt(np.mean(maps.astype(np.float64) ** 2, axis=1, keepdims=True))
+    scaled = np.divide(maps, power, out=np.zeros_like(maps), where=power > 0)
+    return Components(
+        method=method,
+        maps=scaled,
+        names=_unlike(names),
+        explained_variance=np.full(len(maps), np.nan),
+        total_explained_variance=float("nan"),
+    )

@@ -1,0 +1,1 @@
+"""Every option: declared, read and checked."""

@@ -1,0 +1,57 @@
+"""All settings of one run of NiDecomp."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from nidecomp.config.execution import Execution, Extent
+from nidecomp.config.science import (
+    Decomposition,
+    Denoising,
+    EvidenceOptions,
+    Masking,
+    ProjectionOptions,
+    Science,
+    Selection,
+)
+
+AnalysisLevel = Literal["participant", "group"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run of NiDecomp."""
+
+    bids_dir: Path
+    output_dir: Path
+    analysis_level: AnalysisLevel
+    science: Science = field(default_factory=Science)
+    execution: Execution = field(default_factory=Execution)
+    extent: Extent = field(default_factory=Extent)
+
+    @property
+    def work_dir(self) -> Path:
+        """Where reduced runs are kept between starts."""
+        return Path(self.execution.work_dir or self.output_dir / "work").absolute()
+
+
+SECTIONS: dict[str, type] = {
+    "selection": Selection,
+    "denoising": Denoising,
+    "masking": Masking,
+    "decomposition": Decomposition,
+    "evidence": EvidenceOptions,
+    "projection": ProjectionOptions,
+    "extent": Extent,
+    "execution": Execution,
+}
+
+
+def declared_options() -> Iterator[tuple[str, Field[Any]]]:
+    """Give every option as (section, field), in the order in which they are documented."""
+    for section, record in SECTIONS.items():
+        for declared in fields(record):
+            yield section, declared

@@ -1,0 +1,186 @@
+"""How the value of one option is read: from text, TOML or Python to one checked type.
+
+Each converter gives the value or raises ValueError with the end of the sentence "--option value …".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from nidecomp.core.text import in_one_line, parse_json, quoted, read_text
+
+# The presets of nilearn.interfaces.fmriprep.load_confounds_strategy (nilearn 0.14).
+STRATEGY_PRESETS = ("simple", "scrubbing", "compcor", "ica_aroma")
+# The noise components that load_confounds knows; any set of them makes a strategy of its own.
+STRATEGY_PARTS = ("motion", "wm_csf", "global_signal", "high_pass", "compcor", "ica_aroma", "scrub")
+# How maps may be thresholded, each with its usual level.
+THRESHOLD_LEVELS = {"p": 0.001, "fdr": 0.05, "isotropy": 0.001, "ratio": 1.0}
+
+Convert = Callable[[object], Any]
+
+
+def word(value: object) -> str:
+    """Accept text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a word")
+    return value
+
+
+def label(*prefixes: str) -> Convert:
+    """Accept a BIDS label with or without its ``sub-``-like prefix."""
+
+    def convert(value: object) -> str:
+        # YAML and TOML users write run 1 as a number; None and True are mistakes, not labels.
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ValueError("must be a BIDS label: letters and digits only")
+        text = str(value)
+        for prefix in prefixes:
+            text = text.removeprefix(prefix)
+        if not text.replace("+", "").isalnum() or not text.isascii():
+            raise ValueError("must be a BIDS label: letters and digits only")
+        return text
+
+    return convert
+
+
+def one_of(*choices: str) -> Convert:
+    """Accept one of some words."""
+
+    def convert(value: object) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return value
+
+    return convert
+
+
+def integer(minimum: int, maximum: int | None = None) -> Convert:
+    """Accept a whole number from `minimum` to `maximum`."""
+
+    def convert(value: object) -> int:
+        try:
+            # operator.index takes numpy's integers, too, and no fraction.
+            number = int(value) if isinstance(value, str) else operator.index(cast(Any, value))
+        except (TypeError, ValueError):
+            number = minimum - 1
+        too_high = maximum is not None and number > maximum
+        if isinstance(value, bool) or number < minimum or too_high:
+            high = f" and at most {maximum}" if maximum is not None else ""
+            raise ValueError(f"must be a whole number of at least {minimum}{high}")
+        return number
+
+    return convert
+
+
+def integer_or(name: str, minimum: int) -> Convert:
+    """Accept a whole number from `minimum`, or one word in place of it."""
+    whole = integer(minimum)
+
+    def convert(value: object) -> int | str:
+        if value == name:
+            return name
+        try:
+            return cast(int, whole(value))
+        except ValueError as error:
+            raise ValueError(f"{error}, or {name}") from None
+
+    return convert
+
+
+def number(minimum: float, maximum: float = math.inf, *, above: bool = False) -> Convert:
+    """Accept a finite number from `minimum` (excluded where `above`) to `maximum`."""
+
+    def convert(value: object) -> float:
+        try:
+            number = float(cast(Any, value))
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        too_low = number <= minimum if above else number < minimum
+        if isinstance(value, bool) or not math.isfinite(number) or too_low or number > maximum:
+            low = f"above {minimum:g}" if above else f"of at least {minimum:g}"
+            high = "" if math.isinf(maximum) else f" and at most {maximum:g}"
+            raise ValueError(f"must be a number {low}{high}")
+        return number
+
+    return convert
+
+
+def flag(value: object) -> bool:
+    """Accept true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def path(value: object) -> str:
+    """Accept a path; keep it as it was given."""
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise ValueError("must be a path")
+    return os.fspath(cast("str | os.PathLike[str]", value))
+
+
+def json_object(value: object) -> str:
+    """Accept a JSON file, JSON text or a mapping; keep the content as canonical JSON text."""
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(value, str) and not value.lstrip().startswith("{"):
+        try:
+            value = read_text(Path(value))
+        except (OSError, ValueError) as error:
+            why = in_one_line(error)
+            raise ValueError(f"must be a JSON file that can be read ({why})") from None
+    if isinstance(value, str):
+        try:
+            value = parse_json(value)
+        except ValueError as error:
+            raise ValueError(f"must hold valid JSON ({in_one_line(error)})") from None
+    if not isinstance(value, Mapping):
+        raise ValueError("must hold a JSON object")
+    try:
+        return json.dumps(value, sort_keys=True)
+    except TypeError as error:
+        raise ValueError(f"must hold what JSON can hold ({error})") from None
+
+
+def strategy(value: object) -> str:
+    """Accept a preset, ``none``, parts joined by ``+``, or a JSON object of arguments."""
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(value, Mapping) or (isinstance(value, str) and _looks_like_json(value)):
+        return json_object(value)
+    name = word(value)
+    if name == "none" or name in STRATEGY_PRESETS:
+        return name
+    unknown = [part for part in name.split("+") if part not in STRATEGY_PARTS]
+    if unknown:
+        raise ValueError(
+            f"must be none, a preset ({', '.join(STRATEGY_PRESETS)}), parts joined by + "
+            f"({', '.join(STRATEGY_PARTS)}), or a .json file; {quoted(unknown[0])} is none of them"
+        )
+    return name
+
+
+def threshold(value: object) -> str:
+    """Accept a kind of threshold with or without its level: ``fdr`` becomes ``fdr:0.05``."""
+    kind, colon, number = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind not in THRESHOLD_LEVELS:
+        usual = ", ".join(f"{kind}:{level:g}" for kind, level in THRESHOLD_LEVELS.items())
+        raise ValueError(
+            f"must be {', '.join(THRESHOLD_LEVELS)}, or one of them with a level ({usual})"
+        )
+    try:
+        level = float(number) if colon else THRESHOLD_LEVELS[kind]
+    except ValueError:
+        level = math.nan
+    if not 0 < level < (math.inf if kind == "ratio" else 1):
+        allowed = "above 0" if kind == "ratio" else "above 0 and below 1"
+        raise ValueError(f"must have a number {allowed} behind {kind}:")
+    return f"{kind}:{repr(level).removesuffix('.0')}"
+
+
+def _looks_like_json(text: str) -> bool:
+    return text.lstrip().startswith("{") or text.endswith(".json")

@@ -1,0 +1,1 @@
+"""What every step uses: records, errors, linear algebra, whole files."""

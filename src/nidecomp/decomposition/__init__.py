@@ -1,0 +1,1 @@
+"""From reduced runs to group components: arrays in, arrays out."""

@@ -1,0 +1,127 @@
+"""How many components? Chosen from the reduced runs, where it was not given."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from nidecomp.config.science import Decomposition, Science
+from nidecomp.core.errors import NothingToDoError
+from nidecomp.core.records import ReducedRun, UsableRun
+from nidecomp.core.text import count
+from nidecomp.decomposition.model_order import OrderSettings, choose_order
+from nidecomp.decomposition.order_choice import FEWEST_PARTICIPANTS, OrderChoice
+
+_LOG = logging.getLogger(__name__)
+
+# A run that cannot hold the default number of components is refused, as it is with that number.
+_FEWEST_ROWS = 20
+
+
+def fewest_rows(settings: Decomposition) -> int:
+    """Give the rows that a run must have at least to be used.
+
+    Parameters
+    ----------
+    settings : Decomposition
+
+    Returns
+    -------
+    int
+    """
+    return max(settings.orders) if settings.orders else min(_FEWEST_ROWS, settings.max_components)
+
+
+def bounded(science: Science, runs: Sequence[UsableRun]) -> Science:
+    """Lower the largest number of components to what the shortest run holds.
+
+    What participants have in common is sought in equally many rows of each.
+
+    Parameters
+    ----------
+    science : Science
+    runs : sequence of UsableRun
+        All runs of the group that are used, also where only some are reduced.
+
+    Returns
+    -------
+    Science
+        The same where the number of components was given.
+    """
+    asked = science.decomposition
+    shortest = min(runs, key=lambda run: (run.degrees_of_freedom, run.files.key.label))
+    if not asked.is_auto or shortest.degrees_of_freedom >= asked.max_components:
+        return science
+    _LOG.warning(
+        "At most %d components are considered: %s has no more dimensions after cleaning (%d "
+        "volumes less %d regressors); without it there may be more to be found",
+        shortest.degrees_of_freedom,
+        shortest.files.key.label,
+        shortest.n_kept,
+        shortest.n_regressors,
+    )
+    return science.with_largest_order(shortest.degrees_of_freedom)
+
+
+def check_participants(participants: Sequence[str]) -> None:
+    """Refuse to choose among too few participants.
+
+    Parameters
+    ----------
+    participants : sequence of str
+        Whose each run to be fitted is.
+
+    Raises
+    ------
+    NothingToDoError
+    """
+    n_participants = len(set(participants))
+    if n_participants < FEWEST_PARTICIPANTS:
+        raise NothingToDoError(
+            "--n-components auto compares halves of the group, which takes "
+            f"{FEWEST_PARTICIPANTS} participants or more; there "
+            f"{'is' if n_participants == 1 else 'are'} {count(n_participants, 'participant')} to "
+            "be fitted. Give a number."
+        )
+
+
+def count_components(
+    reduced: Sequence[ReducedRun], science: Science, n_threads: int = 1
+) -> OrderChoice:
+    """Choose the number of components, at CanICA's smoothing.
+
+    Parameters
+    ----------
+    reduced : sequence of ReducedRun
+        The runs to be fitted, in any order.
+    science : Science
+    n_threads : int
+        The result does not depend on it.
+
+    Returns
+    -------
+    OrderChoice
+    """
+    smoothing = science.denoising.smoothing_of("canica")
+    runs = sorted(
+        (run for run in reduced if run.smoothing_fwhm == smoothing), key=lambda run: run.key.label
+    )
+    settings = OrderSettings(
+        max_components=science.decomposition.max_components,
+        seed=science.decomposition.random_seed,
+    )
+
+    def read(index: int) -> NDArray[np.float32]:
+        rows: NDArray[np.float32] = np.load(runs[index].path, mmap_mode="r")
+        return rows
+
+    participants = [run.key.participant for run in runs]
+    # One thread: sums that are split between threads depend on how many there are.
+    with threadpool_limits(limits=1):
+        choice = choose_order(read, participants, runs[0].n_voxels, settings, n_threads)
+    _LOG.info("Chose %s. %s", count(choice.n_components, "component"), choice.reason)
+    return choice

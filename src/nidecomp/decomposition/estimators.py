@@ -1,0 +1,335 @@
+"""The engine on arrays, with scikit-learn's conventions and without BIDS.
+
+What a feature is does not matter here: a voxel, a vertex, a grayordinate.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
+
+from nidecomp.config.science import Decomposition, Method, subspace_dims
+from nidecomp.core.pca import reduce_rows
+from nidecomp.decomposition.components import Components
+from nidecomp.decomposition.fit import fit_subspaces
+from nidecomp.decomposition.gather import participant_weights
+from nidecomp.decomposition.subspace import SubspaceStream, weighted_rows
+
+Runs = ArrayLike | Sequence[ArrayLike]
+
+
+class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """What both estimators share: from runs to the group's subspaces, and back to time courses."""
+
+    n_components: int
+    n_init: int
+    subspace_dims: int | None
+    n_threads: int
+    random_state: Any
+    _method: Method
+
+    @abstractmethod
+    def _settings(self, seed: int) -> Decomposition:
+        """Give what is to be fitted."""
+
+    def fit(
+        self,
+        X: Runs,
+        y: object = None,  # noqa: ARG002  scikit-learn's signature
+        groups: Sequence[object] | None = None,
+    ) -> Self:
+        """Find the group's components.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or a list of such
+            One run or several, over the same features: cleaned, and standardised if features are
+            to weigh the same. Each is centred.
+        y : None
+            Not used.
+        groups : sequence, optional
+            Whose each run is. Runs of one participant together weigh as one; by default each run
+            is a participant's only one.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            A run has fewer dimensions, or there are fewer features, than components.
+        """
+        runs = self._checked_runs(X)
+        n_features = runs[0].shape[1]
+        if self.n_components < 1 or self.n_components > n_features:
+            raise ValueError(
+                f"n_components={self.n_components} must be between 1 and n_features={n_features}."
+            )
+        if groups is not None and len(groups) != len(runs):
+            raise ValueError(f"groups names {len(groups)} participants for {len(runs)} runs.")
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        names = [str(group) for group in (range(len(runs)) if groups is None else groups)]
+        # One thread: sums that are split between threads depend on how many there are.
+        with threadpool_limits(limits=1):
+            self._keep(self._fit(runs, names, self._settings(seed)))
+        return self
+
+    def _fit(
+        self, runs: list[NDArray[np.float32]], names: list[str], settings: Decomposition
+    ) -> Components:
+        reduced = [self._reduced(run, index) for index, run in enumerate(runs)]
+        weights = participant_weights(names, [variance for _, variance in reduced])
+        n_dims = subspace_dims(settings, self.n_components)
+        n_features = runs[0].shape[1]
+        shared = SubspaceStream(n_features, n_dims, self.n_threads)
+        own = SubspaceStream(n_features, n_dims, self.n_threads)
+        for (rows, _), unit, scaled in zip(reduced, weights.canonical, weights.scaled, strict=True):
+            shared.add(weighted_rows(rows, unit, canonical=True))
+            own.add(weighted_rows(rows, scaled, canonical=False))
+        (components,) = fit_subspaces(
+            shared.finish(),
+            {self._method: own.finish()},
+            self.n_components,
+            settings,
+            self.n_threads,
+        )
+        return components
+
+    def _reduced(self, run: NDArray[np.float32], index: int) -> tuple[NDArray[np.float32], float]:
+        """Keep the leading dimensions of one run, and its variance."""
+        centred = run - run.mean(axis=0)
+        gram = centred.astype(np.float64) @ centred.T.astype(np.float64)
+        leading = reduce_rows(centred, gram, self.n_components)
+        squared = leading.squared
+        rank = int(np.count_nonzero(squared > 1e-6 * max(squared[0], np.finfo(np.float32).tiny)))
+        if rank < self.n_components:
+            raise ValueError(
+                f"Run {index} has n_samples={len(run)} and holds {rank} dimensions: fewer than "
+                f"n_components={self.n_components}."
+            )
+        return leading.rows, leading.total_variance
+
+    def _keep(self, components: Components) -> None:
+        self.components_ = components.maps
+        self.explained_variance_ratio_ = components.explained_variance
+        self.total_explained_variance_ratio_ = components.total_explained_variance
+        self.fit_report_ = dict(components.fit)
+        self.converged_ = bool(components.fit["Converged"])
+
+    def transform(self, X: ArrayLike) -> NDArray[np.floating]:
+        """Fit the components to samples by least squares: the components' time courses.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_components)
+            Of the samples' precision.
+        """
+        check_is_fitted(self)
+        samples = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        maps = self.components_.astype(np.float64)
+        weights = np.linalg.pinv(maps @ maps.T, hermitian=True)
+        return np.asarray((samples @ maps.T) @ weights, dtype=samples.dtype)
+
+    def inverse_transform(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Give the samples that time courses stand for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        return np.asarray(X, dtype=np.float32) @ self.components_
+
+    def _checked_runs(self, X: Runs) -> list[NDArray[np.float32]]:
+        arrays: list[ArrayLike] = [cast(ArrayLike, X)]
+        if isinstance(X, list | tuple) and len(X) > 0 and np.ndim(X[0]) == 2:
+            arrays = list(X)
+        runs = []
+        for index, array in enumerate(arrays):
+            # The first decides how many features there are, the others must have as many.
+            runs.append(
+                validate_data(
+                    self,
+                    array,
+                    dtype=np.float32,
+                    reset=index == 0,
+                    ensure_min_samples=2,
+                    ensure_min_features=2,
+                )
+            )
+        return runs
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)
+
+
+class CanICA(_GroupDecomposition):
+    """Group ICA in the subspace that participants share.
+
+    Varoquaux et al. (2010), A group model for stable multi-subject ICA on fMRI datasets, NeuroImage
+    51:288, doi:10.1016/j.neuroimage.2010.02.010.
+
+    Parameters
+    ----------
+    n_components : int
+    n_init : int
+        Restarts of the ICA. Of those that converge the one whose largest component (by L1 norm) is
+        smallest is chosen.
+    subspace_dims : int, optional
+        Dimensions that are kept while runs stream by; by default five for each component, at least
+        100.
+    n_threads : int
+        The result does not depend on it.
+    random_state : int, RandomState or None
+        Of the restarts.
+
+    Attributes
+    ----------
+    components_ : ndarray of float32, shape (n_components, n_features)
+        The one that explains most comes first; root mean square 1, largest absolute value positive.
+    explained_variance_ratio_ : ndarray, shape (n_components,)
+        What each explains alone of the reduced runs' variance.
+    total_explained_variance_ratio_ : float
+        What all explain together.
+    converged_ : bool
+        Whether the chosen restart converged.
+    fit_report_ : dict
+        How the fit went: restarts, subspaces.
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nidecomp import CanICA
+    >>> rng = np.random.default_rng(0)
+    >>> sources = rng.laplace(size=(3, 500))
+    >>> runs = [rng.normal(size=(40, 3)) @ sources for _ in range(4)]
+    >>> CanICA(n_components=3).fit(runs).components_.shape
+    (3, 500)
+    """
+
+    _method: Method = "canica"
+
+    def __init__(
+        self,
+        n_components: int = 20,
+        *,
+        n_init: int = 10,
+        subspace_dims: int | None = None,
+        n_threads: int = 1,
+        random_state: Any = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.n_init = n_init
+        self.subspace_dims = subspace_dims
+        self.n_threads = n_threads
+        self.random_state = random_state
+
+    def _settings(self, seed: int) -> Decomposition:
+        return Decomposition(
+            methods=(self._method,),
+            n_components=(self.n_components,),
+            n_init=self.n_init,
+            subspace_dims=self.subspace_dims or 0,
+            random_seed=seed,
+        )
+
+
+class DictLearning(_GroupDecomposition):
+    """Sparse group maps by online dictionary learning, started from CanICA's.
+
+    Mensch et al. (2016), Compressed online dictionary learning for fast resting-state fMRI
+    decomposition, ISBI, doi:10.1109/ISBI.2016.7493501.
+
+    Parameters
+    ----------
+    n_components : int
+    map_support : float
+        Share of the features that a component covers on average; the penalty is found for it.
+    alpha : float, optional
+        The penalty itself, in nilearn's units, in place of `map_support`.
+    batch_size : int
+        Features in one batch.
+    n_epochs : int
+        Passes over the features at most.
+    n_init : int
+        Restarts of the ICA that it starts from.
+    subspace_dims : int, optional
+        Dimensions that are kept while runs stream by; by default five for each component, at least
+        100.
+    n_threads : int
+        The result does not depend on it.
+    random_state : int, RandomState or None
+        Of the restarts and of the order of features.
+
+    Attributes
+    ----------
+    components_ : ndarray of float32, shape (n_components, n_features)
+        Sparse; the one that explains most comes first; root mean square 1, largest absolute value
+        positive. An empty one is 0 throughout, and counted in `fit_report_`.
+    explained_variance_ratio_ : ndarray, shape (n_components,)
+        What each explains alone of the reduced runs' variance.
+    total_explained_variance_ratio_ : float
+        What all explain together.
+    converged_ : bool
+        Whether the dictionary settled.
+    fit_report_ : dict
+        How the fit went: penalty, support, batches, the ICA that it started from.
+    n_features_in_ : int
+    """
+
+    _method: Method = "dictlearning"
+
+    def __init__(  # noqa: PLR0913  scikit-learn's way: every parameter by its name
+        self,
+        n_components: int = 20,
+        *,
+        map_support: float = Decomposition.map_support,
+        alpha: float | None = None,
+        batch_size: int = Decomposition.batch_size,
+        n_epochs: int = Decomposition.n_epochs,
+        n_init: int = 10,
+        subspace_dims: int | None = None,
+        n_threads: int = 1,
+        random_state: Any = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.map_support = map_support
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.n_init = n_init
+        self.subspace_dims = subspace_dims
+        self.n_threads = n_threads
+        self.random_state = random_state
+
+    def _settings(self, seed: int) -> Decomposition:
+        return Decomposition(
+            methods=(self._method,),
+            n_components=(self.n_components,),
+            map_support=self.map_support,
+            alpha=self.alpha,
+            batch_size=self.batch_size,
+            n_epochs=self.n_epochs,
+            n_init=self.n_init,
+            subspace_dims=self.subspace_dims or 0,
+            random_seed=seed,
+        )

@@ -1,0 +1,69 @@
+"""How a fit went, in the words of the decomposition's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nidecomp.config.science import Decomposition
+from nidecomp.decomposition.canica import CanicaFit
+from nidecomp.decomposition.dictlearning import (
+    DictionaryFit,
+)
+from nidecomp.decomposition.fastica import MAX_ITERATIONS
+from nidecomp.decomposition.subspace import Subspace
+
+
+def described(subspace: Subspace) -> dict[str, object]:
+    """Say how well a subspace stands for all rows."""
+    return {
+        "Rows": subspace.n_rows,
+        "Dimensions": len(subspace.rows),
+        "VarianceShare": float(subspace.squared.sum() / subspace.total_variance)
+        if subspace.total_variance
+        else 0.0,
+        # As a share of the smallest squared singular value that is kept.
+        "LargestRelativeError": float(subspace.error_bound / subspace.squared[-1])
+        if subspace.squared[-1]
+        else 0.0,
+    }
+
+
+def ica_as_metadata(ica: CanicaFit) -> dict[str, object]:
+    """Return what is recorded of the restarts of the ICA."""
+    return {
+        "Restarts": [
+            {
+                "Seed": restart.seed,
+                "Iterations": restart.n_iter,
+                "Converged": restart.converged,
+                "MaximumL1Norm": restart.max_l1_norm,
+            }
+            for restart in ica.restarts
+        ],
+        "ChosenRestart": ica.chosen,
+        "Converged": ica.restarts[ica.chosen].converged,
+        "MaximumIterations": MAX_ITERATIONS,
+        "ConvergedRestarts": ica.n_converged,
+    }
+
+
+def dictionary_as_metadata(
+    result: DictionaryFit, settings: Decomposition, start: Mapping[str, object]
+) -> dict[str, object]:
+    """Return what is recorded of dictionary learning, and of the ICA that it started from."""
+    target = {} if settings.alpha is not None else {"MapSupportWanted": settings.map_support}
+    return {
+        "Alpha": result.alpha,
+        **target,
+        "MapSupport": float(np.mean(result.maps != 0)),
+        "BatchSize": settings.batch_size,
+        "MaximumEpochs": settings.n_epochs,
+        "Batches": result.n_steps,
+        "Converged": result.converged,
+        "LassoConverged": result.lasso_converged,
+        "ResampledAtoms": result.n_reseeded,
+        "EmptyMaps": result.n_empty,
+        "StartedFrom": {"Method": "canica", **start},
+    }

@@ -1,0 +1,325 @@
+"""Evidence for every map: would another half of the group give it, and who and what is in it.
+
+Halves are fitted as the group is, from the same reduced runs; each run was reduced on its own, so
+that nothing of one half has seen the other. Two things are less than a fit of their own, for speed:
+halves look at 20,000 voxels at most, evenly spaced in the mask, and keep three dimensions a
+component of their subspace. (The group's mask and grid are those of all participants.)
+docs/decisions/0011-evidence.md has the numbers that bound both.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
+
+from nidecomp.config.science import Method, Science
+from nidecomp.core.errors import NidecompError
+from nidecomp.core.linalg import evenly_spaced
+from nidecomp.core.parallel import map_ordered
+from nidecomp.core.records import ReducedRun
+from nidecomp.core.text import count
+from nidecomp.decomposition.arrange import by_reproducibility, explained_variance
+from nidecomp.decomposition.components import Components, Evidence
+from nidecomp.decomposition.fit import fit_subspaces
+from nidecomp.decomposition.gather import GroupPlan, Wanted, wanted_subspaces, weighted_runs
+from nidecomp.decomposition.matching import subspace_overlap
+from nidecomp.decomposition.participants import with_participants
+from nidecomp.decomposition.stability import (
+    bootstrap_samples,
+    compare_halves,
+    matched_r,
+    split_halves,
+)
+from nidecomp.decomposition.subspace import Subspace, SubspaceStream
+
+_LOG = logging.getLogger(__name__)
+
+# Smooth maps hold far fewer independent values than that.
+MOST_VOXELS = 20_000
+# Of a half's subspace, for each component, and at least.
+_DIMS_OF_A_COMPONENT, _FEWEST_DIMS = 3, 60
+
+
+def gather_evidence(
+    fitted: Sequence[Components],
+    reduced: Sequence[ReducedRun],
+    science: Science,
+    plan: GroupPlan | None = None,
+    held_out: Sequence[ReducedRun] = (),
+) -> tuple[Components, ...]:
+    """Tell how far each map can be trusted, and order maps by it.
+
+    Parameters
+    ----------
+    fitted : sequence of Components
+        What `fit_group` gave.
+    reduced : sequence of ReducedRun
+        What it was given.
+    science : Science
+    plan : GroupPlan, optional
+        Threads and memory; it changes no byte.
+    held_out : sequence of ReducedRun
+        Runs of participants that were left out of the fit.
+
+    Returns
+    -------
+    tuple of Components
+        The same with their evidence, each decomposition in the order of its reproducibility (of
+        what it explains, where that cannot be judged).
+    """
+    plan = plan or GroupPlan()
+    runs, held_out = (sorted(some, key=lambda run: run.key.label) for some in (reduced, held_out))
+    _warn_of_few(runs, science)
+    with threadpool_limits(limits=1):
+        judged: list[Components] = []
+        for n_components in science.decomposition.orders:
+            of_this_order = [one for one in fitted if one.n_components == n_components]
+            judged.extend(_judge_one_order(of_this_order, runs, held_out, science, plan))
+        return tuple(judged)
+
+
+def _warn_of_few(runs: Sequence[ReducedRun], science: Science) -> None:
+    """Say where there are fewer ways to halve the participants than were asked for."""
+    wanted = science.evidence.n_splits
+    participants = [run.key.participant for run in runs]
+    there = len(split_halves(participants, wanted, science.decomposition.random_seed))
+    n = count(len(set(participants)), "participant")
+    if not there and wanted:
+        _LOG.warning("%s: reproducibility cannot be judged, nobody is left to compare with", n)
+    elif there < wanted:
+        _LOG.warning("%s: reproducibility is judged from %s only", n, count(there, "split"))
+
+
+def _judge_one_order(
+    fitted: Sequence[Components],
+    runs: Sequence[ReducedRun],
+    held_out: Sequence[ReducedRun],
+    science: Science,
+    plan: GroupPlan,
+) -> list[Components]:
+    samples = _samples(runs, science)
+    found = _fit_samples(fitted, samples, runs, science, plan)
+    judged = []
+    for components in fitted:
+        evidence = _compared(components, samples, found)
+        smoothing = science.denoising.smoothing_of(components.method)
+        own, out = (
+            [run for run in some if run.smoothing_fwhm == smoothing] for some in (runs, held_out)
+        )
+        evidence = with_participants(evidence, components, own, out, plan.n_threads)
+        judged.append(_in_order(components, evidence))
+    return judged
+
+
+def _in_order(components: Components, evidence: Evidence) -> Components:
+    """Move everything of a component together; names stay with their places."""
+    order = by_reproducibility(evidence.reproducibility, components.explained_variance)
+    restarts = components.restart_index
+    return replace(
+        components,
+        maps=components.maps[order],
+        explained_variance=components.explained_variance[order],
+        restart_index=None if restarts is None else restarts[order],
+        evidence=evidence.in_order(order),
+    )
+
+
+# ---------------------------------------------------------------- other groups than the whole one
+@dataclass(frozen=True)
+class _Samples:
+    """Who is in each sample, with repetitions: first the halves, pair by pair, then bootstraps."""
+
+    members: tuple[tuple[str, ...], ...]
+    n_splits: int
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """The samples that are two halves of the group."""
+        return [(2 * split, 2 * split + 1) for split in range(self.n_splits)]
+
+
+def _samples(runs: Sequence[ReducedRun], science: Science) -> _Samples:
+    participants = [run.key.participant for run in runs]
+    seed = science.decomposition.random_seed
+    halves = split_halves(participants, science.evidence.n_splits, seed)
+    resampled = bootstrap_samples(participants, science.evidence.n_bootstraps, seed)
+    members = tuple(half for pair in halves for half in pair) + resampled
+    return _Samples(members, len(halves))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """A sample's fit on some of the voxels; `fitted` has no entry for what could not be fitted."""
+
+    fitted: Mapping[str, Components]
+    subspaces: Mapping[Wanted, Subspace]
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """All samples' fits, and the voxels that they were fitted on."""
+
+    voxels: NDArray[np.intp]
+    samples: tuple[_Sample, ...]
+    scaled: Mapping[str, Wanted]
+
+
+def sample_dims(n_components: int) -> int:
+    """Give the dimensions that are kept of a sample's subspace."""
+    return max(_DIMS_OF_A_COMPONENT * n_components, _FEWEST_DIMS)
+
+
+def _fit_samples(
+    fitted: Sequence[Components],
+    samples: _Samples,
+    runs: Sequence[ReducedRun],
+    science: Science,
+    plan: GroupPlan,
+) -> _Found:
+    canonical, scaled = wanted_subspaces(science)
+    wanted = list(dict.fromkeys([canonical, *scaled.values()]))
+    voxels = evenly_spaced(runs[0].n_voxels, MOST_VOXELS)
+    n_components = fitted[0].n_components
+    done: list[_Sample] = []
+    at_once = plan.samples_at_once or len(samples.members)
+    for start in range(0, len(samples.members), max(1, at_once)):
+        members = samples.members[start : start + at_once]
+        gathered = _gather_samples(members, wanted, runs, voxels, n_components, plan.n_threads)
+        fit = partial(
+            _fit_sample,
+            canonical=canonical,
+            scaled=scaled,
+            n_components=n_components,
+            science=science,
+            penalty=_penalty(fitted),
+        )
+        done.extend(map_ordered(fit, gathered, plan.n_threads))
+    of_method = {str(method): which for method, which in scaled.items()}
+    return _Found(voxels, tuple(done), of_method)
+
+
+@dataclass(frozen=True)
+class _Penalty:
+    """The group's sparsity penalty, and the variance of one voxel's rows that it stands for."""
+
+    alpha: float
+    variance: float
+
+    def for_variance(self, variance: float) -> float:
+        """Give the penalty that means the same: it has the units of the rows."""
+        return (
+            float(self.alpha * np.sqrt(variance / self.variance)) if self.variance else self.alpha
+        )
+
+
+def _penalty(fitted: Sequence[Components]) -> _Penalty | None:
+    for components in fitted:
+        alpha = components.fit.get("Alpha")
+        if isinstance(alpha, int | float):
+            return _Penalty(alpha, components.total_variance / components.maps.shape[1])
+    return None
+
+
+def _gather_samples(
+    members: Sequence[tuple[str, ...]],
+    wanted: Sequence[Wanted],
+    runs: Sequence[ReducedRun],
+    voxels: NDArray[np.intp],
+    n_components: int,
+    n_threads: int,
+) -> list[dict[Wanted, Subspace]]:
+    """Gather every sample's subspaces in one pass over the runs."""
+    n_dims = sample_dims(n_components)
+    counts = [Counter(sample) for sample in members]
+    streams = [{which: SubspaceStream(len(voxels), n_dims) for which in wanted} for _ in members]
+    for run, which, rows in weighted_runs(runs, wanted, n_components, voxels):
+        taking = [
+            (stream[which], count[run.key.participant])
+            for stream, count in zip(streams, counts, strict=True)
+            if count[run.key.participant]
+        ]
+        for _ in map_ordered(partial(_add, rows), taking, n_threads):
+            pass
+    return [
+        {which: stream.finish() for which, stream in of_sample.items()} for of_sample in streams
+    ]
+
+
+def _add(rows: NDArray[np.float32], taking: tuple[SubspaceStream, int]) -> None:
+    """Add rows as often as their participant was drawn: twice the same row is √2 times it."""
+    stream, count = taking
+    stream.add(rows * np.float32(np.sqrt(count)) if count > 1 else rows)
+
+
+def _fit_sample(
+    subspaces: dict[Wanted, Subspace],
+    *,
+    canonical: Wanted,
+    scaled: Mapping[Method, Wanted],
+    n_components: int,
+    science: Science,
+    penalty: _Penalty | None,
+) -> _Sample:
+    settings = science.decomposition
+    own = {method: subspaces[which] for method, which in scaled.items()}
+    if penalty is not None:
+        here = own["dictlearning"]
+        variance = here.total_variance / here.rows.shape[1]
+        settings = replace(settings, alpha=penalty.for_variance(variance))
+    try:
+        fitted = fit_subspaces(
+            subspaces[canonical], own, n_components, settings, n_threads=1, warn=False
+        )
+    except NidecompError as error:
+        _LOG.debug("A part of the group could not be fitted: %s", error)
+        return _Sample({}, subspaces)
+    return _Sample({components.method: components for components in fitted}, subspaces)
+
+
+def _compared(components: Components, samples: _Samples, found: _Found) -> Evidence:
+    """Compare the halves with each other and the bootstraps with the whole group."""
+    method, n_components = components.method, components.n_components
+    maps = components.maps[:, found.voxels]
+    agreements, overlaps, held_out, totals = [], [], [], []
+    for pair in samples.pairs:
+        halves = [found.samples[index] for index in pair]
+        if not all(method in half.fitted for half in halves):
+            continue
+        first, second = (half.fitted[method].maps for half in halves)
+        agreement = compare_halves(maps, first, second)
+        agreements.append(agreement)
+        overlaps.append(subspace_overlap(first, second))
+        for (learnt, other), meant in (
+            (halves, agreement.in_first),
+            (halves[::-1], agreement.in_second),
+        ):
+            here, there = learnt.fitted[method], other.subspaces[found.scaled[method]]
+            alone, together = explained_variance(here.maps, there.rows, there.total_variance)
+            held_out.append(alone[meant])
+            totals.append((here.total_explained_variance, together))
+    resampled = [
+        matched_r(maps, sample.fitted[method].maps)
+        for sample in found.samples[2 * samples.n_splits :]
+        if method in sample.fitted
+    ]
+    return Evidence(
+        reproducibility=_stacked([one.reproducibility for one in agreements], n_components),
+        bootstrap=_stacked(resampled, n_components),
+        held_out_variance=_stacked(held_out, n_components),
+        total_variances=_stacked(totals, 2),
+        trace=np.array([one.trace for one in agreements]),
+        overlap=np.array(overlaps),
+        n_voxels=len(found.voxels),
+    )
+
+
+def _stacked(rows: Sequence[ArrayLike], n_columns: int) -> NDArray[np.float64]:
+    """Stack rows, of which there may be none."""
+    return np.array(rows, dtype=np.float64).reshape(-1, n_columns)

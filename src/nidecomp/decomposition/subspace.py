@@ -1,0 +1,154 @@
+"""The space that the group shares, out of every run's leading components, one run at a time.
+
+A truncated singular value decomposition in memory that does not grow with the number of runs: rows
+are gathered until as many have come as are kept, then the leading directions of both are kept. This
+is the frequent-directions scheme without its shrinkage (Liberty 2013, Simple and deterministic
+matrix sketching, KDD, doi:10.1145/2487575.2487623); while nothing had to be left out it is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.core.linalg import blocks, leading_vectors
+from nidecomp.core.parallel import map_ordered
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """The leading right singular vectors of many rows.
+
+    Parameters
+    ----------
+    rows : ndarray of float32, shape (n_dims, n_voxels)
+        Orthogonal, the largest first, each scaled by its singular value.
+    squared : ndarray, shape (n_dims,)
+        The squared singular values.
+    total_variance : float
+        Sum of squares of all rows that were added.
+    error_bound : float
+        No squared singular value of all rows together is larger than the one found by more than
+        this, and none is smaller: the sum, over the times that directions were left out, of the
+        largest squared singular value among them. 0 where nothing was left out but at the end.
+    n_rows : int
+        How many rows were added.
+    """
+
+    rows: NDArray[np.float32]
+    squared: NDArray[np.float64]
+    total_variance: float
+    error_bound: float
+    n_rows: int
+
+    def orthonormal(self, n_leading: int) -> NDArray[np.float64]:
+        """Give the leading directions with unit norm, shape (n_leading, n_voxels)."""
+        singular = np.sqrt(np.maximum(self.squared[:n_leading], np.finfo(np.float64).tiny))
+        return np.asarray(self.rows[:n_leading] / singular[:, None])
+
+
+class SubspaceStream:
+    """Gathers rows and keeps their leading directions.
+
+    Parameters
+    ----------
+    n_voxels : int
+    n_dims : int
+        How many directions are kept.
+    n_threads : int
+        The result does not depend on it.
+
+    Notes
+    -----
+    Memory is ``2 · n_dims · n_voxels`` float32 numbers. Rows are merged `n_dims` at a time: that
+    number decides the result's last digits, so nothing about execution may change it. Merging
+    costs about ``4 · n_dims · n_voxels`` multiplications a row.
+    """
+
+    def __init__(self, n_voxels: int, n_dims: int, n_threads: int = 1) -> None:
+        self._kept = np.empty((n_dims, n_voxels), dtype=np.float32)
+        self._incoming = np.empty((n_dims, n_voxels), dtype=np.float32)
+        self._squared = np.zeros(0)
+        self._n_threads = n_threads
+        self._n_kept = self._n_incoming = self._n_rows = 0
+        self._total = self._dropped = 0.0
+
+    def add(self, rows: NDArray[np.float32]) -> None:
+        """Add rows, shape (n_rows, n_voxels); the order in which they come matters to rounding."""
+        self._n_rows += len(rows)
+        while len(rows):
+            if self._n_incoming == len(self._incoming):
+                self._merge()
+            taken = rows[: len(self._incoming) - self._n_incoming]
+            self._incoming[self._n_incoming : self._n_incoming + len(taken)] = taken
+            self._n_incoming += len(taken)
+            rows = rows[len(taken) :]
+
+    def finish(self) -> Subspace:
+        """Give what was found; nothing can be added afterwards."""
+        dropped_before = self._dropped
+        if self._n_incoming:
+            self._merge()
+        # What the last merge leaves out was no part of any later one: it changed no value kept.
+        bound = dropped_before
+        self._incoming = np.empty((0, self._kept.shape[1]), dtype=np.float32)
+        return Subspace(self._kept[: self._n_kept], self._squared, self._total, bound, self._n_rows)
+
+    def _merge(self) -> None:
+        """Keep the leading directions of what is kept and what has come."""
+        n_voxels = self._kept.shape[1]
+        n_both = self._n_kept + self._n_incoming
+        gram = np.zeros((n_both, n_both))
+        for part in map_ordered(self._gram, blocks(n_voxels), self._n_threads):
+            gram += part
+        self._total += float(np.trace(gram[self._n_kept :, self._n_kept :]))
+        n_leading = min(len(self._kept), n_both)
+        vectors, squared = leading_vectors(gram, n_leading)
+        across = np.ascontiguousarray(vectors.T, dtype=np.float32)
+        for _ in map_ordered(partial(self._rotate, across), blocks(n_voxels), self._n_threads):
+            pass
+        self._squared = squared[:n_leading]
+        self._dropped += float(squared[n_leading]) if n_leading < n_both else 0.0
+        self._n_kept, self._n_incoming = n_leading, 0
+
+    def _both(self, block: slice) -> NDArray[np.float32]:
+        return np.concatenate(
+            [self._kept[: self._n_kept, block], self._incoming[: self._n_incoming, block]]
+        )
+
+    def _gram(self, block: slice) -> NDArray[np.float32]:
+        both = self._both(block)
+        return np.asarray(both @ both.T)
+
+    def _rotate(self, across: NDArray[np.float32], block: slice) -> None:
+        self._kept[: len(across), block] = across @ self._both(block)
+
+
+def weighted_rows(
+    rows: NDArray[np.float32], weight: float, *, canonical: bool
+) -> NDArray[np.float32]:
+    """Scale one run's rows for the group.
+
+    Parameters
+    ----------
+    rows : ndarray of float32, shape (n_rows, n_voxels)
+        The run's orthogonal rows, each scaled by its singular value.
+    weight : float
+        With 1/√(runs of the participant) the runs of one participant weigh together as one.
+    canonical : bool
+        Scale each row to unit norm first. The singular value decomposition of such rows is the
+        generalised canonical correlation analysis of CanICA (Varoquaux et al. 2010, NeuroImage
+        51:288, section 2.2): what the participants share counts, not what is large in one.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_rows, n_voxels)
+    """
+    scale = np.full(len(rows), weight)
+    if canonical:
+        norms = np.array([np.linalg.norm(row) for row in rows], dtype=np.float64)
+        scale = scale / np.where(norms == 0, 1.0, norms)
+    return rows * scale[:, None].astype(np.float32)

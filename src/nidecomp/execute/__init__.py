@@ -1,1 +1,0 @@
-"""One contract, ``map_unordered(func, items)``, and what can do it."""

@@ -1,0 +1,101 @@
+"""What the user sees while it runs: messages, a progress bar on a terminal, lines in a log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from nidecomp.config.settings import Settings
+from nidecomp.core.errors import NidecompError
+
+Item = TypeVar("Item")
+
+_LOG = logging.getLogger(__name__)
+_PACKAGE = logging.getLogger("nidecomp")
+
+
+class _LogFile(logging.FileHandler):
+    """A log that is begun with its first message: a mistake in the request leaves no trace."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", delay=True, errors="backslashreplace")
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was written."""
+        return self.stream is not None
+
+    def _open(self) -> TextIOWrapper:
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        return super()._open()
+
+
+@contextmanager
+def logging_to(settings: Settings) -> Iterator[None]:
+    """Send messages to stderr and, for a group run, to ``logs/nidecomp.log`` of the output.
+
+    Parameters
+    ----------
+    settings : Settings
+        Whether to say more, and where the output folder is.
+    """
+    # A service may have been started without a stderr.
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)] if sys.stderr else []
+    log_file = None
+    if settings.analysis_level == "group" and not settings.execution.dry_run:
+        log_file = _LogFile(settings.output_dir / "logs" / "nidecomp.log")
+        handlers.append(log_file)
+    level = logging.DEBUG if settings.execution.verbose else logging.INFO
+    formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    before = _PACKAGE.level
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        _PACKAGE.addHandler(handler)
+    _PACKAGE.setLevel(level)
+    try:
+        with logging_redirect_tqdm([_PACKAGE]):
+            yield
+    except NidecompError as error:
+        # The terminal is told by whoever catches it; the log must not end without a reason.
+        if log_file is not None and log_file.is_begun:
+            log_file.handle(_LOG.makeRecord(_LOG.name, logging.ERROR, "", 0, str(error), (), None))
+        raise
+    finally:
+        _PACKAGE.setLevel(before)
+        for handler in handlers:
+            _PACKAGE.removeHandler(handler)
+            handler.close()
+
+
+def shown(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """Pass items on and show how far they are.
+
+    Parameters
+    ----------
+    items : iterable
+        What arrives over time.
+    total : int
+        How many will come.
+    what : str
+        What is being done to them.
+
+    Yields
+    ------
+    item
+    """
+    if sys.stderr and sys.stderr.isatty():
+        yield from tqdm(items, total=total, desc=what, unit="run", file=sys.stderr)
+        return
+    started = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        _LOG.info("%s: %d of %d done after %.0f s", what, done, total, time.monotonic() - started)
+        yield item

@@ -1,1 +1,0 @@
-"""From the reduced runs to the group's components: arrays in, arrays out, no files."""

@@ -1,0 +1,1 @@
+"""The BIDS-Derivatives dataset and its tables."""

@@ -1,0 +1,95 @@
+"""The evidence about each component as files: tables, thresholded maps, soft atlas."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from nidecomp.annotation.columns import METRICS, UNITS
+from nidecomp.annotation.describe import describe, read_references
+from nidecomp.annotation.thresholds import Thresholded, parse_rule, rule_in_words
+from nidecomp.decomposition.components import Components
+from nidecomp.outputs.comparisons import MATCHING, STABILITY, matching_table, stability_table
+from nidecomp.outputs.regions import write_regions
+from nidecomp.outputs.result import GroupResult
+from nidecomp.outputs.tree import OutputTree
+
+STABILITY_TABLE = PurePosixPath("logs/stability.tsv")
+MATCHING_TABLE = PurePosixPath("logs/matching.tsv")
+_THRESHOLDED = "thresholded"
+PEAKS: dict[str, str] = {
+    "component": "Name of the component",
+    "cluster": "Number of the cluster of the thresholded map, from 1, the largest first",
+    "x": "Position of its strongest voxel, first RAS+ coordinate of the space",
+    "y": "Position of its strongest voxel, second RAS+ coordinate",
+    "z": "Position of its strongest voxel, third RAS+ coordinate",
+    "value": "The map's value there, with its sign",
+    "volume_mm3": "Volume of the cluster: voxels that share a face and a sign",
+}
+PEAK_UNITS = {**dict.fromkeys("xyz", "mm"), "volume_mm3": "mm^3"}
+
+
+def write_evidence(tree: OutputTree, result: GroupResult) -> None:
+    """Write what is known of each component, and how decompositions compare."""
+    options = result.settings.science.evidence
+    references = read_references(result.geometry, result.space, options)
+    of_maps = result.regions or ((),) * len(result.components)
+    for components, regions in zip(result.components, of_maps, strict=True):
+        known = describe(components, result.geometry, references, options)
+        _write_thresholded(tree, result, components, known.thresholded)
+        metrics = result.file(components, "metrics", ".tsv")
+        tree.write_table(metrics, METRICS, known.table, units=UNITS)
+        labels = [row["label"] for row in known.table]
+        if regions:
+            write_regions(tree, result, components, regions, labels)
+        peaks = [
+            {"component": components.names[peak.component_index], **asdict(peak)}
+            for peak in known.peaks
+        ]
+        tree.write_table(result.file(components, "peaks", ".tsv"), PEAKS, peaks, units=PEAK_UNITS)
+    tree.write_table(STABILITY_TABLE, STABILITY, stability_table(result.components))
+    tree.write_table(MATCHING_TABLE, MATCHING, matching_table(result.components))
+
+
+def _write_thresholded(
+    tree: OutputTree, result: GroupResult, components: Components, thresholded: Thresholded
+) -> None:
+    """Write the maps without their background, signed, and as a soft atlas from 0 to 1."""
+    rule = rule_in_words(parse_rule(result.settings.science.evidence.threshold))
+    source = [f"bids::{result.file(components, 'components', '.nii.gz')}"]
+    tree.write_image(
+        result.file(components, "components", ".nii.gz", _THRESHOLDED),
+        result.geometry.image(thresholded.maps),
+    )
+    tree.write_json(
+        result.file(components, "components", ".json", _THRESHOLDED),
+        {
+            "Description": f"The maps of the components file: {rule}.",
+            "Units": "arbitrary",
+            "ComponentNames": list(components.names),
+            "Thresholds": [
+                {"Low": low, "High": high} if math.isfinite(high) else None
+                for low, high in thresholded.limits.tolist()
+            ],
+            "Sources": source,
+            **result.spatial,
+        },
+    )
+    positive = np.maximum(thresholded.maps, 0)
+    largest = positive.max(axis=1, keepdims=True)
+    positive /= np.where(largest == 0, 1, largest)
+    tree.write_image(result.file(components, "probseg", ".nii.gz"), result.geometry.image(positive))
+    tree.write_json(
+        result.file(components, "probseg", ".json"),
+        {
+            "Description": f"Soft atlas: of each map of the components file {rule}, values below 0 "
+            "set to 0, divided by the largest. Values are weights from 0 to 1, not probabilities "
+            "that sum to 1.",
+            "LabelMap": list(components.names),
+            "Sources": source,
+            **result.spatial,
+        },
+    )

@@ -1,0 +1,263 @@
+"""What all outputs have in common: the dataset's description, who took part, logs, the mask."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import tomli_w
+
+from nidecomp.bids.dataset import DESCRIPTION, OUR_NAME, SETTINGS, link_to, read_description
+from nidecomp.bids.names import BIDS_VERSION, IGNORED_BY_THE_VALIDATOR, run_file
+from nidecomp.config.science import science_as_tables
+from nidecomp.config.settings import Settings
+from nidecomp.core.atomic import replace_atomically
+from nidecomp.core.records import FailedRun, RefusedRun, UsableRun
+from nidecomp.core.tsv import encoded, table_text
+from nidecomp.outputs import inventory as inventory_table
+from nidecomp.outputs.outliers import FEWEST_PARTICIPANTS, LEAST_DEPARTURE, LIMIT, outlier_reasons
+from nidecomp.outputs.quality import participant_quality
+from nidecomp.outputs.result import SOURCES, GroupResult
+from nidecomp.outputs.tree import MANIFEST, OutputTree
+from nidecomp.version import __version__
+
+_LOG = logging.getLogger(__name__)
+
+CODE_URL = "https://github.com/nidecomp/nidecomp"
+INVENTORY = PurePosixPath("logs/inventory.tsv")
+PARTICIPANTS = {
+    "participant_id": "Participant, as in the preprocessed dataset",
+    "role": "fitted: the components were fitted to this participant; held out: left out of the "
+    "fit by --holdout, to tell what the components explain; projected: the components were "
+    "given, and nothing was fitted",
+    "n_runs_used": "Runs that were used",
+    "n_runs_not_used": "Runs that were refused or failed; logs/inventory.tsv says why",
+    "n_volumes_kept": "Volumes of the runs used, after scrubbing",
+    "mean_fd": "Mean framewise displacement over the runs used, in mm",
+}
+OUTLIERS = {"dropped": "1 where the volume was dropped (scrubbed, non-steady-state or dummy)"}
+QUALITY_OF_PARTICIPANTS = {
+    "map_r": "Correlation of the participant's own maps (dual regression) with the group's, mean "
+    "over components, decompositions and runs",
+    "explained_variance": "Share of the cleaned runs' variance that the group's maps explain, mean "
+    "over decompositions and runs",
+    "tsnr": "Temporal signal-to-noise ratio, median over voxels, mean over runs",
+    "outlier": "In what the participant stands apart, on the bad side, of map_r, "
+    "explained_variance, tsnr, mean_fd, n_volumes_kept: a modified z score (distance from the "
+    f"median in units of the median absolute deviation / 0.6745) above {LIMIT:g} and a distance of "
+    f"more than {100 * LEAST_DEPARTURE:.0f} % of the median, among {FEWEST_PARTICIPANTS} "
+    "participants or more. A recommendation to look: nobody is left out because of it",
+}
+
+
+def write_inventory(output_dir: Path, table: Sequence[inventory_table.Row]) -> None:
+    """Write only the table of runs, where nothing else can be written.
+
+    Results of an earlier run, if they are there, keep their own.
+    """
+    if not (output_dir / MANIFEST).exists():
+        text = table_text(tuple(inventory_table.COLUMNS), table)
+        with replace_atomically(output_dir / INVENTORY) as temporary:
+            temporary.write_bytes(encoded(text))
+
+
+def write_description(tree: OutputTree, result: GroupResult, title: str, readme: str) -> None:
+    """Write the dataset's description, what the validator is not to look at, and the README.
+
+    Parameters
+    ----------
+    tree : OutputTree
+    result : GroupResult
+    title : str
+        What the dataset holds, to which the input's name is added.
+    readme : str
+    """
+    source = read_description(result.root)
+    link = link_to(result.root, result.settings)
+    tree.write_json(
+        PurePosixPath(DESCRIPTION),
+        {
+            "Name": f"NiDecomp: {title} of {input_name(result)}",
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "derivative",
+            "License": licence(result),
+            "Authors": _authors(source),
+            "GeneratedBy": [_generated_by()],
+            "SourceDatasets": [{"URL": link}, *_source_datasets(source)],
+            "DatasetLinks": {"preprocessed": link},
+        },
+    )
+    tree.write_text(PurePosixPath(".bidsignore"), "\n".join(IGNORED_BY_THE_VALIDATOR) + "\n")
+    tree.write_text(PurePosixPath("README.md"), readme)
+
+
+def input_name(result: GroupResult) -> object:
+    """Give the name of the preprocessed dataset."""
+    return read_description(result.root).get("Name") or "unnamed dataset"
+
+
+def licence(result: GroupResult) -> object:
+    """Give the licence of the preprocessed dataset, which its derivatives have, too."""
+    stated = read_description(result.root).get("License")
+    return stated or "not stated by the preprocessed dataset"
+
+
+def _authors(source: Mapping[str, object]) -> list[object]:
+    """Carry over the input's authors; the validator warns of lists shorter than two."""
+    named = source.get("Authors")
+    authors = list(named) if isinstance(named, list) else []
+    if len(authors) > 1:
+        return authors
+    nobody = ["(the preprocessed dataset names no authors)"]
+    return [*(authors or nobody), f"{OUR_NAME} (the software that made these derivatives)"]
+
+
+def _source_datasets(source: Mapping[str, object]) -> list[object]:
+    datasets = source.get("SourceDatasets")
+    return datasets if isinstance(datasets, list) else []
+
+
+def _generated_by() -> dict[str, object]:
+    """Describe this program; a container's image sets the variables that describe it."""
+    entry: dict[str, object] = {"Name": OUR_NAME, "Version": __version__, "CodeURL": CODE_URL}
+    container = {
+        name: value
+        for name, variable in (
+            ("Type", "NIDECOMP_CONTAINER_TYPE"),
+            ("Tag", "NIDECOMP_CONTAINER_TAG"),
+            ("URI", "NIDECOMP_CONTAINER_URI"),
+        )
+        if (value := os.environ.get(variable))
+    }
+    if container:
+        entry["Container"] = container
+    return entry
+
+
+# ---------------------------------------------------------------- who took part
+def write_participants(tree: OutputTree, result: GroupResult) -> None:
+    """Write who took part, how good their data are, and who stands apart."""
+    runs = result.reduced_runs
+    unused: list[RefusedRun | FailedRun] = [*result.inventory.refused, *result.inventory.failed]
+    not_used = [run.key.get("sub") for run in unused]
+    table: list[dict[str, object]] = []
+    for label in sorted({run.files.key.participant for run in runs}):
+        own = [run for run in runs if run.files.key.participant == label]
+        motion = [run.mean_fd_mm for run in own if run.mean_fd_mm is not None]
+        table.append(
+            {
+                "participant_id": f"sub-{label}",
+                "role": _role(label, result),
+                "n_runs_used": len(own),
+                "n_runs_not_used": not_used.count(label),
+                "n_volumes_kept": sum(run.n_kept for run in own),
+                "mean_fd": float(np.mean(motion)) if motion else None,
+            }
+        )
+    columns = PARTICIPANTS
+    if result.projected:
+        columns = columns | QUALITY_OF_PARTICIPANTS
+        _add_quality(table, result)
+    tree.write_table(
+        PurePosixPath("participants.tsv"),
+        columns,
+        table,
+        about={"Description": "The participants whose runs were used."},
+    )
+
+
+def _role(label: str, result: GroupResult) -> str:
+    if result.settings.science.projection.maps is not None:
+        return "projected"
+    return "held out" if label in result.held_out else "fitted"
+
+
+def _add_quality(table: list[dict[str, object]], result: GroupResult) -> None:
+    """Add how good each participant's data are, and who stands apart."""
+    labels = [str(row["participant_id"]).removeprefix("sub-") for row in table]
+    quality = participant_quality(result, labels)
+    motion = [row["mean_fd"] for row in table]
+    looked_at = {
+        **quality,
+        "mean_fd": np.array([np.nan if value is None else value for value in motion], dtype=float),
+        "n_volumes_kept": np.array([row["n_volumes_kept"] for row in table], dtype=float),
+    }
+    reasons = outlier_reasons(looked_at, bad_is_high=frozenset({"mean_fd"}))
+    for index, (row, reason) in enumerate(zip(table, reasons, strict=True)):
+        row |= {name: float(values[index]) for name, values in quality.items()}
+        row["outlier"] = reason or None
+        if reason:
+            _LOG.warning("%s stands apart from the others: %s", row["participant_id"], reason)
+
+
+def write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> None:
+    """Say which volumes of a run were used: nothing else tells it afterwards."""
+    kept = set(run.kept)
+    tree.write_table(
+        run_file(run.files.key, "outliers", ".tsv"),
+        OUTLIERS,
+        [{"dropped": int(volume not in kept)} for volume in range(run.n_volumes)],
+        about={
+            "Description": "Volumes of this run that the decomposition did not see, a row each.",
+            "Sources": [
+                result.uri(path)
+                for path in (run.files.bold, run.files.confounds)
+                if path is not None
+            ],
+        },
+    )
+
+
+# ---------------------------------------------------------------- logs and mask
+def write_logs(tree: OutputTree, result: GroupResult) -> None:
+    """Write the settings, the table of runs and the list of sources."""
+    write_settings(tree, result.settings)
+    table = inventory_table.rows(result.inventory, result.root, result.reduced)
+    tree.write_table(INVENTORY, inventory_table.COLUMNS, table)
+    sources = [
+        {"run": run.files.key.label, "kind": kind, "uri": result.uri(path)}
+        for run in result.reduced_runs
+        for kind, path in (
+            ("bold", run.files.bold),
+            ("mask", run.files.mask),
+            ("confounds", run.files.confounds),
+        )
+        if path is not None
+    ]
+    tree.write_tsv(SOURCES, ("run", "kind", "uri"), sources)
+
+
+def write_settings(tree: OutputTree, settings: Settings) -> None:
+    """Write the settings that decide the results."""
+    tree.write_text(SETTINGS, settings_text(settings))
+
+
+def settings_text(settings: Settings) -> str:
+    """Write the settings that change the outputs as TOML, ready for ``--config-file``."""
+    return (
+        f"# All that decided these results, by NiDecomp {__version__}; --config-file replays it.\n"
+        + tomli_w.dumps(science_as_tables(settings.science))
+    )
+
+
+def write_mask(tree: OutputTree, result: GroupResult) -> None:
+    """Write the mask with its sidecar."""
+    masking = result.settings.science.masking
+    tree.write_image(result.mask_file(".nii.gz"), result.geometry.mask_image())
+    how = (
+        f"the mask given, {Path(masking.mask).name}"
+        if masking.mask
+        else f"voxels in the brain masks of at least {masking.mask_threshold:g} of the participants"
+    )
+    tree.write_json(
+        result.mask_file(".json"),
+        {
+            "Type": "Brain",
+            "Description": f"The voxels that were decomposed: {how}.",
+            "Sources": [f"bids::{SOURCES}"],
+            **result.spatial,
+        },
+    )

@@ -1,0 +1,250 @@
+"""What each run holds of the group's maps, as files with the run's own name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.bids.names import denoised_file, projected_file, shared_key
+from nidecomp.core.records import RunKey, UsableRun
+from nidecomp.decomposition.components import Components
+from nidecomp.outputs.quality import write_quality
+from nidecomp.outputs.result import GroupResult
+from nidecomp.outputs.tree import OutputTree
+from nidecomp.projection.connectome import KINDS, Kind, connectomes
+from nidecomp.projection.task import STATISTICS, Projection
+from nidecomp.runs.inspect import read_sidecar
+
+# As BEP017 spells what a relationship matrix holds.
+_STAT: dict[Kind, str] = {
+    "correlation": "pearsoncorrelation",
+    "partial correlation": "partialcorrelation",
+    "tangent": "tangent",
+}
+_MEASURE: dict[Kind, str] = {
+    "correlation": "Pearson's correlation",
+    "partial correlation": "Partial correlation given all other components, covariance shrunk "
+    "by Ledoit and Wolf's rule",
+    "tangent": "Departure of the run's covariance from the geometric mean of all runs, in the "
+    "tangent space there; covariances shrunk by Ledoit and Wolf's rule",
+}
+_GROUP_MEASURE: dict[Kind, str] = {
+    "correlation": "Mean of the participants' correlations, each the mean of its runs",
+    "partial correlation": "Mean of the participants' partial correlations, each the mean of its "
+    "runs",
+    "tangent": "Geometric mean of all runs' covariances: what the runs' tangent matrices depart "
+    "from",
+}
+_UNITS = {
+    "effect": "Regression coefficient: standard deviations of the voxel's cleaned series for one "
+    "unit of the time course",
+    "z": "The coefficient divided by its standard error, as a standard normal value",
+}
+
+
+def write_projections(tree: OutputTree, result: GroupResult, *, is_job: bool = False) -> None:
+    """Write time courses, connectomes, the runs' own maps where there are, and their quality.
+
+    Parameters
+    ----------
+    tree : OutputTree
+    result : GroupResult
+    is_job : bool
+        Whether these are some of the participants only: then nothing is written that needs all.
+    """
+    if not result.projected:
+        return
+    runs = {run.files.key: run for run in result.reduced_runs}
+    for index, components in enumerate(result.components):
+        for projected in result.projected:
+            run, found = runs[projected.key], projected.projections[index]
+            _write_time_courses(tree, result, components, run, found)
+            sources = [result.uri(run.files.bold)]
+            _write_maps(tree, result, components, projected.key, found.maps, {"Sources": sources})
+            if found.denoised is not None:
+                _write_denoised(tree, result, index, run, found.denoised)
+        _write_connectomes(tree, result, components, index, is_job=is_job)
+        for participant, combined in result.combined.items():
+            own = [one.key for one in result.projected if one.key.participant == participant]
+            about: dict[str, object] = {
+                "CombinedRuns": [key.label for key in own],
+                "Combination": "fixed effects: runs weigh by the inverse of their variance",
+                "Sources": [result.uri(runs[key].files.bold) for key in own],
+            }
+            maps = combined[index]
+            _write_maps(tree, result, components, shared_key(own), maps, about, desc="fixedeffects")
+    if not is_job:
+        write_quality(tree, result)
+
+
+# ---------------------------------------------------------------- time courses
+def _write_time_courses(
+    tree: OutputTree,
+    result: GroupResult,
+    components: Components,
+    run: UsableRun,
+    found: Projection,
+) -> None:
+    labels = result.labels(components)
+    values = np.full((run.n_volumes, components.n_components), math.nan)
+    values[list(run.kept)] = found.courses
+    tree.write_tsv(
+        projected_file(run.files.key, "timeseries", ".tsv", labels),
+        components.names,
+        (dict(zip(components.names, row, strict=True)) for row in values.tolist()),
+    )
+    start = {} if run.start_time_s is None else {"StartTime": run.start_time_s}
+    normalised = result.settings.science.projection.normalise_time_courses
+    tree.write_json(
+        projected_file(run.files.key, "timeseries", ".json", labels),
+        {
+            "Description": "Time courses of the group's maps in this run: least squares of each "
+            "cleaned volume on all maps together (dual regression, stage 1)"
+            + ("; scaled to unit variance" if normalised else "")
+            + ". A row for each volume, n/a where it was dropped.",
+            "SamplingFrequency": 1 / run.repetition_time_s,
+            **start,
+            "Units": "arbitrary",
+            "ExplainedVariance": found.explained_variance,
+            "Maps": f"bids::{result.file(components, 'components', '.nii.gz')}",
+            "Sources": [
+                result.uri(path)
+                for path in (run.files.bold, run.files.confounds)
+                if path is not None
+            ],
+        },
+    )
+
+
+# ---------------------------------------------------------------- connectomes
+def _write_connectomes(
+    tree: OutputTree, result: GroupResult, components: Components, index: int, *, is_job: bool
+) -> None:
+    courses = [one.projections[index].courses for one in result.projected]
+    participants = [one.key.participant for one in result.projected]
+    labels = result.labels(components)
+    for kind in KINDS:
+        if is_job and kind == "tangent":
+            continue
+        found = connectomes(courses, participants, kind)
+        if found is None:
+            continue
+        stat = _STAT[kind]
+        for projected, matrix in zip(result.projected, found.runs, strict=True):
+            paths = [
+                projected_file(projected.key, "relmat", extension, labels, stat=stat)
+                for extension in (".tsv", ".json")
+            ]
+            source = projected_file(projected.key, "timeseries", ".tsv", labels)
+            _write_matrix(tree, paths, components, matrix, _MEASURE[kind], [f"bids::{source}"])
+        if is_job:
+            continue
+        paths = [
+            result.file(components, "relmat", extension, stat=stat)
+            for extension in (".tsv", ".json")
+        ]
+        _write_matrix(
+            tree, paths, components, found.group, _GROUP_MEASURE[kind], ["bids::logs/sources.tsv"]
+        )
+
+
+def _write_matrix(
+    tree: OutputTree,
+    paths: Sequence[PurePosixPath],
+    components: Components,
+    matrix: NDArray[np.float64],
+    measure: str,
+    sources: list[str],
+) -> None:
+    """Write a matrix with the nodes' names in the first row and column, as XCP-D does."""
+    table, sidecar = paths
+    tree.write_tsv(
+        table,
+        ("Node", *components.names),
+        (
+            {"Node": name, **dict(zip(components.names, row, strict=True))}
+            for name, row in zip(components.names, matrix.tolist(), strict=True)
+        ),
+    )
+    tree.write_json(
+        sidecar,
+        {
+            "Measure": measure,
+            "MeasureDescription": f"{measure}, of the components' time courses at the volumes "
+            "kept.",
+            "Weighted": True,
+            "Directed": False,
+            "Sources": sources,
+        },
+    )
+
+
+# ---------------------------------------------------------------- maps
+def _write_maps(
+    tree: OutputTree,
+    result: GroupResult,
+    components: Components,
+    key: RunKey,
+    maps: Mapping[str, Path],
+    about: Mapping[str, object],
+    *,
+    desc: str | None = None,
+) -> None:
+    labels = result.labels(components)
+    for stat in STATISTICS:
+        if stat not in maps:
+            continue
+        image = projected_file(key, "components", ".nii.gz", labels, stat=stat, desc=desc)
+        tree.take_file(image, maps[stat])
+        tree.write_json(
+            image.with_name(image.name.replace(".nii.gz", ".json")),
+            {
+                "Description": f"This run's own maps of the group's components (dual regression, "
+                f"stage 2). {_UNITS[stat]}."
+                if desc is None
+                else f"This participant's own maps of the group's components, over its runs. "
+                f"{_UNITS[stat]}.",
+                "Units": "arbitrary",
+                "ComponentNames": list(components.names),
+                "Maps": f"bids::{result.file(components, 'components', '.nii.gz')}",
+                "Mask": f"bids::{result.mask_file('.nii.gz')}",
+                **about,
+                **result.spatial,
+            },
+        )
+
+
+# ---------------------------------------------------------------- images without components
+def _write_denoised(
+    tree: OutputTree, result: GroupResult, index: int, run: UsableRun, image: Path
+) -> None:
+    """Write the run's image without the components chosen; its sidecar carries on the input's."""
+    components, removed = result.components[index], result.removed[index]
+    labels = result.labels(components)
+    aggressive = result.settings.science.projection.aggressive
+    how = (
+        "all that their time courses explain"
+        if aggressive
+        else "what they explain beside all other components"
+    )
+    tree.take_file(denoised_file(run.files.key, ".nii.gz", labels, aggressive=aggressive), image)
+    tree.write_json(
+        denoised_file(run.files.key, ".json", labels, aggressive=aggressive),
+        {
+            **result.spatial,
+            # Not the group's grid but the run's own.
+            "SpatialReference": result.uri(run.files.bold),
+            **read_sidecar(run.files.bold),
+            "Description": f"The preprocessed image without some components: {how} was taken out "
+            "of the volumes kept; volumes that were dropped are as they were. Confounds, trends "
+            "and the mean are still there.",
+            "RemovedComponents": {components.names[one]: why for one, why in removed.items()},
+            "Regression": "aggressive" if aggressive else "non-aggressive",
+            "Maps": f"bids::{result.file(components, 'components', '.nii.gz')}",
+            "Sources": [result.uri(run.files.bold)],
+        },
+    )

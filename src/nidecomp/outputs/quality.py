@@ -1,0 +1,129 @@
+"""How good each run's and each participant's data are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.outputs.result import GroupResult
+from nidecomp.outputs.tree import OutputTree
+from nidecomp.projection.task import ProjectedRun
+
+QUALITY_TABLE = PurePosixPath("logs/quality.tsv")
+QUALITY: dict[str, str] = {
+    "run": "Name of the run, as its files carry it",
+    "method": "Method of the decomposition",
+    "scale": "Its number of components",
+    "explained_variance": "Share of the cleaned run's variance that all maps explain together",
+    "map_r": (
+        "Correlation of the run's own maps (dual regression) with the group's, mean over components"
+    ),
+    "map_r_min": "The smallest of them",
+    "tsnr": (
+        "Temporal signal-to-noise ratio: median over voxels of mean / standard deviation over the "
+        "volumes kept, smoothed, before anything is removed"
+    ),
+    "n_volumes_kept": "Volumes after scrubbing and dropping",
+    "mean_fd": "Mean framewise displacement over all volumes, in mm",
+}
+COMPONENTS_TABLE = PurePosixPath("logs/quality_components.tsv")
+QUALITY_OF_COMPONENTS: dict[str, str] = {
+    "run": QUALITY["run"],
+    "method": QUALITY["method"],
+    "scale": QUALITY["scale"],
+    "component": "Name of the component",
+    "map_r": "Correlation of the run's own map of it (dual regression) with the group's",
+    "amplitude": (
+        "Standard deviation of its time course over the volumes kept, in the units of the cleaned "
+        "run (voxels of variance 1; 1 throughout where time courses were normalised)"
+    ),
+}
+
+
+def write_quality(tree: OutputTree, result: GroupResult) -> None:
+    """Write the tables: a row for each run at each decomposition, and for each component there."""
+    tree.write_table(QUALITY_TABLE, QUALITY, quality_rows(result), units={"mean_fd": "mm"})
+    tree.write_table(COMPONENTS_TABLE, QUALITY_OF_COMPONENTS, component_rows(result))
+
+
+def component_rows(result: GroupResult) -> Iterator[Mapping[str, object]]:
+    """Make the rows of the table of components: each run at each component."""
+    for index, components in enumerate(result.components):
+        for projected in result.projected:
+            found = projected.projections[index]
+            amplitudes = found.courses.std(axis=0)
+            for name, map_r, amplitude in zip(
+                components.names, found.map_r, amplitudes, strict=True
+            ):
+                yield {
+                    "run": projected.key.label,
+                    "method": components.method,
+                    "scale": components.n_components,
+                    "component": name,
+                    "map_r": float(map_r),
+                    "amplitude": float(amplitude),
+                }
+
+
+def quality_rows(result: GroupResult) -> list[Mapping[str, object]]:
+    """Make the rows of the table of quality: each run at each decomposition."""
+    runs = {run.files.key: run for run in result.reduced_runs}
+    table: list[Mapping[str, object]] = []
+    for index, components in enumerate(result.components):
+        for projected in result.projected:
+            run, found = runs[projected.key], projected.projections[index]
+            table.append(
+                {
+                    "run": projected.key.label,
+                    "method": components.method,
+                    "scale": components.n_components,
+                    "explained_variance": found.explained_variance,
+                    "map_r": _mean(found.map_r),
+                    "map_r_min": float(np.nanmin(found.map_r))
+                    if np.isfinite(found.map_r).any()
+                    else None,
+                    "tsnr": projected.tsnr,
+                    "n_volumes_kept": run.n_kept,
+                    "mean_fd": run.mean_fd_mm,
+                }
+            )
+    return table
+
+
+def participant_quality(
+    result: GroupResult, participants: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Average what tells how good a participant's data are over its runs and decompositions.
+
+    Parameters
+    ----------
+    result : GroupResult
+    participants : sequence of str
+
+    Returns
+    -------
+    dict
+        Name to the value of each participant, NaN where it is not known.
+    """
+    found: dict[str, list[ProjectedRun]] = {label: [] for label in participants}
+    for one in result.projected:
+        found[one.key.participant].append(one)
+    columns: dict[str, list[float]] = {"map_r": [], "explained_variance": [], "tsnr": []}
+    for label in participants:
+        projections = [each for one in found[label] for each in one.projections]
+        columns["map_r"].append(_mean(np.array([_mean(each.map_r) for each in projections])))
+        columns["explained_variance"].append(
+            _mean(np.array([each.explained_variance for each in projections]))
+        )
+        columns["tsnr"].append(_mean(np.array([one.tsnr for one in found[label]])))
+    return {name: np.array(values) for name, values in columns.items()}
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Average what is known; NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan

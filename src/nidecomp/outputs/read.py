@@ -1,0 +1,105 @@
+"""What an output folder says of its components and of the group, as data frames."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from nidecomp.core.errors import UsageError
+from nidecomp.core.text import in_one_line, parse_json, read_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+GroupTable = Literal["stability", "matching", "order"]
+
+
+def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read the metrics of every component of every decomposition.
+
+    Parameters
+    ----------
+    output_dir : path
+        An output folder of ``--level full``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each component, with ``method``, ``scale`` and the columns of ``metrics.tsv``,
+        which the JSON beside each of those files describes.
+
+    Raises
+    ------
+    UsageError
+        There are no such tables.
+    """
+    # `import nidecomp` must not wait for pandas.
+    import pandas as pd  # noqa: PLC0415
+
+    frames = []
+    for path in sorted(Path(output_dir).glob("tpl-*/**/func/*_decomposition.json")):
+        table = path.with_name(path.name.replace("_decomposition.json", "_metrics.tsv"))
+        if not table.exists():
+            continue
+        method, scale = _method_and_scale(path)
+        frame = _read(table)
+        frame.insert(0, "method", method)
+        frame.insert(1, "scale", scale)
+        frames.append(frame)
+    if not frames:
+        raise UsageError(
+            f"{output_dir} holds no metrics of components: name an output folder of nidecomp that "
+            "was made with --level full."
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _method_and_scale(path: Path) -> tuple[str, int]:
+    try:
+        fitted = parse_json(read_text(path))
+        if not isinstance(fitted, dict):
+            raise ValueError("it holds no JSON object")
+        return str(fitted["Method"]), int(fitted["NumberOfComponents"])
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise UsageError(
+            f"{path} is damaged ({in_one_line(error)}): run nidecomp on that output folder again."
+        ) from None
+
+
+def group_table(output_dir: str | os.PathLike[str], name: GroupTable) -> pd.DataFrame:
+    """Read a table about the whole group.
+
+    Parameters
+    ----------
+    output_dir : path
+        An output folder.
+    name : {"stability", "matching", "order"}
+        How alike halves of the participants came out; which components of two decompositions
+        belong together; how the number of components was chosen.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the columns that the JSON beside the file in ``logs/`` describes.
+
+    Raises
+    ------
+    UsageError
+        There is no such table.
+    """
+    path = Path(output_dir) / "logs" / f"{name}.tsv"
+    if name not in get_args(GroupTable) or not path.exists():
+        raise UsageError(
+            f"{output_dir} holds no table {name!r}: stability and matching are written with "
+            "--level full, order with --n-components auto."
+        )
+    return _read(path)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    # `import nidecomp` must not wait for pandas.
+    import pandas as pd  # noqa: PLC0415
+
+    return pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False)

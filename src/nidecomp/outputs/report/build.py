@@ -1,0 +1,271 @@
+"""The report: pictures drawn by many processes, put into one page and into ``figures/``."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.core.errors import NidecompError
+from nidecomp.decomposition.matching import correlations
+from nidecomp.execution.executor import Executor, WorkerDied
+from nidecomp.outputs.report.citation import citation_files
+from nidecomp.outputs.report.figures import (
+    ComponentPictures,
+    ComponentTask,
+    OverviewTask,
+    Picture,
+    draw,
+    draw_connectome,
+    draw_matching,
+    draw_strips,
+)
+from nidecomp.outputs.report.page import anchor, pairs_of, peak_of, render
+from nidecomp.outputs.report.results import (
+    Decomposition,
+    Folder,
+    Row,
+    number,
+    read_folder,
+    read_json,
+)
+from nidecomp.outputs.report.viewer import Slices, Stage, set_stage
+from nidecomp.outputs.tree import OutputTree
+
+REPORT = PurePosixPath("report.html")
+_LOGS = PurePosixPath("logs")
+_FIGURES = PurePosixPath("figures")
+_LOG = logging.getLogger(__name__)
+_N_FREQUENCIES = 80
+_STRIPS = {
+    "map_r": "own maps' r",
+    "explained_variance": "explained",
+    "tsnr": "tSNR",
+    "mean_fd": "mean FD, mm",
+}
+
+
+def add_report(tree: OutputTree, executor: Executor) -> bool:
+    """Make the report of what an output folder holds and add it.
+
+    Parameters
+    ----------
+    tree : OutputTree
+        The folder, whose other files are written.
+    executor : Executor
+        The result does not depend on it.
+
+    Returns
+    -------
+    bool
+        Whether it was made. What goes wrong is told and stops nothing: all data are there.
+    """
+    try:
+        folder = read_folder(tree.root)
+        drawn = draw_all(folder, executor)
+        page = render(folder, drawn.by_key(folder), drawn.slices, _stage(folder))
+        for picture in drawn.pictures:
+            tree.write_bytes(_FIGURES / f"{anchor(picture.key)}.png", picture.png)
+        tree.write_text(REPORT, page)
+        for name, text in citation_files(folder).items():
+            tree.write_text(_LOGS / name, text)
+    except NidecompError as error:
+        _LOG.error("The report was not made: %s", error)
+    except Exception as error:
+        _LOG.error("The report was not made: %s: %s", type(error).__name__, error)
+        _LOG.debug(traceback.format_exc())
+    else:
+        return True
+    return False
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """All pictures, in a fixed order; `small` are those that only the page has."""
+
+    pictures: tuple[Picture, ...]
+    small: tuple[Picture, ...]
+    slices: Mapping[str, Slices]
+
+    def by_key(self, folder: Folder) -> dict[str, bytes]:
+        """Give what the page shows: WebP, and the curve of the order as it was drawn."""
+        found = {picture.key: picture.webp for picture in (*self.pictures, *self.small)}
+        if folder.order_figure is not None:
+            found["order"] = folder.order_figure.read_bytes()
+        return found
+
+
+def draw_all(folder: Folder, executor: Executor) -> Drawn:
+    """Draw all pictures.
+
+    Parameters
+    ----------
+    folder : Folder
+    executor : Executor
+
+    Returns
+    -------
+    Drawn
+        What a process drew that died is not in it.
+    """
+    overviews = [task for one in folder.decompositions for task in _overview_task(one)]
+    components = [task for one in folder.decompositions for task in _component_tasks(folder, one)]
+    # What takes longest first.
+    tasks: list[OverviewTask | ComponentTask] = [*overviews, *components]
+    found: dict[str, ComponentPictures | Picture] = {}
+    for result in executor.map_unordered(draw, tasks):
+        match result:
+            case WorkerDied(item=task):
+                _LOG.error("The picture of %s was not drawn: its process was killed", task.key)
+            case Picture(key=key) | ComponentPictures(key=key):
+                found[key] = result
+    in_order = [found[task.key] for task in tasks if task.key in found]
+    of_components = [each for each in in_order if isinstance(each, ComponentPictures)]
+    pictures = [each for each in in_order if isinstance(each, Picture)]
+    pictures += [each.whole for each in of_components]
+    for one in folder.decompositions:
+        if (matrix := _matrix(one)) is not None:
+            picture = draw_connectome(matrix, _labels(one))
+            pictures.append(Picture(f"connectome_{one.key}", picture.png, picture.webp))
+    for first, second, rows in pairs_of(folder):
+        if (drawn := _matching(folder, first, second, rows)) is not None:
+            key = f"matching_{first.key}_{second.key}"
+            pictures.append(Picture(key, drawn.png, drawn.webp))
+    strips = _strips(folder)
+    return Drawn(
+        pictures=(*pictures, *([strips] if strips else [])),
+        small=tuple(each.small for each in of_components),
+        slices={each.key: each.slices for each in of_components},
+    )
+
+
+def _stage(folder: Folder) -> Stage | None:
+    """Give what components are shown on in the viewer; None where there is no mask to be shown."""
+    if folder.mask is None or not folder.decompositions:
+        return None
+    return set_stage(nib.load(folder.mask), is_mni=_is_mni(folder.decompositions[0]))
+
+
+# ---------------------------------------------------------------- components
+def _is_mni(one: Decomposition) -> bool:
+    """Tell whether the template's anatomy and glass brain fit."""
+    return one.stem.name.startswith("tpl-MNI")
+
+
+def _overview_task(one: Decomposition) -> list[OverviewTask]:
+    maps = one.thresholded or one.maps
+    return [] if maps is None else [OverviewTask(f"overview_{one.key}", maps, _is_mni(one))]
+
+
+def _component_tasks(folder: Folder, one: Decomposition) -> list[ComponentTask]:
+    if one.maps is None:
+        return []
+    frequency_hz, power = _spectra(one)
+    return [
+        ComponentTask(
+            key=f"{one.key}_{row['component']}",
+            maps=one.maps,
+            thresholded=one.thresholded,
+            index=index,
+            peak_mm=peak_of(row),
+            is_mni=_is_mni(one),
+            frequency_hz=frequency_hz,
+            power=power[:, index] if len(power) else np.zeros(0),
+            fits=folder.fits.get((one.method, str(one.scale), row["component"])),
+        )
+        for index, row in enumerate(one.metrics)
+    ]
+
+
+def _spectra(one: Decomposition) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give frequencies, and at each the power of every component, mean over runs."""
+    runs = [found for path in one.courses if (found := _read_courses(path, one)) is not None]
+    if not runs:
+        return np.zeros(0), np.zeros((0, 0))
+    highest = min(0.5 * rate for _, rate in runs)
+    frequency_hz = np.linspace(0, highest, _N_FREQUENCIES)
+    spectra = [_spectrum(values, rate, frequency_hz) for values, rate in runs]
+    return frequency_hz, np.mean(spectra, axis=0)
+
+
+def _read_courses(path: Path, one: Decomposition) -> tuple[NDArray[np.float64], float] | None:
+    """Read a run's time courses and their sampling rate; None where they cannot be had."""
+    rate = read_json(path.with_suffix(".json")).get("SamplingFrequency")
+    try:
+        values = np.genfromtxt(path, delimiter="\t", skip_header=1, missing_values="n/a")
+    except (OSError, ValueError):
+        return None
+    values = np.atleast_2d(values)
+    if not isinstance(rate, int | float) or values.shape[1] != len(one.names):
+        return None
+    return values, float(rate)
+
+
+def _spectrum(
+    values: NDArray[np.float64], rate: float, frequency_hz: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give the power spectrum of each time course; volumes that were dropped count as its mean."""
+    centred = np.nan_to_num(values - np.nanmean(values, axis=0))
+    power = np.abs(np.fft.rfft(centred, axis=0)) ** 2
+    power /= np.where(power.sum(axis=0) > 0, power.sum(axis=0), 1)
+    own = np.fft.rfftfreq(len(values), 1 / rate)
+    return np.column_stack([np.interp(frequency_hz, own, column) for column in power.T])
+
+
+# ---------------------------------------------------------------- group and participants
+def _matrix(one: Decomposition) -> NDArray[np.float64] | None:
+    if one.connectome is None:
+        return None
+    try:
+        values = np.genfromtxt(one.connectome, delimiter="\t", skip_header=1)
+    except (OSError, ValueError):
+        return None
+    matrix = np.atleast_2d(values)[:, 1:]
+    return matrix if matrix.shape == (len(one.names), len(one.names)) else None
+
+
+def _matching(
+    folder: Folder, first: Decomposition, second: Decomposition, rows: Sequence[Row]
+) -> Picture | None:
+    """Draw all correlations between two decompositions' maps, matched ones on the diagonal."""
+    if folder.mask is None or first.maps is None or second.maps is None:
+        return None
+    inside = np.asarray(nib.load(folder.mask).dataobj) > 0
+    r = correlations(_within(first.maps, inside), _within(second.maps, inside))
+    other = [row.get("other_component", "") for row in rows]
+    matched = [second.names.index(name) for name in other if name in second.names]
+    left = [index for index in range(len(second.names)) if index not in matched]
+    order = [*matched, *left]
+    return draw_matching(r[:, order], first.names, [second.names[index] for index in order])
+
+
+def _within(path: Path, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Read maps within the mask, (n_components, n_voxels), one volume at a time."""
+    image = nib.load(path)
+    volumes = (np.asarray(image.slicer[..., index].dataobj) for index in range(image.shape[-1]))
+    return np.stack([volume[inside] for volume in volumes]).astype(np.float32)
+
+
+def _labels(one: Decomposition) -> list[str]:
+    return [
+        f"{row['component']} {row['label']}" if row.get("label") else row["component"]
+        for row in one.metrics
+    ]
+
+
+def _strips(folder: Folder) -> Picture | None:
+    columns = []
+    for name, title in _STRIPS.items():
+        values = np.array([number(row.get(name)) for row in folder.participants])
+        if np.isfinite(values).any():
+            columns.append((title, values))
+    if not columns:
+        return None
+    marked = np.array([bool(row.get("outlier")) for row in folder.participants])
+    return draw_strips(columns, marked, [row["participant_id"] for row in folder.participants])

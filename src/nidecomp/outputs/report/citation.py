@@ -1,0 +1,29 @@
+"""The methods and what to cite, as files for papers: Markdown, HTML and BibTeX."""
+
+from __future__ import annotations
+
+from nidecomp.outputs.report.methods import methods_text
+from nidecomp.outputs.report.page import environment
+from nidecomp.outputs.report.results import Folder
+
+
+def citation_files(folder: Folder) -> dict[str, str]:
+    """Write them.
+
+    Parameters
+    ----------
+    folder : Folder
+
+    Returns
+    -------
+    dict
+        Name of the file to its text.
+    """
+    paragraph, references = methods_text(folder)
+    listed = "\n".join(f"- {reference.text}" for reference in references)
+    page = environment().get_template("citation.html.jinja")
+    return {
+        "CITATION.md": f"# Methods\n\n{paragraph}\n\n# References\n\n{listed}\n",
+        "CITATION.html": page.render(paragraph=paragraph, references=references),
+        "CITATION.bib": "\n\n".join(reference.bibtex for reference in references) + "\n",
+    }

@@ -1,0 +1,388 @@
+"""The pictures of the report, each drawn by a function that any process can run."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.outputs.outliers import stands_apart
+from nidecomp.outputs.report.plain import drawn_plainly
+from nidecomp.outputs.report.results import Fits
+from nidecomp.outputs.report.viewer import Slices, on_grid, take_slices
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+_COLOURS = "RdBu_r"
+_DPI = 90
+# Many colours that can be told apart, in one order.
+_MANY = "gist_rainbow"
+_FOUND, _MARK = "#0072B2", "#D55E00"
+# More would stand on each other.
+_MOST_NAMES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class ComponentTask:
+    """One component to be drawn.
+
+    Parameters
+    ----------
+    key : str
+        What the picture is found by.
+    maps, thresholded : Path
+        4D images; `thresholded` may be None.
+    index : int
+        Which volume.
+    peak_mm : tuple of float
+        Where to cut.
+    is_mni : bool
+        Whether the template's anatomy and glass brain fit.
+    frequency_hz, power : ndarray, shape (n_frequencies,)
+        Spectrum of the time courses, mean over runs; empty where there are none.
+    fits : Fits or None
+        How the component is found in each run.
+    """
+
+    key: str
+    maps: Path
+    thresholded: Path | None
+    index: int
+    peak_mm: tuple[float, float, float]
+    is_mni: bool
+    frequency_hz: NDArray[np.float64]
+    power: NDArray[np.float64]
+    fits: Fits | None
+
+
+@dataclass(frozen=True, eq=False)
+class OverviewTask:
+    """All components of a decomposition, to be drawn into one picture.
+
+    `maps` is a 4D image, thresholded if there is such a one.
+    """
+
+    key: str
+    maps: Path
+    is_mni: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture as PNG for papers and as WebP for the page."""
+
+    key: str
+    png: bytes
+    webp: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class ComponentPictures:
+    """A component: a small axial cut, everything about it, and its slices for the viewer."""
+
+    key: str
+    small: Picture
+    whole: Picture
+    slices: Slices
+
+
+def draw(task: ComponentTask | OverviewTask) -> ComponentPictures | Picture:
+    """Draw what a task asks for.
+
+    Parameters
+    ----------
+    task : ComponentTask or OverviewTask
+
+    Returns
+    -------
+    ComponentPictures or Picture
+    """
+    return draw_overview(task) if isinstance(task, OverviewTask) else draw_component(task)
+
+
+@drawn_plainly()
+def draw_component(task: ComponentTask) -> ComponentPictures:
+    """Draw a component.
+
+    Parameters
+    ----------
+    task : ComponentTask
+
+    Returns
+    -------
+    ComponentPictures
+    """
+    # The report alone needs these, and they take long to import.
+    from matplotlib.figure import Figure  # noqa: PLC0415
+    from nilearn import plotting  # noqa: PLC0415
+
+    whole = _volume(task.maps, task.index)
+    kept = whole if task.thresholded is None else _volume(task.thresholded, task.index)
+    background = {} if task.is_mni else {"bg_img": None}
+    with warnings.catch_warnings():
+        # nilearn warns of empty maps and of values that are not finite: the page says so itself.
+        warnings.simplefilter("ignore")
+        small = Figure(figsize=(1.6, 1.6))
+        plotting.plot_stat_map(
+            kept,
+            axes=small.add_axes((0, 0, 1, 1)),
+            display_mode="z",
+            cut_coords=[task.peak_mm[2]],
+            colorbar=False,
+            annotate=False,
+            draw_cross=False,
+            cmap=_COLOURS,
+            **background,
+        )
+        figure = Figure(figsize=(9.6, 7.4))
+        figure.text(0.02, 0.97, "unthresholded, in units of its root mean square", va="top")
+        figure.text(0.02, 0.62, "thresholded", va="top")
+        plotting.plot_stat_map(
+            whole,
+            axes=figure.add_axes((0.02, 0.64, 0.96, 0.3)),
+            display_mode="ortho",
+            cut_coords=task.peak_mm,
+            draw_cross=False,
+            threshold=0,
+            cmap=_COLOURS,
+            **background,
+        )
+        lower = figure.add_axes((0.02, 0.29, 0.96, 0.3))
+        if task.is_mni:
+            plotting.plot_glass_brain(
+                kept,
+                axes=lower,
+                display_mode="lyrz",
+                colorbar=True,
+                plot_abs=False,
+                symmetric_cbar=True,
+                cmap=_COLOURS,
+            )
+        else:
+            plotting.plot_stat_map(
+                kept,
+                axes=lower,
+                display_mode="z",
+                cut_coords=7,
+                draw_cross=False,
+                cmap=_COLOURS,
+                bg_img=None,
+            )
+        _draw_spectrum(figure.add_axes((0.06, 0.07, 0.4, 0.15)), task)
+        _draw_fits(figure, task.fits)
+        slices = take_slices(kept, is_mni=task.is_mni)
+    return ComponentPictures(
+        task.key, _picture(f"{task.key}-small", small), _picture(task.key, figure), slices
+    )
+
+
+@drawn_plainly()
+def draw_overview(task: OverviewTask) -> Picture:
+    """Draw all components at once: their outlines on slices and on a glass brain.
+
+    Parameters
+    ----------
+    task : OverviewTask
+
+    Returns
+    -------
+    Picture
+    """
+    from matplotlib import colormaps  # noqa: PLC0415  as above
+    from matplotlib.figure import Figure  # noqa: PLC0415
+    from nilearn import plotting  # noqa: PLC0415
+
+    maps = on_grid(nib.load(task.maps), is_mni=task.is_mni, interpolation="linear")
+    figure = Figure(figsize=(11, 6.2 if task.is_mni else 3.2))
+    upper = (0, 0.5, 0.96, 0.48) if task.is_mni else (0, 0, 0.96, 1)
+    with warnings.catch_warnings():
+        # As above, and contours of empty maps.
+        warnings.simplefilter("ignore")
+        plotting.plot_prob_atlas(
+            maps,
+            axes=figure.add_axes(upper),
+            view_type="contours",
+            display_mode="z",
+            cut_coords=7,
+            draw_cross=False,
+            cmap=_MANY,
+            **({} if task.is_mni else {"bg_img": None}),
+        )
+        if task.is_mni:
+            glass = plotting.plot_glass_brain(
+                None, axes=figure.add_axes((0, 0, 0.96, 0.48)), display_mode="lyrz"
+            )
+            colours = colormaps[_MANY](np.linspace(0, 1, maps.shape[-1]))
+            for index, colour in enumerate(colours):
+                volume = maps.slicer[..., index]
+                size = np.abs(volume.get_fdata())
+                if size.any():
+                    outline = nib.Nifti1Image(size, volume.affine)
+                    # Half of its largest value: the core of it.
+                    glass.add_contours(
+                        outline, levels=[size.max() / 2], colors=[colour], linewidths=1.2
+                    )
+        return _picture(task.key, figure)
+
+
+def _volume(path: Path, index: int) -> nib.Nifti1Image:
+    return nib.load(path).slicer[..., index]
+
+
+def _draw_spectrum(axes: Axes, task: ComponentTask) -> None:
+    axes.set_title("spectrum of its time courses", fontsize=10)
+    axes.set(xlabel="Hz", yticks=[])
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    if len(task.frequency_hz):
+        axes.plot(task.frequency_hz, task.power, color=_FOUND)
+        axes.axvline(0.1, color="0.6", linewidth=0.8, linestyle=":")
+
+
+def _draw_fits(figure: Figure, fits: Fits | None) -> None:
+    """Draw how a component is found in each run; those that stand apart have their names."""
+    columns = {} if fits is None else {
+        "r of the run's own map with it": fits.map_r,
+        "amplitude (standard deviation of its time course)": fits.amplitude,
+    }  # fmt: skip
+    for index, (title, values) in enumerate(columns.items()):
+        axes = figure.add_axes((0.54, 0.17 - 0.14 * index, 0.4, 0.055))
+        axes.set_title(title, fontsize=9)
+        axes.tick_params(labelsize=8)
+        _draw_strip(axes, values, stands_apart(values), fits.runs if fits else ())
+
+
+def _draw_strip(
+    axes: Axes,
+    values: NDArray[np.float64],
+    marked: NDArray[np.bool_],
+    names: Sequence[str],
+) -> None:
+    """Draw each value as a point; those that are marked stand out and have their names."""
+    # Spread in a fixed pattern, so that equal values are seen.
+    height = np.arange(len(values)) * 0.618 % 1
+    for chosen, colour in ((~marked, _FOUND), (marked, _MARK)):
+        axes.plot(values[chosen], height[chosen], "o", color=colour, alpha=0.7, markersize=4)
+    for index in np.flatnonzero(marked)[:_MOST_NAMES]:
+        axes.annotate(
+            names[index],
+            (values[index], height[index]),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+            fontsize=7,
+        )
+    if np.isfinite(values).any():
+        axes.axvline(float(np.nanmedian(values)), color="0.6", linewidth=0.8, linestyle=":")
+    axes.set(yticks=[], ylim=(-0.3, 1.3))
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+@drawn_plainly()
+def draw_connectome(matrix: NDArray[np.float64], labels: Sequence[str]) -> Picture:
+    """Draw a connectome with the components' names.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, n)
+    labels : sequence of str
+
+    Returns
+    -------
+    Picture
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415  as above
+
+    size = max(4.5, 0.22 * len(labels) + 2.5)
+    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    axes = figure.subplots()
+    shown = matrix.copy()
+    np.fill_diagonal(shown, np.nan)
+    limit = float(np.nanmax(np.abs(shown))) if np.isfinite(shown).any() else 1.0
+    image = axes.imshow(shown, cmap=_COLOURS, vmin=-limit, vmax=limit)
+    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(labels)), labels, fontsize=7)
+    figure.colorbar(
+        image, ax=axes, label="Pearson's correlation, mean over participants", shrink=0.8
+    )
+    return _picture("connectome", figure)
+
+
+@drawn_plainly()
+def draw_matching(r: NDArray[np.float64], first: Sequence[str], second: Sequence[str]) -> Picture:
+    """Draw how alike the maps of two decompositions are, matched ones on the diagonal.
+
+    Parameters
+    ----------
+    r : ndarray, shape (n_first, n_second)
+        Correlations, in the order in which they are shown.
+    first, second : sequence of str
+        Names of the components.
+
+    Returns
+    -------
+    Picture
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415  as above
+
+    size = (0.2 * len(second) + 2.6, 0.2 * len(first) + 1.6)
+    figure = Figure(figsize=(max(size[0], 4.5), max(size[1], 3.5)), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(r, cmap=_COLOURS, vmin=-1, vmax=1)
+    axes.set_xticks(range(len(second)), second, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(first)), first, fontsize=7)
+    figure.colorbar(image, ax=axes, label="correlation of the maps", shrink=0.8)
+    return _picture("matching", figure)
+
+
+@drawn_plainly()
+def draw_strips(
+    columns: Sequence[tuple[str, NDArray[np.float64]]],
+    marked: NDArray[np.bool_],
+    names: Sequence[str],
+) -> Picture:
+    """Draw how participants are distributed in some numbers; those marked stand out.
+
+    Parameters
+    ----------
+    columns : sequence of (str, ndarray)
+        What it is, and each participant's value.
+    marked : ndarray of bool, shape (n_participants,)
+    names : sequence of str
+
+    Returns
+    -------
+    Picture
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415  as above
+
+    figure = Figure(figsize=(9.6, 0.95 * len(columns) + 0.3), layout="constrained")
+    for axes, (name, values) in zip(
+        np.atleast_1d(figure.subplots(len(columns), 1)), columns, strict=True
+    ):
+        _draw_strip(axes, values, marked, names)
+        axes.set_ylabel(name, rotation=0, ha="right", va="center")
+    return _picture("participants", figure)
+
+
+def _picture(key: str, figure: Figure) -> Picture:
+    from PIL import Image  # noqa: PLC0415  as above
+
+    png = _saved(lambda file: figure.savefig(file, format="png", dpi=_DPI))
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    return Picture(key, png, _saved(lambda file: image.save(file, "WEBP", quality=82, method=4)))
+
+
+def _saved(save: Callable[[io.BytesIO], object]) -> bytes:
+    file = io.BytesIO()
+    save(file)
+    return file.getvalue()

@@ -1,0 +1,197 @@
+"""The paragraph for a paper: true to the settings, and silent on what was not done."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+
+from nidecomp.outputs.report.references import REFERENCES, Reference
+from nidecomp.outputs.report.results import Decomposition, Folder
+
+
+def methods_text(folder: Folder) -> tuple[str, tuple[Reference, ...]]:
+    """Write the paragraph.
+
+    Parameters
+    ----------
+    folder : Folder
+
+    Returns
+    -------
+    paragraph : str
+        Empty where nothing was fitted.
+    references : tuple of Reference
+        What is to be cited for what was done.
+    """
+    fits = folder.decompositions
+    if not fits:
+        return "", ()
+    if folder.is_given:
+        return _of_given_maps(folder), tuple(
+            REFERENCES[name] for name in ("dual regression", "nilearn", "pybids")
+        )
+    sentences = [
+        _who(fits[0]),
+        _cleaning(_section(fits[0], "denoising"), fits[0].described.get("SmoothingFWHM")),
+        _decomposition(fits),
+        _order(fits[0]),
+        _evidence(fits),
+        _projection(fits[0]),
+    ]
+    used = list(dict.fromkeys(one.method for one in fits if one.method in REFERENCES))
+    if "dictlearning" in used and "canica" not in used:
+        used.insert(0, "canica")
+    if _has_restarts(fits):
+        used.append("icasso")
+    if fits[0].courses:
+        used.append("dual regression")
+    paragraph = " ".join(sentence for sentence in sentences if sentence)
+    return paragraph, tuple(REFERENCES[name] for name in [*used, "nilearn", "pybids"])
+
+
+def _of_given_maps(folder: Folder) -> str:
+    """Say what was done where nothing was fitted: the settings are those of the whole run."""
+    try:
+        settings = tomllib.loads(folder.settings)
+    except tomllib.TOMLDecodeError:
+        settings = {}
+    denoising = settings.get("denoising", {})
+    n_runs = sum(row.get("status") == "used" for row in folder.runs)
+    generated = folder.description.get("GeneratedBy")
+    by = generated[0] if isinstance(generated, list) and generated else {}
+    version = by.get("Version", "") if isinstance(by, dict) else ""
+    numbers = _listed([str(one.scale) for one in folder.decompositions])
+    sentences = [
+        f"{n_runs} runs of {len(folder.participants)} participants, preprocessed by fMRIPrep, were "
+        f"projected by NiDecomp {version} to {numbers} maps that were not fitted to them.",
+        _cleaning(denoising, denoising.get("smoothing_fwhm")),
+        _projection(folder.decompositions[0]),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _section(one: Decomposition, name: str) -> Mapping[str, object]:
+    settings = one.described.get("Settings")
+    found = settings.get(name) if isinstance(settings, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _who(one: Decomposition) -> str:
+    described = one.described
+    versions = described.get("SoftwareVersions")
+    versions = versions if isinstance(versions, dict) else {}
+    return (
+        f"{described.get('NumberOfRuns', '?')} runs of "
+        f"{described.get('NumberOfParticipants', '?')} participants, preprocessed by fMRIPrep, "
+        f"were decomposed by NiDecomp {versions.get('nidecomp', '')} (nilearn "
+        f"{versions.get('nilearn', '?')}, numpy {versions.get('numpy', '?')}) on "
+        f"{described.get('NumberOfVoxels', '?')} voxels."
+    )
+
+
+def _cleaning(denoising: Mapping[str, object], smoothing: object) -> str:
+    if not denoising:
+        return ""
+    strategy = str(denoising.get("denoise_strategy", ""))
+    parts = ["the constant and the linear trend"]
+    if strategy and strategy != "none":
+        shown = strategy if not strategy.startswith("{") else f"given as {strategy}"
+        parts.append(f"the confounds of nilearn's strategy {shown}")
+    band = [
+        f"{word} {denoising[name]:g} Hz"
+        for name, word in (("high_pass", "below"), ("low_pass", "above"))
+        if isinstance(denoising.get(name), int | float)
+    ]
+    if band:
+        parts.append(f"frequencies {' and '.join(band)}")
+    smoothed = (
+        f"Images were smoothed with a Gaussian of {smoothing:g} mm full width at half maximum; "
+        if isinstance(smoothing, int | float) and smoothing > 0
+        else ""
+    )
+    removed = ", ".join(parts[:-1]) + (" and " if parts[:-1] else "") + parts[-1]
+    sentence = f"{removed} were removed in one projection, and voxels standardised."
+    fd = denoising.get("fd_threshold")
+    scrubbed = (
+        f" Volumes with a framewise displacement above {fd:g} mm were left out."
+        if isinstance(fd, int | float)
+        else ""
+    )
+    sentence = sentence if smoothed else sentence[0].upper() + sentence[1:]
+    return smoothed + sentence + scrubbed
+
+
+def _decomposition(fits: tuple[Decomposition, ...]) -> str:
+    sentences = []
+    ica = [one for one in fits if one.method == "canica"]
+    learnt = [one for one in fits if one.method == "dictlearning"]
+    numbers = _listed([str(scale) for scale in sorted({one.scale for one in fits})])
+    first = (ica or learnt or fits)[0]
+    n_init = _section(first, "decomposition").get("n_init", "?")
+    sentences.append(
+        f"The group's subspace of {numbers} dimensions, in which all participants weigh the same, "
+        f"was found from the runs' leading principal components, and an ICA (CanICA; FastICA, best "
+        f"of {n_init} restarts) fitted in it."
+    )
+    if learnt:
+        support = _section(learnt[0], "decomposition").get("map_support")
+        alpha = _section(learnt[0], "decomposition").get("alpha")
+        penalty = (
+            f"a sparsity penalty of {alpha:g}"
+            if isinstance(alpha, int | float)
+            else f"the sparsity penalty at which maps cover {100 * support:g} % of the voxels"
+            if isinstance(support, int | float)
+            else "a sparsity penalty"
+        )
+        sentences.append(f"Online dictionary learning started from its maps, with {penalty}.")
+    return " ".join(sentences)
+
+
+def _order(one: Decomposition) -> str:
+    choice = one.described.get("OrderChoice")
+    if not isinstance(choice, dict):
+        return ""
+    return f"The number of components was chosen from the data: {choice.get('Reason', '')}"
+
+
+def _evidence(fits: tuple[Decomposition, ...]) -> str:
+    evidence = fits[0].described.get("Evidence")
+    if not isinstance(evidence, dict) or not evidence.get("Splits"):
+        return ""
+    traces = []
+    for one in fits:
+        own = one.described.get("Evidence")
+        trace = own.get("Trace") if isinstance(own, dict) else None
+        if isinstance(trace, int | float):
+            traces.append(f"{trace:.2f} for {one.title}")
+    together = (
+        f"; maps of both halves, matched one to one, correlated by {_listed(traces)} on average"
+        if traces
+        else ""
+    )
+    restarts = (
+        " Stability of ICA components over restarts is Icasso's index."
+        if _has_restarts(fits)
+        else ""
+    )
+    return (
+        f"Reproducibility of each component is the mean |r| between what random halves of the "
+        f"participants gave ({evidence['Splits']} splits){together}.{restarts}"
+    )
+
+
+def _has_restarts(fits: tuple[Decomposition, ...]) -> bool:
+    return any(row.get("restart_stability") for one in fits for row in one.metrics)
+
+
+def _projection(one: Decomposition) -> str:
+    if not one.courses:
+        return ""
+    return (
+        "Time courses of each run are the least-squares fit of all maps together to each volume "
+        "(dual regression, stage 1)."
+    )
+
+
+def _listed(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)

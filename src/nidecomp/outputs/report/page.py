@@ -1,0 +1,243 @@
+"""The report: one page that holds all it shows."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from nidecomp.execution.monitor import REPORT_STEP
+from nidecomp.outputs.report.methods import methods_text
+from nidecomp.outputs.report.results import Decomposition, Folder, Row, number
+from nidecomp.outputs.report.viewer import Slices, Stage, viewer_library
+from nidecomp.version import __version__
+
+# What is shown of each component in the table, in this order.
+_SHOWN = {
+    "component": "component",
+    "label": "label",
+    "label_r": "r",
+    "reproducibility": "reproducibility",
+    "restart_stability": "restarts",
+    "explained_variance": "explained",
+    "dominance": "dominance",
+    "motion_r": "motion r",
+    "high_frequency_share": "> 0.1 Hz",
+    "flags": "flags",
+}
+# What the second pass says of a run, beside what was known before.
+_QUALITY = ("tsnr", "map_r", "explained_variance")
+
+
+def environment() -> Environment:
+    """Make what renders the templates: it escapes, and a name that is not there is an error."""
+    made = Environment(
+        loader=PackageLoader("nidecomp.outputs.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["short"] = _short
+    made.filters["anchor"] = anchor
+    made.tests["numeric"] = _is_numeric
+    return made
+
+
+def render(
+    folder: Folder,
+    pictures: Mapping[str, bytes],
+    slices: Mapping[str, Slices] | None = None,
+    stage: Stage | None = None,
+) -> str:
+    """Render the page.
+
+    Parameters
+    ----------
+    folder : Folder
+    pictures : mapping
+        Key to a WebP image (``order`` to an SVG).
+    slices : mapping
+        Key of a component to what the viewer shows of it.
+    stage : Stage, optional
+        What the viewer shows them on; without it there is no viewer.
+
+    Returns
+    -------
+    str
+        HTML that loads nothing from outside of it.
+    """
+    templates = files("nidecomp.outputs.report") / "templates"
+    paragraph, references = methods_text(folder)
+    library = viewer_library()
+    scripts = ["report.js"]
+    viewer = None
+    if stage is not None and slices and library:
+        viewer = _viewer(folder, slices, stage)
+        scripts.append("viewer.js")
+    return (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            folder=folder,
+            version=__version__,
+            style=(templates / "report.css").read_text(encoding="utf-8"),
+            library=library,
+            scripts=[(templates / name).read_text(encoding="utf-8") for name in scripts],
+            viewer=viewer,
+            status=Counter(row.get("status", "") for row in folder.runs),
+            warnings=warnings_of(folder),
+            columns=_SHOWN,
+            participant_columns={name: name for name in (folder.participants or ({},))[0]},
+            linked={
+                label
+                for row in folder.participants
+                if (label := row.get("participant_id", "")) and (folder.root / label).is_dir()
+            },
+            runs=_runs_with_quality(folder),
+            resources=[row for row in folder.resources if row.get("step") != REPORT_STEP],
+            pairs=pairs_of(folder),
+            paragraph=paragraph,
+            references=references,
+            picture={key: _data_uri(content, _kind(key)) for key, content in pictures.items()},
+        )
+    )
+
+
+def _viewer(folder: Folder, slices: Mapping[str, Slices], stage: Stage) -> dict[str, object]:
+    """Gather what the viewer's script needs."""
+    affine = np.array(stage.affine)
+    to_index = np.linalg.inv(affine)
+    highest = np.array(stage.shape) - 1
+    components = {}
+    for one in folder.decompositions:
+        for row in one.metrics:
+            key = f"{one.key}_{row['component']}"
+            if key in slices:
+                index = to_index @ [*peak_of(row), 1]
+                at = np.clip(np.rint(index[:3]), 0, highest).astype(int)
+                label = f", {row['label']}" if row.get("label") else ""
+                components[key] = {
+                    "title": f"{one.title}: {row['component']}{label}",
+                    "slices": _data_uri(slices[key].webp),
+                    "limit": round(slices[key].limit, 4),
+                    "peak": dict(zip("XYZ", at.tolist(), strict=True)),
+                }
+    # brainsprite counts voxels from 1 where it tells coordinates.
+    affine[:3, 3] -= affine[:3, :3].sum(axis=1)
+    return {
+        "background": _data_uri(stage.background),
+        "colours": _data_uri(stage.colours),
+        "shape": dict(zip("XYZ", stage.shape, strict=True)),
+        "affine": affine.tolist(),
+        "components": components,
+    }
+
+
+def peak_of(row: Row) -> tuple[float, float, float]:
+    """Give where to cut a map, in mm; the origin where its peak is not known."""
+    x, y, z = (number(row.get(f"peak_{axis}")) for axis in "xyz")
+    return (x, y, z) if all(map(math.isfinite, (x, y, z))) else (0.0, 0.0, 0.0)
+
+
+def _runs_with_quality(folder: Folder) -> list[dict[str, str]]:
+    """Add to each run what the decompositions say of it, mean over them."""
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in folder.quality:
+        for name in _QUALITY:
+            values[row.get("run", ""), name].append(number(row.get(name)))
+    means = {
+        key: f"{np.mean(known):.6g}"
+        for key, found in values.items()
+        if (known := [value for value in found if math.isfinite(value)])
+    }
+    return [
+        {**row, **{name: means.get((row.get("run", ""), name), "") for name in _QUALITY}}
+        for row in folder.runs
+    ]
+
+
+def anchor(*parts: object) -> str:
+    """Make an id that no name can break."""
+    text = "-".join(str(part) for part in parts)
+    return re.sub(r"[^A-Za-z0-9_-]", lambda found: f"_{ord(found[0]):x}", text)
+
+
+def _is_low(reproducibility: str) -> bool:
+    try:
+        return float(reproducibility) < 0.2
+    except ValueError:
+        return False
+
+
+def warnings_of(folder: Folder) -> list[str]:
+    """Gather what somebody must know before believing anything."""
+    told = list(folder.missing)
+    for one in folder.decompositions:
+        fit = one.described.get("Fit")
+        if isinstance(fit, dict) and fit.get("Converged") is False:
+            told.append(f"{one.title}: the fit did not converge; its maps are not to be trusted.")
+        low = [row["component"] for row in one.metrics if _is_low(row.get("reproducibility", ""))]
+        if low:
+            told.append(
+                f"{one.title}: halves of the participants do not find {len(low)} of them again "
+                f"(reproducibility below 0.2): {_few(low)}."
+            )
+    unused = [row for row in folder.runs if row.get("status") in {"refused", "failed"}]
+    if unused:
+        told.append(f"{len(unused)} of {len(folder.runs)} runs were not used: see the runs.")
+    apart = [row["participant_id"] for row in folder.participants if row.get("outlier")]
+    if apart:
+        told.append(f"Participants that stand apart from the others: {_few(apart)}.")
+    return told
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def pairs_of(folder: Folder) -> list[tuple[Decomposition, Decomposition, list[Row]]]:
+    """Give the matched components of every two decompositions."""
+    found = []
+    by_key = {(one.method, str(one.scale)): one for one in folder.decompositions}
+    for first in folder.decompositions:
+        for second in folder.decompositions:
+            rows = [
+                row
+                for row in folder.matching
+                if by_key.get((row.get("method", ""), row.get("scale", ""))) is first
+                and by_key.get((row.get("other_method", ""), row.get("other_scale", ""))) is second
+            ]
+            if rows:
+                found.append((first, second, rows))
+    return found
+
+
+def _is_numeric(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _short(value: Any) -> str:
+    """Show a number of a table with three digits, whole ones and words as they are."""
+    if not _is_numeric(value) or str(value).lstrip("-").isdigit():
+        return str(value)
+    return f"{float(value):.3g}"
+
+
+def _kind(key: str) -> str:
+    return "svg+xml" if key == "order" else "webp"
+
+
+def _data_uri(content: bytes, kind: str = "webp") -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,307 @@
+"""What an output folder holds, for the report: read from files that anybody can read."""
+
+from __future__ import annotations
+
+import csv
+import re
+import tomllib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.core.text import parse_json
+
+Row = Mapping[str, str]
+# Its method and number of components, and the name of a component.
+ComponentKey = tuple[str, str, str]
+_DECOMPOSITION, _COMPONENTS = "_decomposition.json", "_components.nii.gz"
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """How one component is found in each run: names of runs, and a value for each of them.
+
+    `map_r` is the correlation of the run's own map with the group's, `amplitude` the standard
+    deviation of the time course; both of shape (n_runs,).
+    """
+
+    runs: tuple[str, ...]
+    map_r: NDArray[np.float64]
+    amplitude: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Decomposition:
+    """One decomposition as it was written.
+
+    Parameters
+    ----------
+    method : str
+    scale : int
+        Its number of components.
+    stem : Path
+        What the names of its tables begin with.
+    described : mapping
+        The content of ``decomposition.json``.
+    names : tuple of str
+    metrics : tuple of mapping
+        A row for each component; only their names where there is no table.
+    maps, thresholded : Path or None
+        4D images.
+    courses : tuple of Path
+        The runs' time courses, sorted.
+    connectome : Path or None
+        The group's correlations.
+    is_given : bool
+        Whether its maps were not fitted to these runs but given.
+    """
+
+    method: str
+    scale: int
+    stem: Path
+    described: Mapping[str, object]
+    names: tuple[str, ...]
+    metrics: tuple[Row, ...]
+    maps: Path | None
+    thresholded: Path | None
+    courses: tuple[Path, ...]
+    connectome: Path | None
+    is_given: bool
+
+    @property
+    def key(self) -> str:
+        """What tells it from the others, as a part of names."""
+        return f"seg-{self.method}_scale-{self.scale}"
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        names = {"canica": "CanICA", "dictlearning": "Dictionary learning", "given": "Maps given"}
+        given = " (given)" if self.is_given and self.method != "given" else ""
+        return f"{names.get(self.method, self.method)}{given}, {self.scale} components"
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """An output folder; what should be there and is not is told in `missing`.
+
+    `is_given` says that maps were projected which were not fitted here. `fits` has each component's
+    in every run, `circumstances` how and where it was run.
+    """
+
+    root: Path
+    is_given: bool
+    description: Mapping[str, object]
+    decompositions: tuple[Decomposition, ...]
+    runs: tuple[Row, ...]
+    participants: tuple[Row, ...]
+    quality: tuple[Row, ...]
+    stability: tuple[Row, ...]
+    matching: tuple[Row, ...]
+    fits: Mapping[ComponentKey, Fits]
+    resources: tuple[Row, ...]
+    circumstances: Mapping[str, object]
+    order: Mapping[str, object]
+    order_figure: Path | None
+    settings: str
+    mask: Path | None
+    missing: tuple[str, ...]
+
+
+def read_folder(root: Path) -> Folder:
+    """Read what the report is made of.
+
+    Parameters
+    ----------
+    root : Path
+        An output folder, complete or not.
+
+    Returns
+    -------
+    Folder
+        Never raises for what is missing or damaged: it is in `missing`.
+    """
+    missing: list[str] = []
+    settings = _text(root / "logs" / "settings.toml", missing)
+    is_given = _maps_were_given(settings)
+    decompositions = tuple(
+        sorted(
+            (_decomposition(stem, root, missing, is_given=is_given) for stem in _stems(root)),
+            key=lambda one: (one.scale, one.method),
+        )
+    )
+    if not decompositions:
+        missing.append("There is no decomposition (tpl-*/func/*_decomposition.json).")
+    figure = root / "figures" / "order.svg"
+    # Of maps that were given there is no evidence to be missed.
+    of_fits = None if is_given else missing
+    return Folder(
+        root=root,
+        is_given=is_given,
+        description=read_json(root / "dataset_description.json", missing),
+        decompositions=decompositions,
+        runs=_table(root / "logs" / "inventory.tsv", missing),
+        participants=_table(root / "participants.tsv", missing),
+        quality=_table(root / "logs" / "quality.tsv", missing),
+        stability=_table(root / "logs" / "stability.tsv", of_fits),
+        matching=_table(root / "logs" / "matching.tsv", of_fits),
+        fits=_fits(root / "logs" / "quality_components.tsv", missing),
+        resources=_table(root / "logs" / "resources.tsv"),
+        circumstances=read_json(root / "logs" / "resources.json"),
+        order=read_json(root / "logs" / "order.json") if figure.exists() else {},
+        order_figure=figure if figure.exists() else None,
+        settings=settings,
+        mask=next(iter(sorted(root.glob("tpl-*/**/anat/*_desc-brain_mask.nii.gz"))), None),
+        missing=tuple(missing),
+    )
+
+
+def _maps_were_given(settings: str) -> bool:
+    """Tell from the settings whether maps were projected rather than fitted."""
+    try:
+        projection = tomllib.loads(settings).get("projection")
+    except tomllib.TOMLDecodeError:
+        return False
+    return isinstance(projection, dict) and "maps" in projection
+
+
+def _stems(root: Path) -> list[Path]:
+    """Find what the names of each decomposition's files begin with, fitted or given."""
+    described = {
+        path.with_name(path.name.removesuffix(_DECOMPOSITION))
+        for path in root.glob(f"tpl-*/**/func/*{_DECOMPOSITION}")
+    }
+    with_maps = {
+        path.with_name(re.split(r"_(?:res|desc|stat)-", path.name)[0].removesuffix(_COMPONENTS))
+        for path in root.glob(f"tpl-*/**/func/*{_COMPONENTS}")
+    }
+    return sorted(described | with_maps)
+
+
+def _of_name(stem: str, entity: str) -> str:
+    """Give an entity's label in a name; nothing where it is not there."""
+    found = re.search(rf"_{entity}-([^_]+)", stem)
+    return found[1] if found else ""
+
+
+def _scale(stem: str, n_names: int) -> int:
+    """Take the number of components from a name; count them where it does not say."""
+    label = _of_name(stem, "scale")
+    return int(label) if label.isdecimal() else n_names
+
+
+def _decomposition(path: Path, root: Path, missing: list[str], *, is_given: bool) -> Decomposition:
+    stem = path.name
+    described: Mapping[str, object] = {}
+    if not is_given:
+        described = read_json(path.with_name(stem + _DECOMPOSITION), missing)
+    method = str(described.get("Method") or _of_name(stem, "seg") or "unknown")
+    n_components = described.get("NumberOfComponents")
+    images = {
+        image.name.removeprefix(stem): image
+        for image in path.parent.glob(f"{stem}*{_COMPONENTS}")
+        # Not those of 20 components among those of 2.
+        if image.name.removeprefix(stem).startswith("_")
+    }
+    maps = next((image for name, image in images.items() if "_desc-" not in name), None)
+    thresholded = next(
+        (image for name, image in images.items() if "_desc-thresholded_" in name), None
+    )
+    if maps is None:
+        missing.append(f"The maps of {stem} are not there.")
+    names: tuple[str, ...] = ()
+    if maps is not None:
+        listed = read_json(Path(str(maps).replace(".nii.gz", ".json")), missing).get(
+            "ComponentNames"
+        )
+        names = tuple(str(name) for name in listed) if isinstance(listed, list) else ()
+    metrics = () if is_given else _table(path.with_name(f"{stem}_metrics.tsv"), missing)
+    if len(metrics) != len(names) or any("component" not in row for row in metrics):
+        metrics = tuple({"component": name} for name in names)
+    entities = stem[stem.index("_atlas-") :] if "_atlas-" in stem else stem
+    relmat = path.with_name(f"{stem}_stat-pearsoncorrelation_relmat.tsv")
+    return Decomposition(
+        method=method,
+        scale=n_components if isinstance(n_components, int) else _scale(stem, len(names)),
+        stem=path,
+        described=described,
+        names=names,
+        metrics=metrics,
+        maps=maps,
+        thresholded=thresholded,
+        courses=tuple(sorted(root.glob(f"sub-*/**/func/*{entities}_timeseries.tsv"))),
+        connectome=relmat if relmat.exists() else None,
+        is_given=is_given,
+    )
+
+
+def _text(path: Path, missing: list[str] | None = None) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        if missing is not None:
+            missing.append(f"{path.name} is not there.")
+        return ""
+
+
+def read_json(path: Path, missing: list[str] | None = None) -> Mapping[str, object]:
+    """Read a JSON object; nothing where there is none, which is added to `missing`."""
+    try:
+        content = parse_json(_text(path, missing) or "{}")
+    except ValueError:
+        content = None
+    if isinstance(content, dict):
+        return content
+    if missing is not None:
+        missing.append(f"{path.name} is damaged.")
+    return {}
+
+
+def _table(path: Path, missing: list[str] | None = None) -> tuple[Row, ...]:
+    """Read a table; n/a becomes an empty cell."""
+    lines = _text(path, missing).splitlines()
+    try:
+        rows = list(csv.DictReader(lines, delimiter="\t", restval=""))
+    except csv.Error:
+        rows = []
+        if missing is not None:
+            missing.append(f"{path.name} is damaged.")
+    return tuple(
+        {
+            str(name): "" if value in {"n/a", None} else str(value)
+            for name, value in row.items()
+            if isinstance(value, str | None)
+        }
+        for row in rows
+    )
+
+
+def _fits(path: Path, missing: list[str]) -> dict[ComponentKey, Fits]:
+    """Read how each component is found in each run; a row each makes it a long table."""
+    found: dict[ComponentKey, list[tuple[str, float, float]]] = defaultdict(list)
+    reader = csv.DictReader(_text(path, missing).splitlines(), delimiter="\t")
+    try:
+        for row in reader:
+            key = (row["method"], row["scale"], row["component"])
+            values = (number(row["map_r"]), number(row["amplitude"]))
+            found[key].append((row["run"], *values))
+    except (csv.Error, KeyError):
+        missing.append(f"{path.name} is damaged.")
+    return {key: _as_fits(rows) for key, rows in found.items()}
+
+
+def _as_fits(rows: list[tuple[str, float, float]]) -> Fits:
+    runs, map_r, amplitude = zip(*rows, strict=True)
+    return Fits(tuple(runs), np.array(map_r), np.array(amplitude))
+
+
+def number(text: str | None) -> float:
+    """Read a number of a table; NaN where there is none."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return float("nan")

@@ -1,0 +1,152 @@
+"""Everything that the group's files are made of, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from nidecomp.annotation.regions import Region
+from nidecomp.bids.names import Labels, group_file, mask_file, pooled_task
+from nidecomp.config.settings import Settings
+from nidecomp.core.records import Inventory, ReducedRun, UsableRun
+from nidecomp.decomposition.components import Components
+from nidecomp.decomposition.order_choice import OrderChoice
+from nidecomp.projection.task import ProjectedRun
+from nidecomp.spaces.voxels import VoxelGeometry
+
+# The list of the files that went in, which every group file points to.
+SOURCES = PurePosixPath("logs/sources.tsv")
+
+
+@dataclass(frozen=True, eq=False)
+class GroupResult:
+    """Everything that the group's files are made of.
+
+    `settings` are those that were asked for; `choice` is there where the number of components was
+    chosen. `projected` has what each run holds of the components. `regions` has those of each
+    component of each decomposition, and `combined`, of participants with several runs, the files
+    with their maps: for each decomposition, statistic to file. `removed` has the components of
+    each decomposition that images are written without, and why.
+    """
+
+    settings: Settings
+    root: Path
+    inventory: Inventory
+    reduced: tuple[ReducedRun, ...]
+    geometry: VoxelGeometry
+    components: tuple[Components, ...]
+    held_out: frozenset[str] = frozenset()
+    choice: OrderChoice | None = None
+    projected: tuple[ProjectedRun, ...] = ()
+    regions: tuple[tuple[tuple[Region, ...], ...], ...] = ()
+    removed: tuple[Mapping[int, str], ...] = ()
+    combined: Mapping[str, tuple[Mapping[str, Path], ...]] = field(default_factory=dict)
+
+    @cached_property
+    def reduced_runs(self) -> tuple[UsableRun, ...]:
+        """All runs that were reduced, those of participants that were left out among them."""
+        # Where nothing is fitted nothing is reduced.
+        keys = {record.key for record in self.reduced or self.projected}
+        return tuple(run for run in self.inventory.used if run.files.key in keys)
+
+    @cached_property
+    def runs(self) -> tuple[UsableRun, ...]:
+        """The runs that the components were fitted to."""
+        return tuple(
+            run for run in self.reduced_runs if run.files.key.participant not in self.held_out
+        )
+
+    @cached_property
+    def participants(self) -> list[str]:
+        """The labels of the participants that the components were fitted to, sorted."""
+        return sorted({run.files.key.participant for run in self.runs})
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more is wanted than the maps and how they were fitted."""
+        return self.settings.extent.level == "full"
+
+    @property
+    def space(self) -> str:
+        """The space of every map."""
+        return self.runs[0].files.space
+
+    @property
+    def res(self) -> str | None:
+        """The res entity of every map."""
+        return self.runs[0].files.res
+
+    def mask_file(self, extension: str) -> PurePosixPath:
+        """Place the group mask or its sidecar."""
+        return mask_file(self.space, self.res, extension, self.runs[0].files.cohort)
+
+    def labels(self, components: Components) -> Labels:
+        """Give what all files of one decomposition have in their names."""
+        return Labels(
+            space=self.space,
+            atlas=self.settings.science.decomposition.atlas_label,
+            method=components.method,
+            n_components=components.n_components,
+            res=self.res,
+            cohort=self.runs[0].files.cohort,
+        )
+
+    def file(
+        self,
+        components: Components,
+        suffix: str,
+        extension: str,
+        desc: str | None = None,
+        stat: str | None = None,
+    ) -> PurePosixPath:
+        """Place one file of one decomposition."""
+        task = pooled_task(run.files.key.task for run in self.runs)
+        return group_file(suffix, extension, self.labels(components), task, stat=stat, desc=desc)
+
+    def uri(self, path: Path) -> str:
+        """Name a file of the input as sidecars do."""
+        return f"bids:preprocessed:{path.relative_to(self.root).as_posix()}"
+
+    @cached_property
+    def spatial(self) -> dict[str, object]:
+        """Where the voxels are, as BIDS asks for it."""
+        sizes = np.sqrt((self.geometry.grid.matrix[:3, :3] ** 2).sum(axis=0))
+        # The images decide where the voxels are; the validator asks for it even of templates.
+        reference = next((run for run in self.runs if not run.resampled), self.runs[0])
+        content: dict[str, object] = {"SpatialReference": self.uri(reference.files.bold)}
+        if self.res is not None:
+            text = " × ".join(f"{size:.4g}" for size in sizes)
+            content["Resolution"] = f"{text} mm voxels, as in the preprocessed images"
+        return content
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of NiDecomp ended.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        What became of each run that was found.
+    output_dir : Path
+        Where the results are.
+    components : tuple of Components
+        The decompositions, in the order of methods within numbers of components; none where
+        nothing was fitted.
+    is_reported : bool
+        Whether the report could be made, or was not wanted.
+    """
+
+    inventory: Inventory
+    output_dir: Path
+    components: tuple[Components, ...] = ()
+    is_reported: bool = True
+
+    @property
+    def exit_code(self) -> int:
+        """0 where every usable run went through, 1 where some failed, or the report did."""
+        return 1 if self.inventory.failed or not self.is_reported else 0

@@ -1,0 +1,102 @@
+"""What runs hold of maps that were not fitted here, as a BIDS-Derivatives dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nidecomp.annotation.template_maps import GIVEN
+from nidecomp.bids.dataset import SETTINGS
+from nidecomp.decomposition.components import Components
+from nidecomp.outputs.dataset import (
+    INVENTORY,
+    write_description,
+    write_logs,
+    write_mask,
+    write_outliers,
+    write_participants,
+    write_settings,
+)
+from nidecomp.outputs.projections import write_projections
+from nidecomp.outputs.quality import QUALITY_TABLE
+from nidecomp.outputs.result import GroupResult
+from nidecomp.outputs.tree import OutputTree
+from nidecomp.version import __version__
+
+
+def write_given(result: GroupResult, *, is_job: bool) -> OutputTree:
+    """Write the projections.
+
+    Parameters
+    ----------
+    result : GroupResult
+        Whose components were given.
+    is_job : bool
+        Whether this is one of several jobs, each for its participants: then only what is theirs is
+        written, and what is the same from every job; a group run adds the rest.
+
+    Returns
+    -------
+    OutputTree
+        To be finished: the manifest comes last.
+    """
+    tree = OutputTree(result.settings.output_dir, _job_name(result) if is_job else None)
+    write_description(tree, result, "projections to maps", _readme(result))
+    if is_job:
+        write_settings(tree, result.settings)
+    else:
+        write_participants(tree, result)
+        write_logs(tree, result)
+    for run in result.reduced_runs:
+        write_outliers(tree, result, run)
+    write_mask(tree, result)
+    for components in result.components:
+        _write_maps(tree, result, components)
+    write_projections(tree, result, is_job=is_job)
+    return tree
+
+
+def _job_name(result: GroupResult) -> str:
+    """Name a job after its participants, so that no two of them share a manifest."""
+    first, *others = result.participants
+    return f"sub-{first}" + (f"+{len(others)}" if others else "")
+
+
+def _source(result: GroupResult) -> str:
+    """Name what was given, without the path to it."""
+    return Path(str(result.settings.science.projection.maps)).name
+
+
+def _write_maps(tree: OutputTree, result: GroupResult, components: Components) -> None:
+    image = result.file(components, "components", ".nii.gz")
+    tree.write_image(image, result.geometry.image(components.maps))
+    what = "maps" if components.method == GIVEN else f"maps of {components.method}"
+    tree.write_json(
+        result.file(components, "components", ".json"),
+        {
+            "Description": f"The {what} that were given ({_source(result)}), on the grid of the "
+            "runs and within the mask, with a root mean square of 1 over it: one volume a map.",
+            "Units": "arbitrary",
+            "ComponentNames": list(components.names),
+            "Mask": f"bids::{result.mask_file('.nii.gz')}",
+            **result.spatial,
+        },
+    )
+
+
+def _readme(result: GroupResult) -> str:
+    return f"""\
+# Projections by NiDecomp {__version__}
+
+What each run holds of {_source(result)}. Nothing was fitted to these runs.
+
+- `tpl-{result.space}/func/*_components.nii.gz`: the maps, on the grid of the runs
+- `sub-*/**/*_timeseries.tsv`: time courses of the maps in each run (dual regression, stage 1); n/a
+  where a volume was dropped
+- `sub-*/**/*_relmat.tsv`: connectomes of each run
+- `sub-*/**/*_stat-effect_components.nii.gz`, `*_stat-z_*`, if there: each run's own maps (stage 2)
+- `sub-*/**/*_outliers.tsv`: which volumes of each run were dropped
+- `{SETTINGS}`: every setting; `--config-file` replays it
+
+From a group run only: `report.html`, `participants.tsv`, `{INVENTORY}`, `{QUALITY_TABLE}`, the
+group's connectomes (`tpl-*/**/*_relmat.tsv`) and the tangent ones of runs, which need all of them.
+"""

@@ -1,0 +1,238 @@
+"""Writing a BIDS-Derivatives dataset: every file whole or not there, all of them in a manifest."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import nibabel as nib
+import numpy as np
+
+from nidecomp.core.atomic import remove_leftovers, replace_atomically
+from nidecomp.core.errors import UsageError
+from nidecomp.core.tsv import encoded, table_text
+from nidecomp.spaces.nifti import compressed, compressed_parts
+
+MANIFEST = PurePosixPath("logs/manifest.tsv")
+_COLUMNS = ("path", "size", "sha256")
+# What file systems take, in bytes; none of ours comes near.
+_LONGEST_NAME, _LONGEST_PATH = 255, 1000
+
+
+class OutputTree:
+    """One output folder while it is written.
+
+    The manifest of an earlier run is taken away first and a new one is written last: a folder
+    with a manifest is complete, and holds the results of one run only. In between a journal lists
+    what was there and what is written, so that the next run knows it if this one is interrupted.
+
+    Parameters
+    ----------
+    root : Path
+        The output folder; made where it is not there.
+    job : str, optional
+        Where several jobs write into one folder: what sets this one's manifest apart.
+    adding : bool
+        Whether what an earlier run wrote stays, and is only added to. A folder that was not
+        complete is not made so.
+    """
+
+    def __init__(self, root: Path, job: str | None = None, *, adding: bool = False) -> None:
+        self.root = root
+        self._manifest = MANIFEST.with_stem(f"{MANIFEST.stem}_{job}") if job else MANIFEST
+        self._journal = self._manifest.with_suffix(".unfinished.tsv")
+        self._written: dict[str, tuple[int, str]] = {}
+        self._is_whole = True
+        self._earlier = _read_manifest(root / self._manifest) | _read_manifest(root / self._journal)
+        with replace_atomically(root / self._journal) as temporary:
+            rows = [
+                {"path": name, "size": None, "sha256": digest}
+                for name, digest in sorted(self._earlier)
+            ]
+            temporary.write_text(table_text(_COLUMNS, rows), encoding="utf-8")
+        if adding:
+            self._is_whole = (root / self._manifest).exists()
+            self._written = {
+                name: ((root / name).stat().st_size, digest)
+                for name, digest in self._earlier
+                if (root / name).is_file()
+            }
+        (root / self._manifest).unlink(missing_ok=True)
+
+    def write_bytes(self, path: PurePosixPath, content: bytes) -> None:
+        """Write one file, `path` relative to the output folder."""
+        self._check_inside(path)
+        entry = (len(content), hashlib.sha256(content).hexdigest())
+        self._note(path, entry)
+        with replace_atomically(self.root / path) as temporary:
+            temporary.write_bytes(content)
+        self._written[str(path)] = entry
+
+    def _remove_leftovers(self) -> None:
+        """Remove temporary files of runs that were killed; other jobs' may be in use."""
+        if self._manifest != MANIFEST:
+            return
+        names = {name for name, _ in self._earlier} | set(self._written)
+        for folder in sorted({(self.root / name).parent for name in names}, reverse=True):
+            if folder.is_dir() and folder.resolve().is_relative_to(self.root.resolve()):
+                remove_leftovers(folder)
+                _remove_empty_folders(folder, self.root)
+
+    def _check_inside(self, path: PurePosixPath) -> None:
+        """Refuse to write through a folder that is a link to somewhere else: to the input, even."""
+        folder = (self.root / path).parent
+        if not folder.resolve().is_relative_to(self.root.resolve()):
+            raise UsageError(
+                f"{folder} leads out of the output folder, and nothing is written there: remove "
+                "the link."
+            )
+
+    def _note(self, path: PurePosixPath, entry: tuple[int, str]) -> None:
+        """Note in the journal what is going to be written."""
+        with (self.root / self._journal).open("a", encoding="utf-8") as journal:
+            journal.write(f"{path}\t{entry[0]}\t{entry[1]}\n")
+
+    def write_text(self, path: PurePosixPath, text: str) -> None:
+        """Write text, as `encoded` does."""
+        self.write_bytes(path, encoded(text))
+
+    def write_json(self, path: PurePosixPath, content: Mapping[str, object]) -> None:
+        """Write a JSON object, its keys in the order given."""
+        self.write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def write_tsv(
+        self,
+        path: PurePosixPath,
+        columns: Sequence[str],
+        table: Iterable[Mapping[str, object]],
+    ) -> None:
+        """Write a table; a value of None is ``n/a``, as BIDS wants it."""
+        self.write_text(path, table_text(columns, table))
+
+    def write_table(
+        self,
+        path: PurePosixPath,
+        columns: Mapping[str, str],
+        table: Iterable[Mapping[str, object]],
+        *,
+        units: Mapping[str, str] | None = None,
+        about: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write a table and beside it the JSON that describes it.
+
+        Parameters
+        ----------
+        path : PurePosixPath
+            Of the ``.tsv``.
+        columns : mapping
+            Column to its description, in the order in which they are to stand; empty where BIDS
+            itself describes it.
+        table : iterable of mapping
+        units : mapping, optional
+            Column to its unit, for those that have one.
+        about : mapping, optional
+            What the JSON says of the table as a whole.
+        """
+        self.write_tsv(path, tuple(columns), table)
+        units = units or {}
+        described = {
+            name: {"Description": text, **({"Units": units[name]} if name in units else {})}
+            for name, text in columns.items()
+            if text
+        }
+        self.write_json(path.with_suffix(".json"), {**(about or {}), **described})
+
+    def write_image(self, path: PurePosixPath, image: nib.Nifti1Image) -> None:
+        """Write a .nii.gz that holds no time stamp: the same image gives the same bytes."""
+        self.write_bytes(path, compressed(image))
+
+    def write_volumes(
+        self, path: PurePosixPath, whole: nib.Nifti1Image, volumes: Iterable[nib.Nifti1Image]
+    ) -> None:
+        """Write a 4D .nii.gz volume by volume: many sparse ones take little memory.
+
+        Parameters
+        ----------
+        path : PurePosixPath
+        whole : Nifti1Image
+            The image, of which only the header is looked at.
+        volumes : iterable of Nifti1Image
+            Its volumes, of the same type.
+        """
+        in_order = (np.asarray(volume.dataobj).T for volume in volumes)
+        self.write_bytes(path, b"".join(compressed_parts(whole.header, in_order)))
+
+    def take_file(self, path: PurePosixPath, source: Path) -> None:
+        """Write one file whose content another process made, and keep that; it may be large."""
+        self._check_inside(path)
+        with source.open("rb") as file:
+            entry = (source.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+        self._note(path, entry)
+        with replace_atomically(self.root / path) as temporary:
+            shutil.copyfile(source, temporary)
+        self._written[str(path)] = entry
+
+    def finish(self) -> None:
+        """Remove what an earlier run wrote and this one did not; write the manifest."""
+        for name, digest in sorted(self._earlier):
+            path = self.root / name
+            is_inside = path.parent.resolve().is_relative_to(self.root.resolve())
+            if (
+                name not in self._written
+                and is_inside
+                and path.is_file()
+                and _digest(path) == digest
+            ):
+                path.unlink()
+                _remove_empty_folders(path.parent, self.root)
+        self._remove_leftovers()
+        if not self._is_whole:
+            return
+        written = dict(sorted(self._written.items()))
+        self.write_tsv(
+            self._manifest,
+            _COLUMNS,
+            [
+                {"path": name, "size": size, "sha256": digest}
+                for name, (size, digest) in written.items()
+            ],
+        )
+        (self.root / self._journal).unlink()
+
+
+def _remove_empty_folders(folder: Path, root: Path) -> None:
+    """Remove a folder that has become empty, and what held only it, below the output folder."""
+    while folder != root and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(path: Path) -> set[tuple[str, str]]:
+    """Give path and hash of every file that is listed; nothing where there is no list."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = list(csv.DictReader(file, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return set()
+    entries = {(row.get("path"), row.get("sha256")) for row in table}
+    return {(name, digest) for name, digest in entries if name and digest and _is_inside(name)}
+
+
+def _is_inside(name: str) -> bool:
+    """Tell whether a listed name stays below the output folder, whoever wrote the list."""
+    path = PurePosixPath(name)
+    is_name = (
+        len(name) < _LONGEST_PATH
+        and "\0" not in name
+        and all(len(part.encode()) <= _LONGEST_NAME for part in path.parts)
+    )
+    return is_name and not path.is_absolute() and ".." not in path.parts

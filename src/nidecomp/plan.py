@@ -1,0 +1,227 @@
+"""Memory, processes and threads of a request."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from nidecomp.config.execution import Execution
+from nidecomp.config.science import subspace_dims
+from nidecomp.config.settings import Settings
+from nidecomp.core.errors import UsageError
+from nidecomp.core.records import UsableRun
+from nidecomp.decomposition.memory import (
+    count_maps,
+    count_samples_at_once,
+    count_subspaces,
+    group_fit_mb,
+)
+from nidecomp.execution.memory import INTERPRETER_MB, free_mb, row_mb
+from nidecomp.runs.memory import projecting_rows, run_mb
+from nidecomp.spaces.voxels import VoxelGeometry
+
+# float32 copies of all decompositions' maps while runs are projected to them.
+_WAITING_COPIES = 2.0
+# Drawing the report's pictures: an interpreter with the plotting libraries and one component, and
+# for the overview two float32 copies of each component on the viewer's grid.
+_DRAWING_MB = 380.0
+_DRAWING_MB_OF_COMPONENT = 2.7
+
+# Where runs are worked on: in this process where one is enough, in others on this machine in any
+# case, or on other machines.
+Where = Literal["here", "beside", "elsewhere"]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take, and how it is going to be executed.
+
+    `n_processes` of this machine work at once, `where` says whether on runs; `n_drawing` draw the
+    report's pictures, each with `drawing_mb` (0 where there is no report); the group fit uses
+    `n_threads` and gathers `at_once` of its `n_subspaces` in one pass over the reduced runs, and
+    `samples_at_once` of the halves that maps are judged by. `waiting_mb` is what this process holds
+    while others work.
+    """
+
+    map_mb: float
+    group_mb: float
+    disk_mb: float
+    n_processes: int
+    n_threads: int
+    n_subspaces: int
+    at_once: int
+    samples_at_once: int = 0
+    waiting_mb: float = INTERPRETER_MB
+    where: Where = "here"
+    n_drawing: int = 1
+    drawing_mb: float = 0.0
+
+    @property
+    def peak_mb(self) -> float:
+        """Memory of the whole on this machine at its largest moment, in MB."""
+        # This process puts the pictures together, and draws some of them.
+        drawing = self.drawing_mb * (self.n_drawing + 1 if self.n_drawing > 1 else 1)
+        if self.where == "elsewhere":
+            return max(self.waiting_mb, self.group_mb, drawing)
+        # One process works where it is; several have this one waiting beside them.
+        is_waiting = self.where == "beside" or self.n_processes > 1
+        waiting_mb = self.waiting_mb if is_waiting else 0.0
+        return max(self.map_mb * self.n_processes + waiting_mb, self.group_mb, drawing)
+
+    def as_text(self) -> str:
+        """Say it in a line each."""
+        is_elsewhere = self.where == "elsewhere"
+        at_once = (
+            "one at a time in each worker" if is_elsewhere else f"{self.n_processes} at a time"
+        )
+        lines = [
+            f"Map step: {self.map_mb:,.0f} MB for one run, {at_once} with one thread each",
+            f"Disk: {self.disk_mb:,.0f} MB of reduced runs in the work folder",
+            f"Memory at the peak: {self.peak_mb:,.0f} MB"
+            + (f" here, {self.map_mb:,.0f} MB in each worker" if is_elsewhere else ""),
+        ]
+        if self.group_mb:
+            passes = -(-self.n_subspaces // self.at_once)
+            fit = (
+                f"Group fit: {self.group_mb:,.0f} MB whatever the number of runs, "
+                f"threads: {self.n_threads}, passes over the reduced runs for each number of "
+                f"components: {passes}"
+            )
+            lines.insert(1, fit)
+        return "\n".join(lines)
+
+
+def forecast(
+    runs: tuple[UsableRun, ...],
+    geometry: VoxelGeometry,
+    settings: Settings,
+    n_cores: int,
+    worker_mb: float | None = None,
+) -> Forecast:
+    """Work out memory, disk, how many runs may be processed at once and how the group is fitted.
+
+    Parameters
+    ----------
+    runs : tuple of UsableRun
+        The runs to be reduced; at least one.
+    geometry : VoxelGeometry
+        The voxels that they are reduced on.
+    settings : Settings
+        Numbers of components, methods and smoothings; ``nprocs``, ``omp_nthreads`` and ``mem_mb``,
+        of which 0 stands for what the machine has; whether the group is fitted, its maps judged
+        and the runs projected.
+    n_cores : int
+        Cores of this machine that may be used.
+    worker_mb : float, optional
+        Memory of each worker, where they are on other machines: infinite where it is not known.
+
+    Returns
+    -------
+    Forecast
+
+    Raises
+    ------
+    UsageError
+        ``--mem-mb``, or a worker's memory, is too little for a single run, or for the group fit,
+        with the arithmetic.
+    """
+    science, execution = settings.science, settings.execution
+    is_given = science.projection.maps is not None
+    with_fit = settings.analysis_level == "group" and not is_given
+    is_full = with_fit and settings.extent.level == "full"
+    limit_mb = execution.mem_mb or free_mb()
+    limit = (
+        f"--mem-mb {limit_mb:.0f} is too little"
+        if execution.mem_mb
+        else f"The {limit_mb:.0f} MB that are free now are too little"
+    )
+    n_rows = science.decomposition.largest_order
+    n_smoothings = len(science.smoothings_fwhm)
+    rows = n_rows
+    with_images = settings.extent.participant_maps or bool(science.projection.regress_out)
+    if is_full or is_given:
+        rows = max(rows, projecting_rows(geometry, n_rows, with_images))
+    map_mb = max(run_mb(run, geometry, rows, n_smoothings) for run in runs)
+    waiting_mb = INTERPRETER_MB
+    if is_full:
+        waiting_mb += _WAITING_COPIES * count_maps(science) * row_mb(geometry.n_features)
+    where = _where(execution, worker_mb)
+    if worker_mb is not None and map_mb > worker_mb:
+        too_little = f"The {worker_mb:.0f} MB of each worker (--dask-config) are too little"
+        raise UsageError(f"{too_little}: {_run_takes(map_mb, runs, geometry, n_smoothings)}.")
+    beside_mb = waiting_mb if where == "beside" else 0.0
+    if where != "elsewhere" and map_mb + beside_mb > limit_mb:
+        beside = f", beside {beside_mb:.0f} MB of the process that waits" if beside_mb else ""
+        raise UsageError(f"{limit}: {_run_takes(map_mb, runs, geometry, n_smoothings)}{beside}.")
+    cores = execution.nprocs or n_cores
+    n_subspaces = count_subspaces(science)
+    # Fewer threads first, then more passes: both change no byte, and passes cost more.
+    ways = [
+        (n_threads, at_once)
+        for at_once in range(n_subspaces, 0, -1)
+        for n_threads in range(min(cores, execution.omp_nthreads or cores), 0, -1)
+    ]
+    n_grid = math.prod(geometry.grid.shape)
+    sizes = {
+        way: group_fit_mb(len(runs), geometry.n_features, n_grid, science, *way) for way in ways
+    }
+    n_threads, at_once = next((way for way in ways if sizes[way] <= limit_mb), ways[-1])
+    group_mb = sizes[n_threads, at_once]
+    if with_fit and group_mb > limit_mb:
+        dims = subspace_dims(science.decomposition, n_rows)
+        fewer = "--max-components" if science.decomposition.is_auto else "--n-components"
+        raise UsageError(
+            f"{limit}: the group fit takes {group_mb:.0f} MB with one thread "
+            f"({INTERPRETER_MB:.0f} MB for Python and its libraries, the rest for a subspace of "
+            f"{dims} dimensions × {geometry.n_features} voxels in float32, held twice, and "
+            f"{n_rows} components). Fewer --subspace-dims or {fewer} take less."
+        )
+    fitting = int((limit_mb - waiting_mb) // map_mb)
+    drawing_mb = _drawing_mb(settings)
+    drawing = int(limit_mb // drawing_mb) - 1 if drawing_mb else 1
+    return Forecast(
+        map_mb=map_mb,
+        group_mb=group_mb if with_fit else 0.0,
+        disk_mb=len(runs) * n_smoothings * n_rows * row_mb(geometry.n_features),
+        n_processes=max(1, min(cores, fitting, len(runs))),
+        n_threads=n_threads,
+        n_subspaces=n_subspaces,
+        at_once=at_once,
+        waiting_mb=waiting_mb,
+        where=where,
+        n_drawing=max(1, min(cores, drawing)),
+        drawing_mb=drawing_mb,
+        samples_at_once=count_samples_at_once(geometry.n_features, science, group_mb)
+        if is_full
+        else 0,
+    )
+
+
+def _drawing_mb(settings: Settings) -> float:
+    """Memory of one process that draws for the report; 0 where there is none."""
+    extent = settings.extent
+    if settings.analysis_level != "group" or extent.level != "full" or extent.no_report:
+        return 0.0
+    n_components = settings.science.decomposition.largest_order
+    return _DRAWING_MB + _DRAWING_MB_OF_COMPONENT * n_components
+
+
+def _where(execution: Execution, worker_mb: float | None) -> Where:
+    if worker_mb is not None:
+        return "elsewhere"
+    return "here" if execution.executor == "local" else "beside"
+
+
+def _run_takes(
+    map_mb: float, runs: tuple[UsableRun, ...], geometry: VoxelGeometry, n_smoothings: int
+) -> str:
+    """Say what one run takes, with the arithmetic."""
+    most = max(run.n_kept for run in runs)
+    smoothings = f", {n_smoothings} smoothings" if n_smoothings > 1 else ""
+    return (
+        f"one run takes {map_mb:.0f} MB in the map step ({INTERPRETER_MB:.0f} MB for Python and "
+        f"its libraries, {map_mb - INTERPRETER_MB:.0f} MB for {most} volumes × "
+        f"{geometry.n_features} voxels in float32{smoothings}, and the volumes and blocks that are "
+        "worked on)"
+    )

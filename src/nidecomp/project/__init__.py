@@ -1,1 +1,0 @@
-"""From the group's maps to each participant: time courses, maps, connectomes."""

@@ -1,0 +1,1 @@
+"""From group maps back to each run: dual regression, connectomes, component regression."""

@@ -1,0 +1,146 @@
+"""The second pass over all runs: each is projected, and each participant's runs are combined."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from nidecomp.config.settings import Settings
+from nidecomp.core.records import FailedRun, Inventory
+from nidecomp.core.text import count
+from nidecomp.decomposition.components import Components
+from nidecomp.execution import progress
+from nidecomp.execution.executor import Executor, WorkerDied
+from nidecomp.projection.one_run import CombineTask, combine_runs, project_run
+from nidecomp.projection.store import store_target
+from nidecomp.projection.task import ProjectedRun, ProjectTask, Target
+from nidecomp.runs.task import MapTask
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """What the second pass gave, sorted.
+
+    `paths` is where the maps of each decomposition are stored. `combined` has, of participants with
+    several runs, the files with their maps: for each decomposition, statistic to file.
+    """
+
+    runs: tuple[ProjectedRun, ...] = ()
+    paths: tuple[Path, ...] = ()
+    failed: tuple[FailedRun, ...] = ()
+    removed: tuple[Mapping[int, str], ...] = ()
+    combined: Mapping[str, tuple[Mapping[str, Path], ...]] = field(default_factory=dict)
+
+
+def project_runs(
+    components: Sequence[Components],
+    cleaning: Sequence[MapTask],
+    settings: Settings,
+    executor: Executor,
+    removed: Sequence[Mapping[int, str]] = (),
+) -> Projected:
+    """Project runs to the group's maps, in whatever order they finish.
+
+    Parameters
+    ----------
+    components : sequence of Components
+        The decompositions, as they are to be written.
+    cleaning : sequence of MapTask
+        How each run is read and cleaned.
+    settings : Settings
+        Smoothing of each method, normalisation, whether maps are wanted, the work folder.
+    executor : Executor
+        The result does not depend on it.
+    removed : sequence of mapping
+        For each decomposition the components that images are wanted without; by default none.
+
+    Returns
+    -------
+    Projected
+    """
+    smoothing_of = settings.science.denoising.smoothing_of
+    targets = tuple(
+        store_target(one, smoothing_of(one.method), settings.work_dir) for one in components
+    )
+    tasks = _tasks(targets, cleaning, settings, tuple(tuple(sorted(one)) for one in removed))
+    results = executor.map_unordered(project_run, tasks)
+    found, failed = [], []
+    for result in progress.shown(results, len(tasks), "Projecting runs"):
+        match result:
+            case ProjectedRun():
+                found.append(result)
+            case FailedRun():
+                failed.append(replace(result, reason=f"not projected: {result.reason}"))
+            case WorkerDied(item=ProjectTask(cleaning=MapTask(run=lost))):
+                reason = "not projected: the process that worked on it was killed, probably for "
+                failed.append(FailedRun(lost.files.key, lost.files.bold, reason + "want of memory"))
+    found.sort(key=lambda record: record.key.label)
+    failed.sort(key=lambda record: record.key.label)
+    if failed:
+        reasons = Inventory(failed=tuple(failed)).reasons()
+        _LOG.error("%s could not be projected:\n%s", count(len(failed), "run"), reasons)
+    combined = _combined(found, tasks, executor) if settings.extent.participant_maps else {}
+    return Projected(
+        runs=tuple(found),
+        paths=tuple(target.path for target in targets),
+        failed=tuple(failed),
+        removed=tuple(removed),
+        combined=combined,
+    )
+
+
+def _tasks(
+    targets: tuple[Target, ...],
+    cleaning: Sequence[MapTask],
+    settings: Settings,
+    removed: tuple[tuple[int, ...], ...],
+) -> list[ProjectTask]:
+    n_runs = Counter(task.run.files.key.participant for task in cleaning)
+    with_maps = settings.extent.participant_maps
+    return [
+        ProjectTask(
+            cleaning=task,
+            targets=targets,
+            normalise=settings.science.projection.normalise_time_courses,
+            with_maps=with_maps,
+            with_variance=with_maps and n_runs[task.run.files.key.participant] > 1,
+            removed=removed,
+            aggressive=settings.science.projection.aggressive,
+        )
+        for task in cleaning
+    ]
+
+
+def _combined(
+    found: Sequence[ProjectedRun], tasks: Sequence[ProjectTask], executor: Executor
+) -> dict[str, tuple[Mapping[str, Path], ...]]:
+    """Combine the maps of participants with several runs."""
+    own: dict[str, list[Path]] = {}
+    for run in found:
+        own.setdefault(run.key.participant, []).append(run.stem)
+    todo = [
+        CombineTask(label, tuple(paths), len(tasks[0].targets), tasks[0].cleaning.geometry)
+        for label, paths in own.items()
+        if len(paths) > 1
+    ]
+    return dict(sorted(_each_combined(todo, executor)))
+
+
+def _each_combined(
+    todo: Sequence[CombineTask], executor: Executor
+) -> Iterable[tuple[str, tuple[Mapping[str, Path], ...]]]:
+    for result in executor.map_unordered(combine_runs, todo):
+        match result:
+            case WorkerDied(item=CombineTask(participant=label)):
+                _LOG.error(
+                    "The runs of sub-%s were not combined: the process that worked on them was "
+                    "killed, probably for want of memory",
+                    label,
+                )
+            case tuple():
+                yield result

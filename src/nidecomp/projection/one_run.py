@@ -1,0 +1,171 @@
+"""The second pass over one run: what it holds of the group's maps.
+
+As in the map step, one picklable function of one picklable task, and what it depends on is in the
+names of what it stores: a second start and the jobs of a cluster array find what is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from nidecomp.core.atomic import writing
+from nidecomp.core.errors import FailedRunError
+from nidecomp.core.records import FailedRun
+from nidecomp.projection.component_regression import fit_removal, without
+from nidecomp.projection.dual_regression import (
+    combine,
+    map_correlations,
+    own_effects,
+    own_maps,
+    time_courses,
+)
+from nidecomp.projection.store import (
+    array_file,
+    find_projected,
+    map_file,
+    store_maps,
+    store_variance,
+)
+from nidecomp.projection.task import STATISTICS, ProjectedRun, ProjectTask
+from nidecomp.runs.clean import clean
+from nidecomp.runs.reduce import done_or_failed, read_run
+from nidecomp.runs.tsnr import temporal_snr
+from nidecomp.spaces.nifti import compressed_parts
+from nidecomp.spaces.volumes import describe_image, values_of
+from nidecomp.spaces.voxels import VoxelGeometry
+
+
+def project_run(task: ProjectTask) -> ProjectedRun | FailedRun:
+    """Project one run to the group's maps, or find that it was done before.
+
+    Parameters
+    ----------
+    task : ProjectTask
+
+    Returns
+    -------
+    ProjectedRun or FailedRun
+        Never raises for what is wrong with the run.
+    """
+    return done_or_failed(task.cleaning.run.files, lambda: _found_or_projected(task))
+
+
+def _found_or_projected(task: ProjectTask) -> ProjectedRun:
+    stem = task.stem
+    return find_projected(task, stem) or _project(task, stem)
+
+
+def _project(task: ProjectTask, stem: Path) -> ProjectedRun:
+    smoothings = tuple(sorted({target.smoothing_fwhm for target in task.targets}))
+    series, _, design = read_run(task.cleaning, smoothings)
+    tsnr = temporal_snr(series[smoothings.index(task.targets[0].smoothing_fwhm)])
+    n_regressors = design.nuisance.shape[1]
+    cleaned = {
+        fwhm: clean(one, design.nuisance) for fwhm, one in zip(smoothings, series, strict=True)
+    }
+    stored: dict[str, NDArray[np.float64]] = {"tsnr": np.array(tsnr)}
+    for index, target in enumerate(task.targets):
+        maps = np.load(target.path, mmap_mode="r")
+        here = cleaned[target.smoothing_fwhm]
+        courses = time_courses(here.series, maps, float(np.trace(here.gram)))
+        if task.normalise:
+            courses = courses.normalised()
+        effect = own_effects(here.series, courses.values)
+        stored |= {
+            f"courses_{index}": courses.values,
+            f"explained_variance_{index}": np.array(courses.explained_variance),
+            f"map_r_{index}": map_correlations(effect, maps),
+        }
+        if task.removed_of(index):
+            _store_denoised(task, stem, index, courses.values, design.kept)
+        if not task.with_maps:
+            continue
+        own = own_maps(here.series, courses.values, effect, n_regressors)
+        store_maps(own, stem, index, task.cleaning.geometry)
+        if task.with_variance:
+            store_variance(own, stem, index)
+    if task.stem != stem:
+        raise FailedRunError("its files changed while it was processed: start again")
+    # What the record stands for comes last: where it is, the rest is whole.
+    with writing(stem.with_name(stem.name + ".npz")) as file:
+        np.savez(file, allow_pickle=False, **stored)
+    found = find_projected(task, stem)
+    assert found is not None  # noqa: S101  it was stored above
+    return found
+
+
+def _store_denoised(
+    task: ProjectTask,
+    stem: Path,
+    index: int,
+    courses: NDArray[np.float64],
+    kept: NDArray[np.intp],
+) -> None:
+    """Write the run's image without some components: two passes over it, volume by volume."""
+    bold = task.cleaning.run.files.bold
+    image = describe_image(bold)
+    removal = fit_removal(
+        values_of(image, kept), courses, task.removed_of(index), aggressive=task.aggressive
+    )
+    header = nib.load(bold).header.copy()
+    header.set_data_dtype(np.float32)
+    header.set_slope_inter(1, 0)
+    volumes = without(values_of(image, np.arange(image.n_volumes)), kept, removal)
+    with writing(task.denoised_path(stem, index)) as file:
+        for part in compressed_parts(header, volumes):
+            file.write(part)
+
+
+# ---------------------------------------------------------------- maps
+@dataclass(frozen=True, eq=False)
+class CombineTask:
+    """The runs of one participant that are to be combined, in a fixed order."""
+
+    participant: str
+    stems: tuple[Path, ...]
+    n_targets: int
+    geometry: VoxelGeometry
+
+    @property
+    def stem(self) -> Path:
+        """Name what is stored, without extension."""
+        names = "\n".join(stem.name for stem in self.stems)
+        digest = hashlib.sha256(names.encode()).hexdigest()
+        return self.stems[0].with_name(f"sub-{self.participant}_{digest[:20]}")
+
+
+def combine_runs(task: CombineTask) -> tuple[str, tuple[Mapping[str, Path], ...]]:
+    """Combine the maps of a participant's runs by fixed effects.
+
+    Parameters
+    ----------
+    task : CombineTask
+
+    Returns
+    -------
+    participant : str
+    files : tuple of mapping
+        For each target, statistic to the file with the participant's maps.
+    """
+    files = tuple(
+        {name: map_file(task.stem, index, name) for name in STATISTICS}
+        for index in range(task.n_targets)
+    )
+    if all(path.exists() for of_target in files for path in of_target.values()):
+        return task.participant, files
+    with threadpool_limits(limits=1):
+        for index in range(task.n_targets):
+            effects, variances = (
+                [np.load(array_file(stem, index, name)) for stem in task.stems]
+                for name in ("effect", "variance")
+            )
+            store_maps(combine(effects, variances), task.stem, index, task.geometry)
+    return task.participant, files

@@ -1,0 +1,109 @@
+"""Projections of one run as they are kept in the work folder."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.core.atomic import replace_atomically, writing
+from nidecomp.decomposition.components import Components
+from nidecomp.projection.dual_regression import (
+    OwnMaps,
+)
+from nidecomp.projection.task import STATISTICS, ProjectedRun, Projection, ProjectTask, Target
+from nidecomp.spaces.nifti import compressed
+from nidecomp.spaces.voxels import VoxelGeometry
+
+
+def store_target(components: Components, smoothing_fwhm: float, work_dir: Path) -> Target:
+    """Store a decomposition's maps for the workers.
+
+    Parameters
+    ----------
+    components : Components
+    smoothing_fwhm : float
+        Of the data that they were fitted to, in mm.
+    work_dir : Path
+
+    Returns
+    -------
+    Target
+    """
+    maps = np.ascontiguousarray(components.maps, dtype=np.float32)
+    digest = _digest(maps)
+    path = work_dir / "projected" / f"maps_{digest[:20]}.npy"
+    if not _holds(path, digest):
+        with writing(path) as file:
+            np.save(file, maps)
+    return Target(path, digest, smoothing_fwhm)
+
+
+def _digest(maps: NDArray[np.float32]) -> str:
+    return hashlib.sha256(repr(maps.shape).encode() + maps.tobytes()).hexdigest()
+
+
+def _holds(path: Path, digest: str) -> bool:
+    """Tell whether a file has the maps that its name says; another job may be reading it."""
+    try:
+        return _digest(np.load(path)) == digest
+    except Exception:  # numpy raises anything for a damaged file, which is made anew
+        return False
+
+
+def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
+    """Read what is stored; None where there is nothing or where something is missing."""
+    projections = []
+    try:
+        # Opened here: where it is no archive, numpy would leave it open.
+        with stem.with_name(stem.name + ".npz").open("rb") as file, np.load(file) as content:
+            for index in range(len(task.targets)):
+                maps = {name: map_file(stem, index, name) for name in STATISTICS}
+                wanted = list(maps.values()) if task.with_maps else []
+                if task.with_variance:
+                    wanted += [array_file(stem, index, name) for name in ("effect", "variance")]
+                denoised = task.denoised_path(stem, index) if task.removed_of(index) else None
+                if denoised is not None:
+                    wanted.append(denoised)
+                if not all(path.exists() for path in wanted):
+                    return None
+                projections.append(
+                    Projection(
+                        content[f"courses_{index}"],
+                        float(content[f"explained_variance_{index}"]),
+                        content[f"map_r_{index}"],
+                        maps if task.with_maps else {},
+                        denoised,
+                    )
+                )
+            tsnr = float(content["tsnr"])
+    except Exception:  # numpy raises anything for a damaged file, which is made anew
+        return None
+    return ProjectedRun(task.cleaning.run.files.key, stem, tsnr, tuple(projections))
+
+
+def map_file(stem: Path, index: int, statistic: str) -> Path:
+    """Return the file of a target's maps of one statistic."""
+    return stem.with_name(f"{stem.name}_{index}_{statistic}.nii.gz")
+
+
+def array_file(stem: Path, index: int, name: str) -> Path:
+    """Return the file of an array that is stored for a target."""
+    return stem.with_name(f"{stem.name}_{index}_{name}.npy")
+
+
+def store_maps(own: OwnMaps, stem: Path, index: int, geometry: VoxelGeometry) -> None:
+    """Store maps as the files that they will be: compressing them is work for many processes."""
+    for name in STATISTICS:
+        content = compressed(geometry.image(getattr(own, name)))
+        with replace_atomically(map_file(stem, index, name)) as temporary:
+            temporary.write_bytes(content)
+
+
+def store_variance(own: OwnMaps, stem: Path, index: int) -> None:
+    """Store the effect and its variance, from which runs of a participant are combined."""
+    for name in ("effect", "variance"):
+        with writing(array_file(stem, index, name)) as file:
+            np.save(file, getattr(own, name))

@@ -1,0 +1,213 @@
+"""The map step of one run: read, mask, smooth, clean, standardise, reduce, store.
+
+One picklable function of one picklable task. What it needs is in the task, what it gives is a
+record; the array itself lies in the work folder under a name made of everything that it depends
+on, so that a second start, a killed run and the jobs of a cluster array find what is done.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from nidecomp.core.atomic import replace_atomically, writing
+from nidecomp.core.errors import FailedRunError, NidecompError
+from nidecomp.core.pca import reduce_rows
+from nidecomp.core.records import FailedRun, ReducedRun, RunFiles
+from nidecomp.core.reduced_runs import checksum, find_reduced
+from nidecomp.core.text import in_one_line
+from nidecomp.runs.clean import Cleaned, clean
+from nidecomp.runs.nuisance import Design, build_design
+from nidecomp.runs.task import MapTask
+from nidecomp.spaces.series import read_series
+from nidecomp.spaces.smooth import make_smoother
+
+Result = TypeVar("Result")
+# A squared singular value this much smaller than the largest is rounding of float32 data: the run
+# has no such row.
+_RANK_TOLERANCE = 1e-6
+
+
+def warm_up(stored: str = "int16") -> None:
+    """Do what a worker does once: this module's imports, and getting its loops compiled.
+
+    Parameters
+    ----------
+    stored : str
+        The type of the numbers that images store.
+    """
+    volume = np.zeros((3, 3, 3), dtype=stored)
+    smoother = make_smoother(np.ones(volume.shape, dtype=np.bool_), (1.0, 1.0, 1.0), 1.0)
+    series = np.empty((3, volume.size), dtype=np.float32)
+    for features in series:
+        smoother.take(volume, (1.0, 0.0), features, np.zeros(volume.shape, dtype=np.bool_))
+    clean(series, np.full((3, 1), 3**-0.5))
+
+
+def process_run(task: MapTask) -> tuple[ReducedRun, ...] | FailedRun:
+    """Reduce one run, or find that it was reduced before.
+
+    Parameters
+    ----------
+    task : MapTask
+
+    Returns
+    -------
+    tuple of ReducedRun, or FailedRun
+        One for each smoothing, in the task's order. Never raises for what is wrong with the run.
+    """
+    return done_or_failed(task.run.files, partial(_found_or_reduced, task))
+
+
+def done_or_failed(files: RunFiles, work: Callable[[], Result]) -> Result | FailedRun:
+    """Do something with one run: the one place where what is wrong with it is caught.
+
+    Parameters
+    ----------
+    files : RunFiles
+        The run.
+    work : callable
+        With one thread in it: sums that are split between threads depend on how many there are.
+
+    Returns
+    -------
+    result or FailedRun
+    """
+    try:
+        with threadpool_limits(limits=1):
+            return work()
+    except NidecompError as error:
+        return FailedRun(files.key, files.bold, str(error))
+    except MemoryError:
+        return FailedRun(files.key, files.bold, "there was not enough memory to process it")
+    except Exception as error:
+        reason = f"{type(error).__name__}: {in_one_line(error)}"
+        return FailedRun(files.key, files.bold, reason, traceback.format_exc())
+
+
+def _found_or_reduced(task: MapTask) -> tuple[ReducedRun, ...]:
+    stems = {fwhm: task.stem(fwhm) for fwhm in task.smoothing_fwhm}
+    found = {fwhm: find_reduced(task.run.files.key, stem) for fwhm, stem in stems.items()}
+    missing = tuple(fwhm for fwhm, record in found.items() if record is None)
+    if missing:
+        found |= _reduce(task, {fwhm: stems[fwhm] for fwhm in missing})
+    return tuple(record for record in found.values() if record is not None)
+
+
+def _reduce(task: MapTask, stems: Mapping[float, Path]) -> dict[float, ReducedRun]:
+    """Reduce a run at some smoothings and store what comes out under the names given."""
+    reduced: dict[float, ReducedRun] = {}
+    for fwhm, (cleaned, n_nonfinite, design) in cleaned_series(task, tuple(stems)).items():
+        leading = reduce_rows(cleaned.series, cleaned.gram, task.n_rows)
+        squared = leading.squared
+        rank = int(np.count_nonzero(squared > _RANK_TOLERANCE * squared[0]))
+        if rank < task.n_rows:
+            raise FailedRunError(
+                f"its cleaned data hold only {rank} dimensions (were they denoised before?), and "
+                f"{task.n_rows} are asked for: fewer --n-components, or fewer --max-components to "
+                "choose from, would do"
+            )
+        if task.stem(fwhm) != stems[fwhm]:
+            raise FailedRunError("its files changed while it was processed: start again")
+        array = stems[fwhm].with_name(stems[fwhm].name + ".npy")
+        with writing(array) as file:
+            np.save(file, leading.rows)
+        with writing(array.with_suffix(".npz")) as file:
+            np.savez(
+                file,
+                rows=leading.volumes,
+                times_s=design.kept * task.run.repetition_time_s,
+                motion=design.motion,
+            )
+        record = ReducedRun(
+            key=task.run.files.key,
+            path=array,
+            smoothing_fwhm=fwhm,
+            n_rows=leading.rows.shape[0],
+            n_voxels=leading.rows.shape[1],
+            total_variance=leading.total_variance,
+            squared_singular_values=tuple(squared.tolist()),
+            n_nonfinite=n_nonfinite,
+            n_constant=cleaned.n_constant,
+        )
+        numbers = asdict(record) | {"checksum": checksum(leading.rows)}
+        del numbers["key"], numbers["path"]
+        # The record comes last: where it is, the array is whole.
+        with replace_atomically(array.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(numbers), encoding="utf-8")
+        reduced[fwhm] = record
+    return reduced
+
+
+def cleaned_series(
+    task: MapTask, smoothing_fwhm: tuple[float, ...]
+) -> dict[float, tuple[Cleaned, int, Design]]:
+    """Read one run once and clean it at each smoothing.
+
+    Parameters
+    ----------
+    task : MapTask
+    smoothing_fwhm : tuple of float
+        In mm.
+
+    Returns
+    -------
+    dict
+        Smoothing to the cleaned series, the number of voxels that were not finite at least once,
+        and what cleaning did.
+
+    Raises
+    ------
+    FailedRunError
+        The data cannot be read, or most of the brain holds no signal.
+    """
+    read, n_nonfinite, design = read_run(task, smoothing_fwhm)
+    cleaned = {
+        fwhm: clean(smoothed, design.nuisance)
+        for fwhm, smoothed in zip(smoothing_fwhm, read, strict=True)
+    }
+    n_constant = max(result.n_constant for result in cleaned.values())
+    if 2 * n_constant > task.geometry.n_features:
+        raise FailedRunError(
+            f"{n_constant} of the group mask's {task.geometry.n_features} voxels hold no signal "
+            "in it"
+        )
+    return {fwhm: (result, n_nonfinite, design) for fwhm, result in cleaned.items()}
+
+
+def read_run(
+    task: MapTask, smoothing_fwhm: tuple[float, ...]
+) -> tuple[tuple[NDArray[np.float32], ...], int, Design]:
+    """Read one run once at each smoothing, and find out what is to be removed from it.
+
+    Parameters
+    ----------
+    task : MapTask
+    smoothing_fwhm : tuple of float
+        In mm.
+
+    Returns
+    -------
+    series : tuple of ndarray of float32, each (n_kept, n_features)
+    n_nonfinite : int
+        The number of voxels that were not finite at least once.
+    design : Design
+
+    Raises
+    ------
+    FailedRunError
+        The data cannot be read.
+    """
+    run = task.run
+    design = build_design(run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising)
+    series, n_nonfinite = read_series(run.files.bold, task.geometry, design.kept, smoothing_fwhm)
+    return series, n_nonfinite, design

@@ -1,1 +1,0 @@
-"""From one run's files to its reduced rows: `geometry`, `read`, `confounds`, `clean`, `reduce`."""

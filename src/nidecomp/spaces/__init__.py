@@ -1,0 +1,1 @@
+"""What a feature is, and how images become features and maps become images."""

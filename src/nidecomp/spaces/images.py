@@ -1,0 +1,304 @@
+"""Reading images: headers, masks and other small images, with bounds on what a file can cost."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import nibabel as nib
+import numpy as np
+from isal import igzip
+from isal.igzip_lib import IsalError
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nilearn.image import resample_img
+from nilearn.image.resampling import BoundingBoxError
+from numpy.typing import NDArray
+
+from nidecomp.core.errors import FailedRunError
+from nidecomp.core.records import Grid
+from nidecomp.core.text import in_one_line
+
+# What is read at once of what is not needed: dropped volumes, the end of the file.
+_CHUNK = 1 << 20
+# What may follow the last volume, or as much as the volumes themselves: reading it takes no time.
+_MOST_PADDING = 1 << 26
+# A NIfTI header with extensions.
+_HEADER_ROOM = 1 << 20
+# Beyond all images and runs of brains (a whole head at 0.4 mm, a day at a volume a second): a
+# header that says more is damaged, and believing it would take all memory.
+MAXIMUM_VOXELS = 512**3
+MAXIMUM_VOLUMES = 100_000
+_FAR_MM = 1e6
+# A byte of a gzip file cannot become more than this many.
+_MOST_INFLATED = 1032
+# What nibabel and the decoders raise for files that make no sense; there is no one class for them.
+_BROKEN_FILE: tuple[type[BaseException], ...] = (
+    OSError,
+    EOFError,
+    zlib.error,
+    cast(type[Exception], IsalError),
+    ImageFileError,
+    HeaderDataError,
+    ValueError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    TypeError,
+)
+
+
+@contextmanager
+def told_as_failure(path: Path) -> Iterator[None]:
+    """Turn what a broken file raises into one sentence.
+
+    Parameters
+    ----------
+    path : Path
+        The file that the sentence names.
+
+    Raises
+    ------
+    FailedRunError
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise FailedRunError(f"{path.name} is not there (any more)") from None
+    except EOFError:
+        raise FailedRunError(
+            f"{path.name} ends in the middle of its data: it was cut off, copy it again"
+        ) from None
+    except MemoryError:
+        raise FailedRunError(f"{path.name} does not fit into the memory that there is") from None
+    except _BROKEN_FILE as error:
+        # The system's own words without the path that it adds.
+        text = in_one_line(getattr(error, "strerror", None) or error)
+        raise FailedRunError(f"{path.name} cannot be read: {text}") from None
+
+
+def open_image(path: Path) -> nib.Nifti1Image:
+    """Read an image's header, refusing one that its file cannot stand for.
+
+    Parameters
+    ----------
+    path : Path
+        A NIfTI file, gzipped or not.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        Of which no voxel has been read.
+
+    Raises
+    ------
+    FailedRunError
+        The header cannot be read, has a dimension without voxels, or says more of its file than
+        this can hold.
+    """
+    with told_as_failure(path):
+        # nibabel does not say why it cannot open a file.
+        path.open("rb").close()
+        image = nib.load(path)
+        shape = tuple(int(size) for size in image.shape)
+        itemsize = int(np.dtype(image.dataobj.dtype).itemsize)
+        n_bytes = int(getattr(image.dataobj, "offset", 0)) + math.prod(shape) * itemsize
+        most = path.stat().st_size * (1 if path.suffix == ".nii" else _MOST_INFLATED)
+    if min(shape, default=0) < 1:
+        raise FailedRunError(
+            f"{path.name} has a dimension of {min(shape, default=0)} in its header"
+        )
+    if math.prod(shape[:3]) > MAXIMUM_VOXELS or math.prod(shape[3:]) > MAXIMUM_VOLUMES:
+        raise FailedRunError(
+            f"{path.name} has {' × '.join(map(str, shape))} voxels in its header, more than any "
+            "image of a brain: it is damaged"
+        )
+    if n_bytes > most:
+        raise FailedRunError(
+            f"{path.name} is too small a file for the {n_bytes} bytes that its header speaks of: "
+            "it was cut off, copy it again"
+        )
+    return image
+
+
+def voxels_of(image: nib.Nifti1Image, path: Path) -> NDArray[Any]:
+    """Read all voxels of a small image: a mask, an atlas.
+
+    Parameters
+    ----------
+    image : Nifti1Image
+        As `open_image` gave it.
+    path : Path
+        Its file.
+
+    Returns
+    -------
+    ndarray, of the image's shape
+
+    Raises
+    ------
+    FailedRunError
+        The file cannot be read, is cut off or damaged, or does not hold real numbers. All of it is
+        read, as `stored_volumes` does, because nibabel stops before a gzip file's checksum.
+    """
+    with told_as_failure(path):
+        data = np.asarray(image.dataobj)
+        if data.dtype.kind not in "biuf":
+            raise FailedRunError(f"{path.name} does not hold one real number in each voxel")
+        with opened(path) as file:
+            read_to_the_end(file, path, _HEADER_ROOM + data.size * data.itemsize)
+    return data
+
+
+def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
+    """Take an image's voxel grid, refusing an affine that cannot be one.
+
+    Raises
+    ------
+    FailedRunError
+    """
+    # float32 is what a NIfTI header holds: finer differences come from how it was computed.
+    with np.errstate(over="ignore"):
+        rounded = np.round(np.asarray(image.affine, dtype=np.float64), 4) + 0.0
+    # Nothing in a scanner is a kilometre away.
+    is_near = bool(np.all(np.abs(rounded) < _FAR_MM))
+    if not is_near or abs(np.linalg.det(rounded[:3, :3])) < 1e-6:
+        raise FailedRunError(f"{path.name} has an affine that maps its voxels nowhere")
+    shape = tuple(int(size) for size in image.shape[:3])
+    return Grid(
+        shape=(shape[0], shape[1], shape[2]),
+        affine=tuple(tuple(float(value) for value in row) for row in rounded),
+    )
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a file, decompressing it where it is a ``.gz``."""
+    if path.suffix == ".gz":
+        return cast(BinaryIO, igzip.IGzipFile(path, "rb"))  # type: ignore[no-untyped-call]
+    return path.open("rb", buffering=0)
+
+
+def read_to_the_end(file: BinaryIO, path: Path, n_before: int) -> None:
+    """Read what follows the last volume: nothing, or some padding.
+
+    Raises
+    ------
+    FailedRunError
+        It goes on: a small gzip file can inflate without end.
+    """
+    n_read = 0
+    while part := file.read(_CHUNK):
+        n_read += len(part)
+        if n_read > max(_MOST_PADDING, n_before):
+            raise FailedRunError(
+                f"{path.name} goes on long after the {n_before} bytes of its volumes: its header "
+                "belongs to another image"
+            )
+
+
+# What NIfTI's xyzt_units say of the fourth dimension, in seconds.
+_SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image's header says.
+
+    `stored_bytes` is the size of one number in the file; the repetition time is None where the
+    header says nothing.
+    """
+
+    grid: Grid
+    n_volumes: int
+    stored_bytes: int
+    repetition_time_s: float | None
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a 4D image without its voxels.
+
+    Parameters
+    ----------
+    path : Path
+        A NIfTI file.
+
+    Returns
+    -------
+    Header
+
+    Raises
+    ------
+    FailedRunError
+        The file cannot be read, is not 4D or has an affine that maps nothing.
+    """
+    image = open_image(path)
+    with told_as_failure(path):
+        shape, header = image.shape, image.header
+        stored_bytes = int(header.get_data_dtype().itemsize)
+        step = float(header["pixdim"][4]) * _SECONDS.get(_unit_of_time(header), np.nan)
+    if len(shape) != 4:
+        raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a BOLD run has 4")
+    return Header(
+        grid=grid_of(image, path),
+        n_volumes=int(shape[3]),
+        stored_bytes=stored_bytes,
+        repetition_time_s=step if np.isfinite(step) and step > 0 else None,
+    )
+
+
+def _unit_of_time(header: nib.Nifti1Header) -> str:
+    try:
+        return str(header.get_xyzt_units()[1])
+    except KeyError:  # a number that NIfTI does not know
+        return ""
+
+
+def read_mask(path: Path, grid: Grid | None = None) -> tuple[NDArray[np.bool_], Grid]:
+    """Read a brain mask, on its own grid or another.
+
+    Parameters
+    ----------
+    path : Path
+        A 3D image; voxels above 0 are inside.
+    grid : Grid, optional
+        Where to resample it to (nearest neighbour) if its own differs.
+
+    Returns
+    -------
+    mask : ndarray of bool
+    own_grid : Grid
+        The grid that the file has.
+
+    Raises
+    ------
+    FailedRunError
+        The file cannot be read, is damaged or is not 3D.
+    """
+    image = open_image(path)
+    shape = image.shape[:3] if image.shape[3:] == (1,) else image.shape
+    if len(shape) != 3:
+        raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a mask has 3")
+    own = grid_of(image, path)
+    data = voxels_of(image, path)
+    # NaN is not above 0.
+    inside = (data[..., 0] if data.ndim > len(shape) else data) > 0
+    if grid is None or grid == own:
+        return inside, own
+    try:
+        moved = resample_img(
+            nib.Nifti1Image(inside.astype(np.uint8), own.matrix),
+            target_affine=grid.matrix,
+            target_shape=grid.shape,
+            interpolation="nearest",
+            copy_header=True,
+            force_resample=True,
+        )
+    except BoundingBoxError:
+        # The two grids have no point in common.
+        return np.zeros(grid.shape, dtype=bool), own
+    return np.asarray(moved.dataobj) > 0, own

@@ -1,0 +1,79 @@
+"""NIfTI images as they are written."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+
+import nibabel as nib
+import numpy as np
+from nibabel.volumeutils import native_code
+from numpy.typing import NDArray
+
+from nidecomp.core.records import Grid
+
+
+def nifti(data: NDArray[np.generic], grid: Grid) -> nib.Nifti1Image:
+    """Make a NIfTI image whose header says what it is: space, units, no scaling.
+
+    Parameters
+    ----------
+    data : ndarray, shape grid.shape or grid.shape + (n,)
+    grid : Grid
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+    """
+    image = nib.Nifti1Image(data, grid.matrix)
+    # Code 4: the coordinates are those of a template, which is what group maps are.
+    image.set_sform(grid.matrix, code=4)
+    image.set_qform(grid.matrix, code=4)
+    # The validator warns about images whose units are unknown.
+    image.header.set_xyzt_units("mm", "sec")
+    return image
+
+
+# Not ISA-L, with which we read: it compresses ten times as fast, but now and then finds another
+# match in the same content, so that its bytes differ (seen once in hundreds of runs). Below level
+# 4, sparse maps come out half as large again.
+_LEVEL = 4
+# zlib's number for the gzip format with the largest window; its header holds no time stamp.
+_GZIP = 31
+# Of a NIfTI file without extensions.
+_HEADER_BYTES = 352
+
+
+def compressed(image: nib.Nifti1Image) -> bytes:
+    """Give the bytes of a .nii.gz that holds no time stamp."""
+    return zlib.compress(image.to_bytes(), _LEVEL, wbits=_GZIP)
+
+
+def compressed_parts(
+    header: nib.Nifti1Header, volumes: Iterable[NDArray[np.generic]]
+) -> Iterator[bytes]:
+    """Compress a .nii.gz volume by volume: no more than one is held.
+
+    Parameters
+    ----------
+    header : Nifti1Header or Nifti2Header
+        Of the whole image, in any byte order.
+    volumes : iterable of ndarray
+        Of the header's type in this machine's byte order, as they stand in a file: the image's
+        first axis varies fastest.
+
+    Yields
+    ------
+    bytes
+        What comes out so far, perhaps nothing.
+    """
+    compressor = zlib.compressobj(_LEVEL, wbits=_GZIP)
+    # A run's may be that of NIfTI-2, which is longer; nibabel would say that it mends the length.
+    own = nib.Nifti1Header.from_header(header, check=False).as_byteswapped(native_code)
+    own["sizeof_hdr"] = own.sizeof_hdr
+    own.set_data_offset(_HEADER_BYTES)
+    # Four bytes say that there are no extensions.
+    yield compressor.compress(own.binaryblock + bytes(_HEADER_BYTES - own.sizeof_hdr))
+    for volume in volumes:
+        yield compressor.compress(np.ascontiguousarray(volume).tobytes())
+    yield compressor.flush()

@@ -1,0 +1,146 @@
+"""The numbers of an image, volume by volume, as they lie in the file.
+
+A run is never whole in memory: its bytes are read and decompressed once, into a buffer of one
+volume. Compressed files go through ISA-L, the fastest well-kept decoder of gzip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.core.errors import FailedRunError
+from nidecomp.core.records import Grid
+from nidecomp.spaces.images import grid_of, open_image, opened, read_to_the_end, told_as_failure
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """Where the numbers of a 4D image lie in its file, and how they become values.
+
+    The value of a stored number is ``slope * number + inter``. `dtype` has the file's byte order,
+    `offset` counts bytes of the decompressed file. The first spatial axis varies fastest.
+    """
+
+    path: Path
+    grid: Grid
+    n_volumes: int
+    dtype: np.dtype[np.generic]
+    slope: float
+    inter: float
+    offset: int
+
+
+def describe_image(path: Path) -> StoredImage:
+    """Find out where and how a 4D image stores its numbers, from its header.
+
+    Parameters
+    ----------
+    path : Path
+        A NIfTI file, gzipped or not.
+
+    Returns
+    -------
+    StoredImage
+
+    Raises
+    ------
+    FailedRunError
+        The header cannot be read, the image is not 4D or empty, or it does not hold real numbers.
+    """
+    image = open_image(path)
+    with told_as_failure(path):
+        proxy = image.dataobj
+        dtype, shape = np.dtype(proxy.dtype), image.shape
+        slope, inter, offset = float(proxy.slope), float(proxy.inter), int(proxy.offset)
+    if len(shape) != 4:
+        raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a BOLD run has 4")
+    # Beyond 8 bytes: the compiled loops know no such numbers.
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise FailedRunError(
+            f"{path.name} stores {dtype.name} in its voxels; a BOLD run has one real number in each"
+        )
+    return StoredImage(path, grid_of(image, path), int(shape[3]), dtype, slope, inter, offset)
+
+
+def stored_volumes(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArray[np.generic]]:
+    """Read some volumes of an image in one pass over its file.
+
+    Parameters
+    ----------
+    image : StoredImage
+    kept : ndarray of int
+        The volumes wanted, ascending.
+
+    Yields
+    ------
+    ndarray, shape grid.shape reversed (the last axis is the image's first)
+        Stored numbers in the machine's byte order, before slope and inter. It is a buffer: its
+        content changes with the next volume.
+
+    Raises
+    ------
+    FailedRunError
+        The file cannot be read, is cut off or damaged, or it has fewer volumes than are wanted (it
+        was replaced since its header was read). All of it is read, dropped volumes too: a
+        gzip file's checksum stands at its end, and without it a damaged file would give wrong
+        numbers in silence.
+    """
+    if len(kept) and kept[-1] >= image.n_volumes:
+        raise FailedRunError(
+            f"{image.path.name} has {image.n_volumes} volumes and had more before: start again"
+        )
+    i, j, k = image.grid.shape
+    buffer = np.empty(i * j * k * image.dtype.itemsize, dtype=np.uint8)
+    native = image.dtype.newbyteorder("=")
+    with told_as_failure(image.path), opened(image.path) as file:
+        _fill(file, np.empty(image.offset, dtype=np.uint8))
+        wanted = set(kept.tolist())
+        for index in range(image.n_volumes):
+            _fill(file, buffer)
+            if index not in wanted:
+                continue
+            volume = buffer.view(image.dtype)
+            if image.dtype != native:
+                volume = volume.astype(native)
+            yield volume.reshape(k, j, i)
+        read_to_the_end(file, image.path, image.n_volumes * buffer.size)
+
+
+def values_of(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArray[np.float32]]:
+    """Read some volumes of an image as values, in the file's order.
+
+    Parameters
+    ----------
+    image : StoredImage
+    kept : ndarray of int
+        The volumes wanted, ascending.
+
+    Yields
+    ------
+    ndarray of float32, shape (n_voxels,)
+        After slope and inter, whatever it is: NaN, too.
+    """
+    for stored in stored_volumes(image, kept):
+        yield (stored.reshape(-1).astype(np.float64) * image.slope + image.inter).astype(np.float32)
+
+
+def _fill(file: BinaryIO, buffer: NDArray[np.uint8]) -> None:
+    """Read until the buffer is full.
+
+    Raises
+    ------
+    EOFError
+        The file ends before.
+    """
+    view = buffer.data
+    while view:
+        n_read = file.readinto(view)  # type: ignore[attr-defined]  # every opened file has it
+        if not n_read:
+            raise EOFError
+        view = view[n_read:]

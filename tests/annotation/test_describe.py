@@ -1,0 +1,80 @@
+"""Evidence, labels and flags of each component, put together in a table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from component_examples import GEOMETRY, N_VOXELS, blobs, evidence, fitted
+
+from nidecomp.annotation.atlases import Reference, Tissues
+from nidecomp.annotation.columns import LEAST_LABEL_R, METRICS, UNITS
+from nidecomp.annotation.describe import Compared, describe
+from nidecomp.config.science import EvidenceOptions
+from nidecomp.decomposition.components import Components
+
+
+def rows(components: Components, compared: Compared | None = None) -> tuple[dict, ...]:
+    description = describe(components, GEOMETRY, compared or Compared(), EvidenceOptions())
+    return tuple(dict(row) for row in description.table)
+
+
+def test_every_row_has_every_column_in_order() -> None:
+    for components in (fitted(), fitted(evidence=evidence()), fitted(restart_index=None)):
+        for row in rows(components):
+            assert set(row) == set(METRICS)
+
+
+def test_what_is_not_known_is_none_rather_than_a_number() -> None:
+    row = rows(fitted(restart_index=None))[0]
+    for name in ("reproducibility", "reproducibility_sd", "bootstrap_r", "restart_stability",
+                 "label", "label_r", "atlas_label", "dominance", "flags",
+                 "explained_variance_other_half", "explained_variance_holdout"):  # fmt: skip
+        assert row[name] is None, name
+    assert np.isnan(row["csf_share"])
+
+
+def test_evidence_is_summed_up_over_splits() -> None:
+    table = rows(fitted(evidence=evidence()))
+    assert [row["reproducibility"] for row in table] == pytest.approx(np.linspace(0.91, 0.31, 4))
+    assert table[0]["reproducibility_sd"] == pytest.approx(0.01)
+    assert table[0]["reproducibility_min"] == pytest.approx(0.9)
+    assert table[3]["dominance"] == pytest.approx(0.9 / 1.3)
+    assert table[3]["dominant_participant"] == "sub-05"
+    assert table[3]["flags"] == "high-frequency,single-participant"
+    assert table[0]["flags"] is table[0]["flag_reasons"] is None
+    assert "69 %" in table[3]["flag_reasons"]
+
+
+def test_one_split_has_no_spread() -> None:
+    assert rows(fitted(evidence=evidence(n_splits=1)))[0]["reproducibility_sd"] is None
+
+
+def test_a_component_is_named_after_the_network_it_looks_like_and_only_then() -> None:
+    networks = Reference(("first", "second"), blobs(4, seed=1)[:2])
+    table = rows(fitted(), Compared(networks=networks, atlas=networks))
+    assert [row["label"] for row in table] == ["first", "second", None, None]
+    assert table[0]["label_r"] > 0.8 > LEAST_LABEL_R > table[2]["label_r"]
+    assert table[0]["second_label"] == "second"
+    assert [row["atlas_label"] for row in table] == ["first", "second", None, None]
+
+
+def test_where_a_component_lies_is_told_and_flagged() -> None:
+    csf = np.zeros(N_VOXELS, dtype=np.float32)
+    csf[:60] = 1
+    nowhere = np.zeros(N_VOXELS, dtype=np.float32)
+    table = rows(fitted(), Compared(tissues=Tissues(csf, nowhere, nowhere)))
+    assert table[0]["csf_share"] > 0.9
+    assert [row["flags"] for row in table] == ["csf", None, None, None]
+
+
+def test_an_empty_map_has_a_row_without_numbers() -> None:
+    maps = blobs(4)
+    maps[1] = 0
+    row = rows(fitted(maps=maps), Compared(networks=Reference(("n",), blobs(4)[:1])))[1]
+    assert row["support"] == row["thresholded_support"] == 0
+    assert row["kurtosis"] is row["label"] is None
+    assert np.isnan(row["peak_x"])
+
+
+def test_units_are_those_of_columns_that_there_are() -> None:
+    assert set(UNITS) <= set(METRICS)

@@ -1,0 +1,147 @@
+"""Every participant weighs the same; how the fit is executed changes no byte."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from nidecomp.config.science import Decomposition, Denoising, Science
+from nidecomp.core.errors import NothingToDoError
+from nidecomp.core.records import ReducedRun, RunKey
+from nidecomp.decomposition.components import Components
+from nidecomp.decomposition.fit import fit_group
+from nidecomp.decomposition.gather import GroupPlan, participant_weights
+
+N_ROWS, N_VOXELS = 5, 2000
+FEW_DIMENSIONS = Science(
+    denoising=Denoising(dictlearning_smoothing_fwhm=10.0),
+    decomposition=Decomposition(n_components=(3, N_ROWS), n_init=3, subspace_dims=12),
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[ReducedRun]:
+    """Seven participants at two smoothings: rows that share three sparse sources."""
+    # Small matrices: threads would wait for each other most of the time.
+    with threadpool_limits(limits=1):
+        return reduced_runs(tmp_path_factory.mktemp("reduced"))
+
+
+def reduced_runs(folder: Path) -> list[ReducedRun]:
+    rng = np.random.default_rng(0)
+    sources = rng.laplace(size=(3, N_VOXELS)) * (rng.random((3, N_VOXELS)) < 0.2)
+    made = []
+    for participant in range(7):
+        for fwhm in (6.0, 10.0):
+            series = rng.normal(size=(30, 3)) @ sources + rng.normal(size=(30, N_VOXELS)) / fwhm
+            _, singular, rows = np.linalg.svd(series, full_matrices=False)
+            path = folder / f"{participant}_{fwhm}.npy"
+            kept = (singular[:N_ROWS, None] * rows[:N_ROWS]).astype(np.float32)
+            np.save(path, kept)
+            squared = tuple((singular[:N_ROWS] ** 2).tolist())
+            key = RunKey((("sub", f"{participant:02d}"), ("task", "rest")))
+            total = float((singular**2).sum())
+            made.append(ReducedRun(key, path, fwhm, N_ROWS, N_VOXELS, total, squared, 0, 0))
+    return made
+
+
+def as_bytes(fitted: tuple[Components, ...]) -> list[bytes]:
+    return [components.maps.tobytes() for components in fitted]
+
+
+@pytest.mark.parametrize("plan", [GroupPlan(1, 1), GroupPlan(2, 1), GroupPlan(3, 3)], ids=repr)
+def test_threads_passes_and_order_of_runs_change_no_byte(
+    plan: GroupPlan, runs: list[ReducedRun]
+) -> None:
+    expected = as_bytes(fit_group(runs, FEW_DIMENSIONS))
+    assert len(expected) == 4
+    assert as_bytes(fit_group(runs[::-1], FEW_DIMENSIONS, plan)) == expected
+
+
+def test_each_order_is_what_it_would_be_alone(runs: list[ReducedRun]) -> None:
+    alone = Science(
+        denoising=FEW_DIMENSIONS.denoising,
+        decomposition=Decomposition(n_components=(3,), n_init=3, subspace_dims=12),
+    )
+    assert as_bytes(fit_group(runs, FEW_DIMENSIONS))[:2] == as_bytes(fit_group(runs, alone))
+
+
+def test_canica_does_not_see_the_other_smoothing(runs: list[ReducedRun]) -> None:
+    """And dictionary learning starts from its maps: it differs from one on the same rows alone."""
+    settings = FEW_DIMENSIONS.decomposition
+    alone = replace(FEW_DIMENSIONS, denoising=Denoising(), decomposition=settings)
+    together = fit_group(runs, FEW_DIMENSIONS)
+    narrow = fit_group([run for run in runs if run.smoothing_fwhm == 6.0], alone)
+    for both, one in zip(together, narrow, strict=True):
+        assert both.method == one.method
+        assert (both.maps.tobytes() == one.maps.tobytes()) == (both.method == "canica")
+
+
+@pytest.mark.parametrize(("at_once", "n_passes"), [(1, 3), (2, 2), (3, 2)])
+def test_each_file_is_read_once_a_pass(
+    runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch, at_once: int, n_passes: int
+) -> None:
+    """Three subspaces: two of the runs at CanICA's smoothing, one of those at the other."""
+    settings = Decomposition(n_components=(3,), n_init=1)
+    science = replace(FEW_DIMENSIONS, decomposition=settings)
+    read: Counter[Path] = Counter()
+    load = np.load
+
+    def counted(path: Path, **given: object) -> object:
+        read[path] += 1
+        return load(path, **given)
+
+    monkeypatch.setattr(np, "load", counted)
+    fit_group(runs, science, GroupPlan(1, at_once))
+    # At one smoothing two subspaces are gathered, in one pass where they fit in it.
+    assert {read[run.path] for run in runs if run.smoothing_fwhm == 6.0} == {n_passes - 1}
+    assert {read[run.path] for run in runs if run.smoothing_fwhm == 10.0} == {1}
+
+
+def test_only_a_runs_leading_rows_are_used(runs: list[ReducedRun], tmp_path: Path) -> None:
+    settings = Decomposition(n_components=(3,), n_init=2)
+    science = replace(FEW_DIMENSIONS, decomposition=settings)
+    copies = [replace(run, path=tmp_path / run.path.name) for run in runs]
+    for run, copy in zip(runs, copies, strict=True):
+        rows = np.load(run.path)
+        rows[3:] = np.nan
+        np.save(copy.path, rows)
+    assert as_bytes(fit_group(copies, science)) == as_bytes(fit_group(runs, science))
+
+
+def test_the_subspaces_are_told_with_every_fit(runs: list[ReducedRun]) -> None:
+    for components in fit_group(runs, FEW_DIMENSIONS):
+        subspace = components.fit["Subspace"]
+        assert isinstance(subspace, dict)
+        rows = 7 * components.n_components
+        assert (subspace["Rows"], subspace["Dimensions"]) == (rows, min(rows, 12))
+        assert 0 < subspace["VarianceShare"] <= 1
+        # More than twice the dimensions kept: something was left out on the way.
+        assert (subspace["LargestRelativeError"] > 0) == (rows > 2 * 12)
+        assert 0 < components.total_explained_variance <= subspace["VarianceShare"]
+
+
+def test_more_components_than_voxels_are_refused(runs: list[ReducedRun]) -> None:
+    too_many = Science(decomposition=Decomposition(n_components=(N_VOXELS,)))
+    with pytest.raises(NothingToDoError, match="2000 is more than the group mask's 2000 voxels"):
+        fit_group(runs, too_many)
+
+
+def test_participants_weigh_the_same() -> None:
+    variance = np.array([100.0, 400.0, 100.0, 50.0])
+    weights = participant_weights(["01", "02", "02", "03"], variance.tolist())
+    canonical, scaled = np.array(weights.canonical) ** 2, np.array(weights.scaled) ** 2
+    for weight in (canonical, scaled * variance / variance.mean()):
+        np.testing.assert_allclose([weight[0], weight[1] + weight[2], weight[3]], 1.0)
+        np.testing.assert_allclose(weight[1], weight[2])
+
+
+def test_equal_single_runs_are_left_as_they_are() -> None:
+    """So that alpha keeps nilearn's units."""
+    weights = participant_weights(["01", "02"], [300.0, 300.0])
+    assert weights.canonical == weights.scaled == (1.0, 1.0)

@@ -1,0 +1,771 @@
+"""What is planted in some participants, some frequencies and some motion is told as that."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from threadpoolctl import threadpool_limits
+
+from nidecomp.config.science import METHODS, Decomposition, Denoising, EvidenceOptions, Science
+from nidecomp.core.errors import NothingToDoError
+from nidecomp.core.linalg import evenly_spaced
+from nidecomp.core.records import ReducedRun, RunKey
+from nidecomp.decomposition import reproducibility as module
+from nidecomp.decomposition.arrange import by_reproducibility
+from nidecomp.decomposition.components import Components, Evidence
+from nidecomp.decomposition.fit import fit_group
+from nidecomp.decomposition.gather import GroupPlan
+from nidecomp.decomposition.participants import with_participants
+from nidecomp.decomposition.reproducibility import gather_evidence
+from nidecomp.decomposition.stability import (
+    bootstrap_samples,
+    compare_halves,
+    matched_r,
+    split_halves,
+)
+
+N_ROWS, N_VOXELS, N_VOLUMES, REPETITION_TIME_S = 6, 2000, 40, 2.0
+PRIVATE = "03"
+SOME = np.random.default_rng(0)
+Series = Callable[[np.random.Generator, str], NDArray[np.float64]]
+
+
+# ---------------------------------------------------------------- runs with planted sources
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterable[None]:
+    """Small matrices: threads would wait for each other most of the time."""
+    with threadpool_limits(limits=1):
+        yield
+
+
+def sparse_sources(rng: np.random.Generator, n_sources: int) -> NDArray[np.float64]:
+    return rng.laplace(size=(n_sources, N_VOXELS)) * (rng.random((n_sources, N_VOXELS)) < 0.2)
+
+
+def write_run(
+    path: Path,
+    key: RunKey,
+    series: NDArray[np.float64],
+    *,
+    n_rows: int = N_ROWS,
+    motion: NDArray[np.float64] | None = None,
+    fwhm: float = 6.0,
+) -> ReducedRun:
+    """Reduce a series and store it as the map step does."""
+    volumes, singular, rows = np.linalg.svd(series, full_matrices=False)
+    np.save(path, (singular[:n_rows, None] * rows[:n_rows]).astype(np.float32))
+    n_kept = len(series)
+    np.savez(
+        path.with_suffix(".npz"),
+        rows=volumes[:, :n_rows].astype(np.float32),
+        times_s=REPETITION_TIME_S * np.arange(n_kept),
+        motion=np.zeros((n_kept, 0)) if motion is None else motion,
+    )
+    squared = tuple((singular[:n_rows] ** 2).tolist())
+    total = float((singular**2).sum())
+    return ReducedRun(key, path, fwhm, n_rows, series.shape[1], total, squared, 0, 0)
+
+
+def key_of(participant: str, run: int) -> RunKey:
+    return RunKey((("sub", participant), ("task", "rest"), ("run", str(run))))
+
+
+def write_group(
+    folder: Path, series_of: Series, *, n_participants: int = 8, n_runs: int = 2, n_rows: int = 6
+) -> list[ReducedRun]:
+    rng = np.random.default_rng(1)
+    made = []
+    for participant in labels_of(n_participants):
+        for run in range(1, n_runs + 1):
+            path = folder / f"{participant}_{run}.npy"
+            series = series_of(rng, participant)
+            made.append(write_run(path, key_of(participant, run), series, n_rows=n_rows))
+    return made
+
+
+def labels_of(n: int) -> list[str]:
+    return [f"{index:02d}" for index in range(n)]
+
+
+def noise(rng: np.random.Generator) -> NDArray[np.float64]:
+    return rng.normal(size=(N_VOLUMES, N_VOXELS))
+
+
+SHARED, OWN = sparse_sources(SOME, 3), sparse_sources(SOME, 1)
+
+
+def with_private_source(rng: np.random.Generator, participant: str) -> NDArray[np.float64]:
+    """Three sources in everyone and one, which is strong, in all runs of one participant."""
+    series = rng.normal(size=(N_VOLUMES, 3)) @ SHARED + noise(rng)
+    if participant == PRIVATE:
+        series += 1.5 * rng.normal(size=(N_VOLUMES, 1)) @ OWN
+    return series
+
+
+def with_shared_sources(rng: np.random.Generator, _: str) -> NDArray[np.float64]:
+    return rng.normal(size=(N_VOLUMES, 3)) @ SHARED + noise(rng)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[ReducedRun]:
+    return write_group(tmp_path_factory.mktemp("private"), with_private_source)
+
+
+def science(
+    *n_components: int, n_splits: int = 3, n_bootstraps: int = 0, **others: object
+) -> Science:
+    settings = Decomposition(n_components=n_components, n_init=3)
+    return Science(
+        decomposition=replace(settings, **others),
+        evidence=EvidenceOptions(n_splits=n_splits, n_bootstraps=n_bootstraps),
+    )
+
+
+def judge(
+    runs: Sequence[ReducedRun], wanted: Science, plan: GroupPlan | None = None
+) -> tuple[Components, ...]:
+    return gather_evidence(fit_group(runs, wanted), runs, wanted, plan)
+
+
+def evidence_of(components: Components) -> Evidence:
+    assert components.evidence is not None
+    return components.evidence
+
+
+def r_with(maps: NDArray[np.floating], sources: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.abs(np.corrcoef(maps, sources)[: len(maps), len(maps) :])
+
+
+def place_of(components: Components, source: NDArray[np.floating]) -> int:
+    """Find the component that a planted source became."""
+    r = r_with(components.maps, source[None])[:, 0]
+    assert r.max() > 0.9
+    return int(r.argmax())
+
+
+@pytest.fixture(scope="module", params=[4, 6], ids="{} components".format)
+def judged(request: pytest.FixtureRequest, runs: list[ReducedRun]) -> tuple[Components, ...]:
+    return judge(runs, science(request.param, n_bootstraps=4))
+
+
+# ---------------------------------------------------------------- what is told
+def test_evidence_has_the_shapes_that_it_says(judged: tuple[Components, ...]) -> None:
+    assert [components.method for components in judged] == list(METHODS)
+    for components in judged:
+        k, evidence = components.n_components, evidence_of(components)
+        shapes = {
+            "reproducibility": (3, k),
+            "bootstrap": (4, k),
+            "held_out_variance": (6, k),
+            "total_variances": (6, 2),
+            "trace": (3,),
+            "overlap": (3,),
+            "participant_variance": (8, k),
+            "high_frequency": (k,),
+            "motion_r": (k,),
+            "holdout_variance": (k,),
+        }
+        assert {name: getattr(evidence, name).shape for name in shapes} == shapes
+        assert evidence.participants == tuple(labels_of(8))
+        assert evidence.held_out == ()
+        assert np.isnan([*evidence.holdout_variance, evidence.total_holdout_variance]).all()
+        assert evidence.n_voxels == N_VOXELS
+        assert evidence.dominance.shape == (k,)
+        # Nothing is known of motion where there is no column of it; all else is a share or |r|.
+        assert np.isnan(evidence.motion_r).all()
+        for name in set(shapes) - {"motion_r", "holdout_variance"}:
+            values = getattr(evidence, name)
+            assert values.min() >= 0
+            assert values.max() <= 1 + 1e-6
+
+
+def test_shared_sources_are_reproduced_and_one_participants_is_not(
+    judged: tuple[Components, ...],
+) -> None:
+    for components in judged:
+        evidence = evidence_of(components)
+        places = [place_of(components, source) for source in SHARED]
+        assert sorted(places) == [0, 1, 2]
+        assert evidence.reproducibility[:, places].min() > 0.9
+        private = place_of(components, OWN[0])
+        assert evidence.reproducibility[:, private].max() < 0.5
+        assert evidence.dominance.argmax() == private
+        assert evidence.dominance[private] > 0.9
+        assert evidence.participant_variance[:, private].argmax() == int(PRIVATE)
+        assert evidence.dominance[places].max() < 0.25
+
+
+def test_surplus_components_are_reproduced_worst_and_stand_last(
+    judged: tuple[Components, ...],
+) -> None:
+    for components in judged:
+        mean = evidence_of(components).reproducibility.mean(axis=0)
+        assert mean[:3].min() > 0.9
+        assert mean[3:].max() < 0.5
+        assert (np.diff(np.round(mean, 2)) <= 0).all()
+
+
+def test_halves_agree_on_what_is_shared_and_on_nothing_else(
+    judged: tuple[Components, ...],
+) -> None:
+    """Their trace and overlap are those of three maps that agree, out of all."""
+    for components in judged:
+        evidence = evidence_of(components)
+        np.testing.assert_allclose(evidence.trace, 3 / components.n_components, atol=0.1)
+        np.testing.assert_allclose(evidence.overlap, 3 / components.n_components, atol=0.05)
+
+
+def test_bootstraps_find_shared_sources_and_the_private_one_where_its_owner_was_drawn(
+    judged: tuple[Components, ...],
+) -> None:
+    was_drawn = [PRIVATE in sample for sample in bootstrap_samples(labels_of(8), 4, 0)]
+    assert was_drawn == [True, True, False, False]
+    for components in judged:
+        bootstrap = evidence_of(components).bootstrap
+        assert bootstrap[:, :3].min() > 0.9
+        private = bootstrap[:, place_of(components, OWN[0])]
+        np.testing.assert_array_equal(private > 0.5, was_drawn)
+
+
+def test_all_of_a_component_moves_together_and_names_stay(runs: list[ReducedRun]) -> None:
+    wanted = science(6)
+    fitted = fit_group(runs, wanted)
+    moved = 0
+    for before, after in zip(fitted, gather_evidence(fitted, runs, wanted), strict=True):
+        order = [int(np.flatnonzero((before.maps == one).all(axis=1)).item()) for one in after.maps]
+        assert sorted(order) == list(range(6))
+        moved += order != sorted(order)
+        np.testing.assert_array_equal(after.explained_variance, before.explained_variance[order])
+        assert (before.restart_index is None) == (before.method == "dictlearning")
+        if before.restart_index is not None:
+            np.testing.assert_array_equal(after.restart_index, before.restart_index[order])
+        mean = evidence_of(after).reproducibility
+        again = by_reproducibility(mean, after.explained_variance)
+        np.testing.assert_array_equal(again, np.arange(6))
+        for name in ("names", "method", "total_explained_variance", "total_variance", "fit"):
+            assert getattr(after, name) == getattr(before, name)
+    assert moved
+
+
+def residual(rows: NDArray[np.float64], maps: NDArray[np.float64]) -> float:
+    """What least squares on some maps leaves of rows: a sum of squares."""
+    loadings, *_ = np.linalg.lstsq(maps.T, rows.T, rcond=None)
+    return float(np.sum((rows.T - maps.T @ loadings) ** 2))
+
+
+def test_participant_variance_is_what_would_be_lost_without_each_map(
+    judged: tuple[Components, ...], runs: list[ReducedRun]
+) -> None:
+    for components in judged:
+        maps = components.maps.astype(np.float64)
+        for participant, row in enumerate(evidence_of(components).participant_variance):
+            shares = []
+            for run in (run for run in runs if int(run.key.participant) == participant):
+                rows = np.load(run.path).astype(np.float64)
+                lost = [
+                    residual(rows, np.delete(maps, index, axis=0)) for index in range(len(maps))
+                ]
+                shares.append((np.array(lost) - residual(rows, maps)) / run.total_variance)
+            np.testing.assert_allclose(row, np.mean(shares, axis=0), atol=1e-7)
+
+
+def test_a_map_that_overlaps_with_everyones_is_still_one_participants(tmp_path: Path) -> None:
+    """Alone it explains much of everyone; beside the others it explains its owner."""
+    runs = write_group(tmp_path, with_private_source)
+    overlapping = OWN[0] / OWN[0].std() + 1.5 * SHARED[0] / SHARED[0].std()
+    maps = np.array([*SHARED, overlapping, np.zeros(N_VOXELS)], dtype=np.float32)
+    fitted = Components("canica", maps, tuple("abcde"), np.ones(5), 1.0)
+    nothing = np.zeros((0, 5))
+    empty = Evidence(nothing, nothing, nothing, np.zeros((0, 2)), np.zeros(0), np.zeros(0))
+    evidence = with_participants(empty, fitted, runs, (), 1)
+    assert evidence.dominance[3] > 0.9
+    assert evidence.participant_variance[:, 3].argmax() == int(PRIVATE)
+    assert evidence.dominance[1:3].max() < 0.25
+    assert np.isnan(evidence.dominance[4]), "an empty map is nobody's"
+
+
+# ---------------------------------------------------------------- who is in a half
+Spied = list[list[Components]]
+
+
+@pytest.fixture
+def spied(monkeypatch: pytest.MonkeyPatch) -> Spied:
+    """Keep what is fitted to each sample, in the order of samples."""
+    fits: Spied = []
+    fit = module.fit_subspaces
+
+    def kept(*given: object, **named: object) -> list[Components]:
+        fits.append(fit(*given, **named))
+        return fits[-1]
+
+    monkeypatch.setattr(module, "fit_subspaces", kept)
+    return fits
+
+
+def of_participants(runs: Sequence[ReducedRun], labels: Iterable[str]) -> list[ReducedRun]:
+    """Take the runs of some participants; who is named twice takes part as two."""
+    taken = []
+    for nth, label in enumerate(labels):
+        for run in runs:
+            if run.key.participant == label:
+                entities = (("sub", f"{label}x{nth:02d}"), *run.key.entities[1:])
+                taken.append(replace(run, key=RunKey(entities)))
+    return taken
+
+
+def test_halves_and_bootstraps_are_what_fits_of_these_participants_alone_give(
+    runs: list[ReducedRun],
+) -> None:
+    """While voxels and dimensions are few enough that all of them are kept."""
+    wanted = science(4, n_bootstraps=3, methods=("canica",))
+
+    def alone(labels: Iterable[str]) -> NDArray[np.float32]:
+        return fit_group(of_participants(runs, labels), wanted)[0].maps
+
+    (components,) = judge(runs, wanted)
+    maps, evidence = components.maps, evidence_of(components)
+    halves = [[alone(half) for half in pair] for pair in split_halves(labels_of(8), 3, 0)]
+    expected = [compare_halves(maps, *pair).reproducibility for pair in halves]
+    np.testing.assert_allclose(evidence.reproducibility, expected, atol=1e-4)
+    np.testing.assert_allclose(evidence.trace, [matched_r(*pair).mean() for pair in halves], 1e-4)
+    samples = [matched_r(maps, alone(sample)) for sample in bootstrap_samples(labels_of(8), 3, 0)]
+    np.testing.assert_allclose(evidence.bootstrap, samples, atol=1e-4)
+
+
+def scaled_rows(runs: Sequence[ReducedRun], n_rows: int, mean: float) -> NDArray[np.float64]:
+    """Stack what of each run takes part, all runs brought to one variance."""
+    return np.vstack(
+        [np.load(run.path)[:n_rows] * np.sqrt(mean / run.total_variance) for run in runs]
+    ).astype(np.float64)
+
+
+def test_held_out_variance_is_that_of_a_least_squares_fit_to_the_other_half(
+    runs: list[ReducedRun], spied: Spied
+) -> None:
+    judged = judge(runs, science(4, n_splits=2))
+    mean = float(np.mean([run.total_variance for run in runs]))
+    halves = [
+        scaled_rows([run for run in runs if run.key.participant in half], 4, mean)
+        for pair in split_halves(labels_of(8), 2, 0)
+        for half in pair
+    ]
+    for components in judged:
+        evidence = evidence_of(components)
+        for learnt, other in enumerate([1, 0, 3, 2]):
+            (maps,) = (one.maps for one in spied[learnt] if one.method == components.method)
+            shares = [share_explained(maps, halves[which]) for which in (learnt, other)]
+            np.testing.assert_allclose(evidence.total_variances[learnt], shares, atol=1e-5)
+            alone = [share_explained(one[None], halves[other]) for one in maps]
+            partner = r_with(components.maps[:3], maps).argmax(axis=1)
+            np.testing.assert_allclose(
+                evidence.held_out_variance[learnt, :3], np.array(alone)[partner], atol=1e-5
+            )
+
+
+def test_what_maps_explain_in_participants_left_out_is_that_of_a_least_squares_fit(
+    runs: list[ReducedRun],
+) -> None:
+    wanted = science(4)
+    left_out = ("02", PRIVATE)
+    out = [run for run in runs if run.key.participant in left_out]
+    used = [run for run in runs if run not in out]
+    fitted = fit_group(used, wanted)
+    plain = gather_evidence(fitted, used, wanted)
+    for components, without in zip(
+        gather_evidence(fitted, used, wanted, held_out=out[::-1]), plain, strict=True
+    ):
+        evidence = evidence_of(components)
+        assert evidence.held_out == left_out
+        assert evidence.participants == tuple(sorted(set(labels_of(8)) - set(left_out)))
+        rows = [np.load(run.path).astype(np.float64) for run in out]
+        kept = [np.sum(one**2) / run.total_variance for one, run in zip(rows, out, strict=True)]
+
+        def mean_share(
+            maps: NDArray[np.float32], rows: list[NDArray[np.float64]], kept: list[float]
+        ) -> float:
+            shares = [share_explained(maps, one) for one in rows]
+            return float(np.mean(np.array(shares) * kept))
+
+        assert evidence.total_holdout_variance == pytest.approx(
+            mean_share(components.maps, rows, kept), abs=1e-6
+        )
+        np.testing.assert_allclose(
+            evidence.holdout_variance,
+            [mean_share(one[None], rows, kept) for one in components.maps],
+            atol=1e-6,
+        )
+        # Nothing else has seen them.
+        for name in ("reproducibility", "total_variances", "participant_variance"):
+            np.testing.assert_array_equal(
+                getattr(evidence, name), getattr(evidence_of(without), name)
+            )
+
+
+def share_explained(maps: NDArray[np.floating], rows: NDArray[np.float64]) -> float:
+    maps = maps.astype(np.float64)
+    weights, *_ = np.linalg.lstsq(maps.T, rows.T, rcond=None)
+    return 1 - float(np.sum((rows.T - maps.T @ weights) ** 2) / np.sum(rows**2))
+
+
+def test_one_participants_data_reach_one_half_of_each_split(
+    runs: list[ReducedRun], spied: Spied, tmp_path: Path
+) -> None:
+    wanted = science(4, n_splits=5)
+    fitted = fit_group(runs, wanted)
+    gather_evidence(fitted, runs, wanted)
+    changed = list(runs)
+    for index, run in enumerate(runs):
+        if run.key.participant == PRIVATE:
+            # Its numbers stay: weights are relative to the whole group's variance.
+            changed[index] = replace(run, path=tmp_path / run.path.name)
+            np.save(changed[index].path, np.roll(np.load(run.path), 7, axis=1))
+            changed[index].volumes_path.write_bytes(run.volumes_path.read_bytes())
+    gather_evidence(fitted, changed, wanted)
+    before, after = spied[:10], spied[10:]
+    assert len(after) == 10
+    for method in range(2):
+        same = [
+            one[method].maps.tobytes() == other[method].maps.tobytes()
+            for one, other in zip(before, after, strict=True)
+        ]
+        expected = [
+            PRIVATE not in half for pair in split_halves(labels_of(8), 5, 0) for half in pair
+        ]
+        assert same == expected
+        assert sum(same) == 5
+
+
+def test_identical_participants_give_one(tmp_path: Path) -> None:
+    series = with_shared_sources(np.random.default_rng(2), "")
+    same = write_group(tmp_path, lambda *_: series, n_runs=1)
+    for components in judge(same, science(3, n_bootstraps=2)):
+        evidence = evidence_of(components)
+        for values in (evidence.reproducibility, evidence.bootstrap, evidence.overlap):
+            np.testing.assert_allclose(values, 1.0, atol=1e-3)
+        np.testing.assert_allclose(evidence.trace, 1.0, atol=1e-3)
+        np.testing.assert_allclose(evidence.dominance, 1 / 8, rtol=1e-6)
+        own, other = evidence.total_variances.T
+        np.testing.assert_allclose(own, other, rtol=1e-4)
+
+
+def test_one_participant_cannot_be_halved_and_its_maps_stand_by_what_they_explain(
+    runs: list[ReducedRun], caplog: pytest.LogCaptureFixture
+) -> None:
+    own = [run for run in runs if run.key.participant == PRIVATE]
+    with caplog.at_level(logging.WARNING):
+        judged = judge(own, science(4, n_splits=5, n_bootstraps=2))
+    assert "1 participant: reproducibility cannot be judged" in caplog.text
+    for components in judged:
+        evidence = evidence_of(components)
+        assert evidence.reproducibility.shape == evidence.held_out_variance.shape == (0, 4)
+        assert evidence.total_variances.shape == (0, 2)
+        assert evidence.trace.shape == evidence.overlap.shape == (0,)
+        assert (np.diff(components.explained_variance) <= 0).all()
+        np.testing.assert_array_equal(evidence.dominance, 1.0)
+        # Nobody else can be drawn.
+        np.testing.assert_allclose(evidence.bootstrap, 1.0, atol=1e-3)
+
+
+def test_two_participants_can_be_halved_once(
+    runs: list[ReducedRun], caplog: pytest.LogCaptureFixture
+) -> None:
+    two = [run for run in runs if run.key.participant in {"00", "01"}]
+    with caplog.at_level(logging.WARNING):
+        judged = judge(two, science(3, n_splits=5))
+    assert "2 participants: reproducibility is judged from 1 split only" in caplog.text
+    for components in judged:
+        evidence = evidence_of(components)
+        assert evidence.reproducibility.shape == (1, 3)
+        assert evidence.held_out_variance.shape == (2, 3)
+        assert evidence.reproducibility.min() > 0.9
+
+
+def test_without_splits_and_bootstraps_only_participants_are_told(
+    runs: list[ReducedRun], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        judged = judge(runs, science(4, n_splits=0))
+    assert not caplog.text
+    for components in judged:
+        evidence = evidence_of(components)
+        assert evidence.reproducibility.shape == evidence.bootstrap.shape == (0, 4)
+        assert (np.diff(components.explained_variance) <= 0).all()
+        assert evidence.participant_variance.shape == (8, 4)
+
+
+def test_a_half_that_cannot_be_fitted_leaves_its_split_out(
+    runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = science(4, n_bootstraps=2)
+    fitted = fit_group(runs, wanted)
+    whole = gather_evidence(fitted, runs, wanted)
+    fit, calls = module.fit_subspaces, iter(range(8))
+
+    def failing(*given: object, **named: object) -> list[Components]:
+        # The second half of the second of three splits, and the first of two bootstraps.
+        if next(calls) in {3, 6}:
+            raise NothingToDoError("There is no signal.")
+        return fit(*given, **named)
+
+    monkeypatch.setattr(module, "fit_subspaces", failing)
+    for before, after in zip(whole, gather_evidence(fitted, runs, wanted), strict=True):
+        np.testing.assert_array_equal(evidence_of(after).trace, evidence_of(before).trace[[0, 2]])
+        assert evidence_of(after).reproducibility.shape == (2, 4)
+        assert evidence_of(after).held_out_variance.shape == (4, 4)
+        assert evidence_of(after).bootstrap.shape == (1, 4)
+
+
+# ---------------------------------------------------------------- execution changes no byte
+TWO_SMOOTHINGS = replace(
+    science(3, 5, n_bootstraps=2), denoising=Denoising(dictlearning_smoothing_fwhm=10.0)
+)
+
+
+def as_bytes(judged: Iterable[Components]) -> list[dict[str, object]]:
+    """Give all that is known of each decomposition, to the last bit."""
+    return [
+        {
+            "maps": components.maps.tobytes(),
+            "explained": components.explained_variance.tobytes(),
+            "names": components.names,
+        }
+        | {
+            field.name: np.array(getattr(evidence_of(components), field.name)).tobytes()
+            for field in fields(Evidence)
+        }
+        for components in judged
+    ]
+
+
+@pytest.fixture(scope="module")
+def two_smoothings(tmp_path_factory: pytest.TempPathFactory) -> list[ReducedRun]:
+    """Seven participants, whose halves differ in size, with motion, at two smoothings."""
+    folder, rng = tmp_path_factory.mktemp("smoothings"), np.random.default_rng(3)
+    made = []
+    for participant in labels_of(7):
+        motion = rng.normal(size=(N_VOLUMES, 2))
+        for run in range(1, 2 + (participant == "04")):
+            series = with_shared_sources(rng, participant)
+            for fwhm in (6.0, 10.0):
+                path = folder / f"{participant}_{run}_{fwhm}.npy"
+                blurred = series + noise(rng) / fwhm
+                key = key_of(participant, run)
+                made.append(write_run(path, key, blurred, motion=motion, fwhm=fwhm))
+    return made
+
+
+@pytest.fixture(scope="module")
+def expected(two_smoothings: list[ReducedRun]) -> list[dict[str, object]]:
+    return as_bytes(judge(two_smoothings, TWO_SMOOTHINGS))
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [GroupPlan(1, 1, 1), GroupPlan(1, 2, 3), GroupPlan(3, 2, 0), GroupPlan(2, 1, 3)],
+    ids=repr,
+)
+def test_threads_passes_and_order_of_runs_change_no_byte(
+    plan: GroupPlan, two_smoothings: list[ReducedRun], expected: list[dict[str, object]]
+) -> None:
+    assert len(expected) == 4
+    assert as_bytes(judge(two_smoothings[::-1], TWO_SMOOTHINGS, plan)) == expected
+
+
+def test_each_order_is_judged_as_it_would_be_alone(
+    two_smoothings: list[ReducedRun], expected: list[dict[str, object]]
+) -> None:
+    settings = replace(TWO_SMOOTHINGS.decomposition, n_components=(5,))
+    alone = replace(TWO_SMOOTHINGS, decomposition=settings)
+    assert as_bytes(judge(two_smoothings, alone)) == expected[2:]
+
+
+def test_canica_is_judged_by_runs_at_its_own_smoothing(
+    two_smoothings: list[ReducedRun], expected: list[dict[str, object]]
+) -> None:
+    """And dictionary learning by those at the other: it differs from one on the same runs."""
+    alone = replace(TWO_SMOOTHINGS, denoising=Denoising())
+    narrow = [run for run in two_smoothings if run.smoothing_fwhm == 6.0]
+    assert [
+        both["reproducibility"] == one["reproducibility"]
+        and both["held_out_variance"] == one["held_out_variance"]
+        and both["participant_variance"] == one["participant_variance"]
+        for both, one in zip(expected, as_bytes(judge(narrow, alone)), strict=True)
+    ] == [True, False, True, False]
+
+
+# ---------------------------------------------------------------- what noise explains
+def test_maps_of_noise_explain_less_of_the_other_half_than_of_their_own(tmp_path: Path) -> None:
+    nothing = write_group(tmp_path, lambda rng, _: noise(rng))
+    for components in judge(nothing, science(3)):
+        evidence = evidence_of(components)
+        own, other = evidence.total_variances.T
+        assert (other < own / 10).all()
+        assert (evidence.held_out_variance <= other[:, None] + 1e-9).all()
+        assert evidence.reproducibility.max() < 0.5
+
+
+@pytest.mark.parametrize("alpha", [None, 3.0, 10.0])
+def test_the_penalty_of_halves_gives_about_the_groups_support(
+    alpha: float | None, runs: list[ReducedRun], spied: Spied
+) -> None:
+    """While it is above the noise, which does not grow with the number of runs."""
+    (components,) = judge(runs, science(3, alpha=alpha, methods=("dictlearning",)))
+    group = np.mean(components.maps != 0)
+    assert 0.05 < group < 0.25
+    halves = [np.mean(half.maps != 0) for (half,) in spied]
+    assert len(halves) == 6
+    np.testing.assert_allclose(halves, group, rtol=0.25)
+    for (half,) in spied:
+        ratio = float(half.fit["Alpha"]) / float(components.fit["Alpha"])
+        assert ratio == pytest.approx(0.5**0.5, rel=0.05)
+
+
+# ---------------------------------------------------------------- time courses
+def test_slow_fast_and_moving_components_are_told_apart(tmp_path: Path) -> None:
+    """One source at 0.05 Hz, one at 0.2 Hz, one that goes with framewise displacement."""
+    rng, n_volumes = np.random.default_rng(4), 150
+    times_s = REPETITION_TIME_S * np.arange(n_volumes)
+    made = []
+    for participant in labels_of(4):
+        displacement = rng.gamma(1.0, 0.1, n_volumes)
+        waves = [
+            np.sin(2 * np.pi * (frequency * times_s + rng.random())) for frequency in (0.05, 0.2)
+        ]
+        moving = (displacement - displacement.mean()) / displacement.std()
+        series = np.column_stack([*waves, moving]) @ SHARED
+        series += 0.5 * rng.normal(size=(n_volumes, N_VOXELS))
+        # It is not known for the first volume, and one participant has no such table.
+        displacement[0] = np.nan
+        motion = np.column_stack([rng.normal(size=(n_volumes, 6)), displacement])
+        path, key = tmp_path / f"{participant}.npy", key_of(participant, 1)
+        known = motion if participant != "02" else None
+        made.append(write_run(path, key, series, motion=known))
+    for components in judge(made, science(3, n_splits=0)):
+        slow, fast, moving = (place_of(components, source) for source in SHARED)
+        high = evidence_of(components).high_frequency
+        assert high[slow] < 0.1
+        assert high[fast] > 0.9
+        # White noise at a Nyquist frequency of 0.25 Hz.
+        assert high[moving] == pytest.approx(0.6, abs=0.1)
+        with_motion = evidence_of(components).motion_r
+        assert with_motion[moving] > 0.95
+        assert with_motion[[slow, fast]].max() < 0.4
+
+
+def test_time_courses_of_maps_that_overlap_do_not_leak_into_each_other(tmp_path: Path) -> None:
+    """They are those of all maps together; one map's product with the data has some of both."""
+    maps = np.array([OWN[0] + SHARED[0], OWN[0] + SHARED[1]], dtype=np.float32)
+    assert r_with(maps[:1], maps[1:]).item() > 0.4
+    times_s = REPETITION_TIME_S * np.arange(N_VOLUMES)
+    waves = np.sin(2 * np.pi * np.outer(times_s, [0.05, 0.2]) + 0.3)
+
+    def series_of(rng: np.random.Generator, _: str) -> NDArray[np.float64]:
+        return np.asarray(waves @ maps + 0.5 * noise(rng))
+
+    overlapping = write_group(tmp_path, series_of, n_participants=2, n_runs=1, n_rows=2)
+    wanted = science(2, n_splits=0, methods=("canica",))
+    (fitted,) = fit_group(overlapping, wanted)
+    (judged,) = gather_evidence([replace(fitted, maps=maps)], overlapping, wanted)
+    high = evidence_of(judged).high_frequency
+    slow, fast = (place_of(judged, one) for one in maps)
+    assert slow != fast
+    assert high[slow] < 0.02
+    assert high[fast] > 0.98
+
+
+# ---------------------------------------------------------------- what is less than a whole fit
+def judged_both_ways(
+    runs: list[ReducedRun],
+    wanted: Science,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    enough: int,
+) -> Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Give the mean reproducibility of the fitted maps with a shortcut, and without."""
+    fitted = fit_group(runs, wanted)
+    short = gather_evidence(fitted, runs, wanted)
+    monkeypatch.setattr(module, setting, enough)
+    whole = gather_evidence(fitted, runs, wanted)
+    for before, one, other in zip(fitted, short, whole, strict=True):
+        yield (by_place(before, one), by_place(before, other))
+
+
+def by_place(fitted: Components, judged: Components) -> NDArray[np.float64]:
+    """Give the mean reproducibility in the order in which components were fitted."""
+    order = [int(np.flatnonzero((judged.maps == one).all(axis=1)).item()) for one in fitted.maps]
+    return np.asarray(evidence_of(judged).reproducibility.mean(axis=0)[order])
+
+
+def test_voxels_that_halves_look_at_are_drawn_evenly_and_always_the_same() -> None:
+    np.testing.assert_array_equal(evenly_spaced(20_000, 20_000), np.arange(20_000))
+    voxels = evenly_spaced(60_000, 20_000)
+    np.testing.assert_array_equal(voxels, evenly_spaced(60_000, 20_000))
+    assert len(voxels) == 20_000
+    assert (np.diff(voxels) > 0).all()
+    in_tenths = np.histogram(voxels, bins=10, range=(0, 60_000))[0]
+    np.testing.assert_allclose(in_tenths, 2000, rtol=0.1)
+
+
+def test_the_number_of_voxels_that_halves_looked_at_is_told(
+    runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_VOXELS", 700)
+    for components in judge(runs, science(4)):
+        evidence = evidence_of(components)
+        assert evidence.n_voxels == 700
+        assert components.maps.shape == (4, N_VOXELS)
+        assert evidence.reproducibility[:, :3].min() > 0.9
+        assert evidence.reproducibility[:, 3].max() < 0.5
+
+
+def test_a_third_of_smooth_voxels_tells_what_all_of_them_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches hold 200 voxels: 20 let dictionary learning's own result depend on their order."""
+    rng, grid = np.random.default_rng(5), (40, 40, 38)
+
+    def smooth(volume: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+        blurred = gaussian_filter(volume, sigma).ravel()
+        return np.asarray(blurred / blurred.std())
+
+    sources = []
+    for _ in range(4):
+        points = np.zeros(grid, dtype=np.float32)
+        points.flat[rng.choice(points.size, 12, replace=False)] = rng.choice([-1, 1], 12)
+        sources.append(smooth(points, 2.0))
+
+    def series_of(rng: np.random.Generator, _: str) -> NDArray[np.float64]:
+        courses = rng.normal(size=(12, 4)) * [1.0, 0.8, 0.7, 0.6]
+        scattered = [smooth(rng.standard_normal(grid, dtype=np.float32), 1.2) for _ in courses]
+        return np.asarray(courses @ sources + 2.0 * np.array(scattered))
+
+    smooth_runs = write_group(tmp_path, series_of, n_runs=1, n_rows=4)
+    wanted = science(4, n_splits=2, batch_size=200)
+    for short, whole in judged_both_ways(smooth_runs, wanted, monkeypatch, "MOST_VOXELS", 10**6):
+        assert 0.5 < whole.min() < 0.98
+        np.testing.assert_allclose(short, whole, atol=0.02)
+
+
+def test_three_dimensions_a_component_tell_what_all_of_them_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A half has 200 rows, of which 60 dimensions are kept."""
+    sources = sparse_sources(np.random.default_rng(6), 10)
+
+    def series_of(rng: np.random.Generator, _: str) -> NDArray[np.float64]:
+        courses = rng.normal(size=(N_VOLUMES, 10)) * np.linspace(1, 0.5, 10)
+        return np.asarray(courses @ sources + 2.0 * noise(rng))
+
+    many_runs = write_group(tmp_path, series_of, n_participants=20, n_rows=10)
+    wanted = science(10, n_splits=2)
+    for short, whole in judged_both_ways(many_runs, wanted, monkeypatch, "_FEWEST_DIMS", 200):
+        assert not np.array_equal(short, whole)
+        assert whole.min() > 0.5
+        np.testing.assert_allclose(short, whole, atol=0.02)

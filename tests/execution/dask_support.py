@@ -1,0 +1,49 @@
+"""What tests of dask's workers share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+from nidecomp.config.execution import Execution
+
+JOBS = """
+jobqueue:
+  slurm: {cores: 4, memory: 8GB}
+distributed:
+  adaptive: {maximum: 40}
+"""
+
+
+def execution(**options: Any) -> Execution:
+    return Execution(executor="dask", **options)
+
+
+OPENS = """
+import sys
+from pathlib import Path
+import dask
+from nidecomp.core.errors import UsageError
+from nidecomp.execution.choose import check_executor, executor_for
+from nidecomp.config.execution import Execution
+dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+where = Execution(executor="dask", **{sys.argv[1]: sys.argv[2]})
+check_executor(where)
+try:
+    with executor_for(where, Path(), 1):
+        pass
+except UsageError as error:
+    print(error)
+"""
+
+
+def what_is_said(option: str, value: str) -> str:
+    """Open an executor that there is none of, in a process of its own; give its one line."""
+    done = subprocess.run(
+        [sys.executable, "-c", OPENS, option, value],
+        capture_output=True, text=True, check=True, timeout=50,
+    )  # fmt: skip
+    assert done.stderr == ""
+    (line,) = done.stdout.splitlines()
+    return line

@@ -1,0 +1,123 @@
+"""What is particular to processes on this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import psutil
+import pytest
+
+from nidecomp.execution.executor import WorkerDied
+from nidecomp.execution.local import LocalProcesses, available_cores, started_early
+
+
+def square(number):
+    return number * number
+
+
+def process_of(_):
+    return os.getpid()
+
+
+def exit_or_live(item):
+    """Give a number back, or end the process without a word."""
+    how, number = item
+    if how == "exit":
+        os._exit(7)
+    time.sleep(0.02)
+    return number
+
+
+def test_one_process_is_this_one():
+    assert set(LocalProcesses(1).map_unordered(process_of, range(3))) == {os.getpid()}
+
+
+def test_one_item_needs_no_other_process():
+    assert list(LocalProcesses(8).map_unordered(process_of, [0])) == [os.getpid()]
+
+
+def test_process_that_dies_while_items_are_still_handed_out_costs_its_own_item_only():
+    """Handing out a thousand items takes longer than the first of them may take to die."""
+    results = list(LocalProcesses(2).map_unordered(exit_or_live, SlowItems()))
+    survivors = [result for result in results if not isinstance(result, WorkerDied)]
+    assert sorted(survivors) == [1, 2, 3]
+    assert [one.item for one in results if isinstance(one, WorkerDied)] == [("exit", 0)]
+
+
+class SlowItems(Sequence):
+    """Items of which all but the first two take a while to come by."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        if index >= len(self):
+            raise IndexError(index)
+        if index == 2:
+            time.sleep(1.5)
+        return ("exit" if index == 0 else "live", index)
+
+
+def test_available_cores_are_those_that_this_process_may_use():
+    n_cores = available_cores()
+    assert 1 <= n_cores <= os.cpu_count()
+    allowed = os.sched_getaffinity(0)
+    assert n_cores == len(allowed)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert available_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_a_limit_on_cores_is_kept(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert available_cores() == 1
+
+
+def n_children() -> int:
+    return len(psutil.Process().children(recursive=True))
+
+
+def test_workers_that_will_not_be_used_can_be_ended_at_once():
+    """They hold memory that others need."""
+    before = n_children()
+    with started_early(os.getpid, 2) as end:
+        assert n_children() >= before + 2
+        end()
+        # loky's own watchers may stay.
+        assert n_children() < before + 2
+        assert sorted(LocalProcesses(2).map_unordered(square, [1, 2, 3])) == [1, 4, 9]
+
+
+def test_one_worker_is_none_to_start():
+    before = n_children()
+    with started_early(os.getpid, 1) as end:
+        end()
+        assert n_children() == before
+
+
+@pytest.mark.parametrize("n_early", [2, 4])
+def test_more_or_fewer_workers_may_be_used_than_were_started_early(n_early):
+    with started_early(os.getpid, n_early):
+        assert sorted(LocalProcesses(3).map_unordered(square, range(6))) == [0, 1, 4, 9, 16, 25]
+
+
+def test_workers_end_with_the_process_that_started_them():
+    """However that ends: as by SIGKILL here, which it cannot answer."""
+    code = (
+        "import time; from nidecomp.execution.local import LocalProcesses; "
+        "[print(flush=True) for _ in LocalProcesses(2).map_unordered(time.sleep, [0, 0, 0, 600])]"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive

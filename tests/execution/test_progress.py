@@ -1,0 +1,177 @@
+"""Messages go to the terminal and the log, progress to whoever looks, and nothing stays behind."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nidecomp.config.parse import settings_from_options
+from nidecomp.config.settings import AnalysisLevel, Settings
+from nidecomp.execution.progress import logging_to, shown
+
+PACKAGE = logging.getLogger("nidecomp")
+LOG = logging.getLogger("nidecomp.somewhere")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def settings(output: Path, level: AnalysisLevel = "group", **options: object) -> Settings:
+    return settings_from_options("in", output, level, options)
+
+
+def state() -> tuple[list[logging.Handler], int]:
+    return list(PACKAGE.handlers), PACKAGE.level
+
+
+# ---------------------------------------------------------------- the log
+def test_a_group_run_leaves_a_log(tmp_path: Path) -> None:
+    with logging_to(settings(tmp_path / "new" / "out")):
+        LOG.info("said with an ü")
+    text = (tmp_path / "new" / "out" / "logs" / "nidecomp.log").read_text(encoding="utf-8")
+    assert text.endswith("INFO said with an ü\n")
+
+
+def test_a_second_start_adds_to_the_log(tmp_path: Path) -> None:
+    for number in range(2):
+        with logging_to(settings(tmp_path)):
+            LOG.info("start %d", number)
+    lines = (tmp_path / "logs" / "nidecomp.log").read_text(encoding="utf-8").splitlines()
+    assert [line.split("INFO ")[1] for line in lines] == ["start 0", "start 1"]
+
+
+@pytest.mark.parametrize(("level", "options"), [("participant", {}), ("group", {"dry_run": True})])
+def test_others_than_group_runs_write_nothing(
+    tmp_path: Path, level: AnalysisLevel, options: dict[str, object]
+) -> None:
+    """A hundred jobs of a cluster array would write to one file; a dry run writes nothing."""
+    with logging_to(settings(tmp_path / "out", level, **options)):
+        LOG.warning("said")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("level", ["participant", "group"])
+def test_messages_go_to_stderr_and_never_to_stdout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], level: AnalysisLevel
+) -> None:
+    with logging_to(settings(tmp_path, level)):
+        LOG.error("said")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("ERROR said") == 1
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_verbose_says_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verbose: bool
+) -> None:
+    with logging_to(settings(tmp_path, verbose=verbose)):
+        LOG.debug("a detail")
+        LOG.info("a fact")
+    err = capsys.readouterr().err
+    assert ("a detail" in err) == verbose
+    assert "a fact" in err
+
+
+def test_handlers_and_level_are_as_before(tmp_path: Path) -> None:
+    before = state()
+    with logging_to(settings(tmp_path)):
+        assert state() != before
+        LOG.warning("in time")
+        handlers = PACKAGE.handlers.copy()
+    assert state() == before
+    LOG.warning("too late")
+    assert "too late" not in (tmp_path / "logs" / "nidecomp.log").read_text(encoding="utf-8")
+    streams = [getattr(handler, "stream", None) for handler in handlers]
+    assert all(stream is None or stream in (sys.stderr, sys.stdout) for stream in streams)
+
+
+def test_handlers_and_level_are_as_before_after_an_error_too(tmp_path: Path) -> None:
+    before = state()
+    with pytest.raises(ZeroDivisionError), logging_to(settings(tmp_path)):
+        raise ZeroDivisionError
+    assert state() == before
+
+
+def test_a_handler_of_the_callers_own_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`nidecomp.decompose` is called by programs that have a log of their own."""
+    stream = io.StringIO()
+    own = logging.StreamHandler(stream)
+    monkeypatch.setattr(PACKAGE, "handlers", [own])
+    with logging_to(settings(tmp_path)):
+        LOG.info("said")
+    assert PACKAGE.handlers == [own]
+    assert stream.getvalue() == "said\n"
+
+
+# ---------------------------------------------------------------- progress
+@pytest.fixture(params=["terminal", "no terminal"])
+def stderr(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    stream = Terminal() if request.param == "terminal" else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    return stream
+
+
+@pytest.mark.parametrize("total", [0, 3, 100])
+def test_all_items_pass_in_order_whatever_total_was_said(stderr: io.StringIO, total: int) -> None:
+    items = [object(), None, 0]
+    assert list(shown(iter(items), total, "Doing")) == items
+    assert list(shown([], total, "Doing")) == []
+
+
+def test_items_pass_as_they_come(stderr: io.StringIO) -> None:
+    """A run's result is used as soon as it is there: nothing waits for all of them."""
+    taken = []
+
+    def arriving() -> Iterator[int]:
+        for number in range(3):
+            taken.append(number)
+            yield number
+
+    stream = shown(arriving(), 3, "Doing")
+    assert taken == []
+    assert next(stream) == 0
+    assert taken == [0]
+    assert list(stream) == [1, 2]
+
+
+def test_an_error_passes_through(stderr: io.StringIO) -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise ZeroDivisionError
+
+    stream = shown(broken(), 2, "Doing")
+    assert next(stream) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(stream)
+
+
+def test_without_a_terminal_every_item_is_a_line_of_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with caplog.at_level(logging.INFO, logger="nidecomp"):
+        list(shown("abc", 3, "Reducing runs"))
+    heads = [f"Reducing runs: {number} of 3 done" for number in (1, 2, 3)]
+    assert [message.partition(" after ")[0] for message in caplog.messages] == heads
+
+
+def test_on_a_terminal_there_is_a_bar_and_no_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with caplog.at_level(logging.INFO, logger="nidecomp"):
+        list(shown("abc", 3, "Reducing runs"))
+    assert "Reducing runs" in terminal.getvalue()
+    assert "3/3" in terminal.getvalue()
+    assert caplog.messages == []

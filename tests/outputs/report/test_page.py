@@ -1,0 +1,330 @@
+"""The page shows what the folder holds, escapes what others wrote, and says what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nidecomp.execution.monitor import REPORT_STEP
+from nidecomp.outputs.report.citation import citation_files
+from nidecomp.outputs.report.methods import methods_text
+from nidecomp.outputs.report.page import anchor, render, warnings_of
+from nidecomp.outputs.report.references import REFERENCES, Reference
+from nidecomp.outputs.report.results import Folder, read_folder
+from nidecomp.outputs.report.viewer import Slices, Stage
+
+HOSTILE = '<script>alert("1")</script>"\'&é' + "x" * 200
+METRICS = ("component", "label", "label_r", "reproducibility", "flags", "flag_reasons", "peak_x")
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def write_tsv(path: Path, header: tuple[str, ...], *rows: tuple[str, ...]) -> None:
+    write(path, "\n".join("\t".join(row) for row in (header, *rows)) + "\n")
+
+
+def make(root: Path, name: str = "Study", label: str = "Auditory", **described: object) -> Path:
+    """An output folder with one decomposition of two components, without images."""
+    func = root / "tpl-MNI152NLin2009cAsym" / "func"
+    stem = "tpl-MNI152NLin2009cAsym_task-rest_atlas-A_seg-canica_scale-2"
+    write(root / "dataset_description.json", json.dumps({"Name": name}))
+    content = {
+        "Method": "canica",
+        "NumberOfComponents": 2,
+        "NumberOfRuns": 4,
+        "NumberOfParticipants": 3,
+        "NumberOfVoxels": 100,
+        "SmoothingFWHM": 6.0,
+        "ExplainedVariance": 0.5,
+        "Fit": {"Converged": True},
+        "Evidence": {"Splits": 5, "Trace": 0.61, "SubspaceOverlap": 0.5},
+        "Settings": {"denoising": {"denoise_strategy": "simple"}, "decomposition": {"n_init": 7}},
+        "SoftwareVersions": {"nidecomp": "9.9", "nilearn": "0.14", "numpy": "2"},
+        **described,
+    }
+    write(func / f"{stem}_decomposition.json", json.dumps(content))
+    write(func / f"{stem}_res-2_components.nii.gz", "")
+    names = {"ComponentNames": ["canica01", "canica02"]}
+    write(func / f"{stem}_res-2_components.json", json.dumps(names))
+    write_tsv(
+        func / f"{stem}_metrics.tsv",
+        METRICS,
+        ("canica01", label, "0.81234", "0.9", "n/a", "n/a", "10"),
+        ("canica02", "n/a", "0.1", "0.05", "motion", "It correlates.", "n/a"),
+    )
+    write_tsv(
+        root / "logs" / "inventory.tsv",
+        ("run", "status", "reason"),
+        ("sub-01_task-rest", "used", "n/a"),
+        ("sub-02_task-rest", "refused", f"it is {label}"),
+    )
+    write_tsv(root / "participants.tsv", ("participant_id", "outlier"), ("sub-01", "n/a"))
+    for table in ("quality", "stability", "matching"):
+        write_tsv(root / "logs" / f"{table}.tsv", ("method",))
+    write_tsv(
+        root / "logs" / "quality_components.tsv",
+        ("run", "method", "scale", "component", "map_r", "amplitude"),
+        ("sub-01_task-rest", "canica", "2", "canica01", "0.5", "1.5"),
+        ("sub-03_task-rest", "canica", "2", "canica01", "n/a", "2.5"),
+    )
+    write(root / "logs" / "settings.toml", "# settings\n")
+    return root
+
+
+def page_of(root: Path, pictures: dict[str, bytes] | None = None) -> str:
+    return render(read_folder(root), pictures or {})
+
+
+def with_viewer(root: Path) -> str:
+    """A page with the slices of its first component."""
+    stage = Stage(b"background", b"colours", (3, 4, 5), tuple(map(tuple, np.eye(4).tolist())))
+    slices = {"seg-canica_scale-2_canica01": Slices(b"slices", 2.5)}
+    return render(read_folder(root), {}, slices, stage)
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+# ---------------------------------------------------------------- what is shown
+def test_every_component_has_a_row_and_a_place_that_links_lead_to(tmp_path: Path) -> None:
+    page = Reader(page_of(make(tmp_path)))
+    ids = [found["id"] for _, found in page.tags if found.get("id")]
+    assert len(ids) == len(set(ids))
+    links = {str(found["href"])[1:] for tag, found in page.tags if tag == "a" and found.get("href")}
+    assert links <= set(ids)
+    assert {anchor(f"seg-canica_scale-2_canica0{n}") for n in (1, 2)} <= links
+    text = " ".join(page.text)
+    for shown in ("Auditory", "0.812", "motion", "It correlates.", "|r| = 0.61"):
+        assert shown in text
+
+
+def test_pictures_are_in_the_page_and_nothing_is_outside_of_it(tmp_path: Path) -> None:
+    key = "seg-canica_scale-2_canica01"
+    page = page_of(make(tmp_path), {key: b"webp", f"{key}-small": b"small", "order": b"<svg/>"})
+    reader = Reader(page)
+    sources = [str(found["src"]) for tag, found in reader.tags if tag == "img"]
+    assert len(sources) == 3
+    assert all(source.startswith("data:image/") for source in sources)
+    assert all(found.get("alt") for tag, found in reader.tags if tag == "img")
+    assert not re.search(r"(src|href)=.?(https?:)?//", page)
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_hostile_names_come_out_as_text(tmp_path: Path) -> None:
+    root = make(tmp_path, name=HOSTILE, label=HOSTILE)
+    page = page_of(root)
+    reader = Reader(page)
+    assert sum(tag == "script" for tag, _ in reader.tags) == 1, "our own"
+    assert sum(tag == "script" for tag, _ in Reader(with_viewer(root)).tags) == 4, "the viewer's"
+    assert "<script>alert" not in with_viewer(root)
+    assert HOSTILE in " ".join(reader.text)
+    assert "<script>alert" not in page
+
+
+@given(text=st.text(max_size=40))
+@settings(deadline=None, max_examples=100, derandomize=True, database=None)
+def test_anchors_hold_nothing_that_could_break_out_and_tell_names_apart(text: str) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9_-]*", anchor(text))
+    other = text + "."
+    assert anchor(text) != anchor(other)
+
+
+def test_the_viewer_knows_each_components_slices_and_where_to_begin(tmp_path: Path) -> None:
+    page = with_viewer(make(tmp_path))
+    found = re.search(r'id="viewer-data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    (component,) = json.loads(found[1])["components"].values()
+    # Its peak lies outside of the grid and has no y and z: the first voxel of it.
+    assert component["peak"] == {"X": 0, "Y": 0, "Z": 0}
+    assert component["limit"] == 2.5
+    assert "Auditory" in component["title"]
+    keys = [tag["data-key"] for name, tag in Reader(page).tags if tag.get("class") == "view"]
+    assert keys == ["seg-canica_scale-2_canica01"], "the other has no slices"
+
+
+def test_how_each_run_has_a_component_is_read(tmp_path: Path) -> None:
+    fits = read_folder(make(tmp_path)).fits["canica", "2", "canica01"]
+    assert fits.runs == ("sub-01_task-rest", "sub-03_task-rest")
+    np.testing.assert_array_equal(fits.map_r, [0.5, np.nan])
+    np.testing.assert_array_equal(fits.amplitude, [1.5, 2.5])
+
+
+def test_files_of_more_components_are_not_taken_for_those_of_fewer(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    (only,) = read_folder(root).decompositions
+    other = Path(str(only.maps).replace("scale-2_", "scale-20_"))
+    write(other, "")
+    few, many = read_folder(root).decompositions
+    assert few.maps == only.maps
+    assert (many.scale, many.maps) == (20, other)
+
+
+def test_participants_lead_to_their_files_where_there_are_any(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    write_tsv(root / "participants.tsv", ("participant_id",), ("sub-01",), ("sub-02",))
+    (root / "sub-01").mkdir()
+    links = [found["href"] for tag, found in Reader(page_of(root)).tags if tag == "a"]
+    assert [link for link in links if link and not link.startswith("#")] == ["sub-01/"]
+
+
+def test_how_it_was_run_is_told_but_not_what_the_report_took(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    told = {"Command": "nidecomp <in> 'my out'", "Machine": {"System": "Linux", "Cores": 3}}
+    told["PeakMemoryMB"] = {"ThisProcess": 512, "Others": 345}
+    write(root / "logs" / "resources.json", json.dumps(told))
+    write_tsv(
+        root / "logs" / "resources.tsv",
+        ("step", "seconds"), ("reducing runs", "12.5"), (REPORT_STEP, "7.25"),
+    )  # fmt: skip
+    text = " ".join(Reader(page_of(root)).text)
+    for part in ("nidecomp <in> 'my out'", "3 cores", "reducing runs", "12.5", "512 MB", "345 MB"):
+        assert part in text
+    assert "7.25" not in text
+
+
+def test_runs_have_the_mean_of_what_decompositions_say(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    write_tsv(
+        root / "logs" / "quality.tsv",
+        ("run", "map_r"), ("sub-01_task-rest", "0.25"), ("sub-01_task-rest", "0.5"),
+        ("sub-02_task-rest", "n/a"),
+    )  # fmt: skip
+    assert "0.375" in page_of(root)
+
+
+def test_maps_that_were_given_have_a_report_without_evidence(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    next(root.rglob("*_decomposition.json")).unlink()
+    for name in ("stability", "matching"):
+        (root / "logs" / f"{name}.tsv").unlink()
+    write(root / "logs" / "settings.toml", '[projection]\nmaps = "/atlas"\n[denoising]\n')
+    folder = read_folder(root)
+    assert folder.missing == ()
+    (one,) = folder.decompositions
+    assert (one.method, one.scale, one.is_given) == ("canica", 2, True)
+    page = page_of(root)
+    assert "CanICA (given), 2 components" in page
+    assert "All components" not in page
+    assert "2 maps that were not fitted to them" in page
+
+
+# ---------------------------------------------------------------- what is wrong
+def test_what_matters_stands_on_top(tmp_path: Path) -> None:
+    root = make(tmp_path, Fit={"Converged": False})
+    write_tsv(root / "participants.tsv", ("participant_id", "outlier"), ("sub-07", "motion 3"))
+    told = " ".join(warnings_of(read_folder(root)))
+    for part in (
+        "did not converge", "do not find 1 of them again", "canica02",
+        "1 of 2 runs were not used", "sub-07",
+    ):  # fmt: skip
+        assert part in told
+
+
+def test_a_partial_folder_gives_a_partial_report_that_says_so(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    (root / "participants.tsv").unlink()
+    next(root.rglob("*_metrics.tsv")).unlink()
+    next(root.rglob("*_res-2_components.nii.gz")).unlink()
+    write(root / "logs" / "settings.toml", "")
+    write(root / "dataset_description.json", "{not json")
+    page = page_of(root)
+    for part in ("participants.tsv is not there", "_metrics.tsv is not there", "maps of",
+                 "dataset_description.json is damaged"):  # fmt: skip
+        assert part in page
+
+
+def test_an_empty_folder_gives_a_page(tmp_path: Path) -> None:
+    page = page_of(tmp_path)
+    assert "There is no decomposition" in page
+    assert "Nothing was fitted." in page
+
+
+# ---------------------------------------------------------------- methods
+def methods(root: Path) -> str:
+    folder: Folder = read_folder(root)
+    return methods_text(folder)[0]
+
+
+def test_the_paragraph_holds_the_runs_numbers(tmp_path: Path) -> None:
+    text = methods(make(tmp_path))
+    for part in (
+        "4 runs of 3 participants", "NiDecomp 9.9", "100 voxels", "of 6 mm", "strategy simple",
+        "best of 7 restarts", "5 splits", "0.61 for CanICA",
+    ):  # fmt: skip
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("described", "absent"),
+    [
+        ({"SmoothingFWHM": 0}, "smoothed"),
+        ({"Settings": {"denoising": {"denoise_strategy": "none"}}}, "strategy"),
+        ({"Evidence": {"Splits": 0}}, "halves"),
+        ({"Evidence": {"Splits": 3}}, "matched"),
+        ({}, "framewise"),
+        ({}, "dictionary"),
+        ({}, "chosen from the data"),
+        ({}, "dual regression"),
+    ],
+)
+def test_what_was_not_done_is_not_mentioned(
+    tmp_path: Path, described: dict[str, object], absent: str
+) -> None:
+    text = methods(make(tmp_path, **described))
+    assert text
+    assert absent not in text
+
+
+def test_what_was_done_is_mentioned(tmp_path: Path) -> None:
+    denoising = {"denoise_strategy": "scrubbing", "fd_threshold": 0.4, "low_pass": 0.1}
+    root = make(
+        tmp_path,
+        Settings={"denoising": denoising},
+        OrderChoice={"Reason": "Participants share 2 dimensions."},
+    )
+    write(root / "sub-01/func/sub-01_space-T_atlas-A_seg-canica_scale-2_timeseries.tsv", "a\n1\n")
+    text = methods(root)
+    for part in ("above 0.4 mm were left out", "above 0.1 Hz", "share 2 dimensions",
+                 "dual regression, stage 1"):  # fmt: skip
+        assert part in text
+
+
+def test_what_to_cite_is_there_in_three_forms(tmp_path: Path) -> None:
+    files = citation_files(read_folder(make(tmp_path)))
+    for name, mark in (("CITATION.md", "# References"), ("CITATION.html", "<h2>References")):
+        assert mark in files[name]
+        assert "doi:10.1016/j.neuroimage.2010.02.010" in files[name]
+    entries = re.findall(r"^@\w+\{(\w+),$", files["CITATION.bib"], re.MULTILINE)
+    assert entries == ["varoquaux2010", "nilearn", "yarkoni2019"]
+    assert files["CITATION.bib"].count("{") == files["CITATION.bib"].count("}")
+
+
+@pytest.mark.parametrize("reference", REFERENCES.values(), ids=list(REFERENCES))
+def test_a_reference_says_who_what_and_where(reference: Reference) -> None:
+    for part in (reference.title, reference.doi, str(reference.year or ""), reference.pages):
+        assert part in reference.text
+    assert not re.search(r"[{}]|\.\.|others", reference.text)

@@ -1,0 +1,54 @@
+"""Decompositions beside each other, and halves of the participants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from component_examples import blobs, evidence, fitted
+
+from nidecomp.outputs.comparisons import (
+    MATCHING,
+    STABILITY,
+    evidence_summary,
+    matching_table,
+    stability_table,
+)
+
+
+def test_decompositions_are_matched_pair_by_pair() -> None:
+    first = fitted(4)
+    second = fitted(3, "dictlearning", maps=blobs(4, seed=2)[[2, 0, 3]])
+    third = fitted(4, "dictlearning", maps=-first.maps)
+    table = matching_table([first, second, third])
+    assert set(table[0]) == set(MATCHING)
+    assert len(table) == 4 + 4 + 3
+    pairs = {row["component"]: row["other_component"] for row in table[:4]}
+    assert pairs == {
+        "canica01": "dictlearning02", "canica02": None, "canica03": "dictlearning01",
+        "canica04": "dictlearning03",
+    }  # fmt: skip
+    assert table[1]["r"] is None
+    assert [row["r"] for row in table[4:8]] == pytest.approx([-1] * 4)
+
+
+def test_splits_of_every_decomposition_have_a_row() -> None:
+    table = stability_table([fitted(evidence=evidence()), fitted()])
+    assert set(table[0]) == set(STABILITY)
+    assert [row["split"] for row in table] == [1, 2, 3]
+    assert [row["trace"] for row in table] == pytest.approx([0.5, 0.6, 0.7])
+    assert table[0]["explained_variance_fitted"] == pytest.approx(0.6)
+    assert table[0]["explained_variance_other_half"] == pytest.approx(0.5)
+
+
+def test_the_summary_says_how_maps_are_ordered() -> None:
+    assert evidence_summary(fitted()) == {}
+    summary = evidence_summary(fitted(evidence=evidence()))
+    assert summary["Splits"] == 3
+    assert summary["Trace"] == pytest.approx(0.6)
+    without = replace(evidence(), trace=np.zeros(0), held_out=("09",), total_holdout_variance=0.2)
+    summary = evidence_summary(fitted(evidence=without))
+    assert summary["Order"] == "by explained variance"
+    assert summary["HeldOutParticipants"] == ["sub-09"]
+    assert summary["ExplainedVarianceHoldout"] == 0.2

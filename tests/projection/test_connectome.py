@@ -1,0 +1,94 @@
+"""Connectomes: what correlations are, what inverses are, and whose mean it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nidecomp.projection.connectome import KINDS, Kind, connectomes
+
+N_VOLUMES, K = 200, 4
+WHOSE = ("01", "01", "02", "03")
+
+
+def courses(seed: int = 0, n_runs: int = 4) -> list[NDArray[np.float64]]:
+    """Runs in which 0 drives 1, and 1 drives 2."""
+    rng = np.random.default_rng(seed)
+    runs = []
+    for _ in range(n_runs):
+        values = rng.normal(size=(N_VOLUMES, K))
+        values[:, 1] += 1.5 * values[:, 0]
+        values[:, 2] += 1.5 * values[:, 1]
+        runs.append(values * [1, 10, 0.1, 5] + 3)
+    return runs
+
+
+def found(kind: Kind, runs: list[NDArray[np.float64]]) -> tuple[NDArray[np.float64], ...]:
+    result = connectomes(runs, WHOSE[: len(runs)], kind)
+    assert result is not None
+    return (*result.runs, result.group)
+
+
+def test_correlations_are_pearsons() -> None:
+    runs = courses()
+    for matrix, run in zip(found("correlation", runs), runs, strict=False):
+        np.testing.assert_allclose(matrix, np.corrcoef(run.T), atol=1e-12)
+
+
+def test_partial_correlations_are_those_given_all_others() -> None:
+    """What goes through 1 is gone; shrinkage takes little of what is left."""
+    for matrix, run in zip(found("partial correlation", courses()), courses(), strict=False):
+        precision = np.linalg.inv(np.corrcoef(run.T))
+        deviation = np.sqrt(np.diag(precision))
+        expected = -precision / np.outer(deviation, deviation)
+        np.fill_diagonal(expected, 1)
+        np.testing.assert_allclose(matrix, expected, atol=0.15)
+        assert abs(matrix[0, 2]) < 0.2 < matrix[0, 1]
+
+
+def test_tangent_tells_how_runs_differ() -> None:
+    same = courses(n_runs=1) * 3
+    *runs, group = found("tangent", same)
+    for matrix in runs:
+        np.testing.assert_allclose(matrix, 0, atol=1e-8)
+    np.testing.assert_allclose(group, np.corrcoef(same[0].T), atol=0.1)
+    different = courses()
+    rng = np.random.default_rng(1)
+    different[3] = rng.normal(size=(N_VOLUMES, K))
+    sizes = [np.linalg.norm(matrix) for matrix in found("tangent", different)[:4]]
+    assert np.argmax(sizes) == 3
+
+
+def test_tangent_of_a_single_run_is_not_told() -> None:
+    assert connectomes(courses(n_runs=1), WHOSE[:1], "tangent") is None
+
+
+@pytest.mark.parametrize("kind", ["correlation", "partial correlation"])
+def test_the_groups_is_the_mean_of_participants_not_of_runs(kind: Kind) -> None:
+    *runs, group = found(kind, courses())
+    expected = np.mean([(runs[0] + runs[1]) / 2, runs[2], runs[3]], axis=0)
+    np.testing.assert_allclose(group, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_component_without_a_time_course_is_told_as_unknown(kind: Kind) -> None:
+    whole = courses()
+    runs = [run.copy() for run in whole]
+    for run in runs:
+        run[:, 3] = 0
+    for matrix in found(kind, runs):
+        assert np.isnan(matrix[3]).all()
+        assert np.isnan(matrix[:, 3]).all()
+        assert np.isfinite(matrix[:3, :3]).all()
+    if kind == "correlation":
+        pairs = zip(found(kind, runs), found(kind, whole), strict=True)
+        for matrix, of_all in pairs:
+            np.testing.assert_allclose(matrix[:3, :3], of_all[:3, :3])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_component_alone_has_no_connectome(kind: Kind) -> None:
+    for matrix in found(kind, [run[:, :1] for run in courses()]):
+        assert matrix.shape == (1, 1)
+        assert np.isnan(matrix).all()

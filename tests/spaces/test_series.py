@@ -1,0 +1,374 @@
+"""From a run's file to its features: nilearn's numbers, in one read of little memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import nibabel as nib
+import numpy as np
+import pytest
+from example_images import (
+    AFFINE,
+    ALL,
+    DTYPES,
+    N_VOLUMES,
+    SEEDS,
+    SHAPE,
+    ball,
+    few,
+    grid_at,
+    intensities,
+    save,
+    turned_affine,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nilearn.image import smooth_img
+from nilearn.maskers import NiftiMasker
+
+from nidecomp.core.errors import FailedRunError
+from nidecomp.spaces import series as module
+from nidecomp.spaces.images import grid_of
+from nidecomp.spaces.series import read_series
+from nidecomp.spaces.voxels import VoxelGeometry
+
+GEOMETRY = VoxelGeometry(grid_at(AFFINE), ball())
+# What float32 loses on the way, as a share of the largest number.
+ROUNDING = 2e-6
+
+
+def read_one(path, geometry=GEOMETRY, kept=ALL, fwhm=6.0):
+    """Read a run at one smoothing."""
+    (series,), n_nonfinite = read_series(path, geometry, kept, (fwhm,))
+    return series, n_nonfinite
+
+
+def masked(path, geometry, fwhm, **resampling):
+    """Take the same voxels with nilearn's masker; it has no detrending or scaling to do here."""
+    masker = NiftiMasker(
+        mask_img=geometry.mask_image(),
+        smoothing_fwhm=fwhm or None,
+        standardize=None,
+        detrend=False,
+        **resampling,
+    )
+    masker.fit()
+    if not resampling:
+        return as_features(geometry, masker.transform(nib.load(path)))
+    with pytest.warns(UserWarning, match="imgs are being resampled"):
+        return as_features(geometry, masker.transform(nib.load(path)))
+
+
+def as_features(geometry, series):
+    """Bring the masker's columns (last axis fastest) into the order of features (first fastest)."""
+    volume = np.empty((*geometry.mask.shape, len(series)), dtype=series.dtype)
+    volume[geometry.mask] = series.T
+    return volume.T[:, geometry.mask.T]
+
+
+def smoothed(path, geometry, kept, fwhm):
+    """Take the same voxels with nilearn's functions, in float64."""
+    image = nib.load(path)
+    values = np.asarray(image.dataobj)[..., kept].astype(np.float64)
+    values = np.where(np.isfinite(values), values, 0.0)
+    # nilearn warns of 0 and takes None.
+    whole = smooth_img(nib.Nifti1Image(values, image.affine), fwhm or None)
+    return np.asarray(whole.dataobj).T[:, geometry.mask.T]
+
+
+def assert_same_within_float32(series, reference):
+    assert series.dtype == np.float32
+    np.testing.assert_allclose(series, reference, rtol=0, atol=ROUNDING * np.abs(reference).max())
+
+
+# ---------------------------------------------------------------- nilearn as oracle
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(
+    ("dtype", "endian", "slope", "inter"),
+    [
+        ("uint8", "<", None, 0.0),
+        ("int16", "<", None, 0.0),
+        ("int16", "<", 0.37, -12.5),
+        ("int16", ">", 0.37, -12.5),
+        ("float32", "<", None, 0.0),
+        ("float32", ">", None, 0.0),
+        ("float64", "<", None, 0.0),
+        ("float64", ">", None, 0.0),
+    ],
+)
+def test_series_equals_the_masker(tmp_path, dtype, endian, slope, inter, suffix):
+    path = save(
+        tmp_path / f"run{suffix}",
+        intensities(),
+        dtype=dtype,
+        endian=endian,
+        slope=slope,
+        inter=inter,
+    )
+    series, n_nonfinite = read_one(path)
+    assert n_nonfinite == 0
+    assert_same_within_float32(series, masked(path, GEOMETRY, 6.0))
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("scaling", [{}, {"slope": -1.7, "inter": 20.0}])
+@pytest.mark.parametrize("endian", "<>")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_series_equals_nilearn_for_every_way_to_store_numbers(
+    tmp_path, dtype, endian, scaling, suffix
+):
+    path = save(tmp_path / f"run{suffix}", intensities(), dtype=dtype, endian=endian, **scaling)
+    for fwhm in (0.0, 6.0):
+        assert_same_within_float32(
+            read_one(path, fwhm=fwhm)[0], smoothed(path, GEOMETRY, ALL, fwhm)
+        )
+
+
+@st.composite
+def ways_to_store(draw):
+    floats = draw(st.booleans())
+    return {
+        "dtype": draw(st.sampled_from(DTYPES[-2:] if floats else DTYPES[:-2])),
+        "endian": draw(st.sampled_from("<>")),
+        "slope": draw(st.sampled_from([None, 1.0, -0.3, 1e-3, 40.0])),
+        "inter": draw(st.sampled_from([0.0, 0.5, -20.0, 1000.0])),
+        "version": draw(st.sampled_from([1, 2])),
+        "extension": draw(st.sampled_from([0, 0, 1, 700])),
+    }
+
+
+@settings(few, max_examples=80)
+@given(
+    seed=SEEDS,
+    way=ways_to_store(),
+    suffix=st.sampled_from([".nii", ".nii.gz"]),
+    fwhm=st.sampled_from([0.0, 1.0, 4.0, 8.0, 25.0, 80.0]),
+    share=st.sampled_from([0.02, 0.5, 1.0]),
+    bad=st.sampled_from([0.0, 0.0, 0.05]),
+)
+def test_series_equals_nilearn_for_any_image(tmp_path_factory, seed, way, suffix, fwhm, share, bad):
+    """Any shape, voxels of any size and turn, any mask, kernels from nothing to four images."""
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(size) for size in rng.integers(1, 12, 3))
+    data = rng.integers(0, 120, (*shape, 4)).astype(np.float64)
+    if way["dtype"].startswith("float"):
+        data = data + rng.standard_normal(data.shape)
+        broken = rng.random(data.shape) < bad
+        data[broken] = rng.choice([np.nan, np.inf, -np.inf], broken.sum())
+    path = save(tmp_path_factory.getbasetemp() / f"any{suffix}", data, turned_affine(rng), **way)
+    mask = rng.random(shape) < share
+    mask[tuple(rng.integers(0, shape))] = True
+    geometry = VoxelGeometry(grid_of(nib.load(path), path), mask)
+    kept = np.flatnonzero(rng.permuted([True, True, False, rng.random() < 0.5]))
+    series, n_nonfinite = read_one(path, geometry, kept, fwhm)
+    assert_same_within_float32(series, smoothed(path, geometry, kept, fwhm))
+    lost = ~np.isfinite(data[..., kept]).all(axis=-1)
+    assert n_nonfinite == np.count_nonzero(lost & mask)
+
+
+@pytest.mark.parametrize("signs", [(-1, 1, 1), (1, -1, -1), (-1, -1, -1)])
+def test_series_equals_the_masker_for_flipped_axes(tmp_path, signs):
+    affine = AFFINE @ np.diag([*signs, 1])
+    geometry = VoxelGeometry(grid_at(affine), ball())
+    path = save(tmp_path / "run.nii.gz", intensities(), affine)
+    assert_same_within_float32(read_one(path, geometry)[0], masked(path, geometry, 6.0))
+
+
+@pytest.mark.parametrize("sizes", [(1.0, 3.0, 20.0), (20.0, 1.0, 3.0), (3.0, 20.0, 1.0)])
+def test_each_axis_has_the_kernel_of_its_voxel_size(tmp_path, sizes):
+    """At 20 mm a voxel is wider than the kernel of 4 mm: nothing is smoothed along that axis."""
+    affine = np.diag([*sizes, 1.0])
+    geometry = VoxelGeometry(grid_at(affine), np.ones(SHAPE, dtype=bool))
+    path = save(tmp_path / "run.nii", intensities(), affine)
+    series, _ = read_one(path, geometry, fwhm=4.0)
+    assert_same_within_float32(series, smoothed(path, geometry, ALL, 4.0))
+    assert_same_within_float32(series, masked(path, geometry, 4.0))
+
+
+def test_without_smoothing_the_voxels_are_read_as_they_are(tmp_path):
+    data = intensities()
+    series, _ = read_one(save(tmp_path / "run.nii.gz", data), fwhm=0.0)
+    expected = np.stack([GEOMETRY.features(data[..., index]) for index in ALL])
+    np.testing.assert_array_equal(series, expected.astype(np.float32))
+
+
+def test_a_voxel_comes_back_to_its_place(tmp_path):
+    data = intensities()
+    series, _ = read_one(save(tmp_path / "run.nii.gz", data), fwhm=0.0)
+    image = np.asarray(GEOMETRY.image(series).dataobj)
+    np.testing.assert_array_equal(image[GEOMETRY.mask], data[GEOMETRY.mask])
+
+
+# ---------------------------------------------------------------- which volumes, which smoothings
+@few
+@given(
+    kept=st.sets(st.integers(0, N_VOLUMES - 1), min_size=1),
+    fwhm=st.sampled_from([0.0, 6.0]),
+    suffix=st.sampled_from([".nii", ".nii.gz"]),
+)
+def test_only_kept_volumes_are_read_and_in_their_order(tmp_path_factory, kept, fwhm, suffix):
+    kept = np.array(sorted(kept))
+    data = intensities()
+    folder = tmp_path_factory.getbasetemp()
+    every, _ = read_one(save(folder / f"every{suffix}", data), fwhm=fwhm)
+    some, _ = read_one(folder / f"every{suffix}", kept=kept, fwhm=fwhm)
+    assert some.tobytes() == every[kept].tobytes()
+    # What stands in the dropped ones does not matter, even where it is no number.
+    data[..., np.setdiff1d(ALL, kept)] = np.nan
+    other, n_nonfinite = read_one(save(folder / f"other{suffix}", data), kept=kept, fwhm=fwhm)
+    assert other.tobytes() == some.tobytes()
+    assert n_nonfinite == 0
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.5])
+@pytest.mark.parametrize("fwhms", [(6.0, 0.0), (0.0, 6.0, 3.0), (4.0, 4.5)])
+def test_several_smoothings_of_one_read_are_those_of_a_read_each(tmp_path, fwhms, shift):
+    shifted = AFFINE.copy()
+    shifted[0, 3] += shift
+    geometry = VoxelGeometry(grid_at(shifted), ball())
+    data = intensities()
+    data[4, 4, 4, 2] = np.nan
+    path = save(tmp_path / "run.nii.gz", data)
+    together, n_nonfinite = read_series(path, geometry, ALL, fwhms)
+    assert len(together) == len(fwhms)
+    assert n_nonfinite == 1
+    for series, fwhm in zip(together, fwhms, strict=True):
+        assert series.tobytes() == read_one(path, geometry, fwhm=fwhm)[0].tobytes()
+
+
+def test_the_same_numbers_stored_in_another_byte_order_give_the_same_bytes(tmp_path):
+    given = {"slope": 0.3, "inter": 5.0}
+    for dtype in DTYPES:
+        series = {
+            read_one(
+                save(tmp_path / f"run{suffix}", intensities(), dtype=dtype, endian=endian, **given)
+            )[0].tobytes()
+            for endian in "<>"
+            for suffix in (".nii", ".nii.gz")
+        }
+        assert len(series) == 1
+
+
+def test_a_run_with_fewer_volumes_than_were_announced_fails(tmp_path):
+    """It was replaced after its header was read: rows that nobody filled would be garbage."""
+    path = save(tmp_path / "run.nii.gz", intensities())
+    with pytest.raises(FailedRunError, match=r"run\.nii\.gz has 5 volumes"):
+        read_one(path, kept=np.arange(N_VOLUMES + 1))
+
+
+# ---------------------------------------------------------------- other grids
+@pytest.mark.parametrize("fwhm", [0.0, 6.0])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+@pytest.mark.parametrize("flip", [1, -1])
+def test_another_grid_is_resampled_as_the_masker_does(tmp_path, dtype, flip, fwhm):
+    shape = (7, 8, 7)
+    target = np.array([[3.5 * flip, 0, 0, -10.0 * flip], [0, 3.5, 0, -13], [0, 0, 4.5, -8]])
+    target = np.vstack([target, [0, 0, 0, 1]])
+    geometry = VoxelGeometry(grid_at(target, shape), ball(shape))
+    path = save(tmp_path / "run.nii.gz", intensities(), dtype=dtype)
+    # nilearn rounds interpolated uint8 to whole numbers, so it is given the numbers as float32.
+    as_float = save(tmp_path / "float.nii.gz", intensities(), dtype="float32")
+    reference = masked(as_float, geometry, fwhm, target_affine=target, target_shape=shape)
+    assert_same_within_float32(read_one(path, geometry, fwhm=fwhm)[0], reference)
+
+
+@pytest.mark.parametrize("endian", "<>")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_numbers_of_every_type_are_resampled(tmp_path, dtype, endian):
+    shifted = AFFINE.copy()
+    shifted[:3, 3] += 1.0
+    geometry = VoxelGeometry(grid_at(shifted), ball())
+    path = save(
+        tmp_path / "run.nii.gz", intensities(), dtype=dtype, endian=endian, slope=-0.3, inter=4.0
+    )
+    as_float = save(tmp_path / "float.nii.gz", -0.3 * intensities() + 4.0, dtype="float64")
+    reference = masked(as_float, geometry, 5.0, target_affine=shifted, target_shape=SHAPE)
+    assert_same_within_float32(read_one(path, geometry, fwhm=5.0)[0], reference)
+
+
+# ---------------------------------------------------------------- values that are no numbers
+def test_voxels_that_are_not_finite_count_as_zero(tmp_path):
+    data = intensities()
+    inside, outside = np.argwhere(GEOMETRY.mask), np.argwhere(~GEOMETRY.mask)
+    broken, zeroed = data.copy(), data.copy()
+    for voxel, volume, value in [
+        (inside[0], 0, np.nan),
+        (inside[0], 3, np.inf),
+        (inside[1], 1, -np.inf),
+        (inside[2], 4, np.inf),
+        (outside[0], 2, np.nan),
+    ]:
+        broken[(*voxel, volume)], zeroed[(*voxel, volume)] = value, 0.0
+    for fwhm in (0.0, 6.0):
+        series, n_nonfinite = read_one(save(tmp_path / "broken.nii.gz", broken), fwhm=fwhm)
+        expected, none = read_one(save(tmp_path / "zeroed.nii.gz", zeroed), fwhm=fwhm)
+        np.testing.assert_array_equal(series, expected)
+        assert (n_nonfinite, none) == (3, 0)
+
+
+def test_only_kept_volumes_are_searched_for_values_that_are_not_finite(tmp_path):
+    data = intensities()
+    data[(*np.argwhere(GEOMETRY.mask)[0], 0)] = np.nan
+    path = save(tmp_path / "run.nii.gz", data)
+    assert read_one(path, kept=ALL[1:], fwhm=0.0)[1] == 0
+    assert read_one(path, fwhm=0.0)[1] == 1
+
+
+def test_a_run_without_any_number_is_zero(tmp_path):
+    path = save(tmp_path / "run.nii.gz", np.full((*SHAPE, N_VOLUMES), np.nan))
+    series, n_nonfinite = read_one(path)
+    assert not series.any()
+    assert n_nonfinite == GEOMETRY.n_features
+
+
+def test_resampled_series_has_no_value_that_is_not_finite(tmp_path):
+    data = intensities()
+    data[4, 4, 4, :] = np.nan
+    data[0, 0, 0, 2] = np.inf
+    shifted = AFFINE.copy()
+    shifted[0, 3] += 1.5
+    geometry = VoxelGeometry(grid_at(shifted), ball())
+    series, n_nonfinite = read_one(save(tmp_path / "run.nii.gz", data), geometry)
+    assert np.isfinite(series).all()
+    # On another grid the whole image is counted.
+    assert n_nonfinite == 2
+
+
+# ---------------------------------------------------------------- memory
+@pytest.mark.parametrize(
+    ("suffix", "moved"), [(".nii", False), (".nii.gz", False), (".nii.gz", True)]
+)
+def test_memory_is_what_is_returned_and_a_few_volumes(tmp_path, moved, suffix):
+    """As stored, as float32 (in part), what is no number: and 1.5 MB for reading and headers."""
+    shape, n_volumes = (50, 50, 40), 60
+    data = np.random.default_rng(0).integers(0, 99, (*shape, n_volumes), dtype=np.int16)
+    path = save(tmp_path / f"run{suffix}", data, dtype="int16")
+    place = AFFINE.copy()
+    place[0, 3] += 1.0 if moved else 0.0
+    mask = np.zeros(shape, dtype=bool)
+    mask[10:40, 10:40, 10:30] = True
+    geometry = VoxelGeometry(grid_at(place, shape), mask)
+    # Imports and compiled loops come first.
+    read_one(path, geometry, ALL[:1])
+    tracemalloc.start()
+    try:
+        series, _ = read_one(path, geometry, np.arange(n_volumes))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    n_voxels = np.prod(shape)
+    # nilearn moves a volume in float64, with copies of its own: the forecast says 40 bytes.
+    volumes = n_voxels * (40 if moved else 2 + 1 + 4)
+    assert peak - series.nbytes < volumes + 1.5e6
+    assert volumes + 1.5e6 < data.nbytes / (2 if moved else 4)
+
+
+def test_the_file_is_read_once_whatever_is_asked_of_it(tmp_path, monkeypatch):
+    path = save(tmp_path / "run.nii.gz", intensities())
+    calls = []
+    really_stored = module.stored_volumes
+    monkeypatch.setattr(
+        module, "stored_volumes", lambda *given: calls.append(given) or really_stored(*given)
+    )
+    read_series(path, GEOMETRY, ALL, (0.0, 3.0, 6.0))
+    assert len(calls) == 1

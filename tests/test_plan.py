@@ -1,0 +1,519 @@
+"""What a run will take: the arithmetic, the bounds, and the error that shows both."""
+
+import bisect
+import dataclasses
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nidecomp.config.execution import Execution, Extent
+from nidecomp.config.science import Decomposition, Denoising, Science, subspace_dims
+from nidecomp.config.settings import Settings
+from nidecomp.core.errors import UsageError
+from nidecomp.core.records import Grid, RunFiles, RunKey, UsableRun
+from nidecomp.execution.memory import idle_workers
+from nidecomp.plan import Forecast, forecast
+from nidecomp.spaces.voxels import VoxelGeometry
+
+SHAPE = (40, 50, 40)
+few = settings(deadline=None, max_examples=50, derandomize=True, database=None)
+
+
+def run_of(n_volumes=200, n_kept=None, label="01"):
+    key = RunKey((("sub", label), ("task", "rest")))
+    files = RunFiles(key, "MNI152NLin2009cAsym", None, Path("b.nii.gz"), None, None)
+    affine = tuple(tuple(row) for row in np.diag([4.0, 4, 4, 1]).tolist())
+    return UsableRun(
+        files=files,
+        grid=Grid(SHAPE, affine),
+        repetition_time_s=2.0,
+        start_time_s=None,
+        n_volumes=n_volumes,
+        stored_bytes=2,
+        kept=tuple(range(n_volumes if n_kept is None else n_kept)),
+        n_regressors=2,
+        mean_fd_mm=None,
+    )
+
+
+MASK = np.zeros(SHAPE, dtype=bool)
+MASK[5:35, 5:45, 5:35] = True
+GEOMETRY = VoxelGeometry(run_of().grid, MASK)
+
+
+PLENTY = 10**6
+
+
+def science_of(n_components=(20,), smoothing=None, **decomposition):
+    return Science(
+        denoising=Denoising(dictlearning_smoothing_fwhm=smoothing),
+        decomposition=Decomposition(n_components=n_components, **decomposition),
+    )
+
+
+def forecast_of(
+    n_runs=10, n_components=20, n_cores=4, run=None, *, with_fit=False, science=None, **execution
+):
+    wanted = settings_of(science or science_of((n_components,)), with_fit=with_fit, **execution)
+    return forecast(tuple(run or run_of() for _ in range(n_runs)), GEOMETRY, wanted, n_cores)
+
+
+def settings_of(science, *, with_fit=True, extent=None, **execution):
+    return Settings(
+        bids_dir=Path("in"),
+        output_dir=Path("out"),
+        analysis_level="group" if with_fit else "participant",
+        science=science,
+        execution=Execution(**execution),
+        extent=extent or Extent(),
+    )
+
+
+# ---------------------------------------------------------------- the arithmetic
+def test_one_process_holds_its_series_and_volumes_but_not_its_image():
+    """The run is read volume by volume."""
+    image_mb = 2 * np.prod(SHAPE) * 1000 / 1e6
+    series_mb = 4 * MASK.sum() * 100 / 1e6
+    volumes_mb = np.prod(SHAPE) * (2 + 4) / 1e6
+    # A tenth of a long run is kept.
+    map_mb = forecast_of(run=run_of(1000, n_kept=100), mem_mb=PLENTY).map_mb
+    interpreter_mb = forecast_of(run=run_of(1, n_kept=1), n_components=2, mem_mb=PLENTY).map_mb
+    assert map_mb > interpreter_mb + 0.9 * series_mb
+    assert interpreter_mb > volumes_mb
+    assert map_mb - interpreter_mb < 0.5 * image_mb
+
+
+def test_a_second_smoothing_holds_a_second_series():
+    """CanICA's is always among them: dictionary learning starts from its maps."""
+    one, two = (forecast_of(science=science_of(smoothing=mm), mem_mb=PLENTY) for mm in (6.0, 2.0))
+    series_mb = 4 * MASK.sum() * 200 / 1e6
+    assert two.map_mb - one.map_mb == pytest.approx(series_mb)
+    assert two.disk_mb == 2 * one.disk_mb
+    only_canica = science_of(smoothing=2.0, methods=("canica",))
+    assert forecast_of(science=only_canica, mem_mb=PLENTY).disk_mb == one.disk_mb
+
+
+def test_a_run_on_another_grid_takes_more():
+    moved = dataclasses.replace(run_of(), resampled=True)
+    here, there = forecast_of(mem_mb=PLENTY), forecast_of(run=moved, mem_mb=PLENTY)
+    assert there.map_mb > here.map_mb + np.prod(SHAPE) * 8 / 1e6
+
+
+def test_disk_holds_the_reduced_runs_in_float32():
+    expected_mb = 10 * 20 * MASK.sum() * 4 / 1e6
+    assert forecast_of(mem_mb=PLENTY).disk_mb == pytest.approx(expected_mb)
+
+
+def test_several_numbers_of_components_are_reduced_to_the_largest():
+    largest = forecast_of(n_components=40, mem_mb=PLENTY, with_fit=True)
+    science = science_of((5, 20, 40))
+    several = forecast_of(science=science, mem_mb=PLENTY, with_fit=True)
+    assert dataclasses.replace(several, waiting_mb=largest.waiting_mb) == largest
+    # But the maps of all of them are held while runs are projected.
+    maps_mb = 2 * 4 * (5 + 20) * 2 * MASK.sum() / 1e6
+    assert several.waiting_mb - largest.waiting_mb == pytest.approx(maps_mb)
+
+
+def test_a_number_that_is_to_be_chosen_counts_as_the_largest():
+    chosen = forecast_of(science=science_of(("auto",), max_components=30), mem_mb=PLENTY)
+    assert chosen == forecast_of(science=science_of((30,)), mem_mb=PLENTY)
+
+
+def test_choosing_a_number_takes_memory_where_the_fit_takes_little():
+    """With few voxels the halves that are compared are larger than the group's own subspace."""
+
+    def group_mb(n_components, max_components):
+        science = science_of(n_components, max_components=max_components)
+        return forecast_of(science=science, with_fit=True, mem_mb=PLENTY).group_mb
+
+    # 16 bytes, the group and five pairs of halves, 20,000 voxels of the mask's 36,000.
+    halves_mb = 16 * 11 * 50 * 20_000 / 1e6
+    assert group_mb(("auto",), 50) >= group_mb((50,), 50)
+    assert group_mb(("auto",), 50) > halves_mb + 200
+
+
+def test_too_little_memory_for_choosing_names_the_option_that_helps():
+    science = science_of(("auto",), max_components=80)
+    with pytest.raises(UsageError, match="Fewer --subspace-dims or --max-components take less"):
+        forecast_of(science=science, with_fit=True, run=run_of(30), mem_mb=450)
+
+
+def test_longest_run_says_what_a_process_takes():
+    runs = (run_of(50), run_of(400), run_of(100))
+    mixed = forecast(runs, GEOMETRY, settings_of(Science(), with_fit=False, mem_mb=PLENTY), 4)
+    assert mixed.map_mb == forecast_of(run=run_of(400), mem_mb=PLENTY).map_mb
+
+
+# ---------------------------------------------------------------- the group fit
+def test_the_group_fit_takes_the_same_whatever_the_number_of_runs():
+    """Once there are as many rows as dimensions are kept; before, it takes less."""
+    few_runs, some, many = (
+        forecast_of(n_runs, with_fit=True, mem_mb=PLENTY).group_mb for n_runs in (2, 10, 5000)
+    )
+    assert few_runs < some == many
+
+
+def test_the_group_fit_holds_what_it_gathers():
+    """Two subspaces that are gathered at once, each with a buffer as large for what comes in."""
+    result = forecast_of(100, with_fit=True, mem_mb=PLENTY)
+    dims = subspace_dims(Decomposition(), 20)
+    assert (result.n_subspaces, result.at_once) == (2, 2)
+    assert result.group_mb > 2 * 2 * dims * MASK.sum() * 4 / 1e6
+
+
+def test_subspaces_are_counted_by_what_they_are_gathered_from():
+    """The canonical one, and a scaled one for each smoothing that a method is fitted to."""
+
+    def n_subspaces(**given):
+        science = science_of(**given)
+        return forecast_of(with_fit=True, science=science, mem_mb=PLENTY).n_subspaces
+
+    assert n_subspaces() == n_subspaces(smoothing=6.0) == 2
+    assert n_subspaces(smoothing=2.0) == 3
+    assert n_subspaces(smoothing=2.0, methods=("canica",)) == 2
+    assert n_subspaces(smoothing=2.0, methods=("dictlearning",)) == 2
+
+
+def needed_mb(at_once, **given):
+    """Give the smallest memory at which so many subspaces are gathered at once."""
+
+    def is_enough(mem_mb):
+        try:
+            return forecast_of(with_fit=True, mem_mb=mem_mb, **given).at_once >= at_once
+        except UsageError:
+            return False
+
+    return bisect.bisect_left(range(20_000), True, key=is_enough)
+
+
+def numbers_in(message):
+    """Give the numbers that a message shows, but for the one in the name of a type."""
+    return [float(text) for text in re.findall(r"(?<!float)\b\d+", message)]
+
+
+def test_fewer_subspaces_are_gathered_at_once_where_memory_is_short():
+    science = science_of(smoothing=2.0, subspace_dims=400)
+    limits = [needed_mb(at_once, science=science, n_runs=100) for at_once in (1, 2, 3)]
+    assert limits == sorted(limits)
+    assert limits[0] < limits[2]
+    for mem_mb in limits:
+        result = forecast_of(100, with_fit=True, science=science, mem_mb=mem_mb)
+        assert result.group_mb <= mem_mb
+    with pytest.raises(UsageError, match="group fit"):
+        forecast_of(100, with_fit=True, science=science, mem_mb=limits[0] - 1)
+
+
+@few
+@given(mem_mb=st.integers(500, 4000), more=st.integers(0, 2000), n_cores=st.integers(1, 16))
+def test_more_memory_never_gives_fewer_processes_or_more_passes(mem_mb, more, n_cores):
+    science = science_of(smoothing=2.0, subspace_dims=300)
+
+    def at(limit):
+        return forecast_of(50, n_cores=n_cores, with_fit=True, science=science, mem_mb=limit)
+
+    try:
+        less = at(mem_mb)
+    except UsageError:
+        return
+    greater = at(mem_mb + more)
+    assert greater.n_processes >= less.n_processes
+    # Threads are given up before a pass is added.
+    assert (greater.at_once, greater.n_threads) >= (less.at_once, less.n_threads)
+
+
+def test_many_cores_and_little_memory_make_fewer_threads_of_the_fit():
+    science = science_of((64,), methods=("canica",))
+    enough = forecast_of(50, n_cores=2, with_fit=True, science=science, mem_mb=10000).group_mb
+    result = forecast_of(50, n_cores=64, with_fit=True, science=science, mem_mb=int(enough) + 1)
+    assert 2 <= result.n_threads < 64
+    assert result.group_mb <= enough + 1
+
+
+def test_memory_too_small_for_the_group_fit_is_an_error_with_the_arithmetic():
+    science = science_of((50,), subspace_dims=1000, methods=("canica",))
+    enough = needed_mb(1, science=science, n_runs=500)
+    with pytest.raises(UsageError) as caught:
+        forecast_of(500, with_fit=True, science=science, mem_mb=enough - 1)
+    message = str(caught.value)
+    assert message.startswith(f"--mem-mb {enough - 1} is too little: the group fit takes ")
+    said, needed, _, dims, voxels, components = numbers_in(message)
+    assert said < needed <= enough + 1
+    assert (dims, voxels, components) == (1000, MASK.sum(), 50)
+    assert "--subspace-dims" in message
+    assert "--n-components" in message
+    # Where the group is not fitted it does not matter.
+    assert forecast_of(500, science=science, mem_mb=enough - 1).group_mb == 0.0
+
+
+@pytest.mark.parametrize("with_fit", [True, False])
+def test_too_little_free_memory_is_told_as_such(monkeypatch, with_fit):
+    monkeypatch.setattr("nidecomp.plan.free_mb", lambda: 200.0)
+    with pytest.raises(UsageError, match="The 200 MB that are free now are too little"):
+        forecast_of(with_fit=with_fit)
+
+
+@few
+@given(n_volumes=st.integers(10, 500), more=st.integers(1, 500))
+def test_more_of_anything_never_takes_less(n_volumes, more):
+    less = forecast_of(run=run_of(n_volumes), mem_mb=PLENTY)
+    for greater in (
+        forecast_of(run=run_of(n_volumes + more), mem_mb=PLENTY),
+        forecast_of(run=run_of(n_volumes), n_components=20 + more, mem_mb=PLENTY),
+        forecast_of(run=run_of(n_volumes), n_runs=10 + more, mem_mb=PLENTY),
+        forecast_of(run=run_of(n_volumes), science=science_of(smoothing=1.0), mem_mb=PLENTY),
+    ):
+        for name in ("map_mb", "group_mb", "disk_mb", "peak_mb"):
+            assert getattr(greater, name) >= getattr(less, name)
+
+
+def test_scrubbed_volumes_need_no_series():
+    whole = forecast_of(run=run_of(200), n_components=2, mem_mb=PLENTY)
+    half = forecast_of(run=run_of(200, n_kept=10), n_components=2, mem_mb=PLENTY)
+    assert half.map_mb <= whole.map_mb
+
+
+@few
+@given(n_components=st.integers(2, 100), more=st.integers(0, 60), n_runs=st.integers(1, 100))
+def test_the_group_fit_never_takes_less_for_more(n_components, more, n_runs):
+    def group_mb(k, runs, **given):
+        science = science_of((k,), **given)
+        return forecast_of(runs, with_fit=True, science=science, mem_mb=PLENTY).group_mb
+
+    less = group_mb(n_components, n_runs)
+    assert group_mb(n_components, n_runs + more) >= less
+    assert group_mb(n_components, n_runs, subspace_dims=5 * n_components + 100 + more) >= less
+    assert group_mb(n_components, n_runs, smoothing=1.0) >= less
+    assert group_mb(n_components, n_runs, methods=("canica",)) <= less
+
+
+# ---------------------------------------------------------------- processes and threads
+@few
+@given(
+    n_runs=st.integers(1, 30),
+    n_cores=st.integers(1, 16),
+    nprocs=st.integers(0, 16),
+    share=st.floats(1.0, 40.0),
+)
+def test_processes_are_bounded_by_runs_cores_and_memory(n_runs, n_cores, nprocs, share):
+    one_mb = forecast_of(mem_mb=PLENTY).map_mb
+    mem_mb = int(share * one_mb) + 1
+    result = forecast_of(n_runs, n_cores=n_cores, nprocs=nprocs, mem_mb=mem_mb)
+    wanted = nprocs or n_cores
+    assert 1 <= result.n_processes <= min(n_runs, wanted)
+    if result.n_processes > 1:
+        assert result.n_processes * one_mb <= mem_mb
+    if result.n_processes < min(n_runs, wanted):
+        # One more, and the process that started them, would not have fitted.
+        assert (result.n_processes + 1) * one_mb + 300 > mem_mb
+
+
+def test_each_bound_takes_its_turn():
+    one_mb = forecast_of(mem_mb=PLENTY).map_mb
+    assert forecast_of(n_cores=4, mem_mb=PLENTY).n_processes == 4
+    assert forecast_of(n_cores=4, nprocs=3, mem_mb=PLENTY).n_processes == 3
+    assert forecast_of(n_cores=4, nprocs=6, mem_mb=PLENTY).n_processes == 6
+    assert forecast_of(n_runs=2, n_cores=4, mem_mb=PLENTY).n_processes == 2
+    assert forecast_of(n_cores=4, mem_mb=int(2 * one_mb + 400)).n_processes == 2
+
+
+@few
+@given(
+    n_cores=st.integers(1, 64),
+    nprocs=st.integers(0, 64),
+    omp_nthreads=st.integers(0, 64),
+    n_runs=st.integers(1, 40),
+)
+def test_never_more_threads_than_nprocs_in_all(n_cores, nprocs, omp_nthreads, n_runs):
+    """In the map step a process has one thread, in the group fit one process has several."""
+    result = forecast_of(
+        n_runs, n_cores=n_cores, nprocs=nprocs, omp_nthreads=omp_nthreads, mem_mb=PLENTY
+    )
+    cores = nprocs or n_cores
+    assert 1 <= result.n_processes <= cores
+    assert 1 <= result.n_threads <= cores
+    assert result.n_threads <= (omp_nthreads or cores)
+
+
+def test_threads_are_all_cores_unless_said_otherwise():
+    assert forecast_of(n_cores=4, mem_mb=PLENTY).n_threads == 4
+    assert forecast_of(n_cores=4, nprocs=3, mem_mb=PLENTY).n_threads == 3
+    assert forecast_of(n_cores=4, omp_nthreads=2, mem_mb=PLENTY).n_threads == 2
+    assert forecast_of(n_cores=4, omp_nthreads=9, mem_mb=PLENTY).n_threads == 4
+    # They do not depend on how many runs there are to reduce.
+    assert forecast_of(n_runs=1, n_cores=4, mem_mb=PLENTY).n_threads == 4
+
+
+def test_workers_that_wait_for_work_fit_into_the_memory_beside_this_process(monkeypatch):
+    assert idle_workers(Execution(mem_mb=1500)) == 3
+    assert idle_workers(Execution(mem_mb=300)) == 0
+    monkeypatch.setattr("nidecomp.execution.memory.free_mb", lambda: 4000.0)
+    assert idle_workers(Execution()) == 11
+
+
+def test_memory_is_free_memory_where_nothing_is_said(monkeypatch):
+    one_mb = forecast_of(mem_mb=PLENTY).map_mb
+    monkeypatch.setattr("nidecomp.plan.free_mb", lambda: 3 * one_mb + 400)
+    assert forecast_of(n_cores=8).n_processes == 3
+    assert forecast_of(n_cores=8, mem_mb=PLENTY).n_processes == 8
+
+
+def test_too_little_memory_for_one_run_is_an_error_with_the_numbers():
+    one_mb = forecast_of(mem_mb=PLENTY).map_mb
+    with pytest.raises(UsageError, match="--mem-mb") as caught:
+        forecast_of(mem_mb=int(one_mb) - 50)
+    message = str(caught.value)
+    said, needed, python, rest, volumes, voxels = numbers_in(message)
+    assert said == int(one_mb) - 50
+    assert needed == round(one_mb)
+    assert python + rest == pytest.approx(needed, abs=1.5)
+    assert (volumes, voxels) == (200, MASK.sum())
+
+
+def test_too_little_memory_for_two_smoothings_says_that_there_are_two():
+    science = science_of(smoothing=2.0)
+    one_mb = forecast_of(science=science, mem_mb=PLENTY).map_mb
+    with pytest.raises(UsageError, match="2 smoothings"):
+        forecast_of(science=science, mem_mb=int(one_mb) - 10)
+
+
+@few
+@given(spare_mb=st.integers(0, 2000), n_cores=st.integers(1, 8), with_fit=st.booleans())
+def test_peak_that_is_announced_keeps_within_the_limit(spare_mb, n_cores, with_fit):
+    """What --mem-mb allows is never said to be exceeded; else it is an error."""
+    mem_mb = int(forecast_of(mem_mb=PLENTY).map_mb) + 1 + spare_mb
+    try:
+        result = forecast_of(n_cores=n_cores, with_fit=with_fit, mem_mb=mem_mb)
+    except UsageError:
+        return
+    assert result.peak_mb <= mem_mb
+
+
+def forecast_with(worker_mb=None, **execution):
+    wanted = settings_of(science_of(), with_fit=True, **execution)
+    return forecast((run_of(),) * 10, GEOMETRY, wanted, 4, worker_mb)
+
+
+def test_workers_on_other_machines_take_nothing_of_this_one():
+    here = forecast_with(mem_mb=PLENTY)
+    elsewhere = forecast_with(math.inf, executor="dask", dask_scheduler="tcp://x:1", mem_mb=PLENTY)
+    assert here.peak_mb > 4 * here.map_mb
+    drawing_mb = elsewhere.drawing_mb * (elsewhere.n_drawing + 1)
+    assert elsewhere.peak_mb == max(elsewhere.group_mb, elsewhere.waiting_mb, drawing_mb)
+    assert f"{elsewhere.map_mb:,.0f} MB in each worker" in elsewhere.as_text()
+    assert "one at a time in each worker" in elsewhere.as_text()
+
+
+def test_a_worker_with_too_little_memory_for_a_run_is_an_error_with_the_numbers():
+    one_mb = forecast_with(mem_mb=PLENTY).map_mb
+    forecast_with(one_mb + 1, executor="dask", dask_config="x")
+    with pytest.raises(UsageError, match="of each worker") as caught:
+        forecast_with(one_mb - 50, executor="dask", dask_config="x")
+    assert numbers_in(str(caught.value))[:2] == pytest.approx([one_mb - 50, one_mb], abs=1)
+
+
+def test_workers_of_dask_on_this_machine_have_a_process_beside_them():
+    """Even one of them, so that it takes more than a run alone."""
+    local = forecast_with(mem_mb=PLENTY, nprocs=1)
+    beside = forecast_with(mem_mb=PLENTY, nprocs=1, executor="dask")
+    assert local.peak_mb == max(local.map_mb, local.group_mb)
+    assert beside.peak_mb == max(beside.map_mb + beside.waiting_mb, beside.group_mb)
+    with pytest.raises(UsageError, match="of the process that waits"):
+        forecast_with(mem_mb=int(local.map_mb) + 100, executor="dask")
+
+
+EXAMPLE = Forecast(
+    map_mb=1301.4,
+    group_mb=5200.2,
+    disk_mb=88.0,
+    n_processes=3,
+    n_threads=4,
+    n_subspaces=3,
+    at_once=2,
+)
+
+
+def test_peak_is_that_of_the_larger_step():
+    assert EXAMPLE.peak_mb == 5200.2
+    assert dataclasses.replace(EXAMPLE, group_mb=1.0).peak_mb >= 3 * 1301.4
+
+
+def test_text_shows_each_number():
+    lines = EXAMPLE.as_text().splitlines()
+    for shown in ("1,301 MB", "3 at a time", "5,200 MB", "88 MB", "threads: 4", "components: 2"):
+        assert any(shown in line for line in lines), shown
+    assert len(lines) == 4
+    assert any("whatever the number of runs" in line for line in lines)
+
+
+def test_text_says_nothing_of_a_group_fit_that_is_not_made():
+    text = dataclasses.replace(EXAMPLE, group_mb=0.0).as_text()
+    assert "Group fit" not in text
+    assert len(text.splitlines()) == 3
+
+
+@pytest.mark.parametrize(("n_subspaces", "at_once", "passes"), [(2, 2, 1), (3, 2, 2), (3, 1, 3)])
+def test_passes_are_as_many_as_the_subspaces_need(n_subspaces, at_once, passes):
+    text = dataclasses.replace(EXAMPLE, n_subspaces=n_subspaces, at_once=at_once).as_text()
+    assert f"components: {passes}" in text
+
+
+# ---------------------------------------------------------------- evidence
+def with_evidence(n_voxels_side=40, **execution):
+    """Forecast the judging of 20 components on a larger mask, 10 samples."""
+    shape = (n_voxels_side,) * 3
+    geometry = VoxelGeometry(Grid(shape, run_of().grid.affine), np.ones(shape, dtype=bool))
+    run = dataclasses.replace(run_of(n_kept=20), grid=geometry.grid)
+    runs = tuple(run for _ in range(20))
+    return forecast(runs, geometry, settings_of(science_of(), **execution), 1)
+
+
+def test_halves_are_gathered_at_once_as_far_as_the_group_fit_needs_the_memory_anyway():
+    # Five splits are ten halves. A small mask is looked at whole, a large one in part.
+    assert with_evidence(90, mem_mb=PLENTY).samples_at_once == 10
+    assert 2 <= with_evidence(30, mem_mb=PLENTY).samples_at_once < 10
+
+
+def test_maps_that_are_not_judged_need_no_halves():
+    runs = (run_of(),) * 4
+    wanted = settings_of(science_of(), extent=Extent(level="minimal"), mem_mb=PLENTY)
+    assert forecast(runs, GEOMETRY, wanted, 1).samples_at_once == 0
+
+
+# ---------------------------------------------------------------- projections
+def test_projecting_holds_the_groups_maps_and_the_runs_own():
+    """And with maps to be written their variance, their z and copies of one image of them."""
+
+    def map_mb(**extent):
+        wanted = settings_of(science_of((100,)), extent=Extent(**extent), mem_mb=PLENTY)
+        return forecast((run_of(),), GEOMETRY, wanted, 1).map_mb
+
+    maps_mb = 4 * 100 * MASK.sum() / 1e6
+    image_mb = 4 * 100 * MASK.size / 1e6
+    minimal, full, maps = map_mb(level="minimal"), map_mb(), map_mb(participant_maps=True)
+    assert full - minimal == pytest.approx(maps_mb, rel=0.01)
+    assert maps - full == pytest.approx(2 * maps_mb + 3 * image_mb, rel=0.01)
+
+
+# ---------------------------------------------------------------- the report
+def test_as_many_draw_the_report_as_fit_into_memory():
+    """One waits beside several; one alone draws where it is."""
+    plenty = forecast_of(with_fit=True, mem_mb=PLENTY)
+    assert plenty.n_drawing == 4
+    little = forecast_of(with_fit=True, mem_mb=int(3 * plenty.drawing_mb + 1))
+    assert little.n_drawing == 2
+    assert little.peak_mb >= 3 * little.drawing_mb
+    alone = forecast_of(with_fit=True, mem_mb=int(max(plenty.group_mb, plenty.map_mb) + 1))
+    assert alone.n_drawing == 1
+
+
+def test_without_a_report_nothing_is_drawn():
+    science = science_of()
+    for extent in (Extent(no_report=True), Extent(level="minimal")):
+        plan = forecast((run_of(),), GEOMETRY, settings_of(science, extent=extent), 4)
+        assert plan.drawing_mb == 0
+    assert forecast_of(with_fit=False, mem_mb=PLENTY).drawing_mb == 0
