@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np  # noqa: F401  with scipy's, the libraries whose threads are bounded below
@@ -20,11 +24,44 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 threadpool_limits(limits=1)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes run the tests (xdist), what a module's tests share is made in one."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        definitions = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009
+        if any(one.scope == "module" for found in definitions for one in found):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Give a folder ``networks`` that is made by the first process that needs it.
+
+    Each process has a copy, as deep in the tree as the first: links from it lead to the same.
+    """
+    output = factory.mktemp(name) / "networks"
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        make(output)
+        return output
+    shared = factory.getbasetemp().parent / "shared" / name
+    shared.mkdir(parents=True, exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "made").exists():
+            make(shared / "networks")
+            (shared / "made").touch()
+    shutil.copytree(shared / "networks", output, symlinks=True)
+    return output
+
+
 @pytest.fixture(scope="session")
 def rest_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's results."""
-    output = tmp_path_factory.mktemp("rest") / "networks"
-    words = (FIXTURES / "rest", output, "group", "--n-components", "20", "--nprocs", "2")
-    done = nidecomp(*words, fresh=True)
-    assert done.exit_code == 0, done.stderr
-    return output
+
+    def make(output: Path) -> None:
+        words = (FIXTURES / "rest", output, "group", "--n-components", "20", "--nprocs", "2")
+        done = nidecomp(*words, fresh=True)
+        assert done.exit_code == 0, done.stderr
+
+    return made_once(tmp_path_factory, "rest", make)

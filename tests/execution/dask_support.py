@@ -15,6 +15,9 @@ distributed:
   adaptive: {maximum: 40}
 """
 
+# Of schedulers in tests: at dask's own port they would warn of every other one on the machine.
+NO_PAGE = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+
 
 def execution(**options: Any) -> Execution:
     return Execution(executor="dask", **options)
