@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np  # noqa: F401  with scipy's, the libraries whose threads are bounded below
 import pytest
 import scipy.linalg  # noqa: F401
-from support import FIXTURES, nidecomp
+from support import FIXTURES, nidecomp, small
 from threadpoolctl import threadpool_limits
 
 # A script that starts the tests in the background has them ignore SIGINT, and with them every
@@ -65,3 +65,14 @@ def rest_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert done.exit_code == 0, done.stderr
 
     return made_once(tmp_path_factory, "rest", make)
+
+
+@pytest.fixture(scope="session")
+def small_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of a dataset of two tasks, in a second: what `support.small` gives."""
+
+    def make(output: Path) -> None:
+        done = nidecomp(*small(output))
+        assert done.exit_code == 0, done.stderr
+
+    return made_once(tmp_path_factory, "small", make)

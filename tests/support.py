@@ -21,6 +21,8 @@ from served import Server
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FIXTURES = REPOSITORY / "bids_fixtures"
+# On PYTHONPATH, it has things happen to workers.
+IN_WORKERS = REPOSITORY / "tests" / "faults" / "in_workers"
 # Real data that lies beside the repository where it is developed, and nowhere else.
 SHARED = REPOSITORY.parent / "shared" / "data"
 
@@ -72,6 +74,15 @@ def nidecomp(
         env={**os.environ, **environment},
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def small(output: Path, *more: object, level: str = "group") -> tuple[object, ...]:
+    """Give words for three participants with two tasks each, which takes a second.
+
+    Two restarts: noise takes each of them to its last iteration.
+    """
+    options = ("--n-components", "3", "--n-init", "2")
+    return (FIXTURES / "several_tasks", output, level, *options, *more)
 
 
 def results(folder: Path) -> dict[str, str]:

@@ -79,14 +79,10 @@ def test_the_tree_is_valid(auto_output: Path) -> None:
     assert validator_issues(auto_output) == []
 
 
-def test_one_process_gives_the_bytes_of_two(auto_output: Path, tmp_path: Path) -> None:
-    output = auto_output.with_name("alone")
-    done = nidecomp(REST, output, *AUTO, "--nprocs", "1", "--work-dir", tmp_path / "work")
-    assert done.exit_code == 0, done.stderr
-    assert results(output) == results(auto_output)
-
-
-def test_participant_jobs_are_found_and_settings_replay(auto_output: Path, tmp_path: Path) -> None:
+def test_participant_jobs_of_one_process_are_found_and_settings_replay(
+    auto_output: Path, tmp_path: Path
+) -> None:
+    """All of it with the bytes of two processes."""
     output, work = auto_output.with_name("replayed"), tmp_path / "work"
     for labels in (("01", "02", "03", "04"), ("05", "06", "07", "08")):
         done = nidecomp(

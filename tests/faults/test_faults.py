@@ -22,7 +22,7 @@ import pytest
 from cases import OPTIONS, Case, Undisturbed, contents, reasons
 from injected import MESSAGE, READ, RENAME, WRITE, Fault
 from served import Server
-from support import REPOSITORY, nidecomp, results
+from support import IN_WORKERS, REPOSITORY, nidecomp, results
 
 RUN = "sub-01_task-nback"
 SIGNALS = {"kill": -signal.SIGKILL, "terminate": 143}
@@ -170,7 +170,7 @@ def test_runs_that_take_all_memory_cost_nothing_but_themselves(
     words = [word if word != "1" else "2" for word in OPTIONS]
     done = nidecomp(
         case.source, case.output, *words, "--level", "minimal",
-        PYTHONPATH=str(Path(__file__).with_name("in_workers")),
+        PYTHONPATH=str(IN_WORKERS),
         NIDECOMP_TEST_KILLED=f"{killed}_space", NIDECOMP_TEST_STARVED=f"{starved}_space",
     )  # fmt: skip
     assert done.exit_code == 1, done.stderr
