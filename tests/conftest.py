@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np  # noqa: F401  with scipy's, the libraries whose threads are bounded below
 import pytest
@@ -24,15 +26,23 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 threadpool_limits(limits=1)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several processes run the tests (xdist), what a module's tests share is made in one."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        definitions = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009
-        if any(one.scope == "module" for found in definitions for one in found):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Have tests of a module that share something run by one process, the others by any."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByWhatIsShared(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if shares(config.rootpath / file) else nodeid
+
+    return ByWhatIsShared(config, log)
+
+
+@cache
+def shares(file: Path) -> bool:
+    """Whether fixtures of a file are computed once for all of its tests."""
+    return 'scope="module"' in file.read_text(encoding="utf-8")
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
