@@ -639,7 +639,7 @@ def between_halves(
 
 
 def study_halves(
-    scratch: Path, size: Size, orders: Sequence[int], n_splits: int, *, mended: bool
+    scratch: Path, size: Size, model_orders: Sequence[int], n_splits: int, *, mended: bool
 ) -> str:
     """Make table D: how alike two halves' maps come out, of both programs."""
     names, head, strength = plant_networks(len(named_networks()), STRENGTH.noise)
@@ -657,7 +657,7 @@ def study_halves(
     for program, fit in programs:
         if program.endswith("mended"):
             mend_whitening()  # of scikit-learn in this process, hence last
-        for order in orders:
+        for order in model_orders:
             r = between_halves(fit, data, mask, order, halves)
             splits = ", ".join(f"{value:.3f}" for value in r.mean(axis=1))
             averages = (f"{np.nanmean(r):.3f}", f"{np.nanmedian(r):.3f}")

@@ -17,8 +17,8 @@ from common import table
 from measure import Measurement, measure
 from numpy.typing import NDArray
 
-from nidecomp.config.science import METHODS, Decomposition, Denoising, Method, Science
-from nidecomp.core.records import ReducedRun, RunKey
+from nidecomp.config.science import METHODS, DecompositionOptions, Denoising, Method, Science
+from nidecomp.core.records import Grid, ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
 
@@ -75,7 +75,7 @@ def write_reduced(
     path = folder / f"sub-{number:04d}.npy"
     np.save(path, rows)
     return {
-        "key": [["sub", f"{number:04d}"], ["task", "rest"]],
+        "run": f"{number:04d}",
         "path": str(path),
         "smoothing_fwhm": Denoising().smoothing_fwhm,
         "n_rows": n_rows,
@@ -108,6 +108,23 @@ def write_all(folder: Path, n_runs: int, n_rows: int, n_voxels: int) -> None:
 
 
 # ---------------------------------------------------------------- the fit, in its own process
+def _run(participant: str) -> UsableRun:
+    """Make the record of a run of which the fit needs to know only whose it is."""
+    key = RunKey((("sub", participant), ("task", "rest")))
+    grid = Grid((1, 1, 1), tuple(tuple(row) for row in np.eye(4).tolist()))
+    return UsableRun(
+        RunFiles(key, "MNI152NLin2009cAsym", None, Path(f"{key.label}_bold.nii.gz"), None, None),
+        grid=grid,
+        repetition_time_s=2.0,
+        start_time_s=None,
+        n_volumes=150,
+        stored_bytes=2,
+        kept=tuple(range(150)),
+        n_regressors=0,
+        mean_fd_mm=None,
+    )
+
+
 def fit(
     folder: Path, n_runs: int, n_components: int, methods: Sequence[Method], n_threads: int
 ) -> None:
@@ -117,14 +134,14 @@ def fit(
         ReducedRun(
             **{
                 **record,
-                "key": RunKey(tuple((name, label) for name, label in record["key"])),
+                "run": _run(record["run"]),
                 "path": Path(record["path"]),
                 "squared_singular_values": tuple(record["squared_singular_values"]),
             }
         )
         for record in records
     ]
-    wanted = Decomposition(n_components=(n_components,), methods=tuple(methods), alpha=10.0)
+    wanted = DecompositionOptions(n_components=(n_components,), methods=tuple(methods), alpha=10.0)
     fit_group(runs, Science(decomposition=wanted), GroupPlan(n_threads))
 
 

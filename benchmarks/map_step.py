@@ -30,9 +30,9 @@ from nidecomp.projection.one_run import project_run
 from nidecomp.projection.store import store_target
 from nidecomp.projection.task import ProjectTask, Target
 from nidecomp.runs.group_mask import share_geometry
-from nidecomp.runs.inspect import InspectTask, inspect_run
-from nidecomp.runs.reduce import process_run
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.inspect import inspect_run
+from nidecomp.runs.reduce import reduce_run
+from nidecomp.runs.task import ReduceTask
 
 OPENERS: dict[str, Callable[..., Any]] = {"zlib": gzip.open}
 try:
@@ -49,32 +49,32 @@ _BLOCK_BYTES = 1 << 20
 _INSIDE = "_NIDECOMP_BENCHMARK_INSIDE"
 
 
-def map_task(data: Path, label: str, n_rows: int, fwhm_mm: float, work_dir: Path) -> MapTask:
+def reduce_task(data: Path, label: str, n_rows: int, fwhm_mm: float, work_dir: Path) -> ReduceTask:
     """Make the task of a participant's first run, in its own brain mask.
 
     All that this benchmark knows of NiDecomp's steps before the map step stands here.
     """
     denoising = Denoising(denoise_strategy="simple", smoothing_fwhm=fwhm_mm)
     found, _ = find_runs(data, Selection(participant_label=(label,)))
-    looked_at = inspect_run(InspectTask(found[0], denoising, n_rows))
+    looked_at = inspect_run(found[0], denoising, n_rows)
     if not isinstance(looked_at, UsableRun):
         raise SystemExit(f"The run cannot be used: {looked_at.reason}")
     geometry, inventory = share_geometry(Inventory((looked_at,)), Masking(), None)
     if geometry is None:
         raise SystemExit("The run's brain mask cannot be used.")
-    return MapTask(inventory.used[0], geometry, denoising, (fwhm_mm,), n_rows, work_dir)
+    return ReduceTask(inventory.used[0], geometry, denoising, (fwhm_mm,), n_rows, work_dir)
 
 
-def reduce(task: MapTask) -> tuple[ReducedRun, ...]:
+def reduce(task: ReduceTask) -> tuple[ReducedRun, ...]:
     """Run the map step with a work folder of its own, so that nothing is found done."""
     with tempfile.TemporaryDirectory(dir=task.work_dir) as folder:
-        result = process_run(replace(task, work_dir=Path(folder)))
+        result = reduce_run(replace(task, work_dir=Path(folder)))
     if isinstance(result, FailedRun):
         raise SystemExit(f"The map step failed: {result.reason}")
     return result
 
 
-def project(task: MapTask, targets: tuple[Target, ...], *, with_maps: bool) -> None:
+def project(task: ReduceTask, targets: tuple[Target, ...], *, with_maps: bool) -> None:
     """Run the second pass, to two decompositions, with a work folder of its own."""
     with tempfile.TemporaryDirectory(dir=task.work_dir) as folder:
         cleaning = replace(task, work_dir=Path(folder))
@@ -83,10 +83,10 @@ def project(task: MapTask, targets: tuple[Target, ...], *, with_maps: bool) -> N
         raise SystemExit(f"The second pass failed: {result.reason}")
 
 
-def stored_targets(task: MapTask) -> tuple[Target, ...]:
+def stored_targets(task: ReduceTask) -> tuple[Target, ...]:
     """Store two decompositions: the run's own leading rows, and these the other way round."""
     with tempfile.TemporaryDirectory(dir=task.work_dir) as folder:
-        result = process_run(replace(task, work_dir=Path(folder)))
+        result = reduce_run(replace(task, work_dir=Path(folder)))
         if isinstance(result, FailedRun):
             raise SystemExit(f"The map step failed: {result.reason}")
         rows = np.load(result[0].path)
@@ -113,7 +113,7 @@ def _seconds(step: Callable[[], object]) -> float:
     return time.perf_counter() - started_s
 
 
-def compare(task: MapTask, repeats: int) -> str:
+def compare(task: ReduceTask, repeats: int) -> str:
     """Time decompression and both passes in turn, after one run of each that does not count."""
     path = task.run.files.bold
     steps: dict[str, Callable[[], object]] = {
@@ -138,7 +138,7 @@ def compare(task: MapTask, repeats: int) -> str:
     return table(["", "median, s", "minimum to maximum, s", "map step / this"], rows)
 
 
-def profile(task: MapTask) -> None:
+def profile(task: ReduceTask) -> None:
     """Print where the time of one map step goes, after one that does not count."""
     reduce(task)
     profiler = cProfile.Profile()
@@ -151,7 +151,7 @@ def _inside(arguments: argparse.Namespace) -> None:
     (label,) = arguments.participant_label or first_labels(arguments.data, 1)
     warm(arguments.data, [label])
     with tempfile.TemporaryDirectory() as folder:
-        task = map_task(
+        task = reduce_task(
             arguments.data, label, arguments.n_components, arguments.smoothing_fwhm, Path(folder)
         )
         n_voxels = task.geometry.n_features

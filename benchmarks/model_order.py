@@ -20,8 +20,8 @@ from common import table
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
-from nidecomp.decomposition.model_order import choose_order
-from nidecomp.decomposition.order_choice import OrderChoice
+from nidecomp.decomposition.model_order import estimate_model_order
+from nidecomp.decomposition.model_order_choice import ModelOrderChoice
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bids_fixtures"))
 
@@ -102,7 +102,7 @@ def own_series(group: Group, head: Head, rng: np.random.Generator) -> Array:
     return series
 
 
-def choose(group: Group) -> tuple[OrderChoice, float]:
+def choose(group: Group) -> tuple[ModelOrderChoice, float]:
     """Simulate a group and let the order be chosen; give the choice and its time in seconds."""
     with threadpool_limits(limits=1):
         rng = np.random.default_rng([group.seed, group.order])
@@ -110,17 +110,17 @@ def choose(group: Group) -> tuple[OrderChoice, float]:
         runs = [simulated_rows(group, head, rng) for _ in range(group.n_participants)]
         labels = [f"{number:03d}" for number in range(group.n_participants)]
         start = time.perf_counter()
-        choice = choose_order(runs.__getitem__, labels, runs[0].shape[1])
+        choice = estimate_model_order(runs.__getitem__, labels, runs[0].shape[1])
         return choice, time.perf_counter() - start
 
 
 # ---------------------------------------------------------------- tables
-def told(choices: Sequence[OrderChoice]) -> str:
+def told(choices: Sequence[ModelOrderChoice]) -> str:
     """Name the numbers that were chosen, one a seed."""
     return ", ".join(str(choice.n_components) for choice in choices)
 
 
-def study(groups: Sequence[Group], nprocs: int) -> dict[Group, OrderChoice]:
+def study(groups: Sequence[Group], nprocs: int) -> dict[Group, ModelOrderChoice]:
     """Choose the order of all groups; say how long it took on average."""
     with ProcessPoolExecutor(nprocs) as pool:
         found = dict(zip(groups, pool.map(choose, groups), strict=True))
@@ -175,19 +175,19 @@ def variants(order: int) -> dict[str, Group]:
 
 def hard_groups(arguments: argparse.Namespace) -> None:
     """Print what was chosen where the group differs from the one above in one way."""
-    orders = (0, 6, 20)
+    model_orders = (0, 6, 20)
     groups = {
         (name, order): [replace(group, seed=seed) for seed in range(arguments.seeds)]
-        for order in orders
+        for order in model_orders
         for name, group in variants(order).items()
     }
     print(f"### Other groups ({Group(0).n_participants} participants, noise 1)\n")
     found = study([group for same in groups.values() for group in same], arguments.nprocs)
     rows = [
-        [name, *(told([found[one] for one in groups[name, order]]) for order in orders)]
+        [name, *(told([found[one] for one in groups[name, order]]) for order in model_orders)]
         for name in variants(0)
     ]
-    print(table(["", *(f"true order {order}" for order in orders)], rows))
+    print(table(["", *(f"true order {order}" for order in model_orders)], rows))
 
 
 def main() -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from nidecomp.core.records import Grid
-from nidecomp.decomposition.components import Components, Evidence
+from nidecomp.decomposition.components import (
+    Components,
+    Evidence,
+    ParticipantEvidence,
+    SplitHalfEvidence,
+)
 from nidecomp.spaces.voxels import VoxelGeometry
 
 SHAPE = (12, 10, 8)
@@ -37,18 +42,20 @@ def fitted(n: int = 4, method: str = "canica", **more: object) -> Components:
 
 
 def evidence(n: int = 4, n_splits: int = 3) -> Evidence:
-    return Evidence(
+    halves = SplitHalfEvidence(
         reproducibility=np.tile(np.linspace(0.9, 0.3, n), (n_splits, 1))
         + 0.01 * np.arange(n_splits)[:, None],
         bootstrap=np.zeros((0, n)),
-        held_out_variance=np.full((2 * n_splits, n), 0.05),
+        other_half_variance=np.full((2 * n_splits, n), 0.05),
         total_variances=np.tile([[0.6, 0.5]], (2 * n_splits, 1)),
         trace=np.linspace(0.5, 0.7, n_splits),
         overlap=np.full(n_splits, 0.4),
         n_voxels=N_VOXELS,
-        participants=("01", "02", "03", "04", "05"),
-        participant_variance=np.vstack([np.full(n, 0.1)] * 4 + [np.linspace(0.1, 0.9, n)]),
+    )
+    participants = ParticipantEvidence(
+        labels=("01", "02", "03", "04", "05"),
+        explained_variance=np.vstack([np.full(n, 0.1)] * 4 + [np.linspace(0.1, 0.9, n)]),
         high_frequency=np.linspace(0.1, 0.7, n),
         motion_r=np.full(n, 0.1),
-        holdout_variance=np.full(n, np.nan),
     )
+    return Evidence(halves, participants)

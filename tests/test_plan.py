@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nidecomp.config.execution import Execution, Extent
-from nidecomp.config.science import Decomposition, Denoising, Science, subspace_dims
+from nidecomp.config.execution import Execution, OutputOptions
+from nidecomp.config.request import Request
+from nidecomp.config.science import DecompositionOptions, Denoising, Science
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
 from nidecomp.core.records import Grid, RunFiles, RunKey, UsableRun
@@ -52,26 +53,27 @@ PLENTY = 10**6
 def science_of(n_components=(20,), smoothing=None, **decomposition):
     return Science(
         denoising=Denoising(dictlearning_smoothing_fwhm=smoothing),
-        decomposition=Decomposition(n_components=n_components, **decomposition),
+        decomposition=DecompositionOptions(n_components=n_components, **decomposition),
     )
 
 
 def forecast_of(
     n_runs=10, n_components=20, n_cores=4, run=None, *, with_fit=False, science=None, **execution
 ):
-    wanted = settings_of(science or science_of((n_components,)), with_fit=with_fit, **execution)
+    wanted = request_of(science or science_of((n_components,)), with_fit=with_fit, **execution)
     return forecast(tuple(run or run_of() for _ in range(n_runs)), GEOMETRY, wanted, n_cores)
 
 
-def settings_of(science, *, with_fit=True, extent=None, **execution):
-    return Settings(
+def request_of(science, *, with_fit=True, extent=None, **execution):
+    settings = Settings(
         bids_dir=Path("in"),
         output_dir=Path("out"),
         analysis_level="group" if with_fit else "participant",
         science=science,
         execution=Execution(**execution),
-        extent=extent or Extent(),
+        extent=extent or OutputOptions(),
     )
+    return Request(settings, science)
 
 
 # ---------------------------------------------------------------- the arithmetic
@@ -81,18 +83,18 @@ def test_one_process_holds_its_series_and_volumes_but_not_its_image():
     series_mb = 4 * MASK.sum() * 100 / 1e6
     volumes_mb = np.prod(SHAPE) * (2 + 4) / 1e6
     # A tenth of a long run is kept.
-    map_mb = forecast_of(run=run_of(1000, n_kept=100), mem_mb=PLENTY).map_mb
-    interpreter_mb = forecast_of(run=run_of(1, n_kept=1), n_components=2, mem_mb=PLENTY).map_mb
-    assert map_mb > interpreter_mb + 0.9 * series_mb
+    run_mb = forecast_of(run=run_of(1000, n_kept=100), mem_mb=PLENTY).run_mb
+    interpreter_mb = forecast_of(run=run_of(1, n_kept=1), n_components=2, mem_mb=PLENTY).run_mb
+    assert run_mb > interpreter_mb + 0.9 * series_mb
     assert interpreter_mb > volumes_mb
-    assert map_mb - interpreter_mb < 0.5 * image_mb
+    assert run_mb - interpreter_mb < 0.5 * image_mb
 
 
 def test_a_second_smoothing_holds_a_second_series():
     """CanICA's is always among them: dictionary learning starts from its maps."""
     one, two = (forecast_of(science=science_of(smoothing=mm), mem_mb=PLENTY) for mm in (6.0, 2.0))
     series_mb = 4 * MASK.sum() * 200 / 1e6
-    assert two.map_mb - one.map_mb == pytest.approx(series_mb)
+    assert two.run_mb - one.run_mb == pytest.approx(series_mb)
     assert two.disk_mb == 2 * one.disk_mb
     only_canica = science_of(smoothing=2.0, methods=("canica",))
     assert forecast_of(science=only_canica, mem_mb=PLENTY).disk_mb == one.disk_mb
@@ -101,7 +103,7 @@ def test_a_second_smoothing_holds_a_second_series():
 def test_a_run_on_another_grid_takes_more():
     moved = dataclasses.replace(run_of(), resampled=True)
     here, there = forecast_of(mem_mb=PLENTY), forecast_of(run=moved, mem_mb=PLENTY)
-    assert there.map_mb > here.map_mb + np.prod(SHAPE) * 8 / 1e6
+    assert there.run_mb > here.run_mb + np.prod(SHAPE) * 8 / 1e6
 
 
 def test_disk_holds_the_reduced_runs_in_float32():
@@ -145,8 +147,8 @@ def test_too_little_memory_for_choosing_names_the_option_that_helps():
 
 def test_longest_run_says_what_a_process_takes():
     runs = (run_of(50), run_of(400), run_of(100))
-    mixed = forecast(runs, GEOMETRY, settings_of(Science(), with_fit=False, mem_mb=PLENTY), 4)
-    assert mixed.map_mb == forecast_of(run=run_of(400), mem_mb=PLENTY).map_mb
+    mixed = forecast(runs, GEOMETRY, request_of(Science(), with_fit=False, mem_mb=PLENTY), 4)
+    assert mixed.run_mb == forecast_of(run=run_of(400), mem_mb=PLENTY).run_mb
 
 
 # ---------------------------------------------------------------- the group fit
@@ -161,7 +163,7 @@ def test_the_group_fit_takes_the_same_whatever_the_number_of_runs():
 def test_the_group_fit_holds_what_it_gathers():
     """Two subspaces that are gathered at once, each with a buffer as large for what comes in."""
     result = forecast_of(100, with_fit=True, mem_mb=PLENTY)
-    dims = subspace_dims(Decomposition(), 20)
+    dims = DecompositionOptions().kept_dims(20)
     assert (result.n_subspaces, result.at_once) == (2, 2)
     assert result.group_mb > 2 * 2 * dims * MASK.sum() * 4 / 1e6
 
@@ -267,14 +269,14 @@ def test_more_of_anything_never_takes_less(n_volumes, more):
         forecast_of(run=run_of(n_volumes), n_runs=10 + more, mem_mb=PLENTY),
         forecast_of(run=run_of(n_volumes), science=science_of(smoothing=1.0), mem_mb=PLENTY),
     ):
-        for name in ("map_mb", "group_mb", "disk_mb", "peak_mb"):
+        for name in ("run_mb", "group_mb", "disk_mb", "peak_mb"):
             assert getattr(greater, name) >= getattr(less, name)
 
 
 def test_scrubbed_volumes_need_no_series():
     whole = forecast_of(run=run_of(200), n_components=2, mem_mb=PLENTY)
     half = forecast_of(run=run_of(200, n_kept=10), n_components=2, mem_mb=PLENTY)
-    assert half.map_mb <= whole.map_mb
+    assert half.run_mb <= whole.run_mb
 
 
 @few
@@ -300,7 +302,7 @@ def test_the_group_fit_never_takes_less_for_more(n_components, more, n_runs):
     share=st.floats(1.0, 40.0),
 )
 def test_processes_are_bounded_by_runs_cores_and_memory(n_runs, n_cores, nprocs, share):
-    one_mb = forecast_of(mem_mb=PLENTY).map_mb
+    one_mb = forecast_of(mem_mb=PLENTY).run_mb
     mem_mb = int(share * one_mb) + 1
     result = forecast_of(n_runs, n_cores=n_cores, nprocs=nprocs, mem_mb=mem_mb)
     wanted = nprocs or n_cores
@@ -313,7 +315,7 @@ def test_processes_are_bounded_by_runs_cores_and_memory(n_runs, n_cores, nprocs,
 
 
 def test_each_bound_takes_its_turn():
-    one_mb = forecast_of(mem_mb=PLENTY).map_mb
+    one_mb = forecast_of(mem_mb=PLENTY).run_mb
     assert forecast_of(n_cores=4, mem_mb=PLENTY).n_processes == 4
     assert forecast_of(n_cores=4, nprocs=3, mem_mb=PLENTY).n_processes == 3
     assert forecast_of(n_cores=4, nprocs=6, mem_mb=PLENTY).n_processes == 6
@@ -356,14 +358,14 @@ def test_workers_that_wait_for_work_fit_into_the_memory_beside_this_process(monk
 
 
 def test_memory_is_free_memory_where_nothing_is_said(monkeypatch):
-    one_mb = forecast_of(mem_mb=PLENTY).map_mb
+    one_mb = forecast_of(mem_mb=PLENTY).run_mb
     monkeypatch.setattr("nidecomp.plan.free_mb", lambda: 3 * one_mb + 400)
     assert forecast_of(n_cores=8).n_processes == 3
     assert forecast_of(n_cores=8, mem_mb=PLENTY).n_processes == 8
 
 
 def test_too_little_memory_for_one_run_is_an_error_with_the_numbers():
-    one_mb = forecast_of(mem_mb=PLENTY).map_mb
+    one_mb = forecast_of(mem_mb=PLENTY).run_mb
     with pytest.raises(UsageError, match="--mem-mb") as caught:
         forecast_of(mem_mb=int(one_mb) - 50)
     message = str(caught.value)
@@ -376,7 +378,7 @@ def test_too_little_memory_for_one_run_is_an_error_with_the_numbers():
 
 def test_too_little_memory_for_two_smoothings_says_that_there_are_two():
     science = science_of(smoothing=2.0)
-    one_mb = forecast_of(science=science, mem_mb=PLENTY).map_mb
+    one_mb = forecast_of(science=science, mem_mb=PLENTY).run_mb
     with pytest.raises(UsageError, match="2 smoothings"):
         forecast_of(science=science, mem_mb=int(one_mb) - 10)
 
@@ -385,7 +387,7 @@ def test_too_little_memory_for_two_smoothings_says_that_there_are_two():
 @given(spare_mb=st.integers(0, 2000), n_cores=st.integers(1, 8), with_fit=st.booleans())
 def test_peak_that_is_announced_keeps_within_the_limit(spare_mb, n_cores, with_fit):
     """What --mem-mb allows is never said to be exceeded; else it is an error."""
-    mem_mb = int(forecast_of(mem_mb=PLENTY).map_mb) + 1 + spare_mb
+    mem_mb = int(forecast_of(mem_mb=PLENTY).run_mb) + 1 + spare_mb
     try:
         result = forecast_of(n_cores=n_cores, with_fit=with_fit, mem_mb=mem_mb)
     except UsageError:
@@ -394,22 +396,22 @@ def test_peak_that_is_announced_keeps_within_the_limit(spare_mb, n_cores, with_f
 
 
 def forecast_with(worker_mb=None, **execution):
-    wanted = settings_of(science_of(), with_fit=True, **execution)
+    wanted = request_of(science_of(), with_fit=True, **execution)
     return forecast((run_of(),) * 10, GEOMETRY, wanted, 4, worker_mb)
 
 
 def test_workers_on_other_machines_take_nothing_of_this_one():
     here = forecast_with(mem_mb=PLENTY)
     elsewhere = forecast_with(math.inf, executor="dask", dask_scheduler="tcp://x:1", mem_mb=PLENTY)
-    assert here.peak_mb > 4 * here.map_mb
+    assert here.peak_mb > 4 * here.run_mb
     drawing_mb = elsewhere.drawing_mb * (elsewhere.n_drawing + 1)
     assert elsewhere.peak_mb == max(elsewhere.group_mb, elsewhere.waiting_mb, drawing_mb)
-    assert f"{elsewhere.map_mb:,.0f} MB in each worker" in elsewhere.as_text()
+    assert f"{elsewhere.run_mb:,.0f} MB in each worker" in elsewhere.as_text()
     assert "one at a time in each worker" in elsewhere.as_text()
 
 
 def test_a_worker_with_too_little_memory_for_a_run_is_an_error_with_the_numbers():
-    one_mb = forecast_with(mem_mb=PLENTY).map_mb
+    one_mb = forecast_with(mem_mb=PLENTY).run_mb
     forecast_with(one_mb + 1, executor="dask", dask_config="x")
     with pytest.raises(UsageError, match="of each worker") as caught:
         forecast_with(one_mb - 50, executor="dask", dask_config="x")
@@ -420,14 +422,14 @@ def test_workers_of_dask_on_this_machine_have_a_process_beside_them():
     """Even one of them, so that it takes more than a run alone."""
     local = forecast_with(mem_mb=PLENTY, nprocs=1)
     beside = forecast_with(mem_mb=PLENTY, nprocs=1, executor="dask")
-    assert local.peak_mb == max(local.map_mb, local.group_mb)
-    assert beside.peak_mb == max(beside.map_mb + beside.waiting_mb, beside.group_mb)
+    assert local.peak_mb == max(local.run_mb, local.group_mb)
+    assert beside.peak_mb == max(beside.run_mb + beside.waiting_mb, beside.group_mb)
     with pytest.raises(UsageError, match="of the process that waits"):
-        forecast_with(mem_mb=int(local.map_mb) + 100, executor="dask")
+        forecast_with(mem_mb=int(local.run_mb) + 100, executor="dask")
 
 
 EXAMPLE = Forecast(
-    map_mb=1301.4,
+    run_mb=1301.4,
     group_mb=5200.2,
     disk_mb=88.0,
     n_processes=3,
@@ -444,7 +446,14 @@ def test_peak_is_that_of_the_larger_step():
 
 def test_text_shows_each_number():
     lines = EXAMPLE.as_text().splitlines()
-    for shown in ("1,301 MB", "3 at a time", "5,200 MB", "88 MB", "threads: 4", "components: 2"):
+    for shown in (
+        "1,301 MB",
+        "3 at a time",
+        "5,200 MB",
+        "88 MB",
+        "threads: 4",
+        "components: 2",
+    ):
         assert any(shown in line for line in lines), shown
     assert len(lines) == 4
     assert any("whatever the number of runs" in line for line in lines)
@@ -469,7 +478,7 @@ def with_evidence(n_voxels_side=40, **execution):
     geometry = VoxelGeometry(Grid(shape, run_of().grid.affine), np.ones(shape, dtype=bool))
     run = dataclasses.replace(run_of(n_kept=20), grid=geometry.grid)
     runs = tuple(run for _ in range(20))
-    return forecast(runs, geometry, settings_of(science_of(), **execution), 1)
+    return forecast(runs, geometry, request_of(science_of(), **execution), 1)
 
 
 def test_halves_are_gathered_at_once_as_far_as_the_group_fit_needs_the_memory_anyway():
@@ -480,7 +489,7 @@ def test_halves_are_gathered_at_once_as_far_as_the_group_fit_needs_the_memory_an
 
 def test_maps_that_are_not_judged_need_no_halves():
     runs = (run_of(),) * 4
-    wanted = settings_of(science_of(), extent=Extent(level="minimal"), mem_mb=PLENTY)
+    wanted = request_of(science_of(), extent=OutputOptions(level="minimal"), mem_mb=PLENTY)
     assert forecast(runs, GEOMETRY, wanted, 1).samples_at_once == 0
 
 
@@ -488,13 +497,13 @@ def test_maps_that_are_not_judged_need_no_halves():
 def test_projecting_holds_the_groups_maps_and_the_runs_own():
     """And with maps to be written their variance, their z and copies of one image of them."""
 
-    def map_mb(**extent):
-        wanted = settings_of(science_of((100,)), extent=Extent(**extent), mem_mb=PLENTY)
-        return forecast((run_of(),), GEOMETRY, wanted, 1).map_mb
+    def run_mb(**extent):
+        wanted = request_of(science_of((100,)), extent=OutputOptions(**extent), mem_mb=PLENTY)
+        return forecast((run_of(),), GEOMETRY, wanted, 1).run_mb
 
     maps_mb = 4 * 100 * MASK.sum() / 1e6
     image_mb = 4 * 100 * MASK.size / 1e6
-    minimal, full, maps = map_mb(level="minimal"), map_mb(), map_mb(participant_maps=True)
+    minimal, full, maps = run_mb(level="minimal"), run_mb(), run_mb(participant_maps=True)
     assert full - minimal == pytest.approx(maps_mb, rel=0.01)
     assert maps - full == pytest.approx(2 * maps_mb + 3 * image_mb, rel=0.01)
 
@@ -507,13 +516,13 @@ def test_as_many_draw_the_report_as_fit_into_memory():
     little = forecast_of(with_fit=True, mem_mb=int(3 * plenty.drawing_mb + 1))
     assert little.n_drawing == 2
     assert little.peak_mb >= 3 * little.drawing_mb
-    alone = forecast_of(with_fit=True, mem_mb=int(max(plenty.group_mb, plenty.map_mb) + 1))
+    alone = forecast_of(with_fit=True, mem_mb=int(max(plenty.group_mb, plenty.run_mb) + 1))
     assert alone.n_drawing == 1
 
 
 def test_without_a_report_nothing_is_drawn():
     science = science_of()
-    for extent in (Extent(no_report=True), Extent(level="minimal")):
-        plan = forecast((run_of(),), GEOMETRY, settings_of(science, extent=extent), 4)
+    for extent in (OutputOptions(no_report=True), OutputOptions(level="minimal")):
+        plan = forecast((run_of(),), GEOMETRY, request_of(science, extent=extent), 4)
         assert plan.drawing_mb == 0
     assert forecast_of(with_fit=False, mem_mb=PLENTY).drawing_mb == 0

@@ -67,7 +67,7 @@ _TABLES: tuple[tuple[str, str, Columns, Columns], ...] = (
     (
         "logs/order.tsv",
         "With `--n-components auto`: a row for each number that was considered.",
-        order.ORDER,
+        order.MODEL_ORDER,
         {},
     ),
     (

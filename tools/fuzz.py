@@ -36,7 +36,7 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "faults"))
 import hostile_files as hostile  # noqa: E402  it is found by the line above
 
 from nidecomp.annotation.atlases import label_atlas  # noqa: E402
-from nidecomp.annotation.template_maps import read_given_maps  # noqa: E402
+from nidecomp.annotation.template_maps import read_template_maps  # noqa: E402
 from nidecomp.bids.dataset import read_description  # noqa: E402
 from nidecomp.config.parse import read_config_file, settings_from_options  # noqa: E402
 from nidecomp.config.science import Denoising  # noqa: E402
@@ -51,10 +51,10 @@ from nidecomp.core.reduced_runs import find_reduced  # noqa: E402
 from nidecomp.execution.dask_config import read_jobs  # noqa: E402
 from nidecomp.execution.dask_jobs import check_can_submit  # noqa: E402
 from nidecomp.outputs.report.page import render  # noqa: E402
-from nidecomp.outputs.report.results import read_folder  # noqa: E402
+from nidecomp.outputs.report.results import read_results  # noqa: E402
 from nidecomp.outputs.tree import OutputTree  # noqa: E402
-from nidecomp.runs.inspect import InspectTask, inspect_run  # noqa: E402
-from nidecomp.runs.nuisance import build_design  # noqa: E402
+from nidecomp.runs.inspect import inspect_run  # noqa: E402
+from nidecomp.runs.nuisance import build_nuisance_model  # noqa: E402
 from nidecomp.spaces.images import read_header, read_mask  # noqa: E402
 from nidecomp.spaces.volumes import describe_image, stored_volumes  # noqa: E402
 from nidecomp.spaces.voxels import VoxelGeometry  # noqa: E402
@@ -65,6 +65,17 @@ MOST_S = 10.0
 _GRID = Grid(hostile.SHAPE, tuple(tuple(map(float, row)) for row in hostile.AFFINE))
 _GEOMETRY = VoxelGeometry(_GRID, np.ones(hostile.SHAPE, dtype=bool))
 _KEY = RunKey((("sub", "01"), ("task", "rest")))
+_RUN = UsableRun(
+    RunFiles(_KEY, "X", None, Path("bold.nii"), None, None),
+    grid=Grid((1, 1, 1), tuple(tuple(row) for row in np.eye(4).tolist())),
+    repetition_time_s=2.0,
+    start_time_s=None,
+    n_volumes=9,
+    stored_bytes=4,
+    kept=tuple(range(9)),
+    n_regressors=1,
+    mean_fd_mm=None,
+)
 
 
 class BadAnswerError(AssertionError):
@@ -117,7 +128,7 @@ def _inspect(folder: Path, **changed: Any) -> None:
     files = RunFiles(_KEY, "X", None, bold, None, table)
     for strategy in changed.get("strategies", ("none",)):
         how = Denoising(denoise_strategy=strategy, min_volumes=2, high_pass=None)
-        record = inspect_run(InspectTask(files, how, 1))
+        record = inspect_run(files, how, 1)
         if not isinstance(record, UsableRun | RefusedRun):
             raise BadAnswerError(f"{record!r} is no record")
         if isinstance(record, RefusedRun) and not _is_sentence(record.reason):
@@ -149,7 +160,7 @@ def _design(folder: Path, drawn: tuple[bytes, bytes, dict[str, object]]) -> None
     table = folder / "confounds.tsv"
     table.write_bytes(drawn[0])
     table.with_suffix(".json").write_bytes(drawn[1])
-    design = build_design(table, hostile.N_VOLUMES, 2.0, Denoising(**drawn[2]))
+    design = build_nuisance_model(table, hostile.N_VOLUMES, 2.0, Denoising(**drawn[2]))
     if not np.isfinite(design.nuisance).all() or not np.isfinite(design.motion).all():
         raise BadAnswerError("a design that is not finite")
 
@@ -172,7 +183,7 @@ def _maps(folder: Path, drawn: tuple[bytes, bytes, tuple[str, bytes]]) -> None:
     (func / f"{_STEM}_decomposition.json").write_bytes(drawn[0])
     (func / f"{_STEM}_components.json").write_bytes(drawn[1])
     (func / f"{_STEM}_components.nii.gz").write_bytes(drawn[2][1])
-    for one in read_given_maps(folder, _GEOMETRY, "X"):
+    for one in read_template_maps(folder, _GEOMETRY, "X"):
         if not np.isfinite(one.maps).all() or len(one.names) != one.n_components:
             raise BadAnswerError("maps that are not finite, or names that do not fit")
 
@@ -190,7 +201,7 @@ def _json_option(folder: Path, drawn: tuple[str, bytes]) -> None:
     made = settings_from_options("in", "out", "group", options)
     table = folder / "confounds.tsv"
     table.write_text(hostile.confounds_text())
-    build_design(table, hostile.N_VOLUMES, 2.0, made.science.denoising)
+    build_nuisance_model(table, hostile.N_VOLUMES, 2.0, made.science.denoising)
 
 
 def _dask_jobs(folder: Path, drawn: bytes) -> None:
@@ -221,7 +232,7 @@ def _report(folder: Path, drawn: tuple[bytes, bytes, bytes, bytes]) -> None:
     for name in ("participants.tsv", "logs/inventory.tsv", "logs/quality.tsv", "logs/matching.tsv"):
         (folder / name).write_bytes(drawn[2])
     (folder / "dataset_description.json").write_bytes(drawn[3])
-    page = render(read_folder(folder), {})
+    page = render(read_results(folder), {})
     if "<script>alert" in page or "<img src=x" in page:
         raise BadAnswerError("what a file says became a part of the page")
 
@@ -247,7 +258,7 @@ def _reduced(folder: Path, drawn: tuple[bytes, int, int]) -> None:
     place = drawn[1] % len(content)
     content[place] ^= drawn[2]
     path.write_bytes(content)
-    find_reduced(_KEY, stem)
+    find_reduced(_RUN, stem)
 
 
 _DECOMPOSITION: dict[str, object] = {

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from nidecomp.config.execution import Execution
-from nidecomp.config.science import subspace_dims
-from nidecomp.config.settings import Settings
+from nidecomp.config.request import Request
 from nidecomp.core.errors import UsageError
 from nidecomp.core.records import UsableRun
+from nidecomp.decomposition.gather import GroupPlan
 from nidecomp.decomposition.memory import (
     count_maps,
     count_samples_at_once,
     count_subspaces,
     group_fit_mb,
 )
+from nidecomp.execution.choose import worker_memory_mb
+from nidecomp.execution.local import available_cores
 from nidecomp.execution.memory import INTERPRETER_MB, free_mb, row_mb
-from nidecomp.runs.memory import projecting_rows, run_mb
+from nidecomp.runs.memory import memory_of_run_mb, projecting_rows
 from nidecomp.spaces.voxels import VoxelGeometry
+
+_LOG = logging.getLogger(__name__)
 
 # float32 copies of all decompositions' maps while runs are projected to them.
 _WAITING_COPIES = 2.0
@@ -44,7 +50,7 @@ class Forecast:
     while others work.
     """
 
-    map_mb: float
+    run_mb: float
     group_mb: float
     disk_mb: float
     n_processes: int
@@ -58,6 +64,11 @@ class Forecast:
     drawing_mb: float = 0.0
 
     @property
+    def group_plan(self) -> GroupPlan:
+        """How the group fit is executed."""
+        return GroupPlan(self.n_threads, self.at_once, self.samples_at_once)
+
+    @property
     def peak_mb(self) -> float:
         """Memory of the whole on this machine at its largest moment, in MB."""
         # This process puts the pictures together, and draws some of them.
@@ -67,7 +78,7 @@ class Forecast:
         # One process works where it is; several have this one waiting beside them.
         is_waiting = self.where == "beside" or self.n_processes > 1
         waiting_mb = self.waiting_mb if is_waiting else 0.0
-        return max(self.map_mb * self.n_processes + waiting_mb, self.group_mb, drawing)
+        return max(self.run_mb * self.n_processes + waiting_mb, self.group_mb, drawing)
 
     def as_text(self) -> str:
         """Say it in a line each."""
@@ -76,10 +87,10 @@ class Forecast:
             "one at a time in each worker" if is_elsewhere else f"{self.n_processes} at a time"
         )
         lines = [
-            f"Map step: {self.map_mb:,.0f} MB for one run, {at_once} with one thread each",
+            f"Map step: {self.run_mb:,.0f} MB for one run, {at_once} with one thread each",
             f"Disk: {self.disk_mb:,.0f} MB of reduced runs in the work folder",
             f"Memory at the peak: {self.peak_mb:,.0f} MB"
-            + (f" here, {self.map_mb:,.0f} MB in each worker" if is_elsewhere else ""),
+            + (f" here, {self.run_mb:,.0f} MB in each worker" if is_elsewhere else ""),
         ]
         if self.group_mb:
             passes = -(-self.n_subspaces // self.at_once)
@@ -92,10 +103,46 @@ class Forecast:
         return "\n".join(lines)
 
 
+def make_plan(
+    runs: tuple[UsableRun, ...],
+    geometry: VoxelGeometry,
+    request: Request,
+    end_workers: Callable[[], None],
+) -> Forecast:
+    """Forecast what the request takes, write it to the log, and end workers that are of no use.
+
+    Parameters
+    ----------
+    runs : tuple of UsableRun
+        The runs to be reduced; at least one.
+    geometry : VoxelGeometry
+    request : Request
+    end_workers : callable
+        Ends workers that were started early.
+
+    Returns
+    -------
+    Forecast
+
+    Raises
+    ------
+    UsageError
+        There is too little memory.
+    """
+    worker_mb = worker_memory_mb(request.execution)
+    plan = forecast(runs, geometry, request, available_cores(), worker_mb)
+    for line in plan.as_text().splitlines():
+        _LOG.info(line)
+    if plan.n_processes == 1:
+        # Everything is done in this process: workers would only hold memory.
+        end_workers()
+    return plan
+
+
 def forecast(
     runs: tuple[UsableRun, ...],
     geometry: VoxelGeometry,
-    settings: Settings,
+    request: Request,
     n_cores: int,
     worker_mb: float | None = None,
 ) -> Forecast:
@@ -107,7 +154,7 @@ def forecast(
         The runs to be reduced; at least one.
     geometry : VoxelGeometry
         The voxels that they are reduced on.
-    settings : Settings
+    request : Request
         Numbers of components, methods and smoothings; ``nprocs``, ``omp_nthreads`` and ``mem_mb``,
         of which 0 stands for what the machine has; whether the group is fitted, its maps judged
         and the runs projected.
@@ -126,34 +173,34 @@ def forecast(
         ``--mem-mb``, or a worker's memory, is too little for a single run, or for the group fit,
         with the arithmetic.
     """
-    science, execution = settings.science, settings.execution
-    is_given = science.projection.maps is not None
-    with_fit = settings.analysis_level == "group" and not is_given
-    is_full = with_fit and settings.extent.level == "full"
+    science, execution = request.science, request.execution
+    is_template = science.projection.maps is not None
+    with_fit = request.analysis_level == "group" and not is_template
+    is_full = with_fit and request.extent.level == "full"
     limit_mb = execution.mem_mb or free_mb()
     limit = (
         f"--mem-mb {limit_mb:.0f} is too little"
         if execution.mem_mb
         else f"The {limit_mb:.0f} MB that are free now are too little"
     )
-    n_rows = science.decomposition.largest_order
+    n_rows = science.decomposition.largest_model_order
     n_smoothings = len(science.smoothings_fwhm)
     rows = n_rows
-    with_images = settings.extent.participant_maps or bool(science.projection.regress_out)
-    if is_full or is_given:
+    with_images = request.extent.participant_maps or bool(science.projection.regress_out)
+    if is_full or is_template:
         rows = max(rows, projecting_rows(geometry, n_rows, with_images))
-    map_mb = max(run_mb(run, geometry, rows, n_smoothings) for run in runs)
+    run_mb = max(memory_of_run_mb(run, geometry, rows, n_smoothings) for run in runs)
     waiting_mb = INTERPRETER_MB
     if is_full:
         waiting_mb += _WAITING_COPIES * count_maps(science) * row_mb(geometry.n_features)
     where = _where(execution, worker_mb)
-    if worker_mb is not None and map_mb > worker_mb:
+    if worker_mb is not None and run_mb > worker_mb:
         too_little = f"The {worker_mb:.0f} MB of each worker (--dask-config) are too little"
-        raise UsageError(f"{too_little}: {_run_takes(map_mb, runs, geometry, n_smoothings)}.")
+        raise UsageError(f"{too_little}: {_run_takes(run_mb, runs, geometry, n_smoothings)}.")
     beside_mb = waiting_mb if where == "beside" else 0.0
-    if where != "elsewhere" and map_mb + beside_mb > limit_mb:
+    if where != "elsewhere" and run_mb + beside_mb > limit_mb:
         beside = f", beside {beside_mb:.0f} MB of the process that waits" if beside_mb else ""
-        raise UsageError(f"{limit}: {_run_takes(map_mb, runs, geometry, n_smoothings)}{beside}.")
+        raise UsageError(f"{limit}: {_run_takes(run_mb, runs, geometry, n_smoothings)}{beside}.")
     cores = execution.nprocs or n_cores
     n_subspaces = count_subspaces(science)
     # Fewer threads first, then more passes: both change no byte, and passes cost more.
@@ -169,7 +216,7 @@ def forecast(
     n_threads, at_once = next((way for way in ways if sizes[way] <= limit_mb), ways[-1])
     group_mb = sizes[n_threads, at_once]
     if with_fit and group_mb > limit_mb:
-        dims = subspace_dims(science.decomposition, n_rows)
+        dims = science.decomposition.kept_dims(n_rows)
         fewer = "--max-components" if science.decomposition.is_auto else "--n-components"
         raise UsageError(
             f"{limit}: the group fit takes {group_mb:.0f} MB with one thread "
@@ -177,11 +224,11 @@ def forecast(
             f"{dims} dimensions × {geometry.n_features} voxels in float32, held twice, and "
             f"{n_rows} components). Fewer --subspace-dims or {fewer} take less."
         )
-    fitting = int((limit_mb - waiting_mb) // map_mb)
-    drawing_mb = _drawing_mb(settings)
+    fitting = int((limit_mb - waiting_mb) // run_mb)
+    drawing_mb = _drawing_mb(request)
     drawing = int(limit_mb // drawing_mb) - 1 if drawing_mb else 1
     return Forecast(
-        map_mb=map_mb,
+        run_mb=run_mb,
         group_mb=group_mb if with_fit else 0.0,
         disk_mb=len(runs) * n_smoothings * n_rows * row_mb(geometry.n_features),
         n_processes=max(1, min(cores, fitting, len(runs))),
@@ -198,12 +245,12 @@ def forecast(
     )
 
 
-def _drawing_mb(settings: Settings) -> float:
+def _drawing_mb(request: Request) -> float:
     """Memory of one process that draws for the report; 0 where there is none."""
-    extent = settings.extent
-    if settings.analysis_level != "group" or extent.level != "full" or extent.no_report:
+    extent = request.extent
+    if request.analysis_level != "group" or extent.level != "full" or extent.no_report:
         return 0.0
-    n_components = settings.science.decomposition.largest_order
+    n_components = request.science.decomposition.largest_model_order
     return _DRAWING_MB + _DRAWING_MB_OF_COMPONENT * n_components
 
 
@@ -214,14 +261,14 @@ def _where(execution: Execution, worker_mb: float | None) -> Where:
 
 
 def _run_takes(
-    map_mb: float, runs: tuple[UsableRun, ...], geometry: VoxelGeometry, n_smoothings: int
+    run_mb: float, runs: tuple[UsableRun, ...], geometry: VoxelGeometry, n_smoothings: int
 ) -> str:
     """Say what one run takes, with the arithmetic."""
     most = max(run.n_kept for run in runs)
     smoothings = f", {n_smoothings} smoothings" if n_smoothings > 1 else ""
     return (
-        f"one run takes {map_mb:.0f} MB in the map step ({INTERPRETER_MB:.0f} MB for Python and "
-        f"its libraries, {map_mb - INTERPRETER_MB:.0f} MB for {most} volumes × "
+        f"one run takes {run_mb:.0f} MB in the map step ({INTERPRETER_MB:.0f} MB for Python and "
+        f"its libraries, {run_mb - INTERPRETER_MB:.0f} MB for {most} volumes × "
         f"{geometry.n_features} voxels in float32{smoothings}, and the volumes and blocks that are "
         "worked on)"
     )

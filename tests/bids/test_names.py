@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nidecomp.bids.names import (
     RUN_ENTITIES,
-    Labels,
+    FileLabels,
     atlas_description_file,
     file_name,
     group_file,
@@ -72,7 +72,7 @@ def test_a_group_files_name_says_all_that_tells_it_apart(
     entities: dict[str, Any], suffix: str, extension: str
 ) -> None:
     task = entities.pop("task")
-    path = group_file(suffix, extension, Labels(**entities), task)
+    path = group_file(suffix, extension, FileLabels(**entities), task)
     pairs, found_suffix, found_extension = parsed(path.name)
     values = dict(pairs)
     assert len(values) == len(pairs)
@@ -91,7 +91,7 @@ def test_a_group_files_name_says_all_that_tells_it_apart(
 @pytest.mark.parametrize("res", [None, "2", "native"])
 @pytest.mark.parametrize("suffix", ["components", "probseg", "dseg", "metrics", "decomposition"])
 def test_images_alone_have_a_resolution(suffix: str, res: str | None) -> None:
-    path = group_file(suffix, ".x", Labels("S", "A", "canica", 2, res), "t")
+    path = group_file(suffix, ".x", FileLabels("S", "A", "canica", 2, res), "t")
     is_image = suffix in {"components", "probseg", "dseg"}
     assert (f"res-{res}" in path.name) == (is_image and res is not None)
     assert ("res-" in path.name) == (is_image and res is not None)
@@ -99,7 +99,7 @@ def test_images_alone_have_a_resolution(suffix: str, res: str | None) -> None:
 
 def test_no_two_files_of_the_group_share_a_name() -> None:
     paths = [
-        group_file(suffix, ".json", Labels("S", "A", m, k, "2"), t)
+        group_file(suffix, ".json", FileLabels("S", "A", m, k, "2"), t)
         for suffix in ("components", "probseg", "metrics", "decomposition")
         for t in ("rest", "nback", "nback+rest")
         for m in ("canica", "dictlearning")
@@ -155,7 +155,7 @@ def test_what_a_run_has_of_a_decomposition_carries_both_names(
 ) -> None:
     names = [name for name in RUN_ENTITIES if name in {"sub", "task", *others}]
     run = RunKey(tuple((name, label) for name in names))
-    of = Labels("S", "A", "canica", 20, res, "1")
+    of = FileLabels("S", "A", "canica", 20, res, "1")
     path = projected_file(run, suffix, ".tsv", of, stat="z", desc="x")
     assert path.parent == run_file(run, suffix, ".tsv").parent
     entities, found_suffix, extension = parsed(path.name)

@@ -355,10 +355,10 @@ def test_a_number_is_chosen_or_given() -> None:
     decomposition = build(n_components="auto", max_components=30).science.decomposition
     assert decomposition == build(n_components=["auto"], max_components="30").science.decomposition
     assert decomposition.is_auto
-    assert (decomposition.orders, decomposition.largest_order) == ((), 30)
+    assert (decomposition.model_orders, decomposition.largest_model_order) == ((), 30)
     given = build(n_components=[40, 20], max_components=30).science.decomposition
     assert not given.is_auto
-    assert (given.orders, given.largest_order) == ((20, 40), 40)
+    assert (given.model_orders, given.largest_model_order) == ((20, 40), 40)
 
 
 @pytest.mark.parametrize("name", ["methods", "n_components"])

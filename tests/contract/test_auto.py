@@ -12,7 +12,7 @@ from layout import write_description, write_run
 from simulate import Recording
 from support import FIXTURES, group_maps, nidecomp, results, validator_issues
 
-from nidecomp.outputs.model_order import ORDER
+from nidecomp.outputs.model_order import MODEL_ORDER
 
 REST = FIXTURES / "rest"
 PLANTED = 14
@@ -51,7 +51,7 @@ def test_the_demos_networks_are_counted(auto_output: Path) -> None:
 def test_the_choice_is_told_in_every_sidecar_as_in_the_table(auto_output: Path) -> None:
     about = json.loads((auto_output / "logs" / "order.json").read_text(encoding="utf-8"))
     assert about["ChosenNumberOfComponents"] == PLANTED
-    assert set(ORDER) < set(about)
+    assert set(MODEL_ORDER) < set(about)
     for sidecar in sidecars(auto_output):
         told = sidecar["OrderChoice"]
         assert {name: about[name] for name in told if name not in {"Table", "Figure"}} == {

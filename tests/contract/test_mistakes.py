@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from support import FIXTURES, REPOSITORY, nidecomp, results
 
-from nidecomp.core.atomic import alone_in
+from nidecomp.core.atomic import exclusive_lock
 
 SMALL = FIXTURES / "no_res"
 MIXED = FIXTURES / "entity_mix"
@@ -212,7 +212,7 @@ def test_stop_on_first_crash_stops(tmp_path: Path) -> None:
 
 def test_two_group_runs_never_work_in_one_output(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    with alone_in(output):
+    with exclusive_lock(output):
         done = nidecomp(SMALL, output, "group", *FAST)
     assert done.exit_code == 2
     assert "Another NiDecomp is at work" in done.stderr

@@ -15,9 +15,9 @@ from nidecomp.bids.index import find_runs
 from nidecomp.config.science import Masking, Science, Selection
 from nidecomp.core.records import Inventory, UsableRun
 from nidecomp.runs.group_mask import share_geometry
-from nidecomp.runs.inspect import InspectTask, inspect_run
+from nidecomp.runs.inspect import inspect_run
 from nidecomp.runs.reduce import cleaned_series
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.task import ReduceTask
 
 # Participants with one run each: nilearn counts every run as a participant, we do not.
 SINGLE = ("01", "02", "04", "05", "07", "08")
@@ -47,16 +47,14 @@ def same_runs(tmp_path_factory: pytest.TempPathFactory) -> SameRuns:
     assert done.exit_code == 0, done.stderr
     science = Science(selection=Selection(participant_label=SINGLE))
     found, _ = find_runs(FIXTURES / "rest", science.selection)
-    looked_at = [
-        inspect_run(InspectTask(files, science.denoising, N_COMPONENTS)) for files in found
-    ]
+    looked_at = [inspect_run(files, science.denoising, N_COMPONENTS) for files in found]
     usable = tuple(run for run in looked_at if isinstance(run, UsableRun))
     geometry, inventory = share_geometry(Inventory(usable), Masking(), None)
     assert geometry is not None
     fwhm = science.denoising.smoothing_fwhm
     images = []
     for run in inventory.used:
-        task = MapTask(run, geometry, science.denoising, (fwhm,), N_COMPONENTS, folder)
+        task = ReduceTask(run, geometry, science.denoising, (fwhm,), N_COMPONENTS, folder)
         cleaned, _, _ = cleaned_series(task, (fwhm,))[fwhm]
         images.append(geometry.image(cleaned.series))
     return SameRuns(folder / "out", images, geometry.mask_image())

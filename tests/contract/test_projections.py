@@ -155,7 +155,7 @@ def test_maps_are_written_only_where_they_were_asked_for(rest_output: Path, outp
 
 
 # ---------------------------------------------------------------- whose they are
-def own_maps(output: Path, method: str) -> dict[str, NDArray[np.float64]]:
+def run_maps(output: Path, method: str) -> dict[str, NDArray[np.float64]]:
     maps = {}
     for run in runs(output):
         data = nib.load(of_run(output, run, method, "_stat-z_components.nii.gz"))
@@ -166,7 +166,7 @@ def own_maps(output: Path, method: str) -> dict[str, NDArray[np.float64]]:
 @pytest.mark.parametrize("method", METHODS)
 def test_sessions_of_a_participant_identify_each_other(output: Path, method: str) -> None:
     """And with names shuffled they do not: it is the maps that say so."""
-    maps = own_maps(output, method)
+    maps = run_maps(output, method)
     r = np.corrcoef(list(maps.values()))
     np.fill_diagonal(r, -1)
 

@@ -14,9 +14,9 @@ from nidecomp.bids.index import find_runs
 from nidecomp.config.science import Denoising, Masking, Selection
 from nidecomp.core.records import Inventory, UsableRun
 from nidecomp.runs.group_mask import share_geometry
-from nidecomp.runs.inspect import InspectTask, inspect_run
+from nidecomp.runs.inspect import inspect_run
 from nidecomp.runs.reduce import cleaned_series
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.task import ReduceTask
 
 HAXBY = SHARED / "haxby_runs"
 UNFETCHED = SHARED / "ds002748_fmriprep_tree.tar.gz"
@@ -38,7 +38,7 @@ def test_cleaned_series_are_orthogonal_to_every_regressor(tmp_path: Path) -> Non
     found, _ = find_runs(HAXBY, Selection(space="T1w"))
     usable = tuple(
         run
-        for run in (inspect_run(InspectTask(files, denoising, 5)) for files in found)
+        for run in (inspect_run(files, denoising, 5) for files in found)
         if isinstance(run, UsableRun)
     )
     assert len(usable) == 12
@@ -46,7 +46,7 @@ def test_cleaned_series_are_orthogonal_to_every_regressor(tmp_path: Path) -> Non
     assert geometry is not None
     largest = 0.0
     for run in inventory.used:
-        task = MapTask(run, geometry, denoising, (6.0,), 5, tmp_path)
+        task = ReduceTask(run, geometry, denoising, (6.0,), 5, tmp_path)
         series = cleaned_series(task, (6.0,))[6.0][0].series
         table = pd.read_csv(run.files.confounds, sep="\t", na_values=["n/a"])
         regressors = table.filter(regex="^(trans|rot)_|^cosine").bfill().iloc[list(run.kept)]

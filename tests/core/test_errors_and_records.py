@@ -9,7 +9,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from nidecomp.config.execution import Execution, Extent
+from nidecomp.config.execution import Execution, OutputOptions
 from nidecomp.config.science import Denoising, Science
 from nidecomp.config.settings import Settings
 from nidecomp.core import errors, records
@@ -24,13 +24,19 @@ from nidecomp.core.records import (
     UsableRun,
 )
 from nidecomp.decomposition import components as components_module
-from nidecomp.decomposition.components import Components, Evidence, Restart
+from nidecomp.decomposition.components import (
+    Components,
+    Evidence,
+    HoldoutEvidence,
+    ParticipantEvidence,
+    Restart,
+    SplitHalfEvidence,
+)
 from nidecomp.execution.executor import WorkerDied
 from nidecomp.outputs.result import Outcome
 from nidecomp.plan import Forecast
-from nidecomp.runs.inspect import InspectTask
-from nidecomp.runs.nuisance import Design
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.nuisance import NuisanceModel
+from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.images import Header
 from nidecomp.spaces.voxels import VoxelGeometry
 
@@ -70,16 +76,17 @@ COMPONENTS = Components(
 )
 INVENTORY = Inventory((USABLE,), (REFUSED,), (FAILED,))
 GEOMETRY = VoxelGeometry(GRID, np.ones(GRID.shape, dtype=bool))
-EVIDENCE = Evidence(
+HALVES = SplitHalfEvidence(
     reproducibility=np.ones((1, 2)),
     bootstrap=np.ones((0, 2)),
-    held_out_variance=np.ones((2, 2)),
+    other_half_variance=np.ones((2, 2)),
     total_variances=np.ones((2, 2)),
     trace=np.ones(1),
     overlap=np.ones(1),
-    participants=("01",),
-    participant_variance=np.ones((1, 2)),
+    n_voxels=3,
 )
+PARTICIPANTS = ParticipantEvidence(("01",), np.ones((1, 2)), np.ones(2), np.ones(2))
+HOLDOUT = HoldoutEvidence(("02",), np.ones(2), 0.2)
 EXAMPLES = [
     KEY,
     GRID,
@@ -87,20 +94,24 @@ EXAMPLES = [
     USABLE,
     REFUSED,
     FAILED,
-    ReducedRun(KEY, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1),
+    ReducedRun(USABLE, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1),
     Restart(7, 12, True, 3.5, np.eye(2)),
     COMPONENTS,
-    EVIDENCE,
+    HALVES,
+    PARTICIPANTS,
+    HOLDOUT,
+    Evidence(HALVES, PARTICIPANTS, HOLDOUT),
     INVENTORY,
     Outcome(INVENTORY, Path("out"), (COMPONENTS,)),
     Header(GRID, 5, 2, None),
-    Design(np.array([0, 2]), np.ones((2, 1)), 0.1, np.zeros((2, 7))),
+    NuisanceModel(np.array([0, 2]), np.ones((2, 1)), 0.1, np.zeros((2, 7))),
     GEOMETRY,
     Denoising(high_pass=0.01),
-    Settings(Path("in"), Path("out"), "group", Science(), Execution(nprocs=2), Extent("minimal")),
+    Settings(
+        Path("in"), Path("out"), "group", Science(), Execution(nprocs=2), OutputOptions("minimal")
+    ),
     Forecast(300.0, 500.0, 20.0, 2, 4, 3, 2),
-    InspectTask(FILES, Denoising(), 20),
-    MapTask(USABLE, GEOMETRY, Denoising(), (6.0, 2.0), 20, Path("work")),
+    ReduceTask(USABLE, GEOMETRY, Denoising(), (6.0, 2.0), 20, Path("work")),
     WorkerDied(FILES),
 ]
 by_name = pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: type(one).__name__)
@@ -182,7 +193,7 @@ def test_counts_follow_the_contents():
 
 
 def test_a_reduced_run_knows_what_share_its_leading_components_hold():
-    run = ReducedRun(KEY, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1)
+    run = ReducedRun(USABLE, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1)
     assert [run.variance_share(n) for n in (1, 2, 9)] == pytest.approx([0.8, 0.9, 0.9])
     assert dataclasses.replace(run, total_variance=0.0).variance_share(1) == 0.0
 

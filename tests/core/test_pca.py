@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nidecomp.core.pca import reduce_rows
+from nidecomp.core.pca import principal_components
 from nidecomp.runs.clean import clean, orthonormal_basis, polynomials
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -23,7 +23,7 @@ def series_of(seed, n_volumes=30, n_features=200):
 def reduced(series, n_rows):
     """Reduce a series that is taken as clean."""
     exact = series.astype(np.float64)
-    leading = reduce_rows(series, exact @ exact.T, n_rows)
+    leading = principal_components(series, exact @ exact.T, n_rows)
     return leading.rows, leading.total_variance, leading.squared
 
 
@@ -113,7 +113,7 @@ def test_what_was_cleaned_is_reduced_as_numpy_reduces_it():
     """With the Gram matrix that cleaning sums on its way, in float32."""
     series = series_of(5, n_volumes=40, n_features=3000) + 1e3
     cleaned = clean(series.astype(np.float32), orthonormal_basis(polynomials(40)))
-    leading = reduce_rows(cleaned.series, cleaned.gram, 6)
+    leading = principal_components(cleaned.series, cleaned.gram, 6)
     rows, total, squared = leading.rows, leading.total_variance, leading.squared
     _, S, Vt = np.linalg.svd(cleaned.series.astype(np.float64), full_matrices=False)
     np.testing.assert_allclose(squared, S[:6] ** 2, rtol=1e-5)

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
 from nidecomp.core.errors import NidecompError
-from nidecomp.core.pca import reduce_rows
+from nidecomp.core.pca import principal_components
 from nidecomp.decomposition import canica, fastica
 from nidecomp.decomposition.canica import fit_canica, whiten
 from nidecomp.decomposition.subspace import SubspaceStream, weighted_rows
@@ -327,7 +327,7 @@ def test_maps_are_those_of_nilearns_canica():
 
     stream = SubspaceStream(series[0].shape[1], 30)
     for run in series:
-        rows = reduce_rows(run, run.astype(float) @ run.T.astype(float), 6).rows
+        rows = principal_components(run, run.astype(float) @ run.T.astype(float), 6).rows
         stream.add(weighted_rows(rows, 1.0, canonical=True))
     fit = fit_canica(stream.finish().orthonormal(6), 5, 0)
     similarity = matched(fit.maps, theirs)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_examples import run_of
 from threadpoolctl import threadpool_limits
 
-from nidecomp.config.science import Decomposition, Denoising, Science
+from nidecomp.config.science import DecompositionOptions, Denoising, Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import ReducedRun, RunKey
 from nidecomp.decomposition.components import Components
@@ -20,7 +21,7 @@ from nidecomp.decomposition.gather import GroupPlan, participant_weights
 N_ROWS, N_VOXELS = 5, 2000
 FEW_DIMENSIONS = Science(
     denoising=Denoising(dictlearning_smoothing_fwhm=10.0),
-    decomposition=Decomposition(n_components=(3, N_ROWS), n_init=3, subspace_dims=12),
+    decomposition=DecompositionOptions(n_components=(3, N_ROWS), n_init=3, subspace_dims=12),
 )
 
 
@@ -46,7 +47,7 @@ def reduced_runs(folder: Path) -> list[ReducedRun]:
             squared = tuple((singular[:N_ROWS] ** 2).tolist())
             key = RunKey((("sub", f"{participant:02d}"), ("task", "rest")))
             total = float((singular**2).sum())
-            made.append(ReducedRun(key, path, fwhm, N_ROWS, N_VOXELS, total, squared, 0, 0))
+            made.append(ReducedRun(run_of(key), path, fwhm, N_ROWS, N_VOXELS, total, squared, 0, 0))
     return made
 
 
@@ -66,7 +67,7 @@ def test_threads_passes_and_order_of_runs_change_no_byte(
 def test_each_order_is_what_it_would_be_alone(runs: list[ReducedRun]) -> None:
     alone = Science(
         denoising=FEW_DIMENSIONS.denoising,
-        decomposition=Decomposition(n_components=(3,), n_init=3, subspace_dims=12),
+        decomposition=DecompositionOptions(n_components=(3,), n_init=3, subspace_dims=12),
     )
     assert as_bytes(fit_group(runs, FEW_DIMENSIONS))[:2] == as_bytes(fit_group(runs, alone))
 
@@ -87,7 +88,7 @@ def test_each_file_is_read_once_a_pass(
     runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch, at_once: int, n_passes: int
 ) -> None:
     """Three subspaces: two of the runs at CanICA's smoothing, one of those at the other."""
-    settings = Decomposition(n_components=(3,), n_init=1)
+    settings = DecompositionOptions(n_components=(3,), n_init=1)
     science = replace(FEW_DIMENSIONS, decomposition=settings)
     read: Counter[Path] = Counter()
     load = np.load
@@ -104,7 +105,7 @@ def test_each_file_is_read_once_a_pass(
 
 
 def test_only_a_runs_leading_rows_are_used(runs: list[ReducedRun], tmp_path: Path) -> None:
-    settings = Decomposition(n_components=(3,), n_init=2)
+    settings = DecompositionOptions(n_components=(3,), n_init=2)
     science = replace(FEW_DIMENSIONS, decomposition=settings)
     copies = [replace(run, path=tmp_path / run.path.name) for run in runs]
     for run, copy in zip(runs, copies, strict=True):
@@ -127,7 +128,7 @@ def test_the_subspaces_are_told_with_every_fit(runs: list[ReducedRun]) -> None:
 
 
 def test_more_components_than_voxels_are_refused(runs: list[ReducedRun]) -> None:
-    too_many = Science(decomposition=Decomposition(n_components=(N_VOXELS,)))
+    too_many = Science(decomposition=DecompositionOptions(n_components=(N_VOXELS,)))
     with pytest.raises(NothingToDoError, match="2000 is more than the group mask's 2000 voxels"):
         fit_group(runs, too_many)
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from nidecomp.core.errors import NidecompError
 from nidecomp.decomposition import model_order
 from nidecomp.decomposition.model_order import (
-    LEAST_HELD_OUT,
-    OrderSettings,
-    choose_order,
+    LEAST_OTHER_HALF,
+    ModelOrderSettings,
+    estimate_model_order,
     least_map_r,
 )
 
@@ -59,8 +59,8 @@ def group(order, n_participants=10, n_rows=35, nuisance=4, noise=3.0, seed=0, mi
 
 def chosen(runs, participants=None, wanted=None, n_threads=1):
     participants = participants or [f"{number:02d}" for number in range(len(runs))]
-    wanted = wanted or OrderSettings(max_components=30)
-    return choose_order(runs.__getitem__, participants, runs[0].shape[1], wanted, n_threads)
+    wanted = wanted or ModelOrderSettings(max_components=30)
+    return estimate_model_order(runs.__getitem__, participants, runs[0].shape[1], wanted, n_threads)
 
 
 # ---------------------------------------------------------------- what was planted
@@ -131,9 +131,9 @@ def test_evidence_falls_with_k_and_says_what_was_chosen():
     last = choice.evidence[choice.n_dimensions - 1]
     assert last.n_reproducible == choice.n_components
     assert last.least_map_r < last.map_r <= 1
-    assert last.held_out_r >= choice.least_held_out_r > math.sqrt(LEAST_HELD_OUT)
+    assert last.other_half_r >= choice.least_other_half_r > math.sqrt(LEAST_OTHER_HALF)
     # Halves know less of a dimension than those who had a part in finding it.
-    assert all(one.held_out_r < one.canonical_r for one in choice.evidence)
+    assert all(one.other_half_r < one.canonical_r for one in choice.evidence)
     assert all(0 <= one.overlap <= 1 for one in choice.evidence)
     fitted = [one.n_components for one in choice.evidence if one.n_reproducible is not None]
     assert len(fitted) == 3
@@ -151,7 +151,7 @@ def test_dimensions_without_maps_in_common_give_no_component():
 
 
 def test_as_many_dimensions_as_were_judged_is_said():
-    choice = chosen(group(12, seed=1), wanted=OrderSettings(max_components=6))
+    choice = chosen(group(12, seed=1), wanted=ModelOrderSettings(max_components=6))
     assert choice.n_dimensions == len(choice.evidence) == 6
     assert "there may be more" in choice.reason
 
@@ -162,7 +162,7 @@ def test_few_participants_cannot_tell(n_participants):
     choice = chosen(group(6, n_participants, missing=0))
     assert choice.n_components == choice.n_splits == 0
     assert f"cannot be judged with {n_participants} participant" in choice.reason
-    assert all(math.isnan(one.held_out_r) and math.isnan(one.map_r) for one in choice.evidence)
+    assert all(math.isnan(one.other_half_r) and math.isnan(one.map_r) for one in choice.evidence)
 
 
 def test_canonical_correlations_of_two_participants_are_still_told():
@@ -174,7 +174,7 @@ def test_canonical_correlations_of_two_participants_are_still_told():
 def test_one_participant_has_no_chance_level():
     choice = chosen(group(6, 1))
     assert math.isnan(choice.effective_voxels)
-    assert math.isnan(choice.least_held_out_r)
+    assert math.isnan(choice.least_other_half_r)
     assert all(one.canonical_r <= one.null_quantile == 1.0 for one in choice.evidence)
 
 
@@ -209,7 +209,7 @@ def test_order_of_runs_changes_the_last_digits_only():
     assert reverse.n_components == once.n_components
     for one, other in zip(once.evidence[:8], reverse.evidence[:8], strict=True):
         assert other.canonical_r == pytest.approx(one.canonical_r, abs=0.01)
-        assert other.held_out_r == pytest.approx(one.held_out_r, abs=0.02)
+        assert other.other_half_r == pytest.approx(one.other_half_r, abs=0.02)
 
 
 def test_how_strong_a_run_is_does_not_matter():
@@ -231,7 +231,7 @@ def test_fewer_voxels_tell_the_same():
     """A third of them: smooth rows hold fewer independent values than there are voxels."""
     runs = group(10, seed=10)
     every = chosen(runs)
-    third = chosen(runs, wanted=OrderSettings(max_components=30, most_voxels=N_VOXELS // 3))
+    third = chosen(runs, wanted=ModelOrderSettings(max_components=30, most_voxels=N_VOXELS // 3))
     assert third.n_voxels == N_VOXELS // 3
     assert abs(third.n_components - every.n_components) <= 1
     for one, other in zip(every.evidence[:10], third.evidence[:10], strict=True):
@@ -245,7 +245,9 @@ def test_each_run_is_read_once_and_in_order():
         asked.append(index)
         return runs[index]
 
-    choose_order(read, ["a", "b", "c", "d", "e"], N_VOXELS, OrderSettings(max_components=10))
+    estimate_model_order(
+        read, ["a", "b", "c", "d", "e"], N_VOXELS, ModelOrderSettings(max_components=10)
+    )
     assert asked == [0, 1, 2, 3, 4]
 
 
@@ -258,5 +260,5 @@ def test_more_participants_have_to_agree_better(n_participants):
 
 def test_settings_are_frozen():
     with pytest.raises(AttributeError):
-        OrderSettings().seed = 1
-    assert replace(OrderSettings(), seed=1).seed == 1
+        ModelOrderSettings().seed = 1
+    assert replace(ModelOrderSettings(), seed=1).seed == 1

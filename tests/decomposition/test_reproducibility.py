@@ -10,9 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from run_examples import run_of
 from scipy.ndimage import gaussian_filter
 
-from nidecomp.config.science import METHODS, Decomposition, Denoising, EvidenceOptions, Science
+from nidecomp.config.science import (
+    METHODS,
+    DecompositionOptions,
+    Denoising,
+    EvidenceOptions,
+    Science,
+)
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.linalg import evenly_spaced
 from nidecomp.core.records import ReducedRun, RunKey
@@ -21,8 +28,8 @@ from nidecomp.decomposition.arrange import by_reproducibility
 from nidecomp.decomposition.components import Components, Evidence
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
-from nidecomp.decomposition.participants import with_participants
-from nidecomp.decomposition.reproducibility import gather_evidence
+from nidecomp.decomposition.participants import participant_contributions
+from nidecomp.decomposition.reproducibility import judge_reproducibility
 from nidecomp.decomposition.stability import (
     bootstrap_samples,
     compare_halves,
@@ -62,7 +69,7 @@ def write_run(
     )
     squared = tuple((singular[:n_rows] ** 2).tolist())
     total = float((singular**2).sum())
-    return ReducedRun(key, path, fwhm, n_rows, series.shape[1], total, squared, 0, 0)
+    return ReducedRun(run_of(key), path, fwhm, n_rows, series.shape[1], total, squared, 0, 0)
 
 
 def key_of(participant: str, run: int) -> RunKey:
@@ -113,7 +120,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[ReducedRun]:
 def science(
     *n_components: int, n_splits: int = 3, n_bootstraps: int = 0, **others: object
 ) -> Science:
-    settings = Decomposition(n_components=n_components, n_init=3)
+    settings = DecompositionOptions(n_components=n_components, n_init=3)
     return Science(
         decomposition=replace(settings, **others),
         evidence=EvidenceOptions(n_splits=n_splits, n_bootstraps=n_bootstraps),
@@ -123,7 +130,7 @@ def science(
 def judge(
     runs: Sequence[ReducedRun], wanted: Science, plan: GroupPlan | None = None
 ) -> tuple[Components, ...]:
-    return gather_evidence(fit_group(runs, wanted), runs, wanted, plan)
+    return judge_reproducibility(fit_group(runs, wanted), runs, wanted, plan)
 
 
 def evidence_of(components: Components) -> Evidence:
@@ -152,28 +159,28 @@ def test_evidence_has_the_shapes_that_it_says(judged: tuple[Components, ...]) ->
     assert [components.method for components in judged] == list(METHODS)
     for components in judged:
         k, evidence = components.n_components, evidence_of(components)
+        halves, participants = evidence.halves, evidence.participants
         shapes = {
             "reproducibility": (3, k),
             "bootstrap": (4, k),
-            "held_out_variance": (6, k),
+            "other_half_variance": (6, k),
             "total_variances": (6, 2),
             "trace": (3,),
             "overlap": (3,),
-            "participant_variance": (8, k),
-            "high_frequency": (k,),
-            "motion_r": (k,),
-            "holdout_variance": (k,),
         }
-        assert {name: getattr(evidence, name).shape for name in shapes} == shapes
-        assert evidence.participants == tuple(labels_of(8))
-        assert evidence.held_out == ()
-        assert np.isnan([*evidence.holdout_variance, evidence.total_holdout_variance]).all()
-        assert evidence.n_voxels == N_VOXELS
-        assert evidence.dominance.shape == (k,)
+        of_participants = {"explained_variance": (8, k), "high_frequency": (k,), "motion_r": (k,)}
+        assert {name: getattr(halves, name).shape for name in shapes} == shapes
+        assert {
+            name: getattr(participants, name).shape for name in of_participants
+        } == of_participants
+        assert participants.labels == tuple(labels_of(8))
+        assert evidence.holdout is None
+        assert halves.n_voxels == N_VOXELS
+        assert participants.dominance.shape == (k,)
         # Nothing is known of motion where there is no column of it; all else is a share or |r|.
-        assert np.isnan(evidence.motion_r).all()
-        for name in set(shapes) - {"motion_r", "holdout_variance"}:
-            values = getattr(evidence, name)
+        assert np.isnan(participants.motion_r).all()
+        shares = [getattr(halves, name) for name in shapes]
+        for values in (*shares, participants.explained_variance, participants.high_frequency):
             assert values.min() >= 0
             assert values.max() <= 1 + 1e-6
 
@@ -185,20 +192,20 @@ def test_shared_sources_are_reproduced_and_one_participants_is_not(
         evidence = evidence_of(components)
         places = [place_of(components, source) for source in SHARED]
         assert sorted(places) == [0, 1, 2]
-        assert evidence.reproducibility[:, places].min() > 0.9
+        assert evidence.halves.reproducibility[:, places].min() > 0.9
         private = place_of(components, OWN[0])
-        assert evidence.reproducibility[:, private].max() < 0.5
-        assert evidence.dominance.argmax() == private
-        assert evidence.dominance[private] > 0.9
-        assert evidence.participant_variance[:, private].argmax() == int(PRIVATE)
-        assert evidence.dominance[places].max() < 0.25
+        assert evidence.halves.reproducibility[:, private].max() < 0.5
+        assert evidence.participants.dominance.argmax() == private
+        assert evidence.participants.dominance[private] > 0.9
+        assert evidence.participants.explained_variance[:, private].argmax() == int(PRIVATE)
+        assert evidence.participants.dominance[places].max() < 0.25
 
 
 def test_surplus_components_are_reproduced_worst_and_stand_last(
     judged: tuple[Components, ...],
 ) -> None:
     for components in judged:
-        mean = evidence_of(components).reproducibility.mean(axis=0)
+        mean = evidence_of(components).halves.reproducibility.mean(axis=0)
         assert mean[:3].min() > 0.9
         assert mean[3:].max() < 0.5
         assert (np.diff(np.round(mean, 2)) <= 0).all()
@@ -210,8 +217,8 @@ def test_halves_agree_on_what_is_shared_and_on_nothing_else(
     """Their trace and overlap are those of three maps that agree, out of all."""
     for components in judged:
         evidence = evidence_of(components)
-        np.testing.assert_allclose(evidence.trace, 3 / components.n_components, atol=0.1)
-        np.testing.assert_allclose(evidence.overlap, 3 / components.n_components, atol=0.05)
+        np.testing.assert_allclose(evidence.halves.trace, 3 / components.n_components, atol=0.1)
+        np.testing.assert_allclose(evidence.halves.overlap, 3 / components.n_components, atol=0.05)
 
 
 def test_bootstraps_find_shared_sources_and_the_private_one_where_its_owner_was_drawn(
@@ -220,7 +227,7 @@ def test_bootstraps_find_shared_sources_and_the_private_one_where_its_owner_was_
     was_drawn = [PRIVATE in sample for sample in bootstrap_samples(labels_of(8), 4, 0)]
     assert was_drawn == [True, True, False, False]
     for components in judged:
-        bootstrap = evidence_of(components).bootstrap
+        bootstrap = evidence_of(components).halves.bootstrap
         assert bootstrap[:, :3].min() > 0.9
         private = bootstrap[:, place_of(components, OWN[0])]
         np.testing.assert_array_equal(private > 0.5, was_drawn)
@@ -230,7 +237,7 @@ def test_all_of_a_component_moves_together_and_names_stay(runs: list[ReducedRun]
     wanted = science(6)
     fitted = fit_group(runs, wanted)
     moved = 0
-    for before, after in zip(fitted, gather_evidence(fitted, runs, wanted), strict=True):
+    for before, after in zip(fitted, judge_reproducibility(fitted, runs, wanted), strict=True):
         order = [int(np.flatnonzero((before.maps == one).all(axis=1)).item()) for one in after.maps]
         assert sorted(order) == list(range(6))
         moved += order != sorted(order)
@@ -238,7 +245,7 @@ def test_all_of_a_component_moves_together_and_names_stay(runs: list[ReducedRun]
         assert (before.restart_index is None) == (before.method == "dictlearning")
         if before.restart_index is not None:
             np.testing.assert_array_equal(after.restart_index, before.restart_index[order])
-        mean = evidence_of(after).reproducibility
+        mean = evidence_of(after).halves.reproducibility
         again = by_reproducibility(mean, after.explained_variance)
         np.testing.assert_array_equal(again, np.arange(6))
         for name in ("names", "method", "total_explained_variance", "total_variance", "fit"):
@@ -257,7 +264,7 @@ def test_participant_variance_is_what_would_be_lost_without_each_map(
 ) -> None:
     for components in judged:
         maps = components.maps.astype(np.float64)
-        for participant, row in enumerate(evidence_of(components).participant_variance):
+        for participant, row in enumerate(evidence_of(components).participants.explained_variance):
             shares = []
             for run in (run for run in runs if int(run.key.participant) == participant):
                 rows = np.load(run.path).astype(np.float64)
@@ -274,13 +281,11 @@ def test_a_map_that_overlaps_with_everyones_is_still_one_participants(tmp_path: 
     overlapping = OWN[0] / OWN[0].std() + 1.5 * SHARED[0] / SHARED[0].std()
     maps = np.array([*SHARED, overlapping, np.zeros(N_VOXELS)], dtype=np.float32)
     fitted = Components("canica", maps, tuple("abcde"), np.ones(5), 1.0)
-    nothing = np.zeros((0, 5))
-    empty = Evidence(nothing, nothing, nothing, np.zeros((0, 2)), np.zeros(0), np.zeros(0))
-    evidence = with_participants(empty, fitted, runs, (), 1)
-    assert evidence.dominance[3] > 0.9
-    assert evidence.participant_variance[:, 3].argmax() == int(PRIVATE)
-    assert evidence.dominance[1:3].max() < 0.25
-    assert np.isnan(evidence.dominance[4]), "an empty map is nobody's"
+    found = participant_contributions(fitted, runs, 1)
+    assert found.dominance[3] > 0.9
+    assert found.explained_variance[:, 3].argmax() == int(PRIVATE)
+    assert found.dominance[1:3].max() < 0.25
+    assert np.isnan(found.dominance[4]), "an empty map is nobody's"
 
 
 # ---------------------------------------------------------------- who is in a half
@@ -308,7 +313,7 @@ def of_participants(runs: Sequence[ReducedRun], labels: Iterable[str]) -> list[R
         for run in runs:
             if run.key.participant == label:
                 entities = (("sub", f"{label}x{nth:02d}"), *run.key.entities[1:])
-                taken.append(replace(run, key=RunKey(entities)))
+                taken.append(replace(run, run=run_of(RunKey(entities))))
     return taken
 
 
@@ -325,10 +330,12 @@ def test_halves_and_bootstraps_are_what_fits_of_these_participants_alone_give(
     maps, evidence = components.maps, evidence_of(components)
     halves = [[alone(half) for half in pair] for pair in split_halves(labels_of(8), 3, 0)]
     expected = [compare_halves(maps, *pair).reproducibility for pair in halves]
-    np.testing.assert_allclose(evidence.reproducibility, expected, atol=1e-4)
-    np.testing.assert_allclose(evidence.trace, [matched_r(*pair).mean() for pair in halves], 1e-4)
+    np.testing.assert_allclose(evidence.halves.reproducibility, expected, atol=1e-4)
+    np.testing.assert_allclose(
+        evidence.halves.trace, [matched_r(*pair).mean() for pair in halves], 1e-4
+    )
     samples = [matched_r(maps, alone(sample)) for sample in bootstrap_samples(labels_of(8), 3, 0)]
-    np.testing.assert_allclose(evidence.bootstrap, samples, atol=1e-4)
+    np.testing.assert_allclose(evidence.halves.bootstrap, samples, atol=1e-4)
 
 
 def scaled_rows(runs: Sequence[ReducedRun], n_rows: int, mean: float) -> NDArray[np.float64]:
@@ -338,7 +345,7 @@ def scaled_rows(runs: Sequence[ReducedRun], n_rows: int, mean: float) -> NDArray
     ).astype(np.float64)
 
 
-def test_held_out_variance_is_that_of_a_least_squares_fit_to_the_other_half(
+def test_variance_in_the_other_half_is_that_of_a_least_squares_fit_to_the_other_half(
     runs: list[ReducedRun], spied: Spied
 ) -> None:
     judged = judge(runs, science(4, n_splits=2))
@@ -353,11 +360,11 @@ def test_held_out_variance_is_that_of_a_least_squares_fit_to_the_other_half(
         for learnt, other in enumerate([1, 0, 3, 2]):
             (maps,) = (one.maps for one in spied[learnt] if one.method == components.method)
             shares = [share_explained(maps, halves[which]) for which in (learnt, other)]
-            np.testing.assert_allclose(evidence.total_variances[learnt], shares, atol=1e-5)
+            np.testing.assert_allclose(evidence.halves.total_variances[learnt], shares, atol=1e-5)
             alone = [share_explained(one[None], halves[other]) for one in maps]
             partner = r_with(components.maps[:3], maps).argmax(axis=1)
             np.testing.assert_allclose(
-                evidence.held_out_variance[learnt, :3], np.array(alone)[partner], atol=1e-5
+                evidence.halves.other_half_variance[learnt, :3], np.array(alone)[partner], atol=1e-5
             )
 
 
@@ -369,13 +376,14 @@ def test_what_maps_explain_in_participants_left_out_is_that_of_a_least_squares_f
     out = [run for run in runs if run.key.participant in left_out]
     used = [run for run in runs if run not in out]
     fitted = fit_group(used, wanted)
-    plain = gather_evidence(fitted, used, wanted)
+    plain = judge_reproducibility(fitted, used, wanted)
     for components, without in zip(
-        gather_evidence(fitted, used, wanted, held_out=out[::-1]), plain, strict=True
+        judge_reproducibility(fitted, used, wanted, held_out_runs=out[::-1]), plain, strict=True
     ):
         evidence = evidence_of(components)
-        assert evidence.held_out == left_out
-        assert evidence.participants == tuple(sorted(set(labels_of(8)) - set(left_out)))
+        assert evidence.holdout is not None
+        assert evidence.holdout.labels == left_out
+        assert evidence.participants.labels == tuple(sorted(set(labels_of(8)) - set(left_out)))
         rows = [np.load(run.path).astype(np.float64) for run in out]
         kept = [np.sum(one**2) / run.total_variance for one, run in zip(rows, out, strict=True)]
 
@@ -385,19 +393,22 @@ def test_what_maps_explain_in_participants_left_out_is_that_of_a_least_squares_f
             shares = [share_explained(maps, one) for one in rows]
             return float(np.mean(np.array(shares) * kept))
 
-        assert evidence.total_holdout_variance == pytest.approx(
+        assert evidence.holdout.total_explained_variance == pytest.approx(
             mean_share(components.maps, rows, kept), abs=1e-6
         )
         np.testing.assert_allclose(
-            evidence.holdout_variance,
+            evidence.holdout.explained_variance,
             [mean_share(one[None], rows, kept) for one in components.maps],
             atol=1e-6,
         )
         # Nothing else has seen them.
-        for name in ("reproducibility", "total_variances", "participant_variance"):
-            np.testing.assert_array_equal(
-                getattr(evidence, name), getattr(evidence_of(without), name)
-            )
+        before = evidence_of(without)
+        for now, then in (
+            (evidence.halves.reproducibility, before.halves.reproducibility),
+            (evidence.halves.total_variances, before.halves.total_variances),
+            (evidence.participants.explained_variance, before.participants.explained_variance),
+        ):
+            np.testing.assert_array_equal(now, then)
 
 
 def share_explained(maps: NDArray[np.floating], rows: NDArray[np.float64]) -> float:
@@ -411,7 +422,7 @@ def test_one_participants_data_reach_one_half_of_each_split(
 ) -> None:
     wanted = science(4, n_splits=5)
     fitted = fit_group(runs, wanted)
-    gather_evidence(fitted, runs, wanted)
+    judge_reproducibility(fitted, runs, wanted)
     changed = list(runs)
     for index, run in enumerate(runs):
         if run.key.participant == PRIVATE:
@@ -419,7 +430,7 @@ def test_one_participants_data_reach_one_half_of_each_split(
             changed[index] = replace(run, path=tmp_path / run.path.name)
             np.save(changed[index].path, np.roll(np.load(run.path), 7, axis=1))
             changed[index].volumes_path.write_bytes(run.volumes_path.read_bytes())
-    gather_evidence(fitted, changed, wanted)
+    judge_reproducibility(fitted, changed, wanted)
     before, after = spied[:10], spied[10:]
     assert len(after) == 10
     for method in range(2):
@@ -439,11 +450,15 @@ def test_identical_participants_give_one(tmp_path: Path) -> None:
     same = write_group(tmp_path, lambda *_: series, n_runs=1)
     for components in judge(same, science(3, n_bootstraps=2)):
         evidence = evidence_of(components)
-        for values in (evidence.reproducibility, evidence.bootstrap, evidence.overlap):
+        for values in (
+            evidence.halves.reproducibility,
+            evidence.halves.bootstrap,
+            evidence.halves.overlap,
+        ):
             np.testing.assert_allclose(values, 1.0, atol=1e-3)
-        np.testing.assert_allclose(evidence.trace, 1.0, atol=1e-3)
-        np.testing.assert_allclose(evidence.dominance, 1 / 8, rtol=1e-6)
-        own, other = evidence.total_variances.T
+        np.testing.assert_allclose(evidence.halves.trace, 1.0, atol=1e-3)
+        np.testing.assert_allclose(evidence.participants.dominance, 1 / 8, rtol=1e-6)
+        own, other = evidence.halves.total_variances.T
         np.testing.assert_allclose(own, other, rtol=1e-4)
 
 
@@ -453,16 +468,20 @@ def test_one_participant_cannot_be_halved_and_its_maps_stand_by_what_they_explai
     own = [run for run in runs if run.key.participant == PRIVATE]
     with caplog.at_level(logging.WARNING):
         judged = judge(own, science(4, n_splits=5, n_bootstraps=2))
-    assert "1 participant: reproducibility cannot be judged" in caplog.text
+    assert "1 participant: the reproducibility of maps cannot be judged" in caplog.text
     for components in judged:
         evidence = evidence_of(components)
-        assert evidence.reproducibility.shape == evidence.held_out_variance.shape == (0, 4)
-        assert evidence.total_variances.shape == (0, 2)
-        assert evidence.trace.shape == evidence.overlap.shape == (0,)
+        assert (
+            evidence.halves.reproducibility.shape
+            == evidence.halves.other_half_variance.shape
+            == (0, 4)
+        )
+        assert evidence.halves.total_variances.shape == (0, 2)
+        assert evidence.halves.trace.shape == evidence.halves.overlap.shape == (0,)
         assert (np.diff(components.explained_variance) <= 0).all()
-        np.testing.assert_array_equal(evidence.dominance, 1.0)
+        np.testing.assert_array_equal(evidence.participants.dominance, 1.0)
         # Nobody else can be drawn.
-        np.testing.assert_allclose(evidence.bootstrap, 1.0, atol=1e-3)
+        np.testing.assert_allclose(evidence.halves.bootstrap, 1.0, atol=1e-3)
 
 
 def test_two_participants_can_be_halved_once(
@@ -471,12 +490,12 @@ def test_two_participants_can_be_halved_once(
     two = [run for run in runs if run.key.participant in {"00", "01"}]
     with caplog.at_level(logging.WARNING):
         judged = judge(two, science(3, n_splits=5))
-    assert "2 participants: reproducibility is judged from 1 split only" in caplog.text
+    assert "2 participants: the reproducibility of maps is judged from 1 split only" in caplog.text
     for components in judged:
         evidence = evidence_of(components)
-        assert evidence.reproducibility.shape == (1, 3)
-        assert evidence.held_out_variance.shape == (2, 3)
-        assert evidence.reproducibility.min() > 0.9
+        assert evidence.halves.reproducibility.shape == (1, 3)
+        assert evidence.halves.other_half_variance.shape == (2, 3)
+        assert evidence.halves.reproducibility.min() > 0.9
 
 
 def test_without_splits_and_bootstraps_only_participants_are_told(
@@ -487,9 +506,9 @@ def test_without_splits_and_bootstraps_only_participants_are_told(
     assert not caplog.text
     for components in judged:
         evidence = evidence_of(components)
-        assert evidence.reproducibility.shape == evidence.bootstrap.shape == (0, 4)
+        assert evidence.halves.reproducibility.shape == evidence.halves.bootstrap.shape == (0, 4)
         assert (np.diff(components.explained_variance) <= 0).all()
-        assert evidence.participant_variance.shape == (8, 4)
+        assert evidence.participants.explained_variance.shape == (8, 4)
 
 
 def test_a_half_that_cannot_be_fitted_leaves_its_split_out(
@@ -497,7 +516,7 @@ def test_a_half_that_cannot_be_fitted_leaves_its_split_out(
 ) -> None:
     wanted = science(4, n_bootstraps=2)
     fitted = fit_group(runs, wanted)
-    whole = gather_evidence(fitted, runs, wanted)
+    whole = judge_reproducibility(fitted, runs, wanted)
     fit, calls = module.fit_subspaces, iter(range(8))
 
     def failing(*given: object, **named: object) -> list[Components]:
@@ -507,11 +526,13 @@ def test_a_half_that_cannot_be_fitted_leaves_its_split_out(
         return fit(*given, **named)
 
     monkeypatch.setattr(module, "fit_subspaces", failing)
-    for before, after in zip(whole, gather_evidence(fitted, runs, wanted), strict=True):
-        np.testing.assert_array_equal(evidence_of(after).trace, evidence_of(before).trace[[0, 2]])
-        assert evidence_of(after).reproducibility.shape == (2, 4)
-        assert evidence_of(after).held_out_variance.shape == (4, 4)
-        assert evidence_of(after).bootstrap.shape == (1, 4)
+    for before, after in zip(whole, judge_reproducibility(fitted, runs, wanted), strict=True):
+        np.testing.assert_array_equal(
+            evidence_of(after).halves.trace, evidence_of(before).halves.trace[[0, 2]]
+        )
+        assert evidence_of(after).halves.reproducibility.shape == (2, 4)
+        assert evidence_of(after).halves.other_half_variance.shape == (4, 4)
+        assert evidence_of(after).halves.bootstrap.shape == (1, 4)
 
 
 # ---------------------------------------------------------------- execution changes no byte
@@ -529,8 +550,10 @@ def as_bytes(judged: Iterable[Components]) -> list[dict[str, object]]:
             "names": components.names,
         }
         | {
-            field.name: np.array(getattr(evidence_of(components), field.name)).tobytes()
+            f"{field.name}.{name}": np.array(value).tobytes()
             for field in fields(Evidence)
+            if (part := getattr(evidence_of(components), field.name)) is not None
+            for name, value in vars(part).items()
         }
         for components in judged
     ]
@@ -585,9 +608,9 @@ def test_canica_is_judged_by_runs_at_its_own_smoothing(
     alone = replace(TWO_SMOOTHINGS, denoising=Denoising())
     narrow = [run for run in two_smoothings if run.smoothing_fwhm == 6.0]
     assert [
-        both["reproducibility"] == one["reproducibility"]
-        and both["held_out_variance"] == one["held_out_variance"]
-        and both["participant_variance"] == one["participant_variance"]
+        both["halves.reproducibility"] == one["halves.reproducibility"]
+        and both["halves.other_half_variance"] == one["halves.other_half_variance"]
+        and both["participants.explained_variance"] == one["participants.explained_variance"]
         for both, one in zip(expected, as_bytes(judge(narrow, alone)), strict=True)
     ] == [True, False, True, False]
 
@@ -597,10 +620,10 @@ def test_maps_of_noise_explain_less_of_the_other_half_than_of_their_own(tmp_path
     nothing = write_group(tmp_path, lambda rng, _: noise(rng))
     for components in judge(nothing, science(3)):
         evidence = evidence_of(components)
-        own, other = evidence.total_variances.T
+        own, other = evidence.halves.total_variances.T
         assert (other < own / 10).all()
-        assert (evidence.held_out_variance <= other[:, None] + 1e-9).all()
-        assert evidence.reproducibility.max() < 0.5
+        assert (evidence.halves.other_half_variance <= other[:, None] + 1e-9).all()
+        assert evidence.halves.reproducibility.max() < 0.5
 
 
 @pytest.mark.parametrize("alpha", [None, 3.0, 10.0])
@@ -641,12 +664,12 @@ def test_slow_fast_and_moving_components_are_told_apart(tmp_path: Path) -> None:
         made.append(write_run(path, key, series, motion=known))
     for components in judge(made, science(3, n_splits=0)):
         slow, fast, moving = (place_of(components, source) for source in SHARED)
-        high = evidence_of(components).high_frequency
+        high = evidence_of(components).participants.high_frequency
         assert high[slow] < 0.1
         assert high[fast] > 0.9
         # White noise at a Nyquist frequency of 0.25 Hz.
         assert high[moving] == pytest.approx(0.6, abs=0.1)
-        with_motion = evidence_of(components).motion_r
+        with_motion = evidence_of(components).participants.motion_r
         assert with_motion[moving] > 0.95
         assert with_motion[[slow, fast]].max() < 0.4
 
@@ -664,8 +687,8 @@ def test_time_courses_of_maps_that_overlap_do_not_leak_into_each_other(tmp_path:
     overlapping = write_group(tmp_path, series_of, n_participants=2, n_runs=1, n_rows=2)
     wanted = science(2, n_splits=0, methods=("canica",))
     (fitted,) = fit_group(overlapping, wanted)
-    (judged,) = gather_evidence([replace(fitted, maps=maps)], overlapping, wanted)
-    high = evidence_of(judged).high_frequency
+    (judged,) = judge_reproducibility([replace(fitted, maps=maps)], overlapping, wanted)
+    high = evidence_of(judged).participants.high_frequency
     slow, fast = (place_of(judged, one) for one in maps)
     assert slow != fast
     assert high[slow] < 0.02
@@ -682,9 +705,9 @@ def judged_both_ways(
 ) -> Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Give the mean reproducibility of the fitted maps with a shortcut, and without."""
     fitted = fit_group(runs, wanted)
-    short = gather_evidence(fitted, runs, wanted)
+    short = judge_reproducibility(fitted, runs, wanted)
     monkeypatch.setattr(module, setting, enough)
-    whole = gather_evidence(fitted, runs, wanted)
+    whole = judge_reproducibility(fitted, runs, wanted)
     for before, one, other in zip(fitted, short, whole, strict=True):
         yield (by_place(before, one), by_place(before, other))
 
@@ -692,7 +715,7 @@ def judged_both_ways(
 def by_place(fitted: Components, judged: Components) -> NDArray[np.float64]:
     """Give the mean reproducibility in the order in which components were fitted."""
     order = [int(np.flatnonzero((judged.maps == one).all(axis=1)).item()) for one in fitted.maps]
-    return np.asarray(evidence_of(judged).reproducibility.mean(axis=0)[order])
+    return np.asarray(evidence_of(judged).halves.reproducibility.mean(axis=0)[order])
 
 
 def test_voxels_that_halves_look_at_are_drawn_evenly_and_always_the_same() -> None:
@@ -711,10 +734,10 @@ def test_the_number_of_voxels_that_halves_looked_at_is_told(
     monkeypatch.setattr(module, "MOST_VOXELS", 700)
     for components in judge(runs, science(4)):
         evidence = evidence_of(components)
-        assert evidence.n_voxels == 700
+        assert evidence.halves.n_voxels == 700
         assert components.maps.shape == (4, N_VOXELS)
-        assert evidence.reproducibility[:, :3].min() > 0.9
-        assert evidence.reproducibility[:, 3].max() < 0.5
+        assert evidence.halves.reproducibility[:, :3].min() > 0.9
+        assert evidence.halves.reproducibility[:, 3].max() < 0.5
 
 
 def test_a_third_of_smooth_voxels_tells_what_all_of_them_tell(

@@ -12,7 +12,7 @@ import pytest
 
 from nidecomp.config.parse import settings_from_options
 from nidecomp.config.settings import AnalysisLevel, Settings
-from nidecomp.execution.progress import logging_to, shown
+from nidecomp.execution.progress import logging_to, with_progress
 
 PACKAGE = logging.getLogger("nidecomp")
 LOG = logging.getLogger("nidecomp.somewhere")
@@ -124,8 +124,8 @@ def stderr(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> i
 @pytest.mark.parametrize("total", [0, 3, 100])
 def test_all_items_pass_in_order_whatever_total_was_said(stderr: io.StringIO, total: int) -> None:
     items = [object(), None, 0]
-    assert list(shown(iter(items), total, "Doing")) == items
-    assert list(shown([], total, "Doing")) == []
+    assert list(with_progress(iter(items), total, "Doing")) == items
+    assert list(with_progress([], total, "Doing")) == []
 
 
 def test_items_pass_as_they_come(stderr: io.StringIO) -> None:
@@ -137,7 +137,7 @@ def test_items_pass_as_they_come(stderr: io.StringIO) -> None:
             taken.append(number)
             yield number
 
-    stream = shown(arriving(), 3, "Doing")
+    stream = with_progress(arriving(), 3, "Doing")
     assert taken == []
     assert next(stream) == 0
     assert taken == [0]
@@ -149,7 +149,7 @@ def test_an_error_passes_through(stderr: io.StringIO) -> None:
         yield 1
         raise ZeroDivisionError
 
-    stream = shown(broken(), 2, "Doing")
+    stream = with_progress(broken(), 2, "Doing")
     assert next(stream) == 1
     with pytest.raises(ZeroDivisionError):
         next(stream)
@@ -160,7 +160,7 @@ def test_without_a_terminal_every_item_is_a_line_of_the_log(
 ) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with caplog.at_level(logging.INFO, logger="nidecomp"):
-        list(shown("abc", 3, "Reducing runs"))
+        list(with_progress("abc", 3, "Reducing runs"))
     heads = [f"Reducing runs: {number} of 3 done" for number in (1, 2, 3)]
     assert [message.partition(" after ")[0] for message in caplog.messages] == heads
 
@@ -171,7 +171,7 @@ def test_on_a_terminal_there_is_a_bar_and_no_line(
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with caplog.at_level(logging.INFO, logger="nidecomp"):
-        list(shown("abc", 3, "Reducing runs"))
+        list(with_progress("abc", 3, "Reducing runs"))
     assert "Reducing runs" in terminal.getvalue()
     assert "3/3" in terminal.getvalue()
     assert caplog.messages == []

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from nidecomp.execution.memory import give_back
+from nidecomp.execution.memory import release_freed_memory
 
 
 def test_freed_memory_is_given_back() -> None:
@@ -22,7 +22,7 @@ def test_freed_memory_is_given_back() -> None:
     last = np.ones(5000)
     full = process.memory_info().rss
     del blocks
-    give_back()
+    release_freed_memory()
     assert full - process.memory_info().rss > 100e6
     assert last.sum() == 5000
 
@@ -35,6 +35,6 @@ def test_where_it_cannot_be_asked_for_nothing_happens(
         raise error
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    give_back()
+    release_freed_memory()
     monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace())
-    give_back()
+    release_freed_memory()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from component_examples import blobs, evidence, fitted
 
+from nidecomp.decomposition.components import HoldoutEvidence
 from nidecomp.outputs.comparisons import (
     MATCHING,
     STABILITY,
@@ -47,7 +48,12 @@ def test_the_summary_says_how_maps_are_ordered() -> None:
     summary = evidence_summary(fitted(evidence=evidence()))
     assert summary["Splits"] == 3
     assert summary["Trace"] == pytest.approx(0.6)
-    without = replace(evidence(), trace=np.zeros(0), held_out=("09",), total_holdout_variance=0.2)
+    without = evidence()
+    without = replace(
+        without,
+        halves=replace(without.halves, trace=np.zeros(0)),
+        holdout=HoldoutEvidence(("09",), np.zeros(4), 0.2),
+    )
     summary = evidence_summary(fitted(evidence=without))
     assert summary["Order"] == "by explained variance"
     assert summary["HeldOutParticipants"] == ["sub-09"]

@@ -21,7 +21,8 @@ from nidecomp.core.records import (
     RunKey,
     UsableRun,
 )
-from nidecomp.outputs.inventory import COLUMNS, as_text, rows
+from nidecomp.outputs.dry_run import as_text
+from nidecomp.outputs.inventory import COLUMNS, rows
 from nidecomp.outputs.tree import OutputTree
 
 ROOT = Path("/data/fmriprep")
@@ -62,7 +63,7 @@ def failed(label: str, reason: str = "it broke") -> FailedRun:
 
 
 def reduced(label: str, total: float = 4.0) -> ReducedRun:
-    return ReducedRun(key(label), Path("/work/x"), 6.0, 5, 50, total, (total / 8, total / 8), 3, 2)
+    return ReducedRun(used(label), Path("/work/x"), 6.0, 5, 50, total, (total / 8, total / 8), 3, 2)
 
 
 # ---------------------------------------------------------------- rows

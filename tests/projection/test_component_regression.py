@@ -8,7 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nidecomp.projection.component_regression import Removal, fit_removal, without
+from nidecomp.projection.component_regression import (
+    ComponentRegression,
+    fit_component_regression,
+    regressed_volumes,
+)
 
 N_VOLUMES, N_VOXELS, K = 37, 60, 5
 few = settings(deadline=None, max_examples=20, derandomize=True, database=None)
@@ -23,8 +27,8 @@ def courses_and_image(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float3
     return courses, image.astype(np.float32)
 
 
-def cleaned(removal: Removal, image: NDArray[np.float32]) -> NDArray[np.float64]:
-    volumes = without(iter(image), np.arange(len(image)), removal)
+def cleaned(removal: ComponentRegression, image: NDArray[np.float32]) -> NDArray[np.float64]:
+    volumes = regressed_volumes(iter(image), np.arange(len(image)), removal)
     return np.stack(list(volumes)).astype(float)
 
 
@@ -38,7 +42,9 @@ def test_what_is_taken_out_is_least_squares(seed: int, aggressive: bool) -> None
     effects = np.linalg.lstsq(np.column_stack([model, np.ones(N_VOLUMES)]), data)[0][:-1]
     mine = effects if aggressive else effects[list(removed)]
     expected = data - courses[:, list(removed)] @ mine
-    found = cleaned(fit_removal(iter(image), courses, removed, aggressive=aggressive), image)
+    found = cleaned(
+        fit_component_regression(iter(image), courses, removed, aggressive=aggressive), image
+    )
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
@@ -47,7 +53,7 @@ def test_only_aggressively_nothing_of_the_time_course_is_left() -> None:
     courses, image = courses_and_image(1)
     whole = np.linalg.lstsq(courses, image.astype(float) - image.mean(axis=0))[0]
     for aggressive in (True, False):
-        removal = fit_removal(iter(image), courses, (0,), aggressive=aggressive)
+        removal = fit_component_regression(iter(image), courses, (0,), aggressive=aggressive)
         found = cleaned(removal, image)
         found -= found.mean(axis=0)
         r = np.corrcoef(courses[:, 0], found.T)[0, 1:]
@@ -60,8 +66,8 @@ def test_only_aggressively_nothing_of_the_time_course_is_left() -> None:
 def test_volumes_that_were_dropped_are_as_they_were() -> None:
     courses, image = courses_and_image(2)
     kept = np.array([index for index in range(N_VOLUMES) if index not in {0, 7}])
-    removal = fit_removal(iter(image[kept]), courses[kept], (2,), aggressive=False)
-    found = np.stack(list(without(iter(image), kept, removal)))
+    removal = fit_component_regression(iter(image[kept]), courses[kept], (2,), aggressive=False)
+    found = np.stack(list(regressed_volumes(iter(image), kept, removal)))
     np.testing.assert_array_equal(found[[0, 7]], image[[0, 7]])
     assert (np.abs(found - image).max(axis=1)[kept] > 0).all()
 
@@ -71,11 +77,11 @@ def test_what_is_not_finite_stays_and_spoils_nothing_else(bad: float) -> None:
     courses, image = courses_and_image(3)
     spoilt = image.copy()
     spoilt[5, 10] = bad
-    removal = fit_removal(iter(spoilt), courses, (1,), aggressive=False)
+    removal = fit_component_regression(iter(spoilt), courses, (1,), aggressive=False)
     assert np.isfinite(removal.effects).all()
     found, expected = (
         cleaned(removal, spoilt),
-        cleaned(fit_removal(iter(image), courses, (1,), aggressive=False), image),
+        cleaned(fit_component_regression(iter(image), courses, (1,), aggressive=False), image),
     )
     others = np.delete(np.arange(N_VOXELS), 10)
     np.testing.assert_array_equal(found[:, others], expected[:, others])
@@ -92,6 +98,6 @@ def test_a_buffer_that_is_filled_anew_is_not_mixed_up() -> None:
             buffer[:] = volume
             yield buffer
 
-    first = fit_removal(through_buffer(), courses, (0,), aggressive=False)
-    second = fit_removal(iter(image), courses, (0,), aggressive=False)
+    first = fit_component_regression(through_buffer(), courses, (0,), aggressive=False)
+    second = fit_component_regression(iter(image), courses, (0,), aggressive=False)
     np.testing.assert_array_equal(first.effects, second.effects)

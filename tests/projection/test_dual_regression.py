@@ -11,11 +11,11 @@ from scipy import stats
 
 from nidecomp.projection import dual_regression
 from nidecomp.projection.dual_regression import (
-    OwnMaps,
+    RunMaps,
     TimeCourses,
     combine,
+    effect_maps,
     map_correlations,
-    own_effects,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -46,11 +46,11 @@ def time_courses(series: NDArray[np.float32], maps: NDArray[np.floating]) -> Tim
     return dual_regression.time_courses(series, maps, total)
 
 
-def own_maps(
+def run_maps(
     series: NDArray[np.float32], courses: NDArray[np.float64], n_regressors: int
-) -> OwnMaps:
-    effect = own_effects(series, courses)
-    return dual_regression.own_maps(series, courses, effect, n_regressors)
+) -> RunMaps:
+    effect = effect_maps(series, courses)
+    return dual_regression.run_maps(series, courses, effect, n_regressors)
 
 
 # ---------------------------------------------------------------- stage 1
@@ -86,7 +86,7 @@ def test_a_map_that_is_empty_or_given_twice_does_not_break_the_others() -> None:
     # Twins share what is theirs.
     np.testing.assert_allclose(found[:, 0], found[:, K + 1], rtol=1e-6)
     np.testing.assert_allclose(found[:, 1:K], time_courses(series, maps).values[:, 1:], atol=1e-6)
-    assert np.isfinite(own_maps(series, found, 1).z).all()
+    assert np.isfinite(run_maps(series, found, 1).z).all()
     assert courses.shape == (N_VOLUMES, K)
 
 
@@ -106,7 +106,7 @@ def test_normalised_time_courses_have_unit_variance_and_zeros_stay() -> None:
 def test_maps_are_least_squares_with_the_z_of_their_t(seed: int, n_regressors: int) -> None:
     rng = np.random.default_rng(seed)
     courses, series = planted(rng, overlapping(rng), 2.0)
-    found = own_maps(series, courses, n_regressors)
+    found = run_maps(series, courses, n_regressors)
     data = series.astype(float)
     effect, residual, *_ = np.linalg.lstsq(courses, data)
     np.testing.assert_allclose(found.effect, effect, atol=1e-4)
@@ -124,7 +124,7 @@ def test_of_noise_z_is_standard_normal() -> None:
     rng = np.random.default_rng(4)
     courses = rng.normal(size=(30, 3))
     series = rng.normal(size=(30, 20_000)).astype(np.float32)
-    z = own_maps(series, courses, 0).z
+    z = run_maps(series, courses, 0).z
     assert stats.kstest(z.ravel(), "norm").statistic < 0.01
 
 
@@ -134,7 +134,7 @@ def test_strong_effects_stay_finite_and_ordered() -> None:
     gains = np.array([0.0, 0.01, 1.0, 10.0, 1e4])
     noise = rng.normal(size=(N_VOLUMES, 1))
     series = (courses * gains + noise).astype(np.float32)
-    z = own_maps(series, courses, 1).z[0]
+    z = run_maps(series, courses, 1).z[0]
     assert np.isfinite(z).all()
     assert (np.diff(z) >= 0).all()
     assert z[-1] > 10
@@ -144,7 +144,7 @@ def test_a_voxel_without_signal_has_no_effect() -> None:
     rng = np.random.default_rng(6)
     courses, series = planted(rng, overlapping(rng), 1.0)
     series[:, :7] = 0
-    found = own_maps(series, courses, 1)
+    found = run_maps(series, courses, 1)
     for array in (found.effect, found.variance, found.z):
         np.testing.assert_array_equal(array[:, :7], 0)
 
@@ -152,7 +152,7 @@ def test_a_voxel_without_signal_has_no_effect() -> None:
 def test_without_degrees_of_freedom_nothing_is_significant() -> None:
     rng = np.random.default_rng(7)
     courses, series = planted(rng, overlapping(rng), 1.0)
-    found = own_maps(series, courses, N_VOLUMES - K)
+    found = run_maps(series, courses, N_VOLUMES - K)
     np.testing.assert_array_equal(found.z, 0)
     assert np.isinf(found.variance).all()
 
@@ -165,7 +165,7 @@ def test_a_shifted_and_a_missing_network_are_seen_in_the_participants_own_map() 
     own[0] = np.roll(group[0], 60)
     own[2] = 0
     _, series = planted(rng, own, 1.0)
-    found = own_maps(series, time_courses(series, group).values, 1)
+    found = run_maps(series, time_courses(series, group).values, 1)
     with_own = np.corrcoef(found.effect[0], own[0])[0, 1]
     with_group = np.corrcoef(found.effect[0], group[0])[0, 1]
     assert with_own > with_group + 0.1
@@ -203,7 +203,7 @@ def test_more_runs_are_more_precise_than_one() -> None:
     runs = []
     for _ in range(3):
         courses, series = planted(rng, maps, 3.0)
-        runs.append(own_maps(series, courses, 1))
+        runs.append(run_maps(series, courses, 1))
     both = combine([one.effect for one in runs], [one.variance for one in runs])
     errors = [np.abs(one.effect - maps).mean() for one in [*runs, both]]
     assert errors[3] < 0.75 * min(errors[:3])

@@ -18,7 +18,7 @@ from nidecomp.projection.one_run import CombineTask, combine_runs, project_run
 from nidecomp.projection.store import store_target
 from nidecomp.projection.task import ProjectedRun, ProjectTask
 from nidecomp.runs.reduce import cleaned_series
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.voxels import VoxelGeometry
 
 SHAPE, N_VOLUMES, K = (8, 9, 7), 50, 3
@@ -72,7 +72,7 @@ def task(tmp_path: Path) -> ProjectTask:
 
 
 def task_of(run: UsableRun, work: Path, **more: bool) -> ProjectTask:
-    cleaning = MapTask(run, GEOMETRY, DENOISING, (0.0,), 3, work)
+    cleaning = ReduceTask(run, GEOMETRY, DENOISING, (0.0,), 3, work)
     target = store_target(components(), 0.0, work)
     options = {"normalise": False, "with_maps": False, "with_variance": False, **more}
     return ProjectTask(cleaning, (target,), **options)
@@ -242,7 +242,7 @@ def test_a_file_that_is_gone_is_a_record_with_a_reason(task: ProjectTask) -> Non
     task.cleaning.run.files.bold.write_bytes(b"not gzip")
     result = project_run(task)
     assert isinstance(result, FailedRun)
-    assert result.key == task.cleaning.run.files.key
+    assert result.key == task.cleaning.run.key
     assert result.reason
     assert result.traceback is None
 

@@ -13,7 +13,7 @@ from nidecomp.config.science import Denoising
 from nidecomp.config.values import STRATEGY_PRESETS
 from nidecomp.core.errors import NidecompError, RefusedRunError, UsageError
 from nidecomp.runs.clean import cosines, orthonormal_basis, polynomials
-from nidecomp.runs.nuisance import build_design
+from nidecomp.runs.nuisance import build_nuisance_model
 from nidecomp.runs.strategy import missing_columns, possible_strategies, resolve_strategy
 
 N_VOLUMES = 60
@@ -71,7 +71,7 @@ def design_of(path, strategy="simple", **denoising):
     if not isinstance(strategy, str):
         strategy = json.dumps(strategy)
     settings = Denoising(denoise_strategy=strategy, **denoising)
-    return build_design(path, N_VOLUMES, REPETITION_TIME_S, settings)
+    return build_nuisance_model(path, N_VOLUMES, REPETITION_TIME_S, settings)
 
 
 def assert_same_span(left, right):
@@ -454,7 +454,9 @@ def test_cutoff_must_lie_below_the_nyquist_frequency(table_path, option):
 
 def test_filters_that_nobody_could_fit_are_refused_before_they_are_made():
     with pytest.raises(RefusedRunError, match="regressors of 90000 volumes"):
-        build_design(None, 90_000, 60.0, Denoising(denoise_strategy="none", high_pass=0.008))
+        build_nuisance_model(
+            None, 90_000, 60.0, Denoising(denoise_strategy="none", high_pass=0.008)
+        )
 
 
 def test_a_table_whose_columns_would_shift_is_refused(table_path):
@@ -526,5 +528,7 @@ def test_motion_is_told_without_what_cleaning_removes(tmp_path):
 
 
 def test_motion_that_no_table_tells_has_no_columns():
-    design = build_design(None, N_VOLUMES, REPETITION_TIME_S, Denoising(denoise_strategy="none"))
+    design = build_nuisance_model(
+        None, N_VOLUMES, REPETITION_TIME_S, Denoising(denoise_strategy="none")
+    )
     assert design.motion.shape == (N_VOLUMES, 0)

@@ -17,8 +17,8 @@ from nidecomp.core.records import FailedRun, Grid, ReducedRun, RunFiles, RunKey,
 from nidecomp.core.reduced_runs import find_reduced
 from nidecomp.runs import reduce as module
 from nidecomp.runs import task as task_module
-from nidecomp.runs.reduce import cleaned_series, process_run, warm_up
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.reduce import cleaned_series, reduce_run, warm_up
+from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.voxels import VoxelGeometry
 from nidecomp.version import LIBRARIES, library_versions
 
@@ -37,7 +37,7 @@ def write_image(path: Path, seed: int = 0, rank: int = N_VOLUMES) -> None:
 
 
 @pytest.fixture
-def task(tmp_path: Path) -> MapTask:
+def task(tmp_path: Path) -> ReduceTask:
     bold = tmp_path / "bold.nii.gz"
     write_image(bold)
     files = RunFiles(RunKey((("sub", "01"), ("task", "rest"))), "T", None, bold, None, None)
@@ -52,35 +52,35 @@ def task(tmp_path: Path) -> MapTask:
         n_regressors=2,
         mean_fd_mm=None,
     )
-    return MapTask(run, GEOMETRY, NOTHING, (0.0,), 5, tmp_path / "work")
+    return ReduceTask(run, GEOMETRY, NOTHING, (0.0,), 5, tmp_path / "work")
 
 
-def reduced(task: MapTask) -> tuple[ReducedRun, ...]:
+def reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
     """Process a run that goes through."""
-    result = process_run(task)
+    result = reduce_run(task)
     assert isinstance(result, tuple), result
     return result
 
 
-def stem_of(task: MapTask) -> Path:
+def stem_of(task: ReduceTask) -> Path:
     """Name the first smoothing's reduced run."""
     return task.stem(task.smoothing_fwhm[0])
 
 
-def test_a_second_call_finds_the_first_ones_work(task: MapTask) -> None:
+def test_a_second_call_finds_the_first_ones_work(task: ReduceTask) -> None:
     (first,) = reduced(task)
     written = first.path.stat().st_mtime_ns
-    assert process_run(task) == (first,)
+    assert reduce_run(task) == (first,)
     assert first.path.stat().st_mtime_ns == written
 
 
-def test_the_record_says_what_lies_in_the_file(task: MapTask) -> None:
+def test_the_record_says_what_lies_in_the_file(task: ReduceTask) -> None:
     (record,) = reduced(task)
     rows = np.load(record.path)
     assert rows.dtype == np.float32
     assert rows.shape == (record.n_rows, record.n_voxels) == (5, GEOMETRY.n_features)
     assert record.path.with_suffix("") == task.stem(0.0)
-    assert find_reduced(record.key, task.stem(0.0)) == record
+    assert find_reduced(record.run, task.stem(0.0)) == record
     lengths = np.sum(rows.astype(np.float64) ** 2, axis=1)
     np.testing.assert_allclose(record.squared_singular_values, lengths, rtol=1e-4)
     # Each voxel has unit variance over the volumes.
@@ -90,14 +90,14 @@ def test_the_record_says_what_lies_in_the_file(task: MapTask) -> None:
 
 
 # ---------------------------------------------------------------- several smoothings
-def test_each_smoothing_gives_a_record_in_the_tasks_order(task: MapTask) -> None:
+def test_each_smoothing_gives_a_record_in_the_tasks_order(task: ReduceTask) -> None:
     records = reduced(replace(task, smoothing_fwhm=(6.0, 0.0)))
     assert [record.smoothing_fwhm for record in records] == [6.0, 0.0]
     assert len({record.path for record in records}) == 2
     assert len({record.path.read_bytes() for record in records}) == 2
 
 
-def test_a_smoothing_is_the_same_alone_and_beside_others(task: MapTask) -> None:
+def test_a_smoothing_is_the_same_alone_and_beside_others(task: ReduceTask) -> None:
     together = reduced(replace(task, smoothing_fwhm=(6.0, 0.0)))
     for record in together:
         elsewhere = task.work_dir.with_name(f"alone_{record.smoothing_fwhm:g}")
@@ -109,7 +109,9 @@ def test_a_smoothing_is_the_same_alone_and_beside_others(task: MapTask) -> None:
         assert replace(alone, path=record.path) == record
 
 
-def test_all_smoothings_come_from_one_read(task: MapTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_smoothings_come_from_one_read(
+    task: ReduceTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And one that was there before is not done again."""
     asked: list[tuple[float, ...]] = []
     read = module.read_series
@@ -126,7 +128,7 @@ def test_all_smoothings_come_from_one_read(task: MapTask, monkeypatch: pytest.Mo
     assert asked == [(0.0,), (4.0, 6.0)]
 
 
-def test_the_smoothings_beside_one_are_not_in_its_name(task: MapTask) -> None:
+def test_the_smoothings_beside_one_are_not_in_its_name(task: ReduceTask) -> None:
     both = replace(task, smoothing_fwhm=(0.0, 6.0))
     assert both.stem(0.0) == task.stem(0.0) != both.stem(6.0)
     # What the settings say of smoothing is said again by the task.
@@ -134,7 +136,7 @@ def test_the_smoothings_beside_one_are_not_in_its_name(task: MapTask) -> None:
     assert replace(task, denoising=other).stem(0.0) == task.stem(0.0)
 
 
-def test_cleaned_series_are_read_and_cleaned_at_each_smoothing(task: MapTask) -> None:
+def test_cleaned_series_are_read_and_cleaned_at_each_smoothing(task: ReduceTask) -> None:
     cleaned = cleaned_series(task, (0.0, 6.0))
     assert list(cleaned) == [0.0, 6.0]
     for result, n_nonfinite, design in cleaned.values():
@@ -147,7 +149,7 @@ def test_cleaned_series_are_read_and_cleaned_at_each_smoothing(task: MapTask) ->
 # ---------------------------------------------------------------- names
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".json"])
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", None])
-def test_damaged_work_is_done_again(task: MapTask, suffix: str, content: bytes | None) -> None:
+def test_damaged_work_is_done_again(task: ReduceTask, suffix: str, content: bytes | None) -> None:
     (first,) = reduced(task)
     rows = first.path.read_bytes()
     damaged = first.path.with_suffix(suffix)
@@ -155,29 +157,29 @@ def test_damaged_work_is_done_again(task: MapTask, suffix: str, content: bytes |
         damaged.unlink()
     else:
         damaged.write_bytes(content)
-    assert find_reduced(first.key, stem_of(task)) is None
-    assert process_run(task) == (first,)
+    assert find_reduced(first.run, stem_of(task)) is None
+    assert reduce_run(task) == (first,)
     assert first.path.read_bytes() == rows
 
 
-def test_rows_of_another_shape_are_not_taken_for_the_runs(task: MapTask) -> None:
+def test_rows_of_another_shape_are_not_taken_for_the_runs(task: ReduceTask) -> None:
     (first,) = reduced(task)
     np.save(first.path, np.zeros((4, first.n_voxels), dtype=np.float32))
-    assert find_reduced(first.key, stem_of(task)) is None
+    assert find_reduced(first.run, stem_of(task)) is None
 
 
-def test_rows_that_were_damaged_are_made_anew(task: MapTask) -> None:
+def test_rows_that_were_damaged_are_made_anew(task: ReduceTask) -> None:
     """As by a power cut: the file is as long as it was, and ends in zeros."""
     (first,) = reduced(task)
     whole = first.path.read_bytes()
     first.path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
-    assert find_reduced(first.key, stem_of(task)) is None
-    assert process_run(task) == (first,)
+    assert find_reduced(first.run, stem_of(task)) is None
+    assert reduce_run(task) == (first,)
     assert first.path.read_bytes() == whole
 
 
 def test_everything_that_decides_the_numbers_is_in_the_name(
-    task: MapTask, monkeypatch: pytest.MonkeyPatch
+    task: ReduceTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other_mask = np.ones(SHAPE, dtype=bool)
     other_mask[0, 0, 0] = False
@@ -203,12 +205,12 @@ def test_the_libraries_that_decide_the_numbers_are_all_named() -> None:
     assert {"isal", "numba", "numpy", "nibabel", "nilearn"} <= set(LIBRARIES)
 
 
-def test_what_only_decides_which_runs_are_used_is_not_in_the_name(task: MapTask) -> None:
+def test_what_only_decides_which_runs_are_used_is_not_in_the_name(task: ReduceTask) -> None:
     stricter = replace(NOTHING, min_volumes=30, mean_fd_cutoff=0.5)
     assert stem_of(replace(task, denoising=stricter)) == stem_of(task)
 
 
-def test_the_same_run_gives_the_same_bytes_in_another_process(task: MapTask) -> None:
+def test_the_same_run_gives_the_same_bytes_in_another_process(task: ReduceTask) -> None:
     """Threads of libraries, the order of sums, the compiled loops: nothing of a process shows."""
     (here,) = reduced(task)
     elsewhere = replace(task, work_dir=task.work_dir.with_name("elsewhere"))
@@ -216,11 +218,11 @@ def test_the_same_run_gives_the_same_bytes_in_another_process(task: MapTask) -> 
     pickled.write_bytes(pickle.dumps(elsewhere))
     code = (
         "import pickle, sys; from pathlib import Path; "
-        "from nidecomp.runs.reduce import process_run; "
-        "process_run(pickle.loads(Path(sys.argv[1]).read_bytes()))"
+        "from nidecomp.runs.reduce import reduce_run; "
+        "reduce_run(pickle.loads(Path(sys.argv[1]).read_bytes()))"
     )
     subprocess.run([sys.executable, "-c", code, str(pickled)], check=True, timeout=120)
-    there = find_reduced(here.key, elsewhere.stem(0.0))
+    there = find_reduced(here.run, elsewhere.stem(0.0))
     assert there is not None
     assert there.path.read_bytes() == here.path.read_bytes()
     assert replace(there, path=here.path) == here
@@ -236,16 +238,16 @@ def test_warming_up_compiles_and_touches_nothing(
 
 
 # ---------------------------------------------------------------- runs that fail
-def test_a_run_of_too_few_dimensions_fails_with_their_number(task: MapTask) -> None:
+def test_a_run_of_too_few_dimensions_fails_with_their_number(task: ReduceTask) -> None:
     """Rounding noise scaled to unit norm would become components."""
     write_image(task.run.files.bold, rank=3)
-    result = process_run(task)
+    result = reduce_run(task)
     assert isinstance(result, FailedRun)
     assert "hold only 3 dimensions" in result.reason
 
 
 def test_a_file_that_changes_while_it_is_read_fails(
-    task: MapTask, monkeypatch: pytest.MonkeyPatch
+    task: ReduceTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = module.read_series
 
@@ -255,62 +257,62 @@ def test_a_file_that_changes_while_it_is_read_fails(
         return result
 
     monkeypatch.setattr(module, "read_series", replaced_meanwhile)
-    result = process_run(task)
+    result = reduce_run(task)
     assert isinstance(result, FailedRun)
     assert "changed while it was processed" in result.reason
     assert not list(task.work_dir.rglob("*.npy"))
 
 
-def test_a_brain_without_signal_fails(task: MapTask) -> None:
+def test_a_brain_without_signal_fails(task: ReduceTask) -> None:
     nib.save(
         nib.Nifti1Image(np.full((*SHAPE, N_VOLUMES), 7.0, dtype=np.float32), GRID.matrix),
         task.run.files.bold,
     )
     for smoothings in ((0.0,), (0.0, 6.0)):
-        result = process_run(replace(task, smoothing_fwhm=smoothings))
+        result = reduce_run(replace(task, smoothing_fwhm=smoothings))
         assert isinstance(result, FailedRun)
         assert "hold no signal" in result.reason
 
 
-def test_a_file_that_is_cut_off_fails_without_a_traceback(task: MapTask) -> None:
+def test_a_file_that_is_cut_off_fails_without_a_traceback(task: ReduceTask) -> None:
     bold = task.run.files.bold
     bold.write_bytes(bold.read_bytes()[:-100])
-    result = process_run(task)
+    result = reduce_run(task)
     assert isinstance(result, FailedRun)
     assert "cut off" in result.reason
     assert result.traceback is None
     assert not list(task.work_dir.rglob("*"))
 
 
-def test_a_run_that_lost_volumes_since_it_was_inspected_fails(task: MapTask) -> None:
+def test_a_run_that_lost_volumes_since_it_was_inspected_fails(task: ReduceTask) -> None:
     image = nib.load(task.run.files.bold)
     shorter = np.asarray(image.dataobj)[..., :-5]
     nib.save(nib.Nifti1Image(shorter, GRID.matrix), task.run.files.bold)
-    result = process_run(task)
+    result = reduce_run(task)
     assert isinstance(result, FailedRun)
     assert f"has {N_VOLUMES - 5} volumes" in result.reason
 
 
 def test_too_little_memory_is_told_in_a_sentence(
-    task: MapTask, monkeypatch: pytest.MonkeyPatch
+    task: ReduceTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def greedy(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(module, "read_series", greedy)
-    result = process_run(task)
+    result = reduce_run(task)
     assert isinstance(result, FailedRun)
     assert "not enough memory" in result.reason
 
 
 def test_an_error_that_nobody_foresaw_is_a_record_with_its_traceback(
-    task: MapTask, monkeypatch: pytest.MonkeyPatch
+    task: ReduceTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("by accident")
 
     monkeypatch.setattr(module, "clean", broken)
-    result = process_run(task)
+    result = reduce_run(task)
     assert isinstance(result, FailedRun)
     assert result.reason == "ZeroDivisionError: by accident"
     assert "Traceback" in (result.traceback or "")

@@ -23,7 +23,7 @@ Row = Mapping[str, object]
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class References:
     """What maps are compared with; None where it does not apply to the space or was not given."""
 
     networks: Reference | None = None
@@ -40,7 +40,7 @@ class Description:
     table: tuple[Row, ...]
 
 
-def read_references(geometry: VoxelGeometry, space: str, options: EvidenceOptions) -> Compared:
+def read_references(geometry: VoxelGeometry, space: str, options: EvidenceOptions) -> References:
     """Bring all references to the group's grid.
 
     Parameters
@@ -61,14 +61,14 @@ def read_references(geometry: VoxelGeometry, space: str, options: EvidenceOption
     """
     atlas = options.label_atlas and label_atlas(Path(options.label_atlas), geometry)
     if not space.startswith("MNI"):
-        return Compared(atlas=atlas or None)
-    return Compared(shipped_networks(geometry), tissues(geometry), atlas or None)
+        return References(atlas=atlas or None)
+    return References(shipped_networks(geometry), tissues(geometry), atlas or None)
 
 
 def describe(
     components: Components,
     geometry: VoxelGeometry,
-    references: Compared,
+    references: References,
     options: EvidenceOptions,
 ) -> Description:
     """Say what is known of each component.
@@ -103,7 +103,7 @@ def describe(
 
 
 # ---------------------------------------------------------------- what it looks like
-def label_columns(maps: NDArray[np.float32], references: Compared) -> dict[str, Sequence[object]]:
+def label_columns(maps: NDArray[np.float32], references: References) -> dict[str, Sequence[object]]:
     """Return the columns that say which networks and atlas regions the maps are most similar to."""
     columns: dict[str, Sequence[object]] = {}
     for prefix, reference in (("", references.networks), ("atlas_", references.atlas)):
@@ -157,28 +157,30 @@ def _evidence_columns(components: Components) -> dict[str, Sequence[object]]:
         "restart_stability": unknown if restarts is None else restarts.tolist(),
         "explained_variance": components.explained_variance.tolist(),
     }
-    halves = evidence.reproducibility if evidence else np.zeros((0, n))
-    held_out = evidence.held_out_variance if evidence else np.zeros((0, n))
-    bootstrap = evidence.bootstrap if evidence else np.zeros((0, n))
+    reproducibility = other_half = bootstrap = np.zeros((0, n))
+    if evidence:
+        reproducibility = evidence.halves.reproducibility
+        other_half = evidence.halves.other_half_variance
+        bootstrap = evidence.halves.bootstrap
     columns |= {
-        "reproducibility": _over_samples(halves, np.mean),
-        "reproducibility_sd": _spread(halves),
-        "reproducibility_min": _over_samples(halves, np.min),
-        "explained_variance_other_half": _over_samples(held_out, np.mean),
+        "reproducibility": _over_samples(reproducibility, np.mean),
+        "reproducibility_sd": _spread(reproducibility),
+        "reproducibility_min": _over_samples(reproducibility, np.min),
+        "explained_variance_other_half": _over_samples(other_half, np.mean),
         "bootstrap_r": _over_samples(bootstrap, np.mean),
         "bootstrap_r_sd": _spread(bootstrap),
         "explained_variance_holdout": unknown,
         "dominance": unknown,
         "dominant_participant": unknown,
     }
-    if evidence and evidence.held_out:
-        columns["explained_variance_holdout"] = evidence.holdout_variance.tolist()
-    if evidence and evidence.participants:
-        dominance = evidence.dominance
-        whose = evidence.participant_variance.argmax(axis=0)
+    if evidence and evidence.holdout:
+        columns["explained_variance_holdout"] = evidence.holdout.explained_variance.tolist()
+    if evidence:
+        participants, dominance = evidence.participants, evidence.participants.dominance
+        whose = participants.explained_variance.argmax(axis=0)
         columns["dominance"] = dominance.tolist()
         columns["dominant_participant"] = [
-            f"sub-{evidence.participants[index]}" if np.isfinite(share) else None
+            f"sub-{participants.labels[index]}" if np.isfinite(share) else None
             for index, share in zip(whose, dominance, strict=True)
         ]
     return columns
@@ -201,10 +203,10 @@ def _spread(values: NDArray[np.float64]) -> Sequence[object]:
     return spread
 
 
-def _noise_columns(components: Components, references: Compared) -> dict[str, Sequence[object]]:
+def _noise_columns(components: Components, references: References) -> dict[str, Sequence[object]]:
     numbers = noise_numbers(components, references)
     evidence = components.evidence
-    n_participants = len(evidence.participants) if evidence else 0
+    n_participants = len(evidence.participants.labels) if evidence else 0
     raised = [flags(one, n_participants) for one in numbers]
     return {
         "flags": [",".join(names) or None for names in raised],
@@ -222,7 +224,7 @@ def _noise_columns(components: Components, references: Compared) -> dict[str, Se
     }
 
 
-def noise_numbers(components: Components, references: Compared) -> tuple[NoiseNumbers, ...]:
+def noise_numbers(components: Components, references: References) -> tuple[NoiseNumbers, ...]:
     """Gather what the flags are raised by; NaN is what is not known."""
     n = components.n_components
     numbers = dict.fromkeys((field.name for field in fields(NoiseNumbers)), np.full(n, np.nan))
@@ -237,10 +239,10 @@ def noise_numbers(components: Components, references: Compared) -> tuple[NoiseNu
             "edge_limit": shares.edge_limit,
         }
     evidence = components.evidence
-    if evidence is not None and evidence.participants:
-        numbers["high_frequency"] = evidence.high_frequency
-        numbers["motion_r"] = evidence.motion_r
-        numbers["dominance"] = evidence.dominance
+    if evidence is not None:
+        numbers["high_frequency"] = evidence.participants.high_frequency
+        numbers["motion_r"] = evidence.participants.motion_r
+        numbers["dominance"] = evidence.participants.dominance
     return tuple(
         NoiseNumbers(**{name: float(values[index]) for name, values in numbers.items()})
         for index in range(n)

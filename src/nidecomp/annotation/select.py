@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from nidecomp.annotation.describe import Compared, label_columns, noise_numbers, read_references
+from nidecomp.annotation.describe import References, label_columns, noise_numbers, read_references
 from nidecomp.annotation.noise_flags import Flag, flags
+from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
 from nidecomp.decomposition.components import Components
@@ -48,8 +49,8 @@ def check_words(geometry: VoxelGeometry, space: str, settings: Settings) -> None
         )
 
 
-def to_regress_out(
-    components: Sequence[Components], geometry: VoxelGeometry, space: str, settings: Settings
+def components_to_regress_out(
+    components: Sequence[Components], geometry: VoxelGeometry, space: str, request: Request
 ) -> tuple[Mapping[int, str], ...]:
     """Find the components that are meant.
 
@@ -59,7 +60,7 @@ def to_regress_out(
     geometry : VoxelGeometry
     space : str
         The space of the runs.
-    settings : Settings
+    request : Request
 
     Returns
     -------
@@ -67,16 +68,16 @@ def to_regress_out(
         For each decomposition, index of the component to why it is meant; empty where nothing was
         asked for.
     """
-    words = settings.science.projection.regress_out
+    words = request.science.projection.regress_out
     if not words:
         return ()
-    if settings.science.projection.maps is not None and set(words) & _NOT_OF_MAPS_ALONE:
+    if request.science.projection.maps is not None and set(words) & _NOT_OF_MAPS_ALONE:
         _LOG.warning(
             "--regress-out: of maps that were given only the flags that follow from where a map "
             "lies are known, not those of time courses and participants; name the components to be "
             "sure"
         )
-    references = read_references(geometry, space, settings.science.evidence)
+    references = read_references(geometry, space, request.science.evidence)
     found = tuple(selected(one, references, words) for one in components)
     for one, mine in zip(components, found, strict=True):
         names = ", ".join(one.names[index] for index in mine) or "none"
@@ -89,7 +90,9 @@ def to_regress_out(
 _COMPONENT_NAME = re.compile(r"[a-z]+[0-9]+")
 
 
-def selected(components: Components, references: Compared, words: Sequence[str]) -> dict[int, str]:
+def selected(
+    components: Components, references: References, words: Sequence[str]
+) -> dict[int, str]:
     """Find the components that are meant by some words.
 
     Parameters
@@ -108,7 +111,7 @@ def selected(components: Components, references: Compared, words: Sequence[str])
     """
     wanted = {word.casefold() for word in words}
     evidence = components.evidence
-    n_participants = len(evidence.participants) if evidence else 0
+    n_participants = len(evidence.participants.labels) if evidence else 0
     raised = [flags(one, n_participants) for one in noise_numbers(components, references)]
     labels = label_columns(components.maps, references)
     found = {}
@@ -125,7 +128,7 @@ def selected(components: Components, references: Compared, words: Sequence[str])
     return found
 
 
-def unknown_words(words: Sequence[str], references: Compared) -> list[str]:
+def unknown_words(words: Sequence[str], references: References) -> list[str]:
     """Give the words that no component can be meant by, whatever is found."""
     known = {"flagged", *get_args(Flag)}
     for reference in (references.networks, references.atlas):

@@ -21,7 +21,7 @@ GIVEN = "given"
 _OPTION = "--maps"
 
 
-def read_given_maps(path: Path, geometry: VoxelGeometry, space: str) -> tuple[Components, ...]:
+def read_template_maps(path: Path, geometry: VoxelGeometry, space: str) -> tuple[Components, ...]:
     """Read maps and bring them to the grid of the runs.
 
     Parameters

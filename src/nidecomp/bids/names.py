@@ -74,7 +74,7 @@ def file_name(entities: Mapping[str, str | int | None], suffix: str, extension: 
 
 
 @dataclass(frozen=True)
-class Labels:
+class FileLabels:
     """What all files of one decomposition have in their names.
 
     `res` and `cohort` may be None.
@@ -105,7 +105,7 @@ class Labels:
 def group_file(
     suffix: str,
     extension: str,
-    labels: Labels,
+    labels: FileLabels,
     task: str,
     *,
     stat: str | None = None,
@@ -141,7 +141,7 @@ def projected_file(
     run: RunKey,
     suffix: str,
     extension: str,
-    labels: Labels,
+    labels: FileLabels,
     *,
     stat: str | None = None,
     desc: str | None = None,
@@ -193,8 +193,8 @@ def run_file(
     return PurePosixPath(*folders, file_name(entities, suffix, extension))
 
 
-def denoised_file(
-    run: RunKey, extension: str, labels: Labels, *, aggressive: bool
+def regressed_file(
+    run: RunKey, extension: str, labels: FileLabels, *, aggressive: bool
 ) -> PurePosixPath:
     """Place a run's image without some components of one decomposition, or its sidecar."""
     how = "aggr" if aggressive else "nonaggr"

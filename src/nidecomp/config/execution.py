@@ -13,7 +13,7 @@ ExecutorName = Literal["local", "dask"]
 
 
 @dataclass(frozen=True)
-class Extent:
+class OutputOptions:
     """How much is found out and written: components stand in the order of what is known of them."""
 
     # What the rule warns of are mutable defaults; it cannot see that `Level` is a word.

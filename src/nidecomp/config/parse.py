@@ -13,9 +13,9 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, cast
 
-from nidecomp.config.execution import Execution, Extent
+from nidecomp.config.execution import Execution, OutputOptions
 from nidecomp.config.science import (
-    Decomposition,
+    DecompositionOptions,
     Denoising,
     EvidenceOptions,
     Masking,
@@ -73,7 +73,7 @@ def settings_from_options(
         Selection(**cast(Any, values["selection"])),
         Denoising(**cast(Any, values["denoising"])),
         Masking(**cast(Any, values["masking"])),
-        Decomposition(**cast(Any, values["decomposition"])),
+        DecompositionOptions(**cast(Any, values["decomposition"])),
         EvidenceOptions(**cast(Any, values["evidence"])),
         ProjectionOptions(**cast(Any, values["projection"])),
     )
@@ -84,7 +84,7 @@ def settings_from_options(
         cast(AnalysisLevel, analysis_level),
         science,
         Execution(**cast(Any, values["execution"])),
-        Extent(**cast(Any, values["extent"])),
+        OutputOptions(**cast(Any, values["extent"])),
     )
 
 
@@ -135,10 +135,10 @@ def _check_together(science: Science) -> None:
         )
     if not science.decomposition.methods or not science.decomposition.n_components:
         raise UsageError("--methods and --n-components need at least one value each.")
-    if science.decomposition.is_auto and science.decomposition.orders:
+    if science.decomposition.is_auto and science.decomposition.model_orders:
         raise UsageError(
             "--n-components auto chooses one number of components: it stands alone, without "
-            f"{', '.join(map(str, science.decomposition.orders))}."
+            f"{', '.join(map(str, science.decomposition.model_orders))}."
         )
 
 

@@ -19,6 +19,7 @@ Method = Literal["canica", "dictlearning"]
 METHODS: tuple[Method, ...] = ("canica", "dictlearning")
 # In place of a number of components: as many as the data support.
 AUTO: Literal["auto"] = "auto"
+DEFAULT_N_COMPONENTS = 20
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Masking:
 
 
 @dataclass(frozen=True)
-class Decomposition:
+class DecompositionOptions:
     """What is fitted."""
 
     methods: tuple[Method, ...] = option(
@@ -162,7 +163,7 @@ class Decomposition:
     )
     n_components: tuple[int | Literal["auto"], ...] = option(
         convert.integer_or(AUTO, 2),
-        (20,),
+        (DEFAULT_N_COMPONENTS,),
         "Number of components; several numbers give several decompositions side by side; auto: as "
         "many as halves of the participants find again.",
         metavar="K",
@@ -222,14 +223,25 @@ class Decomposition:
         return AUTO in self.n_components
 
     @property
-    def orders(self) -> tuple[int, ...]:
+    def model_orders(self) -> tuple[int, ...]:
         """The numbers of components; none while they are yet to be chosen."""
         return tuple(order for order in self.n_components if order != AUTO)
 
     @property
-    def largest_order(self) -> int:
+    def largest_model_order(self) -> int:
         """The largest number of components that there may be: runs are reduced to as many rows."""
-        return max(self.orders, default=self.max_components)
+        return max(self.model_orders, default=self.max_components)
+
+    @property
+    def fewest_rows(self) -> int:
+        """The number of rows that a run must have at least to be used."""
+        # Where the number is to be chosen: a run that cannot hold the default number of components
+        # is refused, as it is with that number.
+        return max(self.model_orders, default=min(DEFAULT_N_COMPONENTS, self.max_components))
+
+    def kept_dims(self, n_components: int) -> int:
+        """Return how many dimensions of the group's subspace are kept at a number of components."""
+        return max(self.subspace_dims or max(5 * n_components, 100), n_components)
 
 
 @dataclass(frozen=True)
@@ -307,22 +319,6 @@ class ProjectionOptions:
     )
 
 
-def subspace_dims(settings: Decomposition, n_components: int) -> int:
-    """Give the dimensions of the group's subspace that are kept at a number of components.
-
-    Parameters
-    ----------
-    settings : Decomposition
-    n_components : int
-
-    Returns
-    -------
-    int
-        At least `n_components`.
-    """
-    return max(settings.subspace_dims or max(5 * n_components, 100), n_components)
-
-
 @dataclass(frozen=True)
 class Science:
     """All that changes the outputs."""
@@ -330,7 +326,7 @@ class Science:
     selection: Selection = field(default_factory=Selection)
     denoising: Denoising = field(default_factory=Denoising)
     masking: Masking = field(default_factory=Masking)
-    decomposition: Decomposition = field(default_factory=Decomposition)
+    decomposition: DecompositionOptions = field(default_factory=DecompositionOptions)
     evidence: EvidenceOptions = field(default_factory=EvidenceOptions)
     projection: ProjectionOptions = field(default_factory=ProjectionOptions)
 
@@ -343,11 +339,11 @@ class Science:
         methods = ("canica", *self.decomposition.methods)
         return tuple(dict.fromkeys(self.denoising.smoothing_of(method) for method in methods))
 
-    def with_order(self, n_components: int) -> Science:
+    def with_model_order(self, n_components: int) -> Science:
         """Give the same with one number of components, such as the one that was chosen."""
         return self._with(n_components=(n_components,))
 
-    def with_largest_order(self, max_components: int) -> Science:
+    def with_largest_model_order(self, max_components: int) -> Science:
         """Give the same with another largest number of components to choose from."""
         return self._with(max_components=max_components)
 

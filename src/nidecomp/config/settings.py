@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from nidecomp.config.execution import Execution, Extent
+from nidecomp.config.execution import Execution, OutputOptions
 from nidecomp.config.science import (
-    Decomposition,
+    DecompositionOptions,
     Denoising,
     EvidenceOptions,
     Masking,
@@ -30,22 +30,32 @@ class Settings:
     analysis_level: AnalysisLevel
     science: Science = field(default_factory=Science)
     execution: Execution = field(default_factory=Execution)
-    extent: Extent = field(default_factory=Extent)
+    extent: OutputOptions = field(default_factory=OutputOptions)
 
     @property
     def work_dir(self) -> Path:
         """Where reduced runs are kept between starts."""
         return Path(self.execution.work_dir or self.output_dir / "work").absolute()
 
+    def shared(self) -> Settings:
+        """Return the settings that all jobs of a cluster array have in common.
+
+        Of a participant job these are the settings without the participants that are its own.
+        """
+        if self.analysis_level == "group":
+            return self
+        selection = replace(self.science.selection, participant_label=())
+        return replace(self, science=replace(self.science, selection=selection))
+
 
 SECTIONS: dict[str, type] = {
     "selection": Selection,
     "denoising": Denoising,
     "masking": Masking,
-    "decomposition": Decomposition,
+    "decomposition": DecompositionOptions,
     "evidence": EvidenceOptions,
     "projection": ProjectionOptions,
-    "extent": Extent,
+    "extent": OutputOptions,
     "execution": Execution,
 }
 

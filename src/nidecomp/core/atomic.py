@@ -79,7 +79,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Keep other processes that ask for the same out of a folder; make it where it is not there.
 
     The lock goes with the process, however that ends, and leaves no file.

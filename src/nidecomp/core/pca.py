@@ -11,7 +11,7 @@ from nidecomp.core.linalg import blocks, leading_vectors
 
 
 @dataclass(frozen=True, eq=False)
-class Reduced:
+class PrincipalComponents:
     """The leading principal components of a series ``U S Vᵀ``.
 
     Parameters
@@ -32,7 +32,9 @@ class Reduced:
     squared: NDArray[np.float64]
 
 
-def reduce_rows(series: NDArray[np.float32], gram: NDArray[np.float64], n_rows: int) -> Reduced:
+def principal_components(
+    series: NDArray[np.float32], gram: NDArray[np.float64], n_rows: int
+) -> PrincipalComponents:
     """Keep the leading principal components of a series.
 
     U and S are those of the volumes' inner products, so that one pass over the features is left
@@ -57,4 +59,4 @@ def reduce_rows(series: NDArray[np.float32], gram: NDArray[np.float64], n_rows: 
     for block in blocks(n_features):
         rows[:, block] = across @ series[:, block]
     volumes = vectors.astype(np.float32)
-    return Reduced(rows, volumes, float(squared.sum()), squared[:n_rows])
+    return PrincipalComponents(rows, volumes, float(squared.sum()), squared[:n_rows])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,21 @@ class UsableRun:
     coverage: float | None = None
 
     @property
+    def key(self) -> RunKey:
+        """Which run it is."""
+        return self.files.key
+
+    @property
+    def participant(self) -> str:
+        """The participant's label, without ``sub-``."""
+        return self.files.key.participant
+
+    @property
+    def label(self) -> str:
+        """The run's name as its files carry it."""
+        return self.files.key.label
+
+    @property
     def n_kept(self) -> int:
         """How many volumes are used."""
         return len(self.kept)
@@ -130,7 +146,7 @@ class ReducedRun:
     smoothings (full widths at half maximum in mm) has a record for each.
     """
 
-    key: RunKey
+    run: UsableRun
     path: Path
     smoothing_fwhm: float
     n_rows: int
@@ -141,13 +157,23 @@ class ReducedRun:
     n_constant: int
 
     @property
+    def key(self) -> RunKey:
+        """Which run it is."""
+        return self.run.key
+
+    @property
+    def participant(self) -> str:
+        """The participant's label, without ``sub-``."""
+        return self.run.participant
+
+    @property
     def shape(self) -> tuple[int, int]:
         """The shape of the array in `path`."""
         return self.n_rows, self.n_voxels
 
     @property
     def volumes_path(self) -> Path:
-        """Where what is known of each volume kept lies beside the rows (see `process_run`)."""
+        """Where what is known of each volume kept lies beside the rows (see `reduce_run`)."""
         return self.path.with_suffix(".npz")
 
     def variance_share(self, n_components: int) -> float:
@@ -173,6 +199,14 @@ class Inventory:
     refused: tuple[RefusedRun, ...] = ()
     failed: tuple[FailedRun, ...] = ()
 
+    def with_failed(self, failed: Iterable[FailedRun]) -> Inventory:
+        """Return the same with more failed runs."""
+        return replace(self, failed=(*self.failed, *failed))
+
+    def failures(self) -> str:
+        """Return why runs failed, a line for each reason."""
+        return Inventory(failed=self.failed).reasons()
+
     def reasons(self) -> str:
         """Return why runs cannot be used, a line for each reason, the most frequent first.
 
@@ -187,3 +221,8 @@ class Inventory:
             f"{reason}"
             for reason, runs in sorted(names.items(), key=lambda entry: -len(entry[1]))
         )
+
+
+def runs_of(records: Iterable[ReducedRun]) -> tuple[UsableRun, ...]:
+    """Return the runs of some records, each once, in the order in which they come first."""
+    return tuple({record.key: record.run for record in records}.values())

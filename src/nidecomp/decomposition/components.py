@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+Record = TypeVar("Record", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +31,41 @@ class Restart:
     unmixing: NDArray[np.float64] | None = None
 
 
+def _of_components(axis: int = -1) -> dict[str, int]:
+    """Return the metadata of a field whose array has the components along one of its axes."""
+    return {"component_axis": axis}
+
+
+def in_order(record: Record, order: NDArray[np.intp]) -> Record:
+    """Return a record with its components in another order, everything of a component together.
+
+    Parameters
+    ----------
+    record : dataclass
+        Fields whose arrays have the components along an axis say so where they are declared;
+        records inside it are reordered, too.
+    order : ndarray of int, shape (n_components,)
+        The present index of the component that comes first, second, …
+
+    Returns
+    -------
+    dataclass
+        Of the same type.
+    """
+    changed: dict[str, object] = {}
+    for declared in fields(record):
+        value = getattr(record, declared.name)
+        axis = declared.metadata.get("component_axis")
+        if isinstance(value, np.ndarray) and axis is not None:
+            changed[declared.name] = value[order] if axis == 0 else value[..., order]
+        elif is_dataclass(value) and not isinstance(value, type):
+            changed[declared.name] = in_order(value, order)
+    return replace(record, **changed)
+
+
 @dataclass(frozen=True, eq=False)
-class Evidence:
-    """What other samples of participants, and each participant, say of a decomposition's maps.
+class SplitHalfEvidence:
+    """How well other samples of the participants reproduce the maps of a decomposition.
 
     Parameters
     ----------
@@ -36,110 +74,154 @@ class Evidence:
         cannot be judged: one participant, or halves that could not be fitted.
     bootstrap : ndarray, shape (n_bootstraps, n_components)
         |r| of each component with its match in a group drawn with replacement.
-    held_out_variance : ndarray, shape (2 n_splits, n_components)
+    other_half_variance : ndarray, shape (2 n_splits, n_components)
         The share of one half's variance that the other half's match explains alone.
     total_variances : ndarray, shape (2 n_splits, 2)
         The share that all maps of a half explain together: of itself, and of the other half.
     trace : ndarray, shape (n_splits,)
         Mean matched |r| of both halves' maps, one to one.
     overlap : ndarray, shape (n_splits,)
-        Mean squared cosine of the angles between what both halves' maps span.
+        Mean squared cosine of the principal angles between the subspaces of both halves' maps.
     n_voxels : int
-        The voxels that halves were fitted on.
-    participants : tuple of str
-        Labels, sorted.
-    participant_variance : ndarray, shape (n_participants, n_components)
-        The share of each participant's variance that each map explains beside all others: what
-        would be lost without it. (What it explains alone is in part that of maps which overlap.)
+        The number of voxels that halves were fitted on.
+    """
+
+    reproducibility: NDArray[np.float64] = field(metadata=_of_components())
+    bootstrap: NDArray[np.float64] = field(metadata=_of_components())
+    other_half_variance: NDArray[np.float64] = field(metadata=_of_components())
+    total_variances: NDArray[np.float64]
+    trace: NDArray[np.float64]
+    overlap: NDArray[np.float64]
+    n_voxels: int
+
+
+@dataclass(frozen=True, eq=False)
+class ParticipantEvidence:
+    """How much each participant contributes to each component, and what its time courses are like.
+
+    Parameters
+    ----------
+    labels : tuple of str
+        The participants that the maps were fitted to, sorted.
+    explained_variance : ndarray, shape (n_participants, n_components)
+        The share of each participant's variance that would not be explained without the map: the
+        increase of the residual when it is left out. (What a map explains alone is in part also
+        explained by maps that overlap with it.)
     high_frequency : ndarray, shape (n_components,)
         The share of the time courses' power above 0.1 Hz, mean over participants; NaN: unknown.
     motion_r : ndarray, shape (n_components,)
         The largest |r| of the time courses with a motion parameter or framewise displacement, mean
         over participants; NaN: unknown.
-    held_out : tuple of str
-        Labels of the participants that were left out of the fit, sorted.
-    holdout_variance : ndarray, shape (n_components,)
-        The share of their variance that each map explains alone, mean over them; NaN without any.
-    total_holdout_variance : float
-        The share of their variance that all maps explain together, mean over them.
     """
 
-    reproducibility: NDArray[np.float64]
-    bootstrap: NDArray[np.float64]
-    held_out_variance: NDArray[np.float64]
-    total_variances: NDArray[np.float64]
-    trace: NDArray[np.float64]
-    overlap: NDArray[np.float64]
-    n_voxels: int = 0
-    participants: tuple[str, ...] = ()
-    participant_variance: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
-    high_frequency: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    motion_r: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    held_out: tuple[str, ...] = ()
-    holdout_variance: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    total_holdout_variance: float = math.nan
+    labels: tuple[str, ...]
+    explained_variance: NDArray[np.float64] = field(metadata=_of_components())
+    high_frequency: NDArray[np.float64] = field(metadata=_of_components())
+    motion_r: NDArray[np.float64] = field(metadata=_of_components())
 
     @property
     def dominance(self) -> NDArray[np.float64]:
         """The largest participant's share of what a component explains in all, (n_components,)."""
-        total = self.participant_variance.sum(axis=0)
-        largest = self.participant_variance.max(axis=0)
+        total = self.explained_variance.sum(axis=0)
+        largest = self.explained_variance.max(axis=0)
         return np.asarray(
             np.divide(largest, total, out=np.full(len(total), np.nan), where=total > 0)
         )
 
-    def in_order(self, order: NDArray[np.intp]) -> Evidence:
-        """Give the same for components in another order."""
-        return replace(
-            self,
-            reproducibility=self.reproducibility[:, order],
-            bootstrap=self.bootstrap[:, order],
-            held_out_variance=self.held_out_variance[:, order],
-            participant_variance=self.participant_variance[:, order],
-            high_frequency=self.high_frequency[order],
-            motion_r=self.motion_r[order],
-            holdout_variance=self.holdout_variance[order],
-        )
+
+@dataclass(frozen=True, eq=False)
+class HoldoutEvidence:
+    """What the maps explain in the participants that ``--holdout`` left out of the fit.
+
+    Parameters
+    ----------
+    labels : tuple of str
+        These participants, sorted.
+    explained_variance : ndarray, shape (n_components,)
+        The share of their variance that each map explains alone, mean over them.
+    total_explained_variance : float
+        The share of their variance that all maps explain together, mean over them.
+    """
+
+    labels: tuple[str, ...]
+    explained_variance: NDArray[np.float64] = field(metadata=_of_components())
+    total_explained_variance: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The evidence about a decomposition's maps, each part made whole by one step.
+
+    Parameters
+    ----------
+    halves : SplitHalfEvidence
+        From fits to other samples of the participants.
+    participants : ParticipantEvidence
+        From the runs that were fitted.
+    holdout : HoldoutEvidence or None
+        From the runs of participants that were left out of the fit, if there are any.
+    """
+
+    halves: SplitHalfEvidence
+    participants: ParticipantEvidence
+    holdout: HoldoutEvidence | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Components:
     """One decomposition: its maps, scaled, signed, ordered and named.
+
+    Two records are equal only where they are the same object: arrays have no single answer.
 
     Parameters
     ----------
     method : {"canica", "dictlearning", "given"}
     maps : ndarray of float32, shape (n_components, n_voxels)
     names : tuple of str
+        The names belong to the positions: they stay where they are when maps are reordered.
     explained_variance : ndarray, shape (n_components,)
         The share of the reduced runs' variance that each map alone explains.
     total_explained_variance : float
-        What all of them explain together.
+        The share that all of them explain together.
     total_variance : float
-        That variance itself.
+        The variance of the reduced runs.
     fit : mapping
         How the fit went.
     restart_index : ndarray, shape (n_components,), optional
         How stably the ICA's restarts found each (Icasso's Iq); None where there are no restarts to
         compare.
     evidence : Evidence, optional
-        What other samples of participants say of the maps.
+        How far each map can be trusted.
     """
 
     method: str
-    maps: NDArray[np.float32]
+    maps: NDArray[np.float32] = field(metadata=_of_components(axis=0))
     names: tuple[str, ...]
-    explained_variance: NDArray[np.float64]
+    explained_variance: NDArray[np.float64] = field(metadata=_of_components())
     total_explained_variance: float
     total_variance: float = 0.0
     fit: Mapping[str, object] = field(default_factory=dict)
-    restart_index: NDArray[np.float64] | None = None
+    restart_index: NDArray[np.float64] | None = field(default=None, metadata=_of_components())
     evidence: Evidence | None = None
 
     @property
     def n_components(self) -> int:
         """How many maps."""
         return len(self.maps)
+
+    def in_order(self, order: NDArray[np.intp]) -> Components:
+        """Return the same decomposition with its components in another order.
+
+        Parameters
+        ----------
+        order : ndarray of int, shape (n_components,)
+            The present index of the component that comes first, second, …
+
+        Returns
+        -------
+        Components
+        """
+        return in_order(self, order)
 
 
 def component_names(method: str, n_components: int) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from nidecomp.config.science import Decomposition, Method, subspace_dims
-from nidecomp.core.pca import reduce_rows
+from nidecomp.config.science import DecompositionOptions, Method
+from nidecomp.core.pca import principal_components
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.fit import fit_subspaces
 from nidecomp.decomposition.gather import participant_weights
@@ -37,7 +37,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     _method: Method
 
     @abstractmethod
-    def _settings(self, seed: int) -> Decomposition:
+    def _settings(self, seed: int) -> DecompositionOptions:
         """Give what is to be fitted."""
 
     def fit(
@@ -84,11 +84,11 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return self
 
     def _fit(
-        self, runs: list[NDArray[np.float32]], names: list[str], settings: Decomposition
+        self, runs: list[NDArray[np.float32]], names: list[str], settings: DecompositionOptions
     ) -> Components:
         reduced = [self._reduced(run, index) for index, run in enumerate(runs)]
         weights = participant_weights(names, [variance for _, variance in reduced])
-        n_dims = subspace_dims(settings, self.n_components)
+        n_dims = settings.kept_dims(self.n_components)
         n_features = runs[0].shape[1]
         shared = SubspaceStream(n_features, n_dims, self.n_threads)
         own = SubspaceStream(n_features, n_dims, self.n_threads)
@@ -108,7 +108,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         """Keep the leading dimensions of one run, and its variance."""
         centred = run - run.mean(axis=0)
         gram = centred.astype(np.float64) @ centred.T.astype(np.float64)
-        leading = reduce_rows(centred, gram, self.n_components)
+        leading = principal_components(centred, gram, self.n_components)
         squared = leading.squared
         rank = int(np.count_nonzero(squared > 1e-6 * max(squared[0], np.finfo(np.float32).tiny)))
         if rank < self.n_components:
@@ -243,8 +243,8 @@ class CanICA(_GroupDecomposition):
         self.n_threads = n_threads
         self.random_state = random_state
 
-    def _settings(self, seed: int) -> Decomposition:
-        return Decomposition(
+    def _settings(self, seed: int) -> DecompositionOptions:
+        return DecompositionOptions(
             methods=(self._method,),
             n_components=(self.n_components,),
             n_init=self.n_init,
@@ -302,10 +302,10 @@ class DictLearning(_GroupDecomposition):
         self,
         n_components: int = 20,
         *,
-        map_support: float = Decomposition.map_support,
+        map_support: float = DecompositionOptions.map_support,
         alpha: float | None = None,
-        batch_size: int = Decomposition.batch_size,
-        n_epochs: int = Decomposition.n_epochs,
+        batch_size: int = DecompositionOptions.batch_size,
+        n_epochs: int = DecompositionOptions.n_epochs,
         n_init: int = 10,
         subspace_dims: int | None = None,
         n_threads: int = 1,
@@ -321,8 +321,8 @@ class DictLearning(_GroupDecomposition):
         self.n_threads = n_threads
         self.random_state = random_state
 
-    def _settings(self, seed: int) -> Decomposition:
-        return Decomposition(
+    def _settings(self, seed: int) -> DecompositionOptions:
+        return DecompositionOptions(
             methods=(self._method,),
             n_components=(self.n_components,),
             map_support=self.map_support,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from nidecomp.config.science import Decomposition, Method, Science, subspace_dims
+from nidecomp.config.science import DecompositionOptions, Method, Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import ReducedRun
 from nidecomp.decomposition.arrange import arrange, explained_variance
@@ -23,7 +23,7 @@ from nidecomp.decomposition.dictlearning import (
 )
 from nidecomp.decomposition.fastica import MAX_ITERATIONS
 from nidecomp.decomposition.fit_report import described, dictionary_as_metadata, ica_as_metadata
-from nidecomp.decomposition.gather import GroupPlan, gather, wanted_subspaces
+from nidecomp.decomposition.gather import GroupPlan, gather, subspace_keys
 from nidecomp.decomposition.stability import RestartStability, restart_stability
 from nidecomp.decomposition.subspace import Subspace
 
@@ -48,8 +48,8 @@ def fit_group(
     Returns
     -------
     tuple of Components
-        In the order of ``orders``, then of ``methods``; none where the number of components is yet
-        to be chosen (see `count_components`).
+        By model order, then by method; none where the number of components is yet
+        to be chosen (see `choose_model_order`).
 
     Raises
     ------
@@ -59,26 +59,26 @@ def fit_group(
     settings = science.decomposition
     runs = sorted(reduced, key=lambda run: run.key.label)
     n_voxels = runs[0].n_voxels
-    if settings.largest_order >= n_voxels:
+    if settings.largest_model_order >= n_voxels:
         raise NothingToDoError(
-            f"--n-components {settings.largest_order} is more than the group mask's "
+            f"--n-components {settings.largest_model_order} is more than the group mask's "
             f"{n_voxels} voxels can hold."
         )
     # One thread: sums that are split between threads depend on how many there are.
     with threadpool_limits(limits=1):
         return tuple(
             components
-            for n_components in settings.orders
-            for components in _fit_one_order(runs, n_components, science, plan or GroupPlan())
+            for n_components in settings.model_orders
+            for components in _fit_one_model_order(runs, n_components, science, plan or GroupPlan())
         )
 
 
-def _fit_one_order(
+def _fit_one_model_order(
     runs: Sequence[ReducedRun], n_components: int, science: Science, plan: GroupPlan
 ) -> list[Components]:
     settings = science.decomposition
-    canonical, scaled = wanted_subspaces(science)
-    n_dims = subspace_dims(settings, n_components)
+    canonical, scaled = subspace_keys(science)
+    n_dims = settings.kept_dims(n_components)
     _LOG.info("Fitting %d components; runs: %d", n_components, len({run.key for run in runs}))
     wanted = list(dict.fromkeys([canonical, *scaled.values()]))
     subspaces = gather(runs, wanted, n_components, n_dims, plan)
@@ -91,7 +91,7 @@ def fit_subspaces(
     shared: Subspace,
     own: Mapping[Method, Subspace],
     n_components: int,
-    settings: Decomposition,
+    settings: DecompositionOptions,
     n_threads: int,
     *,
     warn: bool = True,
@@ -106,7 +106,7 @@ def fit_subspaces(
         Method to the subspace of rows scaled by their singular values, in which it is measured and
         which dictionary learning is fitted to; the methods that are wanted.
     n_components : int
-    settings : Decomposition
+    settings : DecompositionOptions
     n_threads : int
         The result does not depend on it.
     warn : bool
@@ -155,7 +155,7 @@ def _warn_of_ica(ica: CanicaFit, n_components: int) -> None:
 
 
 def _fit_dictionary(
-    subspace: Subspace, start: NDArray[np.float64], settings: Decomposition, n_threads: int
+    subspace: Subspace, start: NDArray[np.float64], settings: DecompositionOptions, n_threads: int
 ) -> DictionaryFit:
     """Learn at the penalty given, or at the one that gives the maps the support asked for."""
     dictionary = first_dictionary(start, subspace.rows)
@@ -181,7 +181,7 @@ def _fit_dictionary(
     )
 
 
-def _warn_of_dictionary(result: DictionaryFit, settings: Decomposition) -> None:
+def _warn_of_dictionary(result: DictionaryFit, settings: DecompositionOptions) -> None:
     if result.n_empty:
         remedy = (
             f"--alpha {settings.alpha:g} is too strong for these data"

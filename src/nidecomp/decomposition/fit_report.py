@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nidecomp.config.science import Decomposition
+from nidecomp.config.science import DecompositionOptions
 from nidecomp.decomposition.canica import CanicaFit
 from nidecomp.decomposition.dictlearning import (
     DictionaryFit,
@@ -50,7 +50,7 @@ def ica_as_metadata(ica: CanicaFit) -> dict[str, object]:
 
 
 def dictionary_as_metadata(
-    result: DictionaryFit, settings: Decomposition, start: Mapping[str, object]
+    result: DictionaryFit, settings: DecompositionOptions, start: Mapping[str, object]
 ) -> dict[str, object]:
     """Return what is recorded of dictionary learning, and of the ICA that it started from."""
     target = {} if settings.alpha is not None else {"MapSupportWanted": settings.map_support}

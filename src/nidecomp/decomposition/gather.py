@@ -30,7 +30,7 @@ class GroupPlan:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SubspaceKey:
     """One of the group's subspaces: of which reduced runs, and how their rows are scaled."""
 
     smoothing_fwhm: float
@@ -74,13 +74,13 @@ def participant_weights(participants: Sequence[str], variances: Sequence[float])
 # ---------------------------------------------------------------- the group's subspaces
 def gather(
     runs: Sequence[ReducedRun],
-    wanted: Sequence[Wanted],
+    wanted: Sequence[SubspaceKey],
     n_components: int,
     n_dims: int,
     plan: GroupPlan,
-) -> dict[Wanted, Subspace]:
+) -> dict[SubspaceKey, Subspace]:
     """Gather subspaces over all runs, as many of them in one pass as the plan says."""
-    gathered: dict[Wanted, Subspace] = {}
+    gathered: dict[SubspaceKey, Subspace] = {}
     for start in range(0, len(wanted), plan.at_once):
         here = wanted[start : start + plan.at_once]
         gathered |= _gather_in_one_pass(runs, here, n_components, n_dims, plan.n_threads)
@@ -89,11 +89,11 @@ def gather(
 
 def _gather_in_one_pass(
     runs: Sequence[ReducedRun],
-    wanted: Sequence[Wanted],
+    wanted: Sequence[SubspaceKey],
     n_components: int,
     n_dims: int,
     n_threads: int,
-) -> dict[Wanted, Subspace]:
+) -> dict[SubspaceKey, Subspace]:
     n_voxels = runs[0].n_voxels
     streams = {which: SubspaceStream(n_voxels, n_dims, n_threads) for which in wanted}
     for _, which, rows in weighted_runs(runs, wanted, n_components):
@@ -103,10 +103,10 @@ def _gather_in_one_pass(
 
 def weighted_runs(
     runs: Sequence[ReducedRun],
-    wanted: Sequence[Wanted],
+    wanted: Sequence[SubspaceKey],
     n_components: int,
     voxels: slice | NDArray[np.intp] = _EVERYWHERE,
-) -> Iterator[tuple[ReducedRun, Wanted, NDArray[np.float32]]]:
+) -> Iterator[tuple[ReducedRun, SubspaceKey, NDArray[np.float32]]]:
     """Read each run once and scale its leading rows for every subspace that is made of them.
 
     Parameters
@@ -127,7 +127,7 @@ def weighted_runs(
     for fwhm in {which.smoothing_fwhm: None for which in wanted}:
         smoothed = [run for run in runs if run.smoothing_fwhm == fwhm]
         weights = participant_weights(
-            [run.key.participant for run in smoothed], [run.total_variance for run in smoothed]
+            [run.participant for run in smoothed], [run.total_variance for run in smoothed]
         )
         for index, run in enumerate(smoothed):
             # Copied, so that the file's pages are given back before the next run.
@@ -139,10 +139,10 @@ def weighted_runs(
 
 
 # ---------------------------------------------------------------- the methods
-def wanted_subspaces(science: Science) -> tuple[Wanted, dict[Method, Wanted]]:
+def subspace_keys(science: Science) -> tuple[SubspaceKey, dict[Method, SubspaceKey]]:
     """Name the canonical subspace, and the scaled one that each method is measured in."""
     smoothing_of = science.denoising.smoothing_of
-    return Wanted(smoothing_of("canica"), canonical=True), {
-        method: Wanted(smoothing_of(method), canonical=False)
+    return SubspaceKey(smoothing_of("canica"), canonical=True), {
+        method: SubspaceKey(smoothing_of(method), canonical=False)
         for method in science.decomposition.methods
     }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nidecomp.config.science import Science, subspace_dims
+from nidecomp.config.science import Science
 from nidecomp.decomposition.fastica import MAX_COMPONENTS_OF_MOMENTS, MAX_COMPONENTS_OF_THREADS
-from nidecomp.decomposition.gather import wanted_subspaces
-from nidecomp.decomposition.model_order import OrderSettings
+from nidecomp.decomposition.gather import subspace_keys
+from nidecomp.decomposition.model_order import ModelOrderSettings
 from nidecomp.decomposition.reproducibility import MOST_VOXELS, sample_dims
 from nidecomp.execution.memory import BLOCKS_MB, IMAGE_COPIES, INTERPRETER_MB, MB, row_mb
 
@@ -23,8 +23,8 @@ _REFERENCE_MAPS = 17
 def count_maps(science: Science) -> int:
     """Count the maps of all decompositions together."""
     decomposition = science.decomposition
-    orders = decomposition.orders or (decomposition.largest_order,)
-    return sum(orders) * len(decomposition.methods)
+    model_orders = decomposition.model_orders or (decomposition.largest_model_order,)
+    return sum(model_orders) * len(decomposition.methods)
 
 
 def count_subspaces(science: Science) -> int:
@@ -32,7 +32,7 @@ def count_subspaces(science: Science) -> int:
 
     Each smoothing at which a method is fitted has a scaled one.
     """
-    canonical, scaled = wanted_subspaces(science)
+    canonical, scaled = subspace_keys(science)
     return len({canonical, *scaled.values()})
 
 
@@ -40,8 +40,8 @@ def group_fit_mb(
     n_runs: int, n_features: int, n_grid: int, science: Science, n_threads: int, at_once: int
 ) -> float:
     """Memory of the group fit at its largest moment."""
-    k = science.decomposition.largest_order
-    n_dims = min(subspace_dims(science.decomposition, k), n_runs * k)
+    k = science.decomposition.largest_model_order
+    n_dims = min(science.decomposition.kept_dims(k), n_runs * k)
     n_subspaces = count_subspaces(science)
     # Subspaces that are finished, those that are gathered (held twice), and a run's rows.
     gathering = 3 * k + n_dims * max(
@@ -69,10 +69,10 @@ def group_fit_mb(
 
 
 def _choosing_mb(n_features: int, science: Science) -> float:
-    """Memory of the choice of the number of components: see `model_order.choose_order`."""
+    """Memory of the choice of the number of components: see `model_order.estimate_model_order`."""
     if not science.decomposition.is_auto:
         return 0.0
-    how = OrderSettings(max_components=science.decomposition.largest_order)
+    how = ModelOrderSettings(max_components=science.decomposition.largest_model_order)
     n_voxels = min(n_features, how.most_voxels)
     streams = 16 * (2 * how.n_splits + 1) * how.max_components * n_voxels / MB
     return streams + how.max_components * row_mb(n_features)
@@ -83,7 +83,7 @@ def count_samples_at_once(n_features: int, science: Science, group_mb: float) ->
 
     A pair of halves at least.
     """
-    n_maps = science.decomposition.largest_order * len(science.decomposition.methods)
+    n_maps = science.decomposition.largest_model_order * len(science.decomposition.methods)
     room_mb = group_mb - INTERPRETER_MB - n_maps * row_mb(n_features)
     n_samples = 2 * science.evidence.n_splits + science.evidence.n_bootstraps
     return min(max(2, int(room_mb // _sample_mb(n_features, science))), n_samples)
@@ -91,6 +91,6 @@ def count_samples_at_once(n_features: int, science: Science, group_mb: float) ->
 
 def _sample_mb(n_features: int, science: Science) -> float:
     """Memory of one half of the group: its subspaces, which are held twice, on some voxels."""
-    n_dims = sample_dims(science.decomposition.largest_order)
+    n_dims = sample_dims(science.decomposition.largest_model_order)
     n_voxels = min(n_features, MOST_VOXELS)
     return 2 * count_subspaces(science) * n_dims * 4 * n_voxels / MB

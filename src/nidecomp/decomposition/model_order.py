@@ -26,10 +26,10 @@ from nidecomp.core.parallel import map_ordered
 from nidecomp.decomposition.canica import fit_canica
 from nidecomp.decomposition.canonical_null import effective_voxels, null_quantile
 from nidecomp.decomposition.matching import correlations, match
-from nidecomp.decomposition.order_choice import (
+from nidecomp.decomposition.model_order_choice import (
     FEWEST_PARTICIPANTS,
-    OrderChoice,
-    OrderEvidence,
+    ModelOrderChoice,
+    ModelOrderEvidence,
     reason,
 )
 from nidecomp.decomposition.stability import split_halves
@@ -41,7 +41,7 @@ ReadRows = Callable[[int], NDArray[np.float32]]
 # Sources of simulated groups have 0.02 to 0.6, the dimension behind the last 0.01 to 0.07. Too low
 # a bound costs little: the maps of dimensions too many are not found again. With 0.04, orders of 20
 # to 30 came out lower by one in three cases out of ten.
-LEAST_HELD_OUT = 0.02
+LEAST_OTHER_HALF = 0.02
 # What |r| of a map between halves of one participant each would be: see `least_map_r`.
 LEAST_RELIABILITY = 0.08
 # Below, chance; above, what keeps maps apart is not how many participants there are.
@@ -56,7 +56,7 @@ _VOXELS_OF_MAPS, _ORDERS_OF_MAPS = 6000, 3
 
 
 @dataclass(frozen=True)
-class OrderSettings:
+class ModelOrderSettings:
     """What the choice of the number of components depends on, beside the data.
 
     Parameters
@@ -80,13 +80,13 @@ class OrderSettings:
     most_voxels: int = 20_000
 
 
-def choose_order(
+def estimate_model_order(
     read: ReadRows,
     participants: Sequence[str],
     n_voxels: int,
-    settings: OrderSettings | None = None,
+    settings: ModelOrderSettings | None = None,
     n_threads: int = 1,
-) -> OrderChoice:
+) -> ModelOrderChoice:
     """Choose the number of components.
 
     Parameters
@@ -98,13 +98,13 @@ def choose_order(
     participants : sequence of str
         Whose each run is. The order of runs matters to the last digits: callers sort them.
     n_voxels : int
-    settings : OrderSettings, optional
+    settings : ModelOrderSettings, optional
     n_threads : int
         The result does not depend on it.
 
     Returns
     -------
-    OrderChoice
+    ModelOrderChoice
 
     Notes
     -----
@@ -112,10 +112,10 @@ def choose_order(
     at: 210 MB at 60 components. What varies over the mask counts: the constant map, which the ICA
     removes anyway, is taken out of every row.
     """
-    settings = settings or OrderSettings()
+    settings = settings or ModelOrderSettings()
     voxels = evenly_spaced(n_voxels, settings.most_voxels)
     gathered = _gather(read, participants, voxels, settings, n_threads)
-    least = _least_held_out_r(gathered)
+    least = _least_other_half_r(gathered)
     dimensions = tuple(
         replace(one, supported=_is_supported(one, least))
         for one in _with_halves(_canonical_evidence(gathered, settings.max_components), gathered)
@@ -123,7 +123,7 @@ def choose_order(
     n_dimensions = _count_leading(dimensions)
     evidence = _with_maps(dimensions, n_dimensions, gathered, settings, n_threads)
     chosen = (evidence[n_dimensions - 1].n_reproducible or 0) if n_dimensions else 0
-    return OrderChoice(
+    return ModelOrderChoice(
         n_components=chosen,
         reason=reason(chosen, n_dimensions, evidence, gathered.group.n_members, least),
         n_dimensions=n_dimensions,
@@ -132,7 +132,7 @@ def choose_order(
         n_splits=len(gathered.halves),
         n_voxels=len(voxels),
         effective_voxels=gathered.effective_voxels,
-        least_held_out_r=least,
+        least_other_half_r=least,
     )
 
 
@@ -193,7 +193,7 @@ def _gather(
     read: ReadRows,
     participants: Sequence[str],
     voxels: NDArray[np.intp],
-    settings: OrderSettings,
+    settings: ModelOrderSettings,
     n_threads: int,
 ) -> _Gathered:
     counts = Counter(participants)
@@ -233,13 +233,13 @@ def _trailing(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 # ---------------------------------------------------------------- evidence of dimensions
-def _canonical_evidence(gathered: _Gathered, max_components: int) -> tuple[OrderEvidence, ...]:
+def _canonical_evidence(gathered: _Gathered, max_components: int) -> tuple[ModelOrderEvidence, ...]:
     """Hold each canonical correlation against its null, in which those before it are taken."""
     n_participants, n_rows = gathered.group.n_members, gathered.n_rows
     squared = gathered.group.subspace.squared / n_participants
     n_judged = min(max_components, len(squared), round(n_rows))
     return tuple(
-        OrderEvidence(
+        ModelOrderEvidence(
             n_components=before + 1,
             canonical_r=math.sqrt(min(float(squared[before]), 1.0)),
             null_quantile=null_quantile(
@@ -254,8 +254,8 @@ def _canonical_evidence(gathered: _Gathered, max_components: int) -> tuple[Order
 
 
 def _with_halves(
-    evidence: tuple[OrderEvidence, ...], gathered: _Gathered
-) -> tuple[OrderEvidence, ...]:
+    evidence: tuple[ModelOrderEvidence, ...], gathered: _Gathered
+) -> tuple[ModelOrderEvidence, ...]:
     """Add what the other half of each split says."""
     if not gathered.halves:
         return evidence
@@ -274,8 +274,8 @@ def _with_halves(
     judged = tuple(
         replace(
             one,
-            held_out_r=float(mean[index]),
-            held_out_sd=float(spread[index]),
+            other_half_r=float(mean[index]),
+            other_half_sd=float(spread[index]),
             overlap=float(overlap[index]),
         )
         for index, one in enumerate(evidence[:n_leading])
@@ -290,33 +290,33 @@ def _overlaps(first: _Part, second: _Part, n_leading: int) -> NDArray[np.float64
     return np.asarray(np.diag(within) / np.arange(1, n_leading + 1))
 
 
-def _least_held_out_r(gathered: _Gathered) -> float:
+def _least_other_half_r(gathered: _Gathered) -> float:
     """Give the held-out correlation that is asked for: the least one above chance."""
     chance = min(gathered.n_rows / gathered.effective_voxels, 1.0)
-    return math.sqrt(chance + LEAST_HELD_OUT * (1 - chance))
+    return math.sqrt(chance + LEAST_OTHER_HALF * (1 - chance))
 
 
-def _is_supported(one: OrderEvidence, least_held_out_r: float) -> bool:
-    return one.canonical_r > one.null_quantile and one.held_out_r >= least_held_out_r
+def _is_supported(one: ModelOrderEvidence, least_other_half_r: float) -> bool:
+    return one.canonical_r > one.null_quantile and one.other_half_r >= least_other_half_r
 
 
-def _count_leading(evidence: Sequence[OrderEvidence]) -> int:
+def _count_leading(evidence: Sequence[ModelOrderEvidence]) -> int:
     """Count the dimensions before the first that is not supported."""
     return sum(1 for _ in takewhile(lambda one: one.supported, evidence))
 
 
 # ---------------------------------------------------------------- evidence of maps
 def _with_maps(
-    evidence: tuple[OrderEvidence, ...],
+    evidence: tuple[ModelOrderEvidence, ...],
     n_dimensions: int,
     gathered: _Gathered,
-    settings: OrderSettings,
+    settings: ModelOrderSettings,
     n_threads: int,
-) -> tuple[OrderEvidence, ...]:
+) -> tuple[ModelOrderEvidence, ...]:
     """Add how alike CanICA's maps of both halves are, at some numbers of maps."""
-    orders = _orders_of_maps(n_dimensions)
+    model_orders = _orders_of_maps(n_dimensions)
     return tuple(
-        _with_map_r(one, gathered, settings, n_threads) if one.n_components in orders else one
+        _with_map_r(one, gathered, settings, n_threads) if one.n_components in model_orders else one
         for one in evidence
     )
 
@@ -331,8 +331,8 @@ def _orders_of_maps(n_dimensions: int) -> set[int]:
 
 
 def _with_map_r(
-    one: OrderEvidence, gathered: _Gathered, settings: OrderSettings, n_threads: int
-) -> OrderEvidence:
+    one: ModelOrderEvidence, gathered: _Gathered, settings: ModelOrderSettings, n_threads: int
+) -> ModelOrderEvidence:
     """Fit the group and the halves, and see which maps of the group both halves of a split find."""
     parts = [gathered.group, *(half for split in gathered.halves for half in split)]
     if any(len(part.subspace.rows) < one.n_components for part in parts):
@@ -398,7 +398,7 @@ def _chance_of_rotations(agreements: Sequence[_Agreement], seed: int) -> float:
     return float(np.quantile(drawn, _QUANTILE))
 
 
-def _fit_maps(part: _Part, n_components: int, settings: OrderSettings) -> NDArray[np.float64]:
+def _fit_maps(part: _Part, n_components: int, settings: ModelOrderSettings) -> NDArray[np.float64]:
     voxels = evenly_spaced(part.subspace.rows.shape[1], _VOXELS_OF_MAPS)
     leading = part.subspace.orthonormal(n_components)[:, voxels]
     return fit_canica(leading, settings.n_init, settings.seed).maps

@@ -1,10 +1,10 @@
-"""Evidence for every map: would another half of the group give it, and who and what is in it.
+"""Evidence about every map: fits to halves and bootstrap samples of the participants.
 
-Halves are fitted as the group is, from the same reduced runs; each run was reduced on its own, so
-that nothing of one half has seen the other. Two things are less than a fit of their own, for speed:
-halves look at 20,000 voxels at most, evenly spaced in the mask, and keep three dimensions a
-component of their subspace. (The group's mask and grid are those of all participants.)
-docs/decisions/0011-evidence.md has the numbers that bound both.
+Halves are fitted as the group is, from the same reduced runs. Each run was reduced on its own, so
+that the halves are independent but for the group mask and grid, which are those of all
+participants. To save time, samples are fitted on at most 20,000 voxels, evenly spaced in the mask,
+and three dimensions for each component are kept of their subspaces. docs/decisions/0011-evidence.md
+has the measurements that bound the effect of both.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from nidecomp.core.parallel import map_ordered
 from nidecomp.core.records import ReducedRun
 from nidecomp.core.text import count
 from nidecomp.decomposition.arrange import by_reproducibility, explained_variance
-from nidecomp.decomposition.components import Components, Evidence
+from nidecomp.decomposition.components import Components, Evidence, SplitHalfEvidence
 from nidecomp.decomposition.fit import fit_subspaces
-from nidecomp.decomposition.gather import GroupPlan, Wanted, wanted_subspaces, weighted_runs
+from nidecomp.decomposition.gather import GroupPlan, SubspaceKey, subspace_keys, weighted_runs
 from nidecomp.decomposition.matching import subspace_overlap
-from nidecomp.decomposition.participants import with_participants
+from nidecomp.decomposition.participants import explained_in_holdout, participant_contributions
 from nidecomp.decomposition.stability import (
     bootstrap_samples,
     compare_halves,
@@ -47,94 +47,95 @@ MOST_VOXELS = 20_000
 _DIMS_OF_A_COMPONENT, _FEWEST_DIMS = 3, 60
 
 
-def gather_evidence(
+def judge_reproducibility(
     fitted: Sequence[Components],
-    reduced: Sequence[ReducedRun],
+    runs: Sequence[ReducedRun],
     science: Science,
     plan: GroupPlan | None = None,
-    held_out: Sequence[ReducedRun] = (),
+    held_out_runs: Sequence[ReducedRun] = (),
 ) -> tuple[Components, ...]:
-    """Tell how far each map can be trusted, and order maps by it.
+    """Return decompositions with the evidence about their maps, ordered by it.
 
     Parameters
     ----------
     fitted : sequence of Components
-        What `fit_group` gave.
-    reduced : sequence of ReducedRun
-        What it was given.
+        The decompositions, as `fit_group` returned them.
+    runs : sequence of ReducedRun
+        The runs that they were fitted to.
     science : Science
     plan : GroupPlan, optional
         Threads and memory; it changes no byte.
-    held_out : sequence of ReducedRun
-        Runs of participants that were left out of the fit.
+    held_out_runs : sequence of ReducedRun
+        Runs of the participants that ``--holdout`` left out of the fit.
 
     Returns
     -------
     tuple of Components
-        The same with their evidence, each decomposition in the order of its reproducibility (of
-        what it explains, where that cannot be judged).
+        The maps of each are in the order of their reproducibility (or of the variance that they
+        explain, where reproducibility cannot be judged).
     """
     plan = plan or GroupPlan()
-    runs, held_out = (sorted(some, key=lambda run: run.key.label) for some in (reduced, held_out))
+    runs, held_out_runs = (
+        sorted(some, key=lambda run: run.key.label) for some in (runs, held_out_runs)
+    )
     _warn_of_few(runs, science)
     with threadpool_limits(limits=1):
         judged: list[Components] = []
-        for n_components in science.decomposition.orders:
+        for n_components in science.decomposition.model_orders:
             of_this_order = [one for one in fitted if one.n_components == n_components]
-            judged.extend(_judge_one_order(of_this_order, runs, held_out, science, plan))
+            judged.extend(_judge_one_model_order(of_this_order, runs, held_out_runs, science, plan))
         return tuple(judged)
 
 
 def _warn_of_few(runs: Sequence[ReducedRun], science: Science) -> None:
-    """Say where there are fewer ways to halve the participants than were asked for."""
+    """Warn where there are fewer ways to halve the participants than were asked for."""
     wanted = science.evidence.n_splits
-    participants = [run.key.participant for run in runs]
-    there = len(split_halves(participants, wanted, science.decomposition.random_seed))
+    participants = [run.participant for run in runs]
+    possible = len(split_halves(participants, wanted, science.decomposition.random_seed))
     n = count(len(set(participants)), "participant")
-    if not there and wanted:
-        _LOG.warning("%s: reproducibility cannot be judged, nobody is left to compare with", n)
-    elif there < wanted:
-        _LOG.warning("%s: reproducibility is judged from %s only", n, count(there, "split"))
+    if not possible and wanted:
+        _LOG.warning(
+            "%s: the reproducibility of maps cannot be judged without a second participant", n
+        )
+    elif possible < wanted:
+        _LOG.warning(
+            "%s: the reproducibility of maps is judged from %s only", n, count(possible, "split")
+        )
 
 
-def _judge_one_order(
+def _judge_one_model_order(
     fitted: Sequence[Components],
     runs: Sequence[ReducedRun],
-    held_out: Sequence[ReducedRun],
+    held_out_runs: Sequence[ReducedRun],
     science: Science,
     plan: GroupPlan,
 ) -> list[Components]:
-    samples = _samples(runs, science)
-    found = _fit_samples(fitted, samples, runs, science, plan)
+    samples = _draw_samples(runs, science)
+    fits = _fit_samples(fitted, samples, runs, science, plan)
     judged = []
     for components in fitted:
-        evidence = _compared(components, samples, found)
         smoothing = science.denoising.smoothing_of(components.method)
-        own, out = (
-            [run for run in some if run.smoothing_fwhm == smoothing] for some in (runs, held_out)
+        own, held_out = (
+            [run for run in some if run.smoothing_fwhm == smoothing]
+            for some in (runs, held_out_runs)
         )
-        evidence = with_participants(evidence, components, own, out, plan.n_threads)
-        judged.append(_in_order(components, evidence))
+        evidence = Evidence(
+            halves=_compare_samples(components, samples, fits),
+            participants=participant_contributions(components, own, plan.n_threads),
+            holdout=explained_in_holdout(components, held_out, plan.n_threads),
+        )
+        order = by_reproducibility(evidence.halves.reproducibility, components.explained_variance)
+        judged.append(replace(components, evidence=evidence).in_order(order))
     return judged
 
 
-def _in_order(components: Components, evidence: Evidence) -> Components:
-    """Move everything of a component together; names stay with their places."""
-    order = by_reproducibility(evidence.reproducibility, components.explained_variance)
-    restarts = components.restart_index
-    return replace(
-        components,
-        maps=components.maps[order],
-        explained_variance=components.explained_variance[order],
-        restart_index=None if restarts is None else restarts[order],
-        evidence=evidence.in_order(order),
-    )
-
-
-# ---------------------------------------------------------------- other groups than the whole one
+# ---------------------------------------------------------------- fits to samples of participants
 @dataclass(frozen=True)
 class _Samples:
-    """Who is in each sample, with repetitions: first the halves, pair by pair, then bootstraps."""
+    """The participants of each sample: first the halves, pair by pair, then bootstrap samples.
+
+    A participant that was drawn several times is listed as often.
+    """
 
     members: tuple[tuple[str, ...], ...]
     n_splits: int
@@ -145,8 +146,8 @@ class _Samples:
         return [(2 * split, 2 * split + 1) for split in range(self.n_splits)]
 
 
-def _samples(runs: Sequence[ReducedRun], science: Science) -> _Samples:
-    participants = [run.key.participant for run in runs]
+def _draw_samples(runs: Sequence[ReducedRun], science: Science) -> _Samples:
+    participants = [run.participant for run in runs]
     seed = science.decomposition.random_seed
     halves = split_halves(participants, science.evidence.n_splits, seed)
     resampled = bootstrap_samples(participants, science.evidence.n_bootstraps, seed)
@@ -156,23 +157,26 @@ def _samples(runs: Sequence[ReducedRun], science: Science) -> _Samples:
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """A sample's fit on some of the voxels; `fitted` has no entry for what could not be fitted."""
+    """A fit to one sample, on some of the voxels.
+
+    `fitted` has the components of each method; none where the sample could not be fitted.
+    """
 
     fitted: Mapping[str, Components]
-    subspaces: Mapping[Wanted, Subspace]
+    subspaces: Mapping[SubspaceKey, Subspace]
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
-    """All samples' fits, and the voxels that they were fitted on."""
+class _SampleFits:
+    """The fits to all samples, and the voxels that they were fitted on."""
 
     voxels: NDArray[np.intp]
     samples: tuple[_Sample, ...]
-    scaled: Mapping[str, Wanted]
+    scaled: Mapping[str, SubspaceKey]
 
 
 def sample_dims(n_components: int) -> int:
-    """Give the dimensions that are kept of a sample's subspace."""
+    """Return how many dimensions are kept of a sample's subspace."""
     return max(_DIMS_OF_A_COMPONENT * n_components, _FEWEST_DIMS)
 
 
@@ -182,8 +186,8 @@ def _fit_samples(
     runs: Sequence[ReducedRun],
     science: Science,
     plan: GroupPlan,
-) -> _Found:
-    canonical, scaled = wanted_subspaces(science)
+) -> _SampleFits:
+    canonical, scaled = subspace_keys(science)
     wanted = list(dict.fromkeys([canonical, *scaled.values()]))
     voxels = evenly_spaced(runs[0].n_voxels, MOST_VOXELS)
     n_components = fitted[0].n_components
@@ -202,18 +206,18 @@ def _fit_samples(
         )
         done.extend(map_ordered(fit, gathered, plan.n_threads))
     of_method = {str(method): which for method, which in scaled.items()}
-    return _Found(voxels, tuple(done), of_method)
+    return _SampleFits(voxels, tuple(done), of_method)
 
 
 @dataclass(frozen=True)
 class _Penalty:
-    """The group's sparsity penalty, and the variance of one voxel's rows that it stands for."""
+    """The group's sparsity penalty, and the variance of a voxel's rows for which it was chosen."""
 
     alpha: float
     variance: float
 
     def for_variance(self, variance: float) -> float:
-        """Give the penalty that means the same: it has the units of the rows."""
+        """Return the equivalent penalty for rows of another variance, whose unit it has."""
         return (
             float(self.alpha * np.sqrt(variance / self.variance)) if self.variance else self.alpha
         )
@@ -229,21 +233,21 @@ def _penalty(fitted: Sequence[Components]) -> _Penalty | None:
 
 def _gather_samples(
     members: Sequence[tuple[str, ...]],
-    wanted: Sequence[Wanted],
+    wanted: Sequence[SubspaceKey],
     runs: Sequence[ReducedRun],
     voxels: NDArray[np.intp],
     n_components: int,
     n_threads: int,
-) -> list[dict[Wanted, Subspace]]:
+) -> list[dict[SubspaceKey, Subspace]]:
     """Gather every sample's subspaces in one pass over the runs."""
     n_dims = sample_dims(n_components)
     counts = [Counter(sample) for sample in members]
     streams = [{which: SubspaceStream(len(voxels), n_dims) for which in wanted} for _ in members]
     for run, which, rows in weighted_runs(runs, wanted, n_components, voxels):
         taking = [
-            (stream[which], count[run.key.participant])
+            (stream[which], count[run.participant])
             for stream, count in zip(streams, counts, strict=True)
-            if count[run.key.participant]
+            if count[run.participant]
         ]
         for _ in map_ordered(partial(_add, rows), taking, n_threads):
             pass
@@ -259,10 +263,10 @@ def _add(rows: NDArray[np.float32], taking: tuple[SubspaceStream, int]) -> None:
 
 
 def _fit_sample(
-    subspaces: dict[Wanted, Subspace],
+    subspaces: dict[SubspaceKey, Subspace],
     *,
-    canonical: Wanted,
-    scaled: Mapping[Method, Wanted],
+    canonical: SubspaceKey,
+    scaled: Mapping[Method, SubspaceKey],
     n_components: int,
     science: Science,
     penalty: _Penalty | None,
@@ -283,43 +287,45 @@ def _fit_sample(
     return _Sample({components.method: components for components in fitted}, subspaces)
 
 
-def _compared(components: Components, samples: _Samples, found: _Found) -> Evidence:
-    """Compare the halves with each other and the bootstraps with the whole group."""
+def _compare_samples(
+    components: Components, samples: _Samples, fits: _SampleFits
+) -> SplitHalfEvidence:
+    """Compare the halves with each other, and the bootstrap samples with the whole group."""
     method, n_components = components.method, components.n_components
-    maps = components.maps[:, found.voxels]
-    agreements, overlaps, held_out, totals = [], [], [], []
+    maps = components.maps[:, fits.voxels]
+    agreements, overlaps, other_half, totals = [], [], [], []
     for pair in samples.pairs:
-        halves = [found.samples[index] for index in pair]
+        halves = [fits.samples[index] for index in pair]
         if not all(method in half.fitted for half in halves):
             continue
         first, second = (half.fitted[method].maps for half in halves)
         agreement = compare_halves(maps, first, second)
         agreements.append(agreement)
         overlaps.append(subspace_overlap(first, second))
-        for (learnt, other), meant in (
+        for (learnt, other), matched in (
             (halves, agreement.in_first),
             (halves[::-1], agreement.in_second),
         ):
-            here, there = learnt.fitted[method], other.subspaces[found.scaled[method]]
+            here, there = learnt.fitted[method], other.subspaces[fits.scaled[method]]
             alone, together = explained_variance(here.maps, there.rows, there.total_variance)
-            held_out.append(alone[meant])
+            other_half.append(alone[matched])
             totals.append((here.total_explained_variance, together))
     resampled = [
         matched_r(maps, sample.fitted[method].maps)
-        for sample in found.samples[2 * samples.n_splits :]
+        for sample in fits.samples[2 * samples.n_splits :]
         if method in sample.fitted
     ]
-    return Evidence(
+    return SplitHalfEvidence(
         reproducibility=_stacked([one.reproducibility for one in agreements], n_components),
         bootstrap=_stacked(resampled, n_components),
-        held_out_variance=_stacked(held_out, n_components),
+        other_half_variance=_stacked(other_half, n_components),
         total_variances=_stacked(totals, 2),
         trace=np.array([one.trace for one in agreements]),
         overlap=np.array(overlaps),
-        n_voxels=len(found.voxels),
+        n_voxels=len(fits.voxels),
     )
 
 
 def _stacked(rows: Sequence[ArrayLike], n_columns: int) -> NDArray[np.float64]:
-    """Stack rows, of which there may be none."""
+    """Return rows as an array with so many columns, also where there are no rows."""
     return np.array(rows, dtype=np.float64).reshape(-1, n_columns)

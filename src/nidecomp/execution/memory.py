@@ -11,7 +11,7 @@ from pathlib import Path
 from nidecomp.config.execution import Execution
 
 
-def give_back() -> None:
+def release_freed_memory() -> None:
     """Have the C library give back what it keeps of freed memory; nothing where it cannot.
 
     glibc keeps freed blocks for the next ones. While other processes work and this one waits they

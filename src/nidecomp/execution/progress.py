@@ -76,7 +76,7 @@ def logging_to(settings: Settings) -> Iterator[None]:
             handler.close()
 
 
-def shown(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+def with_progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """Pass items on and show how far they are.
 
     Parameters

@@ -1,4 +1,4 @@
-"""How decompositions compare: with each other, and between halves of the participants."""
+"""Comparison of decompositions with each other, and of the halves of the participants."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Row = Mapping[str, object]
 
 MATCHING: dict[str, str] = {
     "method": "Method of the first decomposition",
-    "scale": "Its number of components",
-    "component": "A component of it",
+    "scale": "Number of components of the first decomposition",
+    "component": "Component of the first decomposition",
     "other_method": "Method of the second decomposition",
-    "other_scale": "Its number of components",
+    "other_scale": "Number of components of the second decomposition",
     "other_component": (
-        "Its component that is matched with the first one: one to one, so that the sum of "
-        "absolute correlations is largest; n/a where the second decomposition has fewer"
+        "Component of the second decomposition that is matched with it: one to one, so that the "
+        "sum of absolute correlations is largest; n/a where there are too few"
     ),
-    "r": "Correlation of both maps over the mask",
+    "r": "Correlation of both maps over the group mask",
 }
 
 
 def matching_table(fitted: Sequence[Components]) -> list[Row]:
-    """Match every decomposition with every other one.
+    """Return the matches between the components of every pair of decompositions.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def matching_table(fitted: Sequence[Components]) -> list[Row]:
     Returns
     -------
     list of mapping
-        A row for each component of the first of each pair.
+        A row for each component of the first decomposition of a pair.
     """
     table: list[Row] = []
     for position, first in enumerate(fitted):
@@ -58,7 +58,7 @@ def matching_table(fitted: Sequence[Components]) -> list[Row]:
 
 
 def evidence_summary(components: Components) -> dict[str, object]:
-    """Say in a sidecar's words how maps were judged and ordered, and the group's figures.
+    """Return the evidence about a decomposition as a whole, as its JSON records it.
 
     Parameters
     ----------
@@ -73,63 +73,63 @@ def evidence_summary(components: Components) -> dict[str, object]:
     evidence = components.evidence
     if evidence is None:
         return {}
-    n_splits = len(evidence.trace)
+    halves, holdout = evidence.halves, evidence.holdout
+    n_splits = len(halves.trace)
     out = {}
-    if evidence.held_out:
+    if holdout:
         out = {
-            "HeldOutParticipants": [f"sub-{label}" for label in evidence.held_out],
-            "ExplainedVarianceHoldout": evidence.total_holdout_variance,
+            "HeldOutParticipants": [f"sub-{label}" for label in holdout.labels],
+            "ExplainedVarianceHoldout": holdout.total_explained_variance,
         }
     if not n_splits:
         return {
             **out,
             "Order": "by explained variance",
             "Splits": 0,
-            "Reproducibility": "not judged: there were no halves of the participants to compare",
+            "Reproducibility": "not assessed: the participants could not be split into halves",
         }
-    fitted, held_out = evidence.total_variances.mean(axis=0).tolist()
+    fitted, other_half = halves.total_variances.mean(axis=0).tolist()
     return {
         **out,
         "Order": "by mean |r| between halves of the participants to two decimals, then by "
         "explained variance",
         "Splits": n_splits,
-        "SplitParticipants": len(evidence.participants),
-        "SplitVoxels": evidence.n_voxels,
-        "SplitNote": "Halves share no participant and no reduction, but the group's mask and grid; "
-        "they are fitted on SplitVoxels voxels evenly spaced in the mask",
-        "Trace": float(evidence.trace.mean()),
-        "SubspaceOverlap": float(evidence.overlap.mean()),
+        "SplitParticipants": len(evidence.participants.labels),
+        "SplitVoxels": halves.n_voxels,
+        "SplitNote": "Halves share no participants; runs were reduced independently of each other. "
+        "Both use the group mask, and are fitted on SplitVoxels voxels evenly spaced in it",
+        "Trace": float(halves.trace.mean()),
+        "SubspaceOverlap": float(halves.overlap.mean()),
         "ExplainedVarianceOfHalves": fitted,
-        "ExplainedVarianceOfOtherHalf": held_out,
+        "ExplainedVarianceOfOtherHalf": other_half,
     }
 
 
 STABILITY: dict[str, str] = {
     "method": "Method of the decomposition",
-    "scale": "Its number of components",
-    "split": "Number of the split, from 1; the same for all decompositions",
-    "trace": "Mean |r| of both halves' maps, matched one to one",
-    "overlap": "Mean squared cosine of the principal angles between what both halves' maps span",
+    "scale": "Number of components of the decomposition",
+    "split": "Number of the split, from 1; the same splits are used for all decompositions",
+    "trace": "Mean |r| between the maps of both halves, matched one to one",
+    "overlap": "Mean squared cosine of the principal angles between both halves' subspaces of maps",
     "explained_variance_fitted": (
-        "Share of a half's variance that all of its own maps explain together, mean of both halves"
+        "Share of the variance of a half that its own maps together explain, mean of both halves"
     ),
     "explained_variance_other_half": (
-        "Share of a half's variance that all maps of the other half explain together, mean of both"
+        "Share of the variance of a half that the maps of the other half together explain, mean of "
+        "both halves"
     ),
 }
 
 
 def stability_table(fitted: Sequence[Components]) -> list[Row]:
-    """Tell how alike the halves of the participants came out, a row for each split."""
+    """Return how similar the maps of both halves are, a row for each split and decomposition."""
     table: list[Row] = []
     for components in fitted:
-        evidence = components.evidence
-        if evidence is None:
+        if components.evidence is None:
             continue
-        totals = evidence.total_variances.reshape(-1, 2, 2).mean(axis=1)
-        for split, (trace, overlap) in enumerate(
-            zip(evidence.trace, evidence.overlap, strict=True)
-        ):
+        halves = components.evidence.halves
+        totals = halves.total_variances.reshape(-1, 2, 2).mean(axis=1)
+        for split, (trace, overlap) in enumerate(zip(halves.trace, halves.overlap, strict=True)):
             table.append(
                 {
                     "method": components.method,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,8 +15,8 @@ from nidecomp.bids.dataset import DESCRIPTION, OUR_NAME, SETTINGS, link_to, read
 from nidecomp.bids.names import BIDS_VERSION, IGNORED_BY_THE_VALIDATOR, run_file
 from nidecomp.config.science import science_as_tables
 from nidecomp.config.settings import Settings
-from nidecomp.core.atomic import replace_atomically
-from nidecomp.core.records import FailedRun, RefusedRun, UsableRun
+from nidecomp.core.atomic import exclusive_lock, replace_atomically
+from nidecomp.core.records import FailedRun, Inventory, RefusedRun, UsableRun
 from nidecomp.core.tsv import encoded, table_text
 from nidecomp.outputs import inventory as inventory_table
 from nidecomp.outputs.outliers import FEWEST_PARTICIPANTS, LEAST_DEPARTURE, LIMIT, outlier_reasons
@@ -62,6 +63,18 @@ def write_inventory(output_dir: Path, table: Sequence[inventory_table.Row]) -> N
         text = table_text(tuple(inventory_table.COLUMNS), table)
         with replace_atomically(output_dir / INVENTORY) as temporary:
             temporary.write_bytes(encoded(text))
+
+
+def keep_inventory(root: Path, inventory: Inventory, settings: Settings) -> None:
+    """Write the table of runs at once: whatever happens later, it says what was found."""
+    if settings.analysis_level == "group" and not settings.execution.dry_run:
+        write_inventory(settings.output_dir, inventory_table.rows(inventory, root))
+
+
+def exclusive_output(settings: Settings) -> AbstractContextManager[None]:
+    """Keep a second group run out of the output; jobs of a cluster array write nothing there."""
+    is_group = settings.analysis_level == "group"
+    return exclusive_lock(settings.output_dir) if is_group else nullcontext()
 
 
 def write_description(tree: OutputTree, result: GroupResult, title: str, readme: str) -> None:
@@ -144,8 +157,8 @@ def write_participants(tree: OutputTree, result: GroupResult) -> None:
     unused: list[RefusedRun | FailedRun] = [*result.inventory.refused, *result.inventory.failed]
     not_used = [run.key.get("sub") for run in unused]
     table: list[dict[str, object]] = []
-    for label in sorted({run.files.key.participant for run in runs}):
-        own = [run for run in runs if run.files.key.participant == label]
+    for label in sorted({run.participant for run in runs}):
+        own = [run for run in runs if run.participant == label]
         motion = [run.mean_fd_mm for run in own if run.mean_fd_mm is not None]
         table.append(
             {
@@ -197,7 +210,7 @@ def write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> Non
     """Say which volumes of a run were used: nothing else tells it afterwards."""
     kept = set(run.kept)
     tree.write_table(
-        run_file(run.files.key, "outliers", ".tsv"),
+        run_file(run.key, "outliers", ".tsv"),
         OUTLIERS,
         [{"dropped": int(volume not in kept)} for volume in range(run.n_volumes)],
         about={
@@ -218,7 +231,7 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
     table = inventory_table.rows(result.inventory, result.root, result.reduced)
     tree.write_table(INVENTORY, inventory_table.COLUMNS, table)
     sources = [
-        {"run": run.files.key.label, "kind": kind, "uri": result.uri(path)}
+        {"run": run.label, "kind": kind, "uri": result.uri(path)}
         for run in result.reduced_runs
         for kind, path in (
             ("bold", run.files.bold),

@@ -25,7 +25,12 @@ from nidecomp.outputs.dataset import (
     write_outliers,
     write_participants,
 )
-from nidecomp.outputs.model_order import ORDER_FIGURE, ORDER_TABLE, choice_in_words, write_order
+from nidecomp.outputs.model_order import (
+    MODEL_ORDER_FIGURE,
+    MODEL_ORDER_TABLE,
+    choice_in_words,
+    write_model_order,
+)
 from nidecomp.outputs.projections import write_projections
 from nidecomp.outputs.quality import QUALITY_TABLE
 from nidecomp.outputs.result import SOURCES, GroupResult
@@ -60,7 +65,7 @@ def write_group(result: GroupResult) -> OutputTree:
         write_outliers(tree, result, run)
     write_mask(tree, result)
     if result.choice is not None:
-        write_order(tree, result.choice)
+        write_model_order(tree, result.choice)
     for components in result.components:
         _write_components(tree, result, components)
         tree.write_json(
@@ -125,7 +130,7 @@ def _readme(result: GroupResult) -> str:
         ""
         if result.choice is None
         else f"""
-- `{ORDER_TABLE}`, `{ORDER_FIGURE}`: how the number of components was chosen"""
+- `{MODEL_ORDER_TABLE}`, `{MODEL_ORDER_FIGURE}`: how the number of components was chosen"""
     )
     has_report = full and not result.settings.extent.no_report
     report = "\n- `report.html`, `figures/`: what to look at first" if has_report else ""
@@ -188,8 +193,8 @@ def _choice(result: GroupResult) -> dict[str, object]:
     return {
         "OrderChoice": {
             **choice_in_words(result.choice),
-            "Table": f"bids::{ORDER_TABLE}",
-            "Figure": f"bids::{ORDER_FIGURE}",
+            "Table": f"bids::{MODEL_ORDER_TABLE}",
+            "Figure": f"bids::{MODEL_ORDER_FIGURE}",
         }
     }
 
@@ -201,7 +206,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
     reduced = [
         record
         for record in result.reduced
-        if record.smoothing_fwhm == fwhm and record.key.participant not in result.held_out
+        if record.smoothing_fwhm == fwhm and record.participant not in result.held_out
     ]
     science = science_as_tables(result.settings.science)
     # Another method's settings would say that something was done that was not.

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.bids.names import denoised_file, projected_file, shared_key
+from nidecomp.bids.names import projected_file, regressed_file, shared_key
 from nidecomp.core.records import RunKey, UsableRun
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.quality import write_quality
@@ -58,25 +58,32 @@ def write_projections(tree: OutputTree, result: GroupResult, *, is_job: bool = F
     """
     if not result.projected:
         return
-    runs = {run.files.key: run for run in result.reduced_runs}
     for index, components in enumerate(result.components):
         for projected in result.projected:
-            run, found = runs[projected.key], projected.projections[index]
+            run, found = projected.run, projected.projections[index]
             _write_time_courses(tree, result, components, run, found)
             sources = [result.uri(run.files.bold)]
             _write_maps(tree, result, components, projected.key, found.maps, {"Sources": sources})
             if found.denoised is not None:
-                _write_denoised(tree, result, index, run, found.denoised)
+                _write_regressed(tree, result, index, run, found.denoised)
         _write_connectomes(tree, result, components, index, is_job=is_job)
-        for participant, combined in result.combined.items():
-            own = [one.key for one in result.projected if one.key.participant == participant]
+        for participant, combined in result.projections.combined.items():
+            own = [one.run for one in result.projected if one.run.participant == participant]
             about: dict[str, object] = {
-                "CombinedRuns": [key.label for key in own],
+                "CombinedRuns": [run.label for run in own],
                 "Combination": "fixed effects: runs weigh by the inverse of their variance",
-                "Sources": [result.uri(runs[key].files.bold) for key in own],
+                "Sources": [result.uri(run.files.bold) for run in own],
             }
             maps = combined[index]
-            _write_maps(tree, result, components, shared_key(own), maps, about, desc="fixedeffects")
+            _write_maps(
+                tree,
+                result,
+                components,
+                shared_key([run.key for run in own]),
+                maps,
+                about,
+                desc="fixedeffects",
+            )
     if not is_job:
         write_quality(tree, result)
 
@@ -93,14 +100,14 @@ def _write_time_courses(
     values = np.full((run.n_volumes, components.n_components), math.nan)
     values[list(run.kept)] = found.courses
     tree.write_tsv(
-        projected_file(run.files.key, "timeseries", ".tsv", labels),
+        projected_file(run.key, "timeseries", ".tsv", labels),
         components.names,
         (dict(zip(components.names, row, strict=True)) for row in values.tolist()),
     )
     start = {} if run.start_time_s is None else {"StartTime": run.start_time_s}
     normalised = result.settings.science.projection.normalise_time_courses
     tree.write_json(
-        projected_file(run.files.key, "timeseries", ".json", labels),
+        projected_file(run.key, "timeseries", ".json", labels),
         {
             "Description": "Time courses of the group's maps in this run: least squares of each "
             "cleaned volume on all maps together (dual regression, stage 1)"
@@ -125,7 +132,7 @@ def _write_connectomes(
     tree: OutputTree, result: GroupResult, components: Components, index: int, *, is_job: bool
 ) -> None:
     courses = [one.projections[index].courses for one in result.projected]
-    participants = [one.key.participant for one in result.projected]
+    participants = [one.run.participant for one in result.projected]
     labels = result.labels(components)
     for kind in KINDS:
         if is_job and kind == "tangent":
@@ -219,11 +226,11 @@ def _write_maps(
 
 
 # ---------------------------------------------------------------- images without components
-def _write_denoised(
+def _write_regressed(
     tree: OutputTree, result: GroupResult, index: int, run: UsableRun, image: Path
 ) -> None:
     """Write the run's image without the components chosen; its sidecar carries on the input's."""
-    components, removed = result.components[index], result.removed[index]
+    components, removed = result.components[index], result.projections.removed[index]
     labels = result.labels(components)
     aggressive = result.settings.science.projection.aggressive
     how = (
@@ -231,9 +238,9 @@ def _write_denoised(
         if aggressive
         else "what they explain beside all other components"
     )
-    tree.take_file(denoised_file(run.files.key, ".nii.gz", labels, aggressive=aggressive), image)
+    tree.take_file(regressed_file(run.key, ".nii.gz", labels, aggressive=aggressive), image)
     tree.write_json(
-        denoised_file(run.files.key, ".json", labels, aggressive=aggressive),
+        regressed_file(run.key, ".json", labels, aggressive=aggressive),
         {
             **result.spatial,
             # Not the group's grid but the run's own.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -10,11 +9,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from nidecomp.annotation.regions import Region
-from nidecomp.bids.names import Labels, group_file, mask_file, pooled_task
+from nidecomp.bids.names import FileLabels, group_file, mask_file, pooled_task
 from nidecomp.config.settings import Settings
-from nidecomp.core.records import Inventory, ReducedRun, UsableRun
+from nidecomp.core.records import Inventory, ReducedRun, UsableRun, runs_of
 from nidecomp.decomposition.components import Components
-from nidecomp.decomposition.order_choice import OrderChoice
+from nidecomp.decomposition.model_order_choice import ModelOrderChoice
+from nidecomp.projection.all_runs import Projections
 from nidecomp.projection.task import ProjectedRun
 from nidecomp.spaces.voxels import VoxelGeometry
 
@@ -27,10 +27,7 @@ class GroupResult:
     """Everything that the group's files are made of.
 
     `settings` are those that were asked for; `choice` is there where the number of components was
-    chosen. `projected` has what each run holds of the components. `regions` has those of each
-    component of each decomposition, and `combined`, of participants with several runs, the files
-    with their maps: for each decomposition, statistic to file. `removed` has the components of
-    each decomposition that images are written without, and why.
+    chosen. `regions` has those of each component of each decomposition.
     """
 
     settings: Settings
@@ -40,30 +37,32 @@ class GroupResult:
     geometry: VoxelGeometry
     components: tuple[Components, ...]
     held_out: frozenset[str] = frozenset()
-    choice: OrderChoice | None = None
-    projected: tuple[ProjectedRun, ...] = ()
+    choice: ModelOrderChoice | None = None
+    projections: Projections = field(default_factory=Projections)
     regions: tuple[tuple[tuple[Region, ...], ...], ...] = ()
-    removed: tuple[Mapping[int, str], ...] = ()
-    combined: Mapping[str, tuple[Mapping[str, Path], ...]] = field(default_factory=dict)
+
+    @property
+    def projected(self) -> tuple[ProjectedRun, ...]:
+        """What each run has of the components."""
+        return self.projections.runs
 
     @cached_property
     def reduced_runs(self) -> tuple[UsableRun, ...]:
         """All runs that were reduced, those of participants that were left out among them."""
         # Where nothing is fitted nothing is reduced.
-        keys = {record.key for record in self.reduced or self.projected}
-        return tuple(run for run in self.inventory.used if run.files.key in keys)
+        if not self.reduced:
+            return tuple(projected.run for projected in self.projected)
+        return runs_of(self.reduced)
 
     @cached_property
     def runs(self) -> tuple[UsableRun, ...]:
         """The runs that the components were fitted to."""
-        return tuple(
-            run for run in self.reduced_runs if run.files.key.participant not in self.held_out
-        )
+        return tuple(run for run in self.reduced_runs if run.participant not in self.held_out)
 
     @cached_property
     def participants(self) -> list[str]:
         """The labels of the participants that the components were fitted to, sorted."""
-        return sorted({run.files.key.participant for run in self.runs})
+        return sorted({run.participant for run in self.runs})
 
     @property
     def is_full(self) -> bool:
@@ -84,9 +83,9 @@ class GroupResult:
         """Place the group mask or its sidecar."""
         return mask_file(self.space, self.res, extension, self.runs[0].files.cohort)
 
-    def labels(self, components: Components) -> Labels:
+    def labels(self, components: Components) -> FileLabels:
         """Give what all files of one decomposition have in their names."""
-        return Labels(
+        return FileLabels(
             space=self.space,
             atlas=self.settings.science.decomposition.atlas_label,
             method=components.method,
@@ -104,7 +103,7 @@ class GroupResult:
         stat: str | None = None,
     ) -> PurePosixPath:
         """Place one file of one decomposition."""
-        task = pooled_task(run.files.key.task for run in self.runs)
+        task = pooled_task(run.key.task for run in self.runs)
         return group_file(suffix, extension, self.labels(components), task, stat=stat, desc=desc)
 
     def uri(self, path: Path) -> str:

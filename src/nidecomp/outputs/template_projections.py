@@ -23,7 +23,7 @@ from nidecomp.outputs.tree import OutputTree
 from nidecomp.version import __version__
 
 
-def write_given(result: GroupResult, *, is_job: bool) -> OutputTree:
+def write_template_projections(result: GroupResult, *, is_job: bool) -> OutputTree:
     """Write the projections.
 
     Parameters

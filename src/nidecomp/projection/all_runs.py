@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nidecomp.config.settings import Settings
+from nidecomp.config.request import Request
 from nidecomp.core.records import FailedRun, Inventory
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
@@ -17,13 +17,13 @@ from nidecomp.execution.executor import Executor, WorkerDied
 from nidecomp.projection.one_run import CombineTask, combine_runs, project_run
 from nidecomp.projection.store import store_target
 from nidecomp.projection.task import ProjectedRun, ProjectTask, Target
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.task import ReduceTask
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Projected:
+class Projections:
     """What the second pass gave, sorted.
 
     `paths` is where the maps of each decomposition are stored. `combined` has, of participants with
@@ -39,20 +39,20 @@ class Projected:
 
 def project_runs(
     components: Sequence[Components],
-    cleaning: Sequence[MapTask],
-    settings: Settings,
+    cleaning: Sequence[ReduceTask],
+    request: Request,
     executor: Executor,
     removed: Sequence[Mapping[int, str]] = (),
-) -> Projected:
+) -> Projections:
     """Project runs to the group's maps, in whatever order they finish.
 
     Parameters
     ----------
     components : sequence of Components
         The decompositions, as they are to be written.
-    cleaning : sequence of MapTask
+    cleaning : sequence of ReduceTask
         How each run is read and cleaned.
-    settings : Settings
+    request : Request
         Smoothing of each method, normalisation, whether maps are wanted, the work folder.
     executor : Executor
         The result does not depend on it.
@@ -63,29 +63,29 @@ def project_runs(
     -------
     Projected
     """
-    smoothing_of = settings.science.denoising.smoothing_of
+    smoothing_of = request.science.denoising.smoothing_of
     targets = tuple(
-        store_target(one, smoothing_of(one.method), settings.work_dir) for one in components
+        store_target(one, smoothing_of(one.method), request.work_dir) for one in components
     )
-    tasks = _tasks(targets, cleaning, settings, tuple(tuple(sorted(one)) for one in removed))
+    tasks = _tasks(targets, cleaning, request, tuple(tuple(sorted(one)) for one in removed))
     results = executor.map_unordered(project_run, tasks)
     found, failed = [], []
-    for result in progress.shown(results, len(tasks), "Projecting runs"):
+    for result in progress.with_progress(results, len(tasks), "Projecting runs"):
         match result:
             case ProjectedRun():
                 found.append(result)
             case FailedRun():
                 failed.append(replace(result, reason=f"not projected: {result.reason}"))
-            case WorkerDied(item=ProjectTask(cleaning=MapTask(run=lost))):
+            case WorkerDied(item=ProjectTask(cleaning=ReduceTask(run=lost))):
                 reason = "not projected: the process that worked on it was killed, probably for "
-                failed.append(FailedRun(lost.files.key, lost.files.bold, reason + "want of memory"))
+                failed.append(FailedRun(lost.key, lost.files.bold, reason + "want of memory"))
     found.sort(key=lambda record: record.key.label)
     failed.sort(key=lambda record: record.key.label)
     if failed:
         reasons = Inventory(failed=tuple(failed)).reasons()
         _LOG.error("%s could not be projected:\n%s", count(len(failed), "run"), reasons)
-    combined = _combined(found, tasks, executor) if settings.extent.participant_maps else {}
-    return Projected(
+    combined = _combined(found, tasks, executor) if request.extent.participant_maps else {}
+    return Projections(
         runs=tuple(found),
         paths=tuple(target.path for target in targets),
         failed=tuple(failed),
@@ -96,21 +96,21 @@ def project_runs(
 
 def _tasks(
     targets: tuple[Target, ...],
-    cleaning: Sequence[MapTask],
-    settings: Settings,
+    cleaning: Sequence[ReduceTask],
+    request: Request,
     removed: tuple[tuple[int, ...], ...],
 ) -> list[ProjectTask]:
-    n_runs = Counter(task.run.files.key.participant for task in cleaning)
-    with_maps = settings.extent.participant_maps
+    n_runs = Counter(task.run.participant for task in cleaning)
+    with_maps = request.extent.participant_maps
     return [
         ProjectTask(
             cleaning=task,
             targets=targets,
-            normalise=settings.science.projection.normalise_time_courses,
+            normalise=request.science.projection.normalise_time_courses,
             with_maps=with_maps,
-            with_variance=with_maps and n_runs[task.run.files.key.participant] > 1,
+            with_variance=with_maps and n_runs[task.run.participant] > 1,
             removed=removed,
-            aggressive=settings.science.projection.aggressive,
+            aggressive=request.science.projection.aggressive,
         )
         for task in cleaning
     ]
@@ -122,7 +122,7 @@ def _combined(
     """Combine the maps of participants with several runs."""
     own: dict[str, list[Path]] = {}
     for run in found:
-        own.setdefault(run.key.participant, []).append(run.stem)
+        own.setdefault(run.run.participant, []).append(run.stem)
     todo = [
         CombineTask(label, tuple(paths), len(tasks[0].targets), tasks[0].cleaning.geometry)
         for label, paths in own.items()

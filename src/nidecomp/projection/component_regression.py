@@ -14,7 +14,7 @@ _VOLUMES_AT_ONCE = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Removal:
+class ComponentRegression:
     """What is taken out of each volume: ``courses[volume] @ effects``.
 
     Parameters
@@ -27,13 +27,13 @@ class Removal:
     effects: NDArray[np.float32]
 
 
-def fit_removal(
+def fit_component_regression(
     volumes: Iterable[NDArray[np.float32]],
     courses: NDArray[np.float64],
     removed: tuple[int, ...],
     *,
     aggressive: bool,
-) -> Removal:
+) -> ComponentRegression:
     """Find what some components put into every voxel of an image.
 
     Parameters
@@ -59,7 +59,7 @@ def fit_removal(
     cross = _products(volumes, across)
     effects = np.linalg.pinv(model.T @ model, hermitian=True) @ cross
     mine = effects if aggressive else effects[columns]
-    return Removal(courses[:, columns].astype(np.float32), mine.astype(np.float32))
+    return ComponentRegression(courses[:, columns].astype(np.float32), mine.astype(np.float32))
 
 
 def _products(
@@ -83,8 +83,8 @@ def _products(
     return np.asarray(total)
 
 
-def without(
-    volumes: Iterable[NDArray[np.float32]], kept: NDArray[np.intp], removal: Removal
+def regressed_volumes(
+    volumes: Iterable[NDArray[np.float32]], kept: NDArray[np.intp], removal: ComponentRegression
 ) -> Iterator[NDArray[np.float32]]:
     """Take components out of an image, volume by volume.
 

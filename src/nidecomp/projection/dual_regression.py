@@ -51,7 +51,7 @@ class TimeCourses:
 
 
 @dataclass(frozen=True, eq=False)
-class OwnMaps:
+class RunMaps:
     """Stage 2: maps of a run's or a participant's own.
 
     Parameters
@@ -101,7 +101,7 @@ def time_courses(
     return TimeCourses(values, explained / total_variance if total_variance else 0.0)
 
 
-def own_effects(series: NDArray[np.float32], courses: NDArray[np.float64]) -> NDArray[np.float32]:
+def effect_maps(series: NDArray[np.float32], courses: NDArray[np.float64]) -> NDArray[np.float32]:
     """Fit all time courses together to each voxel's series (stage 2).
 
     Parameters
@@ -123,18 +123,18 @@ def own_effects(series: NDArray[np.float32], courses: NDArray[np.float64]) -> ND
     return effect
 
 
-def own_maps(
+def run_maps(
     series: NDArray[np.float32],
     courses: NDArray[np.float64],
     effect: NDArray[np.float32],
     n_regressors: int,
-) -> OwnMaps:
+) -> RunMaps:
     """Tell how sure each regression coefficient is.
 
     Parameters
     ----------
     series, courses : ndarray
-        As for `own_effects`.
+        As for `effect_maps`.
     effect : ndarray of float32, shape (n_components, n_voxels)
         What that gave.
     n_regressors : int
@@ -142,7 +142,7 @@ def own_maps(
 
     Returns
     -------
-    OwnMaps
+    RunMaps
     """
     _, scale = _solver(courses)
     gram = courses.T @ courses
@@ -159,7 +159,7 @@ def own_maps(
         noise[squares == 0] = 0.0
         variance[:, block] = np.outer(scale, noise)
         z[:, block] = z_of_t(_ratio(effect[:, block], variance[:, block]))
-    return OwnMaps(effect, variance, z)
+    return RunMaps(effect, variance, z)
 
 
 def _solver(courses: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -170,7 +170,7 @@ def _solver(courses: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
 
 def combine(
     effects: Sequence[NDArray[np.float32]], variances: Sequence[NDArray[np.float32]]
-) -> OwnMaps:
+) -> RunMaps:
     """Combine the runs of a participant by fixed effects.
 
     Each run weighs by the inverse of its variance, voxel by voxel, as second-level analyses of
@@ -185,7 +185,7 @@ def combine(
 
     Returns
     -------
-    OwnMaps
+    RunMaps
         `z` is that of a normal distribution: runs have many degrees of freedom together.
     """
     total, weighted = np.zeros(effects[0].shape), np.zeros(effects[0].shape)
@@ -197,7 +197,7 @@ def combine(
     mean = np.divide(weighted, total, out=np.zeros_like(total), where=total > 0)
     variance = np.divide(1.0, total, out=np.full_like(total, np.inf), where=total > 0)
     z = mean * np.sqrt(total)
-    return OwnMaps(*(array.astype(np.float32) for array in (mean, variance, z)))
+    return RunMaps(*(array.astype(np.float32) for array in (mean, variance, z)))
 
 
 def map_correlations(own: NDArray[np.floating], group: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -19,12 +19,12 @@ from threadpoolctl import threadpool_limits
 from nidecomp.core.atomic import writing
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.records import FailedRun
-from nidecomp.projection.component_regression import fit_removal, without
+from nidecomp.projection.component_regression import fit_component_regression, regressed_volumes
 from nidecomp.projection.dual_regression import (
     combine,
+    effect_maps,
     map_correlations,
-    own_effects,
-    own_maps,
+    run_maps,
     time_courses,
 )
 from nidecomp.projection.store import (
@@ -36,7 +36,7 @@ from nidecomp.projection.store import (
 )
 from nidecomp.projection.task import STATISTICS, ProjectedRun, ProjectTask
 from nidecomp.runs.clean import clean
-from nidecomp.runs.reduce import done_or_failed, read_run
+from nidecomp.runs.reduce import failures_recorded, read_run
 from nidecomp.runs.tsnr import temporal_snr
 from nidecomp.spaces.nifti import compressed_parts
 from nidecomp.spaces.volumes import describe_image, values_of
@@ -55,7 +55,7 @@ def project_run(task: ProjectTask) -> ProjectedRun | FailedRun:
     ProjectedRun or FailedRun
         Never raises for what is wrong with the run.
     """
-    return done_or_failed(task.cleaning.run.files, lambda: _found_or_projected(task))
+    return failures_recorded(task.cleaning.run.files, lambda: _found_or_projected(task))
 
 
 def _found_or_projected(task: ProjectTask) -> ProjectedRun:
@@ -78,17 +78,17 @@ def _project(task: ProjectTask, stem: Path) -> ProjectedRun:
         courses = time_courses(here.series, maps, float(np.trace(here.gram)))
         if task.normalise:
             courses = courses.normalised()
-        effect = own_effects(here.series, courses.values)
+        effect = effect_maps(here.series, courses.values)
         stored |= {
             f"courses_{index}": courses.values,
             f"explained_variance_{index}": np.array(courses.explained_variance),
             f"map_r_{index}": map_correlations(effect, maps),
         }
-        if task.removed_of(index):
-            _store_denoised(task, stem, index, courses.values, design.kept)
+        if task.regressed_out_of(index):
+            _store_regressed(task, stem, index, courses.values, design.kept)
         if not task.with_maps:
             continue
-        own = own_maps(here.series, courses.values, effect, n_regressors)
+        own = run_maps(here.series, courses.values, effect, n_regressors)
         store_maps(own, stem, index, task.cleaning.geometry)
         if task.with_variance:
             store_variance(own, stem, index)
@@ -102,7 +102,7 @@ def _project(task: ProjectTask, stem: Path) -> ProjectedRun:
     return found
 
 
-def _store_denoised(
+def _store_regressed(
     task: ProjectTask,
     stem: Path,
     index: int,
@@ -112,14 +112,14 @@ def _store_denoised(
     """Write the run's image without some components: two passes over it, volume by volume."""
     bold = task.cleaning.run.files.bold
     image = describe_image(bold)
-    removal = fit_removal(
-        values_of(image, kept), courses, task.removed_of(index), aggressive=task.aggressive
+    removal = fit_component_regression(
+        values_of(image, kept), courses, task.regressed_out_of(index), aggressive=task.aggressive
     )
     header = nib.load(bold).header.copy()
     header.set_data_dtype(np.float32)
     header.set_slope_inter(1, 0)
-    volumes = without(values_of(image, np.arange(image.n_volumes)), kept, removal)
-    with writing(task.denoised_path(stem, index)) as file:
+    volumes = regressed_volumes(values_of(image, np.arange(image.n_volumes)), kept, removal)
+    with writing(task.regressed_path(stem, index)) as file:
         for part in compressed_parts(header, volumes):
             file.write(part)
 

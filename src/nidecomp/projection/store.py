@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nidecomp.core.atomic import replace_atomically, writing
 from nidecomp.decomposition.components import Components
 from nidecomp.projection.dual_regression import (
-    OwnMaps,
+    RunMaps,
 )
 from nidecomp.projection.task import STATISTICS, ProjectedRun, Projection, ProjectTask, Target
 from nidecomp.spaces.nifti import compressed
@@ -64,7 +64,9 @@ def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
                 wanted = list(maps.values()) if task.with_maps else []
                 if task.with_variance:
                     wanted += [array_file(stem, index, name) for name in ("effect", "variance")]
-                denoised = task.denoised_path(stem, index) if task.removed_of(index) else None
+                denoised = (
+                    task.regressed_path(stem, index) if task.regressed_out_of(index) else None
+                )
                 if denoised is not None:
                     wanted.append(denoised)
                 if not all(path.exists() for path in wanted):
@@ -81,7 +83,7 @@ def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
             tsnr = float(content["tsnr"])
     except Exception:  # numpy raises anything for a damaged file, which is made anew
         return None
-    return ProjectedRun(task.cleaning.run.files.key, stem, tsnr, tuple(projections))
+    return ProjectedRun(task.cleaning.run, stem, tsnr, tuple(projections))
 
 
 def map_file(stem: Path, index: int, statistic: str) -> Path:
@@ -94,7 +96,7 @@ def array_file(stem: Path, index: int, name: str) -> Path:
     return stem.with_name(f"{stem.name}_{index}_{name}.npy")
 
 
-def store_maps(own: OwnMaps, stem: Path, index: int, geometry: VoxelGeometry) -> None:
+def store_maps(own: RunMaps, stem: Path, index: int, geometry: VoxelGeometry) -> None:
     """Store maps as the files that they will be: compressing them is work for many processes."""
     for name in STATISTICS:
         content = compressed(geometry.image(getattr(own, name)))
@@ -102,7 +104,7 @@ def store_maps(own: OwnMaps, stem: Path, index: int, geometry: VoxelGeometry) ->
             temporary.write_bytes(content)
 
 
-def store_variance(own: OwnMaps, stem: Path, index: int) -> None:
+def store_variance(own: RunMaps, stem: Path, index: int) -> None:
     """Store the effect and its variance, from which runs of a participant are combined."""
     for name in ("effect", "variance"):
         with writing(array_file(stem, index, name)) as file:

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.core.records import RunKey
-from nidecomp.runs.task import MapTask
+from nidecomp.core.records import RunKey, UsableRun
+from nidecomp.runs.task import ReduceTask
 
 # Part of every key: raise it whenever the numbers that this module writes change.
 _FORMAT = 2
@@ -41,7 +41,7 @@ class ProjectTask:
     is wanted without.
     """
 
-    cleaning: MapTask
+    cleaning: ReduceTask
     targets: tuple[Target, ...]
     normalise: bool
     with_maps: bool
@@ -54,13 +54,13 @@ class ProjectTask:
         """The run's name."""
         return self.cleaning.label
 
-    def removed_of(self, index: int) -> tuple[int, ...]:
+    def regressed_out_of(self, index: int) -> tuple[int, ...]:
         """Give the components of one target that are taken out of the run's image."""
         return self.removed[index] if self.removed else ()
 
-    def denoised_path(self, stem: Path, index: int) -> Path:
+    def regressed_path(self, stem: Path, index: int) -> Path:
         """Name the image without one target's components."""
-        what = json.dumps([self.removed_of(index), self.aggressive])
+        what = json.dumps([self.regressed_out_of(index), self.aggressive])
         digest = hashlib.sha256(what.encode()).hexdigest()
         return stem.with_name(f"{stem.name}_{index}_bold_{digest[:12]}.nii.gz")
 
@@ -116,7 +116,12 @@ class ProjectedRun:
     smoothing.
     """
 
-    key: RunKey
+    run: UsableRun
     stem: Path
     tsnr: float
     projections: tuple[Projection, ...]
+
+    @property
+    def key(self) -> RunKey:
+        """Which run it is."""
+        return self.run.key

@@ -70,13 +70,13 @@ def share_geometry(
     used: list[UsableRun] = []
     for run in runs:
         # With a given mask a run may have none of its own: there is nothing to hold it against.
-        share = coverage.get(run.files.key.label)
+        share = coverage.get(run.label)
         if share is not None and share < MINIMUM_COVERAGE:
             reason = (
                 f"its brain covers {100 * share:.0f} % of the group's brain mask: it is displaced, "
                 "cut or in another space"
             )
-            refused.append(RefusedRun(run.files.key, run.files.bold, reason))
+            refused.append(RefusedRun(run.key, run.files.bold, reason))
         else:
             used.append(replace(run, resampled=run.grid != grid, coverage=share))
     n_resampled = sum(run.resampled for run in used)
@@ -98,7 +98,7 @@ def _with_readable_mask(inventory: Inventory) -> tuple[list[UsableRun], list[Ref
             if run.files.mask is not None and not read_mask(run.files.mask)[0].any():
                 raise FailedRunError(f"its brain mask {run.files.mask.name} is empty")
         except FailedRunError as error:
-            refused.append(RefusedRun(run.files.key, run.files.bold, str(error)))
+            refused.append(RefusedRun(run.key, run.files.bold, str(error)))
         else:
             runs.append(run)
     return runs, refused
@@ -126,7 +126,7 @@ def _cached_mask(
     cache_dir: Path | None,
 ) -> tuple[NDArray[np.bool_], dict[str, float]]:
     """Compute the mask and every run's coverage of it, or take them from an earlier job."""
-    paths = {run.files.key.label: run.files.mask for run in runs if run.files.mask is not None}
+    paths = {run.label: run.files.mask for run in runs if run.files.mask is not None}
 
     def load(label: str) -> NDArray[np.bool_]:
         return read_mask(paths[label], grid)[0]
@@ -137,7 +137,7 @@ def _cached_mask(
     found = _read_stored(stored)
     if found is not None:
         return found
-    participants = {run.files.key.label: run.files.key.participant for run in runs}
+    participants = {run.label: run.participant for run in runs}
     mask, coverage = group_mask(participants, load, masking.mask_threshold)
     if stored is not None:
         with replace_atomically(stored) as temporary, temporary.open("wb") as file:
@@ -167,7 +167,7 @@ def _read_stored(
 def _key(runs: Sequence[UsableRun], grid: Grid, masking: Masking) -> str:
     """Name everything that the group's mask depends on."""
     files = [
-        [run.files.key.label, str(run.files.mask), status.st_size, status.st_mtime_ns]
+        [run.label, str(run.files.mask), status.st_size, status.st_mtime_ns]
         for run in runs
         if run.files.mask is not None
         for status in [run.files.mask.stat()]

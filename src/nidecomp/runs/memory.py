@@ -9,7 +9,9 @@ from nidecomp.execution.memory import BLOCKS_MB, IMAGE_COPIES, INTERPRETER_MB, M
 from nidecomp.spaces.voxels import VoxelGeometry
 
 
-def run_mb(run: UsableRun, geometry: VoxelGeometry, n_rows: int, n_smoothings: int) -> float:
+def memory_of_run_mb(
+    run: UsableRun, geometry: VoxelGeometry, n_rows: int, n_smoothings: int
+) -> float:
     """Memory of one run's map step: its series over the brain, and a few volumes."""
     numbers = math.prod(run.grid.shape)
     volumes = numbers * (run.stored_bytes + 5) / MB

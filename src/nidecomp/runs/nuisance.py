@@ -22,7 +22,7 @@ _MOST_IN_FILTERS = 1 << 27
 
 
 @dataclass(frozen=True, eq=False)
-class Design:
+class NuisanceModel:
     """What cleaning does to one run.
 
     Parameters
@@ -50,9 +50,9 @@ class Design:
         return len(self.kept) - int(self.nuisance.shape[1])
 
 
-def build_design(
+def build_nuisance_model(
     table_path: Path | None, n_volumes: int, repetition_time_s: float, denoising: Denoising
-) -> Design:
+) -> NuisanceModel:
     """Decide which volumes of a run are kept and what is regressed out of them.
 
     Parameters
@@ -108,7 +108,7 @@ def build_design(
         )
     nuisance = orthonormal_basis(basis)
     motion = _cleaned(motion_of(table, n_volumes)[kept], nuisance)
-    return Design(np.flatnonzero(kept), nuisance, mean_fd, motion)
+    return NuisanceModel(np.flatnonzero(kept), nuisance, mean_fd, motion)
 
 
 def _cleaned(motion: NDArray[np.float64], nuisance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,10 +7,8 @@ on, so that a second start, a killed run and the jobs of a cluster array find wh
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,15 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from nidecomp.core.atomic import replace_atomically, writing
 from nidecomp.core.errors import FailedRunError, NidecompError
-from nidecomp.core.pca import reduce_rows
+from nidecomp.core.pca import principal_components
 from nidecomp.core.records import FailedRun, ReducedRun, RunFiles
-from nidecomp.core.reduced_runs import checksum, find_reduced
+from nidecomp.core.reduced_runs import RunVolumes, find_reduced, store_reduced
 from nidecomp.core.text import in_one_line
 from nidecomp.runs.clean import Cleaned, clean
-from nidecomp.runs.nuisance import Design, build_design
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.nuisance import NuisanceModel, build_nuisance_model
+from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.series import read_series
 from nidecomp.spaces.smooth import make_smoother
 
@@ -53,22 +50,22 @@ def warm_up(stored: str = "int16") -> None:
     clean(series, np.full((3, 1), 3**-0.5))
 
 
-def process_run(task: MapTask) -> tuple[ReducedRun, ...] | FailedRun:
+def reduce_run(task: ReduceTask) -> tuple[ReducedRun, ...] | FailedRun:
     """Reduce one run, or find that it was reduced before.
 
     Parameters
     ----------
-    task : MapTask
+    task : ReduceTask
 
     Returns
     -------
     tuple of ReducedRun, or FailedRun
         One for each smoothing, in the task's order. Never raises for what is wrong with the run.
     """
-    return done_or_failed(task.run.files, partial(_found_or_reduced, task))
+    return failures_recorded(task.run.files, partial(_found_or_reduced, task))
 
 
-def done_or_failed(files: RunFiles, work: Callable[[], Result]) -> Result | FailedRun:
+def failures_recorded(files: RunFiles, work: Callable[[], Result]) -> Result | FailedRun:
     """Do something with one run: the one place where what is wrong with it is caught.
 
     Parameters
@@ -94,20 +91,20 @@ def done_or_failed(files: RunFiles, work: Callable[[], Result]) -> Result | Fail
         return FailedRun(files.key, files.bold, reason, traceback.format_exc())
 
 
-def _found_or_reduced(task: MapTask) -> tuple[ReducedRun, ...]:
+def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
     stems = {fwhm: task.stem(fwhm) for fwhm in task.smoothing_fwhm}
-    found = {fwhm: find_reduced(task.run.files.key, stem) for fwhm, stem in stems.items()}
+    found = {fwhm: find_reduced(task.run, stem) for fwhm, stem in stems.items()}
     missing = tuple(fwhm for fwhm, record in found.items() if record is None)
     if missing:
         found |= _reduce(task, {fwhm: stems[fwhm] for fwhm in missing})
     return tuple(record for record in found.values() if record is not None)
 
 
-def _reduce(task: MapTask, stems: Mapping[float, Path]) -> dict[float, ReducedRun]:
+def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, ReducedRun]:
     """Reduce a run at some smoothings and store what comes out under the names given."""
     reduced: dict[float, ReducedRun] = {}
     for fwhm, (cleaned, n_nonfinite, design) in cleaned_series(task, tuple(stems)).items():
-        leading = reduce_rows(cleaned.series, cleaned.gram, task.n_rows)
+        leading = principal_components(cleaned.series, cleaned.gram, task.n_rows)
         squared = leading.squared
         rank = int(np.count_nonzero(squared > _RANK_TOLERANCE * squared[0]))
         if rank < task.n_rows:
@@ -118,19 +115,9 @@ def _reduce(task: MapTask, stems: Mapping[float, Path]) -> dict[float, ReducedRu
             )
         if task.stem(fwhm) != stems[fwhm]:
             raise FailedRunError("its files changed while it was processed: start again")
-        array = stems[fwhm].with_name(stems[fwhm].name + ".npy")
-        with writing(array) as file:
-            np.save(file, leading.rows)
-        with writing(array.with_suffix(".npz")) as file:
-            np.savez(
-                file,
-                rows=leading.volumes,
-                times_s=design.kept * task.run.repetition_time_s,
-                motion=design.motion,
-            )
         record = ReducedRun(
-            key=task.run.files.key,
-            path=array,
+            run=task.run,
+            path=stems[fwhm].with_name(stems[fwhm].name + ".npy"),
             smoothing_fwhm=fwhm,
             n_rows=leading.rows.shape[0],
             n_voxels=leading.rows.shape[1],
@@ -139,23 +126,20 @@ def _reduce(task: MapTask, stems: Mapping[float, Path]) -> dict[float, ReducedRu
             n_nonfinite=n_nonfinite,
             n_constant=cleaned.n_constant,
         )
-        numbers = asdict(record) | {"checksum": checksum(leading.rows)}
-        del numbers["key"], numbers["path"]
-        # The record comes last: where it is, the array is whole.
-        with replace_atomically(array.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(numbers), encoding="utf-8")
+        times_s = np.asarray(design.kept * task.run.repetition_time_s, dtype=np.float64)
+        store_reduced(record, leading.rows, RunVolumes(leading.volumes, times_s, design.motion))
         reduced[fwhm] = record
     return reduced
 
 
 def cleaned_series(
-    task: MapTask, smoothing_fwhm: tuple[float, ...]
-) -> dict[float, tuple[Cleaned, int, Design]]:
+    task: ReduceTask, smoothing_fwhm: tuple[float, ...]
+) -> dict[float, tuple[Cleaned, int, NuisanceModel]]:
     """Read one run once and clean it at each smoothing.
 
     Parameters
     ----------
-    task : MapTask
+    task : ReduceTask
     smoothing_fwhm : tuple of float
         In mm.
 
@@ -185,13 +169,13 @@ def cleaned_series(
 
 
 def read_run(
-    task: MapTask, smoothing_fwhm: tuple[float, ...]
-) -> tuple[tuple[NDArray[np.float32], ...], int, Design]:
+    task: ReduceTask, smoothing_fwhm: tuple[float, ...]
+) -> tuple[tuple[NDArray[np.float32], ...], int, NuisanceModel]:
     """Read one run once at each smoothing, and find out what is to be removed from it.
 
     Parameters
     ----------
-    task : MapTask
+    task : ReduceTask
     smoothing_fwhm : tuple of float
         In mm.
 
@@ -208,6 +192,8 @@ def read_run(
         The data cannot be read.
     """
     run = task.run
-    design = build_design(run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising)
+    design = build_nuisance_model(
+        run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising
+    )
     series, n_nonfinite = read_series(run.files.bold, task.geometry, design.kept, smoothing_fwhm)
     return series, n_nonfinite, design

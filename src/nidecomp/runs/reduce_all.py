@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from nidecomp.config.settings import Settings
+from nidecomp.config.request import Request
 from nidecomp.core.records import FailedRun, ReducedRun, UsableRun
 from nidecomp.execution import progress
 from nidecomp.execution.executor import Executor, WorkerDied
-from nidecomp.runs.reduce import process_run
-from nidecomp.runs.task import MapTask
+from nidecomp.runs.reduce import reduce_run
+from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.voxels import VoxelGeometry
 
 _LOG = logging.getLogger(__name__)
 
 
 def reduce_runs(
-    runs: Sequence[UsableRun], geometry: VoxelGeometry, executor: Executor, settings: Settings
+    runs: Sequence[UsableRun], geometry: VoxelGeometry, executor: Executor, request: Request
 ) -> tuple[tuple[ReducedRun, ...], tuple[FailedRun, ...]]:
     """Reduce every run at every smoothing, in whatever order they finish.
 
@@ -28,7 +28,7 @@ def reduce_runs(
         The voxels that they are reduced on.
     executor : Executor
         The result does not depend on it.
-    settings : Settings
+    request : Request
 
     Returns
     -------
@@ -39,18 +39,18 @@ def reduce_runs(
     """
     reduced: list[ReducedRun] = []
     failed: list[FailedRun] = []
-    tasks = [map_task(run, geometry, settings) for run in runs]
-    results = executor.map_unordered(process_run, tasks)
-    for result in progress.shown(results, len(runs), "Reducing runs"):
+    tasks = [reduce_task(run, geometry, request) for run in runs]
+    results = executor.map_unordered(reduce_run, tasks)
+    for result in progress.with_progress(results, len(runs), "Reducing runs"):
         match result:
             case tuple():
                 reduced.extend(result)
             case FailedRun():
                 failed.append(result)
-            case WorkerDied(item=MapTask(run=lost)):
+            case WorkerDied(item=ReduceTask(run=lost)):
                 reason = "the process that worked on it was killed, probably for want of memory"
-                failed.append(FailedRun(lost.files.key, lost.files.bold, reason))
-        if failed and settings.execution.stop_on_first_crash:
+                failed.append(FailedRun(lost.key, lost.files.bold, reason))
+        if failed and request.execution.stop_on_first_crash:
             break
     reduced.sort(key=lambda record: (record.key.label, -record.smoothing_fwhm))
     failed.sort(key=lambda record: record.key.label)
@@ -60,27 +60,27 @@ def reduce_runs(
     return tuple(reduced), tuple(failed)
 
 
-def map_task(run: UsableRun, geometry: VoxelGeometry, settings: Settings) -> MapTask:
+def reduce_task(run: UsableRun, geometry: VoxelGeometry, request: Request) -> ReduceTask:
     """Say how a run is read, cleaned and reduced, in both passes over it.
 
     Parameters
     ----------
     run : UsableRun
     geometry : VoxelGeometry
-    settings : Settings
+    request : Request
 
     Returns
     -------
-    MapTask
+    ReduceTask
     """
-    science = settings.science
-    return MapTask(
+    science = request.science
+    return ReduceTask(
         run=run,
         geometry=geometry,
         denoising=science.denoising,
         smoothing_fwhm=science.smoothings_fwhm,
-        n_rows=science.decomposition.largest_order,
-        work_dir=settings.work_dir,
+        n_rows=science.decomposition.largest_model_order,
+        work_dir=request.work_dir,
     )
 
 

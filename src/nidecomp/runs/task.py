@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nidecomp.config.science import Denoising
 from nidecomp.core.records import UsableRun
-from nidecomp.spaces.images import told_as_failure
+from nidecomp.spaces.images import unreadable_file_fails
 from nidecomp.spaces.voxels import VoxelGeometry
 from nidecomp.version import library_versions
 
@@ -22,7 +22,7 @@ _END_BYTES = 65536
 
 
 @dataclass(frozen=True, eq=False)
-class MapTask:
+class ReduceTask:
     """Everything that one run's map step depends on.
 
     `smoothing_fwhm` are the smoothings wanted, in mm: each gives a reduced run of its own, all of
@@ -39,7 +39,7 @@ class MapTask:
     @property
     def label(self) -> str:
         """The run's name."""
-        return self.run.files.key.label
+        return self.run.label
 
     def stem(self, smoothing_fwhm: float) -> Path:
         """Name a reduced run, without extension; the name is its identity.
@@ -60,7 +60,7 @@ class MapTask:
             "n_rows": self.n_rows,
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        return self.work_dir / "reduced" / f"{self.run.files.key.label}_{digest[:20]}"
+        return self.work_dir / "reduced" / f"{self.run.label}_{digest[:20]}"
 
 
 def _cleaning(denoising: Denoising) -> dict[str, object]:
@@ -77,7 +77,7 @@ def _identity(path: Path | None) -> list[object] | None:
     # Path.exists raises where we may not look; a table's JSON there matters only where it is read.
     if path is None or not os.path.exists(path):  # noqa: PTH110
         return None
-    with told_as_failure(path), path.open("rb") as file:
+    with unreadable_file_fails(path), path.open("rb") as file:
         status = path.stat()
         ends = hashlib.sha256(file.read(_END_BYTES))
         file.seek(max(0, status.st_size - _END_BYTES))

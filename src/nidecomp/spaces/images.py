@@ -54,7 +54,7 @@ _BROKEN_FILE: tuple[type[BaseException], ...] = (
 
 
 @contextmanager
-def told_as_failure(path: Path) -> Iterator[None]:
+def unreadable_file_fails(path: Path) -> Iterator[None]:
     """Turn what a broken file raises into one sentence.
 
     Parameters
@@ -101,7 +101,7 @@ def open_image(path: Path) -> nib.Nifti1Image:
         The header cannot be read, has a dimension without voxels, or says more of its file than
         this can hold.
     """
-    with told_as_failure(path):
+    with unreadable_file_fails(path):
         # nibabel does not say why it cannot open a file.
         path.open("rb").close()
         image = nib.load(path)
@@ -146,7 +146,7 @@ def voxels_of(image: nib.Nifti1Image, path: Path) -> NDArray[Any]:
         The file cannot be read, is cut off or damaged, or does not hold real numbers. All of it is
         read, as `stored_volumes` does, because nibabel stops before a gzip file's checksum.
     """
-    with told_as_failure(path):
+    with unreadable_file_fails(path):
         data = np.asarray(image.dataobj)
         if data.dtype.kind not in "biuf":
             raise FailedRunError(f"{path.name} does not hold one real number in each voxel")
@@ -237,7 +237,7 @@ def read_header(path: Path) -> Header:
         The file cannot be read, is not 4D or has an affine that maps nothing.
     """
     image = open_image(path)
-    with told_as_failure(path):
+    with unreadable_file_fails(path):
         shape, header = image.shape, image.header
         stored_bytes = int(header.get_data_dtype().itemsize)
         step = float(header["pixdim"][4]) * _SECONDS.get(_unit_of_time(header), np.nan)

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.records import Grid
-from nidecomp.spaces.images import grid_of, open_image, opened, read_to_the_end, told_as_failure
+from nidecomp.spaces.images import (
+    grid_of,
+    open_image,
+    opened,
+    read_to_the_end,
+    unreadable_file_fails,
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ def describe_image(path: Path) -> StoredImage:
         The header cannot be read, the image is not 4D or empty, or it does not hold real numbers.
     """
     image = open_image(path)
-    with told_as_failure(path):
+    with unreadable_file_fails(path):
         proxy = image.dataobj
         dtype, shape = np.dtype(proxy.dtype), image.shape
         slope, inter, offset = float(proxy.slope), float(proxy.inter), int(proxy.offset)
@@ -98,7 +104,7 @@ def stored_volumes(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArr
     i, j, k = image.grid.shape
     buffer = np.empty(i * j * k * image.dtype.itemsize, dtype=np.uint8)
     native = image.dtype.newbyteorder("=")
-    with told_as_failure(image.path), opened(image.path) as file:
+    with unreadable_file_fails(image.path), opened(image.path) as file:
         _fill(file, np.empty(image.offset, dtype=np.uint8))
         wanted = set(kept.tolist())
         for index in range(image.n_volumes):

@@ -17,8 +17,8 @@ from nidecomp.outputs.report.citation import citation_files
 from nidecomp.outputs.report.methods import methods_text
 from nidecomp.outputs.report.page import anchor, render, warnings_of
 from nidecomp.outputs.report.references import REFERENCES, Reference
-from nidecomp.outputs.report.results import Folder, read_folder
-from nidecomp.outputs.report.viewer import Slices, Stage
+from nidecomp.outputs.report.results import Results, read_results
+from nidecomp.outputs.report.viewer import Background, Slices
 
 HOSTILE = '<script>alert("1")</script>"\'&é' + "x" * 200
 METRICS = ("component", "label", "label_r", "reproducibility", "flags", "flag_reasons", "peak_x")
@@ -82,14 +82,14 @@ def make(root: Path, name: str = "Study", label: str = "Auditory", **described: 
 
 
 def page_of(root: Path, pictures: dict[str, bytes] | None = None) -> str:
-    return render(read_folder(root), pictures or {})
+    return render(read_results(root), pictures or {})
 
 
 def with_viewer(root: Path) -> str:
     """A page with the slices of its first component."""
-    stage = Stage(b"background", b"colours", (3, 4, 5), tuple(map(tuple, np.eye(4).tolist())))
+    stage = Background(b"background", b"colours", (3, 4, 5), tuple(map(tuple, np.eye(4).tolist())))
     slices = {"seg-canica_scale-2_canica01": Slices(b"slices", 2.5)}
-    return render(read_folder(root), {}, slices, stage)
+    return render(read_results(root), {}, slices, stage)
 
 
 class Reader(HTMLParser):
@@ -167,7 +167,7 @@ def test_the_viewer_knows_each_components_slices_and_where_to_begin(tmp_path: Pa
 
 
 def test_how_each_run_has_a_component_is_read(tmp_path: Path) -> None:
-    fits = read_folder(make(tmp_path)).fits["canica", "2", "canica01"]
+    fits = read_results(make(tmp_path)).fits["canica", "2", "canica01"]
     assert fits.runs == ("sub-01_task-rest", "sub-03_task-rest")
     np.testing.assert_array_equal(fits.map_r, [0.5, np.nan])
     np.testing.assert_array_equal(fits.amplitude, [1.5, 2.5])
@@ -175,10 +175,10 @@ def test_how_each_run_has_a_component_is_read(tmp_path: Path) -> None:
 
 def test_files_of_more_components_are_not_taken_for_those_of_fewer(tmp_path: Path) -> None:
     root = make(tmp_path)
-    (only,) = read_folder(root).decompositions
+    (only,) = read_results(root).decompositions
     other = Path(str(only.maps).replace("scale-2_", "scale-20_"))
     write(other, "")
-    few, many = read_folder(root).decompositions
+    few, many = read_results(root).decompositions
     assert few.maps == only.maps
     assert (many.scale, many.maps) == (20, other)
 
@@ -222,21 +222,21 @@ def test_maps_that_were_given_have_a_report_without_evidence(tmp_path: Path) -> 
     for name in ("stability", "matching"):
         (root / "logs" / f"{name}.tsv").unlink()
     write(root / "logs" / "settings.toml", '[projection]\nmaps = "/atlas"\n[denoising]\n')
-    folder = read_folder(root)
+    folder = read_results(root)
     assert folder.missing == ()
     (one,) = folder.decompositions
-    assert (one.method, one.scale, one.is_given) == ("canica", 2, True)
+    assert (one.method, one.scale, one.is_template) == ("canica", 2, True)
     page = page_of(root)
     assert "CanICA (given), 2 components" in page
     assert "All components" not in page
-    assert "2 maps that were not fitted to them" in page
+    assert "projected to 2 template maps" in page
 
 
 # ---------------------------------------------------------------- what is wrong
 def test_what_matters_stands_on_top(tmp_path: Path) -> None:
     root = make(tmp_path, Fit={"Converged": False})
     write_tsv(root / "participants.tsv", ("participant_id", "outlier"), ("sub-07", "motion 3"))
-    told = " ".join(warnings_of(read_folder(root)))
+    told = " ".join(warnings_of(read_results(root)))
     for part in (
         "did not converge", "do not find 1 of them again", "canica02",
         "1 of 2 runs were not used", "sub-07",
@@ -265,14 +265,14 @@ def test_an_empty_folder_gives_a_page(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- methods
 def methods(root: Path) -> str:
-    folder: Folder = read_folder(root)
+    folder: Results = read_results(root)
     return methods_text(folder)[0]
 
 
 def test_the_paragraph_holds_the_runs_numbers(tmp_path: Path) -> None:
     text = methods(make(tmp_path))
     for part in (
-        "4 runs of 3 participants", "NiDecomp 9.9", "100 voxels", "of 6 mm", "strategy simple",
+        "4 runs of 3 participants", "NiDecomp 9.9", "100 voxels", "of 6 mm", "simple strategy",
         "best of 7 restarts", "5 splits", "0.61 for CanICA",
     ):  # fmt: skip
         assert part in text
@@ -287,7 +287,7 @@ def test_the_paragraph_holds_the_runs_numbers(tmp_path: Path) -> None:
         ({"Evidence": {"Splits": 3}}, "matched"),
         ({}, "framewise"),
         ({}, "dictionary"),
-        ({}, "chosen from the data"),
+        ({}, "chosen automatically"),
         ({}, "dual regression"),
     ],
 )
@@ -308,13 +308,13 @@ def test_what_was_done_is_mentioned(tmp_path: Path) -> None:
     )
     write(root / "sub-01/func/sub-01_space-T_atlas-A_seg-canica_scale-2_timeseries.tsv", "a\n1\n")
     text = methods(root)
-    for part in ("above 0.4 mm were left out", "above 0.1 Hz", "share 2 dimensions",
+    for part in ("above 0.4 mm were excluded", "above 0.1 Hz", "share 2 dimensions",
                  "dual regression, stage 1"):  # fmt: skip
         assert part in text
 
 
 def test_what_to_cite_is_there_in_three_forms(tmp_path: Path) -> None:
-    files = citation_files(read_folder(make(tmp_path)))
+    files = citation_files(read_results(make(tmp_path)))
     for name, mark in (("CITATION.md", "# References"), ("CITATION.html", "<h2>References")):
         assert mark in files[name]
         assert "doi:10.1016/j.neuroimage.2010.02.010" in files[name]

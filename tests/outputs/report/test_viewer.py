@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from nidecomp.outputs.report.viewer import on_grid, set_stage, take_slices, viewer_library
+from nidecomp.outputs.report.viewer import make_background, on_grid, take_slices, viewer_library
 
 AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
 SHAPE = (5, 6, 7)
@@ -44,7 +44,7 @@ def test_colours_are_read_back_as_values() -> None:
     values = rng.normal(size=SHAPE).astype(np.float32)
     image = nib.Nifti1Image(values, AFFINE)
     found = take_slices(image, is_mni=False)
-    bar = pixels(set_stage(image, is_mni=False).colours)[0, :, :3].astype(int)
+    bar = pixels(make_background(image, is_mni=False).colours)[0, :, :3].astype(int)
     mosaic = pixels(found.webp).astype(int)
     for x, y, z in ((0, 0, 0), (2, 3, 4), (4, 5, 6)):
         nearest = np.abs(bar - at(mosaic, x, y, z)[:3]).sum(axis=1).argmin()
@@ -60,7 +60,7 @@ def test_an_empty_map_is_clear() -> None:
 def test_maps_and_mask_lie_on_one_grid() -> None:
     values = np.ones((8, 9, 10), dtype=np.float32)
     image = nib.Nifti1Image(values, np.diag([-2.0, 2.0, 2.5, 1.0]))
-    stage = set_stage(image, is_mni=False)
+    stage = make_background(image, is_mni=False)
     assert on_grid(image, is_mni=False, interpolation="nearest").shape == stage.shape
     assert (np.diag(stage.affine) > 0).all(), "RAS+"
 

@@ -12,9 +12,17 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.core.errors import NidecompError
+from nidecomp.bids.dataset import DESCRIPTION
+from nidecomp.config.settings import Settings
+from nidecomp.core.errors import NidecompError, UsageError
+from nidecomp.core.records import Inventory
 from nidecomp.decomposition.matching import correlations
+from nidecomp.execution.choose import wanted_cores
 from nidecomp.execution.executor import Executor, WorkerDied
+from nidecomp.execution.local import LocalProcesses
+from nidecomp.execution.monitor import REPORT_STEP, Monitor
+from nidecomp.execution.progress import logging_to
+from nidecomp.outputs.dataset import exclusive_output
 from nidecomp.outputs.report.citation import citation_files
 from nidecomp.outputs.report.figures import (
     ComponentPictures,
@@ -28,14 +36,16 @@ from nidecomp.outputs.report.figures import (
 )
 from nidecomp.outputs.report.page import anchor, pairs_of, peak_of, render
 from nidecomp.outputs.report.results import (
-    Decomposition,
-    Folder,
+    Results,
     Row,
+    WrittenDecomposition,
     number,
-    read_folder,
     read_json,
+    read_results,
 )
-from nidecomp.outputs.report.viewer import Slices, Stage, set_stage
+from nidecomp.outputs.report.viewer import Background, Slices, make_background
+from nidecomp.outputs.resources import write_resources
+from nidecomp.outputs.result import Outcome
 from nidecomp.outputs.tree import OutputTree
 
 REPORT = PurePosixPath("report.html")
@@ -49,6 +59,59 @@ _STRIPS = {
     "tsnr": "tSNR",
     "mean_fd": "mean FD, mm",
 }
+
+
+def write_report(tree: OutputTree, settings: Settings, n_processes: int, monitor: Monitor) -> bool:
+    """Make the report, where one is wanted.
+
+    Parameters
+    ----------
+    tree : OutputTree
+        The folder, whose other files are written.
+    settings : Settings
+    n_processes : int
+        How many processes of this machine draw.
+    monitor : Monitor
+        The report shows what the steps before it took.
+
+    Returns
+    -------
+    bool
+        False where it could not be made.
+    """
+    if settings.extent.level != "full" or settings.extent.no_report:
+        return True
+    write_resources(settings.output_dir, monitor)
+    with monitor.step(REPORT_STEP):
+        return add_report(tree, LocalProcesses(n_processes))
+
+
+def remake_report(settings: Settings) -> Outcome:
+    """Make the report anew from the files in the output folder (``--report-only``).
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    UsageError
+        The folder holds no results.
+    """
+    output = settings.output_dir
+    if not (output / DESCRIPTION).is_file():
+        raise UsageError(f"--report-only: {output} is no output folder of nidecomp.")
+    with logging_to(settings), exclusive_output(settings):
+        tree = OutputTree(output, adding=True)
+        is_reported = add_report(tree, LocalProcesses(wanted_cores(settings.execution)))
+        tree.finish()
+        if is_reported:
+            _LOG.info("The report is %s", output / REPORT)
+    return Outcome(Inventory(), output, is_reported=is_reported)
 
 
 def add_report(tree: OutputTree, executor: Executor) -> bool:
@@ -67,9 +130,9 @@ def add_report(tree: OutputTree, executor: Executor) -> bool:
         Whether it was made. What goes wrong is told and stops nothing: all data are there.
     """
     try:
-        folder = read_folder(tree.root)
+        folder = read_results(tree.root)
         drawn = draw_all(folder, executor)
-        page = render(folder, drawn.by_key(folder), drawn.slices, _stage(folder))
+        page = render(folder, drawn.by_key(folder), drawn.slices, _background(folder))
         for picture in drawn.pictures:
             tree.write_bytes(_FIGURES / f"{anchor(picture.key)}.png", picture.png)
         tree.write_text(REPORT, page)
@@ -93,7 +156,7 @@ class Drawn:
     small: tuple[Picture, ...]
     slices: Mapping[str, Slices]
 
-    def by_key(self, folder: Folder) -> dict[str, bytes]:
+    def by_key(self, folder: Results) -> dict[str, bytes]:
         """Give what the page shows: WebP, and the curve of the order as it was drawn."""
         found = {picture.key: picture.webp for picture in (*self.pictures, *self.small)}
         if folder.order_figure is not None:
@@ -101,12 +164,12 @@ class Drawn:
         return found
 
 
-def draw_all(folder: Folder, executor: Executor) -> Drawn:
+def draw_all(folder: Results, executor: Executor) -> Drawn:
     """Draw all pictures.
 
     Parameters
     ----------
-    folder : Folder
+    folder : Results
     executor : Executor
 
     Returns
@@ -145,25 +208,25 @@ def draw_all(folder: Folder, executor: Executor) -> Drawn:
     )
 
 
-def _stage(folder: Folder) -> Stage | None:
+def _background(folder: Results) -> Background | None:
     """Give what components are shown on in the viewer; None where there is no mask to be shown."""
     if folder.mask is None or not folder.decompositions:
         return None
-    return set_stage(nib.load(folder.mask), is_mni=_is_mni(folder.decompositions[0]))
+    return make_background(nib.load(folder.mask), is_mni=_is_mni(folder.decompositions[0]))
 
 
 # ---------------------------------------------------------------- components
-def _is_mni(one: Decomposition) -> bool:
+def _is_mni(one: WrittenDecomposition) -> bool:
     """Tell whether the template's anatomy and glass brain fit."""
     return one.stem.name.startswith("tpl-MNI")
 
 
-def _overview_task(one: Decomposition) -> list[OverviewTask]:
+def _overview_task(one: WrittenDecomposition) -> list[OverviewTask]:
     maps = one.thresholded or one.maps
     return [] if maps is None else [OverviewTask(f"overview_{one.key}", maps, _is_mni(one))]
 
 
-def _component_tasks(folder: Folder, one: Decomposition) -> list[ComponentTask]:
+def _component_tasks(folder: Results, one: WrittenDecomposition) -> list[ComponentTask]:
     if one.maps is None:
         return []
     frequency_hz, power = _spectra(one)
@@ -183,7 +246,7 @@ def _component_tasks(folder: Folder, one: Decomposition) -> list[ComponentTask]:
     ]
 
 
-def _spectra(one: Decomposition) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _spectra(one: WrittenDecomposition) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give frequencies, and at each the power of every component, mean over runs."""
     runs = [found for path in one.courses if (found := _read_courses(path, one)) is not None]
     if not runs:
@@ -194,7 +257,9 @@ def _spectra(one: Decomposition) -> tuple[NDArray[np.float64], NDArray[np.float6
     return frequency_hz, np.mean(spectra, axis=0)
 
 
-def _read_courses(path: Path, one: Decomposition) -> tuple[NDArray[np.float64], float] | None:
+def _read_courses(
+    path: Path, one: WrittenDecomposition
+) -> tuple[NDArray[np.float64], float] | None:
     """Read a run's time courses and their sampling rate; None where they cannot be had."""
     rate = read_json(path.with_suffix(".json")).get("SamplingFrequency")
     try:
@@ -219,7 +284,7 @@ def _spectrum(
 
 
 # ---------------------------------------------------------------- group and participants
-def _matrix(one: Decomposition) -> NDArray[np.float64] | None:
+def _matrix(one: WrittenDecomposition) -> NDArray[np.float64] | None:
     if one.connectome is None:
         return None
     try:
@@ -231,7 +296,7 @@ def _matrix(one: Decomposition) -> NDArray[np.float64] | None:
 
 
 def _matching(
-    folder: Folder, first: Decomposition, second: Decomposition, rows: Sequence[Row]
+    folder: Results, first: WrittenDecomposition, second: WrittenDecomposition, rows: Sequence[Row]
 ) -> Picture | None:
     """Draw all correlations between two decompositions' maps, matched ones on the diagonal."""
     if folder.mask is None or first.maps is None or second.maps is None:
@@ -252,14 +317,14 @@ def _within(path: Path, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.stack([volume[inside] for volume in volumes]).astype(np.float32)
 
 
-def _labels(one: Decomposition) -> list[str]:
+def _labels(one: WrittenDecomposition) -> list[str]:
     return [
         f"{row['component']} {row['label']}" if row.get("label") else row["component"]
         for row in one.metrics
     ]
 
 
-def _strips(folder: Folder) -> Picture | None:
+def _strips(folder: Results) -> Picture | None:
     columns = []
     for name, title in _STRIPS.items():
         values = np.array([number(row.get(name)) for row in folder.participants])

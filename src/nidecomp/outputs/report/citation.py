@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from nidecomp.outputs.report.methods import methods_text
 from nidecomp.outputs.report.page import environment
-from nidecomp.outputs.report.results import Folder
+from nidecomp.outputs.report.results import Results
 
 
-def citation_files(folder: Folder) -> dict[str, str]:
+def citation_files(folder: Results) -> dict[str, str]:
     """Write them.
 
     Parameters
     ----------
-    folder : Folder
+    folder : Results
 
     Returns
     -------

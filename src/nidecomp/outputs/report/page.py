@@ -15,8 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nidecomp.execution.monitor import REPORT_STEP
 from nidecomp.outputs.report.methods import methods_text
-from nidecomp.outputs.report.results import Decomposition, Folder, Row, number
-from nidecomp.outputs.report.viewer import Slices, Stage, viewer_library
+from nidecomp.outputs.report.results import Results, Row, WrittenDecomposition, number
+from nidecomp.outputs.report.viewer import Background, Slices, viewer_library
 from nidecomp.version import __version__
 
 # What is shown of each component in the table, in this order.
@@ -52,16 +52,16 @@ def environment() -> Environment:
 
 
 def render(
-    folder: Folder,
+    folder: Results,
     pictures: Mapping[str, bytes],
     slices: Mapping[str, Slices] | None = None,
-    stage: Stage | None = None,
+    stage: Background | None = None,
 ) -> str:
     """Render the page.
 
     Parameters
     ----------
-    folder : Folder
+    folder : Results
     pictures : mapping
         Key to a WebP image (``order`` to an SVG).
     slices : mapping
@@ -111,7 +111,7 @@ def render(
     )
 
 
-def _viewer(folder: Folder, slices: Mapping[str, Slices], stage: Stage) -> dict[str, object]:
+def _viewer(folder: Results, slices: Mapping[str, Slices], stage: Background) -> dict[str, object]:
     """Gather what the viewer's script needs."""
     affine = np.array(stage.affine)
     to_index = np.linalg.inv(affine)
@@ -147,7 +147,7 @@ def peak_of(row: Row) -> tuple[float, float, float]:
     return (x, y, z) if all(map(math.isfinite, (x, y, z))) else (0.0, 0.0, 0.0)
 
 
-def _runs_with_quality(folder: Folder) -> list[dict[str, str]]:
+def _runs_with_quality(folder: Results) -> list[dict[str, str]]:
     """Add to each run what the decompositions say of it, mean over them."""
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in folder.quality:
@@ -177,7 +177,7 @@ def _is_low(reproducibility: str) -> bool:
         return False
 
 
-def warnings_of(folder: Folder) -> list[str]:
+def warnings_of(folder: Results) -> list[str]:
     """Gather what somebody must know before believing anything."""
     told = list(folder.missing)
     for one in folder.decompositions:
@@ -203,7 +203,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def pairs_of(folder: Folder) -> list[tuple[Decomposition, Decomposition, list[Row]]]:
+def pairs_of(folder: Results) -> list[tuple[WrittenDecomposition, WrittenDecomposition, list[Row]]]:
     """Give the matched components of every two decompositions."""
     found = []
     by_key = {(one.method, str(one.scale)): one for one in folder.decompositions}

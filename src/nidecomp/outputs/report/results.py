@@ -35,7 +35,7 @@ class Fits:
 
 
 @dataclass(frozen=True, eq=False)
-class Decomposition:
+class WrittenDecomposition:
     """One decomposition as it was written.
 
     Parameters
@@ -56,7 +56,7 @@ class Decomposition:
         The runs' time courses, sorted.
     connectome : Path or None
         The group's correlations.
-    is_given : bool
+    is_template : bool
         Whether its maps were not fitted to these runs but given.
     """
 
@@ -70,7 +70,7 @@ class Decomposition:
     thresholded: Path | None
     courses: tuple[Path, ...]
     connectome: Path | None
-    is_given: bool
+    is_template: bool
 
     @property
     def key(self) -> str:
@@ -81,22 +81,22 @@ class Decomposition:
     def title(self) -> str:
         """What people call it."""
         names = {"canica": "CanICA", "dictlearning": "Dictionary learning", "given": "Maps given"}
-        given = " (given)" if self.is_given and self.method != "given" else ""
+        given = " (given)" if self.is_template and self.method != "given" else ""
         return f"{names.get(self.method, self.method)}{given}, {self.scale} components"
 
 
 @dataclass(frozen=True, eq=False)
-class Folder:
+class Results:
     """An output folder; what should be there and is not is told in `missing`.
 
-    `is_given` says that maps were projected which were not fitted here. `fits` has each component's
-    in every run, `circumstances` how and where it was run.
+    `is_template` says that maps were projected which were not fitted here. `fits` has, for each
+    component, how each run has it, `circumstances` how and where nidecomp was run.
     """
 
     root: Path
-    is_given: bool
+    is_template: bool
     description: Mapping[str, object]
-    decompositions: tuple[Decomposition, ...]
+    decompositions: tuple[WrittenDecomposition, ...]
     runs: tuple[Row, ...]
     participants: tuple[Row, ...]
     quality: tuple[Row, ...]
@@ -112,7 +112,7 @@ class Folder:
     missing: tuple[str, ...]
 
 
-def read_folder(root: Path) -> Folder:
+def read_results(root: Path) -> Results:
     """Read what the report is made of.
 
     Parameters
@@ -122,15 +122,15 @@ def read_folder(root: Path) -> Folder:
 
     Returns
     -------
-    Folder
+    Results
         Never raises for what is missing or damaged: it is in `missing`.
     """
     missing: list[str] = []
     settings = _text(root / "logs" / "settings.toml", missing)
-    is_given = _maps_were_given(settings)
+    is_template = _maps_were_given(settings)
     decompositions = tuple(
         sorted(
-            (_decomposition(stem, root, missing, is_given=is_given) for stem in _stems(root)),
+            (_decomposition(stem, root, missing, is_template=is_template) for stem in _stems(root)),
             key=lambda one: (one.scale, one.method),
         )
     )
@@ -138,10 +138,10 @@ def read_folder(root: Path) -> Folder:
         missing.append("There is no decomposition (tpl-*/func/*_decomposition.json).")
     figure = root / "figures" / "order.svg"
     # Of maps that were given there is no evidence to be missed.
-    of_fits = None if is_given else missing
-    return Folder(
+    of_fits = None if is_template else missing
+    return Results(
         root=root,
-        is_given=is_given,
+        is_template=is_template,
         description=read_json(root / "dataset_description.json", missing),
         decompositions=decompositions,
         runs=_table(root / "logs" / "inventory.tsv", missing),
@@ -194,10 +194,12 @@ def _scale(stem: str, n_names: int) -> int:
     return int(label) if label.isdecimal() else n_names
 
 
-def _decomposition(path: Path, root: Path, missing: list[str], *, is_given: bool) -> Decomposition:
+def _decomposition(
+    path: Path, root: Path, missing: list[str], *, is_template: bool
+) -> WrittenDecomposition:
     stem = path.name
     described: Mapping[str, object] = {}
-    if not is_given:
+    if not is_template:
         described = read_json(path.with_name(stem + _DECOMPOSITION), missing)
     method = str(described.get("Method") or _of_name(stem, "seg") or "unknown")
     n_components = described.get("NumberOfComponents")
@@ -219,12 +221,12 @@ def _decomposition(path: Path, root: Path, missing: list[str], *, is_given: bool
             "ComponentNames"
         )
         names = tuple(str(name) for name in listed) if isinstance(listed, list) else ()
-    metrics = () if is_given else _table(path.with_name(f"{stem}_metrics.tsv"), missing)
+    metrics = () if is_template else _table(path.with_name(f"{stem}_metrics.tsv"), missing)
     if len(metrics) != len(names) or any("component" not in row for row in metrics):
         metrics = tuple({"component": name} for name in names)
     entities = stem[stem.index("_atlas-") :] if "_atlas-" in stem else stem
     relmat = path.with_name(f"{stem}_stat-pearsoncorrelation_relmat.tsv")
-    return Decomposition(
+    return WrittenDecomposition(
         method=method,
         scale=n_components if isinstance(n_components, int) else _scale(stem, len(names)),
         stem=path,
@@ -235,7 +237,7 @@ def _decomposition(path: Path, root: Path, missing: list[str], *, is_given: bool
         thresholded=thresholded,
         courses=tuple(sorted(root.glob(f"sub-*/**/func/*{entities}_timeseries.tsv"))),
         connectome=relmat if relmat.exists() else None,
-        is_given=is_given,
+        is_template=is_template,
     )
 
 

@@ -34,7 +34,7 @@ class Slices:
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class Background:
     """What all components are shown on.
 
     `background` and `colours` are WebP pictures; `shape` is that of the grid, `affine` leads from
@@ -103,7 +103,7 @@ def take_slices(image: nib.Nifti1Image, *, is_mni: bool) -> Slices:
     return Slices(_webp(shown), limit)
 
 
-def set_stage(mask: nib.Nifti1Image, *, is_mni: bool) -> Stage:
+def make_background(mask: nib.Nifti1Image, *, is_mni: bool) -> Background:
     """Make what all maps are shown on: the template, or the mask where there is none.
 
     Parameters
@@ -121,7 +121,7 @@ def set_stage(mask: nib.Nifti1Image, *, is_mni: bool) -> Stage:
     values = image.get_fdata(dtype=np.float32)
     grey = np.clip(values / (np.percentile(values, 99.9) or 1) * (1 if is_mni else 0.4), 0, 1)
     line = np.linspace(0, 1, _N_COLOURS)[np.newaxis]
-    return Stage(
+    return Background(
         background=_webp((255 * _mosaic(grey)).astype(np.uint8)),
         colours=_webp(colormaps[_COLOURS](line, bytes=True)),
         shape=image.shape[:3],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from nidecomp.decomposition.order_choice import OrderChoice
+from nidecomp.decomposition.model_order_choice import ModelOrderChoice
 from nidecomp.outputs.report.plain import drawn_plainly
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ _SIZE_INCHES = (11.0, 3.8)
 
 
 @drawn_plainly()
-def order_curve(choice: OrderChoice) -> bytes:
+def model_order_curve(choice: ModelOrderChoice) -> bytes:
     """Draw what the number of components was chosen from.
 
     Parameters
     ----------
-    choice : OrderChoice
+    choice : ModelOrderChoice
         With evidence.
 
     Returns
@@ -39,11 +39,11 @@ def order_curve(choice: OrderChoice) -> bytes:
 
     with rc_context({"svg.hashsalt": "nidecomp", "font.size": 9, "axes.titlesize": 10}):
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
-        shared, held_out, maps = figure.subplots(1, 3)
+        shared, other_half, maps = figure.subplots(1, 3)
         _draw_shared(shared, choice)
-        _draw_held_out(held_out, choice)
+        _draw_other_half(other_half, choice)
         _draw_maps(maps, choice)
-        for axes in (shared, held_out, maps):
+        for axes in (shared, other_half, maps):
             axes.set_ylim(0, 1.02)
             axes.spines[["top", "right"]].set_visible(False)
         figure.suptitle(_title(choice), fontsize=11)
@@ -52,7 +52,7 @@ def order_curve(choice: OrderChoice) -> bytes:
         return image.getvalue()
 
 
-def _title(choice: OrderChoice) -> str:
+def _title(choice: ModelOrderChoice) -> str:
     chosen = f"{choice.n_components} components" if choice.n_components else "no components"
     return (
         f"--n-components auto: {chosen} "
@@ -60,7 +60,7 @@ def _title(choice: OrderChoice) -> str:
     )
 
 
-def _draw_shared(axes: Axes, choice: OrderChoice) -> None:
+def _draw_shared(axes: Axes, choice: ModelOrderChoice) -> None:
     order = [one.n_components for one in choice.evidence]
     axes.plot(order, [one.canonical_r for one in choice.evidence], color=_FOUND, label="found")
     axes.plot(
@@ -79,17 +79,17 @@ def _draw_shared(axes: Axes, choice: OrderChoice) -> None:
     axes.legend(frameon=False)
 
 
-def _draw_held_out(axes: Axes, choice: OrderChoice) -> None:
+def _draw_other_half(axes: Axes, choice: ModelOrderChoice) -> None:
     order = [one.n_components for one in choice.evidence]
     axes.errorbar(
         order,
-        [one.held_out_r for one in choice.evidence],
-        yerr=[one.held_out_sd for one in choice.evidence],
+        [one.other_half_r for one in choice.evidence],
+        yerr=[one.other_half_sd for one in choice.evidence],
         color=_FOUND,
         elinewidth=0.8,
         label="dimension k, with the other half's\nparticipants (± sd of halves)",
     )
-    axes.axhline(choice.least_held_out_r, color=_LIMIT, linestyle="--", label="asked for")
+    axes.axhline(choice.least_other_half_r, color=_LIMIT, linestyle="--", label="asked for")
     axes.plot(
         order,
         [one.overlap for one in choice.evidence],
@@ -102,7 +102,7 @@ def _draw_held_out(axes: Axes, choice: OrderChoice) -> None:
     axes.legend(frameon=False)
 
 
-def _draw_maps(axes: Axes, choice: OrderChoice) -> None:
+def _draw_maps(axes: Axes, choice: ModelOrderChoice) -> None:
     last = choice.evidence[choice.n_dimensions - 1] if choice.n_dimensions else None
     axes.set(title="Maps that halves find again", ylabel="|r| between halves")
     if last is None or last.n_reproducible is None:
@@ -122,7 +122,7 @@ def _colours(n_reproducible: int, n_maps: int) -> list[str]:
     return [_FOUND] * n_reproducible + ["0.75"] * (n_maps - n_reproducible)
 
 
-def _mark(axes: Axes, choice: OrderChoice, text: str = "") -> None:
+def _mark(axes: Axes, choice: ModelOrderChoice, text: str = "") -> None:
     """Mark the last supported dimension."""
     if choice.n_dimensions:
         axes.axvline(choice.n_dimensions, color="0.5", linewidth=0.8)

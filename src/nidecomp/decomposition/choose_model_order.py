@@ -9,37 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from nidecomp.config.science import Decomposition, Science
+from nidecomp.config.science import Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import ReducedRun, UsableRun
 from nidecomp.core.text import count
-from nidecomp.decomposition.model_order import OrderSettings, choose_order
-from nidecomp.decomposition.order_choice import FEWEST_PARTICIPANTS, OrderChoice
+from nidecomp.decomposition.model_order import ModelOrderSettings, estimate_model_order
+from nidecomp.decomposition.model_order_choice import FEWEST_PARTICIPANTS, ModelOrderChoice
 
 _LOG = logging.getLogger(__name__)
 
-# A run that cannot hold the default number of components is refused, as it is with that number.
-_FEWEST_ROWS = 20
 
+def lowered_to_runs(science: Science, runs: Sequence[UsableRun]) -> Science:
+    """Return the science with no larger model order to choose from than the shortest run holds.
 
-def fewest_rows(settings: Decomposition) -> int:
-    """Give the rows that a run must have at least to be used.
-
-    Parameters
-    ----------
-    settings : Decomposition
-
-    Returns
-    -------
-    int
-    """
-    return max(settings.orders) if settings.orders else min(_FEWEST_ROWS, settings.max_components)
-
-
-def bounded(science: Science, runs: Sequence[UsableRun]) -> Science:
-    """Lower the largest number of components to what the shortest run holds.
-
-    What participants have in common is sought in equally many rows of each.
+    Shared dimensions are sought in equally many rows of each run.
 
     Parameters
     ----------
@@ -53,18 +36,18 @@ def bounded(science: Science, runs: Sequence[UsableRun]) -> Science:
         The same where the number of components was given.
     """
     asked = science.decomposition
-    shortest = min(runs, key=lambda run: (run.degrees_of_freedom, run.files.key.label))
+    shortest = min(runs, key=lambda run: (run.degrees_of_freedom, run.label))
     if not asked.is_auto or shortest.degrees_of_freedom >= asked.max_components:
         return science
     _LOG.warning(
         "At most %d components are considered: %s has no more dimensions after cleaning (%d "
         "volumes less %d regressors); without it there may be more to be found",
         shortest.degrees_of_freedom,
-        shortest.files.key.label,
+        shortest.label,
         shortest.n_kept,
         shortest.n_regressors,
     )
-    return science.with_largest_order(shortest.degrees_of_freedom)
+    return science.with_largest_model_order(shortest.degrees_of_freedom)
 
 
 def check_participants(participants: Sequence[str]) -> None:
@@ -89,9 +72,9 @@ def check_participants(participants: Sequence[str]) -> None:
         )
 
 
-def count_components(
+def choose_model_order(
     reduced: Sequence[ReducedRun], science: Science, n_threads: int = 1
-) -> OrderChoice:
+) -> ModelOrderChoice:
     """Choose the number of components, at CanICA's smoothing.
 
     Parameters
@@ -104,13 +87,13 @@ def count_components(
 
     Returns
     -------
-    OrderChoice
+    ModelOrderChoice
     """
     smoothing = science.denoising.smoothing_of("canica")
     runs = sorted(
         (run for run in reduced if run.smoothing_fwhm == smoothing), key=lambda run: run.key.label
     )
-    settings = OrderSettings(
+    settings = ModelOrderSettings(
         max_components=science.decomposition.max_components,
         seed=science.decomposition.random_seed,
     )
@@ -119,9 +102,9 @@ def count_components(
         rows: NDArray[np.float32] = np.load(runs[index].path, mmap_mode="r")
         return rows
 
-    participants = [run.key.participant for run in runs]
+    participants = [run.participant for run in runs]
     # One thread: sums that are split between threads depend on how many there are.
     with threadpool_limits(limits=1):
-        choice = choose_order(read, participants, runs[0].n_voxels, settings, n_threads)
+        choice = estimate_model_order(read, participants, runs[0].n_voxels, settings, n_threads)
     _LOG.info("Chose %s. %s", count(choice.n_components, "component"), choice.reason)
     return choice

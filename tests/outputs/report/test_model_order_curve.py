@@ -9,24 +9,26 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib import rc_context, rcParams
 
-from nidecomp.decomposition.order_choice import OrderChoice, OrderEvidence
-from nidecomp.outputs.report.order_curve import order_curve
+from nidecomp.decomposition.model_order_choice import ModelOrderChoice, ModelOrderEvidence
+from nidecomp.outputs.report.model_order_curve import model_order_curve
 
 
-def evidence(k: int, **more: object) -> OrderEvidence:
+def evidence(k: int, **more: object) -> ModelOrderEvidence:
     content = {
         "canonical_r": 1 / k,
         "null_quantile": 0.3,
-        "held_out_r": 0.8 / k,
-        "held_out_sd": 0.05,
+        "other_half_r": 0.8 / k,
+        "other_half_sd": 0.05,
         "overlap": 0.5,
         **more,
     }
-    return OrderEvidence(n_components=k, **content)  # type: ignore[arg-type]
+    return ModelOrderEvidence(n_components=k, **content)  # type: ignore[arg-type]
 
 
-def choice(*known: OrderEvidence, n_dimensions: int, n_components: int = 0) -> OrderChoice:
-    return OrderChoice(
+def choice(
+    *known: ModelOrderEvidence, n_dimensions: int, n_components: int = 0
+) -> ModelOrderChoice:
+    return ModelOrderChoice(
         n_components=n_components,
         reason="because",
         n_dimensions=n_dimensions,
@@ -35,7 +37,7 @@ def choice(*known: OrderEvidence, n_dimensions: int, n_components: int = 0) -> O
         n_splits=5,
         n_voxels=1000,
         effective_voxels=300.0,
-        least_held_out_r=0.25,
+        least_other_half_r=0.25,
     )
 
 
@@ -43,7 +45,7 @@ FOUND = choice(
     evidence(1),
     evidence(2),
     evidence(3, map_rs=(0.9, 0.6, 0.1), n_reproducible=2, least_map_r=0.3),
-    evidence(4, held_out_r=math.nan, overlap=math.nan),
+    evidence(4, other_half_r=math.nan, overlap=math.nan),
     n_dimensions=3,
     n_components=2,
 )
@@ -64,8 +66,8 @@ def drawn(image: bytes) -> str:
         (BROKEN, ["no components", "2 supported", "the ICA broke down"]),
     ],
 )
-def test_the_figure_says_what_was_found(what: OrderChoice, words: list[str]) -> None:
-    image = order_curve(what)
+def test_the_figure_says_what_was_found(what: ModelOrderChoice, words: list[str]) -> None:
+    image = model_order_curve(what)
     assert ElementTree.fromstring(image).tag.endswith("svg")  # noqa: S314  our own bytes
     for word in words:
         assert word in drawn(image)
@@ -80,16 +82,16 @@ def test_only_maps_that_are_found_again_are_coloured() -> None:
         evidence(3, map_rs=(0.2, 0.2, 0.1), n_reproducible=0, least_map_r=0.3),
         n_dimensions=3,
     )
-    assert n_bars(order_curve(FOUND)) - n_bars(order_curve(none_again)) == 2
+    assert n_bars(model_order_curve(FOUND)) - n_bars(model_order_curve(none_again)) == 2
 
 
 def test_what_a_session_has_set_does_not_show_and_stays_set() -> None:
-    plain = order_curve(FOUND)
+    plain = model_order_curve(FOUND)
     with rc_context({"figure.facecolor": "red", "font.size": 30}):
-        assert order_curve(FOUND) == plain
+        assert model_order_curve(FOUND) == plain
         assert rcParams["font.size"] == 30
 
 
 def test_the_same_choice_gives_the_same_bytes() -> None:
-    assert order_curve(FOUND) == order_curve(FOUND)
-    assert b"<dc:date>" not in order_curve(FOUND)
+    assert model_order_curve(FOUND) == model_order_curve(FOUND)
+    assert b"<dc:date>" not in model_order_curve(FOUND)

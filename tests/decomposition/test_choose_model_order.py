@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_examples import run_of
 
-from nidecomp.config.science import Decomposition, Denoising, Science
+from nidecomp.config.science import DecompositionOptions, Denoising, Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import Grid, ReducedRun, RunFiles, RunKey, UsableRun
-from nidecomp.decomposition.choose_order import (
-    bounded,
+from nidecomp.decomposition.choose_model_order import (
     check_participants,
-    count_components,
-    fewest_rows,
+    choose_model_order,
+    lowered_to_runs,
 )
-from nidecomp.decomposition.order_choice import FEWEST_PARTICIPANTS
+from nidecomp.decomposition.model_order_choice import FEWEST_PARTICIPANTS
 
-AUTO = Science(decomposition=Decomposition(n_components=("auto",), max_components=30))
+AUTO = Science(decomposition=DecompositionOptions(n_components=("auto",), max_components=30))
 N_SOURCES, N_ROWS, SHAPE = 5, 16, (30, 40)
 
 
@@ -49,8 +49,8 @@ def run_with(degrees_of_freedom: int, label: str = "01") -> UsableRun:
 def test_a_run_must_hold_what_is_asked_for(
     n_components: tuple[int, ...], max_components: int, fewest: int
 ) -> None:
-    settings = Decomposition(n_components=n_components, max_components=max_components)
-    assert fewest_rows(settings) == fewest
+    settings = DecompositionOptions(n_components=n_components, max_components=max_components)
+    assert settings.fewest_rows == fewest
 
 
 def test_no_more_components_are_considered_than_the_shortest_run_holds(
@@ -58,20 +58,20 @@ def test_no_more_components_are_considered_than_the_shortest_run_holds(
 ) -> None:
     caplog.set_level(logging.WARNING)
     runs = [run_with(31, "01"), run_with(25, "02"), run_with(30, "03")]
-    found = bounded(AUTO, runs)
-    assert found.decomposition.max_components == found.decomposition.largest_order == 25
+    found = lowered_to_runs(AUTO, runs)
+    assert found.decomposition.max_components == found.decomposition.largest_model_order == 25
     assert replace(found, decomposition=AUTO.decomposition) == AUTO
     assert "At most 25 components are considered: sub-02_task-rest" in caplog.text
     assert "32 volumes less 7 regressors" in caplog.text
 
 
 @pytest.mark.parametrize(
-    "science", [AUTO, Science(decomposition=Decomposition(n_components=(25,)))]
+    "science", [AUTO, Science(decomposition=DecompositionOptions(n_components=(25,)))]
 )
 def test_where_runs_are_long_enough_or_a_number_was_given_nothing_changes(
     science: Science, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert bounded(science, [run_with(30), run_with(90)]) == science
+    assert lowered_to_runs(science, [run_with(30), run_with(90)]) == science
     assert not caplog.text
 
 
@@ -110,7 +110,7 @@ def write_runs(folder: Path, n_sources: int, fwhm: float) -> list[ReducedRun]:
             np.save(path, (singular[:N_ROWS, None] * rows[:N_ROWS]).astype(np.float32))
             runs.append(
                 ReducedRun(
-                    key=RunKey((("sub", f"{participant:02d}"), ("run", str(number)))),
+                    run=run_of(RunKey((("sub", f"{participant:02d}"), ("run", str(number))))),
                     path=path,
                     smoothing_fwhm=fwhm,
                     n_rows=N_ROWS,
@@ -129,10 +129,10 @@ def test_what_was_planted_is_counted_whatever_the_order_of_runs_and_the_threads(
 ) -> None:
     caplog.set_level(logging.INFO)
     runs = write_runs(tmp_path, N_SOURCES, 6.0)
-    choice = count_components(runs, AUTO)
+    choice = choose_model_order(runs, AUTO)
     assert choice.n_components == N_SOURCES
     assert choice.n_participants == 8
-    assert count_components(runs[::-1], AUTO, n_threads=2) == choice
+    assert choose_model_order(runs[::-1], AUTO, n_threads=2) == choice
     assert f"Chose {N_SOURCES} components. {choice.reason}" in caplog.text
 
 
@@ -140,14 +140,14 @@ def test_it_is_canicas_smoothing_that_is_looked_at(tmp_path: Path) -> None:
     smoothed = write_runs(tmp_path, N_SOURCES, 6.0)
     less = write_runs(tmp_path, 0, 2.0)
     science = replace(AUTO, denoising=Denoising(dictlearning_smoothing_fwhm=2.0))
-    assert count_components([*smoothed, *less], science).n_components == N_SOURCES
+    assert choose_model_order([*smoothed, *less], science).n_components == N_SOURCES
     swapped = replace(
         AUTO, denoising=Denoising(smoothing_fwhm=2.0, dictlearning_smoothing_fwhm=6.0)
     )
-    assert count_components([*smoothed, *less], swapped).n_components == 0
+    assert choose_model_order([*smoothed, *less], swapped).n_components == 0
 
 
 def test_the_seed_draws_the_halves(tmp_path: Path) -> None:
     runs = write_runs(tmp_path, N_SOURCES, 6.0)
     other = replace(AUTO, decomposition=replace(AUTO.decomposition, random_seed=3))
-    assert count_components(runs, other).evidence != count_components(runs, AUTO).evidence
+    assert choose_model_order(runs, other).evidence != choose_model_order(runs, AUTO).evidence

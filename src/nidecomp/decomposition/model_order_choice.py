@@ -21,7 +21,7 @@ FEWEST_PARTICIPANTS = 4
 
 
 @dataclass(frozen=True)
-class OrderEvidence:
+class ModelOrderEvidence:
     """What speaks for the k-th shared dimension and for decompositions into k maps.
 
     Parameters
@@ -33,10 +33,10 @@ class OrderEvidence:
         each participant's rows span: the k-th canonical correlation.
     null_quantile : float
         95 % quantile of the same where participants have no k-th dimension in common.
-    held_out_r : float
+    other_half_r : float
         The same as `canonical_r` with participants who had no part in finding the dimension, root
         mean square over splits; NaN where it cannot be judged.
-    held_out_sd : float
+    other_half_sd : float
         Standard deviation over the splits' halves.
     overlap : float
         Mean squared cosine of the principal angles between the halves' k-dimensional subspaces,
@@ -62,8 +62,8 @@ class OrderEvidence:
     n_components: int
     canonical_r: float
     null_quantile: float
-    held_out_r: float = math.nan
-    held_out_sd: float = math.nan
+    other_half_r: float = math.nan
+    other_half_sd: float = math.nan
     overlap: float = math.nan
     map_r: float = math.nan
     map_r_sd: float = math.nan
@@ -74,7 +74,7 @@ class OrderEvidence:
 
 
 @dataclass(frozen=True)
-class OrderChoice:
+class ModelOrderChoice:
     """How many components the data support, and why.
 
     Parameters
@@ -85,31 +85,31 @@ class OrderChoice:
         A sentence for people, with the numbers.
     n_dimensions : int
         Supported dimensions: how many maps were fitted to see which of them are found again.
-    evidence : tuple of OrderEvidence
+    evidence : tuple of ModelOrderEvidence
         For k = 1, 2, …
     n_participants, n_splits, n_voxels : int
         Participants, splits of them into halves, voxels that were looked at.
     effective_voxels : float
         How many independent voxels smooth noise amounts to; NaN with one participant.
-    least_held_out_r : float
-        The `OrderEvidence.held_out_r` that is asked for; NaN with one participant.
+    least_other_half_r : float
+        The `ModelOrderEvidence.other_half_r` that is asked for; NaN with one participant.
     """
 
     n_components: int
     reason: str
     n_dimensions: int
-    evidence: tuple[OrderEvidence, ...]
+    evidence: tuple[ModelOrderEvidence, ...]
     n_participants: int
     n_splits: int
     n_voxels: int
     effective_voxels: float
-    least_held_out_r: float
+    least_other_half_r: float
 
 
 def reason(
     chosen: int,
     n_dimensions: int,
-    evidence: Sequence[OrderEvidence],
+    evidence: Sequence[ModelOrderEvidence],
     n_participants: int,
     least: float,
 ) -> str:
@@ -119,7 +119,7 @@ def reason(
     ----------
     chosen, n_dimensions : int
         Components, and supported dimensions.
-    evidence : sequence of OrderEvidence
+    evidence : sequence of ModelOrderEvidence
     n_participants : int
     least : float
         The held-out correlation that is asked for.
@@ -158,11 +158,11 @@ def reason(
     return f"Participants share {n_dimensions} dimensions ({end}); {maps}."
 
 
-def _failing(one: OrderEvidence, least: float) -> str:
+def _failing(one: ModelOrderEvidence, least: float) -> str:
     """Say which of the two conditions a dimension does not satisfy, with its numbers."""
     if not one.canonical_r > one.null_quantile:
         return (
             f"the canonical correlation {one.canonical_r:.2f} is within chance (95 % quantile "
             f"{one.null_quantile:.2f})"
         )
-    return f"participants of other halves hold it with r = {one.held_out_r:.2f} < {least:.2f}"
+    return f"participants of other halves hold it with r = {one.other_half_r:.2f} < {least:.2f}"
