@@ -1,6 +1,6 @@
 """The whole flow in one function: read `run` first.
 
-index → inspect → share one geometry → reduce each run → fit the group → judge → project → write
+index → inspect → share one space → reduce each run → fit the group → judge → project → write
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ from nidecomp.outputs.tree import OutputTree
 from nidecomp.plan import Forecast, forecast
 from nidecomp.preflight import check_request, of_all_jobs
 from nidecomp.projection.all_runs import Projections, project_runs
-from nidecomp.runs.group_mask import share_geometry
+from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.inspect import InspectTask, inspect_run
 from nidecomp.runs.reduce import warm_up
 from nidecomp.runs.reduce_all import reduce_runs, reduce_task, warn_of_copies
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
 
@@ -91,20 +91,20 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
     ):
         with monitor.step("finding runs"):
             inventory = _inspect(root, settings)
-            geometry, inventory = _share_geometry(root, inventory, settings)
-        check_words(geometry, inventory.used[0].files.space, settings)
+            space, inventory = _share_space(root, inventory, settings)
+        check_words(space, settings)
         if settings.science.projection.maps is not None:
-            return _project_template_maps(root, inventory, geometry, settings, end_workers, monitor)
+            return _project_template_maps(root, inventory, space, settings, end_workers, monitor)
         asked, settings = settings, _bounded(inventory, settings)
         to_reduce = _named(inventory, settings)
-        held_out = _check_evidence(to_reduce, geometry, settings)
-        plan = _forecast(to_reduce, geometry, settings, end_workers)
+        held_out = _check_evidence(to_reduce, space, settings)
+        plan = _forecast(to_reduce, space, settings, end_workers)
         if settings.execution.dry_run:
             _show(inventory, root, plan)
             return Outcome(inventory, settings.output_dir)
         with _alone_in_output(settings), _executor(plan, settings, monitor) as executor:
             with monitor.step("reducing runs"):
-                reduced, failed = reduce_runs(to_reduce, geometry, executor, settings)
+                reduced, failed = reduce_runs(to_reduce, space, executor, settings)
             inventory = replace(inventory, failed=failed)
             _keep_inventory(root, inventory, settings)
             _stop_if_nothing_is_left(reduced, failed, settings)
@@ -115,11 +115,11 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
                 with monitor.step("fitting the group"):
                     choice, components = _decompose(reduced, held_out, plan, settings)
                 with monitor.step("projecting runs"):
-                    found = _project(components, reduced, inventory, geometry, executor, settings)
+                    found = _project(components, reduced, space, executor, settings)
                 inventory = replace(inventory, failed=failed + found.failed)
                 with monitor.step("finding regions"):
                     regions = find_regions(
-                        components, found.paths, geometry, settings.science, executor
+                        components, found.paths, space, settings.science, executor
                     )
                 with monitor.step("writing"):
                     tree = write_group(
@@ -128,7 +128,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
                             root=root,
                             inventory=inventory,
                             reduced=reduced,
-                            geometry=geometry,
+                            space=space,
                             components=components,
                             held_out=held_out,
                             choice=choice,
@@ -170,7 +170,7 @@ def _report_only(settings: Settings) -> Outcome:
 def _project_template_maps(
     root: Path,
     inventory: Inventory,
-    geometry: VoxelGeometry,
+    space: FeatureSpace,
     settings: Settings,
     end_workers: Callable[[], None],
     monitor: Monitor,
@@ -178,17 +178,17 @@ def _project_template_maps(
     """Fit nothing: project maps that were given to the runs of the participants named."""
     runs = _named(inventory, settings)
     path = Path(str(settings.science.projection.maps))
-    given = read_template_maps(path, geometry, runs[0].files.space)
+    given = read_template_maps(path, space)
     largest = max(one.n_components for one in given)
     asked = of_all_jobs(settings)
     settings = replace(settings, science=settings.science.with_model_order(largest))
-    plan = _forecast(runs, geometry, settings, end_workers)
+    plan = _forecast(runs, space, settings, end_workers)
     if settings.execution.dry_run:
         _show(replace(inventory, used=runs), root, plan)
         return Outcome(inventory, settings.output_dir)
     with _alone_in_output(settings), _executor(plan, settings, monitor) as executor:
-        cleaning = [reduce_task(run, geometry, settings) for run in runs]
-        removed = components_to_regress_out(given, geometry, runs[0].files.space, settings)
+        cleaning = [reduce_task(run, space, settings) for run in runs]
+        removed = components_to_regress_out(given, space, settings)
         with monitor.step("projecting runs"):
             found = project_runs(given, cleaning, settings, executor, removed)
         inventory = replace(inventory, failed=found.failed)
@@ -201,7 +201,7 @@ def _project_template_maps(
             root=root,
             inventory=inventory,
             reduced=(),
-            geometry=geometry,
+            space=space,
             components=given,
             projected=found.runs,
             removed=found.removed,
@@ -266,13 +266,13 @@ def _inspect(root: Path, settings: Settings) -> Inventory:
     return Inventory(usable, tuple(sorted(refused, key=lambda record: record.key.label)))
 
 
-def _share_geometry(
+def _share_space(
     root: Path, inventory: Inventory, settings: Settings
-) -> tuple[VoxelGeometry, Inventory]:
+) -> tuple[FeatureSpace, Inventory]:
     """Bring all runs to one grid and mask; end here where no run is left."""
     cache = None if settings.execution.dry_run else settings.work_dir / "mask"
-    geometry, inventory = share_geometry(inventory, settings.science.masking, cache)
-    if geometry is None or not inventory.used:
+    space, inventory = share_space(inventory, settings.science.masking, cache)
+    if space is None or not inventory.used:
         _keep_inventory(root, inventory, settings)
         raise NothingToDoError(
             f"None of the {count(len(inventory.refused), 'run')} found can be used:\n"
@@ -284,7 +284,7 @@ def _share_geometry(
     for run in inventory.used:
         for note in run.notes:
             _LOG.warning("%s: %s", run.label, note)
-    return geometry, inventory
+    return space, inventory
 
 
 def _bounded(inventory: Inventory, settings: Settings) -> Settings:
@@ -328,12 +328,12 @@ def _named(inventory: Inventory, settings: Settings) -> tuple[UsableRun, ...]:
 
 def _forecast(
     runs: tuple[UsableRun, ...],
-    geometry: VoxelGeometry,
+    space: FeatureSpace,
     settings: Settings,
     end_workers: Callable[[], None],
 ) -> Forecast:
     worker_mb = worker_memory_mb(settings.execution)
-    plan = forecast(runs, geometry, settings, available_cores(), worker_mb)
+    plan = forecast(runs, space, settings, available_cores(), worker_mb)
     for line in plan.as_text().splitlines():
         _LOG.info(line)
     if plan.n_processes == 1:
@@ -351,7 +351,7 @@ def _show(inventory: Inventory, root: Path, plan: Forecast) -> None:
 
 
 def _check_evidence(
-    runs: Sequence[UsableRun], geometry: VoxelGeometry, settings: Settings
+    runs: Sequence[UsableRun], space: FeatureSpace, settings: Settings
 ) -> frozenset[str]:
     """Find out before hours of work what evidence cannot be had; draw who is left out of the fit.
 
@@ -361,7 +361,7 @@ def _check_evidence(
         return frozenset()
     options = settings.science.evidence
     if settings.extent.level == "full" and options.label_atlas:
-        label_atlas(Path(options.label_atlas), geometry)
+        label_atlas(Path(options.label_atlas), space)
     participants = [run.participant for run in runs]
     seed = settings.science.decomposition.random_seed
     out = hold_out(participants, options.holdout, seed)
@@ -412,8 +412,7 @@ def _choose(fitted: Sequence[ReducedRun], plan: Forecast, settings: Settings) ->
 def _project(
     components: Sequence[Components],
     reduced: Sequence[ReducedRun],
-    inventory: Inventory,
-    geometry: VoxelGeometry,
+    space: FeatureSpace,
     executor: Executor,
     settings: Settings,
 ) -> Projections:
@@ -422,10 +421,8 @@ def _project(
         return Projections()
     # This process waits from here on, for others that need memory.
     release_freed_memory()
-    removed = components_to_regress_out(
-        components, geometry, inventory.used[0].files.space, settings
-    )
-    cleaning = [reduce_task(run, geometry, settings) for run in runs_of(reduced)]
+    removed = components_to_regress_out(components, space, settings)
+    cleaning = [reduce_task(run, space, settings) for run in runs_of(reduced)]
     return project_runs(components, cleaning, settings, executor, removed)
 
 

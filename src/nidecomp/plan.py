@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +18,7 @@ from nidecomp.decomposition.memory import (
 )
 from nidecomp.execution.memory import INTERPRETER_MB, free_mb, row_mb
 from nidecomp.runs.memory import memory_of_run_mb, projecting_rows
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 # float32 copies of all decompositions' maps while runs are projected to them.
 _WAITING_COPIES = 2.0
@@ -94,7 +93,7 @@ class Forecast:
 
 def forecast(
     runs: tuple[UsableRun, ...],
-    geometry: VoxelGeometry,
+    space: FeatureSpace,
     settings: Settings,
     n_cores: int,
     worker_mb: float | None = None,
@@ -105,8 +104,8 @@ def forecast(
     ----------
     runs : tuple of UsableRun
         The runs to be reduced; at least one.
-    geometry : VoxelGeometry
-        The voxels that they are reduced on.
+    space : FeatureSpace
+        The features that they are reduced on.
     settings : Settings
         Numbers of components, methods and smoothings; ``nprocs``, ``omp_nthreads`` and ``mem_mb``,
         of which 0 stands for what the machine has; whether the group is fitted, its maps judged
@@ -141,19 +140,19 @@ def forecast(
     rows = n_rows
     with_images = settings.extent.participant_maps or bool(science.projection.regress_out)
     if is_full or is_template:
-        rows = max(rows, projecting_rows(geometry, n_rows, with_images))
-    run_mb = max(memory_of_run_mb(run, geometry, rows, n_smoothings) for run in runs)
+        rows = max(rows, projecting_rows(space, n_rows, with_images))
+    run_mb = max(memory_of_run_mb(run, space, rows, n_smoothings) for run in runs)
     waiting_mb = INTERPRETER_MB
     if is_full:
-        waiting_mb += _WAITING_COPIES * count_maps(science) * row_mb(geometry.n_features)
+        waiting_mb += _WAITING_COPIES * count_maps(science) * row_mb(space.n_features)
     where = _where(execution, worker_mb)
     if worker_mb is not None and run_mb > worker_mb:
         too_little = f"The {worker_mb:.0f} MB of each worker (--dask-config) are too little"
-        raise UsageError(f"{too_little}: {_run_takes(run_mb, runs, geometry, n_smoothings)}.")
+        raise UsageError(f"{too_little}: {_run_takes(run_mb, runs, space, n_smoothings)}.")
     beside_mb = waiting_mb if where == "beside" else 0.0
     if where != "elsewhere" and run_mb + beside_mb > limit_mb:
         beside = f", beside {beside_mb:.0f} MB of the process that waits" if beside_mb else ""
-        raise UsageError(f"{limit}: {_run_takes(run_mb, runs, geometry, n_smoothings)}{beside}.")
+        raise UsageError(f"{limit}: {_run_takes(run_mb, runs, space, n_smoothings)}{beside}.")
     cores = execution.nprocs or n_cores
     n_subspaces = count_subspaces(science)
     # Fewer threads first, then more passes: both change no byte, and passes cost more.
@@ -162,9 +161,9 @@ def forecast(
         for at_once in range(n_subspaces, 0, -1)
         for n_threads in range(min(cores, execution.omp_nthreads or cores), 0, -1)
     ]
-    n_grid = math.prod(geometry.grid.shape)
     sizes = {
-        way: group_fit_mb(len(runs), geometry.n_features, n_grid, science, *way) for way in ways
+        way: group_fit_mb(len(runs), space.n_features, space.n_stored, science, *way)
+        for way in ways
     }
     n_threads, at_once = next((way for way in ways if sizes[way] <= limit_mb), ways[-1])
     group_mb = sizes[n_threads, at_once]
@@ -174,7 +173,7 @@ def forecast(
         raise UsageError(
             f"{limit}: the group fit takes {group_mb:.0f} MB with one thread "
             f"({INTERPRETER_MB:.0f} MB for Python and its libraries, the rest for a subspace of "
-            f"{dims} dimensions × {geometry.n_features} voxels in float32, held twice, and "
+            f"{dims} dimensions × {_features(space)} in float32, held twice, and "
             f"{n_rows} components). Fewer --subspace-dims or {fewer} take less."
         )
     fitting = int((limit_mb - waiting_mb) // run_mb)
@@ -183,7 +182,7 @@ def forecast(
     return Forecast(
         run_mb=run_mb,
         group_mb=group_mb if with_fit else 0.0,
-        disk_mb=len(runs) * n_smoothings * n_rows * row_mb(geometry.n_features),
+        disk_mb=len(runs) * n_smoothings * n_rows * row_mb(space.n_features),
         n_processes=max(1, min(cores, fitting, len(runs))),
         n_threads=n_threads,
         n_subspaces=n_subspaces,
@@ -192,7 +191,7 @@ def forecast(
         where=where,
         n_drawing=max(1, min(cores, drawing)),
         drawing_mb=drawing_mb,
-        samples_at_once=count_samples_at_once(geometry.n_features, science, group_mb)
+        samples_at_once=count_samples_at_once(space.n_features, science, group_mb)
         if is_full
         else 0,
     )
@@ -214,7 +213,7 @@ def _where(execution: Execution, worker_mb: float | None) -> Where:
 
 
 def _run_takes(
-    run_mb: float, runs: tuple[UsableRun, ...], geometry: VoxelGeometry, n_smoothings: int
+    run_mb: float, runs: tuple[UsableRun, ...], space: FeatureSpace, n_smoothings: int
 ) -> str:
     """Say what one run takes, with the arithmetic."""
     most = max(run.n_kept for run in runs)
@@ -222,6 +221,10 @@ def _run_takes(
     return (
         f"one run takes {run_mb:.0f} MB in the map step ({INTERPRETER_MB:.0f} MB for Python and "
         f"its libraries, {run_mb - INTERPRETER_MB:.0f} MB for {most} volumes × "
-        f"{geometry.n_features} voxels in float32{smoothings}, and the volumes and blocks that are "
+        f"{_features(space)} in float32{smoothings}, and the volumes and blocks that are "
         "worked on)"
     )
+
+
+def _features(space: FeatureSpace) -> str:
+    return f"{space.n_features} {space.measure.features}"

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.config.science import DecompositionOptions, Denoising, Science
 from nidecomp.core.errors import NothingToDoError
-from nidecomp.core.records import Grid, ReducedRun, RunFiles, RunKey, UsableRun
+from nidecomp.core.records import ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.decomposition.choose_model_order import (
     bounded,
     check_participants,
@@ -22,6 +22,7 @@ from nidecomp.decomposition.choose_model_order import (
     fewest_rows,
 )
 from nidecomp.decomposition.model_order_choice import FEWEST_PARTICIPANTS
+from nidecomp.spaces.grid import Grid
 
 AUTO = Science(decomposition=DecompositionOptions(n_components=("auto",), max_components=30))
 N_SOURCES, N_ROWS, SHAPE = 5, 16, (30, 40)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from nidecomp.core.records import (
     FailedRun,
-    Grid,
     Inventory,
     ReducedRun,
     RefusedRun,
@@ -23,6 +22,7 @@ from nidecomp.core.records import (
 )
 from nidecomp.outputs.inventory import COLUMNS, as_text, rows
 from nidecomp.outputs.tree import OutputTree
+from nidecomp.spaces.grid import Grid
 
 ROOT = Path("/data/fmriprep")
 GRID = Grid((2, 2, 2), ((1.0, 0, 0, 0), (0, 1.0, 0, 0), (0, 0, 1.0, 0), (0, 0, 0, 1.0)))
