@@ -30,7 +30,7 @@ from nidecomp.projection.one_run import project_run
 from nidecomp.projection.store import store_target
 from nidecomp.projection.task import ProjectTask, Target
 from nidecomp.runs.group_mask import share_space
-from nidecomp.runs.inspect import InspectTask, inspect_run
+from nidecomp.runs.inspect import inspect_run
 from nidecomp.runs.reduce import reduce_run
 from nidecomp.runs.task import ReduceTask
 
@@ -56,7 +56,7 @@ def reduce_task(data: Path, label: str, n_rows: int, fwhm_mm: float, work_dir: P
     """
     denoising = Denoising(denoise_strategy="simple", smoothing_fwhm=fwhm_mm)
     found, _ = find_runs(data, Selection(participant_label=(label,)))
-    looked_at = inspect_run(InspectTask(found[0], denoising, n_rows))
+    looked_at = inspect_run(found[0], denoising, n_rows)
     if not isinstance(looked_at, UsableRun):
         raise SystemExit(f"The run cannot be used: {looked_at.reason}")
     space, inventory = share_space(Inventory((looked_at,)), Masking(), None)

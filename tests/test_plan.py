@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nidecomp.config.execution import Execution, OutputOptions
-from nidecomp.config.science import DecompositionOptions, Denoising, Science, subspace_dims
+from nidecomp.config.request import Request
+from nidecomp.config.science import DecompositionOptions, Denoising, Science
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
 from nidecomp.core.records import RunFiles, RunKey, UsableRun
@@ -60,12 +61,12 @@ def science_of(n_components=(20,), smoothing=None, **decomposition):
 def forecast_of(
     n_runs=10, n_components=20, n_cores=4, run=None, *, with_fit=False, science=None, **execution
 ):
-    wanted = settings_of(science or science_of((n_components,)), with_fit=with_fit, **execution)
+    wanted = request_of(science or science_of((n_components,)), with_fit=with_fit, **execution)
     return forecast(tuple(run or run_of() for _ in range(n_runs)), SPACE, wanted, n_cores)
 
 
-def settings_of(science, *, with_fit=True, extent=None, **execution):
-    return Settings(
+def request_of(science, *, with_fit=True, extent=None, **execution):
+    settings = Settings(
         bids_dir=Path("in"),
         output_dir=Path("out"),
         analysis_level="group" if with_fit else "participant",
@@ -73,6 +74,7 @@ def settings_of(science, *, with_fit=True, extent=None, **execution):
         execution=Execution(**execution),
         extent=extent or OutputOptions(),
     )
+    return Request(settings, science)
 
 
 # ---------------------------------------------------------------- the arithmetic
@@ -146,7 +148,7 @@ def test_too_little_memory_for_choosing_names_the_option_that_helps():
 
 def test_longest_run_says_what_a_process_takes():
     runs = (run_of(50), run_of(400), run_of(100))
-    mixed = forecast(runs, SPACE, settings_of(Science(), with_fit=False, mem_mb=PLENTY), 4)
+    mixed = forecast(runs, SPACE, request_of(Science(), with_fit=False, mem_mb=PLENTY), 4)
     assert mixed.run_mb == forecast_of(run=run_of(400), mem_mb=PLENTY).run_mb
 
 
@@ -162,7 +164,7 @@ def test_the_group_fit_takes_the_same_whatever_the_number_of_runs():
 def test_the_group_fit_holds_what_it_gathers():
     """Two subspaces that are gathered at once, each with a buffer as large for what comes in."""
     result = forecast_of(100, with_fit=True, mem_mb=PLENTY)
-    dims = subspace_dims(DecompositionOptions(), 20)
+    dims = DecompositionOptions().kept_dims(20)
     assert (result.n_subspaces, result.at_once) == (2, 2)
     assert result.group_mb > 2 * 2 * dims * MASK.sum() * 4 / 1e6
 
@@ -395,7 +397,7 @@ def test_peak_that_is_announced_keeps_within_the_limit(spare_mb, n_cores, with_f
 
 
 def forecast_with(worker_mb=None, **execution):
-    wanted = settings_of(science_of(), with_fit=True, **execution)
+    wanted = request_of(science_of(), with_fit=True, **execution)
     return forecast((run_of(),) * 10, SPACE, wanted, 4, worker_mb)
 
 
@@ -479,7 +481,7 @@ def with_evidence(n_voxels_side=40, **execution):
     )
     run = dataclasses.replace(run_of(n_kept=20), grid=space.grid)
     runs = tuple(run for _ in range(20))
-    return forecast(runs, space, settings_of(science_of(), **execution), 1)
+    return forecast(runs, space, request_of(science_of(), **execution), 1)
 
 
 def test_halves_are_gathered_at_once_as_far_as_the_group_fit_needs_the_memory_anyway():
@@ -490,7 +492,7 @@ def test_halves_are_gathered_at_once_as_far_as_the_group_fit_needs_the_memory_an
 
 def test_maps_that_are_not_judged_need_no_halves():
     runs = (run_of(),) * 4
-    wanted = settings_of(science_of(), extent=OutputOptions(level="minimal"), mem_mb=PLENTY)
+    wanted = request_of(science_of(), extent=OutputOptions(level="minimal"), mem_mb=PLENTY)
     assert forecast(runs, SPACE, wanted, 1).samples_at_once == 0
 
 
@@ -499,7 +501,7 @@ def test_projecting_holds_the_groups_maps_and_the_runs_own():
     """And with maps to be written their variance, their z and copies of one image of them."""
 
     def run_mb(**extent):
-        wanted = settings_of(science_of((100,)), extent=OutputOptions(**extent), mem_mb=PLENTY)
+        wanted = request_of(science_of((100,)), extent=OutputOptions(**extent), mem_mb=PLENTY)
         return forecast((run_of(),), SPACE, wanted, 1).run_mb
 
     maps_mb = 4 * 100 * MASK.sum() / 1e6
@@ -524,6 +526,6 @@ def test_as_many_draw_the_report_as_fit_into_memory():
 def test_without_a_report_nothing_is_drawn():
     science = science_of()
     for extent in (OutputOptions(no_report=True), OutputOptions(level="minimal")):
-        plan = forecast((run_of(),), SPACE, settings_of(science, extent=extent), 4)
+        plan = forecast((run_of(),), SPACE, request_of(science, extent=extent), 4)
         assert plan.drawing_mb == 0
     assert forecast_of(with_fit=False, mem_mb=PLENTY).drawing_mb == 0

@@ -53,7 +53,7 @@ from nidecomp.execution.dask_jobs import check_can_submit  # noqa: E402
 from nidecomp.outputs.report.page import render  # noqa: E402
 from nidecomp.outputs.report.results import read_results  # noqa: E402
 from nidecomp.outputs.tree import OutputTree  # noqa: E402
-from nidecomp.runs.inspect import InspectTask, inspect_run  # noqa: E402
+from nidecomp.runs.inspect import inspect_run  # noqa: E402
 from nidecomp.runs.nuisance import build_nuisance_model  # noqa: E402
 from nidecomp.spaces.grid import Grid  # noqa: E402
 from nidecomp.spaces.images import read_header, read_mask  # noqa: E402
@@ -129,7 +129,7 @@ def _inspect(folder: Path, **changed: Any) -> None:
     files = RunFiles(_KEY, "X", None, bold, None, table)
     for strategy in changed.get("strategies", ("none",)):
         how = Denoising(denoise_strategy=strategy, min_volumes=2, high_pass=None)
-        record = inspect_run(InspectTask(files, how, 1))
+        record = inspect_run(files, how, 1)
         if not isinstance(record, UsableRun | RefusedRun):
             raise BadAnswerError(f"{record!r} is no record")
         if isinstance(record, RefusedRun) and not _is_sentence(record.reason):

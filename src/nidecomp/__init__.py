@@ -76,6 +76,6 @@ def decompose(
     """
     # Imported here so that `nidecomp --help` does not wait for numpy and nilearn.
     from nidecomp.config.parse import settings_from_options  # noqa: PLC0415
-    from nidecomp.pipeline import run  # noqa: PLC0415
+    from nidecomp.pipeline import carry_out  # noqa: PLC0415
 
-    return run(settings_from_options(bids_dir, output_dir, analysis_level, options))
+    return carry_out(settings_from_options(bids_dir, output_dir, analysis_level, options))

@@ -72,9 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = parse(words)
         # Imported after parsing: numpy, nilearn and pybids take seconds.
-        from nidecomp.pipeline import run  # noqa: PLC0415
+        from nidecomp.pipeline import carry_out  # noqa: PLC0415
 
-        return run(settings, ["nidecomp", *words]).exit_code
+        return carry_out(settings, ["nidecomp", *words]).exit_code
     except NidecompError as error:
         print(f"nidecomp: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from nidecomp.config.execution import Execution
-from nidecomp.config.science import subspace_dims
-from nidecomp.config.settings import Settings
+from nidecomp.config.request import Request
 from nidecomp.core.errors import UsageError
 from nidecomp.core.records import UsableRun
+from nidecomp.decomposition.gather import GroupPlan
 from nidecomp.decomposition.memory import (
     count_maps,
     count_samples_at_once,
     count_subspaces,
     group_fit_mb,
 )
+from nidecomp.execution.choose import worker_memory_mb
+from nidecomp.execution.local import available_cores
 from nidecomp.execution.memory import INTERPRETER_MB, free_mb, row_mb
 from nidecomp.runs.memory import memory_of_run_mb, projecting_rows
 from nidecomp.spaces.contract import FeatureSpace
+
+_LOG = logging.getLogger(__name__)
 
 # float32 copies of all decompositions' maps while runs are projected to them.
 _WAITING_COPIES = 2.0
@@ -57,6 +63,11 @@ class Forecast:
     drawing_mb: float = 0.0
 
     @property
+    def group_plan(self) -> GroupPlan:
+        """How the group fit is executed."""
+        return GroupPlan(self.n_threads, self.at_once, self.samples_at_once)
+
+    @property
     def peak_mb(self) -> float:
         """Memory of the whole on this machine at its largest moment, in MB."""
         # This process puts the pictures together, and draws some of them.
@@ -91,10 +102,46 @@ class Forecast:
         return "\n".join(lines)
 
 
+def make_plan(
+    runs: tuple[UsableRun, ...],
+    space: FeatureSpace,
+    request: Request,
+    end_workers: Callable[[], None],
+) -> Forecast:
+    """Forecast what the request takes, write it to the log, and end workers that are of no use.
+
+    Parameters
+    ----------
+    runs : tuple of UsableRun
+        The runs to be reduced; at least one.
+    space : FeatureSpace
+    request : Request
+    end_workers : callable
+        Ends workers that were started early.
+
+    Returns
+    -------
+    Forecast
+
+    Raises
+    ------
+    UsageError
+        There is too little memory.
+    """
+    worker_mb = worker_memory_mb(request.execution)
+    plan = forecast(runs, space, request, available_cores(), worker_mb)
+    for line in plan.as_text().splitlines():
+        _LOG.info(line)
+    if plan.n_processes == 1:
+        # Everything is done in this process: workers would only hold memory.
+        end_workers()
+    return plan
+
+
 def forecast(
     runs: tuple[UsableRun, ...],
     space: FeatureSpace,
-    settings: Settings,
+    request: Request,
     n_cores: int,
     worker_mb: float | None = None,
 ) -> Forecast:
@@ -106,7 +153,7 @@ def forecast(
         The runs to be reduced; at least one.
     space : FeatureSpace
         The features that they are reduced on.
-    settings : Settings
+    request : Request
         Numbers of components, methods and smoothings; ``nprocs``, ``omp_nthreads`` and ``mem_mb``,
         of which 0 stands for what the machine has; whether the group is fitted, its maps judged
         and the runs projected.
@@ -125,10 +172,10 @@ def forecast(
         ``--mem-mb``, or a worker's memory, is too little for a single run, or for the group fit,
         with the arithmetic.
     """
-    science, execution = settings.science, settings.execution
+    science, execution = request.science, request.execution
     is_template = science.projection.maps is not None
-    with_fit = settings.analysis_level == "group" and not is_template
-    is_full = with_fit and settings.extent.level == "full"
+    with_fit = request.analysis_level == "group" and not is_template
+    is_full = with_fit and request.extent.level == "full"
     limit_mb = execution.mem_mb or free_mb()
     limit = (
         f"--mem-mb {limit_mb:.0f} is too little"
@@ -138,7 +185,7 @@ def forecast(
     n_rows = science.decomposition.largest_model_order
     n_smoothings = len(science.smoothings_fwhm)
     rows = n_rows
-    with_images = settings.extent.participant_maps or bool(science.projection.regress_out)
+    with_images = request.extent.participant_maps or bool(science.projection.regress_out)
     if is_full or is_template:
         rows = max(rows, projecting_rows(space, n_rows, with_images))
     run_mb = max(memory_of_run_mb(run, space, rows, n_smoothings) for run in runs)
@@ -168,7 +215,7 @@ def forecast(
     n_threads, at_once = next((way for way in ways if sizes[way] <= limit_mb), ways[-1])
     group_mb = sizes[n_threads, at_once]
     if with_fit and group_mb > limit_mb:
-        dims = subspace_dims(science.decomposition, n_rows)
+        dims = science.decomposition.kept_dims(n_rows)
         fewer = "--max-components" if science.decomposition.is_auto else "--n-components"
         raise UsageError(
             f"{limit}: the group fit takes {group_mb:.0f} MB with one thread "
@@ -177,7 +224,7 @@ def forecast(
             f"{n_rows} components). Fewer --subspace-dims or {fewer} take less."
         )
     fitting = int((limit_mb - waiting_mb) // run_mb)
-    drawing_mb = _drawing_mb(settings)
+    drawing_mb = _drawing_mb(request)
     drawing = int(limit_mb // drawing_mb) - 1 if drawing_mb else 1
     return Forecast(
         run_mb=run_mb,
@@ -197,12 +244,12 @@ def forecast(
     )
 
 
-def _drawing_mb(settings: Settings) -> float:
+def _drawing_mb(request: Request) -> float:
     """Memory of one process that draws for the report; 0 where there is none."""
-    extent = settings.extent
-    if settings.analysis_level != "group" or extent.level != "full" or extent.no_report:
+    extent = request.extent
+    if request.analysis_level != "group" or extent.level != "full" or extent.no_report:
         return 0.0
-    n_components = settings.science.decomposition.largest_model_order
+    n_components = request.science.decomposition.largest_model_order
     return _DRAWING_MB + _DRAWING_MB_OF_COMPONENT * n_components
 
 

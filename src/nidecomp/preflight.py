@@ -1,10 +1,15 @@
-"""Can the request be met at all? Answered from its words, its folders and what OUTPUT_DIR holds."""
+"""The checks before any image is read: refuse requests that cannot be met."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from nidecomp.annotation.atlases import label_atlas
+from nidecomp.annotation.select import check_words
 from nidecomp.bids.dataset import (
     SETTINGS,
     check_folders,
@@ -14,10 +19,170 @@ from nidecomp.bids.dataset import (
     source_of,
 )
 from nidecomp.config.parse import read_config_file
+from nidecomp.config.request import Request
 from nidecomp.config.science import science_as_tables
 from nidecomp.config.settings import Settings
-from nidecomp.core.errors import UsageError
-from nidecomp.execution.choose import check_executor
+from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.records import Inventory, UsableRun
+from nidecomp.core.text import count
+from nidecomp.decomposition.choose_model_order import check_participants
+from nidecomp.decomposition.stability import hold_out
+from nidecomp.execution.choose import check_executor, open_executor, workers_started_early
+from nidecomp.execution.executor import Executor
+from nidecomp.execution.monitor import Monitor
+from nidecomp.execution.progress import logging_to
+from nidecomp.outputs.dataset import exclusive_output, keep_inventory
+from nidecomp.outputs.resources import recording_steps
+from nidecomp.runs.find import find_usable_runs, runs_of_participants
+from nidecomp.runs.group_mask import share_space
+from nidecomp.runs.reduce import warm_up
+from nidecomp.spaces.contract import FeatureSpace
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """What is known before any image is read.
+
+    Parameters
+    ----------
+    root : Path
+        The preprocessed dataset.
+    inventory : Inventory
+        Every run that was found; those that are used share a feature space.
+    runs : tuple of UsableRun
+        The usable runs of the participants named: those that are worked on.
+    space : FeatureSpace
+        The space that they share.
+    monitor : Monitor
+        Measures the steps.
+    end_workers : callable
+        Ends workers that were started early.
+    """
+
+    root: Path
+    inventory: Inventory
+    runs: tuple[UsableRun, ...]
+    space: FeatureSpace
+    monitor: Monitor
+    end_workers: Callable[[], None]
+
+    @contextmanager
+    def executor(self, request: Request, n_processes: int) -> Iterator[Executor]:
+        """Keep the output folder for this run alone, and open what does the work.
+
+        Parameters
+        ----------
+        request : Request
+        n_processes : int
+            How many may work at once on this machine.
+
+        Yields
+        ------
+        Executor
+        """
+        with (
+            exclusive_output(request.asked),
+            open_executor(request, n_processes, self.monitor) as executor,
+        ):
+            yield executor
+
+
+@contextmanager
+def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]:
+    """Check the request, find the runs, and bring them to one grid and mask.
+
+    Inside the context the log is written, steps are measured and workers are kept.
+
+    Parameters
+    ----------
+    settings : Settings
+    command : sequence of str
+        The words of the command line, for the record.
+
+    Yields
+    ------
+    Preparation
+
+    Raises
+    ------
+    UsageError, NothingToDoError
+        The request cannot be met.
+    """
+    root = check_request(settings)
+    with (
+        logging_to(settings),
+        recording_steps(settings, command) as monitor,
+        workers_started_early(settings, warm_up) as end_workers,
+    ):
+        with monitor.step("finding runs"):
+            inventory = find_usable_runs(root, settings)
+            space, inventory = _share_space(root, inventory, settings)
+        check_words(space, settings)
+        runs = runs_of_participants(inventory, settings.science.selection.participant_label)
+        yield Preparation(root, inventory, runs, space, monitor, end_workers)
+
+
+def _share_space(
+    root: Path, inventory: Inventory, settings: Settings
+) -> tuple[FeatureSpace, Inventory]:
+    """Find the feature space that all runs share; raise where no run is left."""
+    cache = None if settings.execution.dry_run else settings.work_dir / "mask"
+    space, inventory = share_space(inventory, settings.science.masking, cache)
+    if space is None or not inventory.used:
+        keep_inventory(root, inventory, settings)
+        raise NothingToDoError(
+            f"None of the {count(len(inventory.refused), 'run')} found can be used:\n"
+            + inventory.reasons()
+        )
+    if inventory.refused:
+        refused = count(len(inventory.refused), "run")
+        _LOG.warning("Refused %s by a rule:\n%s", refused, inventory.reasons())
+    for run in inventory.used:
+        for note in run.notes:
+            _LOG.warning("%s: %s", run.label, note)
+    return space, inventory
+
+
+def draw_held_out(
+    runs: Sequence[UsableRun], space: FeatureSpace, request: Request
+) -> frozenset[str]:
+    """Draw the participants that are left out of the fit, and check that the evidence can be had.
+
+    Parameters
+    ----------
+    runs : sequence of UsableRun
+        The runs to be reduced.
+    space : FeatureSpace
+    request : Request
+
+    Returns
+    -------
+    frozenset of str
+        Labels of the participants that ``--holdout`` leaves out.
+
+    Raises
+    ------
+    UsageError, NothingToDoError
+        ``--label-atlas`` cannot be read, or too few participants are left to be fitted.
+    """
+    options = request.science.evidence
+    if request.extent.level == "full" and options.label_atlas:
+        # It is read again when it is needed, so that the fit has its memory.
+        label_atlas(Path(options.label_atlas), space)
+    participants = [run.participant for run in runs]
+    out = hold_out(participants, options.holdout, request.science.decomposition.random_seed)
+    if len(out) == len(set(participants)):
+        raise NothingToDoError(
+            f"--holdout {options.holdout:g} leaves none of {count(len(out), 'participant')} to be "
+            "fitted."
+        )
+    if request.science.decomposition.is_auto:
+        check_participants([one for one in participants if one not in out])
+    if out:
+        _LOG.info("Left out of the fit: %s", ", ".join(f"sub-{label}" for label in out))
+    return frozenset(out)
 
 
 def check_request(settings: Settings) -> Path:
@@ -53,7 +218,7 @@ def check_request(settings: Settings) -> Path:
         database = Path(execution.bids_database_dir)
         check_outside(settings.bids_dir, root, database, "--bids-database-dir")
     if (settings.analysis_level == "group" or maps is not None) and not execution.dry_run:
-        _check_same_request(root, of_all_jobs(settings))
+        _check_same_request(root, settings.shared())
     return root
 
 
@@ -86,11 +251,3 @@ def _check_same_request(root: Path, settings: Settings) -> None:
             f"{'; '.join(different)}. Choose another folder (reduced runs are found again with "
             f"--work-dir {settings.work_dir}), or delete this one."
         )
-
-
-def of_all_jobs(settings: Settings) -> Settings:
-    """Give the settings that all jobs have in common: not whose each is."""
-    if settings.analysis_level == "group":
-        return settings
-    selection = replace(settings.science.selection, participant_label=())
-    return replace(settings, science=replace(settings.science, selection=selection))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from option_examples import LAW, NAMES, NOT_SCIENCE, OPTIONS, build, science_options
 
-from nidecomp.config.science import METHODS, Science, science_as_tables, subspace_dims
+from nidecomp.config.science import METHODS, Science, science_as_tables
 from nidecomp.config.settings import SECTIONS, Settings
 from nidecomp.core import records
 from nidecomp.outputs.dataset import settings_text
@@ -72,7 +72,7 @@ def test_dictionary_learning_is_smoothed_as_canica_unless_said_otherwise() -> No
 @LAW
 @given(wanted=st.integers(0, 1000), n_components=st.integers(2, 500))
 def test_a_subspace_has_room_for_the_components(wanted: int, n_components: int) -> None:
-    dims = subspace_dims(build(subspace_dims=wanted).science.decomposition, n_components)
+    dims = build(subspace_dims=wanted).science.decomposition.kept_dims(n_components)
     assert dims >= n_components
     if wanted == 0:
         assert dims == max(100, 5 * n_components)

@@ -15,7 +15,7 @@ from nidecomp.bids.index import find_runs
 from nidecomp.config.science import Masking, Science, Selection
 from nidecomp.core.records import Inventory, UsableRun
 from nidecomp.runs.group_mask import share_space
-from nidecomp.runs.inspect import InspectTask, inspect_run
+from nidecomp.runs.inspect import inspect_run
 from nidecomp.runs.reduce import cleaned_series
 from nidecomp.runs.task import ReduceTask
 
@@ -47,9 +47,7 @@ def same_runs(tmp_path_factory: pytest.TempPathFactory) -> SameRuns:
     assert done.exit_code == 0, done.stderr
     science = Science(selection=Selection(participant_label=SINGLE))
     found, _ = find_runs(FIXTURES / "rest", science.selection)
-    looked_at = [
-        inspect_run(InspectTask(files, science.denoising, N_COMPONENTS)) for files in found
-    ]
+    looked_at = [inspect_run(files, science.denoising, N_COMPONENTS) for files in found]
     usable = tuple(run for run in looked_at if isinstance(run, UsableRun))
     space, inventory = share_space(Inventory(usable), Masking(), None)
     assert space is not None

@@ -14,7 +14,7 @@ from nidecomp.bids.index import find_runs
 from nidecomp.config.science import Denoising, Masking, Selection
 from nidecomp.core.records import Inventory, UsableRun
 from nidecomp.runs.group_mask import share_space
-from nidecomp.runs.inspect import InspectTask, inspect_run
+from nidecomp.runs.inspect import inspect_run
 from nidecomp.runs.reduce import cleaned_series
 from nidecomp.runs.task import ReduceTask
 
@@ -38,7 +38,7 @@ def test_cleaned_series_are_orthogonal_to_every_regressor(tmp_path: Path) -> Non
     found, _ = find_runs(HAXBY, Selection(space="T1w"))
     usable = tuple(
         run
-        for run in (inspect_run(InspectTask(files, denoising, 5)) for files in found)
+        for run in (inspect_run(files, denoising, 5) for files in found)
         if isinstance(run, UsableRun)
     )
     assert len(usable) == 12

@@ -34,7 +34,6 @@ from nidecomp.decomposition.components import (
 from nidecomp.execution.executor import WorkerDied
 from nidecomp.outputs.result import Outcome
 from nidecomp.plan import Forecast
-from nidecomp.runs.inspect import InspectTask
 from nidecomp.runs.nuisance import NuisanceModel
 from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.grid import Grid
@@ -46,7 +45,7 @@ def classes_of(module):
     return [
         value
         for _, value in inspect.getmembers(module, inspect.isclass)
-        if value.__module__ == module.__name__
+        if value.__module__ == module.__name__ and not getattr(value, "_is_protocol", False)
     ]
 
 
@@ -112,7 +111,6 @@ EXAMPLES = [
         Path("in"), Path("out"), "group", Science(), Execution(nprocs=2), OutputOptions("minimal")
     ),
     Forecast(300.0, 500.0, 20.0, 2, 4, 3, 2),
-    InspectTask(FILES, Denoising(), 20),
     ReduceTask(USABLE, SPACE, Denoising(), (6.0, 2.0), 20, Path("work")),
     WorkerDied(FILES),
 ]

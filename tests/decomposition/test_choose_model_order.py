@@ -16,10 +16,9 @@ from nidecomp.config.science import DecompositionOptions, Denoising, Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.decomposition.choose_model_order import (
-    bounded,
     check_participants,
     choose_model_order,
-    fewest_rows,
+    lowered_to_runs,
 )
 from nidecomp.decomposition.model_order_choice import FEWEST_PARTICIPANTS
 from nidecomp.spaces.grid import Grid
@@ -61,7 +60,7 @@ def test_a_run_must_hold_what_is_asked_for(
     n_components: tuple[int, ...], max_components: int, fewest: int
 ) -> None:
     settings = DecompositionOptions(n_components=n_components, max_components=max_components)
-    assert fewest_rows(settings) == fewest
+    assert settings.fewest_rows == fewest
 
 
 def test_no_more_components_are_considered_than_the_shortest_run_holds(
@@ -69,7 +68,7 @@ def test_no_more_components_are_considered_than_the_shortest_run_holds(
 ) -> None:
     caplog.set_level(logging.WARNING)
     runs = [run_with(31, "01"), run_with(25, "02"), run_with(30, "03")]
-    found = bounded(AUTO, runs)
+    found = lowered_to_runs(AUTO, runs)
     assert found.decomposition.max_components == found.decomposition.largest_model_order == 25
     assert replace(found, decomposition=AUTO.decomposition) == AUTO
     assert "At most 25 components are considered: sub-02_task-rest" in caplog.text
@@ -82,7 +81,7 @@ def test_no_more_components_are_considered_than_the_shortest_run_holds(
 def test_where_runs_are_long_enough_or_a_number_was_given_nothing_changes(
     science: Science, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert bounded(science, [run_with(30), run_with(90)]) == science
+    assert lowered_to_runs(science, [run_with(30), run_with(90)]) == science
     assert not caplog.text
 
 

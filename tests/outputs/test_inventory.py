@@ -20,7 +20,8 @@ from nidecomp.core.records import (
     RunKey,
     UsableRun,
 )
-from nidecomp.outputs.inventory import COLUMNS, as_text, rows
+from nidecomp.outputs.dry_run import as_text
+from nidecomp.outputs.inventory import COLUMNS, rows
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.spaces.grid import Grid
 

@@ -14,7 +14,7 @@ import pytest
 
 from nidecomp.config.science import Denoising
 from nidecomp.core.records import RefusedRun, RunFiles, RunKey, UsableRun
-from nidecomp.runs.inspect import InspectTask, inspect_run, sidecar_path
+from nidecomp.runs.inspect import inspect_run, sidecar_path
 
 N_VOLUMES = 20
 NONE = Denoising(denoise_strategy="none")
@@ -58,7 +58,7 @@ class Run:
         return RunFiles(key, "MNI", None, self.bold, None, self.confounds)
 
     def inspect(self, denoising: Denoising = NONE, n_rows: int = 2) -> UsableRun | RefusedRun:
-        return inspect_run(InspectTask(self.files(), denoising, n_rows))
+        return inspect_run(self.files(), denoising, n_rows)
 
     def used(self, denoising: Denoising = NONE, n_rows: int = 2) -> UsableRun:
         record = self.inspect(denoising, n_rows)

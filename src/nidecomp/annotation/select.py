@@ -9,6 +9,7 @@ from typing import get_args
 
 from nidecomp.annotation.describe import References, label_columns, noise_numbers, read_references
 from nidecomp.annotation.noise_flags import Flag, flags
+from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
 from nidecomp.decomposition.components import Components
@@ -48,7 +49,7 @@ def check_words(space: FeatureSpace, settings: Settings) -> None:
 
 
 def components_to_regress_out(
-    components: Sequence[Components], space: FeatureSpace, settings: Settings
+    components: Sequence[Components], space: FeatureSpace, request: Request
 ) -> tuple[Mapping[int, str], ...]:
     """Find the components that are meant.
 
@@ -57,7 +58,7 @@ def components_to_regress_out(
     components : sequence of Components
     space : FeatureSpace
         The features of the runs.
-    settings : Settings
+    request : Request
 
     Returns
     -------
@@ -65,16 +66,16 @@ def components_to_regress_out(
         For each decomposition, index of the component to why it is meant; empty where nothing was
         asked for.
     """
-    words = settings.science.projection.regress_out
+    words = request.science.projection.regress_out
     if not words:
         return ()
-    if settings.science.projection.maps is not None and set(words) & _NOT_OF_MAPS_ALONE:
+    if request.science.projection.maps is not None and set(words) & _NOT_OF_MAPS_ALONE:
         _LOG.warning(
             "--regress-out: of maps that were given only the flags that follow from where a map "
             "lies are known, not those of time courses and participants; name the components to be "
             "sure"
         )
-    references = read_references(space, settings.science.evidence)
+    references = read_references(space, request.science.evidence)
     found = tuple(selected(one, references, words) for one in components)
     for one, mine in zip(components, found, strict=True):
         names = ", ".join(one.names[index] for index in mine) or "none"

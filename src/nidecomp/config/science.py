@@ -19,6 +19,7 @@ Method = Literal["canica", "dictlearning"]
 METHODS: tuple[Method, ...] = ("canica", "dictlearning")
 # In place of a number of components: as many as the data support.
 AUTO: Literal["auto"] = "auto"
+DEFAULT_N_COMPONENTS = 20
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class DecompositionOptions:
     )
     n_components: tuple[int | Literal["auto"], ...] = option(
         convert.integer_or(AUTO, 2),
-        (20,),
+        (DEFAULT_N_COMPONENTS,),
         "Number of components; several numbers give several decompositions side by side; auto: as "
         "many as halves of the participants find again.",
         metavar="K",
@@ -230,6 +231,17 @@ class DecompositionOptions:
     def largest_model_order(self) -> int:
         """The largest number of components that there may be: runs are reduced to as many rows."""
         return max(self.model_orders, default=self.max_components)
+
+    @property
+    def fewest_rows(self) -> int:
+        """The number of rows that a run must have at least to be used."""
+        # Where the number is to be chosen: a run that cannot hold the default number of components
+        # is refused, as it is with that number.
+        return max(self.model_orders, default=min(DEFAULT_N_COMPONENTS, self.max_components))
+
+    def kept_dims(self, n_components: int) -> int:
+        """Return how many dimensions of the group's subspace are kept at a number of components."""
+        return max(self.subspace_dims or max(5 * n_components, 100), n_components)
 
 
 @dataclass(frozen=True)
@@ -305,22 +317,6 @@ class ProjectionOptions:
         "With --regress-out, take out all that the components' time courses explain, not only what "
         "they explain beside all other components.",
     )
-
-
-def subspace_dims(settings: DecompositionOptions, n_components: int) -> int:
-    """Give the dimensions of the group's subspace that are kept at a number of components.
-
-    Parameters
-    ----------
-    settings : DecompositionOptions
-    n_components : int
-
-    Returns
-    -------
-    int
-        At least `n_components`.
-    """
-    return max(settings.subspace_dims or max(5 * n_components, 100), n_components)
 
 
 @dataclass(frozen=True)

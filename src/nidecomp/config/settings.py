@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +36,16 @@ class Settings:
     def work_dir(self) -> Path:
         """Where reduced runs are kept between starts."""
         return Path(self.execution.work_dir or self.output_dir / "work").absolute()
+
+    def shared(self) -> Settings:
+        """Return the settings that all jobs of a cluster array have in common.
+
+        Of a participant job these are the settings without the participants that are its own.
+        """
+        if self.analysis_level == "group":
+            return self
+        selection = replace(self.science.selection, participant_label=())
+        return replace(self, science=replace(self.science, selection=selection))
 
 
 SECTIONS: dict[str, type] = {

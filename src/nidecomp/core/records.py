@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -189,6 +189,14 @@ class Inventory:
     used: tuple[UsableRun, ...] = ()
     refused: tuple[RefusedRun, ...] = ()
     failed: tuple[FailedRun, ...] = ()
+
+    def with_failed(self, failed: Iterable[FailedRun]) -> Inventory:
+        """Return the same with more failed runs."""
+        return replace(self, failed=(*self.failed, *failed))
+
+    def failures(self) -> str:
+        """Return why runs failed, a line for each reason."""
+        return Inventory(failed=self.failed).reasons()
 
     def reasons(self) -> str:
         """Return why runs cannot be used, a line for each reason, the most frequent first.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from nidecomp.config.science import DecompositionOptions, Science
+from nidecomp.config.science import Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import ReducedRun, UsableRun
 from nidecomp.core.text import count
@@ -18,32 +18,11 @@ from nidecomp.decomposition.model_order_choice import FEWEST_PARTICIPANTS, Model
 
 _LOG = logging.getLogger(__name__)
 
-# A run that cannot hold the default number of components is refused, as it is with that number.
-_FEWEST_ROWS = 20
 
+def lowered_to_runs(science: Science, runs: Sequence[UsableRun]) -> Science:
+    """Return the science with no larger model order to choose from than the shortest run holds.
 
-def fewest_rows(settings: DecompositionOptions) -> int:
-    """Give the rows that a run must have at least to be used.
-
-    Parameters
-    ----------
-    settings : DecompositionOptions
-
-    Returns
-    -------
-    int
-    """
-    return (
-        max(settings.model_orders)
-        if settings.model_orders
-        else min(_FEWEST_ROWS, settings.max_components)
-    )
-
-
-def bounded(science: Science, runs: Sequence[UsableRun]) -> Science:
-    """Lower the largest number of components to what the shortest run holds.
-
-    What participants have in common is sought in equally many rows of each.
+    Shared dimensions are sought in equally many rows of each run.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from nidecomp.config.science import DecompositionOptions, Method, subspace_dims
+from nidecomp.config.science import DecompositionOptions, Method
 from nidecomp.core.pca import principal_components
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.fit import fit_subspaces
@@ -88,7 +88,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     ) -> Components:
         reduced = [self._reduced(run, index) for index, run in enumerate(runs)]
         weights = participant_weights(names, [variance for _, variance in reduced])
-        n_dims = subspace_dims(settings, self.n_components)
+        n_dims = settings.kept_dims(self.n_components)
         n_features = runs[0].shape[1]
         shared = SubspaceStream(n_features, n_dims, self.n_threads)
         own = SubspaceStream(n_features, n_dims, self.n_threads)

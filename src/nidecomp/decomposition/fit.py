@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from nidecomp.config.science import DecompositionOptions, Method, Science, subspace_dims
+from nidecomp.config.science import DecompositionOptions, Method, Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import ReducedRun
 from nidecomp.decomposition.arrange import arrange, explained_variance
@@ -78,7 +78,7 @@ def _fit_one_model_order(
 ) -> list[Components]:
     settings = science.decomposition
     canonical, scaled = subspace_keys(science)
-    n_dims = subspace_dims(settings, n_components)
+    n_dims = settings.kept_dims(n_components)
     _LOG.info("Fitting %d components; runs: %d", n_components, len({run.key for run in runs}))
     wanted = list(dict.fromkeys([canonical, *scaled.values()]))
     subspaces = gather(runs, wanted, n_components, n_dims, plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nidecomp.config.science import Science, subspace_dims
+from nidecomp.config.science import Science
 from nidecomp.decomposition.fastica import MAX_COMPONENTS_OF_MOMENTS, MAX_COMPONENTS_OF_THREADS
 from nidecomp.decomposition.gather import subspace_keys
 from nidecomp.decomposition.model_order import ModelOrderSettings
@@ -41,7 +41,7 @@ def group_fit_mb(
 ) -> float:
     """Memory of the group fit at its largest moment; `n_stored` numbers of a map are written."""
     k = science.decomposition.largest_model_order
-    n_dims = min(subspace_dims(science.decomposition, k), n_runs * k)
+    n_dims = min(science.decomposition.kept_dims(k), n_runs * k)
     n_subspaces = count_subspaces(science)
     # Subspaces that are finished, those that are gathered (held twice), and a run's rows.
     gathering = 3 * k + n_dims * max(

@@ -1,17 +1,77 @@
-"""Which executor does the work; dask is imported when it is chosen."""
+"""Which executor does the work, and on how many cores; dask is imported when it is chosen."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from nidecomp.config.execution import Execution
+from nidecomp.config.request import Request
+from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
 from nidecomp.core.text import in_one_line
 from nidecomp.execution.executor import Executor
-from nidecomp.execution.local import LocalProcesses
+from nidecomp.execution.local import LocalProcesses, available_cores, started_early
+from nidecomp.execution.memory import idle_workers
+from nidecomp.execution.monitor import Monitor
+from nidecomp.execution.monitored import MeasuredExecutor
+
+
+def wanted_cores(execution: Execution) -> int:
+    """Return how many cores of this machine are to be used."""
+    return execution.nprocs or available_cores()
+
+
+def workers_started_early(
+    settings: Settings, warm_up: Callable[[], object]
+) -> AbstractContextManager[Callable[[], None]]:
+    """Start workers while runs are looked for: no more of them than will be of use.
+
+    Parameters
+    ----------
+    settings : Settings
+    warm_up : callable
+        What a worker needs to do once; picklable.
+
+    Returns
+    -------
+    context manager
+        Yields a callable that ends the workers.
+    """
+    execution = settings.execution
+    if execution.dry_run or execution.executor != "local":
+        return started_early(warm_up, 0)
+    named = settings.science.selection.participant_label
+    n_participants = len(named) or sum(1 for _ in settings.bids_dir.glob("sub-*"))
+    n_workers = min(wanted_cores(execution), idle_workers(execution), n_participants)
+    return started_early(warm_up, n_workers)
+
+
+@contextmanager
+def open_executor(request: Request, n_processes: int, monitor: Monitor) -> Iterator[Executor]:
+    """Open the executor that was asked for; with ``--resource-monitor`` each item is measured.
+
+    Parameters
+    ----------
+    request : Request
+    n_processes : int
+        How many may work at once on this machine.
+    monitor : Monitor
+
+    Yields
+    ------
+    Executor
+
+    Raises
+    ------
+    NidecompError
+        No worker can be had.
+    """
+    with executor_for(request.execution, request.work_dir, n_processes) as executor:
+        is_measured = request.execution.resource_monitor
+        yield MeasuredExecutor(executor, monitor) if is_measured else executor
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,8 +15,8 @@ from nidecomp.bids.dataset import DESCRIPTION, OUR_NAME, SETTINGS, link_to, read
 from nidecomp.bids.names import BIDS_VERSION, IGNORED_BY_THE_VALIDATOR, run_file
 from nidecomp.config.science import science_as_tables
 from nidecomp.config.settings import Settings
-from nidecomp.core.atomic import replace_atomically
-from nidecomp.core.records import FailedRun, RefusedRun, UsableRun
+from nidecomp.core.atomic import exclusive_lock, replace_atomically
+from nidecomp.core.records import FailedRun, Inventory, RefusedRun, UsableRun
 from nidecomp.core.tsv import encoded, table_text
 from nidecomp.outputs import inventory as inventory_table
 from nidecomp.outputs.outliers import FEWEST_PARTICIPANTS, LEAST_DEPARTURE, LIMIT, outlier_reasons
@@ -62,6 +63,18 @@ def write_inventory(output_dir: Path, table: Sequence[inventory_table.Row]) -> N
         text = table_text(tuple(inventory_table.COLUMNS), table)
         with replace_atomically(output_dir / INVENTORY) as temporary:
             temporary.write_bytes(encoded(text))
+
+
+def keep_inventory(root: Path, inventory: Inventory, settings: Settings) -> None:
+    """Write the table of runs at once: whatever happens later, it says what was found."""
+    if settings.analysis_level == "group" and not settings.execution.dry_run:
+        write_inventory(settings.output_dir, inventory_table.rows(inventory, root))
+
+
+def exclusive_output(settings: Settings) -> AbstractContextManager[None]:
+    """Keep a second group run out of the output; jobs of a cluster array write nothing there."""
+    is_group = settings.analysis_level == "group"
+    return exclusive_lock(settings.output_dir) if is_group else nullcontext()
 
 
 def write_description(tree: OutputTree, result: GroupResult, title: str, readme: str) -> None:

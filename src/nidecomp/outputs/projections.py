@@ -67,7 +67,7 @@ def write_projections(tree: OutputTree, result: GroupResult, *, is_job: bool = F
             if found.denoised is not None:
                 _write_regressed(tree, result, index, run, found.denoised)
         _write_connectomes(tree, result, components, index, is_job=is_job)
-        for participant, combined in result.combined.items():
+        for participant, combined in result.projections.combined.items():
             own = [one.run for one in result.projected if one.run.participant == participant]
             about: dict[str, object] = {
                 "CombinedRuns": [run.label for run in own],
@@ -231,7 +231,7 @@ def _write_regressed(
     tree: OutputTree, result: GroupResult, index: int, run: UsableRun, image: Path
 ) -> None:
     """Write the run's image without the components chosen; its sidecar carries on the input's."""
-    components, removed = result.components[index], result.removed[index]
+    components, removed = result.components[index], result.projections.removed[index]
     labels, extension = result.labels(components), result.space.extensions.run
     aggressive = result.settings.science.projection.aggressive
     how = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ from nidecomp.config.settings import Settings
 from nidecomp.core.records import Inventory, ReducedRun, UsableRun, runs_of
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.model_order_choice import ModelOrderChoice
+from nidecomp.projection.all_runs import Projections
 from nidecomp.projection.task import ProjectedRun
 from nidecomp.spaces.contract import FeatureSpace
 
@@ -25,10 +25,7 @@ class GroupResult:
     """Everything that the group's files are made of.
 
     `settings` are those that were asked for; `choice` is there where the number of components was
-    chosen. `projected` has what each run holds of the components. `regions` has those of each
-    component of each decomposition, and `combined`, of participants with several runs, the files
-    with their maps: for each decomposition, statistic to file. `removed` has the components of
-    each decomposition that images are written without, and why.
+    chosen. `regions` has those of each component of each decomposition.
     """
 
     settings: Settings
@@ -39,10 +36,13 @@ class GroupResult:
     components: tuple[Components, ...]
     held_out: frozenset[str] = frozenset()
     choice: ModelOrderChoice | None = None
-    projected: tuple[ProjectedRun, ...] = ()
+    projections: Projections = field(default_factory=Projections)
     regions: tuple[tuple[tuple[Region, ...], ...], ...] = ()
-    removed: tuple[Mapping[int, str], ...] = ()
-    combined: Mapping[str, tuple[Mapping[str, Path], ...]] = field(default_factory=dict)
+
+    @property
+    def projected(self) -> tuple[ProjectedRun, ...]:
+        """What each run has of the components."""
+        return self.projections.runs
 
     @cached_property
     def reduced_runs(self) -> tuple[UsableRun, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nidecomp.config.settings import Settings
+from nidecomp.config.request import Request
 from nidecomp.core.records import FailedRun, Inventory
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
@@ -40,7 +40,7 @@ class Projections:
 def project_runs(
     components: Sequence[Components],
     cleaning: Sequence[ReduceTask],
-    settings: Settings,
+    request: Request,
     executor: Executor,
     removed: Sequence[Mapping[int, str]] = (),
 ) -> Projections:
@@ -52,7 +52,7 @@ def project_runs(
         The decompositions, as they are to be written.
     cleaning : sequence of ReduceTask
         How each run is read and cleaned.
-    settings : Settings
+    request : Request
         Smoothing of each method, normalisation, whether maps are wanted, the work folder.
     executor : Executor
         The result does not depend on it.
@@ -63,11 +63,11 @@ def project_runs(
     -------
     Projected
     """
-    smoothing_of = settings.science.denoising.smoothing_of
+    smoothing_of = request.science.denoising.smoothing_of
     targets = tuple(
-        store_target(one, smoothing_of(one.method), settings.work_dir) for one in components
+        store_target(one, smoothing_of(one.method), request.work_dir) for one in components
     )
-    tasks = _tasks(targets, cleaning, settings, tuple(tuple(sorted(one)) for one in removed))
+    tasks = _tasks(targets, cleaning, request, tuple(tuple(sorted(one)) for one in removed))
     results = executor.map_unordered(project_run, tasks)
     found, failed = [], []
     for result in progress.with_progress(results, len(tasks), "Projecting runs"):
@@ -84,7 +84,7 @@ def project_runs(
     if failed:
         reasons = Inventory(failed=tuple(failed)).reasons()
         _LOG.error("%s could not be projected:\n%s", count(len(failed), "run"), reasons)
-    combined = _combined(found, tasks, executor) if settings.extent.participant_maps else {}
+    combined = _combined(found, tasks, executor) if request.extent.participant_maps else {}
     return Projections(
         runs=tuple(found),
         paths=tuple(target.path for target in targets),
@@ -97,20 +97,20 @@ def project_runs(
 def _tasks(
     targets: tuple[Target, ...],
     cleaning: Sequence[ReduceTask],
-    settings: Settings,
+    request: Request,
     removed: tuple[tuple[int, ...], ...],
 ) -> list[ProjectTask]:
     n_runs = Counter(task.run.participant for task in cleaning)
-    with_maps = settings.extent.participant_maps
+    with_maps = request.extent.participant_maps
     return [
         ProjectTask(
             cleaning=task,
             targets=targets,
-            normalise=settings.science.projection.normalise_time_courses,
+            normalise=request.science.projection.normalise_time_courses,
             with_maps=with_maps,
             with_variance=with_maps and n_runs[task.run.participant] > 1,
             removed=removed,
-            aggressive=settings.science.projection.aggressive,
+            aggressive=request.science.projection.aggressive,
         )
         for task in cleaning
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 from nidecomp.config.science import Denoising
@@ -21,30 +20,24 @@ _AROMA = "smoothAROMAnonaggr"
 _LONGEST_S = 1000.0
 
 
-@dataclass(frozen=True)
-class InspectTask:
-    """One run to look at, how it is to be cleaned, and how many rows must be had from it."""
-
-    files: RunFiles
-    denoising: Denoising
-    n_rows: int
-
-
-def inspect_run(task: InspectTask) -> UsableRun | RefusedRun:
+def inspect_run(files: RunFiles, denoising: Denoising, n_rows: int) -> UsableRun | RefusedRun:
     """Check one run's header, sidecar and confounds.
 
     Parameters
     ----------
-    task : InspectTask
+    files : RunFiles
+    denoising : Denoising
+        How it is to be cleaned.
+    n_rows : int
+        How many rows must be left of it.
 
     Returns
     -------
     UsableRun or RefusedRun
         Never raises for what is wrong with the run: the reason is in the record.
     """
-    files = task.files
     try:
-        return _inspect(task)
+        return _inspect(files, denoising, n_rows)
     except (RefusedRunError, FailedRunError) as error:
         # One line, whatever a library put into its message: the reason becomes a cell of a table.
         return RefusedRun(files.key, files.bold, " ".join(str(error).split()))
@@ -52,8 +45,7 @@ def inspect_run(task: InspectTask) -> UsableRun | RefusedRun:
         return RefusedRun(files.key, files.bold, "there was not enough memory to look at it")
 
 
-def _inspect(task: InspectTask) -> UsableRun:
-    files, denoising = task.files, task.denoising
+def _inspect(files: RunFiles, denoising: Denoising, n_rows: int) -> UsableRun:
     if relies_on_aroma_images(denoising) and files.desc != _AROMA:
         raise RefusedRunError(
             f"it is desc-{files.desc}, and the strategy ica_aroma relies on images that ICA-AROMA "
@@ -72,11 +64,11 @@ def _inspect(task: InspectTask) -> UsableRun:
             f"{n_kept} of its {header.n_volumes} volumes are left, fewer than --min-volumes "
             f"{denoising.min_volumes}"
         )
-    if design.degrees_of_freedom < task.n_rows:
+    if design.degrees_of_freedom < n_rows:
         raise RefusedRunError(
             f"it is too short: {n_kept} of its {header.n_volumes} volumes are left after scrubbing "
             f"and dropping; less {n_regressors} regressors that makes "
-            f"{design.degrees_of_freedom}, fewer than the {task.n_rows} that --n-components needs"
+            f"{design.degrees_of_freedom}, fewer than the {n_rows} that --n-components needs"
         )
     return UsableRun(
         files=files,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from nidecomp.config.settings import Settings
+from nidecomp.config.request import Request
 from nidecomp.core.records import FailedRun, ReducedRun, UsableRun
 from nidecomp.execution import progress
 from nidecomp.execution.executor import Executor, WorkerDied
@@ -17,7 +17,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def reduce_runs(
-    runs: Sequence[UsableRun], space: FeatureSpace, executor: Executor, settings: Settings
+    runs: Sequence[UsableRun], space: FeatureSpace, executor: Executor, request: Request
 ) -> tuple[tuple[ReducedRun, ...], tuple[FailedRun, ...]]:
     """Reduce every run at every smoothing, in whatever order they finish.
 
@@ -28,7 +28,7 @@ def reduce_runs(
         The features that they are reduced on.
     executor : Executor
         The result does not depend on it.
-    settings : Settings
+    request : Request
 
     Returns
     -------
@@ -39,7 +39,7 @@ def reduce_runs(
     """
     reduced: list[ReducedRun] = []
     failed: list[FailedRun] = []
-    tasks = [reduce_task(run, space, settings) for run in runs]
+    tasks = [reduce_task(run, space, request) for run in runs]
     results = executor.map_unordered(reduce_run, tasks)
     for result in progress.with_progress(results, len(runs), "Reducing runs"):
         match result:
@@ -50,7 +50,7 @@ def reduce_runs(
             case WorkerDied(item=ReduceTask(run=lost)):
                 reason = "the process that worked on it was killed, probably for want of memory"
                 failed.append(FailedRun(lost.key, lost.files.bold, reason))
-        if failed and settings.execution.stop_on_first_crash:
+        if failed and request.execution.stop_on_first_crash:
             break
     reduced.sort(key=lambda record: (record.key.label, -record.smoothing_fwhm))
     failed.sort(key=lambda record: record.key.label)
@@ -60,27 +60,27 @@ def reduce_runs(
     return tuple(reduced), tuple(failed)
 
 
-def reduce_task(run: UsableRun, space: FeatureSpace, settings: Settings) -> ReduceTask:
+def reduce_task(run: UsableRun, space: FeatureSpace, request: Request) -> ReduceTask:
     """Say how a run is read, cleaned and reduced, in both passes over it.
 
     Parameters
     ----------
     run : UsableRun
     space : FeatureSpace
-    settings : Settings
+    request : Request
 
     Returns
     -------
     ReduceTask
     """
-    science = settings.science
+    science = request.science
     return ReduceTask(
         run=run,
         space=space,
         denoising=science.denoising,
         smoothing_fwhm=science.smoothings_fwhm,
         n_rows=science.decomposition.largest_model_order,
-        work_dir=settings.work_dir,
+        work_dir=request.work_dir,
     )
 
 

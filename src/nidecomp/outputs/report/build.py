@@ -12,9 +12,17 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.core.errors import NidecompError
+from nidecomp.bids.dataset import DESCRIPTION
+from nidecomp.config.settings import Settings
+from nidecomp.core.errors import NidecompError, UsageError
+from nidecomp.core.records import Inventory
 from nidecomp.decomposition.matching import correlations
+from nidecomp.execution.choose import wanted_cores
 from nidecomp.execution.executor import Executor, WorkerDied
+from nidecomp.execution.local import LocalProcesses
+from nidecomp.execution.monitor import REPORT_STEP, Monitor
+from nidecomp.execution.progress import logging_to
+from nidecomp.outputs.dataset import exclusive_output
 from nidecomp.outputs.report.citation import citation_files
 from nidecomp.outputs.report.figures import (
     ComponentPictures,
@@ -36,6 +44,8 @@ from nidecomp.outputs.report.results import (
     read_results,
 )
 from nidecomp.outputs.report.viewer import Background, Slices, make_background
+from nidecomp.outputs.resources import write_resources
+from nidecomp.outputs.result import Outcome
 from nidecomp.outputs.tree import OutputTree
 
 REPORT = PurePosixPath("report.html")
@@ -49,6 +59,59 @@ _STRIPS = {
     "tsnr": "tSNR",
     "mean_fd": "mean FD, mm",
 }
+
+
+def write_report(tree: OutputTree, settings: Settings, n_processes: int, monitor: Monitor) -> bool:
+    """Make the report, where one is wanted.
+
+    Parameters
+    ----------
+    tree : OutputTree
+        The folder, whose other files are written.
+    settings : Settings
+    n_processes : int
+        How many processes of this machine draw.
+    monitor : Monitor
+        The report shows what the steps before it took.
+
+    Returns
+    -------
+    bool
+        False where it could not be made.
+    """
+    if settings.extent.level != "full" or settings.extent.no_report:
+        return True
+    write_resources(settings.output_dir, monitor)
+    with monitor.step(REPORT_STEP):
+        return add_report(tree, LocalProcesses(n_processes))
+
+
+def remake_report(settings: Settings) -> Outcome:
+    """Make the report anew from the files in the output folder (``--report-only``).
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    UsageError
+        The folder holds no results.
+    """
+    output = settings.output_dir
+    if not (output / DESCRIPTION).is_file():
+        raise UsageError(f"--report-only: {output} is no output folder of nidecomp.")
+    with logging_to(settings), exclusive_output(settings):
+        tree = OutputTree(output, adding=True)
+        is_reported = add_report(tree, LocalProcesses(wanted_cores(settings.execution)))
+        tree.finish()
+        if is_reported:
+            _LOG.info("The report is %s", output / REPORT)
+    return Outcome(Inventory(), output, is_reported=is_reported)
 
 
 def add_report(tree: OutputTree, executor: Executor) -> bool:

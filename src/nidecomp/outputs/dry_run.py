@@ -1,0 +1,59 @@
+"""What ``--dry-run`` prints: every run, and what the request would take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nidecomp.core.records import Inventory
+from nidecomp.core.text import count
+from nidecomp.outputs.inventory import rows
+from nidecomp.plan import Forecast
+
+
+def print_dry_run(inventory: Inventory, root: Path, plan: Forecast) -> None:
+    """Print every run that was found, and the forecast.
+
+    Parameters
+    ----------
+    inventory : Inventory
+    root : Path
+        The preprocessed dataset.
+    plan : Forecast
+    """
+    print(as_text(rows(inventory, root)))  # noqa: T201
+    used, refused = count(len(inventory.used), "run"), len(inventory.refused)
+    print(f"{used} used, {refused} refused")  # noqa: T201
+    print(plan.as_text())  # noqa: T201
+
+
+def as_text(table: Sequence[Mapping[str, object]]) -> str:
+    """Lay the table out for a terminal.
+
+    Parameters
+    ----------
+    table : sequence of mapping
+        As `rows` makes it.
+
+    Returns
+    -------
+    str
+        A line for each run; long reasons stand at the end of their line.
+    """
+    lines = []
+    width = max((len(str(row["run"])) for row in table), default=3)
+    for row in table:
+        line = f"{row['run']!s:<{width}}  {row['status']!s:<7}"
+        if row["status"] == "used":
+            line += (
+                f"  {row['n_volumes_kept']}/{row['n_volumes']} volumes, "
+                f"{row['n_regressors']} regressors, TR {row['repetition_time']:g} s"
+            )
+            if row["mean_fd"] is not None:
+                line += f", mean FD {row['mean_fd']:.2f} mm"
+            if row["resampled"]:
+                line += ", resampled"
+        if row["reason"]:
+            line += f"  {row['reason']}"
+        lines.append(line)
+    return "\n".join(lines)

@@ -1,0 +1,85 @@
+"""Which runs there are, and which of them can be used."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from nidecomp.bids.index import find_runs
+from nidecomp.config.settings import Settings
+from nidecomp.core.errors import NothingToDoError
+from nidecomp.core.records import Inventory, UsableRun
+from nidecomp.core.text import count
+from nidecomp.runs.inspect import inspect_run
+
+_LOG = logging.getLogger(__name__)
+
+
+def find_usable_runs(root: Path, settings: Settings) -> Inventory:
+    """Return the runs that were asked for, each checked by its small files.
+
+    Parameters
+    ----------
+    root : Path
+        The preprocessed dataset.
+    settings : Settings
+
+    Returns
+    -------
+    Inventory
+        Usable and refused runs, sorted by name.
+    """
+    science, execution = settings.science, settings.execution
+    found, refused = find_runs(
+        root,
+        science.selection,
+        database_dir=Path(execution.bids_database_dir) if execution.bids_database_dir else None,
+        reset_database=execution.reset_database,
+        needs_mask=science.masking.mask is None,
+        # The mask is the group's: a job for one participant needs to know of all of them.
+        of_all_participants=settings.analysis_level == "participant",
+    )
+    # Template maps can be projected to a run however short.
+    n_rows = 1 if science.projection.maps is not None else science.decomposition.fewest_rows
+    inspected = [inspect_run(files, science.denoising, n_rows) for files in found]
+    usable = tuple(record for record in inspected if isinstance(record, UsableRun))
+    refused += tuple(record for record in inspected if not isinstance(record, UsableRun))
+    found_text = count(len(usable) + len(refused), "run")
+    _LOG.info("Found %s, %d of them usable", found_text, len(usable))
+    return Inventory(usable, tuple(sorted(refused, key=lambda record: record.key.label)))
+
+
+def runs_of_participants(inventory: Inventory, labels: tuple[str, ...]) -> tuple[UsableRun, ...]:
+    """Return the usable runs of some participants.
+
+    Parameters
+    ----------
+    inventory : Inventory
+    labels : tuple of str
+        Participants, without ``sub-``; all of them where there is none.
+
+    Returns
+    -------
+    tuple of UsableRun
+
+    Raises
+    ------
+    NothingToDoError
+        They have no run that can be used.
+    """
+    runs, refused = inventory.used, inventory.refused
+    named = tuple(run for run in runs if not labels or run.participant in labels)
+    if not named:
+        asked = f"No run of participant {', '.join(labels)}"
+        why = tuple(run for run in refused if run.key.get("sub") in labels)
+        if why:
+            reasons = Inventory(refused=why).reasons()
+            raise NothingToDoError(f"{asked} can be used:\n{reasons}")
+        keys = [*(run.key for run in runs), *(run.key for run in refused)]
+        there = sorted({label for key in keys if (label := key.get("sub"))})
+        shown = ", ".join(there[:20]) + (", …" if len(there) > 20 else "")
+        raise NothingToDoError(
+            f"{asked} matches what was asked for; there {'is' if len(there) == 1 else 'are'} "
+            f"{shown}."
+        )
+    return named
