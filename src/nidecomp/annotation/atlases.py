@@ -180,8 +180,7 @@ def _region_atlas(path: Path, space: FeatureSpace, option: str) -> Reference:
     labels, here = space.read_labels(path)
     if np.any(labels != np.round(labels)):
         raise UsageError(
-            f"{option} {path} holds fractions and no labels: give whole numbers, or "
-            f"{space.atlas_format}."
+            f"{option} {path} holds fractions and no labels: give whole numbers, or a file of maps."
         )
     _check_number(path, len(labels), "labels", option)
     table = _table_of(path)

@@ -71,7 +71,7 @@ class VoxelSpace(FeatureSpace):
 
     measure: ClassVar[Measure] = VOLUME
     extensions: ClassVar[Extensions] = Extensions(".nii.gz", ".nii.gz", ".nii.gz", ".nii.gz")
-    atlas_format: ClassVar[str] = "a 4D NIfTI file of maps or a 3D one of labels"
+    atlas_format: ClassVar[str] = "a NIfTI file"
 
     def __getstate__(self) -> dict[str, object]:
         # The matrix is computed faster than it is sent to another process.
@@ -222,7 +222,9 @@ class VoxelSpace(FeatureSpace):
             case 3:
                 return "labels", 1
             case n_dimensions:
-                raise FailedRunError(f"{path.name} has {n_dimensions} dimensions")
+                raise FailedRunError(
+                    f"{path.name} has {n_dimensions} dimensions; maps have 4 and labels 3"
+                )
 
     def read_maps(self, path: Path, n_maps: int) -> NDArray[np.float32]:
         """Interpolate the volumes of a 4D image on any grid linearly, one in memory at a time."""

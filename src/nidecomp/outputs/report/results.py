@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.text import parse_json
+from nidecomp.outputs.report.panels import MAP_EXTENSIONS, extension_of
 
 Row = Mapping[str, str]
 # Its method and number of components, and the name of a component.
 ComponentKey = tuple[str, str, str]
-_DECOMPOSITION, _COMPONENTS = "_decomposition.json", "_components.nii.gz"
+_DECOMPOSITION, _COMPONENTS = "_decomposition.json", "_components"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class WrittenDecomposition:
     metrics : tuple of mapping
         A row for each component; only their names where there is no table.
     maps, thresholded : Path or None
-        4D images.
+        Files of maps.
     courses : tuple of Path
         The runs' time courses, sorted.
     connectome : Path or None
@@ -155,7 +156,7 @@ def read_results(root: Path) -> Results:
         order=read_json(root / "logs" / "order.json") if figure.exists() else {},
         order_figure=figure if figure.exists() else None,
         settings=settings,
-        mask=next(iter(sorted(root.glob("tpl-*/**/anat/*_desc-brain_mask.nii.gz"))), None),
+        mask=next(iter(_maps_in(root, "tpl-*/**/anat/*_desc-brain_mask")), None),
         missing=tuple(missing),
     )
 
@@ -176,10 +177,21 @@ def _stems(root: Path) -> list[Path]:
         for path in root.glob(f"tpl-*/**/func/*{_DECOMPOSITION}")
     }
     with_maps = {
-        path.with_name(re.split(r"_(?:res|desc|stat)-", path.name)[0].removesuffix(_COMPONENTS))
-        for path in root.glob(f"tpl-*/**/func/*{_COMPONENTS}")
+        path.with_name(
+            re.split(r"_(?:res|desc|stat)-", _without_extension(path))[0].removesuffix(_COMPONENTS)
+        )
+        for path in _maps_in(root, f"tpl-*/**/func/*{_COMPONENTS}")
     }
     return sorted(described | with_maps)
+
+
+def _maps_in(folder: Path, pattern: str) -> list[Path]:
+    """Find files of maps, whatever their names end with, sorted."""
+    return sorted(path for end in MAP_EXTENSIONS for path in folder.glob(pattern + end))
+
+
+def _without_extension(path: Path) -> str:
+    return path.name.removesuffix(extension_of(path))
 
 
 def _of_name(stem: str, entity: str) -> str:
@@ -205,7 +217,7 @@ def _decomposition(
     n_components = described.get("NumberOfComponents")
     images = {
         image.name.removeprefix(stem): image
-        for image in path.parent.glob(f"{stem}*{_COMPONENTS}")
+        for image in _maps_in(path.parent, f"{stem}*{_COMPONENTS}")
         # Not those of 20 components among those of 2.
         if image.name.removeprefix(stem).startswith("_")
     }
@@ -217,9 +229,8 @@ def _decomposition(
         missing.append(f"The maps of {stem} are not there.")
     names: tuple[str, ...] = ()
     if maps is not None:
-        listed = read_json(Path(str(maps).replace(".nii.gz", ".json")), missing).get(
-            "ComponentNames"
-        )
+        sidecar = maps.with_name(f"{_without_extension(maps)}.json")
+        listed = read_json(sidecar, missing).get("ComponentNames")
         names = tuple(str(name) for name in listed) if isinstance(listed, list) else ()
     metrics = () if is_template else _table(path.with_name(f"{stem}_metrics.tsv"), missing)
     if len(metrics) != len(names) or any("component" not in row for row in metrics):
