@@ -10,7 +10,7 @@ from nidecomp.spaces.contract import FeatureSpace
 
 
 def memory_of_run_mb(run: UsableRun, space: FeatureSpace, n_rows: int, n_smoothings: int) -> float:
-    """Memory of one run's map step: its series over the brain, and a few volumes."""
+    """Memory of one run's reduce step: its series over the brain, and what reading takes."""
     # A smoothing's rows are written before the next one is reduced; a series stays.
     series = (run.n_kept * n_smoothings + n_rows) * row_mb(space.n_features)
     return INTERPRETER_MB + series + space.reading_bytes(run) / MB + BLOCKS_MB
