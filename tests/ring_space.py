@@ -118,7 +118,7 @@ class RingSpace(FeatureSpace):
     def references(self) -> str | None:
         return None
 
-    def spatial_metadata(self, reference: str, res: str | None) -> dict[str, object]:  # noqa: ARG002
+    def spatial_metadata(self, reference: str, res: str | None) -> dict[str, object]:
         return {"SpatialReference": reference, "Density": f"{self.mesh.n_of_ring} vertices a ring"}
 
     # ------------------------------------------------------------ runs
@@ -190,7 +190,7 @@ class RingSpace(FeatureSpace):
     def split(
         self,
         values: NDArray[np.float32],
-        kind: RegionKind,  # noqa: ARG002
+        kind: RegionKind,
     ) -> list[NDArray[np.floating]]:
         features = np.flatnonzero(values)
         labels = self.clusters(features)
@@ -201,7 +201,7 @@ class RingSpace(FeatureSpace):
             if self.size_of(piece) >= self.measure.min_region
         ]
 
-    def region_rule(self, kind: RegionKind) -> str:  # noqa: ARG002
+    def region_rule(self, kind: RegionKind) -> str:
         return "connected vertices"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from ring_space import RingSpace, ring_space
 
@@ -23,6 +24,7 @@ from nidecomp.config.science import (
 )
 from nidecomp.config.settings import Settings
 from nidecomp.core.records import Inventory, RunFiles, RunKey, UsableRun
+from nidecomp.outputs.report.panels import PANELS
 from nidecomp.outputs.result import Outcome
 from nidecomp.pipeline import run
 
@@ -71,6 +73,41 @@ def label_atlas(folder: Path) -> Path:
     rows = ["index\tname", "1\tLeft", "2\tRight", "3\tBoth"]
     path.with_name("atlas.npy.tsv").write_text("\n".join(rows) + "\n")
     return path
+
+
+class RingPanels:
+    """Draws maps as lines; the page's viewer cannot show them."""
+
+    def __init__(self, is_mni: bool) -> None:
+        assert not is_mni
+
+    def read(self, path: Path, index: int) -> NDArray[np.float32]:
+        return np.load(path)[index]
+
+    def draw_small(self, figure: Figure, brain_map: NDArray, peak_mm: tuple[float, ...]) -> None:
+        figure.subplots().plot(brain_map)
+
+    def draw_unthresholded(
+        self, figure: Figure, place: tuple, brain_map: NDArray, peak_mm: tuple[float, ...]
+    ) -> None:
+        figure.add_axes(place).plot(brain_map)
+
+    def draw_thresholded(self, figure: Figure, place: tuple, brain_map: NDArray) -> None:
+        figure.add_axes(place).plot(brain_map)
+
+    def overview(self, path: Path) -> Figure:
+        figure = Figure()
+        figure.subplots().plot(np.load(path).T)
+        return figure
+
+    def slices(self, brain_map: NDArray) -> None:
+        return None
+
+    def background(self, mask: Path) -> None:
+        return None
+
+    def within_mask(self, maps: Path, mask: Path) -> NDArray[np.float32]:
+        return np.load(maps)
 
 
 class Results:
@@ -122,7 +159,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
             projection=ProjectionOptions(regress_out=("left",)),
         ),
         execution=Execution(nprocs=1, skip_bids_validation=True),
-        extent=OutputOptions(participant_maps=True, no_report=True),
+        extent=OutputOptions(participant_maps=True),
     )
 
     def shared(inventory: Inventory, *_: object) -> tuple[RingSpace, Inventory]:
@@ -131,6 +168,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preflight, "find_usable_runs", lambda *_: Inventory(runs))
         patch.setattr(preflight, "share_space", shared)
+        patch.setitem(PANELS, SPACE.extensions.maps, RingPanels)
         return Results(run(settings))
 
 
@@ -139,6 +177,7 @@ FIT = "tpl-rings/func/*_seg-canica_scale-3"
 
 def test_every_run_went_through(results: Results) -> None:
     assert results.outcome.exit_code == 0
+    assert results.outcome.is_reported
     assert len(results.outcome.inventory.used) == N_PARTICIPANTS * N_RUNS
     assert results.sidecar(f"{FIT}_decomposition.json")["NumberOfVertices"] == SPACE.n_features
 
@@ -222,3 +261,13 @@ def test_the_mask_and_the_words_are_those_of_vertices(results: Results) -> None:
     assert "*_components.maps.npy" in readme
     assert "voxel" not in readme
     assert "nii.gz" not in readme
+
+
+def test_the_report_has_a_picture_of_each_component(results: Results) -> None:
+    figures = {path.name for path in (results.root / "figures").glob("*.png")}
+    for method in ("canica", "dictlearning"):
+        assert f"overview_seg-{method}_scale-3.png" in figures
+        assert {f"seg-{method}_scale-3_{method}0{index}.png" for index in (1, 2, 3)} <= figures
+    page = (results.root / "report.html").read_text(encoding="utf-8")
+    assert f"{SPACE.n_features} vertices" in page
+    assert "is not there" not in page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,8 +50,7 @@ class MapPanels(Protocol):
 
 
 # How the names of files end, and what draws them, given whether MNI's anatomy fits.
-_PANELS: Mapping[str, Callable[[bool], MapPanels]] = {".nii.gz": VolumePanels}
-MAP_EXTENSIONS = tuple(_PANELS)
+PANELS: dict[str, Callable[[bool], MapPanels]] = {".nii.gz": VolumePanels}
 
 
 def panels_for(path: Path, *, is_mni: bool) -> MapPanels:
@@ -60,7 +59,7 @@ def panels_for(path: Path, *, is_mni: bool) -> MapPanels:
     Parameters
     ----------
     path : Path
-        Its name ends as one of `MAP_EXTENSIONS`.
+        Its name ends as one of `PANELS`.
     is_mni : bool
         Whether the template's anatomy and glass brain fit.
 
@@ -68,9 +67,26 @@ def panels_for(path: Path, *, is_mni: bool) -> MapPanels:
     -------
     MapPanels
     """
-    return _PANELS[extension_of(path)](is_mni)
+    extension = next(one for one in PANELS if path.name.endswith(one))
+    return PANELS[extension](is_mni)
 
 
-def extension_of(path: Path) -> str:
-    """Return which of `MAP_EXTENSIONS` a name ends with."""
-    return next(one for one in MAP_EXTENSIONS if path.name.endswith(one))
+def files_of_maps(folder: Path, pattern: str) -> list[tuple[Path, str]]:
+    """Find the files of maps that can be drawn.
+
+    Parameters
+    ----------
+    folder : Path
+    pattern : str
+        As for `Path.glob`, without the extension.
+
+    Returns
+    -------
+    list of (Path, str)
+        The files, sorted, and the name of each without its extension.
+    """
+    return sorted(
+        (path, path.name.removesuffix(extension))
+        for extension in PANELS
+        for path in folder.glob(pattern + extension)
+    )
