@@ -94,23 +94,15 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
                     components, projections.paths, space, request.science, executor
                 )
             result = GroupResult(
-                settings=settings,
-                root=found.root,
-                inventory=inventory,
-                reduced=reduced,
-                geometry=space,
-                components=components,
-                held_out=held_out,
-                choice=choice,
-                projections=projections,
-                regions=regions,
-            )
+                settings=settings, root=found.root, inventory=inventory, reduced=reduced,
+                geometry=space, components=components, held_out=held_out, choice=choice,
+                projections=projections, regions=regions,
+            )  # fmt: skip
             with step("writing"):
                 tree = write_group(result)
             is_reported = write_report(tree, settings, plan.n_drawing, found.monitor)
             tree.finish()
-        n_done = count(len(runs_of(reduced)), "run")
-        _LOG.info("The results of %s are in %s", n_done, settings.output_dir)
+        _LOG.info("The results of %s are in %s", _n_runs(reduced), settings.output_dir)
         return _ended(Outcome(inventory, settings.output_dir, components, is_reported))
 
 
@@ -130,8 +122,7 @@ def run_participant_job(settings: Settings, command: Sequence[str] = ()) -> Outc
             found.monitor.step("reducing runs"),
         ):
             reduced, inventory = _reduce(found, request, executor)
-        n_done = count(len(runs_of(reduced)), "run")
-        _LOG.info("Reduced %s, kept in %s", n_done, settings.work_dir)
+        _LOG.info("Reduced %s, kept in %s", _n_runs(reduced), settings.work_dir)
         return _ended(Outcome(inventory, settings.output_dir))
 
 
@@ -203,6 +194,11 @@ def _project(
     removed = components_to_regress_out(components, space, runs[0].files.space, request)
     cleaning = [reduce_task(run, space, request) for run in runs]
     return project_runs(components, cleaning, request, executor, removed)
+
+
+def _n_runs(reduced: Sequence[ReducedRun]) -> str:
+    """Return how many runs were reduced, in words."""
+    return count(len(runs_of(reduced)), "run")
 
 
 def _ended(outcome: Outcome) -> Outcome:
