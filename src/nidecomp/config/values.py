@@ -37,9 +37,8 @@ def label(*prefixes: str) -> Convert:
 
     def convert(value: object) -> str:
         # YAML and TOML users write run 1 as a number; None and True are mistakes, not labels.
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise ValueError("must be a BIDS label: letters and digits only")
-        text = str(value)
+        is_label = isinstance(value, str | int) and not isinstance(value, bool)
+        text = str(value) if is_label else ""
         for prefix in prefixes:
             text = text.removeprefix(prefix)
         if not text.replace("+", "").isalnum() or not text.isascii():

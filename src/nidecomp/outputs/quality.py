@@ -9,13 +9,14 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.outputs.inventory import COLUMNS
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.projection.task import ProjectedRun
 
 QUALITY_TABLE = PurePosixPath("logs/quality.tsv")
 QUALITY: dict[str, str] = {
-    "run": "Name of the run, as its files carry it",
+    "run": COLUMNS["run"],
     "method": "Method of the decomposition",
     "scale": "Its number of components",
     "explained_variance": "Share of the cleaned run's variance that all maps explain together",
@@ -28,7 +29,7 @@ QUALITY: dict[str, str] = {
         "volumes kept, smoothed, before anything is removed"
     ),
     "n_volumes_kept": "Volumes after scrubbing and dropping",
-    "mean_fd": "Mean framewise displacement over all volumes, in mm",
+    "mean_fd": COLUMNS["mean_fd"],
 }
 COMPONENTS_TABLE = PurePosixPath("logs/quality_components.tsv")
 QUALITY_OF_COMPONENTS: dict[str, str] = {
