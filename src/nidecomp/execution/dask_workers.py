@@ -27,7 +27,7 @@ from nidecomp.execution import dask_jobs
 from nidecomp.execution.dask_client import TidyClient, check_address, connect
 from nidecomp.execution.dask_config import read_jobs
 from nidecomp.execution.executor import Item, Result, WorkerDied
-from nidecomp.version import __version__, library_versions
+from nidecomp.version import __version__, numerical_versions
 
 _LOG = logging.getLogger(__name__)
 # What dask says by itself: of workers that come and go, and of the end of connections when it is
@@ -225,7 +225,7 @@ def _do(payload: bytes, versions: dict[str, str]) -> object:
 def _versions() -> dict[str, str]:
     """Give the versions that must be the same everywhere."""
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"python": python, "nidecomp": __version__, **library_versions()}
+    return {"python": python, "nidecomp": __version__, **numerical_versions()}
 
 
 # ---------------------------------------------------------------- where workers come from
