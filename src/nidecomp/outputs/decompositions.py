@@ -165,6 +165,27 @@ def _choice(result: GroupResult) -> dict[str, object]:
     }
 
 
+def _settings(result: GroupResult, method: str) -> dict[str, object]:
+    """Take the settings that have to do with a method.
+
+    Another method's would say that something was done that was not.
+    """
+    science = science_as_tables(result.settings.science)
+    # All numbers of components together decide which runs are too short.
+    used = {"n_init", "random_seed", "n_components", "subspace_dims"}
+    if result.choice is not None:
+        used.add("max_components")
+    if method == "dictlearning":
+        used |= _OF_DICTIONARY_LEARNING
+    return {
+        "denoising": science["denoising"],
+        "masking": _masking(result),
+        "decomposition": {
+            name: value for name, value in science["decomposition"].items() if name in used
+        },
+    }
+
+
 def _decomposition(result: GroupResult, components: Components) -> dict[str, object]:
     """Say everything that is needed to fit these maps again."""
     runs = result.runs
@@ -174,16 +195,6 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         for record in result.reduced
         if record.smoothing_fwhm == fwhm and record.participant not in result.held_out
     ]
-    science = science_as_tables(result.settings.science)
-    # Another method's settings would say that something was done that was not.
-    fitting = {
-        name: value
-        for name, value in science["decomposition"].items()
-        # All numbers of components together decide which runs are too short.
-        if name in {"n_init", "random_seed", "n_components", "subspace_dims"}
-        or (name == "max_components" and result.choice is not None)
-        or (components.method == "dictlearning" and name in _OF_DICTIONARY_LEARNING)
-    }
     return {
         "Description": f"{_METHOD_NAMES[components.method]} of {len(runs)} runs",
         "Method": components.method,
@@ -202,11 +213,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         **_choice(result),
         "Fit": dict(components.fit),
         "Evidence": evidence_summary(components) or {"Order": "by explained variance"},
-        "Settings": {
-            "denoising": science["denoising"],
-            "masking": _masking(result),
-            "decomposition": fitting,
-        },
+        "Settings": _settings(result, components.method),
         "SoftwareVersions": {
             "nidecomp": __version__,
             "python": platform.python_version(),

@@ -203,24 +203,10 @@ def _decomposition(
         described = read_json(path.with_name(stem + _DECOMPOSITION), missing)
     method = str(described.get("Method") or _of_name(stem, "seg") or "unknown")
     n_components = described.get("NumberOfComponents")
-    images = {
-        image.name.removeprefix(stem): image
-        for image in path.parent.glob(f"{stem}*{_COMPONENTS}")
-        # Not those of 20 components among those of 2.
-        if image.name.removeprefix(stem).startswith("_")
-    }
-    maps = next((image for name, image in images.items() if "_desc-" not in name), None)
-    thresholded = next(
-        (image for name, image in images.items() if "_desc-thresholded_" in name), None
-    )
+    maps, thresholded = _images(path)
     if maps is None:
         missing.append(f"The maps of {stem} are not there.")
-    names: tuple[str, ...] = ()
-    if maps is not None:
-        listed = read_json(Path(str(maps).replace(".nii.gz", ".json")), missing).get(
-            "ComponentNames"
-        )
-        names = tuple(str(name) for name in listed) if isinstance(listed, list) else ()
+    names = _names(maps, missing) if maps else ()
     metrics = () if is_template else _table(path.with_name(f"{stem}_metrics.tsv"), missing)
     if len(metrics) != len(names) or any("component" not in row for row in metrics):
         metrics = tuple({"component": name} for name in names)
@@ -239,6 +225,26 @@ def _decomposition(
         connectome=relmat if relmat.exists() else None,
         is_template=is_template,
     )
+
+
+def _images(path: Path) -> tuple[Path | None, Path | None]:
+    """Find the images of a decomposition's maps, as they are and thresholded."""
+    images = {
+        image.name.removeprefix(path.name): image
+        for image in path.parent.glob(f"{path.name}*{_COMPONENTS}")
+        # Not those of 20 components among those of 2.
+        if image.name.removeprefix(path.name).startswith("_")
+    }
+    maps = (image for name, image in images.items() if "_desc-" not in name)
+    thresholded = (image for name, image in images.items() if "_desc-thresholded_" in name)
+    return next(maps, None), next(thresholded, None)
+
+
+def _names(maps: Path, missing: list[str]) -> tuple[str, ...]:
+    """Read the names of components from the JSON beside their maps."""
+    described = read_json(Path(str(maps).replace(".nii.gz", ".json")), missing)
+    listed = described.get("ComponentNames")
+    return tuple(str(name) for name in listed) if isinstance(listed, list) else ()
 
 
 def _text(path: Path, missing: list[str] | None = None) -> str:
