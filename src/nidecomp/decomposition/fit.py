@@ -17,13 +17,13 @@ from nidecomp.decomposition.canica import CanicaFit, fit_canica
 from nidecomp.decomposition.components import Components, component_names
 from nidecomp.decomposition.dictlearning import (
     DictionaryFit,
-    alpha_for_support,
     first_dictionary,
     fit_dictlearning,
 )
 from nidecomp.decomposition.fastica import MAX_ITERATIONS
 from nidecomp.decomposition.fit_report import described, dictionary_as_metadata, ica_as_metadata
 from nidecomp.decomposition.gather import GroupPlan, gather, subspace_keys
+from nidecomp.decomposition.sparsity_penalty import alpha_for_support
 from nidecomp.decomposition.stability import RestartStability, restart_stability
 from nidecomp.decomposition.subspace import Subspace
 

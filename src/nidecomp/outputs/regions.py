@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,25 +54,38 @@ def write_regions(
         for name, of_map in zip(components.names, of_maps, strict=True)
         for number in range(1, len(of_map) + 1)
     ]
-    whose = [row for row, of_map in enumerate(of_maps) for _ in of_map]
     _write_soft_atlas(tree, result, components, regions, names)
     labels = parcellation(regions, result.geometry.n_features)
     counts = np.bincount(labels, minlength=len(regions) + 1)[1:]
+    networks = [
+        {"network": network, "network_label": label}
+        for network, label, of_map in zip(components.names, network_labels, of_maps, strict=True)
+        for _ in of_map
+    ]
     table = [
         {
             "index": number,
             "name": name,
             "label": name,
-            "network": components.names[row],
-            "network_label": network_labels[row],
+            **network,
             "hemisphere": region.hemisphere,
             **dict(zip("xyz", region.centre, strict=True)),
             "volume_mm3": region_volume_mm3(int(count), result.geometry),
         }
-        for number, (name, row, region, count) in enumerate(
-            zip(names, whose, regions, counts, strict=True), start=1
+        for number, (name, network, region, count) in enumerate(
+            zip(names, networks, regions, counts, strict=True), start=1
         )
     ]
+    _write_parcellation(tree, result, components, labels, table)
+
+
+def _write_parcellation(
+    tree: OutputTree,
+    result: GroupResult,
+    components: Components,
+    labels: NDArray[np.int32],
+    table: Sequence[Mapping[str, object]],
+) -> None:
     tree.write_image(
         result.file(components, "dseg", ".nii.gz"),
         nifti(_volume(labels, result), result.geometry.grid),
