@@ -19,7 +19,8 @@ from nidecomp.core.text import in_one_line, parse_json, quoted, read_text
 STRATEGY_PRESETS = ("simple", "scrubbing", "compcor", "ica_aroma")
 # The noise components that load_confounds knows; any set of them makes a strategy of its own.
 STRATEGY_PARTS = ("motion", "wm_csf", "global_signal", "high_pass", "compcor", "ica_aroma", "scrub")
-# How maps may be thresholded, each with its usual level.
+# How maps may be thresholded, each with its usual level: 0.001 uncorrected and 0.05 corrected are
+# the field's habit, a ratio of 1 is nilearn's default.
 THRESHOLD_LEVELS = {"p": 0.001, "fdr": 0.05, "isotropy": 0.001, "ratio": 1.0}
 
 Convert = Callable[[object], Any]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 # A sidecar has kilobytes; that of a confounds table with all CompCor components a few megabytes.
 MOST_BYTES = 1 << 24
+# Characters of a message, and of a value in it: a rule of thumb, for the reader's sake.
 _LONGEST_LINE, _LONGEST_QUOTED = 400, 100
+# The largest float has 309.
 _MOST_DIGITS = 300
 
 

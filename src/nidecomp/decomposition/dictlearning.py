@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from nidecomp.core.linalg import products
 from nidecomp.decomposition.sparse_coding import Learner, batch_bounds, encode, learn, new_learner
 
-# The length of the first atoms: see `first_dictionary`.
+# The length of the first atoms: see `first_dictionary`, and for what others do
+# docs/decisions/0009-dictionary-learning.md.
 _FIRST_LENGTH = 3.0
 # The noise added to a sample that becomes an atom, as a share of its deviation (scikit-learn's).
 _NOISE_OF_NEW_ATOM = 0.01

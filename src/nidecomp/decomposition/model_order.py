@@ -33,7 +33,9 @@ from nidecomp.decomposition.model_order_maps import with_maps
 # Squared correlation, above chance, of a dimension with participants who had no part in finding it.
 # Sources of simulated groups have 0.02 to 0.6, the dimension behind the last 0.01 to 0.07. Too low
 # a bound costs little: the maps of dimensions too many are not found again. With 0.04, orders of 20
-# to 30 came out lower by one in three cases out of ten.
+# to 30 came out lower by one in three cases out of ten. Chosen, as the constants of
+# `model_order_maps` are, on simulations such as python benchmarks/model_order.py makes
+# (docs/decisions/0011-evidence.md).
 LEAST_OTHER_HALF = 0.02
 
 

@@ -18,14 +18,17 @@ from nidecomp.decomposition.matching import correlations, match
 from nidecomp.decomposition.model_order_choice import ModelOrderEvidence
 from nidecomp.decomposition.model_order_data import Gathered, ModelOrderSettings, Part
 
-# What |r| of a map between halves of one participant each would be: see `least_map_r`.
+# What |r| of a map between halves of one participant each would be: see `least_map_r`. Chosen on
+# simulations such as python benchmarks/model_order.py makes (docs/decisions/0011-evidence.md).
 LEAST_RELIABILITY = 0.08
 # Below, chance; above, what keeps maps apart is not how many participants there are.
 _LOWEST_MAP_R, _HIGHEST_MAP_R = 0.25, 0.6
 
-# Random rotations of the halves' maps, and the quantile of what they have in common.
+# Random rotations of the halves' maps, and the quantile of what they have in common: a rule of
+# thumb, for hundreds of values (k for each rotation) at all but the smallest k.
 _N_ROTATIONS, _QUANTILE = 20, 0.95
-# An ICA costs the fourth power of k: it sees fewer voxels, at a few values of k.
+# An ICA costs the fourth power of k: it sees fewer voxels, at a few values of k. A rule of thumb:
+# smooth maps hold a few thousand independent values, and only the largest k decides.
 _VOXELS_OF_MAPS, _ORDERS_OF_MAPS = 6000, 3
 
 

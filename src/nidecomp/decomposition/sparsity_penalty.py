@@ -14,13 +14,14 @@ from nidecomp.decomposition.sparse_coding import encode
 
 _LOG = logging.getLogger(__name__)
 
-# The search for a penalty looks at the codes of this many voxels at most,
+# docs/decisions/0009-dictionary-learning.md tells how the search goes, four to nine fits as a rule.
+# It looks at the codes of this many voxels at most,
 _VOXELS_OF_SEARCH = 20_000
 # learns this many times at most,
 _MAX_EVALUATIONS = 16
 # and is content with a support that is off by this share of what was asked for.
 _SUPPORT_TOLERANCE = 0.01
-# The miss that is worth a warning.
+# The miss that is worth a warning: a rule of thumb, several times what is met otherwise.
 _SUPPORT_MISSED = 0.05
 # The first step away from the first guess, in log(alpha); each further one is twice as long, and
 # after six of them (a factor of e²⁵) the support asked for is out of reach.

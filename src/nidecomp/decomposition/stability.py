@@ -14,7 +14,7 @@ from scipy.spatial.distance import squareform
 
 from nidecomp.decomposition.matching import correlations, match
 
-# Restarts' components that are clustered at most: their distances take 130 MB.
+# Restarts' components that are clustered at most, a bound of memory: their distances take 130 MB.
 _MOST_CLUSTERED = 4000
 
 

@@ -21,7 +21,7 @@ from nidecomp.execution.dask_workers import GLANCE_S, DaskWorkers
 # What dask says by itself: of workers that come and go, and of the end of connections when it is
 # closed. What matters of it is told in our own words.
 _LOGGERS = ("distributed", "distributed.client", "tornado.application", "asyncio")
-# Jobs that are not needed stay for as many glances: the next step may need them.
+# Jobs that are not needed stay for as many glances, a minute: the next step may need them.
 _GLANCES_IDLE = 120
 # Of schedulers and workers that are ours. Whether an item is tried again is decided here, where it
 # is known how often it was.

@@ -22,7 +22,8 @@ from nidecomp.execution.executor import Item, Result, WorkerDied
 from nidecomp.version import __version__, numerical_versions
 
 _LOG = logging.getLogger(__name__)
-# How often it is looked whether workers came or went while nothing was finished.
+# How often it is looked whether workers came or went while nothing was finished. A rule of thumb,
+# as the next: runs take seconds to minutes, and queues longer.
 GLANCE_S = 0.5
 # The first word about workers that do not come; each further one takes twice as long.
 _FIRST_WORD_S = 30.0

@@ -52,6 +52,7 @@ REPORT = PurePosixPath("report.html")
 _LOGS = PurePosixPath("logs")
 _FIGURES = PurePosixPath("figures")
 _LOG = logging.getLogger(__name__)
+# Points of a spectrum's line in the report: a matter of looks.
 _N_FREQUENCIES = 80
 _STRIPS = {
     "map_r": "own maps' r",
