@@ -1,6 +1,6 @@
 """The background of a map: a normal distribution, estimated from the centre of the map's values.
 
-How, why, and from which papers: docs/decisions/0018-thresholds.md.
+How, why, and from which papers: docs/decisions/0019-thresholds.md.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Null:
 def fit_null(ordered: NDArray[np.float32]) -> Null:
     """Estimate the distribution of a map's background from the centre of its values.
 
-    See docs/decisions/0018-thresholds.md for how it is found and what it assumes.
+    See docs/decisions/0019-thresholds.md for how it is found and what it assumes.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Where a map ends and its background begins: thresholds, each map on its own.
 
-Which rules there are, why, and from which papers: docs/decisions/0018-thresholds.md.
+Which rules there are, why, and from which papers: docs/decisions/0019-thresholds.md.
 """
 
 from __future__ import annotations

@@ -35,14 +35,8 @@ from nidecomp.outputs.report.figures import (
     draw_strips,
 )
 from nidecomp.outputs.report.page import anchor, pairs_of, peak_of, render
-from nidecomp.outputs.report.results import (
-    Results,
-    Row,
-    WrittenDecomposition,
-    number,
-    read_json,
-    read_results,
-)
+from nidecomp.outputs.report.reading import Row, number, read_json
+from nidecomp.outputs.report.results import Results, WrittenDecomposition, read_results
 from nidecomp.outputs.report.viewer import Background, Slices, make_background
 from nidecomp.outputs.resources import write_resources
 from nidecomp.outputs.result import Outcome

@@ -15,7 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nidecomp.execution.monitor import REPORT_STEP
 from nidecomp.outputs.report.methods import methods_text
-from nidecomp.outputs.report.results import Results, Row, WrittenDecomposition, number
+from nidecomp.outputs.report.reading import Row, number
+from nidecomp.outputs.report.results import Results, WrittenDecomposition
 from nidecomp.outputs.report.viewer import Background, Slices, viewer_library
 from nidecomp.version import __version__
 
@@ -32,6 +33,9 @@ _SHOWN = {
     "high_frequency_share": "> 0.1 Hz",
     "flags": "flags",
 }
+# Between halves, maps of dimensions that participants do not share have less, in small groups:
+# docs/decisions/0011-evidence.md.
+_LOW = 0.2
 # What the second pass says of a run, beside what was known before.
 _QUALITY = ("tsnr", "map_r", "explained_variance")
 
@@ -96,11 +100,7 @@ def render(
             warnings=warnings_of(folder),
             columns=_SHOWN,
             participant_columns={name: name for name in (folder.participants or ({},))[0]},
-            linked={
-                label
-                for row in folder.participants
-                if (label := row.get("participant_id", "")) and (folder.root / label).is_dir()
-            },
+            linked=_with_folder(folder),
             runs=_runs_with_quality(folder),
             resources=[row for row in folder.resources if row.get("step") != REPORT_STEP],
             pairs=pairs_of(folder),
@@ -109,6 +109,12 @@ def render(
             picture={key: _data_uri(content, _kind(key)) for key, content in pictures.items()},
         )
     )
+
+
+def _with_folder(folder: Results) -> set[str]:
+    """Return the participants who have a folder that can be linked to."""
+    labels = {row.get("participant_id", "") for row in folder.participants}
+    return {label for label in labels if label and (folder.root / label).is_dir()}
 
 
 def _viewer(folder: Results, slices: Mapping[str, Slices], stage: Background) -> dict[str, object]:
@@ -170,13 +176,6 @@ def anchor(*parts: object) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", lambda found: f"_{ord(found[0]):x}", text)
 
 
-def _is_low(reproducibility: str) -> bool:
-    try:
-        return float(reproducibility) < 0.2
-    except ValueError:
-        return False
-
-
 def warnings_of(folder: Results) -> list[str]:
     """Gather what somebody must know before believing anything."""
     told = list(folder.missing)
@@ -184,11 +183,11 @@ def warnings_of(folder: Results) -> list[str]:
         fit = one.described.get("Fit")
         if isinstance(fit, dict) and fit.get("Converged") is False:
             told.append(f"{one.title}: the fit did not converge; its maps are not to be trusted.")
-        low = [row["component"] for row in one.metrics if _is_low(row.get("reproducibility", ""))]
+        low = [row["component"] for row in one.metrics if number(row.get("reproducibility")) < _LOW]
         if low:
             told.append(
                 f"{one.title}: halves of the participants do not find {len(low)} of them again "
-                f"(reproducibility below 0.2): {_few(low)}."
+                f"(reproducibility below {_LOW}): {_few(low)}."
             )
     unused = [row for row in folder.runs if row.get("status") in {"refused", "failed"}]
     if unused:
