@@ -117,7 +117,7 @@ def _on_this_machine(n_processes: int, patience_s: float) -> Iterator[DaskWorker
             # The forecast sees to it that they fit.
             memory_limit=0,
             host="127.0.0.1",
-            dashboard_address=None,
+            scheduler_kwargs=dask_jobs.NO_PAGE,
             preload=[_LEAVE_CTRL_C],
             silence_logs=logging.CRITICAL,
         )

@@ -99,7 +99,7 @@ def _summary(result: GroupResult) -> str:
     )
     return (
         f"{fits}; fitted to {len(result.runs)} runs of {len(result.participants)} participants in "
-        f"{result.space}."
+        f"{result.space.label}."
     )
 
 
@@ -107,7 +107,9 @@ def _readme(result: GroupResult) -> str:
     return readme(
         "decompositions.md.jinja",
         summary=_summary(result),
-        space=result.space,
+        space=result.space.label,
+        ends=result.space.extensions,
+        features=result.space.measure.features,
         is_full=result.is_full,
         is_chosen=result.choice is not None,
         has_report=result.is_full and not result.settings.extent.no_report,
@@ -122,9 +124,8 @@ def _readme(result: GroupResult) -> str:
 
 # ---------------------------------------------------------------- images
 def _write_components(tree: OutputTree, result: GroupResult, components: Components) -> None:
-    tree.write_image(
-        result.file(components, "components", ".nii.gz"),
-        result.geometry.image(components.maps),
+    tree.write_bytes(
+        result.maps_file(components, "components"), result.space.encode(components.maps)
     )
     tree.write_json(
         result.file(components, "components", ".json"),
@@ -135,7 +136,7 @@ def _write_components(tree: OutputTree, result: GroupResult, components: Compone
             "says how they are ordered.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
-            "Mask": f"bids::{result.mask_file('.nii.gz')}",
+            "Mask": f"bids::{result.mask_file()}",
             "Decomposition": f"bids::{result.file(components, 'decomposition', '.json')}",
             "Sources": [f"bids::{SOURCES}"],
             **result.spatial,
@@ -201,7 +202,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         "NumberOfComponents": components.n_components,
         "NumberOfParticipants": len(result.participants),
         "NumberOfRuns": len(runs),
-        "NumberOfVoxels": result.geometry.n_features,
+        result.space.measure.count_key: result.space.n_features,
         "ExplainedVariance": components.total_explained_variance,
         "ReducedVarianceShare": float(
             np.mean([record.variance_share(components.n_components) for record in reduced])

@@ -67,8 +67,8 @@ def _source(result: GroupResult) -> str:
 
 
 def _write_maps(tree: OutputTree, result: GroupResult, components: Components) -> None:
-    image = result.file(components, "components", ".nii.gz")
-    tree.write_image(image, result.geometry.image(components.maps))
+    maps = result.maps_file(components, "components")
+    tree.write_bytes(maps, result.space.encode(components.maps))
     what = "maps" if components.method == GIVEN else f"maps of {components.method}"
     tree.write_json(
         result.file(components, "components", ".json"),
@@ -77,7 +77,7 @@ def _write_maps(tree: OutputTree, result: GroupResult, components: Components) -
             "runs and within the mask, with a root mean square of 1 over it: one volume a map.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
-            "Mask": f"bids::{result.mask_file('.nii.gz')}",
+            "Mask": f"bids::{result.mask_file()}",
             **result.spatial,
         },
     )
@@ -87,7 +87,8 @@ def _readme(result: GroupResult) -> str:
     return readme(
         "template_projections.md.jinja",
         source=_source(result),
-        space=result.space,
+        space=result.space.label,
+        ends=result.space.extensions,
         inventory=INVENTORY,
         quality_table=QUALITY_TABLE,
         settings=SETTINGS,

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.outputs.report.panels import files_of_maps
 from nidecomp.outputs.report.reading import Row, number, read_json, read_table, read_text
 
 # Its method and number of components, and the name of a component.
 ComponentKey = tuple[str, str, str]
-_DECOMPOSITION, _COMPONENTS = "_decomposition.json", "_components.nii.gz"
+_DECOMPOSITION, _COMPONENTS = "_decomposition.json", "_components"
+_MASK = "tpl-*/**/anat/*_desc-brain_mask"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ class WrittenDecomposition:
     metrics : tuple of mapping
         A row for each component; only their names where there is no table.
     maps, thresholded : Path or None
-        4D images.
+        Files of maps.
     courses : tuple of Path
         The runs' time courses, sorted.
     connectome : Path or None
@@ -154,7 +156,7 @@ def read_results(root: Path) -> Results:
         order=read_json(root / "logs" / "order.json") if figure.exists() else {},
         order_figure=figure if figure.exists() else None,
         settings=settings,
-        mask=next(iter(sorted(root.glob("tpl-*/**/anat/*_desc-brain_mask.nii.gz"))), None),
+        mask=next((path for path, _ in files_of_maps(root, _MASK)), None),
         missing=tuple(missing),
     )
 
@@ -175,8 +177,8 @@ def _stems(root: Path) -> list[Path]:
         for path in root.glob(f"tpl-*/**/func/*{_DECOMPOSITION}")
     }
     with_maps = {
-        path.with_name(re.split(r"_(?:res|desc|stat)-", path.name)[0].removesuffix(_COMPONENTS))
-        for path in root.glob(f"tpl-*/**/func/*{_COMPONENTS}")
+        path.with_name(re.split(r"_(?:res|desc|stat)-", name)[0].removesuffix(_COMPONENTS))
+        for path, name in files_of_maps(root, f"tpl-*/**/func/*{_COMPONENTS}")
     }
     return sorted(described | with_maps)
 
@@ -202,10 +204,10 @@ def _decomposition(
         described = read_json(path.with_name(stem + _DECOMPOSITION), missing)
     method = str(described.get("Method") or _of_name(stem, "seg") or "unknown")
     n_components = described.get("NumberOfComponents")
-    maps, thresholded = _images(path)
+    maps, thresholded, sidecar = _images(path)
     if maps is None:
         missing.append(f"The maps of {stem} are not there.")
-    names = _names(maps, missing) if maps else ()
+    names = _names(sidecar, missing) if sidecar else ()
     metrics = () if is_template else read_table(path.with_name(f"{stem}_metrics.tsv"), missing)
     if len(metrics) != len(names) or any("component" not in row for row in metrics):
         metrics = tuple({"component": name} for name in names)
@@ -226,23 +228,25 @@ def _decomposition(
     )
 
 
-def _images(path: Path) -> tuple[Path | None, Path | None]:
-    """Find the images of a decomposition's maps, as they are and thresholded."""
+def _images(path: Path) -> tuple[Path | None, Path | None, Path | None]:
+    """Find the images of a decomposition's maps, as they are and thresholded, and their JSON."""
+    stem = path.name
     images = {
-        image.name.removeprefix(path.name): image
-        for image in path.parent.glob(f"{path.name}*{_COMPONENTS}")
+        name.removeprefix(stem): image
+        for image, name in files_of_maps(path.parent, f"{stem}*{_COMPONENTS}")
         # Not those of 20 components among those of 2.
-        if image.name.removeprefix(path.name).startswith("_")
+        if name.removeprefix(stem).startswith("_")
     }
-    maps = (image for name, image in images.items() if "_desc-" not in name)
-    thresholded = (image for name, image in images.items() if "_desc-thresholded_" in name)
-    return next(maps, None), next(thresholded, None)
+    plain = next((name for name in images if "_desc-" not in name), None)
+    thresholded = next((one for name, one in images.items() if "_desc-thresholded_" in name), None)
+    if plain is None:
+        return None, thresholded, None
+    return images[plain], thresholded, path.with_name(f"{stem}{plain}.json")
 
 
-def _names(maps: Path, missing: list[str]) -> tuple[str, ...]:
+def _names(sidecar: Path, missing: list[str]) -> tuple[str, ...]:
     """Read the names of components from the JSON beside their maps."""
-    described = read_json(Path(str(maps).replace(".nii.gz", ".json")), missing)
-    listed = described.get("ComponentNames")
+    listed = read_json(sidecar, missing).get("ComponentNames")
     return tuple(str(name) for name in listed) if isinstance(listed, list) else ()
 
 
