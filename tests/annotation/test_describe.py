@@ -8,13 +8,13 @@ from component_examples import N_VOXELS, SPACE, blobs, evidence, fitted
 
 from nidecomp.annotation.atlases import Reference, Tissues
 from nidecomp.annotation.columns import LEAST_LABEL_R, METRICS, UNITS
-from nidecomp.annotation.describe import References, describe
+from nidecomp.annotation.describe import ReferenceMaps, describe
 from nidecomp.config.science import EvidenceOptions
 from nidecomp.decomposition.components import Components
 
 
-def rows(components: Components, compared: References | None = None) -> tuple[dict, ...]:
-    description = describe(components, SPACE, compared or References(), EvidenceOptions())
+def rows(components: Components, compared: ReferenceMaps | None = None) -> tuple[dict, ...]:
+    description = describe(components, SPACE, compared or ReferenceMaps(), EvidenceOptions())
     return tuple(dict(row) for row in description.table)
 
 
@@ -51,7 +51,7 @@ def test_one_split_has_no_spread() -> None:
 
 def test_a_component_is_named_after_the_network_it_looks_like_and_only_then() -> None:
     networks = Reference(("first", "second"), blobs(4, seed=1)[:2])
-    table = rows(fitted(), References(networks=networks, atlas=networks))
+    table = rows(fitted(), ReferenceMaps(networks=networks, atlas=networks))
     assert [row["label"] for row in table] == ["first", "second", None, None]
     assert table[0]["label_r"] > 0.8 > LEAST_LABEL_R > table[2]["label_r"]
     assert table[0]["second_label"] == "second"
@@ -62,7 +62,7 @@ def test_where_a_component_lies_is_told_and_flagged() -> None:
     csf = np.zeros(N_VOXELS, dtype=np.float32)
     csf[:60] = 1
     nowhere = np.zeros(N_VOXELS, dtype=np.float32)
-    table = rows(fitted(), References(tissues=Tissues(csf, nowhere, nowhere)))
+    table = rows(fitted(), ReferenceMaps(tissues=Tissues(csf, nowhere, nowhere)))
     assert table[0]["csf_share"] > 0.9
     assert [row["flags"] for row in table] == ["csf", None, None, None]
 
@@ -70,7 +70,7 @@ def test_where_a_component_lies_is_told_and_flagged() -> None:
 def test_an_empty_map_has_a_row_without_numbers() -> None:
     maps = blobs(4)
     maps[1] = 0
-    row = rows(fitted(maps=maps), References(networks=Reference(("n",), blobs(4)[:1])))[1]
+    row = rows(fitted(maps=maps), ReferenceMaps(networks=Reference(("n",), blobs(4)[:1])))[1]
     assert row["support"] == row["thresholded_support"] == 0
     assert row["kurtosis"] is row["label"] is None
     assert np.isnan(row["peak_x"])

@@ -375,7 +375,7 @@ def test_what_is_no_rule_is_refused_with_what_is_one(text):
 
 def test_words_name_the_level_and_what_it_is_about():
     assert rule_in_words(Rule("ratio", 1.0)) == (
-        "only the strongest n_voxels / n_components absolute values of each map kept"
+        "only the n_voxels / n_components largest absolute values of each map"
     )
     assert "strongest 0.5 × n_voxels / n_components" in rule_in_words(Rule("ratio", 0.5))
     assert "two-sided p of at most 0.001 under" in rule_in_words(Rule("p", 0.001))

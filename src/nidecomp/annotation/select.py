@@ -7,7 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from nidecomp.annotation.describe import References, label_columns, noise_numbers, read_references
+from nidecomp.annotation.describe import (
+    ReferenceMaps,
+    label_columns,
+    noise_numbers,
+    read_references,
+)
 from nidecomp.annotation.noise_flags import Flag, flags
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
@@ -89,7 +94,7 @@ _COMPONENT_NAME = re.compile(r"[a-z]+[0-9]+")
 
 
 def selected(
-    components: Components, references: References, words: Sequence[str]
+    components: Components, references: ReferenceMaps, words: Sequence[str]
 ) -> dict[int, str]:
     """Find the components that are meant by some words.
 
@@ -97,7 +102,7 @@ def selected(
     ----------
     components : Components
         With their evidence, or without: then fewer flags can be raised.
-    references : Compared
+    references : ReferenceMaps
     words : sequence of str
         ``flagged``, a flag, a label of a network or of the atlas, or a component's name; in any
         case.
@@ -126,7 +131,7 @@ def selected(
     return found
 
 
-def unknown_words(words: Sequence[str], references: References) -> list[str]:
+def unknown_words(words: Sequence[str], references: ReferenceMaps) -> list[str]:
     """Give the words that no component can be meant by, whatever is found."""
     known = {"flagged", *get_args(Flag)}
     for reference in (references.networks, references.atlas):
