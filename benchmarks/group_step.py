@@ -1,6 +1,6 @@
 """The group fit alone, on synthetic reduced runs: ``group_step.py --runs 50 100 200 400``.
 
-Writes reduced runs as the map step would, fits subsets of them, each in a fresh process, and
+Writes reduced runs as the reduce step would, fits subsets of them, each in a fresh process, and
 extrapolates time and memory. What it wrote is deleted afterwards.
 """
 
@@ -18,9 +18,10 @@ from measure import Measurement, measure
 from numpy.typing import NDArray
 
 from nidecomp.config.science import METHODS, DecompositionOptions, Denoising, Method, Science
-from nidecomp.core.records import Grid, ReducedRun, RunFiles, RunKey, UsableRun
+from nidecomp.core.records import ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
+from nidecomp.spaces.grid import Grid
 
 Float32Array = NDArray[np.float32]
 

@@ -12,13 +12,14 @@ from run_examples import run_of
 
 from nidecomp.config.science import DecompositionOptions, Denoising, Science
 from nidecomp.core.errors import NothingToDoError
-from nidecomp.core.records import Grid, ReducedRun, RunFiles, RunKey, UsableRun
+from nidecomp.core.records import ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.decomposition.choose_model_order import (
     check_participants,
     choose_model_order,
     lowered_to_runs,
 )
 from nidecomp.decomposition.model_order_choice import FEWEST_PARTICIPANTS
+from nidecomp.spaces.grid import Grid
 
 AUTO = Science(decomposition=DecompositionOptions(n_components=("auto",), max_components=30))
 N_SOURCES, N_ROWS, SHAPE = 5, 16, (30, 40)
@@ -97,7 +98,7 @@ def smooth(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
 
 
 def write_runs(folder: Path, n_sources: int, fwhm: float) -> list[ReducedRun]:
-    """Reduce simulated runs, of eight participants with two each, as the map step does."""
+    """Reduce simulated runs, of eight participants with two each, as the reduce step does."""
     rng = np.random.default_rng(n_sources)
     shared = np.maximum(smooth(rng, n_sources, 8) - 1.2, 0) if n_sources else np.zeros((0, 1200))
     runs = []

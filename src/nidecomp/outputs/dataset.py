@@ -258,18 +258,19 @@ def settings_text(settings: Settings) -> str:
 
 def write_mask(tree: OutputTree, result: GroupResult) -> None:
     """Write the mask with its sidecar."""
-    masking = result.settings.science.masking
-    tree.write_image(result.mask_file(".nii.gz"), result.geometry.mask_image())
+    masking, features = result.settings.science.masking, result.space.measure.features
+    tree.write_bytes(result.mask_file(), result.space.encode_mask())
     how = (
         f"the mask given, {Path(masking.mask).name}"
         if masking.mask
-        else f"voxels in the brain masks of at least {masking.mask_threshold:g} of the participants"
+        else f"{features} in the brain masks of at least {masking.mask_threshold:g} of the "
+        "participants"
     )
     tree.write_json(
         result.mask_file(".json"),
         {
             "Type": "Brain",
-            "Description": f"The voxels that were decomposed: {how}.",
+            "Description": f"The {features} that were decomposed: {how}.",
             "Sources": [f"bids::{SOURCES}"],
             **result.spatial,
         },

@@ -40,8 +40,8 @@ _GROUP_MEASURE: dict[Kind, str] = {
     "from",
 }
 _UNITS = {
-    "effect": "Regression coefficient: standard deviations of the voxel's cleaned series for one "
-    "unit of the time course",
+    "effect": "Regression coefficient: standard deviations of the {feature}'s cleaned series for "
+    "one unit of the time course",
     "z": "The coefficient divided by its standard error, as a standard normal value",
 }
 
@@ -117,7 +117,7 @@ def _write_time_courses(
             **start,
             "Units": "arbitrary",
             "ExplainedVariance": found.explained_variance,
-            "Maps": f"bids::{result.file(components, 'components', '.nii.gz')}",
+            "Maps": f"bids::{result.maps_file(components, 'components')}",
             "Sources": [
                 result.uri(path)
                 for path in (run.files.bold, run.files.confounds)
@@ -201,24 +201,25 @@ def _write_maps(
     *,
     desc: str | None = None,
 ) -> None:
-    labels = result.labels(components)
+    labels, extension = result.labels(components), result.space.extensions.maps
     for stat in STATISTICS:
         if stat not in maps:
             continue
-        image = projected_file(key, "components", ".nii.gz", labels, stat=stat, desc=desc)
+        units = _UNITS[stat].format(feature=result.space.measure.feature)
+        image = projected_file(key, "components", extension, labels, stat=stat, desc=desc)
         tree.take_file(image, maps[stat])
         tree.write_json(
-            image.with_name(image.name.replace(".nii.gz", ".json")),
+            image.with_name(image.name.removesuffix(extension) + ".json"),
             {
                 "Description": f"This run's own maps of the group's components (dual regression, "
-                f"stage 2). {_UNITS[stat]}."
+                f"stage 2). {units}."
                 if desc is None
                 else f"This participant's own maps of the group's components, over its runs. "
-                f"{_UNITS[stat]}.",
+                f"{units}.",
                 "Units": "arbitrary",
                 "ComponentNames": list(components.names),
-                "Maps": f"bids::{result.file(components, 'components', '.nii.gz')}",
-                "Mask": f"bids::{result.mask_file('.nii.gz')}",
+                "Maps": f"bids::{result.maps_file(components, 'components')}",
+                "Mask": f"bids::{result.mask_file()}",
                 **about,
                 **result.spatial,
             },
@@ -231,14 +232,14 @@ def _write_regressed(
 ) -> None:
     """Write the run's image without the components chosen; its sidecar carries on the input's."""
     components, removed = result.components[index], result.projections.removed[index]
-    labels = result.labels(components)
+    labels, extension = result.labels(components), result.space.extensions.run
     aggressive = result.settings.science.projection.aggressive
     how = (
         "all that their time courses explain"
         if aggressive
         else "what they explain beside all other components"
     )
-    tree.take_file(regressed_file(run.key, ".nii.gz", labels, aggressive=aggressive), image)
+    tree.take_file(regressed_file(run.key, extension, labels, aggressive=aggressive), image)
     tree.write_json(
         regressed_file(run.key, ".json", labels, aggressive=aggressive),
         {
@@ -251,7 +252,7 @@ def _write_regressed(
             "and the mean are still there.",
             "RemovedComponents": {components.names[one]: why for one, why in removed.items()},
             "Regression": "aggressive" if aggressive else "non-aggressive",
-            "Maps": f"bids::{result.file(components, 'components', '.nii.gz')}",
+            "Maps": f"bids::{result.maps_file(components, 'components')}",
             "Sources": [result.uri(run.files.bold)],
         },
     )

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from nidecomp.annotation.regions import Region
 from nidecomp.bids.names import FileLabels, group_file, mask_file, pooled_task
 from nidecomp.config.settings import Settings
@@ -16,7 +14,7 @@ from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.model_order_choice import ModelOrderChoice
 from nidecomp.projection.all_runs import Projections
 from nidecomp.projection.task import ProjectedRun
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 # The list of the files that went in, which every group file points to.
 SOURCES = PurePosixPath("logs/sources.tsv")
@@ -34,7 +32,7 @@ class GroupResult:
     root: Path
     inventory: Inventory
     reduced: tuple[ReducedRun, ...]
-    geometry: VoxelGeometry
+    space: FeatureSpace
     components: tuple[Components, ...]
     held_out: frozenset[str] = frozenset()
     choice: ModelOrderChoice | None = None
@@ -70,23 +68,19 @@ class GroupResult:
         return self.settings.extent.level == "full"
 
     @property
-    def space(self) -> str:
-        """The space of every map."""
-        return self.runs[0].files.space
-
-    @property
     def res(self) -> str | None:
         """The res entity of every map."""
         return self.runs[0].files.res
 
-    def mask_file(self, extension: str) -> PurePosixPath:
-        """Place the group mask or its sidecar."""
-        return mask_file(self.space, self.res, extension, self.runs[0].files.cohort)
+    def mask_file(self, extension: str | None = None) -> PurePosixPath:
+        """Place the group mask, or another file of its name such as its sidecar."""
+        extension = extension or self.space.extensions.mask
+        return mask_file(self.space.label, self.res, extension, self.runs[0].files.cohort)
 
     def labels(self, components: Components) -> FileLabels:
         """Give what all files of one decomposition have in their names."""
         return FileLabels(
-            space=self.space,
+            space=self.space.label,
             atlas=self.settings.science.decomposition.atlas_label,
             method=components.method,
             n_components=components.n_components,
@@ -106,21 +100,21 @@ class GroupResult:
         task = pooled_task(run.key.task for run in self.runs)
         return group_file(suffix, extension, self.labels(components), task, stat=stat, desc=desc)
 
+    def maps_file(
+        self, components: Components, suffix: str, desc: str | None = None
+    ) -> PurePosixPath:
+        """Place one file of maps of one decomposition."""
+        return self.file(components, suffix, self.space.extensions.maps, desc)
+
     def uri(self, path: Path) -> str:
         """Name a file of the input as sidecars do."""
         return f"bids:preprocessed:{path.relative_to(self.root).as_posix()}"
 
     @cached_property
     def spatial(self) -> dict[str, object]:
-        """Where the voxels are, as BIDS asks for it."""
-        sizes = np.sqrt((self.geometry.grid.matrix[:3, :3] ** 2).sum(axis=0))
-        # The images decide where the voxels are; the validator asks for it even of templates.
+        """Where the features are, as BIDS asks for it."""
         reference = next((run for run in self.runs if not run.resampled), self.runs[0])
-        content: dict[str, object] = {"SpatialReference": self.uri(reference.files.bold)}
-        if self.res is not None:
-            text = " × ".join(f"{size:.4g}" for size in sizes)
-            content["Resolution"] = f"{text} mm voxels, as in the preprocessed images"
-        return content
+        return self.space.spatial_metadata(self.uri(reference.files.bold), self.res)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,9 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-import nibabel as nib
-import numpy as np
-
 from nidecomp.core.atomic import remove_leftovers, replace_atomically
 from nidecomp.core.errors import UsageError
 from nidecomp.core.tsv import encoded, table_text
-from nidecomp.spaces.nifti import compressed, compressed_parts
 
 MANIFEST = PurePosixPath("logs/manifest.tsv")
 _COLUMNS = ("path", "size", "sha256")
@@ -145,26 +141,6 @@ class OutputTree:
             if text
         }
         self.write_json(path.with_suffix(".json"), {**(about or {}), **described})
-
-    def write_image(self, path: PurePosixPath, image: nib.Nifti1Image) -> None:
-        """Write a .nii.gz that holds no time stamp: the same image gives the same bytes."""
-        self.write_bytes(path, compressed(image))
-
-    def write_volumes(
-        self, path: PurePosixPath, whole: nib.Nifti1Image, volumes: Iterable[nib.Nifti1Image]
-    ) -> None:
-        """Write a 4D .nii.gz volume by volume: many sparse ones take little memory.
-
-        Parameters
-        ----------
-        path : PurePosixPath
-        whole : Nifti1Image
-            The image, of which only the header is looked at.
-        volumes : iterable of Nifti1Image
-            Its volumes, of the same type.
-        """
-        in_order = (np.asarray(volume.dataobj).T for volume in volumes)
-        self.write_bytes(path, b"".join(compressed_parts(whole.header, in_order)))
 
     def take_file(self, path: PurePosixPath, source: Path) -> None:
         """Write one file whose content another process made, and keep that; it may be large."""
