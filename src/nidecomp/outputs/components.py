@@ -1,4 +1,4 @@
-"""The evidence about each component as files: tables, thresholded maps, soft atlas."""
+"""The files about each component: metrics, peaks, thresholded maps, soft atlas."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _THRESHOLDED = "thresholded"
 
 
 def peak_columns(measure: Measure) -> dict[str, str]:
-    """Return the columns of the table of peaks and what they hold."""
+    """Return the columns of the table of peaks with their descriptions."""
     place = f"Position of its strongest {measure.feature}"
     return {
         "component": "Name of the component",
@@ -39,12 +39,12 @@ def peak_columns(measure: Measure) -> dict[str, str]:
 
 
 def peak_units(measure: Measure) -> dict[str, str]:
-    """Return the units of those columns that have one."""
+    """Return the units of the columns of the table of peaks."""
     return {**dict.fromkeys("xyz", "mm"), measure.column: measure.unit}
 
 
 def write_evidence(tree: OutputTree, result: GroupResult) -> None:
-    """Write what is known of each component, and how decompositions compare."""
+    """Write the files about each component, and the comparison of decompositions."""
     options = result.settings.science.evidence
     references, measure = read_references(result.space, options), result.space.measure
     of_maps = result.regions or ((),) * len(result.components)
@@ -77,7 +77,7 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
 def _write_thresholded(
     tree: OutputTree, result: GroupResult, components: Components, thresholded: Thresholded
 ) -> None:
-    """Write the maps without their background, signed, and as a soft atlas from 0 to 1."""
+    """Write the thresholded maps, signed, and as a soft atlas with weights from 0 to 1."""
     rule = rule_in_words(parse_rule(result.settings.science.evidence.threshold))
     source = [f"bids::{result.maps_file(components, 'components')}"]
     tree.write_bytes(
