@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_limits
 
 from nidecomp.core.errors import NidecompError
 from nidecomp.decomposition import model_order
@@ -25,13 +24,6 @@ few = settings(deadline=None, max_examples=6, derandomize=True, database=None)
 many = settings(few, max_examples=200)
 SHAPE = (40, 50)
 N_VOXELS = SHAPE[0] * SHAPE[1]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """As in the group fit: sums that are split between threads depend on how many there are."""
-    with threadpool_limits(limits=1):
-        yield
 
 
 def smooth(rng, n, width=3):

@@ -141,7 +141,8 @@ def test_a_cluster_that_does_not_start_gets_a_sentence_and_no_more(
 ) -> None:
     content, says = NO_CLUSTER[mistake]
     path = written(content, tmp_path)
-    assert_names(path, what_is_said("dask_config", str(path)), says)
+    (said,) = what_is_said("dask_config", str(path))
+    assert_names(path, said, says)
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,7 @@ def dask_workers(execution: Execution, work_dir: Path, n_processes: int) -> Iter
                 # The forecast sees to it that they fit.
                 memory_limit=0,
                 host="127.0.0.1",
-                dashboard_address=None,
+                scheduler_kwargs=dask_jobs.NO_PAGE,
                 preload=[_LEAVE_CTRL_C],
                 silence_logs=logging.CRITICAL,
             )

@@ -101,26 +101,27 @@ def _summary(result: GroupResult) -> str:
     )
     return (
         f"{fits}; fitted to {len(result.runs)} runs of {len(result.participants)} participants in "
-        f"{result.space}."
+        f"{result.space.label}."
     )
 
 
 def _readme(result: GroupResult) -> str:
     full = result.settings.extent.level == "full"
+    space, ends = result.space.label, result.space.extensions
     evidence = (
         ""
         if not full
         else f"""
-- `*_desc-thresholded_components.nii.gz`: the maps without their background
-- `*_probseg.nii.gz`: the same as a soft atlas, from 0 to 1
+- `*_desc-thresholded_components{ends.maps}`: the maps without their background
+- `*_probseg{ends.maps}`: the same as a soft atlas, from 0 to 1
 - `*_metrics.tsv`: a row for each component, with what is known of it: how reproducible it is,
   which network it looks like, what speaks for noise; its JSON describes every column
-- `*_desc-regions_probseg.nii.gz`, `*_dseg.nii.gz`: regions of the networks, soft and as a
+- `*_desc-regions_probseg{ends.maps}`, `*_dseg{ends.labels}`: regions of the networks, soft and as a
   parcellation
 - `sub-*/**/*_timeseries.tsv`: the components' time courses in each run; n/a where a volume was
   dropped
 - `sub-*/**/*_relmat.tsv`, `tpl-*/**/*_relmat.tsv`: connectomes of each run and of the group
-- `sub-*/**/*_stat-effect_components.nii.gz`, `*_stat-z_*`, if there: each run's own maps
+- `sub-*/**/*_stat-effect_components{ends.maps}`, `*_stat-z_*`, if there: each run's own maps
 - `{QUALITY_TABLE}`: how good each run is
 - `*_peaks.tsv`: where the largest clusters of the thresholded maps are
 - `logs/stability.tsv`: how alike halves of the participants came out
@@ -139,10 +140,10 @@ def _readme(result: GroupResult) -> str:
 
 {_summary(result)}
 
-- `tpl-{result.space}/func/*_components.nii.gz`: signed maps, one volume a component, with a root
+- `tpl-{space}/func/*_components{ends.maps}`: signed maps, one volume a component, with a root
   mean square of 1 over the mask and their largest absolute value positive{evidence}
 - `*_decomposition.json`: how the maps were fitted{chosen}{report}
-- `tpl-{result.space}/anat/*_mask.nii.gz`: the voxels that were decomposed
+- `tpl-{space}/anat/*_mask{ends.mask}`: the {result.space.measure.features} that were decomposed
 - `participants.tsv`: who took part
 - `sub-*/**/*_outliers.tsv`: which volumes of each run were dropped
 - `{INVENTORY}`: every run that was found, used or not, and why
@@ -156,9 +157,8 @@ def _readme(result: GroupResult) -> str:
 
 # ---------------------------------------------------------------- images
 def _write_components(tree: OutputTree, result: GroupResult, components: Components) -> None:
-    tree.write_image(
-        result.file(components, "components", ".nii.gz"),
-        result.geometry.image(components.maps),
+    tree.write_bytes(
+        result.maps_file(components, "components"), result.space.encode(components.maps)
     )
     tree.write_json(
         result.file(components, "components", ".json"),
@@ -169,7 +169,7 @@ def _write_components(tree: OutputTree, result: GroupResult, components: Compone
             "says how they are ordered.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
-            "Mask": f"bids::{result.mask_file('.nii.gz')}",
+            "Mask": f"bids::{result.mask_file()}",
             "Decomposition": f"bids::{result.file(components, 'decomposition', '.json')}",
             "Sources": [f"bids::{SOURCES}"],
             **result.spatial,
@@ -224,7 +224,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         "NumberOfComponents": components.n_components,
         "NumberOfParticipants": len(result.participants),
         "NumberOfRuns": len(runs),
-        "NumberOfVoxels": result.geometry.n_features,
+        result.space.measure.count_key: result.space.n_features,
         "ExplainedVariance": components.total_explained_variance,
         "ReducedVarianceShare": float(
             np.mean([record.variance_share(components.n_components) for record in reduced])

@@ -124,7 +124,7 @@ def _combined(
     for run in found:
         own.setdefault(run.run.participant, []).append(run.stem)
     todo = [
-        CombineTask(label, tuple(paths), len(tasks[0].targets), tasks[0].cleaning.geometry)
+        CombineTask(label, tuple(paths), len(tasks[0].targets), tasks[0].cleaning.space)
         for label, paths in own.items()
         if len(paths) > 1
     ]

@@ -25,8 +25,7 @@ from nidecomp.core.text import in_one_line
 from nidecomp.runs.clean import Cleaned, clean
 from nidecomp.runs.nuisance import NuisanceModel, build_nuisance_model
 from nidecomp.runs.task import ReduceTask
-from nidecomp.spaces.series import read_series
-from nidecomp.spaces.smooth import make_smoother
+from nidecomp.spaces.series import compile_reading
 
 Result = TypeVar("Result")
 # A squared singular value this much smaller than the largest is rounding of float32 data: the run
@@ -37,17 +36,15 @@ _RANK_TOLERANCE = 1e-6
 def warm_up(stored: str = "int16") -> None:
     """Do what a worker does once: this module's imports, and getting its loops compiled.
 
+    Workers start before it is known what features are: those of images are made in any case.
+
     Parameters
     ----------
     stored : str
         The type of the numbers that images store.
     """
-    volume = np.zeros((3, 3, 3), dtype=stored)
-    smoother = make_smoother(np.ones(volume.shape, dtype=np.bool_), (1.0, 1.0, 1.0), 1.0)
-    series = np.empty((3, volume.size), dtype=np.float32)
-    for features in series:
-        smoother.take(volume, (1.0, 0.0), features, np.zeros(volume.shape, dtype=np.bool_))
-    clean(series, np.full((3, 1), 3**-0.5))
+    compile_reading(stored)
+    clean(np.zeros((3, 2), dtype=np.float32), np.full((3, 1), 3**-0.5))
 
 
 def reduce_run(task: ReduceTask) -> tuple[ReducedRun, ...] | FailedRun:
@@ -160,10 +157,11 @@ def cleaned_series(
         for fwhm, smoothed in zip(smoothing_fwhm, read, strict=True)
     }
     n_constant = max(result.n_constant for result in cleaned.values())
-    if 2 * n_constant > task.geometry.n_features:
+    space = task.space
+    if 2 * n_constant > space.n_features:
         raise FailedRunError(
-            f"{n_constant} of the group mask's {task.geometry.n_features} voxels hold no signal "
-            "in it"
+            f"{n_constant} of the group mask's {space.n_features} {space.measure.features} hold no "
+            "signal in it"
         )
     return {fwhm: (result, n_nonfinite, design) for fwhm, result in cleaned.items()}
 
@@ -195,5 +193,5 @@ def read_run(
     design = build_nuisance_model(
         run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising
     )
-    series, n_nonfinite = read_series(run.files.bold, task.geometry, design.kept, smoothing_fwhm)
+    series, n_nonfinite = task.space.read_series(run.files.bold, design.kept, smoothing_fwhm)
     return series, n_nonfinite, design

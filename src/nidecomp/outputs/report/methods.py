@@ -85,8 +85,18 @@ def _who(one: WrittenDecomposition) -> str:
         f"{described.get('NumberOfParticipants', '?')} participants, preprocessed by fMRIPrep, "
         f"were decomposed by NiDecomp {versions.get('nidecomp', '')} (nilearn "
         f"{versions.get('nilearn', '?')}, numpy {versions.get('numpy', '?')}) on "
-        f"{described.get('NumberOfVoxels', '?')} voxels."
+        f"{_features(described)}."
     )
+
+
+def _features(described: Mapping[str, object]) -> str:
+    """Return how many features there are: ``NumberOfVoxels`` and the like say it."""
+    units = {"Participants", "Runs", "Components"}
+    for key, number in described.items():
+        name = key.removeprefix("NumberOf")
+        if name != key and name not in units:
+            return f"{number} {name.lower()}"
+    return "? voxels"
 
 
 def _cleaning(denoising: Mapping[str, object], smoothing: object) -> str:

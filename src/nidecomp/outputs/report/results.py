@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.text import parse_json
+from nidecomp.outputs.report.panels import files_of_maps
 
 Row = Mapping[str, str]
 # Its method and number of components, and the name of a component.
 ComponentKey = tuple[str, str, str]
-_DECOMPOSITION, _COMPONENTS = "_decomposition.json", "_components.nii.gz"
+_DECOMPOSITION, _COMPONENTS = "_decomposition.json", "_components"
+_MASK = "tpl-*/**/anat/*_desc-brain_mask"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class WrittenDecomposition:
     metrics : tuple of mapping
         A row for each component; only their names where there is no table.
     maps, thresholded : Path or None
-        4D images.
+        Files of maps.
     courses : tuple of Path
         The runs' time courses, sorted.
     connectome : Path or None
@@ -155,7 +157,7 @@ def read_results(root: Path) -> Results:
         order=read_json(root / "logs" / "order.json") if figure.exists() else {},
         order_figure=figure if figure.exists() else None,
         settings=settings,
-        mask=next(iter(sorted(root.glob("tpl-*/**/anat/*_desc-brain_mask.nii.gz"))), None),
+        mask=next((path for path, _ in files_of_maps(root, _MASK)), None),
         missing=tuple(missing),
     )
 
@@ -176,8 +178,8 @@ def _stems(root: Path) -> list[Path]:
         for path in root.glob(f"tpl-*/**/func/*{_DECOMPOSITION}")
     }
     with_maps = {
-        path.with_name(re.split(r"_(?:res|desc|stat)-", path.name)[0].removesuffix(_COMPONENTS))
-        for path in root.glob(f"tpl-*/**/func/*{_COMPONENTS}")
+        path.with_name(re.split(r"_(?:res|desc|stat)-", name)[0].removesuffix(_COMPONENTS))
+        for path, name in files_of_maps(root, f"tpl-*/**/func/*{_COMPONENTS}")
     }
     return sorted(described | with_maps)
 
@@ -204,12 +206,14 @@ def _decomposition(
     method = str(described.get("Method") or _of_name(stem, "seg") or "unknown")
     n_components = described.get("NumberOfComponents")
     images = {
-        image.name.removeprefix(stem): image
-        for image in path.parent.glob(f"{stem}*{_COMPONENTS}")
+        name.removeprefix(stem): image
+        for image, name in files_of_maps(path.parent, f"{stem}*{_COMPONENTS}")
         # Not those of 20 components among those of 2.
-        if image.name.removeprefix(stem).startswith("_")
+        if name.removeprefix(stem).startswith("_")
     }
-    maps = next((image for name, image in images.items() if "_desc-" not in name), None)
+    name, maps = next(
+        ((name, image) for name, image in images.items() if "_desc-" not in name), ("", None)
+    )
     thresholded = next(
         (image for name, image in images.items() if "_desc-thresholded_" in name), None
     )
@@ -217,9 +221,7 @@ def _decomposition(
         missing.append(f"The maps of {stem} are not there.")
     names: tuple[str, ...] = ()
     if maps is not None:
-        listed = read_json(Path(str(maps).replace(".nii.gz", ".json")), missing).get(
-            "ComponentNames"
-        )
+        listed = read_json(path.with_name(f"{stem}{name}.json"), missing).get("ComponentNames")
         names = tuple(str(name) for name in listed) if isinstance(listed, list) else ()
     metrics = () if is_template else _table(path.with_name(f"{stem}_metrics.tsv"), missing)
     if len(metrics) != len(names) or any("component" not in row for row in metrics):
