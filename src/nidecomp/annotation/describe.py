@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import kurtosis
 
 from nidecomp.annotation.atlases import Reference, Tissues, label_atlas, shipped_networks, tissues
 from nidecomp.annotation.columns import LEAST_LABEL_R
@@ -140,9 +141,8 @@ def _map_columns(
 
 
 def _kurtosis(values: NDArray[np.float32]) -> float:
-    centred = values.astype(np.float64) - values.mean(dtype=np.float64)
-    variance = float(np.mean(centred**2))
-    return float(np.mean(centred**4)) / (variance or 1.0) ** 2 - 3.0
+    """Return the excess kurtosis of one map; of a constant one, which has none, -3."""
+    return float(kurtosis(values.astype(np.float64))) if np.ptp(values) else -3.0
 
 
 # ---------------------------------------------------------------- how far to trust it

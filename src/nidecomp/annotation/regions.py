@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from nidecomp.annotation.thresholds import apply_rule, parse_rule
 from nidecomp.config.science import Science
 from nidecomp.decomposition.components import Components
-from nidecomp.execution.executor import Executor, WorkerDied
+from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.spaces.contract import FeatureSpace, RegionKind
 
 # Of a region in one hemisphere, this share of its weight at least lies there.
@@ -174,11 +174,8 @@ def find_regions(
             case RegionsOfMap():
                 found[result.decomposition, result.row] = result.regions
             case WorkerDied(item=RegionTask(decomposition=index, row=row)):
-                _LOG.error(
-                    "The regions of %s were not found: the process that worked on it was killed, "
-                    "probably for want of memory",
-                    components[index].names[row],
-                )
+                name = components[index].names[row]
+                _LOG.error("The regions of %s were not found: %s", name, lost_worker())
     return tuple(
         tuple(found.get((index, row), ()) for row in range(one.n_components))
         for index, one in enumerate(components)

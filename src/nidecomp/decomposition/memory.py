@@ -5,7 +5,7 @@ from __future__ import annotations
 from nidecomp.config.science import Science
 from nidecomp.decomposition.fastica import MAX_COMPONENTS_OF_MOMENTS, MAX_COMPONENTS_OF_THREADS
 from nidecomp.decomposition.gather import subspace_keys
-from nidecomp.decomposition.model_order import ModelOrderSettings
+from nidecomp.decomposition.model_order_data import ModelOrderSettings
 from nidecomp.decomposition.reproducibility import MOST_VOXELS, sample_dims
 from nidecomp.execution.memory import BLOCKS_MB, IMAGE_COPIES, INTERPRETER_MB, MB, row_mb
 

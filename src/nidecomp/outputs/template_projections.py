@@ -18,9 +18,9 @@ from nidecomp.outputs.dataset import (
 )
 from nidecomp.outputs.projections import write_projections
 from nidecomp.outputs.quality import QUALITY_TABLE
+from nidecomp.outputs.readme import readme
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
-from nidecomp.version import __version__
 
 
 def write_template_projections(result: GroupResult, *, is_job: bool) -> OutputTree:
@@ -84,21 +84,12 @@ def _write_maps(tree: OutputTree, result: GroupResult, components: Components) -
 
 
 def _readme(result: GroupResult) -> str:
-    space, maps = result.space.label, result.space.extensions.maps
-    return f"""\
-# Projections by NiDecomp {__version__}
-
-What each run holds of {_source(result)}. Nothing was fitted to these runs.
-
-- `tpl-{space}/func/*_components{maps}`: the maps, on the grid of the runs
-- `sub-*/**/*_timeseries.tsv`: time courses of the maps in each run (dual regression, stage 1); n/a
-  where a volume was dropped
-- `sub-*/**/*_relmat.tsv`: connectomes of each run
-- `sub-*/**/*_stat-effect_components{maps}`, `*_stat-z_*`, if there: each \
-run's own maps (stage 2)
-- `sub-*/**/*_outliers.tsv`: which volumes of each run were dropped
-- `{SETTINGS}`: every setting; `--config-file` replays it
-
-From a group run only: `report.html`, `participants.tsv`, `{INVENTORY}`, `{QUALITY_TABLE}`, the
-group's connectomes (`tpl-*/**/*_relmat.tsv`) and the tangent ones of runs, which need all of them.
-"""
+    return readme(
+        "template_projections.md.jinja",
+        source=_source(result),
+        space=result.space.label,
+        ends=result.space.extensions,
+        inventory=INVENTORY,
+        quality_table=QUALITY_TABLE,
+        settings=SETTINGS,
+    )

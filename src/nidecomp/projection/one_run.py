@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nidecomp.core.atomic import writing
-from nidecomp.core.errors import FailedRunError
 from nidecomp.core.records import FailedRun
 from nidecomp.projection.component_regression import fit_component_regression, regressed_volumes
 from nidecomp.projection.dual_regression import (
@@ -36,7 +35,7 @@ from nidecomp.projection.store import (
 )
 from nidecomp.projection.task import STATISTICS, ProjectedRun, ProjectTask
 from nidecomp.runs.clean import clean
-from nidecomp.runs.reduce import failures_recorded, read_run
+from nidecomp.runs.reduce import check_unchanged, failures_recorded, read_run
 from nidecomp.runs.tsnr import temporal_snr
 from nidecomp.spaces.contract import FeatureSpace
 
@@ -90,8 +89,7 @@ def _project(task: ProjectTask, stem: Path) -> ProjectedRun:
         store_maps(own, stem, index, task.cleaning.space)
         if task.with_variance:
             store_variance(own, stem, index)
-    if task.stem != stem:
-        raise FailedRunError("its files changed while it was processed: start again")
+    check_unchanged(stem, task.stem)
     # What the record stands for comes last: where it is, the rest is whole.
     with writing(stem.with_name(stem.name + ".npz")) as file:
         np.savez(file, allow_pickle=False, **stored)

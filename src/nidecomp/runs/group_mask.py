@@ -184,7 +184,8 @@ def _key(runs: Sequence[UsableRun], grid: Grid, masking: Masking) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
-# A run whose brain covers less of the group's than this is somewhere else: displaced, or cut.
+# A run whose brain covers less of the group's than this is somewhere else: displaced, or cut. A
+# rule of thumb: runs of one space cover nearly all; logs/inventory.tsv has each run's coverage.
 MINIMUM_COVERAGE = 0.5
 
 LoadMask = Callable[[str], NDArray[np.bool_]]

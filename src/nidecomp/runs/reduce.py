@@ -88,6 +88,17 @@ def failures_recorded(files: RunFiles, work: Callable[[], Result]) -> Result | F
         return FailedRun(files.key, files.bold, reason, traceback.format_exc())
 
 
+def check_unchanged(stem: Path, now: Path) -> None:
+    """Check that a run's files, which its name is made of, are what they were before.
+
+    Raises
+    ------
+    FailedRunError
+    """
+    if now != stem:
+        raise FailedRunError("its files changed while it was processed: start again")
+
+
 def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
     stems = {fwhm: task.stem(fwhm) for fwhm in task.smoothing_fwhm}
     found = {fwhm: find_reduced(task.run, stem) for fwhm, stem in stems.items()}
@@ -110,8 +121,7 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
                 f"{task.n_rows} are asked for: fewer --n-components, or fewer --max-components to "
                 "choose from, would do"
             )
-        if task.stem(fwhm) != stems[fwhm]:
-            raise FailedRunError("its files changed while it was processed: start again")
+        check_unchanged(stems[fwhm], task.stem(fwhm))
         record = ReducedRun(
             run=task.run,
             path=stems[fwhm].with_name(stems[fwhm].name + ".npy"),

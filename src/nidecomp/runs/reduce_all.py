@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nidecomp.config.request import Request
 from nidecomp.core.records import FailedRun, ReducedRun, UsableRun
 from nidecomp.execution import progress
-from nidecomp.execution.executor import Executor, WorkerDied
+from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.runs.reduce import reduce_run
 from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.contract import FeatureSpace
@@ -48,8 +48,7 @@ def reduce_runs(
             case FailedRun():
                 failed.append(result)
             case WorkerDied(item=ReduceTask(run=lost)):
-                reason = "the process that worked on it was killed, probably for want of memory"
-                failed.append(FailedRun(lost.key, lost.files.bold, reason))
+                failed.append(FailedRun(lost.key, lost.files.bold, lost_worker()))
         if failed and request.execution.stop_on_first_crash:
             break
     reduced.sort(key=lambda record: (record.key.label, -record.smoothing_fwhm))

@@ -12,7 +12,7 @@ from nidecomp.config.science import Denoising
 from nidecomp.core.records import UsableRun
 from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.images import unreadable_file_fails
-from nidecomp.version import library_versions
+from nidecomp.version import numerical_versions
 
 # Part of every key: raise it whenever the numbers that this module writes change.
 _FORMAT = 4
@@ -49,7 +49,7 @@ class ReduceTask:
         confounds = self.run.files.confounds
         identity = {
             "format": _FORMAT,
-            "libraries": library_versions(),
+            "libraries": numerical_versions(),
             "bold": _identity(self.run.files.bold),
             "confounds": _identity(confounds),
             "confounds_sidecar": _identity(confounds and confounds.with_suffix(".json")),

@@ -35,14 +35,8 @@ from nidecomp.outputs.report.figures import (
 )
 from nidecomp.outputs.report.page import anchor, pairs_of, peak_of, render
 from nidecomp.outputs.report.panels import panels_for
-from nidecomp.outputs.report.results import (
-    Results,
-    Row,
-    WrittenDecomposition,
-    number,
-    read_json,
-    read_results,
-)
+from nidecomp.outputs.report.reading import Row, number, read_json
+from nidecomp.outputs.report.results import Results, WrittenDecomposition, read_results
 from nidecomp.outputs.report.viewer import Background, Slices
 from nidecomp.outputs.resources import write_resources
 from nidecomp.outputs.result import Outcome
@@ -52,6 +46,7 @@ REPORT = PurePosixPath("report.html")
 _LOGS = PurePosixPath("logs")
 _FIGURES = PurePosixPath("figures")
 _LOG = logging.getLogger(__name__)
+# Points of a spectrum's line in the report: a matter of looks.
 _N_FREQUENCIES = 80
 _STRIPS = {
     "map_r": "own maps' r",

@@ -16,7 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nidecomp.core.text import count
 from nidecomp.execution.monitor import REPORT_STEP
 from nidecomp.outputs.report.methods import methods_text
-from nidecomp.outputs.report.results import Results, Row, WrittenDecomposition, number
+from nidecomp.outputs.report.reading import Row, number
+from nidecomp.outputs.report.results import Results, WrittenDecomposition
 from nidecomp.outputs.report.viewer import Background, Slices, viewer_library
 from nidecomp.version import __version__
 
@@ -33,6 +34,9 @@ _SHOWN = {
     "high_frequency_share": "> 0.1 Hz",
     "flags": "flags",
 }
+# Between halves, maps of dimensions that participants do not share have less, in small groups:
+# docs/decisions/0011-evidence.md.
+_LOW = 0.2
 # Columns of the quality table that are added to the table of runs.
 _QUALITY = ("tsnr", "map_r", "explained_variance")
 
@@ -97,11 +101,7 @@ def render(
             warnings=warnings_of(folder),
             columns=_SHOWN,
             participant_columns={name: name for name in (folder.participants or ({},))[0]},
-            linked={
-                label
-                for row in folder.participants
-                if (label := row.get("participant_id", "")) and (folder.root / label).is_dir()
-            },
+            linked=_with_folder(folder),
             runs=_runs_with_quality(folder),
             resources=[row for row in folder.resources if row.get("step") != REPORT_STEP],
             pairs=pairs_of(folder),
@@ -110,6 +110,12 @@ def render(
             picture={key: _data_uri(content, _kind(key)) for key, content in pictures.items()},
         )
     )
+
+
+def _with_folder(folder: Results) -> set[str]:
+    """Return the participants who have a folder that can be linked to."""
+    labels = {row.get("participant_id", "") for row in folder.participants}
+    return {label for label in labels if label and (folder.root / label).is_dir()}
 
 
 def _viewer(
@@ -173,13 +179,6 @@ def anchor(*parts: object) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", lambda found: f"_{ord(found[0]):x}", text)
 
 
-def _is_low(reproducibility: str) -> bool:
-    try:
-        return float(reproducibility) < 0.2
-    except ValueError:
-        return False
-
-
 def warnings_of(folder: Results) -> list[str]:
     """Return the warnings that stand at the top of the report."""
     found = list(folder.missing)
@@ -187,11 +186,12 @@ def warnings_of(folder: Results) -> list[str]:
         fit = one.described.get("Fit")
         if isinstance(fit, dict) and fit.get("Converged") is False:
             found.append(f"{one.title}: the fit did not converge: its maps may be unreliable.")
-        low = [row["component"] for row in one.metrics if _is_low(row.get("reproducibility", ""))]
+        low = [row["component"] for row in one.metrics if number(row.get("reproducibility")) < _LOW]
         if low:
+            n = count(len(low), "component")
             found.append(
-                f"{one.title}: {count(len(low), 'component')} not reproducible between halves of the "
-                f"participants (reproducibility below 0.2): {_few(low)}."
+                f"{one.title}: {n} not reproducible between halves of the participants "
+                f"(reproducibility below {_LOW}): {_few(low)}."
             )
     unused = [row for row in folder.runs if row.get("status") in {"refused", "failed"}]
     if unused:
