@@ -377,7 +377,7 @@ def test_words_name_the_level_and_what_it_is_about():
     assert rule_in_words(Rule("ratio", 1.0)) == (
         "only the n_voxels / n_components largest absolute values of each map"
     )
-    assert "strongest 0.5 × n_voxels / n_components" in rule_in_words(Rule("ratio", 0.5))
+    assert "the 0.5 × n_voxels / n_components largest" in rule_in_words(Rule("ratio", 0.5))
     assert "two-sided p of at most 0.001 under" in rule_in_words(Rule("p", 0.001))
     assert "false discovery rate of 0.05" in rule_in_words(Rule("fdr", 0.05))
     for kind in ("p", "fdr", "ratio"):
