@@ -14,12 +14,12 @@ from nidecomp.decomposition.sparse_coding import encode
 
 _LOG = logging.getLogger(__name__)
 
-# docs/decisions/0009-dictionary-learning.md tells how the search goes, four to nine fits as a rule.
-# It looks at the codes of this many voxels at most,
+# docs/decisions/0009-dictionary-learning.md describes the search, which takes four to nine fits.
+# It uses the codes of this many voxels at most,
 _VOXELS_OF_SEARCH = 20_000
 # learns this many times at most,
 _MAX_EVALUATIONS = 16
-# and is content with a support that is off by this share of what was asked for.
+# and ends when the support differs from the one wanted by less than this share.
 _SUPPORT_TOLERANCE = 0.01
 # The miss that is worth a warning: a rule of thumb, several times what is met otherwise.
 _SUPPORT_MISSED = 0.05
@@ -39,7 +39,7 @@ def alpha_for_support(
     seed: int,
     n_threads: int = 1,
 ) -> float:
-    """Find the penalty at which maps cover a given share of the voxels.
+    """Return the penalty at which maps cover a given share of the voxels.
 
     A penalty in the units of the rows means less the more runs and volumes there are; the support
     of the maps means the same. Values twice as large have twice the penalty, and so have four times
@@ -94,7 +94,7 @@ def alpha_for_support(
 def _first_guess(
     samples: NDArray[np.float32], dictionary: NDArray[np.float64], support: float
 ) -> float:
-    """Give the penalty that would be right if atoms were orthogonal and learning changed none."""
+    """Return the penalty that would be right for orthogonal atoms that learning does not change."""
     similar = np.abs(samples.astype(np.float64) @ with_unit_norm(dictionary).T)
     # Where most voxels are empty the quantile is 0; where all are, any penalty is as good.
     return float(np.quantile(similar, 1.0 - support)) or float(similar.max()) or 1.0
@@ -103,7 +103,7 @@ def _first_guess(
 def _search(
     support_at: Callable[[float], float], guess: float, wanted: float
 ) -> tuple[float, float]:
-    """Bracket the wanted support and close in on it, in log(alpha).
+    """Search for the penalty by bracketing the support, in log(alpha).
 
     Support falls with alpha, but for small jumps where learning ends some steps earlier or later:
     the bracket shrinks all the same, and the nearest of all that was seen is taken.
