@@ -1,8 +1,8 @@
-"""Dictionary learning: sparse maps, started from CanICA's.
+"""Dictionary learning: sparse maps, starting from those of CanICA.
 
 Mensch et al. (2016), Compressed online dictionary learning for fast resting-state fMRI
-decomposition, ISBI, doi:10.1109/ISBI.2016.7493501. Voxels are the samples, their codes the maps.
-From the same first dictionary and seed it is scikit-learn's
+decomposition, ISBI, doi:10.1109/ISBI.2016.7493501. The samples are the voxels, and their codes are
+the maps. With the same first dictionary and seed, the result is that of scikit-learn's
 ``MiniBatchDictionaryLearning(fit_algorithm="cd")``.
 """
 
@@ -20,47 +20,49 @@ from nidecomp.decomposition.sparse_coding import Learner, batch_bounds, encode, 
 
 _LOG = logging.getLogger(__name__)
 
-# The length of the first atoms: see `first_dictionary`.
+# The norm of the first atoms: see `first_dictionary`.
 _FIRST_LENGTH = 3.0
-# The noise added to a sample that becomes an atom, as a share of its deviation (scikit-learn's).
+# The noise added to a sample that becomes an atom, as a share of the sample's standard deviation
+# (as in scikit-learn).
 _NOISE_OF_NEW_ATOM = 0.01
 
-# The search for a penalty looks at the codes of this many voxels at most,
+# The search for a penalty measures the support on at most this many voxels.
 _VOXELS_OF_SEARCH = 20_000
-# learns this many times at most,
+# It learns a dictionary at most this many times.
 _MAX_EVALUATIONS = 16
-# and is content with a support that is off by this share of what was asked for.
+# It stops when the support differs from the one asked for by at most this share of it.
 _SUPPORT_TOLERANCE = 0.01
-# The miss that is worth a warning.
+# A larger relative difference than this is logged as a warning.
 _SUPPORT_MISSED = 0.05
-# The first step away from the first guess, in log(alpha); each further one is twice as long, and
-# after six of them (a factor of e²⁵) the support asked for is out of reach.
+# The first step away from the first guess, in log(alpha). Each further step is twice as long; after
+# six of them (a factor of e²⁵) the search gives up.
 _FIRST_STRETCH = 0.4
 _MAX_STRETCHES = 6
 
 
 @dataclass(frozen=True, eq=False)
 class DictionaryFit:
-    """How dictionary learning went.
+    """The result of dictionary learning.
 
     Parameters
     ----------
     maps : ndarray of float32, shape (n_components, n_voxels)
-        Every voxel's code: unsigned, unordered, unscaled.
+        The code of every voxel: not yet sorted, signed or scaled.
     dictionary : ndarray, shape (n_components, n_rows)
-        The atoms; once learnt from, none is longer than 1.
+        The atoms. After learning, their norms are at most 1.
     alpha : float
-        The penalty.
+        The sparsity penalty.
     n_steps : int
-        Batches that were taken.
+        The number of batches that were used.
     converged : bool
-        The dictionary settled, or its cost stopped improving, before the batches were used up.
+        Whether the dictionary stopped changing, or its cost stopped improving, before all batches
+        were used.
     lasso_converged : bool
-        Every lasso, of a batch or of the maps, reached its tolerance.
+        Whether every lasso, of a batch or of the maps, reached its tolerance.
     n_reseeded : int
-        How many times an atom had fallen out of use and a voxel's sample took its place.
+        How many times an unused atom was replaced by the sample of a voxel.
     n_empty : int
-        Maps without a single value. They are counted and kept, never hidden.
+        The number of maps that are 0 everywhere. They are kept.
     """
 
     maps: NDArray[np.float32]
@@ -74,19 +76,21 @@ class DictionaryFit:
 
 
 def first_dictionary(maps: NDArray[np.floating], rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Fit maps to the rows by least squares, for a first dictionary.
+    """Return a first dictionary: maps fitted to the rows by least squares.
 
-    nilearn scales each *row* of the data to unit norm over the atoms, which makes atoms longer than
-    1 (√(rows / components) on average) and depends on the rows' rotation. What helps is the length:
-    the first batches' codes are then less sparse, and no atom falls out of use before it has been
-    improved; the first updates bring the lengths back to 1. So here all atoms have one length, in
-    whatever rotation (docs/decisions/0009-dictionary-learning.md has the numbers).
+    nilearn scales each *row* of the data to unit norm over the atoms. This makes atoms longer than
+    1 (√(rows / components) on average) and depends on how the rows are rotated. The length is what
+    helps: the codes of the first batches are less sparse, so that no atom falls out of use before
+    it has been improved, and the first updates bring the lengths back to 1. Here, all atoms have
+    the same length, however the rows are rotated (docs/decisions/0009-dictionary-learning.md has
+    the numbers).
 
     Parameters
     ----------
     maps : ndarray, shape (n_components, n_voxels)
-        Of any scale and sign; an empty one gives an empty atom, which learning replaces.
+        Maps of any scale and sign. An empty map gives an empty atom, which learning replaces.
     rows : ndarray of float32, shape (n_rows, n_voxels)
+        The rows that the dictionary is for.
 
     Returns
     -------
@@ -95,7 +99,7 @@ def first_dictionary(maps: NDArray[np.floating], rows: NDArray[np.float32]) -> N
     gram, cross = products(maps, maps), products(maps, rows)
     scale = np.sqrt(np.diag(gram))
     scale[scale == 0] = 1.0
-    # The ridge keeps maps that are empty or alike from making the system singular.
+    # The ridge keeps the system regular where maps are empty or nearly the same.
     correlations = gram / np.outer(scale, scale) + 1e-8 * np.eye(len(gram))
     loadings = np.linalg.solve(correlations, cross / scale[:, None])
     return _FIRST_LENGTH * _with_unit_norm(loadings)
@@ -116,7 +120,7 @@ def fit_dictlearning(
     seed: int,
     n_threads: int = 1,
 ) -> DictionaryFit:
-    """Learn a dictionary, and with it sparse maps that explain the rows.
+    """Fit sparse maps to rows by online dictionary learning.
 
     Minimises ½‖rowsᵀ − codes · dictionary‖² + alpha ‖codes‖₁ over codes and atoms of norm 1 or
     less.
@@ -124,21 +128,21 @@ def fit_dictlearning(
     Parameters
     ----------
     rows : ndarray of float32, shape (n_rows, n_voxels)
-        The runs' rows, scaled by their singular values, or those of the group's subspace: only
-        inner products with atoms count, so that a rotation changes nothing.
+        The rows of all runs, scaled by their singular values, or those of the group's subspace:
+        only their inner products with atoms are used, so that a rotation does not change the maps.
     dictionary : ndarray, shape (n_components, n_rows)
-        The first one, of `first_dictionary`.
+        The first dictionary, as `first_dictionary` returns it.
     alpha : float
-        Penalty on the maps' L1 norm, in the units of the rows (as in nilearn).
+        The penalty on the L1 norm of the maps, in the units of the rows (as in nilearn).
     batch_size : int
-        Voxels in one batch.
+        The number of voxels in one batch.
     n_epochs : int
-        Passes over the voxels at most. It settles within the first two or three where a batch is
-        small against the number of voxels.
+        The largest number of passes over the voxels. The dictionary settles within two or three
+        passes where a batch is small compared with the number of voxels.
     seed : int
-        Of the order of voxels and of the samples that replace atoms out of use.
+        The seed of the order of voxels and of the samples that replace unused atoms.
     n_threads : int
-        The result does not depend on it.
+        The number of threads. The result does not depend on it.
 
     Returns
     -------
@@ -174,11 +178,11 @@ def _learn(
     n_epochs: int,
     seed: int,
 ) -> tuple[Learner, int]:
-    """Learn from samples, (n_voxels, n_rows); count the atoms that were replaced on the way."""
+    """Return what was learnt from samples, (n_voxels, n_rows), and how many atoms were replaced."""
     n_voxels = len(samples)
     batch_size = min(batch_size, n_voxels)
     n_steps = n_epochs * ((n_voxels - 1) // batch_size + 1)
-    # numpy's old generator: it draws scikit-learn's numbers.
+    # numpy's legacy generator, so that the numbers drawn are those of scikit-learn.
     random = np.random.RandomState(seed)
     order = np.arange(n_voxels)
     random.shuffle(order)
@@ -197,7 +201,7 @@ def _replace_atom(
     batch: NDArray[np.int64],
     random: np.random.RandomState,
 ) -> None:
-    """Put a sample of the batch, with a little noise, in the place of an atom out of use."""
+    """Replace an unused atom by a sample of the batch, with a little noise."""
     state = learner.state
     sample = samples[batch[random.choice(len(batch))]].astype(np.float64)
     deviation = _NOISE_OF_NEW_ATOM * (float(sample.std()) or 1.0)
@@ -220,53 +224,55 @@ def alpha_for_support(
     seed: int,
     n_threads: int = 1,
 ) -> float:
-    """Find the penalty at which maps cover a given share of the voxels.
+    """Return the penalty at which maps cover a given share of the voxels on average.
 
-    A penalty in the units of the rows means less the more runs and volumes there are; the support
-    of the maps means the same. Values twice as large have twice the penalty, and so have four times
-    the runs.
+    A penalty is in the units of the rows: the more runs and volumes there are, the weaker it is.
+    The support of the maps has the same meaning for all data. The penalty for a support is
+    proportional to the values of the data and to the square root of the number of runs.
 
     Parameters
     ----------
     rows : ndarray of float32, shape (n_rows, n_voxels)
+        As for `fit_dictlearning`.
     dictionary : ndarray, shape (n_components, n_rows)
-        The first one, of `first_dictionary`.
+        The first dictionary, as `first_dictionary` returns it.
     support : float
-        The share of voxels in which a map is not 0, on average over maps; between 0 and 1.
+        The share of voxels in which a map is not 0, mean over maps; between 0 and 1.
     batch_size, n_epochs, seed, n_threads : int
-        As in `fit_dictlearning`.
+        As for `fit_dictlearning`.
 
     Returns
     -------
     float
-        Where no penalty gives that support, the one with the nearest; a warning is logged.
+        The penalty. Where none gives that support, it is the one that comes nearest, and a warning
+        is logged.
 
     Notes
     -----
-    Each step of the search, about five of them and 16 at most, learns as `fit_dictlearning` would
-    at that penalty, then codes 20,000 evenly spaced voxels at most: they tell the support of all
-    to about one per cent. Learning from them alone would be no faster, for it ends after some
-    thousand batches in any case, and would end elsewhere (the support then missed by up to a
-    fifth).
+    Each of the search's evaluations (about five, at most 16) learns as `fit_dictlearning` does
+    with that penalty, then codes at most 20,000 evenly spaced voxels, whose support is that of all
+    voxels to about one per cent. Learning from these voxels alone would not be faster, because
+    learning ends after some thousand batches in any case, and its result would differ (by up to a
+    fifth in the support).
     """
     samples = np.ascontiguousarray(rows.T, dtype=np.float32)
-    looked_at = samples[evenly_spaced(len(samples), _VOXELS_OF_SEARCH)]
+    coded = samples[evenly_spaced(len(samples), _VOXELS_OF_SEARCH)]
 
     def support_at(alpha: float) -> float:
         learner, _ = _learn(
             samples, dictionary, alpha=alpha, batch_size=batch_size, n_epochs=n_epochs, seed=seed
         )
-        maps, _ = encode(looked_at, learner.dictionary, alpha, n_threads)
+        maps, _ = encode(coded, learner.dictionary, alpha, n_threads)
         return np.count_nonzero(maps) / maps.size
 
-    alpha, found = _search(support_at, _first_guess(looked_at, dictionary, support), support)
-    if abs(found / support - 1) > _SUPPORT_MISSED:
+    alpha, reached = _search(support_at, _first_guess(coded, dictionary, support), support)
+    if abs(reached / support - 1) > _SUPPORT_MISSED:
         _LOG.warning(
-            "No sparsity penalty was found at which %d maps cover %.3g of the voxels on average; "
-            "the nearest is %.3g, at a penalty of %.4g",
+            "Found no sparsity penalty with which %d maps cover %.3g of the voxels on average "
+            "(--map-support); the nearest is %.3g, with a penalty of %.4g",
             len(dictionary),
             support,
-            found,
+            reached,
             alpha,
         )
     return alpha
@@ -275,40 +281,43 @@ def alpha_for_support(
 def _first_guess(
     samples: NDArray[np.float32], dictionary: NDArray[np.float64], support: float
 ) -> float:
-    """Give the penalty that would be right if atoms were orthogonal and learning changed none."""
+    """Return the penalty that would be right if atoms were orthogonal and learning changed none."""
     similar = np.abs(samples.astype(np.float64) @ _with_unit_norm(dictionary).T)
-    # Where most voxels are empty the quantile is 0; where all are, any penalty is as good.
+    # The quantile is 0 where most voxels are empty. Where all are empty, any penalty will do.
     return float(np.quantile(similar, 1.0 - support)) or float(similar.max()) or 1.0
 
 
 def _search(
     support_at: Callable[[float], float], guess: float, wanted: float
 ) -> tuple[float, float]:
-    """Bracket the wanted support and close in on it, in log(alpha).
+    """Return the penalty whose support is nearest to the one wanted, and that support.
 
-    Support falls with alpha, but for small jumps where learning ends some steps earlier or later:
-    the bracket shrinks all the same, and the nearest of all that was seen is taken.
+    The wanted support is bracketed and approached in log(alpha). The support decreases with alpha
+    except for small jumps where learning ends some steps earlier or later. These do not keep the
+    bracket from shrinking, and the nearest of all evaluations is returned.
 
     Parameters
     ----------
     support_at : callable
-        From alpha to the support.
+        Returns the support for an alpha.
     guess : float
+        The alpha to start from.
     wanted : float
+        The support that is wanted.
 
     Returns
     -------
     alpha, support : float
     """
-    seen: list[tuple[float, float]] = []
-    # (log(alpha), support) where too much and too little is covered.
+    evaluated: list[tuple[float, float]] = []
+    # (log(alpha), support) of the bracket's ends, where the support is too large and too small.
     above: tuple[float, float] | None = None
     below: tuple[float, float] | None = None
     position, stretch = np.log(guess), _FIRST_STRETCH
     longest = _FIRST_STRETCH * 2**_MAX_STRETCHES
-    while len(seen) < _MAX_EVALUATIONS and stretch <= longest:
+    while len(evaluated) < _MAX_EVALUATIONS and stretch <= longest:
         support = support_at(float(np.exp(position)))
-        seen.append((float(np.exp(position)), support))
+        evaluated.append((float(np.exp(position)), support))
         if abs(support / wanted - 1) <= _SUPPORT_TOLERANCE:
             break
         if support > wanted:
@@ -316,10 +325,10 @@ def _search(
         else:
             below = (position, support)
         if above and below:
-            # On the straight line between both, but not too near to either end.
+            # Linear interpolation between both ends, but not too near to either.
             share = (above[1] - wanted) / (above[1] - below[1])
             position = above[0] + np.clip(share, 0.1, 0.9) * (below[0] - above[0])
         else:
             position += stretch if above else -stretch
             stretch *= 2
-    return min(seen, key=lambda one: abs(one[1] - wanted))
+    return min(evaluated, key=lambda point: abs(point[1] - wanted))
