@@ -149,8 +149,8 @@ def reason(
         return f"Participants share no dimension: for the first, {_failing(evidence[0], least)}."
     if n_dimensions == len(evidence):
         end = (
-            "the largest number that was considered; there may be more: reduce runs to more rows "
-            "with a larger --max-components"
+            "the largest number that was considered; there may be more with a larger "
+            "--max-components"
         )
     else:
         end = f"for the next, {_failing(evidence[n_dimensions], least)}"
