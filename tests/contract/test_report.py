@@ -78,7 +78,7 @@ def test_it_tells_how_it_was_run(output: Path) -> None:
         assert len(of_runs) == 10
         assert all(float(number) >= 0 for row in of_runs for number in row[2:])
     said = (output.parent / "said").read_text(encoding="utf-8")
-    *_, table = said.partition("What it took:\n")
+    *_, table = said.partition("Time and memory:\n")
     assert len(table.splitlines()) == len(lines), "the log ends with it"
     assert steps == [
         "finding runs", "reducing runs", "fitting the group", "projecting runs",

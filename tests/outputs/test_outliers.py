@@ -11,9 +11,9 @@ from nidecomp.outputs.outliers import (
     FEWEST_PARTICIPANTS,
     LEAST_DEPARTURE,
     LIMIT,
+    is_outlier,
     modified_z,
     outlier_reasons,
-    stands_apart,
 )
 
 USUAL = np.array([10.0, 11, 9, 10.5, 9.5, 10.2, 9.8])
@@ -78,14 +78,14 @@ def test_units_do_not_matter(values: list[float], gain: float, shift: float) -> 
 
 
 def test_both_sides_stand_apart_and_what_is_unknown_does_not() -> None:
-    found = stands_apart(np.array([*USUAL, 40.0, np.nan, 1.0]))
+    found = is_outlier(np.array([*USUAL, 40.0, np.nan, 1.0]))
     assert found.tolist() == [False] * 7 + [True, False, True]
-    assert not stands_apart(np.full(8, np.nan)).any()
-    assert not stands_apart(np.array([1.0, 2.0, 300.0])).any(), "too few to tell"
+    assert not is_outlier(np.full(8, np.nan)).any()
+    assert not is_outlier(np.array([1.0, 2.0, 300.0])).any(), "too few to tell"
 
 
 @given(st.lists(st.floats(0.1, 100), min_size=FEWEST_PARTICIPANTS, max_size=12))
 @few
 def test_the_unit_of_what_is_looked_at_does_not_matter(values: list[float]) -> None:
     found = np.array(values)
-    assert stands_apart(found).tolist() == stands_apart(8 * found).tolist()
+    assert is_outlier(found).tolist() == is_outlier(8 * found).tolist()

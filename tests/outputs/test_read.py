@@ -33,12 +33,12 @@ def test_the_groups_tables_are_read_as_they_were_written(rest_output: Path) -> N
 
 @pytest.mark.parametrize("name", ["order", "nothing", "../settings"])
 def test_a_table_that_is_not_there_is_refused_in_a_sentence(rest_output: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=f"holds no table '{name}'"):
+    with pytest.raises(UsageError, match=f"has no table '{name}'"):
         nidecomp.group_table(rest_output, name)
 
 
 def test_a_folder_without_metrics_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no metrics of components"):
+    with pytest.raises(UsageError, match="has no metrics of components"):
         nidecomp.component_table(tmp_path)
 
 

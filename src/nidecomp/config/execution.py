@@ -42,7 +42,7 @@ class Execution:
     nprocs: int = option(
         convert.integer(0),
         0,
-        "Cores to use in all; 0: as many as this job has. In the map step each works on a run.",
+        "Cores to use in all; 0: as many as this job has. In the reduce step each works on a run.",
         metavar="N",
     )
     omp_nthreads: int = option(

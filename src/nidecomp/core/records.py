@@ -139,7 +139,7 @@ class FailedRun:
 
 @dataclass(frozen=True)
 class ReducedRun:
-    """One run after the map step: where its reduced rows are, and a few numbers.
+    """One run after the reduce step: where its reduced rows are, and a few numbers.
 
     The array in `path` is float32, (n_rows, n_voxels): the leading right singular vectors of the
     cleaned, standardised run, each scaled by its singular value. A run that is wanted at several

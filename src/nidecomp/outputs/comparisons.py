@@ -1,4 +1,4 @@
-"""How decompositions compare: with each other, and between halves of the participants."""
+"""Comparison of decompositions with each other, and of the halves of the participants."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Row = Mapping[str, object]
 
 MATCHING: dict[str, str] = {
     "method": "Method of the first decomposition",
-    "scale": "Its number of components",
-    "component": "A component of it",
+    "scale": "Number of components of the first decomposition",
+    "component": "Component of the first decomposition",
     "other_method": "Method of the second decomposition",
-    "other_scale": "Its number of components",
+    "other_scale": "Number of components of the second decomposition",
     "other_component": (
-        "Its component that is matched with the first one: one to one, so that the sum of "
-        "absolute correlations is largest; n/a where the second decomposition has fewer"
+        "Component of the second decomposition that is matched with it: one to one, so that the "
+        "sum of absolute correlations is largest; n/a where there are too few"
     ),
-    "r": "Correlation of both maps over the mask",
+    "r": "Correlation of both maps over the group mask",
 }
 
 
 def matching_table(fitted: Sequence[Components]) -> list[Row]:
-    """Match every decomposition with every other one.
+    """Return the matches between the components of every pair of decompositions.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def matching_table(fitted: Sequence[Components]) -> list[Row]:
     Returns
     -------
     list of mapping
-        A row for each component of the first of each pair.
+        A row for each component of the first decomposition of a pair.
     """
     table: list[Row] = []
     for position, first in enumerate(fitted):
@@ -58,7 +58,7 @@ def matching_table(fitted: Sequence[Components]) -> list[Row]:
 
 
 def evidence_summary(components: Components) -> dict[str, object]:
-    """Say in a sidecar's words how maps were judged and ordered, and the group's figures.
+    """Return the evidence about a decomposition as a whole, as its JSON records it.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def evidence_summary(components: Components) -> dict[str, object]:
             **out,
             "Order": "by explained variance",
             "Splits": 0,
-            "Reproducibility": "not judged: there were no halves of the participants to compare",
+            "Reproducibility": "not assessed: the participants could not be split into halves",
         }
     fitted, other_half = halves.total_variances.mean(axis=0).tolist()
     return {
@@ -96,8 +96,8 @@ def evidence_summary(components: Components) -> dict[str, object]:
         "Splits": n_splits,
         "SplitParticipants": len(evidence.participants.labels),
         "SplitVoxels": halves.n_voxels,
-        "SplitNote": "Halves share no participant and no reduction, but the group's mask and grid; "
-        "they are fitted on SplitVoxels voxels evenly spaced in the mask",
+        "SplitNote": "Halves share no participants; runs were reduced independently of each other. "
+        "Both use the group mask, and are fitted on SplitVoxels voxels evenly spaced in it",
         "Trace": float(halves.trace.mean()),
         "SubspaceOverlap": float(halves.overlap.mean()),
         "ExplainedVarianceOfHalves": fitted,
@@ -107,21 +107,22 @@ def evidence_summary(components: Components) -> dict[str, object]:
 
 STABILITY: dict[str, str] = {
     "method": "Method of the decomposition",
-    "scale": "Its number of components",
-    "split": "Number of the split, from 1; the same for all decompositions",
-    "trace": "Mean |r| of both halves' maps, matched one to one",
-    "overlap": "Mean squared cosine of the principal angles between what both halves' maps span",
+    "scale": "Number of components of the decomposition",
+    "split": "Number of the split, from 1; the same splits are used for all decompositions",
+    "trace": "Mean |r| between the maps of both halves, matched one to one",
+    "overlap": "Mean squared cosine of the principal angles between both halves' subspaces of maps",
     "explained_variance_fitted": (
-        "Share of a half's variance that all of its own maps explain together, mean of both halves"
+        "Share of the variance of a half that its own maps together explain, mean of both halves"
     ),
     "explained_variance_other_half": (
-        "Share of a half's variance that all maps of the other half explain together, mean of both"
+        "Share of the variance of a half that the maps of the other half together explain, mean of "
+        "both halves"
     ),
 }
 
 
 def stability_table(fitted: Sequence[Components]) -> list[Row]:
-    """Tell how alike the halves of the participants came out, a row for each split."""
+    """Return how similar the maps of both halves are, a row for each split and decomposition."""
     table: list[Row] = []
     for components in fitted:
         if components.evidence is None:

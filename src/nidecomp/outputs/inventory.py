@@ -9,44 +9,44 @@ from nidecomp.core.records import FailedRun, Inventory, ReducedRun, RefusedRun, 
 from nidecomp.core.text import one_line
 
 COLUMNS = {
-    "run": "Name of the run, as its files carry it",
-    "status": "used, refused (by a rule, see reason) or failed (while it was processed)",
-    "reason": "Why the run was refused or failed, or what had to be assumed about it",
+    "run": "Name of the run, as in its file names",
+    "status": "used; refused (cannot be used, see reason); failed (error while it was processed)",
+    "reason": "Why the run was refused or failed, or what was assumed about it",
     "source_file": "The BOLD image (or a folder that cannot be read), relative to the preprocessed "
     "dataset",
     "repetition_time": "Time from one volume to the next, in s",
-    "start_time": "Time that the first volume stands for (after slice timing), in s",
+    "start_time": "Time that the first volume refers to (after slice timing correction), in s",
     "n_volumes": "Number of volumes in the image",
     "n_volumes_kept": "Number of volumes after scrubbing and dropping",
-    "n_regressors": "Rank of everything that was regressed out of the volumes kept, the constant "
-    "and filters included",
+    "n_regressors": "Number of independent regressors that were removed from the volumes kept, "
+    "including the constant, the trend and filters",
     "mean_fd": "Mean framewise displacement over all volumes, in mm",
-    "resampled": "Whether the run was resampled to the group's grid",
-    "mask_coverage": "Share that the run's own brain mask holds of the voxels which at least half "
-    "of the participants have (or of the mask given)",
-    "n_nonfinite_voxels": "Voxels that were NaN or infinite at least once; those values became 0",
-    "n_constant_voxels": "Voxels of the group's mask without signal in this run",
-    "variance_kept": "Share of the cleaned run's variance that its leading components hold",
+    "resampled": "Whether the run was resampled to the voxel grid of the group",
+    "mask_coverage": "Share of the voxels in at least half of the participants' brain masks (or in "
+    "--mask) that the run's own brain mask covers",
+    "n_nonfinite_voxels": "Number of voxels with NaN or infinite values; these were set to 0",
+    "n_constant_voxels": "Number of voxels of the group mask without signal in this run",
+    "variance_kept": "Share of the cleaned run's variance that its principal components retain",
 }
 
 Row = dict[str, object]
 
 
 def rows(inventory: Inventory, root: Path, reduced: Sequence[ReducedRun] = ()) -> list[Row]:
-    """Make the rows of the table, sorted by run.
+    """Return the rows of the table, sorted by run.
 
     Parameters
     ----------
     inventory : Inventory
     root : Path
-        The preprocessed dataset, which paths are given relative to.
+        The preprocessed dataset; paths are relative to it.
     reduced : sequence of ReducedRun
-        What the map step found out, where it was done.
+        The runs that were reduced, which have more columns.
 
     Returns
     -------
     list of dict
-        Column to value; a value that is not known is None.
+        Column to value; None where it is unknown.
     """
     failed_keys = {run.key for run in inventory.failed}
     # A run that was reduced at several smoothings has a record for each: one of them will do.

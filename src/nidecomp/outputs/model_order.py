@@ -1,4 +1,4 @@
-"""How the number of components was chosen, as files: the curve as a table and as a figure."""
+"""The files that document how the number of components was chosen: a table and a figure."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from nidecomp.outputs.tree import MANIFEST, OutputTree
 MODEL_ORDER_TABLE = PurePosixPath("logs/order.tsv")
 MODEL_ORDER_FIGURE = PurePosixPath("figures/order.svg")
 MODEL_ORDER: dict[str, str] = {
-    "n_components": "k: the number of the dimension, and of the maps that are fitted to k of them",
+    "n_components": "k: number of the shared dimension, and of the maps fitted to k dimensions",
     "canonical_r": (
-        "Root mean square, over participants, of the k-th shared dimension's correlation with what "
-        "each participant's reduced runs span: the k-th canonical correlation"
+        "k-th canonical correlation: root mean square over participants of the correlation of the "
+        "k-th shared dimension with the subspace of each participant's reduced runs"
     ),
     "null_quantile": (
-        "95 % quantile of canonical_r where participants have no k-th dimension in common, for "
-        "noise as smooth as theirs and as many rows"
+        "95 % quantile of canonical_r under the null hypothesis that participants share no k-th "
+        "dimension: noise of the same smoothness, with as many rows"
     ),
     "held_out_r": (
-        "As canonical_r with participants who had no part in finding the dimension: those of the "
-        "other half, root mean square over splits"
+        "As canonical_r, for participants that were not used to find the dimension: those of the "
+        "other half; root mean square over splits"
     ),
-    "held_out_sd": "Standard deviation of it over the splits' halves",
+    "held_out_sd": "Standard deviation of held_out_r over the halves of all splits",
     "overlap": (
-        "Mean squared cosine of the principal angles between the k dimensions of both halves, mean "
-        "over splits"
+        "Mean squared cosine of the principal angles between the k-dimensional subspaces of both "
+        "halves, mean over splits"
     ),
-    "supported": "Whether dimension k is above chance, and held by other participants",
+    "supported": "Whether dimension k exceeds null_quantile and generalises to other participants",
     "map_r": (
         "Mean |r| between both halves' CanICA maps of the same component, over splits and k "
         "components; n/a where k maps were not fitted"
     ),
-    "map_r_sd": "Standard deviation of it over the components",
-    "least_map_r": "The |r| from which on a map counts as found again",
-    "n_reproducible": "How many of k maps are found again",
+    "map_r_sd": "Standard deviation of map_r over the components",
+    "least_map_r": "Smallest |r| at which a map counts as reproducible",
+    "n_reproducible": "Number of the k maps that are reproducible",
 }
 
 
 def write_model_order(tree: OutputTree, choice: ModelOrderChoice) -> None:
-    """Write the table with its JSON, and the figure where there is anything to draw."""
+    """Write the table with its JSON, and the figure if there is a curve."""
     table = [_row(one) for one in choice.evidence]
     tree.write_table(MODEL_ORDER_TABLE, MODEL_ORDER, table, about=choice_in_words(choice))
     if choice.evidence:
@@ -51,7 +51,7 @@ def write_model_order(tree: OutputTree, choice: ModelOrderChoice) -> None:
 
 
 def _row(one: ModelOrderEvidence) -> dict[str, object]:
-    """Return a row of the table; two columns are older than the names of what they hold."""
+    """Return a row of the table; two columns have kept an older name."""
     return {
         **asdict(one),
         "held_out_r": one.other_half_r,
@@ -60,17 +60,17 @@ def _row(one: ModelOrderEvidence) -> dict[str, object]:
 
 
 def write_choice_alone(output_dir: Path, choice: ModelOrderChoice) -> None:
-    """Write how nothing was chosen, where nothing else can be written.
+    """Write the table and figure of a choice that found no components: there is nothing else.
 
-    The journal that `OutputTree` leaves tells the next run to take it away. Complete results of an
-    earlier run, if they are there, are left as they are.
+    The journal that `OutputTree` leaves makes the next run remove these files. Complete results of
+    an earlier run are not touched.
     """
     if not (output_dir / MANIFEST).exists():
         write_model_order(OutputTree(output_dir), choice)
 
 
 def choice_in_words(choice: ModelOrderChoice) -> dict[str, object]:
-    """Say in a sidecar's words how the number of components was chosen."""
+    """Return how the number of components was chosen, as the JSON records it."""
     return {
         "Rule": RULE,
         "Reason": choice.reason,
@@ -85,5 +85,5 @@ def choice_in_words(choice: ModelOrderChoice) -> dict[str, object]:
 
 
 def _known(value: float) -> float | None:
-    """Give JSON null for what is not known."""
+    """Return a value that JSON can hold: null where it is unknown."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Which participants stand apart from the others, and by what."""
+"""Which participants are outliers in data quality, and in which measures."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from numpy.typing import NDArray
 # Modified z scores above this are outliers (Iglewicz and Hoaglin 1993, How to detect and handle
 # outliers, ASQC Quality Press).
 LIMIT = 3.5
-# Where participants are alike a tiny difference is many deviations: an outlier is also away from
-# the median by this share of it.
+# Where participants are very similar, a small difference is many deviations: an outlier also
+# differs from the median by this share of it.
 LEAST_DEPARTURE = 0.25
-# Brings the median absolute deviation to the standard deviation of a normal distribution.
+# The median absolute deviation of a normal distribution in units of its standard deviation.
 _NORMAL = 0.6745
-# The median of fewer says little of what is usual.
+# The median of fewer participants is no reliable reference.
 FEWEST_PARTICIPANTS = 5
 
 
 def modified_z(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Tell how far each value is from the median, in robust standard deviations.
+    """Return the modified z score of each value: its distance from the median.
 
     Parameters
     ----------
     values : ndarray, shape (n,)
-        NaN is not known.
+        NaN where a value is unknown.
 
     Returns
     -------
     ndarray, shape (n,)
-        NaN where it cannot be told: unknown values, fewer than `FEWEST_PARTICIPANTS`, or more than
-        half of them the same.
+        In robust standard deviations. NaN where it is undefined: unknown values, fewer than
+        `FEWEST_PARTICIPANTS`, or more than half of them the same.
     """
     known = values[np.isfinite(values)]
     if len(known) < FEWEST_PARTICIPANTS:
@@ -43,24 +43,24 @@ def modified_z(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(_NORMAL * (values - middle) / spread)
 
 
-def stands_apart(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which values are far from the median, on either side.
+def is_outlier(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which values are outliers, on either side of the median.
 
     Parameters
     ----------
     values : ndarray, shape (n,)
-        NaN is not known.
+        NaN where a value is unknown.
 
     Returns
     -------
     ndarray of bool, shape (n,)
-        Beyond `LIMIT` robust standard deviations, and away by `LEAST_DEPARTURE` of the median.
+        More than `LIMIT` robust standard deviations and `LEAST_DEPARTURE` of the median away.
     """
     return _is_far(values, modified_z(values))
 
 
 def _is_far(values: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Do what `stands_apart` says, with modified z scores that are known."""
+    """Return which values are outliers, given their modified z scores."""
     if not np.isfinite(scores).any():
         return np.zeros(len(values), dtype=np.bool_)
     middle = float(np.nanmedian(values))
@@ -70,19 +70,19 @@ def _is_far(values: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray
 def outlier_reasons(
     columns: Mapping[str, NDArray[np.float64]], bad_is_high: frozenset[str]
 ) -> list[str]:
-    """Say for each participant in what it stands apart, on the bad side.
+    """Return the reasons why participants are outliers, where their data are worse than usual.
 
     Parameters
     ----------
     columns : mapping
-        What is looked at to its value for each participant, each of shape (n,).
+        Name of a measure to its value for each participant, each of shape (n,).
     bad_is_high : set of str
-        Those of them of which much is bad; of the others little is.
+        The measures in which high values are bad; in the others, low values are.
 
     Returns
     -------
     list of str
-        A sentence for each participant, empty for those who do not.
+        The reasons of each participant; empty for those who are no outliers.
     """
     n = len(next(iter(columns.values())))
     reasons: list[list[str]] = [[] for _ in range(n)]

@@ -1,4 +1,4 @@
-"""How good each run's and each participant's data are."""
+"""Data quality of each run and each participant."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from nidecomp.projection.task import ProjectedRun
 
 QUALITY_TABLE = PurePosixPath("logs/quality.tsv")
 QUALITY: dict[str, str] = {
-    "run": "Name of the run, as its files carry it",
-    "method": "Method of the decomposition",
-    "scale": "Its number of components",
-    "explained_variance": "Share of the cleaned run's variance that all maps explain together",
+    "run": "Name of the run, as in its file names",
+    "method": "Method of the decomposition: canica or dictlearning, or given for template maps",
+    "scale": "Number of components of the decomposition",
+    "explained_variance": "Share of the variance of the cleaned run that all maps together explain",
     "map_r": (
-        "Correlation of the run's own maps (dual regression) with the group's, mean over components"
+        "Correlation of the run's own maps (dual regression) with the group maps, mean over "
+        "components"
     ),
-    "map_r_min": "The smallest of them",
+    "map_r_min": "The smallest of these correlations",
     "tsnr": (
         "Temporal signal-to-noise ratio: median over voxels of mean / standard deviation over the "
-        "volumes kept, smoothed, before anything is removed"
+        "volumes kept, computed on smoothed data before confounds are removed"
     ),
-    "n_volumes_kept": "Volumes after scrubbing and dropping",
+    "n_volumes_kept": "Number of volumes after scrubbing and dropping",
     "mean_fd": "Mean framewise displacement over all volumes, in mm",
 }
 COMPONENTS_TABLE = PurePosixPath("logs/quality_components.tsv")
@@ -36,22 +37,22 @@ QUALITY_OF_COMPONENTS: dict[str, str] = {
     "method": QUALITY["method"],
     "scale": QUALITY["scale"],
     "component": "Name of the component",
-    "map_r": "Correlation of the run's own map of it (dual regression) with the group's",
+    "map_r": "Correlation of the run's own map (dual regression) with the group map",
     "amplitude": (
-        "Standard deviation of its time course over the volumes kept, in the units of the cleaned "
-        "run (voxels of variance 1; 1 throughout where time courses were normalised)"
+        "Standard deviation of the component's time course over the volumes kept, in units of the "
+        "cleaned run (voxels have unit variance); always 1 with --normalise-time-courses"
     ),
 }
 
 
 def write_quality(tree: OutputTree, result: GroupResult) -> None:
-    """Write the tables: a row for each run at each decomposition, and for each component there."""
+    """Write the tables of runs and of their components."""
     tree.write_table(QUALITY_TABLE, QUALITY, quality_rows(result), units={"mean_fd": "mm"})
     tree.write_table(COMPONENTS_TABLE, QUALITY_OF_COMPONENTS, component_rows(result))
 
 
 def component_rows(result: GroupResult) -> Iterator[Mapping[str, object]]:
-    """Make the rows of the table of components: each run at each component."""
+    """Yield a row for each component of each decomposition in each run."""
     for index, components in enumerate(result.components):
         for projected in result.projected:
             found = projected.projections[index]
@@ -70,7 +71,7 @@ def component_rows(result: GroupResult) -> Iterator[Mapping[str, object]]:
 
 
 def quality_rows(result: GroupResult) -> list[Mapping[str, object]]:
-    """Make the rows of the table of quality: each run at each decomposition."""
+    """Return a row for each run and decomposition."""
     table: list[Mapping[str, object]] = []
     for index, components in enumerate(result.components):
         for projected in result.projected:
@@ -96,7 +97,7 @@ def quality_rows(result: GroupResult) -> list[Mapping[str, object]]:
 def participant_quality(
     result: GroupResult, participants: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
-    """Average what tells how good a participant's data are over its runs and decompositions.
+    """Return quality measures of participants, means over their runs and all decompositions.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ def participant_quality(
     Returns
     -------
     dict
-        Name to the value of each participant, NaN where it is not known.
+        Name of the measure to the value of each participant; NaN where it is unknown.
     """
     found: dict[str, list[ProjectedRun]] = {label: [] for label in participants}
     for one in result.projected:
@@ -123,6 +124,6 @@ def participant_quality(
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """Average what is known; NaN where nothing is."""
+    """Return the mean of the finite values; NaN where there is none."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else math.nan

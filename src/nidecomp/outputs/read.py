@@ -1,4 +1,4 @@
-"""What an output folder says of its components and of the group, as data frames."""
+"""Reading the tables of an output folder as data frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GroupTable = Literal["stability", "matching", "order"]
 
 
 def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read the metrics of every component of every decomposition.
+    """Return the metrics of every component of every decomposition.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
         frames.append(frame)
     if not frames:
         raise UsageError(
-            f"{output_dir} holds no metrics of components: name an output folder of nidecomp that "
-            "was made with --level full."
+            f"{output_dir} has no metrics of components: an output folder of nidecomp made with "
+            "--level full is needed."
         )
     return pd.concat(frames, ignore_index=True)
 
@@ -69,15 +69,15 @@ def _method_and_scale(path: Path) -> tuple[str, int]:
 
 
 def group_table(output_dir: str | os.PathLike[str], name: GroupTable) -> pd.DataFrame:
-    """Read a table about the whole group.
+    """Return a table about the whole group.
 
     Parameters
     ----------
     output_dir : path
         An output folder.
     name : {"stability", "matching", "order"}
-        How alike halves of the participants came out; which components of two decompositions
-        belong together; how the number of components was chosen.
+        How similar the maps of both halves of the participants are; which components of two
+        decompositions match; how the number of components was chosen.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def group_table(output_dir: str | os.PathLike[str], name: GroupTable) -> pd.Data
     path = Path(output_dir) / "logs" / f"{name}.tsv"
     if name not in get_args(GroupTable) or not path.exists():
         raise UsageError(
-            f"{output_dir} holds no table {name!r}: stability and matching are written with "
+            f"{output_dir} has no table {name!r}: stability and matching are written with "
             "--level full, order with --n-components auto."
         )
     return _read(path)

@@ -1,4 +1,4 @@
-"""What a run cost and how it was called: beside the log, and like it different every time."""
+"""Time and memory of the steps, and the command: like the log, these differ between runs."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from nidecomp.execution.monitor import Monitor, Usage, watching
 
 RESOURCES = PurePosixPath("logs/resources.tsv")
 RESOURCES_COLUMNS: dict[str, str] = {
-    "step": "What was done",
-    "run": "The run that it was done to; n/a for the step as a whole",
-    "seconds": "Time by the clock",
-    "cpu_seconds": "Time of all processors together",
-    "peak_memory_mb": "The most memory that was held at once, in 10^6 bytes: of a step by all "
-    "processes together, what they share counted once (Linux); of a run by the process that worked "
-    "on it; n/a without --resource-monitor",
+    "step": "Name of the step",
+    "run": "Run that was processed; n/a: the step as a whole",
+    "seconds": "Elapsed time",
+    "cpu_seconds": "Processor time, sum over all processes",
+    "peak_memory_mb": "Peak memory in 10^6 bytes: of a step, that of all processes together, with "
+    "shared memory counted once (Linux); of a run, that of the process that worked on it; n/a "
+    "without --resource-monitor",
 }
 _UNITS = {"seconds": "s", "cpu_seconds": "s", "peak_memory_mb": "MB"}
 _LOG = logging.getLogger(__name__)
 
 
 def write_resources(output_dir: Path, monitor: Monitor) -> None:
-    """Write the table and what ran where.
+    """Write the table of resources with its JSON.
 
-    They are not in the manifest: no two runs have the same.
+    They are not in the manifest, because they differ between runs.
 
     Parameters
     ----------
     output_dir : Path
     monitor : Monitor
-        The steps that are over.
+        It has measured the steps that have ended.
     """
     rows = [asdict(one) for one in monitor.used]
     with replace_atomically(output_dir / RESOURCES) as temporary:
@@ -62,7 +62,7 @@ def write_resources(output_dir: Path, monitor: Monitor) -> None:
             "Cores": os.cpu_count(),
             "MemoryMB": round(psutil.virtual_memory().total / 1e6),
         },
-        # The most that one process ever held: no thread is needed to know it.
+        # The largest resident set of one process, which the system keeps without being asked.
         "PeakMemoryMB": {"ThisProcess": _peak_mb(RUSAGE_SELF), "Others": _peak_mb(RUSAGE_CHILDREN)},
         **columns,
     }
@@ -77,8 +77,8 @@ def _peak_mb(who: int) -> int:
     return round(unit * getrusage(who).ru_maxrss / 1e6)
 
 
-def say_resources(used: Sequence[Usage]) -> None:
-    """Tell the table in the log."""
+def log_resources(used: Sequence[Usage]) -> None:
+    """Write the table to the log."""
     rows = [
         (one.step, one.run or "", f"{one.seconds:.1f}", f"{one.cpu_seconds:.1f}",
          f"{one.peak_memory_mb or 0:,.0f}")
@@ -93,17 +93,17 @@ def say_resources(used: Sequence[Usage]) -> None:
         )
         for row in (head, *rows)
     ]
-    _LOG.info("What it took:\n%s", "\n".join(line.rstrip() for line in lines))
+    _LOG.info("Time and memory:\n%s", "\n".join(line.rstrip() for line in lines))
 
 
 @contextmanager
 def recording_steps(settings: Settings, command: Sequence[str]) -> Iterator[Monitor]:
-    """Measure the steps, and write at the end what they took, also where one of them failed.
+    """Measure the steps, and write the table at the end, also where one of them failed.
 
     Parameters
     ----------
     settings : Settings
-        Where the results go, and whether memory and runs are measured, too.
+        Where the results go, and whether memory and single runs are measured.
     command : sequence of str
         The words of the command line; none for a call from Python.
 
@@ -121,6 +121,9 @@ def recording_steps(settings: Settings, command: Sequence[str]) -> Iterator[Moni
                     write_resources(settings.output_dir, monitor)
                 except OSError as error:
                     # Whatever ended the run, a full disk perhaps, must not be hidden by this.
-                    _LOG.error("What the steps took could not be written: %s", error)
+                    _LOG.error(
+                        "Time and memory of the steps could not be written: %s",
+                        error,
+                    )
             if settings.execution.resource_monitor:
-                say_resources(monitor.used)
+                log_resources(monitor.used)

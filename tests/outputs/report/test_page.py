@@ -229,7 +229,7 @@ def test_maps_that_were_given_have_a_report_without_evidence(tmp_path: Path) -> 
     page = page_of(root)
     assert "CanICA (given), 2 components" in page
     assert "All components" not in page
-    assert "2 maps that were not fitted to them" in page
+    assert "projected to 2 template maps" in page
 
 
 # ---------------------------------------------------------------- what is wrong
@@ -272,7 +272,7 @@ def methods(root: Path) -> str:
 def test_the_paragraph_holds_the_runs_numbers(tmp_path: Path) -> None:
     text = methods(make(tmp_path))
     for part in (
-        "4 runs of 3 participants", "NiDecomp 9.9", "100 voxels", "of 6 mm", "strategy simple",
+        "4 runs of 3 participants", "NiDecomp 9.9", "100 voxels", "of 6 mm", "simple strategy",
         "best of 7 restarts", "5 splits", "0.61 for CanICA",
     ):  # fmt: skip
         assert part in text
@@ -287,7 +287,7 @@ def test_the_paragraph_holds_the_runs_numbers(tmp_path: Path) -> None:
         ({"Evidence": {"Splits": 3}}, "matched"),
         ({}, "framewise"),
         ({}, "dictionary"),
-        ({}, "chosen from the data"),
+        ({}, "chosen automatically"),
         ({}, "dual regression"),
     ],
 )
@@ -308,7 +308,7 @@ def test_what_was_done_is_mentioned(tmp_path: Path) -> None:
     )
     write(root / "sub-01/func/sub-01_space-T_atlas-A_seg-canica_scale-2_timeseries.tsv", "a\n1\n")
     text = methods(root)
-    for part in ("above 0.4 mm were left out", "above 0.1 Hz", "share 2 dimensions",
+    for part in ("above 0.4 mm were excluded", "above 0.1 Hz", "share 2 dimensions",
                  "dual regression, stage 1"):  # fmt: skip
         assert part in text
 

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.outputs.outliers import stands_apart
+from nidecomp.outputs.outliers import is_outlier
 from nidecomp.outputs.report.plain import drawn_plainly
 from nidecomp.outputs.report.results import Fits
 from nidecomp.outputs.report.viewer import Slices, on_grid, take_slices
@@ -258,7 +258,7 @@ def _draw_fits(figure: Figure, fits: Fits | None) -> None:
         axes = figure.add_axes((0.54, 0.17 - 0.14 * index, 0.4, 0.055))
         axes.set_title(title, fontsize=9)
         axes.tick_params(labelsize=8)
-        _draw_strip(axes, values, stands_apart(values), fits.runs if fits else ())
+        _draw_strip(axes, values, is_outlier(values), fits.runs if fits else ())
 
 
 def _draw_strip(

@@ -1,4 +1,4 @@
-"""The paragraph for a paper: true to the settings, and silent on what was not done."""
+"""The methods paragraph for a paper, written from the settings: only what was done is mentioned."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nidecomp.outputs.report.results import Results, WrittenDecomposition
 
 
 def methods_text(folder: Results) -> tuple[str, tuple[Reference, ...]]:
-    """Write the paragraph.
+    """Return the methods paragraph and the references that belong to it.
 
     Parameters
     ----------
@@ -21,13 +21,13 @@ def methods_text(folder: Results) -> tuple[str, tuple[Reference, ...]]:
     paragraph : str
         Empty where nothing was fitted.
     references : tuple of Reference
-        What is to be cited for what was done.
+        The publications to cite.
     """
     fits = folder.decompositions
     if not fits:
         return "", ()
     if folder.is_template:
-        return _of_given_maps(folder), tuple(
+        return _of_template_maps(folder), tuple(
             REFERENCES[name] for name in ("dual regression", "nilearn", "pybids")
         )
     sentences = [
@@ -49,8 +49,8 @@ def methods_text(folder: Results) -> tuple[str, tuple[Reference, ...]]:
     return paragraph, tuple(REFERENCES[name] for name in [*used, "nilearn", "pybids"])
 
 
-def _of_given_maps(folder: Results) -> str:
-    """Say what was done where nothing was fitted: the settings are those of the whole run."""
+def _of_template_maps(folder: Results) -> str:
+    """Return the paragraph for template maps, to which nothing was fitted."""
     try:
         settings = tomllib.loads(folder.settings)
     except tomllib.TOMLDecodeError:
@@ -63,7 +63,7 @@ def _of_given_maps(folder: Results) -> str:
     numbers = _listed([str(one.scale) for one in folder.decompositions])
     sentences = [
         f"{n_runs} runs of {len(folder.participants)} participants, preprocessed by fMRIPrep, were "
-        f"projected by NiDecomp {version} to {numbers} maps that were not fitted to them.",
+        f"projected to {numbers} template maps by dual regression (NiDecomp {version}).",
         _cleaning(denoising, denoising.get("smoothing_fwhm")),
         _projection(folder.decompositions[0]),
     ]
@@ -93,10 +93,10 @@ def _cleaning(denoising: Mapping[str, object], smoothing: object) -> str:
     if not denoising:
         return ""
     strategy = str(denoising.get("denoise_strategy", ""))
-    parts = ["the constant and the linear trend"]
+    parts = ["the mean and the linear trend"]
     if strategy and strategy != "none":
-        shown = strategy if not strategy.startswith("{") else f"given as {strategy}"
-        parts.append(f"the confounds of nilearn's strategy {shown}")
+        shown = strategy if not strategy.startswith("{") else f"custom ({strategy})"
+        parts.append(f"the confounds of nilearn's {shown} strategy")
     band = [
         f"{word} {denoising[name]:g} Hz"
         for name, word in (("high_pass", "below"), ("low_pass", "above"))
@@ -110,10 +110,13 @@ def _cleaning(denoising: Mapping[str, object], smoothing: object) -> str:
         else ""
     )
     removed = ", ".join(parts[:-1]) + (" and " if parts[:-1] else "") + parts[-1]
-    sentence = f"{removed} were removed in one projection, and voxels standardised."
+    sentence = (
+        f"{removed} were removed from each voxel in a single regression, and voxels were "
+        "standardised."
+    )
     fd = denoising.get("fd_threshold")
     scrubbed = (
-        f" Volumes with a framewise displacement above {fd:g} mm were left out."
+        f" Volumes with a framewise displacement above {fd:g} mm were excluded."
         if isinstance(fd, int | float)
         else ""
     )
@@ -129,9 +132,9 @@ def _decomposition(fits: tuple[WrittenDecomposition, ...]) -> str:
     first = (ica or learnt or fits)[0]
     n_init = _section(first, "decomposition").get("n_init", "?")
     sentences.append(
-        f"The group's subspace of {numbers} dimensions, in which all participants weigh the same, "
-        f"was found from the runs' leading principal components, and an ICA (CanICA; FastICA, best "
-        f"of {n_init} restarts) fitted in it."
+        f"The group subspace of {numbers} dimensions was computed from the leading principal "
+        f"components of all runs, with equal weight for every participant, and decomposed by ICA "
+        f"(CanICA; FastICA, best of {n_init} restarts)."
     )
     if learnt:
         support = _section(learnt[0], "decomposition").get("map_support")
@@ -143,7 +146,9 @@ def _decomposition(fits: tuple[WrittenDecomposition, ...]) -> str:
             if isinstance(support, int | float)
             else "a sparsity penalty"
         )
-        sentences.append(f"Online dictionary learning started from its maps, with {penalty}.")
+        sentences.append(
+            f"Online dictionary learning was initialised with the ICA maps and used {penalty}."
+        )
     return " ".join(sentences)
 
 
@@ -151,7 +156,7 @@ def _order(one: WrittenDecomposition) -> str:
     choice = one.described.get("OrderChoice")
     if not isinstance(choice, dict):
         return ""
-    return f"The number of components was chosen from the data: {choice.get('Reason', '')}"
+    return f"The number of components was chosen automatically: {choice.get('Reason', '')}"
 
 
 def _evidence(fits: tuple[WrittenDecomposition, ...]) -> str:
@@ -165,18 +170,18 @@ def _evidence(fits: tuple[WrittenDecomposition, ...]) -> str:
         if isinstance(trace, int | float):
             traces.append(f"{trace:.2f} for {one.title}")
     together = (
-        f"; maps of both halves, matched one to one, correlated by {_listed(traces)} on average"
+        f"; the maps of both halves, matched one to one, had a mean |r| of {_listed(traces)}"
         if traces
         else ""
     )
     restarts = (
-        " Stability of ICA components over restarts is Icasso's index."
+        " The stability of ICA components over restarts was assessed with the Icasso quality index."
         if _has_restarts(fits)
         else ""
     )
     return (
-        f"Reproducibility of each component is the mean |r| between what random halves of the "
-        f"participants gave ({evidence['Splits']} splits){together}.{restarts}"
+        f"The reproducibility of each component was assessed as the mean |r| between its maps in "
+        f"random halves of the participants ({evidence['Splits']} splits){together}.{restarts}"
     )
 
 
@@ -188,7 +193,7 @@ def _projection(one: WrittenDecomposition) -> str:
     if not one.courses:
         return ""
     return (
-        "Time courses of each run are the least-squares fit of all maps together to each volume "
+        "The time courses of each run were computed by regressing each volume on all maps together "
         "(dual regression, stage 1)."
     )
 
