@@ -105,7 +105,7 @@ def test_no_voxel_is_more_than_one_tissue(geometry):
     assert 0 < found.csf.mean() < found.out.mean() < 0.5
 
 
-def test_what_lies_beyond_the_masks_is_outside():
+def test_voxels_beyond_the_masks_are_outside():
     far = geometry_at(10.0, origin=(-90.0, -126.0, -172.0), mask=lambda at: at[..., 2] < -80)
     found = tissues(far)
     assert (found.out == 1).all()
@@ -114,7 +114,7 @@ def test_what_lies_beyond_the_masks_is_outside():
     assert not shipped_networks(far).maps.any()
 
 
-def test_the_shipped_images_are_small_say_their_space_and_no_time():
+def test_the_shipped_images_are_small_and_have_a_space_and_no_time_stamp():
     for path in SHIPPED.iterdir():
         if not path.name.endswith(".nii.gz"):
             continue
@@ -126,7 +126,7 @@ def test_the_shipped_images_are_small_say_their_space_and_no_time():
         assert content[3:8] == bytes(5)
 
 
-def test_the_edge_is_the_outer_one():
+def test_the_edge_is_the_outer_edge_of_the_brain():
     """A band around the ventricles holds the caudate and the thalamus."""
     middle = geometry_at(
         2.0, mask=lambda at: np.linalg.norm(at - np.array([10, -2, 10]), axis=-1) < 14
@@ -167,7 +167,7 @@ def test_labels_become_maps_of_0_and_1(tmp_path, geometry, dtype):
         assert one.any()
 
 
-def test_labels_are_named_by_bids_s_table(tmp_path, geometry):
+def test_labels_are_named_by_the_bids_table(tmp_path, geometry):
     path = save(tmp_path / "atlas_dseg.nii.gz", regions())
     table = "index\tname\tcolor\n0\tBackground\t#000\n11\tEleven\t#111\n2\tTwo\n5\tFive\t#555\n"
     (tmp_path / "atlas_dseg.tsv").write_text(table)
@@ -229,7 +229,7 @@ def test_volumes_are_named_by_the_rows_of_their_table(tmp_path, geometry, column
     assert label_atlas(path, geometry).names == ("A", "B b", "Ç")
 
 
-def test_the_shipped_file_is_an_atlas_itself(geometry):
+def test_the_shipped_file_can_be_used_as_an_atlas(geometry):
     atlas, networks = label_atlas(SHIPPED / "networks.nii.gz", geometry), shipped_networks(geometry)
     assert atlas.names == networks.names
     np.testing.assert_array_equal(atlas.maps, networks.maps)
@@ -245,7 +245,7 @@ def told(path, geometry):
     return sentence
 
 
-def test_files_that_are_no_atlas(tmp_path, geometry):
+def test_files_that_are_not_an_atlas_are_refused(tmp_path, geometry):
     missing = told(tmp_path / "none.nii.gz", geometry)
     assert str(tmp_path / "none.nii.gz") in missing
     assert "not there" in missing
@@ -264,12 +264,12 @@ def test_files_that_are_no_atlas(tmp_path, geometry):
     assert str(tmp_path) in told(save(tmp_path / "rgb.nii.gz", colours), geometry)
 
 
-def test_fractions_in_3d_are_no_labels(tmp_path, geometry):
+def test_a_3d_image_with_fractions_is_refused(tmp_path, geometry):
     data = regions(np.float32) / 2
     assert "3D and holds fractions" in told(save(tmp_path / "a.nii.gz", data), geometry)
 
 
-def test_too_many_maps_and_none(tmp_path, geometry, monkeypatch):
+def test_too_many_maps_and_no_maps_are_refused(tmp_path, geometry, monkeypatch):
     monkeypatch.setattr(reference, "MAXIMUM_MAPS", 2)
     sentence = told(save(tmp_path / "a.nii.gz", regions()), geometry)
     assert "holds 3 labels: give one with 1 to 2 of them" in sentence
@@ -289,7 +289,7 @@ def test_too_many_maps_and_none(tmp_path, geometry, monkeypatch):
         ("", "a row for label 2 and 2 more."),
     ],
 )
-def test_a_table_that_does_not_fit_the_labels(tmp_path, geometry, table, what):
+def test_a_table_that_does_not_fit_the_labels_is_refused(tmp_path, geometry, table, what):
     path = save(tmp_path / "atlas.nii.gz", regions())
     (tmp_path / "atlas.tsv").write_text(table)
     sentence = told(path, geometry)
@@ -298,19 +298,19 @@ def test_a_table_that_does_not_fit_the_labels(tmp_path, geometry, table, what):
 
 
 @pytest.mark.parametrize("table", ["", "name\nA\nB\n", "index\n1\n2\n3\n", "name\nA\nB\nC\nD\n"])
-def test_a_table_that_does_not_fit_the_volumes(tmp_path, geometry, table):
+def test_a_table_that_does_not_fit_the_volumes_is_refused(tmp_path, geometry, table):
     path = save(tmp_path / "atlas.nii.gz", four_d())
     (tmp_path / "atlas.tsv").write_text(table)
     assert "one row for each of the 3 volumes" in told(path, geometry)
 
 
-def test_a_table_that_is_no_text(tmp_path, geometry):
+def test_a_table_that_is_not_text_is_refused(tmp_path, geometry):
     path = save(tmp_path / "atlas.nii.gz", four_d())
     (tmp_path / "atlas.tsv").write_bytes(b"name\n\xff\xfe\n")
     assert "cannot be read" in told(path, geometry)
 
 
-def test_an_atlas_somewhere_else(tmp_path):
+def test_an_atlas_outside_the_mask_is_refused(tmp_path):
     elsewhere = geometry_at(10.0, origin=(400.0, 0.0, 0.0), mask=lambda at: at[..., 0] > 0)
     for name, data in (("a", regions()), ("b", four_d())):
         path = save(tmp_path / f"{name}.nii.gz", data)

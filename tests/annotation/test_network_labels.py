@@ -66,7 +66,7 @@ def test_the_order_of_the_references_does_not_matter(seed, order):
         assert one.r == pytest.approx(other.r, abs=1e-12)
 
 
-def test_a_map_s_opposite_does_not_get_its_name():
+def test_a_negated_network_does_not_get_its_label():
     """Its r of -1 is the largest |r| there is."""
     _, references = maps_and_references(1)
     (label,) = label_components(-references[:1], references, NAMES)
@@ -74,7 +74,7 @@ def test_a_map_s_opposite_does_not_get_its_name():
     assert label.r > -1
 
 
-def test_a_reference_is_itself():
+def test_a_reference_gets_its_own_label():
     _, references = maps_and_references(2)
     labels = label_components(references, references, NAMES)
     assert tuple(label.name for label in labels) == NAMES
@@ -82,7 +82,7 @@ def test_a_reference_is_itself():
     assert all(label.r <= 1 for label in labels)
 
 
-def test_empty_and_constant_components_are_like_nothing():
+def test_empty_and_constant_components_get_no_label():
     maps, references = maps_and_references(3)
     maps[2] = 0.0
     maps[4] = 0.1
@@ -115,7 +115,7 @@ def test_with_one_reference_there_is_no_second():
         assert math.isnan(label.second_r)
 
 
-def test_among_equals_the_first_is_taken():
+def test_the_first_of_equal_references_is_used():
     maps, references = maps_and_references(6)
     twice = np.vstack([references, references])
     for label, index in zip(
@@ -125,7 +125,7 @@ def test_among_equals_the_first_is_taken():
         assert label.second == "efgh"[NAMES.index(label.name)]
 
 
-def test_large_offsets_cost_no_precision():
+def test_large_offsets_do_not_reduce_precision():
     """Sums of squares before centring would."""
     maps, references = maps_and_references(7)
     far = references.astype(np.float64) + 1e7
@@ -140,7 +140,7 @@ def test_large_offsets_cost_no_precision():
 def test_blocks_of_voxels_add_up(monkeypatch):
     maps, references = maps_and_references(8)
     whole = label_components(maps, references, NAMES)
-    # `blocks` took its default when it was defined.
+    # `blocks` bound its default when it was defined: patching the constant has no effect.
     monkeypatch.setattr("nidecomp.core.linalg.blocks.__defaults__", (17,))
     for one, other in zip(whole, label_components(maps, references, NAMES), strict=True):
         assert (one.name, one.second) == (other.name, other.second)

@@ -79,7 +79,7 @@ def test_scale_and_sign_do_not_matter(seed, power, sign):
     np.testing.assert_allclose(after.coverage, before.coverage, rtol=1e-12)
 
 
-def test_weak_noise_everywhere_weighs_nothing():
+def test_weak_background_noise_does_not_change_shares():
     maps, tissue = maps_and_tissues(1, n_maps=1)
     maps[:] = 0.0
     maps[0, :20] = 5.0
@@ -89,14 +89,14 @@ def test_weak_noise_everywhere_weighs_nothing():
     assert after.csf[0] == pytest.approx(before.csf[0], abs=1e-12)
 
 
-def test_a_map_that_is_equally_strong_everywhere_weighs_everywhere():
+def test_the_shares_of_a_constant_map_are_those_of_the_mask():
     _, tissue = maps_and_tissues(2)
     shares = tissue_shares(np.full((1, 400), -3.0, dtype=np.float32), *tissue)
     got = [shares.csf[0], shares.edge[0], shares.out[0]]
     np.testing.assert_allclose(got, tissue.mean(axis=1), rtol=1e-5)
 
 
-def test_an_empty_map_lies_nowhere_and_raises_no_flag():
+def test_an_empty_map_has_no_shares_and_raises_no_flag():
     maps, tissue = maps_and_tissues(3)
     maps[1] = 0.0
     shares = tissue_shares(maps, *tissue)
@@ -132,7 +132,7 @@ def test_coverage_is_the_share_of_edge_and_outside_in_which_a_map_is_strong():
 def test_blocks_of_voxels_add_up(monkeypatch):
     maps, tissue = maps_and_tissues(4)
     before = tissue_shares(maps, *tissue)
-    # `blocks` took its default when it was defined.
+    # `blocks` bound its default when it was defined: patching the constant has no effect.
     monkeypatch.setattr("nidecomp.core.linalg.blocks.__defaults__", (17,))
     after = tissue_shares(maps, *tissue)
     np.testing.assert_allclose(after.edge, before.edge, rtol=1e-12)
@@ -219,7 +219,7 @@ def test_no_published_network_is_flagged(brain):
 
 
 @pytest.mark.parametrize("noise_share", [0.1, 0.6])
-def test_planted_edges_are_flagged(brain, noise_share):
+def test_simulated_edges_are_flagged(brain, noise_share):
     ring = brain.ring()
     planted = [ring, *(brain.one_side(ring) for _ in range(9))]
     found = brain.flags([brain.noisy(volume, noise_share) for volume in planted])
@@ -228,7 +228,7 @@ def test_planted_edges_are_flagged(brain, noise_share):
 
 
 @pytest.mark.parametrize("noise_share", [0.1, 0.6])
-def test_planted_ventricles_are_flagged(brain, noise_share):
+def test_simulated_ventricles_are_flagged(brain, noise_share):
     left = brain.ventricles & (brain.places[..., 0] < 0)
     front = brain.ventricles & (brain.places[..., 1] > 0)
     planted = [brain.ventricles, left, front]
@@ -274,25 +274,25 @@ REASONS = {
 
 
 @pytest.mark.parametrize("flag", get_args(Flag))
-def test_each_number_above_its_limit_raises_its_flag_and_says_why(flag):
+def test_each_value_above_its_limit_raises_its_flag_with_a_reason(flag):
     numbers = replace(NOTHING, **ABOVE[flag])
     assert flags(numbers, 10) == (flag,)
     assert reason(flag, numbers, 10) == REASONS[flag]
 
 
-def test_what_is_unknown_or_at_its_limit_raises_no_flag():
+def test_values_that_are_unknown_or_at_the_limit_raise_no_flag():
     unknown = NoiseNumbers(*[math.nan] * 8)
     assert flags(unknown, 10) == ()
     at_limit = NoiseNumbers(0.4, 0.3, 0.2, 1.0, 0.5, 0.5, 0.35, dominance_limit(10))
     assert flags(at_limit, 10) == ()
 
 
-def test_flags_stand_in_one_order():
+def test_flags_are_always_in_the_same_order():
     everything = NoiseNumbers(1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0)
     assert flags(everything, 10) == get_args(Flag)
 
 
-def test_nobody_dominates_three_participants():
+def test_no_participant_is_flagged_as_dominant_among_three():
     whole = replace(NOTHING, dominance=1.0)
     assert flags(whole, 3) == ()
     assert flags(whole, 4) == ("single-participant",)

@@ -80,7 +80,7 @@ def test_the_largest_clusters_are_listed_if_they_are_large_enough(seed, n_cluste
 
 @few
 @given(seed=SEEDS)
-def test_clusters_share_out_all_voxels_that_were_kept(seed):
+def test_every_suprathreshold_voxel_is_in_one_cluster(seed):
     geometry, volume = smooth_map(seed)
     peaks = everything(geometry.features(volume)[None], geometry)
     for sign in (1, -1):
@@ -115,7 +115,7 @@ def test_negating_a_map_negates_values_and_signs(seed):
 
 @few
 @given(seed=SEEDS)
-def test_each_map_has_the_peaks_that_it_has_alone(seed):
+def test_the_peaks_of_a_map_do_not_depend_on_other_maps(seed):
     geometry, volume = smooth_map(seed)
     one = geometry.features(volume)
     maps = np.stack([one, np.zeros_like(one), 2 * one[::-1]])
@@ -127,7 +127,7 @@ def test_each_map_has_the_peaks_that_it_has_alone(seed):
     assert peak_table(maps, geometry) == alone
 
 
-def test_voxels_that_touch_at_edges_and_corners_are_apart():
+def test_voxels_that_touch_at_edges_or_corners_are_different_clusters():
     volume = np.zeros((5, 5, 5))
     volume[1, 1, 1] = volume[2, 2, 1] = volume[3, 3, 2] = 1.0
     geometry, maps = whole_box(volume)
@@ -137,7 +137,7 @@ def test_voxels_that_touch_at_edges_and_corners_are_apart():
     assert [one.volume_mm3 for one in everything(maps, geometry)] == [72.0, 24.0]
 
 
-def test_neighbours_of_different_sign_are_apart():
+def test_neighbours_of_different_sign_are_different_clusters():
     volume = np.zeros((5, 5, 5))
     volume[1, 1, 1:4] = (1.0, 2.0, -3.0)
     geometry, maps = whole_box(volume)
@@ -146,14 +146,14 @@ def test_neighbours_of_different_sign_are_apart():
     assert (negative.value, negative.volume_mm3, negative.sign) == (-3.0, 24.0, -1)
 
 
-def test_voxels_outside_the_mask_join_nothing():
+def test_voxels_outside_the_mask_do_not_connect_clusters():
     mask = np.ones((5, 1, 1), dtype=bool)
     mask[2] = False
     geometry = geometry_of(mask)
     assert len(everything(np.ones((1, 4), dtype=np.float32), geometry)) == 2
 
 
-def test_among_equals_the_first_in_the_file_comes_first():
+def test_the_first_of_equal_peaks_in_the_file_is_used():
     volume = np.zeros((6, 5, 4))
     volume[4, 0, 0] = volume[0, 1, 0] = volume[0, 0, 2] = 1.0
     # Equal voxels in one cluster: the first axis varies fastest.
@@ -168,7 +168,7 @@ def test_among_equals_the_first_in_the_file_comes_first():
     assert peaks[1:3] == peak_table(maps, geometry, 3, min_volume_mm3=0)[1:]
 
 
-def test_a_cluster_of_just_the_volume_that_is_asked_for_is_large_enough():
+def test_a_cluster_of_exactly_the_smallest_volume_is_large_enough():
     volume = np.zeros((6, 5, 4))
     volume[1:5, 2, 2] = 1.0
     # Turned axes, whose determinant is rounded.
@@ -189,7 +189,7 @@ def test_empty_maps_have_no_peaks():
     assert peak_table(np.zeros((3, geometry.n_features), dtype=np.float32), geometry) == []
 
 
-def test_a_peak_is_said_in_plain_numbers_that_cannot_be_changed():
+def test_a_peak_is_an_immutable_record_of_plain_numbers():
     geometry, volume = smooth_map(2)
     peak = peak_table(geometry.features(volume)[None], geometry)[0]
     assert [type(value) for value in dataclasses.astuple(peak)] == [

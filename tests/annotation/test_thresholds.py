@@ -76,7 +76,7 @@ def test_null_of_a_normal_background_is_that_background(seed, centre, sd):
 
 @few
 @given(seed=SEEDS)
-def test_null_has_the_moments_of_what_lies_in_its_window(seed):
+def test_the_null_has_the_moments_of_the_values_in_its_window(seed):
     """The fixed point, checked with scipy's truncated normal distribution."""
     values = maps_of(seed, n_voxels=20_000)[0].astype(np.float64)
     null = fit_null(np.sort(values).astype(np.float32))
@@ -88,7 +88,7 @@ def test_null_has_the_moments_of_what_lies_in_its_window(seed):
 
 @few
 @given(seed=SEEDS, distance=st.floats(10, 1e6))
-def test_how_far_away_a_signal_lies_does_not_matter(seed, distance):
+def test_the_strength_of_a_signal_does_not_change_the_null(seed, distance):
     rng = np.random.default_rng(seed)
     background = rng.standard_normal(20_000)
     signal = distance * rng.uniform(1, 2, 6000)
@@ -102,7 +102,7 @@ def test_how_far_away_a_signal_lies_does_not_matter(seed, distance):
 
 @few
 @given(seed=SEEDS, gain=st.floats(1e-6, 1e6), sign=st.sampled_from([-1, 1]))
-def test_null_moves_with_the_map(seed, gain, sign):
+def test_the_null_shifts_and_scales_with_the_map(seed, gain, sign):
     values = maps_of(seed)[0]
     before = fit_null(np.sort(values))
     after = fit_null(np.sort(sign * np.float32(gain) * values))
@@ -113,7 +113,7 @@ def test_null_moves_with_the_map(seed, gain, sign):
 @pytest.mark.parametrize("fwhm_voxels", [0.0, 3.0])
 @pytest.mark.parametrize("both_signs", [False, True])
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.25])
-def test_false_positives_are_as_rare_as_was_asked_for(share, both_signs, fwhm_voxels):
+def test_the_false_positive_rate_is_at_most_the_level(share, both_signs, fwhm_voxels):
     """Signal in the window makes them rarer, the more the more there is."""
     rates, shares = [], []
     for seed in range(6):
@@ -129,7 +129,7 @@ def test_false_positives_are_as_rare_as_was_asked_for(share, both_signs, fwhm_vo
 
 
 @pytest.mark.parametrize("fwhm_voxels", [0.0, 3.0])
-def test_pure_noise_keeps_its_share_by_p_and_next_to_nothing_by_fdr(fwhm_voxels):
+def test_noise_keeps_a_share_of_p_and_almost_nothing_by_fdr(fwhm_voxels):
     maps = np.stack([simulate(seed, 0, fwhm_voxels)[0] for seed in range(10)])
     rate = np.mean(threshold_by_p(maps, 0.001).maps != 0)
     assert rate == pytest.approx(0.001, rel=0.2)
@@ -159,7 +159,7 @@ def test_fdr_is_that_of_scipy(seed, q):
 
 @few
 @given(seed=SEEDS, n_empty=st.integers(1, 1400))
-def test_voxels_without_data_are_none_of_the_tests(seed, n_empty):
+def test_voxels_without_data_are_not_counted_as_tests(seed, n_empty):
     values = maps_of(seed, n_maps=1)[0]
     padded = np.concatenate([values, np.zeros(n_empty, np.float32)])
     for rule in (Rule("p", 0.01), Rule("fdr", 0.05)):
@@ -211,7 +211,7 @@ def test_a_ratio_keeps_that_many_voxels_of_each_map(seed, ratio):
 
 @few
 @given(seed=SEEDS, rule=RULES)
-def test_limits_say_what_is_kept(seed, rule):
+def test_the_limits_separate_kept_from_other_values(seed, rule):
     maps = maps_of(seed)
     kept = apply_rule(maps, rule)
     assert kept.maps.dtype == np.float32
@@ -222,7 +222,7 @@ def test_limits_say_what_is_kept(seed, rule):
 
 @few
 @given(seed=SEEDS, rule=RULES)
-def test_maps_do_not_know_of_each_other(seed, rule):
+def test_the_threshold_of_a_map_does_not_depend_on_other_maps(seed, rule):
     maps = maps_of(seed)
     together = apply_rule(maps, rule)
     louder = maps.copy()
@@ -238,7 +238,7 @@ def test_maps_do_not_know_of_each_other(seed, rule):
 @given(
     seed=SEEDS, rule=RULES, power=st.integers(-20, 20), sign=st.sampled_from([np.float32(1), -1])
 )
-def test_scale_and_sign_of_a_map_change_nothing_else(seed, rule, power, sign):
+def test_thresholds_scale_with_the_map_and_its_sign(seed, rule, power, sign):
     maps = maps_of(seed)
     # A power of two, so that no value is rounded.
     gain = np.float32(sign * 2.0**power)
@@ -256,7 +256,7 @@ def test_scale_and_sign_of_a_map_change_nothing_else(seed, rule, power, sign):
     kind=st.sampled_from(["p", "fdr", "ratio"]),
     levels=st.tuples(st.floats(1e-6, 0.99), st.floats(1e-6, 0.99)),
 )
-def test_a_laxer_level_keeps_all_that_a_stricter_one_does(seed, kind, levels):
+def test_a_more_lenient_level_keeps_all_that_a_stricter_one_keeps(seed, kind, levels):
     maps = maps_of(seed)
     strict, lax = (apply_rule(maps, Rule(kind, level)).maps != 0 for level in sorted(levels))
     assert not (strict & ~lax).any()
@@ -264,7 +264,7 @@ def test_a_laxer_level_keeps_all_that_a_stricter_one_does(seed, kind, levels):
 
 @few
 @given(seed=SEEDS, rule=RULES)
-def test_the_maps_that_are_given_stay_as_they_are(seed, rule):
+def test_the_input_maps_are_not_changed(seed, rule):
     maps = maps_of(seed)
     copy = maps.copy()
     apply_rule(maps, rule)
@@ -293,7 +293,7 @@ def test_an_empty_map_stays_empty(n_voxels, rule):
 
 @pytest.mark.parametrize("rule", ["p", "fdr"])
 @pytest.mark.parametrize("value", [1.0, -3e20, 1e-40, 0.1])
-def test_nothing_stands_out_of_a_constant_map(value, rule):
+def test_a_constant_map_keeps_no_value(value, rule):
     maps = np.full((1, 100), value, dtype=np.float32)
     kept = apply_rule(maps, parse_rule(rule))
     assert not kept.maps.any()
@@ -315,7 +315,7 @@ def test_every_finite_map_gives_finite_values(values, rule):
     assert np.isfinite(kept.limits).all() == kept.maps.any()
 
 
-def test_a_window_that_closes_around_one_value_leaves_the_quartiles():
+def test_the_quartiles_are_used_if_the_window_contains_one_value_only():
     values = np.sort(np.concatenate([np.linspace(-10, 10, 1000), np.full(900, 0.5)]))
     null = fit_null(values.astype(np.float32))
     n_values = len(values)
@@ -330,7 +330,7 @@ def test_limits_of_a_null_are_its_quantiles():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_maps_come_out_as_float32_whatever_they_were(dtype):
+def test_thresholded_maps_are_float32(dtype):
     maps = maps_of(3).astype(dtype)
     for text in ("p", "fdr", "ratio"):
         assert apply_rule(maps, parse_rule(text)).maps.dtype == np.float32
@@ -369,12 +369,12 @@ def test_rules_are_read_as_they_are_written(text, rule):
         ":",
     ],
 )
-def test_what_is_no_rule_is_refused_with_what_is_one(text):
+def test_an_invalid_rule_is_refused_with_the_valid_ones(text):
     with pytest.raises(ValueError, match=r"fdr:0\.05|a number above 0"):
         parse_rule(text)
 
 
-def test_words_name_the_level_and_what_it_is_about():
+def test_the_description_names_the_level_and_its_measure():
     assert rule_in_words(Rule("ratio", 1.0)) == (
         "only the strongest n_voxels / n_components absolute values of each map kept"
     )

@@ -77,7 +77,7 @@ def test_time_courses_are_least_squares(seed: int) -> None:
     assert found.explained_variance == pytest.approx(1 - residual.sum() / total, abs=1e-6)
 
 
-def test_planted_time_courses_of_overlapping_and_negative_maps_are_found() -> None:
+def test_simulated_time_courses_of_overlapping_and_negative_maps_are_found() -> None:
     rng = np.random.default_rng(1)
     maps = overlapping(rng)
     courses, series = planted(rng, -maps, 3.0)
@@ -86,7 +86,7 @@ def test_planted_time_courses_of_overlapping_and_negative_maps_are_found() -> No
     assert max(r) < -0.99, "the maps were planted with the other sign"
 
 
-def test_a_map_that_is_empty_or_given_twice_does_not_break_the_others() -> None:
+def test_a_map_that_is_empty_or_given_twice_does_not_change_the_others() -> None:
     rng = np.random.default_rng(2)
     maps = overlapping(rng)
     courses, series = planted(rng, maps, 0.5)
@@ -100,7 +100,7 @@ def test_a_map_that_is_empty_or_given_twice_does_not_break_the_others() -> None:
     assert courses.shape == (N_VOLUMES, K)
 
 
-def test_normalised_time_courses_have_unit_variance_and_zeros_stay() -> None:
+def test_normalised_time_courses_have_unit_variance_or_stay_zero() -> None:
     rng = np.random.default_rng(3)
     maps = np.vstack([overlapping(rng), np.zeros((1, N_VOXELS), dtype=np.float32)])
     _, series = planted(rng, maps, 1.0)
@@ -130,7 +130,7 @@ def test_maps_are_least_squares_with_the_z_of_their_t(seed: int, n_regressors: i
     np.testing.assert_allclose(found.z[strong], z[strong], atol=1e-3)
 
 
-def test_of_noise_z_is_standard_normal() -> None:
+def test_z_is_standard_normal_for_noise() -> None:
     rng = np.random.default_rng(4)
     courses = rng.normal(size=(30, 3))
     series = rng.normal(size=(30, 20_000)).astype(np.float32)
@@ -168,7 +168,7 @@ def test_without_degrees_of_freedom_nothing_is_significant() -> None:
 
 
 # ---------------------------------------------------------------- what it is for
-def test_a_shifted_and_a_missing_network_are_seen_in_the_participants_own_map() -> None:
+def test_the_participants_map_shows_a_shifted_and_a_missing_network() -> None:
     rng = np.random.default_rng(8)
     group = overlapping(rng)
     own = group.copy()
@@ -198,7 +198,7 @@ def test_map_correlations_are_correlations(seed: int) -> None:
 
 
 # ---------------------------------------------------------------- runs of one participant
-def test_runs_weigh_by_how_precise_they_are() -> None:
+def test_runs_are_weighted_by_their_precision() -> None:
     effect = np.array([[1.0, 1.0, 1.0]], dtype=np.float32)
     variances = np.array([[[1.0, 1.0, 0.0]], [[0.5, np.inf, 0.0]]], dtype=np.float32)
     both = combine([effect, 4 * effect], list(variances))

@@ -60,7 +60,7 @@ def test_time_courses_of_real_networks_are_found_at_realistic_noise(planted: Pla
     assert planted.r_with_truth(found).min() >= 0.95
 
 
-def test_they_are_better_than_averages_and_as_good_as_nilearns(planted: Planted) -> None:
+def test_time_courses_are_better_than_averages_and_as_good_as_nilearns(planted: Planted) -> None:
     found = time_courses(planted.series, planted.maps, 1.0).values
     averages = planted.series @ planted.maps.T
     assert planted.r_with_truth(found).mean() > planted.r_with_truth(averages).mean() + 0.05
