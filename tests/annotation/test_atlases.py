@@ -1,4 +1,4 @@
-"""Published maps on the group's voxels: what is shipped, and atlases that users bring."""
+"""Reference maps on the group's voxels: NiDecomp's own, and the atlases of users."""
 
 from importlib.resources import files
 
@@ -34,7 +34,7 @@ NETWORKS = (
 
 
 def geometry_at(step, origin=(-90.0, -126.0, -72.0), extent=(180, 216, 180), mask=None):
-    """Make voxels of one size in MNI space, a ball of them in the mask."""
+    """Return the geometry of isotropic voxels in MNI space; by default, the mask is a ball."""
     shape = tuple(int(length / step) + 1 for length in extent)
     affine = np.diag([step, step, step, 1.0])
     affine[:3, 3] = origin
@@ -47,7 +47,7 @@ def geometry_at(step, origin=(-90.0, -126.0, -72.0), extent=(180, 216, 180), mas
 
 @pytest.fixture(scope="module")
 def geometry():
-    # Neither the shipped maps' grid nor a multiple of it.
+    # This is neither the grid of the shipped maps nor a multiple of it.
     return geometry_at(6.0, origin=(-91.0, -125.5, -70.0))
 
 
@@ -63,7 +63,7 @@ def by_nilearn(image, geometry, interpolation="linear"):
     return geometry.features(moved.get_fdata())
 
 
-# ---------------------------------------------------------------- what is shipped
+# ---------------------------------------------------------------- shipped maps
 def test_the_networks_are_those_of_the_table_as_nilearn_resamples_them(geometry):
     networks = shipped_networks(geometry)
     assert networks.names == NETWORKS
@@ -91,7 +91,7 @@ def test_tissues_are_as_nilearn_resamples_them(geometry, name):
     found = getattr(tissues(geometry), name)
     assert found.dtype == np.float32
     mask = nib.load(SHIPPED / f"{name}.nii.gz")
-    # As whole numbers, nilearn would round the result.
+    # nilearn would round the result of an integer image.
     mask = nib.Nifti1Image(mask.get_fdata(dtype=np.float32), mask.affine)
     expected = by_nilearn(mask, geometry)
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -120,21 +120,21 @@ def test_the_shipped_images_are_small_and_have_a_space_and_no_time_stamp():
             continue
         assert path.stat().st_size < 1_000_000
         assert int(nib.load(path).header["sform_code"]) > 0
-    # What `tools/make_reference.py` writes carries no time of day and no file name.
+    # The gzip headers that `tools/make_reference.py` writes have no time stamp and no file name.
     for name in ("networks", "edge"):
         content = (SHIPPED / f"{name}.nii.gz").read_bytes()
         assert content[3:8] == bytes(5)
 
 
 def test_the_edge_is_the_outer_edge_of_the_brain():
-    """A band around the ventricles holds the caudate and the thalamus."""
+    """A band around the ventricles would contain the caudate and the thalamus."""
     middle = geometry_at(
         2.0, mask=lambda at: np.linalg.norm(at - np.array([10, -2, 10]), axis=-1) < 14
     )
     assert not tissues(middle).edge.any()
 
 
-# ---------------------------------------------------------------- atlases that users bring
+# ---------------------------------------------------------------- atlases of users
 AFFINE = np.diag([8.0, 8.0, 8.0, 1.0])
 AFFINE[:3, 3] = -90, -126, -72
 SHAPE = (23, 28, 23)
@@ -146,7 +146,7 @@ def save(path, data):
 
 
 def regions(dtype=np.int16):
-    """Label three boxes 2, 5 and 11."""
+    """Return an image with three boxes, labelled 2, 5 and 11."""
     data = np.zeros(SHAPE, dtype=dtype)
     data[8:12, 10:20, 8:14] = 2
     data[12:15, 10:20, 8:14] = 5
@@ -172,7 +172,7 @@ def test_labels_are_named_by_the_bids_table(tmp_path, geometry):
     table = "index\tname\tcolor\n0\tBackground\t#000\n11\tEleven\t#111\n2\tTwo\n5\tFive\t#555\n"
     (tmp_path / "atlas_dseg.tsv").write_text(table)
     assert label_atlas(path, geometry).names == ("Two", "Five", "Eleven")
-    # As a spreadsheet writes it.
+    # As a spreadsheet program writes it.
     (tmp_path / "atlas_dseg.tsv").write_text("\ufeff" + table.replace("\n", "\r\n"))
     assert label_atlas(path, geometry).names == ("Two", "Five", "Eleven")
 

@@ -1,4 +1,4 @@
-"""Evidence, labels and flags of each component, put together in a table."""
+"""The table of components: evidence, labels and flags."""
 
 from __future__ import annotations
 

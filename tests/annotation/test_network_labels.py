@@ -1,4 +1,4 @@
-"""The names that components get from the maps that they are most like."""
+"""Labels of components: the named maps that they are most similar to."""
 
 import math
 
@@ -15,7 +15,7 @@ few = settings(deadline=None, max_examples=25, derandomize=True, database=None)
 
 
 def maps_and_references(seed, n_maps=6, n_voxels=300):
-    """Draw maps that are mixtures of the references and noise."""
+    """Return maps that are mixtures of the references and noise, and the references."""
     rng = np.random.default_rng(seed)
     references = rng.laplace(size=(len(NAMES), n_voxels)) + rng.normal(size=(len(NAMES), 1))
     weights = rng.normal(size=(n_maps, len(NAMES)))
@@ -67,7 +67,7 @@ def test_the_order_of_the_references_does_not_matter(seed, order):
 
 
 def test_a_negated_network_does_not_get_its_label():
-    """Its r of -1 is the largest |r| there is."""
+    """Its r with that network is -1, which is the largest |r|."""
     _, references = maps_and_references(1)
     (label,) = label_components(-references[:1], references, NAMES)
     assert label.name != NAMES[0]
@@ -126,7 +126,7 @@ def test_the_first_of_equal_references_is_used():
 
 
 def test_large_offsets_do_not_reduce_precision():
-    """Sums of squares before centring would."""
+    """Sums of squares without centring would lose it."""
     maps, references = maps_and_references(7)
     far = references.astype(np.float64) + 1e7
     for one, other in zip(

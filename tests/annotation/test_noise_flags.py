@@ -1,4 +1,4 @@
-"""What speaks for noise: where components lie, how they change in time, whose they are."""
+"""Flags of noise: by the place of components, their time courses and their participants."""
 
 import math
 from dataclasses import fields, replace
@@ -46,7 +46,7 @@ NOTHING = NoiseNumbers(
 )
 
 
-# ---------------------------------------------------------------- where it lies
+# ---------------------------------------------------------------- place of the map
 def maps_and_tissues(seed, n_maps=4, n_voxels=400):
     rng = np.random.default_rng(seed)
     tissue = rng.dirichlet([1, 1, 1, 3], n_voxels).T[:3].astype(np.float32)
@@ -71,7 +71,7 @@ def test_shares_are_those_of_the_strong_voxels_squares(seed):
 def test_scale_and_sign_do_not_matter(seed, power, sign):
     maps, tissue = maps_and_tissues(seed)
     before = tissue_shares(maps, *tissue)
-    # A power of two: the very same numbers but for the exponent.
+    # Multiplying by a power of two changes the exponent of numbers only.
     after = tissue_shares(maps * np.float32(sign * 2.0**power), *tissue)
     for name in ("csf", "edge", "out"):
         np.testing.assert_allclose(getattr(after, name), getattr(before, name), rtol=1e-12)
@@ -108,7 +108,7 @@ def test_an_empty_map_has_no_shares_and_raises_no_flag():
 @few
 @given(expected=st.floats(0.0, 1.0))
 def test_the_limit_at_the_edge_has_a_fixed_multiple_of_the_mask_s_odds(expected):
-    """A smaller one for a map that is strong in all of the edge than for one in a hundredth."""
+    """The multiple is smaller for a map that is strong in all of the edge than for a local one."""
     edge = np.full(400, expected, dtype=np.float32)
     nothing = np.zeros(400, dtype=np.float32)
     maps = np.array([np.ones(400), [1.0] * 4 + [0.0] * 396], dtype=np.float32)
@@ -138,7 +138,7 @@ def test_blocks_of_voxels_add_up(monkeypatch):
     np.testing.assert_allclose(after.edge, before.edge, rtol=1e-12)
 
 
-# ---------------------------------------------------------------- on networks and planted noise
+# ---------------------------------------------------------------- networks and simulated noise
 def numbers_of(shares):
     return [
         NoiseNumbers(*of_map, high_frequency=0.0, motion_r=0.0, dominance=0.0)
@@ -155,7 +155,7 @@ def smooth(volume):
 
 
 class Brain:
-    """A mask at 4 mm, its tissues and planted noise."""
+    """A mask with 4 mm voxels, its tissues, and simulated noise in it."""
 
     def __init__(self, mask):
         self.mask = mask
@@ -177,25 +177,25 @@ class Brain:
         return [flags(numbers, 10) for numbers in self.numbers(maps)]
 
     def noisy(self, volume, noise_share):
-        """Add noise as smooth as the planted map; it has that share of the variance."""
+        """Return a map with equally smooth noise, which has `noise_share` of the variance."""
         signal = self.geometry.features(smooth(volume))
         added = self.geometry.features(smooth(self.rng.standard_normal(SHAPE)))
         signal *= np.sqrt((1 - noise_share) / np.mean(signal**2))
         return signal + added * np.sqrt(noise_share / np.mean(added**2))
 
     def ring(self):
-        """Give the outermost voxels of the mask."""
+        """Return the outermost voxels of the mask."""
         filled = binary_fill_holes(self.mask)
         return filled & ~binary_erosion(filled) & self.mask
 
     def one_side(self, volume):
-        """Keep what lies on one side, in a random direction."""
+        """Return the part of a volume on one side of the mask, in a random direction."""
         along = self.places @ self.rng.standard_normal(3)
         return volume & (along > np.quantile(along[self.mask], self.rng.uniform(0.6, 0.85)))
 
 
 def masks():
-    """From a mask wider than the brain, as groups have it, to one that is 4 mm tighter."""
+    """Return masks from one wider than the brain, as of groups, to one that is 4 mm smaller."""
     grid = Grid(SHAPE, AFFINE)
     whole = VoxelGeometry(grid, np.ones(SHAPE, dtype=bool))
     image = whole.image(shipped_networks(whole).maps).get_fdata()
@@ -237,7 +237,7 @@ def test_simulated_ventricles_are_flagged(brain, noise_share):
 
 
 def test_small_networks_beside_ventricles_and_edge_are_not_flagged(brain):
-    """Heads of the caudate, thalami, orbitofrontal cortex, temporal and occipital poles."""
+    """Caudate heads, thalami, orbitofrontal cortex, temporal and occipital poles."""
     middle = np.array([9, 16, 4]), np.array([10, -18, 8])
     outer = np.array([20, 34, -18]), np.array([44, 12, -32]), np.array([12, -98, 2])
     origin = apply_affine(np.array(AFFINE), np.zeros(3)) - brain.places[0, 0, 0]
@@ -259,16 +259,17 @@ ABOVE = {
     "single-participant": {"dominance": 0.33},
 }
 REASONS = {
-    "csf": "41 % of its weight lies in CSF; the limit is 40 %.",
+    "csf": "41 % of the map's weight is in CSF; the limit is 40 %.",
     "edge": (
-        "51 % of its weight lies at the brain's edge or outside, of which it covers 20 %; the "
-        "limit in this mask is then 50 %."
+        "51 % of the map's weight is at the brain's edge or outside; the limit is 50 % for a map "
+        "that covers 20 % of both in this mask."
     ),
-    "outside": "61 % of its weight lies outside of the brain; the limit is 60 %.",
-    "high-frequency": "51 % of its power lies above 0.1 Hz; the limit is 50 %.",
-    "motion": "It correlates with motion at |r| = 0.36; the limit is 0.35.",
+    "outside": "61 % of the map's weight is outside the brain; the limit is 60 %.",
+    "high-frequency": "51 % of the time courses' power is above 0.1 Hz; the limit is 50 %.",
+    "motion": "The time courses correlate with motion, |r| = 0.36; the limit is 0.35.",
     "single-participant": (
-        "One participant has 33 % of its variance; the limit with 10 participants is 32 %."
+        "One participant has 33 % of the variance that only this component explains; the limit is "
+        "32 % with 10 participants."
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Clusters of thresholded maps: which voxels belong together, and what is said of them."""
+"""Peaks of thresholded maps: agreement with nilearn's clusters, connectivity, order."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ def geometry_of(mask, voxel_mm=(3.0, 2.0, 4.0), flip=False):
 
 
 def smooth_map(seed, limit=1.0):
-    """Draw blobs of both signs in a mask with holes; 0 below the limit."""
+    """Return a map of blobs of both signs in a mask with holes; it is 0 below the limit."""
     rng = np.random.default_rng(seed)
     volume = ndimage.gaussian_filter(rng.standard_normal(SHAPE), 1.3)
     volume /= volume.std()
@@ -38,13 +38,13 @@ def smooth_map(seed, limit=1.0):
 
 
 def whole_box(volume):
-    """Give a geometry of all voxels of a volume, and its features."""
+    """Return a geometry of all voxels of a volume, and the volume's features."""
     geometry = geometry_of(np.ones(volume.shape, dtype=bool))
     return geometry, geometry.features(volume.astype(np.float32))[None]
 
 
 def everything(maps, geometry):
-    """List every cluster, however small."""
+    """Return the peaks of all clusters of any size."""
     return peak_table(maps, geometry, n_clusters=10**6, min_volume_mm3=0.0)
 
 
@@ -57,7 +57,7 @@ def test_clusters_are_those_of_nilearn(seed):
     table = get_clusters_table(
         geometry.image(values), stat_threshold=0.5, two_sided=True, min_distance=1e3
     )
-    # A row with letters is a further peak of the cluster above.
+    # Rows without a size are further peaks of the cluster above.
     table = table[table["Cluster Size (mm3)"] != ""]
     columns = ["X", "Y", "Z", "Peak Stat", "Cluster Size (mm3)"]
     expected = sorted(table[columns].astype(float).itertuples(index=False, name=None))
@@ -153,10 +153,10 @@ def test_voxels_outside_the_mask_do_not_connect_clusters():
     assert len(everything(np.ones((1, 4), dtype=np.float32), geometry)) == 2
 
 
-def test_the_first_of_equal_peaks_in_the_file_is_used():
+def test_equal_peaks_and_clusters_are_in_the_order_of_the_file():
     volume = np.zeros((6, 5, 4))
     volume[4, 0, 0] = volume[0, 1, 0] = volume[0, 0, 2] = 1.0
-    # Equal voxels in one cluster: the first axis varies fastest.
+    # A cluster of equal voxels. In the file, the first axis varies fastest.
     volume[2:4, 3:5, 3] = -1.0
     geometry, maps = whole_box(volume)
     peaks = everything(maps, geometry)
@@ -171,7 +171,7 @@ def test_the_first_of_equal_peaks_in_the_file_is_used():
 def test_a_cluster_of_exactly_the_smallest_volume_is_large_enough():
     volume = np.zeros((6, 5, 4))
     volume[1:5, 2, 2] = 1.0
-    # Turned axes, whose determinant is rounded.
+    # The determinant of rotated axes has a rounding error.
     turn, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))
     affine = np.eye(4)
     affine[:3, :3] = turn * 2.5

@@ -1,4 +1,4 @@
-"""Regions: what hangs together, where it lies, and to whom a voxel belongs."""
+"""Regions of maps: connected clusters, their place, and the parcellation made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thresholds of maps: the null of each, what is kept at which level, and how rules are written."""
+"""Thresholds of maps: the null distribution, the values kept at each level, and the rules."""
 
 import math
 
@@ -36,7 +36,7 @@ few = settings(deadline=None, max_examples=25, derandomize=True, database=None)
 
 
 def maps_of(seed, n_maps=4, n_voxels=3000):
-    """Draw backgrounds of several centres and widths, each with a signal in a tenth of it."""
+    """Return maps with backgrounds of several centres and widths, and signal in a tenth of each."""
     rng = np.random.default_rng(seed)
     maps = rng.standard_normal((n_maps, n_voxels))
     maps[:, : n_voxels // 10] += rng.uniform(3, 8, (n_maps, n_voxels // 10))
@@ -45,11 +45,11 @@ def maps_of(seed, n_maps=4, n_voxels=3000):
 
 
 def simulate(seed, share, fwhm_voxels=0.0, both_signs=False):
-    """Draw one map of smooth blobs in (smooth) noise of variance 1, and where the blobs are."""
+    """Return a map of smooth blobs in (smooth) noise of variance 1, and the mask of the blobs."""
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal(GRID)
     if fwhm_voxels:
-        # Wrapped: at other borders the noise would have more variance, and no longer one normal.
+        # With other boundaries, noise would have more variance there, and not be normal overall.
         noise = ndimage.gaussian_filter(noise, fwhm_voxels / 2.355, mode="wrap")
         noise /= noise.std()
     blobs = ndimage.gaussian_filter(rng.standard_normal(GRID), 4, mode="wrap")
@@ -77,7 +77,7 @@ def test_null_of_a_normal_background_is_that_background(seed, centre, sd):
 @few
 @given(seed=SEEDS)
 def test_the_null_has_the_moments_of_the_values_in_its_window(seed):
-    """The fixed point, checked with scipy's truncated normal distribution."""
+    """This fixed point is checked with scipy's truncated normal distribution."""
     values = maps_of(seed, n_voxels=20_000)[0].astype(np.float64)
     null = fit_null(np.sort(values).astype(np.float32))
     inside = values[np.abs(values - null.centre) < 1.5 * null.sd]
@@ -94,15 +94,15 @@ def test_the_strength_of_a_signal_does_not_change_the_null(seed, distance):
     signal = distance * rng.uniform(1, 2, 6000)
     with_signal = fit_null(np.sort(np.concatenate([background, signal]).astype(np.float32)))
     alone = fit_null(np.sort(background.astype(np.float32)))
-    # The two begin elsewhere, and there are several windows that agree with what lies in them; they
-    # differ by less than the estimate is uncertain.
+    # The estimates start from different values, and there are several fixed points. These differ by
+    # less than the uncertainty of the estimate.
     assert with_signal.centre == pytest.approx(alone.centre, abs=0.01)
     assert with_signal.sd == pytest.approx(alone.sd, abs=0.01)
 
 
 @few
 @given(seed=SEEDS, gain=st.floats(1e-6, 1e6), sign=st.sampled_from([-1, 1]))
-def test_the_null_shifts_and_scales_with_the_map(seed, gain, sign):
+def test_the_null_scales_with_the_map_and_its_sign(seed, gain, sign):
     values = maps_of(seed)[0]
     before = fit_null(np.sort(values))
     after = fit_null(np.sort(sign * np.float32(gain) * values))
@@ -114,7 +114,7 @@ def test_the_null_shifts_and_scales_with_the_map(seed, gain, sign):
 @pytest.mark.parametrize("both_signs", [False, True])
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.25])
 def test_the_false_positive_rate_is_at_most_the_level(share, both_signs, fwhm_voxels):
-    """Signal in the window makes them rarer, the more the more there is."""
+    """Signal in the window lowers the rate, the more so the more signal there is."""
     rates, shares = [], []
     for seed in range(6):
         values, on = simulate(seed, share, fwhm_voxels, both_signs)
@@ -122,7 +122,7 @@ def test_the_false_positive_rate_is_at_most_the_level(share, both_signs, fwhm_vo
         rates.append(kept[~on].mean())
         kept = threshold_by_fdr(values[None], 0.05).maps[0] != 0
         shares.append((kept & ~on).sum() / kept.sum())
-        # The blobs' slopes are drowned in the noise, their tops are not.
+        # The slopes of blobs are below the noise, their peaks are not.
         assert kept[on].mean() > 0.15
     assert 0.0003 < np.mean(rates) < 0.00115
     assert 0.01 < np.mean(shares) < 0.055
@@ -172,7 +172,7 @@ def test_voxels_without_data_are_not_counted_as_tests(seed, n_empty):
 @given(seed=SEEDS, n_maps=st.integers(1, 30), n_voxels=st.integers(5, 200))
 def test_a_ratio_of_one_keeps_each_maps_share_of_the_voxels(seed, n_maps, n_voxels):
     maps = np.random.default_rng(seed).standard_normal((n_maps, n_voxels)).astype(np.float32)
-    # Loud maps must not empty quiet ones.
+    # Maps with large values must not take the voxels of maps with small ones.
     maps *= 10.0 ** np.arange(n_maps)[:, None].astype(np.float32) / 10.0**15
     for before, after in zip(maps, threshold_by_ratio(maps).maps, strict=True):
         inside = after != 0
@@ -274,7 +274,7 @@ def test_the_input_maps_are_not_changed(seed, rule):
 @few
 @given(seed=SEEDS, n_values=st.integers(1, 499), kind=st.sampled_from(["p", "fdr"]))
 def test_a_sparse_map_keeps_every_value(seed, n_values, kind):
-    """Where more than half is 0, a penalty has chosen already."""
+    """If more than half of the values are 0, a sparsity penalty has selected the others."""
     maps = np.zeros((1, 1000), dtype=np.float32)
     rng = np.random.default_rng(seed)
     maps[0, rng.permutation(1000)[:n_values]] = rng.standard_normal(n_values) + 1e-3

@@ -1,4 +1,4 @@
-"""Components are taken out as least squares says, and nothing else is."""
+"""Component regression: the removed part is that of least squares, and all else is unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ few = settings(deadline=None, max_examples=20, derandomize=True, database=None)
 
 
 def courses_and_image(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Correlated time courses without a mean, and an image that holds them on a baseline."""
+    """Return correlated, centred time courses, and an image that has them above a baseline."""
     rng = np.random.default_rng(seed)
     courses = rng.normal(size=(N_VOLUMES, K)) @ (np.eye(K) + 0.5)
     courses -= courses.mean(axis=0)
@@ -49,7 +49,7 @@ def test_the_regressed_image_is_the_residual_of_least_squares(seed: int, aggress
 
 
 def test_only_aggressive_regression_leaves_nothing_of_the_time_course() -> None:
-    """Otherwise what it shares with other components stays; these are whole in either case."""
+    """Otherwise, variance shared with other components stays. These are unchanged in any case."""
     courses, image = courses_and_image(1)
     whole = np.linalg.lstsq(courses, image.astype(float) - image.mean(axis=0))[0]
     for aggressive in (True, False):
@@ -89,7 +89,7 @@ def test_values_that_are_not_finite_stay_and_do_not_affect_others(bad: float) ->
 
 
 def test_a_reused_buffer_of_volumes_does_not_change_the_fit() -> None:
-    """Volumes are read into one buffer: what was read before must have been copied."""
+    """All volumes are read into the same buffer, so that they must be copied."""
     courses, image = courses_and_image(4)
     buffer = np.empty(N_VOXELS, dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""Connectomes: what correlations are, what inverses are, and whose mean it is."""
+"""Connectomes of runs, and the mean over participants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WHOSE = ("01", "01", "02", "03")
 
 
 def courses(seed: int = 0, n_runs: int = 4) -> list[NDArray[np.float64]]:
-    """Runs in which 0 drives 1, and 1 drives 2."""
+    """Return time courses of runs in which 0 drives 1, and 1 drives 2."""
     rng = np.random.default_rng(seed)
     runs = []
     for _ in range(n_runs):
@@ -37,7 +37,7 @@ def test_correlations_are_pearsons() -> None:
 
 
 def test_partial_correlations_remove_indirect_ones() -> None:
-    """What goes through 1 is gone; shrinkage takes little of what is left."""
+    """0 and 2 are connected through 1 only. Shrinkage changes the other correlations little."""
     for matrix, run in zip(found("partial correlation", courses()), courses(), strict=False):
         precision = np.linalg.inv(np.corrcoef(run.T))
         deviation = np.sqrt(np.diag(precision))

@@ -1,4 +1,4 @@
-"""Dual regression finds planted time courses and maps, and is least squares to the digit."""
+"""Dual regression: agreement with least squares, and recovery of time courses and maps."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ N_VOLUMES, N_VOXELS, K = 60, 900, 4
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterable[None]:
-    """Small matrices: threads would wait for each other most of the time."""
+    """Use one BLAS thread: with small matrices, threads mostly wait for each other."""
     with threadpool_limits(limits=1):
         yield
 
 
 def overlapping(rng: np.random.Generator, n: int = K) -> NDArray[np.float32]:
-    """Maps that overlap: each has a positive and a negative part."""
+    """Return overlapping maps, each with a positive and a negative part."""
     maps = np.zeros((n, N_VOXELS))
     for index, one in enumerate(maps):
         start = 150 * index
@@ -83,7 +83,7 @@ def test_simulated_time_courses_of_overlapping_and_negative_maps_are_found() -> 
     courses, series = planted(rng, -maps, 3.0)
     found = time_courses(series, maps).values
     r = [np.corrcoef(*pair)[0, 1] for pair in zip(found.T, courses.T, strict=True)]
-    assert max(r) < -0.99, "the maps were planted with the other sign"
+    assert max(r) < -0.99, "the simulated maps have the opposite sign"
 
 
 def test_a_map_that_is_empty_or_given_twice_does_not_change_the_others() -> None:
@@ -93,7 +93,7 @@ def test_a_map_that_is_empty_or_given_twice_does_not_change_the_others() -> None
     more = np.vstack([maps, np.zeros((1, N_VOXELS), dtype=np.float32), maps[:1]])
     found = time_courses(series, more).values
     np.testing.assert_array_equal(found[:, K], 0)
-    # Twins share what is theirs.
+    # The two equal maps share their time course equally.
     np.testing.assert_allclose(found[:, 0], found[:, K + 1], rtol=1e-6)
     np.testing.assert_allclose(found[:, 1:K], time_courses(series, maps).values[:, 1:], atol=1e-6)
     assert np.isfinite(run_maps(series, found, 1).z).all()
@@ -167,7 +167,7 @@ def test_without_degrees_of_freedom_nothing_is_significant() -> None:
     assert np.isinf(found.variance).all()
 
 
-# ---------------------------------------------------------------- what it is for
+# ---------------------------------------------------------------- maps of participants
 def test_the_participants_map_shows_a_shifted_and_a_missing_network() -> None:
     rng = np.random.default_rng(8)
     group = overlapping(rng)

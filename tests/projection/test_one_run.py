@@ -1,4 +1,4 @@
-"""The second pass of one run: what it finds, what names it, and what makes it fail."""
+"""The projection of one run: its results, the names of its files, and its failures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DENOISING = Denoising(denoise_strategy="none", dummy_scans=N_DUMMIES)
 
 
 def sources() -> NDArray[np.float64]:
-    """Boxes that overlap in part, one of them negative, as (K, x, y, z)."""
+    """Return partly overlapping boxes, one of them negative, as (K, x, y, z)."""
     boxes = np.zeros((K, *SHAPE))
     boxes[0, 1:5, 1:5, 1:4] = 1
     boxes[1, 3:7, 2:7, 2:5] = 1
@@ -89,9 +89,9 @@ def read(path: Path) -> NDArray[np.float64]:
     return np.stack([GEOMETRY.features(volume) for volume in volumes])
 
 
-# ---------------------------------------------------------------- what is found
+# ---------------------------------------------------------------- results
 def test_both_stages_are_least_squares_on_the_cleaned_data(task: ProjectTask) -> None:
-    """With numpy's own lstsq, to 1e-4."""
+    """Results agree with numpy's lstsq to 1e-4."""
     task = replace(task, with_maps=True)
     (cleaned, _, _) = cleaned_series(task.cleaning, (0.0,))[0.0]
     data, maps = cleaned.series.astype(float), components().maps.astype(float)
@@ -136,7 +136,7 @@ def test_normalised_time_courses_change_the_maps_scale_and_not_their_shape(
     np.testing.assert_allclose(*z, atol=1e-3)
 
 
-# ---------------------------------------------------------------- what is found again
+# ---------------------------------------------------------------- stored results
 def test_a_second_call_uses_the_stored_result(
     task: ProjectTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,7 +211,7 @@ def test_damaged_target_maps_are_written_again(tmp_path: Path, content: bytes) -
     assert store_target(components(), 0.0, tmp_path).path.read_bytes() == whole
 
 
-# ---------------------------------------------------------------- runs together
+# ---------------------------------------------------------------- combined runs
 def test_runs_are_combined_by_their_precision(tmp_path: Path) -> None:
     tasks = [
         task_of(write_run(tmp_path, seed), tmp_path / "work", with_maps=True, with_variance=True)
@@ -237,8 +237,8 @@ def test_runs_are_combined_by_their_precision(tmp_path: Path) -> None:
     assert combine_runs(combining)[1][0]["z"].stat().st_mtime_ns == written
 
 
-# ---------------------------------------------------------------- what goes wrong
-def test_a_missing_file_gives_a_failed_run_with_a_reason(task: ProjectTask) -> None:
+# ---------------------------------------------------------------- failures
+def test_a_damaged_image_gives_a_failed_run_with_a_reason(task: ProjectTask) -> None:
     task.cleaning.run.files.bold.write_bytes(b"not gzip")
     result = project_run(task)
     assert isinstance(result, FailedRun)
