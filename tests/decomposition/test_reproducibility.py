@@ -480,7 +480,7 @@ def test_with_one_participant_maps_are_sorted_by_explained_variance(
     own = [run for run in runs if run.key.participant == PRIVATE]
     with caplog.at_level(logging.WARNING):
         judged = judge(own, science(4, n_splits=5, n_bootstraps=2))
-    assert "1 participant: the reproducibility of maps cannot be judged" in caplog.text
+    assert "The reproducibility of maps cannot be judged with 1 participant" in caplog.text
     for components in judged:
         evidence = evidence_of(components)
         assert (
@@ -502,7 +502,7 @@ def test_two_participants_have_one_split(
     two = [run for run in runs if run.key.participant in {"00", "01"}]
     with caplog.at_level(logging.WARNING):
         judged = judge(two, science(3, n_splits=5))
-    assert "2 participants: the reproducibility of maps is judged from 1 split only" in caplog.text
+    assert "The reproducibility of maps is judged from 1 split only: 2 participants" in caplog.text
     for components in judged:
         evidence = evidence_of(components)
         assert evidence.halves.reproducibility.shape == (1, 3)
