@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Below this correlation, a map does not look like the most similar network, and it gets no label.
-# The correlation itself is always written.
+# The correlation itself is always written. The limit is a rule of thumb, which changes names only.
 LEAST_LABEL_R = 0.3
 
 # Descriptions of the columns. They are in the JSON of the table and in the documentation.

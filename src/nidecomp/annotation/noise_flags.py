@@ -23,6 +23,8 @@ Flag = Literal["csf", "edge", "outside", "high-frequency", "motion", "single-par
 # smooth background noise as 10 to 75 % of their variance. Signal: the 14 networks of
 # data/networks.nii.gz, and spheres at the places of 17 small networks. No signal is flagged, and
 # all noise is (except that 80 % of rings are with 75 % background noise in the smallest mask).
+# For rates in simulated groups, see python benchmarks/evidence.py and
+# docs/decisions/0011-evidence.md.
 
 # The voxels that count are those stronger than this many times the map's root mean square. Without
 # a threshold, weak background noise in all other voxels moves every share to that of the mask: with

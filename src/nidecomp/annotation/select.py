@@ -13,21 +13,20 @@ from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
 from nidecomp.decomposition.components import Components
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
 # Words whose flags, or some of them, need time courses or participants of a fit.
 _NEED_A_FIT = frozenset({"flagged", "high-frequency", "motion", "single-participant"})
 
 
-def check_words(geometry: VoxelGeometry, space: str, settings: Settings) -> None:
+def check_words(space: FeatureSpace, settings: Settings) -> None:
     """Check that every word of ``--regress-out`` can stand for components.
 
     Parameters
     ----------
-    geometry : VoxelGeometry
-    space : str
-        The space of the runs.
+    space : FeatureSpace
+        The features of the runs.
     settings : Settings
 
     Raises
@@ -42,7 +41,7 @@ def check_words(geometry: VoxelGeometry, space: str, settings: Settings) -> None
         raise UsageError(
             "--regress-out needs --level full: lower levels do not project components to the runs."
         )
-    references = read_references(geometry, space, settings.science.evidence)
+    references = read_references(space, settings.science.evidence)
     unknown = unknown_words(projection.regress_out, references)
     if unknown:
         raise UsageError(
@@ -53,16 +52,15 @@ def check_words(geometry: VoxelGeometry, space: str, settings: Settings) -> None
 
 
 def components_to_regress_out(
-    components: Sequence[Components], geometry: VoxelGeometry, space: str, request: Request
+    components: Sequence[Components], space: FeatureSpace, request: Request
 ) -> tuple[Mapping[int, str], ...]:
     """Return the components that ``--regress-out`` selects, and log their names.
 
     Parameters
     ----------
     components : sequence of Components
-    geometry : VoxelGeometry
-    space : str
-        The space of the runs.
+    space : FeatureSpace
+        The features of the runs.
     request : Request
 
     Returns
@@ -80,7 +78,7 @@ def components_to_regress_out(
             "a map (csf, edge, outside), not those that depend on time courses and participants. "
             "Name the components to be sure which are regressed out"
         )
-    references = read_references(geometry, space, request.science.evidence)
+    references = read_references(space, request.science.evidence)
     selections = tuple(selected(decomposition, references, words) for decomposition in components)
     for decomposition, selection in zip(components, selections, strict=True):
         _LOG.info(

@@ -19,6 +19,7 @@ Method = Literal["canica", "dictlearning"]
 METHODS: tuple[Method, ...] = ("canica", "dictlearning")
 # In place of a number of components: as many as the data support.
 AUTO: Literal["auto"] = "auto"
+# nilearn's default.
 DEFAULT_N_COMPONENTS = 20
 
 

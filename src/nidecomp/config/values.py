@@ -19,7 +19,8 @@ from nidecomp.core.text import in_one_line, parse_json, quoted, read_text
 STRATEGY_PRESETS = ("simple", "scrubbing", "compcor", "ica_aroma")
 # The noise components that load_confounds knows; any set of them makes a strategy of its own.
 STRATEGY_PARTS = ("motion", "wm_csf", "global_signal", "high_pass", "compcor", "ica_aroma", "scrub")
-# How maps may be thresholded, each with its usual level.
+# How maps may be thresholded, each with its usual level: 0.001 uncorrected and 0.05 corrected are
+# the field's habit, a ratio of 1 is nilearn's default.
 THRESHOLD_LEVELS = {"p": 0.001, "fdr": 0.05, "isotropy": 0.001, "ratio": 1.0}
 
 Convert = Callable[[object], Any]
@@ -37,9 +38,8 @@ def label(*prefixes: str) -> Convert:
 
     def convert(value: object) -> str:
         # YAML and TOML users write run 1 as a number; None and True are mistakes, not labels.
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise ValueError("must be a BIDS label: letters and digits only")
-        text = str(value)
+        is_label = isinstance(value, str | int) and not isinstance(value, bool)
+        text = str(value) if is_label else ""
         for prefix in prefixes:
             text = text.removeprefix(prefix)
         if not text.replace("+", "").isalnum() or not text.isascii():

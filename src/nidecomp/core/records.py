@@ -6,13 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from nidecomp.core.text import count
-
-Matrix4 = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -55,29 +51,24 @@ class RunFiles:
     desc: str | None = None
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A voxel grid: how many voxels, and where they are (4 × 4, voxel to RAS+ mm)."""
-
-    shape: tuple[int, int, int]
-    affine: Matrix4
+class Sampling(Protocol):
+    """Where the numbers of one volume of a run lie, such as a `Grid`; equal ones are the same."""
 
     @property
-    def matrix(self) -> NDArray[np.float64]:
-        """The affine as an array, 4 × 4."""
-        return np.array(self.affine, dtype=np.float64)
+    def n_numbers(self) -> int:
+        """How many numbers one volume has."""
 
 
 @dataclass(frozen=True)
 class UsableRun:
     """One run that passed every check of its files.
 
-    `stored_bytes` is the size of one number in the file, `kept` are the volumes that are used,
-    `notes` says what had to be assumed.
+    `grid` is where the numbers of a volume lie, `stored_bytes` the size of one number in the file,
+    `kept` are the volumes that are used, `notes` says what had to be assumed.
     """
 
     files: RunFiles
-    grid: Grid
+    grid: Sampling
     repetition_time_s: float
     start_time_s: float | None
     n_volumes: int

@@ -7,7 +7,9 @@ from pathlib import Path
 
 # A sidecar has kilobytes; that of a confounds table with all CompCor components a few megabytes.
 MOST_BYTES = 1 << 24
+# Characters of a message, and of a value in it: a rule of thumb, for the reader's sake.
 _LONGEST_LINE, _LONGEST_QUOTED = 400, 100
+# The largest float has 309.
 _MOST_DIGITS = 300
 
 
@@ -61,15 +63,16 @@ def quoted(value: object) -> str:
     return in_one_line(repr(value), _LONGEST_QUOTED)
 
 
-def in_one_line(text: object, longest: int = _LONGEST_LINE) -> str:
-    """Make one printable line of bounded length of what a library or a file says.
+def in_one_line(text: object, longest: int | None = _LONGEST_LINE) -> str:
+    """Return what a library or a file says as one printable line of bounded length.
 
     Parameters
     ----------
     text : object
         An exception, for instance.
-    longest : int
-        Characters at most, but for what becomes of those that cannot be printed.
+    longest : int, optional
+        Characters at most, but for what becomes of those that cannot be printed; None for a reason
+        of ours, which is kept whole.
 
     Returns
     -------
@@ -77,14 +80,9 @@ def in_one_line(text: object, longest: int = _LONGEST_LINE) -> str:
         What cannot be printed becomes an escape; the middle of what is too long is left out.
     """
     line = " ".join(str(text).split())
-    if len(line) > longest:
+    if longest is not None and len(line) > longest:
         line = f"{line[: longest // 2]} … {line[-longest // 2 :]}"
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
-
-
-def one_line(text: str) -> str:
-    """Make any text fit one line of a table or a terminal, whatever a file put into it."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def count(number: int, noun: str) -> str:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from nidecomp.core.linalg import products
 
-# The 95 % quantile of the Tracy-Widom law of real matrices.
+# The 95 % quantile of the Tracy-Widom law of real matrices (Johnstone 2001, see `null_quantile`).
 _TRACY_WIDOM_95 = 0.9793
-# The median of the chi-squared distribution with one degree of freedom.
+# The median of the chi-squared distribution with one degree of freedom (scipy.stats.chi2).
 _MEDIAN_CHI_SQUARED = 0.4549
 
 

@@ -14,36 +14,16 @@ from scipy.spatial.distance import squareform
 
 from nidecomp.decomposition.matching import correlations, match
 
-# The largest number of components of restarts that are clustered: their distances take 130 MB.
+# The largest number of components of restarts that are clustered. It bounds memory: their distances
+# take 130 MB.
 _MOST_CLUSTERED = 4000
 
 
 # ---------------------------------------------------------------- restarts of the ICA
-@dataclass(frozen=True, eq=False)
-class RestartStability:
-    """How stable each component of the chosen restart is across restarts (Icasso).
-
-    Parameters
-    ----------
-    index : ndarray, shape (n_components,)
-        Icasso's Iq of the component's cluster: the mean |r| within the cluster minus the mean |r|
-        between it and all other components. 1 means that every restart found this map.
-    size : ndarray of int, shape (n_components,)
-        The number of components in this cluster. It is the number of restarts if each of them found
-        the component once.
-    n_restarts : int
-        The number of restarts that were compared.
-    """
-
-    index: NDArray[np.float64]
-    size: NDArray[np.int64]
-    n_restarts: int
-
-
 def restart_stability(
     unmixings: Sequence[NDArray[np.float64]], chosen: int
-) -> RestartStability | None:
-    """Compute the stability of components across restarts, by clustering those of all restarts.
+) -> NDArray[np.float64] | None:
+    """Return how stable each component of the chosen restart is across restarts (Icasso).
 
     Himberg, Hyvärinen and Esposito (2004), Validating the independent components of neuroimaging
     time series via clustering and visualization, NeuroImage 22:1214. Because the data are white,
@@ -58,9 +38,11 @@ def restart_stability(
 
     Returns
     -------
-    RestartStability or None
-        None where there is only one restart. At most 4,000 components are clustered: those of the
-        chosen restart, then those of the others in order.
+    ndarray, shape (n_components,), or None
+        Icasso's Iq of each component's cluster: the mean |r| within the cluster minus the mean |r|
+        between it and all other components. 1 means that every restart found this map. None where
+        there is only one restart. At most 4,000 components are clustered: those of the chosen
+        restart, then those of the others in order.
     """
     n_components = len(unmixings[chosen])
     others = [matrix for index, matrix in enumerate(unmixings) if index != chosen]
@@ -73,14 +55,13 @@ def restart_stability(
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(distance, checks=False), method="average")
     cluster = fcluster(tree, n_components, criterion="maxclust")
-    index, size = np.zeros(n_components), np.zeros(n_components, dtype=np.int64)
+    index = np.zeros(n_components)
     for component in range(n_components):
         members = cluster == cluster[component]
         within = similarity[np.ix_(members, members)].mean()
         outside = similarity[np.ix_(members, ~members)]
         index[component] = within - (outside.mean() if outside.size else 0.0)
-        size[component] = np.count_nonzero(members)
-    return RestartStability(index, size, len(compared))
+    return index
 
 
 # ---------------------------------------------------------------- participants

@@ -13,7 +13,8 @@ from nidecomp.decomposition.matching import correlations, is_constant
 # doi:10.1016/j.neuroimage.2016.12.036).
 CUTOFF_HZ = 0.1
 
-# The residual degrees of freedom that the fit of sines and cosines must leave.
+# The residual degrees of freedom that the fit of sines and cosines must leave. A rule of thumb: it
+# matters only for very short or heavily scrubbed runs.
 _SPARE_VOLUMES = 10
 
 

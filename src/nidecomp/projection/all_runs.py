@@ -13,7 +13,7 @@ from nidecomp.core.records import FailedRun, Inventory
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
 from nidecomp.execution import progress
-from nidecomp.execution.executor import Executor, WorkerDied
+from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.projection.one_run import CombineTask, combine_runs, project_run
 from nidecomp.projection.store import store_target
 from nidecomp.projection.task import ProjectedRun, ProjectTask, Target
@@ -76,10 +76,10 @@ def project_runs(
             case ProjectedRun():
                 projected.append(result)
             case FailedRun():
-                failed.append(replace(result, reason=f"not projected: {result.reason}"))
+                failed.append(result)
             case WorkerDied(item=ProjectTask(cleaning=ReduceTask(run=lost))):
-                reason = "not projected: its worker process was killed, probably for lack of memory"
-                failed.append(FailedRun(lost.key, lost.files.bold, reason))
+                failed.append(FailedRun(lost.key, lost.files.bold, lost_worker()))
+    failed = [replace(run, reason=f"not projected: {run.reason}") for run in failed]
     projected.sort(key=lambda record: record.key.label)
     failed.sort(key=lambda record: record.key.label)
     if failed:
@@ -125,7 +125,7 @@ def _combined(
     for run in projected:
         stems.setdefault(run.run.participant, []).append(run.stem)
     to_combine = [
-        CombineTask(label, tuple(of_runs), len(tasks[0].targets), tasks[0].cleaning.geometry)
+        CombineTask(label, tuple(of_runs), len(tasks[0].targets), tasks[0].cleaning.space)
         for label, of_runs in stems.items()
         if len(of_runs) > 1
     ]
@@ -138,10 +138,6 @@ def _each_combined(
     for result in executor.map_unordered(combine_runs, tasks):
         match result:
             case WorkerDied(item=CombineTask(participant=label)):
-                _LOG.error(
-                    "The runs of sub-%s were not combined: the worker process was killed, probably "
-                    "for lack of memory",
-                    label,
-                )
+                _LOG.error("The runs of sub-%s were not combined: %s", label, lost_worker("them"))
             case tuple():
                 yield result

@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-# The number of volumes that are multiplied with the time courses at once.
+# The number of volumes that are multiplied with the time courses at once. It bounds memory.
 _VOLUMES_AT_ONCE = 8
 
 

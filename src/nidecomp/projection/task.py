@@ -76,7 +76,8 @@ class ProjectTask:
         """Return the path of the image that components of one target are regressed out of."""
         what = json.dumps([self.regressed_out_of(index), self.aggressive])
         digest = hashlib.sha256(what.encode()).hexdigest()
-        return stem.with_name(f"{stem.name}_{index}_bold_{digest[:12]}.nii.gz")
+        extension = self.cleaning.space.extensions.run
+        return stem.with_name(f"{stem.name}_{index}_bold_{digest[:12]}{extension}")
 
     @property
     def stem(self) -> Path:

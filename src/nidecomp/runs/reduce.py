@@ -25,8 +25,7 @@ from nidecomp.core.text import in_one_line
 from nidecomp.runs.clean import Cleaned, clean
 from nidecomp.runs.nuisance import NuisanceModel, build_nuisance_model
 from nidecomp.runs.task import ReduceTask
-from nidecomp.spaces.series import read_series
-from nidecomp.spaces.smooth import make_smoother
+from nidecomp.spaces.series import compile_reading
 
 Result = TypeVar("Result")
 # A squared singular value this much smaller than the largest is rounding of float32 data: the run
@@ -37,17 +36,15 @@ _RANK_TOLERANCE = 1e-6
 def warm_up(stored: str = "int16") -> None:
     """Do what a worker does once: this module's imports, and getting its loops compiled.
 
+    Workers start before it is known what features are: those of images are made in any case.
+
     Parameters
     ----------
     stored : str
         The type of the numbers that images store.
     """
-    volume = np.zeros((3, 3, 3), dtype=stored)
-    smoother = make_smoother(np.ones(volume.shape, dtype=np.bool_), (1.0, 1.0, 1.0), 1.0)
-    series = np.empty((3, volume.size), dtype=np.float32)
-    for features in series:
-        smoother.take(volume, (1.0, 0.0), features, np.zeros(volume.shape, dtype=np.bool_))
-    clean(series, np.full((3, 1), 3**-0.5))
+    compile_reading(stored)
+    clean(np.zeros((3, 2), dtype=np.float32), np.full((3, 1), 3**-0.5))
 
 
 def reduce_run(task: ReduceTask) -> tuple[ReducedRun, ...] | FailedRun:
@@ -91,6 +88,17 @@ def failures_recorded(files: RunFiles, work: Callable[[], Result]) -> Result | F
         return FailedRun(files.key, files.bold, reason, traceback.format_exc())
 
 
+def check_unchanged(stem: Path, now: Path) -> None:
+    """Check that a run's files, which its name is made of, are what they were before.
+
+    Raises
+    ------
+    FailedRunError
+    """
+    if now != stem:
+        raise FailedRunError("its files changed while it was processed: start again")
+
+
 def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
     stems = {fwhm: task.stem(fwhm) for fwhm in task.smoothing_fwhm}
     found = {fwhm: find_reduced(task.run, stem) for fwhm, stem in stems.items()}
@@ -113,8 +121,7 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
                 f"{task.n_rows} are asked for: fewer --n-components, or fewer --max-components to "
                 "choose from, would do"
             )
-        if task.stem(fwhm) != stems[fwhm]:
-            raise FailedRunError("its files changed while it was processed: start again")
+        check_unchanged(stems[fwhm], task.stem(fwhm))
         record = ReducedRun(
             run=task.run,
             path=stems[fwhm].with_name(stems[fwhm].name + ".npy"),
@@ -160,10 +167,11 @@ def cleaned_series(
         for fwhm, smoothed in zip(smoothing_fwhm, read, strict=True)
     }
     n_constant = max(result.n_constant for result in cleaned.values())
-    if 2 * n_constant > task.geometry.n_features:
+    space = task.space
+    if 2 * n_constant > space.n_features:
         raise FailedRunError(
-            f"{n_constant} of the group mask's {task.geometry.n_features} voxels hold no signal "
-            "in it"
+            f"{n_constant} of the group mask's {space.n_features} {space.measure.features} hold no "
+            "signal in it"
         )
     return {fwhm: (result, n_nonfinite, design) for fwhm, result in cleaned.items()}
 
@@ -195,5 +203,5 @@ def read_run(
     design = build_nuisance_model(
         run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising
     )
-    series, n_nonfinite = read_series(run.files.bold, task.geometry, design.kept, smoothing_fwhm)
+    series, n_nonfinite = task.space.read_series(run.files.bold, design.kept, smoothing_fwhm)
     return series, n_nonfinite, design
