@@ -62,11 +62,11 @@ def decompose(
 
     Raises
     ------
-    nidecomp.errors.UsageError
+    nidecomp.core.errors.UsageError
         An option is unknown or its value impossible.
-    nidecomp.errors.NothingToDoError
+    nidecomp.core.errors.NothingToDoError
         No run matches, too few are usable, or more components were asked for than they hold.
-    nidecomp.errors.NidecompError
+    nidecomp.core.errors.NidecompError
         The run failed for any other reason that the message tells.
 
     Examples
