@@ -215,7 +215,7 @@ def test_two_group_runs_never_work_in_one_output(tmp_path: Path) -> None:
     with exclusive_lock(output):
         done = nidecomp(SMALL, output, "group", *FAST)
     assert done.exit_code == 2
-    assert "Another NiDecomp is at work" in done.stderr
+    assert "Another NiDecomp process is using" in done.stderr
     assert not list(output.glob("tpl-*"))
 
 
