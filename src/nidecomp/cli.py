@@ -116,7 +116,7 @@ def _open_missing_streams() -> None:
     """Open standard streams that are closed, because libraries and workers need all three."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            # It gets the lowest free file descriptor, which is the stream's own; workers inherit it.
+            # It gets the lowest free descriptor, which is the stream's own; workers inherit it.
             stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115, PTH123  left open
             os.set_inheritable(stream.fileno(), True)
             setattr(sys, name, stream)

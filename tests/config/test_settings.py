@@ -81,7 +81,7 @@ def test_a_subspace_has_room_for_the_components(wanted: int, n_components: int) 
 
 
 def test_the_level_is_no_part_of_the_science() -> None:
-    """The extent does not change the content of the outputs, so that it is not recorded."""
+    """Results of both levels come from the same request."""
     minimal, full = build(level="minimal"), build()
     assert full.extent.level == "full"
     assert minimal.extent.level == "minimal"
