@@ -29,7 +29,7 @@ help:
 	@echo "make fuzz      feed every reader thousands of changed files"
 	@echo "make bench     compare with nilearn on full-size data, made in BENCH_DATA=$(BENCH_DATA)"
 	@echo "make bench-map, bench-scaling, bench-group, bench-executors"
-	@echo "               the map step, many runs, the group step, dask against processes"
+	@echo "               the reduce step, many runs, the group step, dask against processes"
 	@echo "make clean     remove the environment and the demo's results"
 
 # The stamps say what the environment holds: it is made again when the dependencies change.
@@ -115,7 +115,7 @@ bench: bench-data
 	$(BIN)/python benchmarks/side_by_side.py --data $(BENCH_DATA)
 
 bench-map: bench-data
-	$(BIN)/python benchmarks/map_step.py --data $(BENCH_DATA)
+	$(BIN)/python benchmarks/reduce_step.py --data $(BENCH_DATA)
 
 bench-scaling: BENCH_RUNS = 64
 bench-scaling: bench-data

@@ -36,7 +36,7 @@ def hand_over(name: str, n_items: int, n_bytes: int) -> tuple[float, float]:
 
 
 def reduce_runs(name: str, data: Path, out: Path) -> float:
-    """Give the seconds that the map step of a dataset takes, as a command."""
+    """Give the seconds that the reduce step of a dataset takes, as a command."""
     command = [sys.executable, "-m", "nidecomp", data, out / "out", "participant"]
     words = ["--n-components", 5, "--executor", name, "--nprocs", N_WORKERS, "-w", out]
     log = out.with_suffix(".log")

@@ -1,6 +1,6 @@
 """The group fit alone, on synthetic reduced runs: ``group_step.py --runs 50 100 200 400``.
 
-Writes reduced runs as the map step would, fits subsets of them, each in a fresh process, and
+Writes reduced runs as the reduce step would, fits subsets of them, each in a fresh process, and
 extrapolates time and memory. What it wrote is deleted afterwards.
 """
 

@@ -72,7 +72,7 @@ def sources(group: Group, rng: np.random.Generator) -> Head:
 
 
 def simulated_rows(group: Group, head: Head, rng: np.random.Generator) -> Float32Array:
-    """Simulate one participant's run and reduce it: (n_rows, n_voxels), as the map step does."""
+    """Simulate one participant's run and reduce it: (n_rows, n_voxels), as the reduce step does."""
     series = own_series(group, head, rng)
     noise = rng.standard_normal((*head.mask.shape, group.n_volumes), dtype=np.float32)
     noise = ndimage.gaussian_filter(noise, (*(NOISE_SIGMA_VOXELS,) * 3, 0.0))

@@ -50,7 +50,7 @@ case ${1:-submit} in
     plan=$(nidecomp group $options --work-dir "$work_dir" --nprocs "$group_cores" --dry-run)
     sed -n 's/^sub-\([^_ ]*\)_[^ ]* *used .*/\1/p' <<<"$plan" | sort -u >"$list"
     megabytes() { sed -n "s/^$1: \([0-9,]*\) MB.*/\1/p" <<<"$plan" | tr -d ,; }
-    run_mb=$(megabytes "Map step")
+    run_mb=$(megabytes "Reduce step")
     peak_mb=$(megabytes "Memory at the peak")
     participants=$(wc -l <"$list")
     last=$(((participants - 1) / participants_per_job))

@@ -331,7 +331,7 @@ def test_each_bound_takes_its_turn():
     n_runs=st.integers(1, 40),
 )
 def test_never_more_threads_than_nprocs_in_all(n_cores, nprocs, omp_nthreads, n_runs):
-    """In the map step a process has one thread, in the group fit one process has several."""
+    """In the reduce step a process has one thread, in the group fit one process has several."""
     result = forecast_of(
         n_runs, n_cores=n_cores, nprocs=nprocs, omp_nthreads=omp_nthreads, mem_mb=PLENTY
     )

@@ -87,7 +87,7 @@ class Forecast:
             "one at a time in each worker" if is_elsewhere else f"{self.n_processes} at a time"
         )
         lines = [
-            f"Map step: {self.run_mb:,.0f} MB for one run, {at_once} with one thread each",
+            f"Reduce step: {self.run_mb:,.0f} MB for one run, {at_once} with one thread each",
             f"Disk: {self.disk_mb:,.0f} MB of reduced runs in the work folder",
             f"Memory at the peak: {self.peak_mb:,.0f} MB"
             + (f" here, {self.run_mb:,.0f} MB in each worker" if is_elsewhere else ""),
@@ -267,7 +267,7 @@ def _run_takes(
     most = max(run.n_kept for run in runs)
     smoothings = f", {n_smoothings} smoothings" if n_smoothings > 1 else ""
     return (
-        f"one run takes {run_mb:.0f} MB in the map step ({INTERPRETER_MB:.0f} MB for Python and "
+        f"one run takes {run_mb:.0f} MB in the reduce step ({INTERPRETER_MB:.0f} MB for Python and "
         f"its libraries, {run_mb - INTERPRETER_MB:.0f} MB for {most} volumes × "
         f"{geometry.n_features} voxels in float32{smoothings}, and the volumes and blocks that are "
         "worked on)"

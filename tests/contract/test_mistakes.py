@@ -258,7 +258,7 @@ def _submit(folder: Path, **variables: str) -> tuple[subprocess.CompletedProcess
     binaries, said = folder / "bin", folder / "said.txt"
     binaries.mkdir()
     plan = "sub-01_task-rest  used  9\\nsub-02_task-rest  used  9\\n"
-    plan += "Map step: 370 MB for one run\\nMemory at the peak: 1,164 MB\\n"
+    plan += "Reduce step: 370 MB for one run\\nMemory at the peak: 1,164 MB\\n"
     for name, does in (
         ("nidecomp", f"printf '{plan}'"),
         ("sbatch", f"printf '%s\\n' \"$@\" >>'{said}'; echo 7"),

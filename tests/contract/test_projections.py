@@ -221,7 +221,7 @@ def test_a_run_that_cannot_be_projected_is_told_and_the_rest_is_there(
     bold = next(source.rglob("sub-02_*_bold.nii.gz"))
     content, times = bold.read_bytes(), bold.stat()
     middle = len(content) // 2
-    # The ends and the time stay: the map step's work is taken for that of this file.
+    # The ends and the time stay: the reduce step's work is taken for that of this file.
     bold.write_bytes(content[:middle] + bytes(100) + content[middle + 100 :])
     os.utime(bold, ns=(times.st_atime_ns, times.st_mtime_ns))
     done = nidecomp(source, tmp_path / "out", "group", *options, "--methods", "canica")

@@ -106,7 +106,7 @@ def smooth(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
 
 
 def write_runs(folder: Path, n_sources: int, fwhm: float) -> list[ReducedRun]:
-    """Reduce simulated runs, of eight participants with two each, as the map step does."""
+    """Reduce simulated runs, of eight participants with two each, as the reduce step does."""
     rng = np.random.default_rng(n_sources)
     shared = np.maximum(smooth(rng, n_sources, 8) - 1.2, 0) if n_sources else np.zeros((0, 1200))
     runs = []

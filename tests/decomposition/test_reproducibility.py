@@ -65,7 +65,7 @@ def write_run(
     motion: NDArray[np.float64] | None = None,
     fwhm: float = 6.0,
 ) -> ReducedRun:
-    """Reduce a series and store it as the map step does."""
+    """Reduce a series and store it as the reduce step does."""
     volumes, singular, rows = np.linalg.svd(series, full_matrices=False)
     np.save(path, (singular[:n_rows, None] * rows[:n_rows]).astype(np.float32))
     n_kept = len(series)

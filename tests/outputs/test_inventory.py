@@ -131,7 +131,7 @@ def test_what_a_run_told_stands_in_its_row() -> None:
     assert row["variance_kept"] is None, "it was not reduced"
 
 
-def test_what_the_map_step_found_stands_in_the_row_of_its_run() -> None:
+def test_what_the_reduce_step_found_stands_in_the_row_of_its_run() -> None:
     table = rows(Inventory((used("1"), used("2"))), ROOT, [reduced("2")])
     assert [row["variance_kept"] for row in table] == [None, 0.25]
     assert [row["n_nonfinite_voxels"] for row in table] == [None, 3]

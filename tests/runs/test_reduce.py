@@ -1,4 +1,4 @@
-"""The map step of one run: what names its result, and what makes it fail."""
+"""The reduce step of one run: what names its result, and what makes it fail."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The second pass over one run: what it holds of the group's maps.
 
-As in the map step, one picklable function of one picklable task, and what it depends on is in the
-names of what it stores: a second start and the jobs of a cluster array find what is done.
+As in the reduce step, this is one picklable function of one picklable task. What is stored has a
+name made of everything that it depends on, so that a second start and the jobs of a cluster array
+find it.
 """
 
 from __future__ import annotations

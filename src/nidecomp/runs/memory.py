@@ -12,7 +12,7 @@ from nidecomp.spaces.voxels import VoxelGeometry
 def memory_of_run_mb(
     run: UsableRun, geometry: VoxelGeometry, n_rows: int, n_smoothings: int
 ) -> float:
-    """Memory of one run's map step: its series over the brain, and a few volumes."""
+    """Memory of one run's reduce step: its series over the brain, and a few volumes."""
     numbers = math.prod(run.grid.shape)
     volumes = numbers * (run.stored_bytes + 5) / MB
     # Moving a volume to another grid is done by libraries that work in float64.

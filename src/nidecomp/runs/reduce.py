@@ -1,4 +1,4 @@
-"""The map step of one run: read, mask, smooth, clean, standardise, reduce, store.
+"""The reduce step of one run: read, mask, smooth, clean, standardise, reduce, store.
 
 One picklable function of one picklable task. What it needs is in the task, what it gives is a
 record; the array itself lies in the work folder under a name made of everything that it depends

@@ -23,7 +23,7 @@ _END_BYTES = 65536
 
 @dataclass(frozen=True, eq=False)
 class ReduceTask:
-    """Everything that one run's map step depends on.
+    """Everything that one run's reduce step depends on.
 
     `smoothing_fwhm` are the smoothings wanted, in mm: each gives a reduced run of its own, all of
     them from one read of the file.

@@ -1,4 +1,4 @@
-"""One run's map step against decompression and the second pass: ``map_step.py --data DIR``.
+"""One run's reduce step against decompression and the second pass: ``reduce_step.py --data DIR``.
 
 In a fresh process, on one core and with one thread; all are timed in turn, several times.
 """
@@ -52,7 +52,7 @@ _INSIDE = "_NIDECOMP_BENCHMARK_INSIDE"
 def reduce_task(data: Path, label: str, n_rows: int, fwhm_mm: float, work_dir: Path) -> ReduceTask:
     """Make the task of a participant's first run, in its own brain mask.
 
-    All that this benchmark knows of NiDecomp's steps before the map step stands here.
+    All that this benchmark knows of NiDecomp's steps before the reduce step stands here.
     """
     denoising = Denoising(denoise_strategy="simple", smoothing_fwhm=fwhm_mm)
     found, _ = find_runs(data, Selection(participant_label=(label,)))
@@ -66,11 +66,11 @@ def reduce_task(data: Path, label: str, n_rows: int, fwhm_mm: float, work_dir: P
 
 
 def reduce(task: ReduceTask) -> tuple[ReducedRun, ...]:
-    """Run the map step with a work folder of its own, so that nothing is found done."""
+    """Run the reduce step with a work folder of its own, so that nothing is found done."""
     with tempfile.TemporaryDirectory(dir=task.work_dir) as folder:
         result = reduce_run(replace(task, work_dir=Path(folder)))
     if isinstance(result, FailedRun):
-        raise SystemExit(f"The map step failed: {result.reason}")
+        raise SystemExit(f"The reduce step failed: {result.reason}")
     return result
 
 
@@ -88,7 +88,7 @@ def stored_targets(task: ReduceTask) -> tuple[Target, ...]:
     with tempfile.TemporaryDirectory(dir=task.work_dir) as folder:
         result = reduce_run(replace(task, work_dir=Path(folder)))
         if isinstance(result, FailedRun):
-            raise SystemExit(f"The map step failed: {result.reason}")
+            raise SystemExit(f"The reduce step failed: {result.reason}")
         rows = np.load(result[0].path)
     names = tuple(f"row{number}" for number in range(len(rows)))
     nothing = np.zeros(len(rows))
@@ -119,7 +119,7 @@ def compare(task: ReduceTask, repeats: int) -> str:
     steps: dict[str, Callable[[], object]] = {
         f"decompress, {name}": partial(_decompress, open_, path) for name, open_ in OPENERS.items()
     }
-    steps["map step"] = partial(reduce, task)
+    steps["reduce step"] = partial(reduce, task)
     targets = stored_targets(task)
     steps["second pass"] = partial(project, task, targets, with_maps=False)
     steps["second pass, with maps"] = partial(project, task, targets, with_maps=True)
@@ -131,15 +131,15 @@ def compare(task: ReduceTask, repeats: int) -> str:
             times_s[name].append(_seconds(step))
     rows = []
     for name, own_s in times_s.items():
-        pairs = zip(times_s["map step"], own_s, strict=True)
+        pairs = zip(times_s["reduce step"], own_s, strict=True)
         ratio = statistics.median(whole / part for whole, part in pairs)
         spread = f"{min(own_s):.2f} to {max(own_s):.2f}"
         rows.append([name, f"{statistics.median(own_s):.2f}", spread, f"{ratio:.2f}"])
-    return table(["", "median, s", "minimum to maximum, s", "map step / this"], rows)
+    return table(["", "median, s", "minimum to maximum, s", "reduce step / this"], rows)
 
 
 def profile(task: ReduceTask) -> None:
-    """Print where the time of one map step goes, after one that does not count."""
+    """Print where the time of one reduce step goes, after one that does not count."""
     reduce(task)
     profiler = cProfile.Profile()
     profiler.runcall(reduce, task)
