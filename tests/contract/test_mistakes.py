@@ -26,10 +26,10 @@ FAST = ("--n-components", "3", "--n-init", "2")
 # Mistake: (words of the command, exit code, what is said). TMP is a fresh folder, OUT one in it.
 SMALL_GROUP = (SMALL, "OUT", "group", *FAST)
 MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
-    "no such input": (("TMP/nothing", "OUT", "group"), 2, "there is no such folder"),
+    "no such input": (("TMP/nothing", "OUT", "group"), 2, "does not exist or is not a folder"),
     "an empty input": (("TMP", "OUT", "group"), 70, "fMRIPrep"),
-    "output equal to the input": ((SMALL, SMALL, "group"), 2, "never written to"),
-    "output inside the input": ((SMALL, SMALL / "out", "group"), 2, "never written to"),
+    "output equal to the input": ((SMALL, SMALL, "group"), 2, "never modified"),
+    "output inside the input": ((SMALL, SMALL / "out", "group"), 2, "never modified"),
     "work folder inside the input": ((*SMALL_GROUP, "-w", SMALL / "work"), 2, "--work-dir"),
     "database inside the input": (
         (*SMALL_GROUP, "--bids-database-dir", SMALL / "db"),
