@@ -1,4 +1,4 @@
-"""Memory that one run takes while it is reduced or projected."""
+"""Estimate the memory needed to reduce or project a run."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from nidecomp.spaces.voxels import VoxelGeometry
 def memory_of_run_mb(
     run: UsableRun, geometry: VoxelGeometry, n_rows: int, n_smoothings: int
 ) -> float:
-    """Memory of one run's reduce step: its series over the brain, and a few volumes."""
+    """Return the memory in MB to reduce one run: its series in the mask, and a few volumes."""
     numbers = math.prod(run.grid.shape)
     volumes = numbers * (run.stored_bytes + 5) / MB
-    # Moving a volume to another grid is done by libraries that work in float64.
+    # Resampling works in float64.
     resampling = numbers * 40 / MB if run.resampled else 0.0
-    # A smoothing's rows are written before the next one is reduced; a series stays.
+    # The series of all smoothings are held at once, but the rows of one smoothing at a time.
     series = (run.n_kept * n_smoothings + n_rows) * row_mb(geometry.n_features)
     return INTERPRETER_MB + series + volumes + resampling + BLOCKS_MB
 
 
 def projecting_rows(geometry: VoxelGeometry, n_components: int, with_images: bool) -> int:
-    """Count what projecting a run holds beside its series, in rows over the mask.
+    """Return the memory to project a run in addition to its series, in maps over the mask.
 
-    The group's maps and the run's own; where images are written, too, variance and z of these and
-    copies of one image of all of them.
+    It holds the group maps and the run's maps; if images are written, also their variance and z
+    maps, and copies of one image of all components.
     """
     if not with_images:
         return 2 * n_components

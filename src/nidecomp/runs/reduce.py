@@ -1,8 +1,8 @@
-"""The reduce step of one run: read, mask, smooth, clean, standardise, reduce, store.
+"""The reduce step of one run: read, mask, smooth, clean, standardise, reduce and store it.
 
-One picklable function of one picklable task. What it needs is in the task, what it gives is a
-record; the array itself lies in the work folder under a name made of everything that it depends
-on, so that a second start, a killed run and the jobs of a cluster array find what is done.
+`reduce_run` takes a `ReduceTask` and returns records; both can be pickled. The arrays are stored in
+the work folder under a hash of everything that they depend on, so that repeated and resumed
+commands and the jobs of a cluster array find runs that were reduced before.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from nidecomp.spaces.series import read_series
 from nidecomp.spaces.smooth import make_smoother
 
 Result = TypeVar("Result")
-# A squared singular value this much smaller than the largest is rounding of float32 data: the run
-# has no such row.
+# Squared singular values smaller than this fraction of the largest are rounding errors of float32
+# data.
 _RANK_TOLERANCE = 1e-6
 
 
 def warm_up(stored: str = "int16") -> None:
-    """Do what a worker does once: this module's imports, and getting its loops compiled.
+    """Import what the reduce step needs and compile its loops, once per worker.
 
     Parameters
     ----------
     stored : str
-        The type of the numbers that images store.
+        The data type of the images.
     """
     volume = np.zeros((3, 3, 3), dtype=stored)
     smoother = make_smoother(np.ones(volume.shape, dtype=np.bool_), (1.0, 1.0, 1.0), 1.0)
@@ -51,7 +51,7 @@ def warm_up(stored: str = "int16") -> None:
 
 
 def reduce_run(task: ReduceTask) -> tuple[ReducedRun, ...] | FailedRun:
-    """Reduce one run, or find that it was reduced before.
+    """Reduce a run, unless it was reduced before.
 
     Parameters
     ----------
@@ -60,20 +60,22 @@ def reduce_run(task: ReduceTask) -> tuple[ReducedRun, ...] | FailedRun:
     Returns
     -------
     tuple of ReducedRun, or FailedRun
-        One for each smoothing, in the task's order. Never raises for what is wrong with the run.
+        One for each smoothing, in the task's order. Problems with the run are not raised, but
+        recorded in a FailedRun.
     """
     return failures_recorded(task.run.files, partial(_found_or_reduced, task))
 
 
 def failures_recorded(files: RunFiles, work: Callable[[], Result]) -> Result | FailedRun:
-    """Do something with one run: the one place where what is wrong with it is caught.
+    """Call a function for a run, and record an error as a FailedRun.
 
     Parameters
     ----------
     files : RunFiles
         The run.
     work : callable
-        With one thread in it: sums that are split between threads depend on how many there are.
+        Called with linear algebra limited to one thread, because sums that are split between
+        threads depend on the number of threads.
 
     Returns
     -------
@@ -101,7 +103,7 @@ def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
 
 
 def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, ReducedRun]:
-    """Reduce a run at some smoothings and store what comes out under the names given."""
+    """Reduce a run with each smoothing and store the results under the given names."""
     reduced: dict[float, ReducedRun] = {}
     for fwhm, (cleaned, n_nonfinite, design) in cleaned_series(task, tuple(stems)).items():
         leading = principal_components(cleaned.series, cleaned.gram, task.n_rows)
@@ -109,12 +111,12 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
         rank = int(np.count_nonzero(squared > _RANK_TOLERANCE * squared[0]))
         if rank < task.n_rows:
             raise FailedRunError(
-                f"its cleaned data hold only {rank} dimensions (were they denoised before?), and "
-                f"{task.n_rows} are asked for: fewer --n-components, or fewer --max-components to "
-                "choose from, would do"
+                f"its cleaned data have only {rank} dimensions (was it denoised before?), but "
+                f"{task.n_rows} are required: decrease --n-components, or --max-components if "
+                "--n-components is auto"
             )
         if task.stem(fwhm) != stems[fwhm]:
-            raise FailedRunError("its files changed while it was processed: start again")
+            raise FailedRunError("its files changed while it was processed: run the command again")
         record = ReducedRun(
             run=task.run,
             path=stems[fwhm].with_name(stems[fwhm].name + ".npy"),
@@ -135,7 +137,7 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
 def cleaned_series(
     task: ReduceTask, smoothing_fwhm: tuple[float, ...]
 ) -> dict[float, tuple[Cleaned, int, NuisanceModel]]:
-    """Read one run once and clean it at each smoothing.
+    """Read a run, and return it cleaned with each smoothing.
 
     Parameters
     ----------
@@ -146,13 +148,13 @@ def cleaned_series(
     Returns
     -------
     dict
-        Smoothing to the cleaned series, the number of voxels that were not finite at least once,
-        and what cleaning did.
+        Smoothing to the cleaned series, the number of voxels with nonfinite values, and the
+        nuisance model.
 
     Raises
     ------
     FailedRunError
-        The data cannot be read, or most of the brain holds no signal.
+        The data cannot be read, or most voxels have no signal.
     """
     read, n_nonfinite, design = read_run(task, smoothing_fwhm)
     cleaned = {
@@ -162,8 +164,8 @@ def cleaned_series(
     n_constant = max(result.n_constant for result in cleaned.values())
     if 2 * n_constant > task.geometry.n_features:
         raise FailedRunError(
-            f"{n_constant} of the group mask's {task.geometry.n_features} voxels hold no signal "
-            "in it"
+            f"{n_constant} of the {task.geometry.n_features} voxels in the group mask have no "
+            "signal"
         )
     return {fwhm: (result, n_nonfinite, design) for fwhm, result in cleaned.items()}
 
@@ -171,7 +173,7 @@ def cleaned_series(
 def read_run(
     task: ReduceTask, smoothing_fwhm: tuple[float, ...]
 ) -> tuple[tuple[NDArray[np.float32], ...], int, NuisanceModel]:
-    """Read one run once at each smoothing, and find out what is to be removed from it.
+    """Read a run with each smoothing, and build its nuisance model.
 
     Parameters
     ----------
@@ -183,8 +185,8 @@ def read_run(
     -------
     series : tuple of ndarray of float32, each (n_kept, n_features)
     n_nonfinite : int
-        The number of voxels that were not finite at least once.
-    design : Design
+        Number of voxels with nonfinite values.
+    design : NuisanceModel
 
     Raises
     ------
