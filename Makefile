@@ -8,6 +8,7 @@ BENCH_RUNS ?= 8
 EVERY ?= 1
 FUZZ_INPUTS ?= 5000
 FUZZ_SEED ?= 0
+TEST_PROCESSES ?= logical
 BIN := $(VENV)/bin
 LOCKED := --universal --python-version 3.12 --generate-hashes --upgrade --no-header --quiet
 
@@ -52,8 +53,9 @@ demo: $(VENV)/.runtime
 	@find $(DEMO_OUT)/tpl-* -name '*.nii.gz' -o -name '*_metrics.tsv' | sort
 	@echo "Open $(DEMO_OUT)/report.html in a browser; README.md there says what each file is."
 
+# A process for each core; to run a part, or one after the other: .venv/bin/pytest tests/bids
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 8
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

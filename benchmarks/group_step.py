@@ -18,9 +18,10 @@ from measure import Measurement, measure
 from numpy.typing import NDArray
 
 from nidecomp.config.science import METHODS, DecompositionOptions, Denoising, Method, Science
-from nidecomp.core.records import Grid, ReducedRun, RunFiles, RunKey, UsableRun
+from nidecomp.core.records import ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
+from nidecomp.spaces.grid import Grid
 
 Float32Array = NDArray[np.float32]
 

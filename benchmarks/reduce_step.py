@@ -29,7 +29,7 @@ from nidecomp.decomposition.components import Components
 from nidecomp.projection.one_run import project_run
 from nidecomp.projection.store import store_target
 from nidecomp.projection.task import ProjectTask, Target
-from nidecomp.runs.group_mask import share_geometry
+from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.inspect import inspect_run
 from nidecomp.runs.reduce import reduce_run
 from nidecomp.runs.task import ReduceTask
@@ -59,10 +59,10 @@ def reduce_task(data: Path, label: str, n_rows: int, fwhm_mm: float, work_dir: P
     looked_at = inspect_run(found[0], denoising, n_rows)
     if not isinstance(looked_at, UsableRun):
         raise SystemExit(f"The run cannot be used: {looked_at.reason}")
-    geometry, inventory = share_geometry(Inventory((looked_at,)), Masking(), None)
-    if geometry is None:
+    space, inventory = share_space(Inventory((looked_at,)), Masking(), None)
+    if space is None:
         raise SystemExit("The run's brain mask cannot be used.")
-    return ReduceTask(inventory.used[0], geometry, denoising, (fwhm_mm,), n_rows, work_dir)
+    return ReduceTask(inventory.used[0], space, denoising, (fwhm_mm,), n_rows, work_dir)
 
 
 def reduce(task: ReduceTask) -> tuple[ReducedRun, ...]:
@@ -154,7 +154,7 @@ def _inside(arguments: argparse.Namespace) -> None:
         task = reduce_task(
             arguments.data, label, arguments.n_components, arguments.smoothing_fwhm, Path(folder)
         )
-        n_voxels = task.geometry.n_features
+        n_voxels = task.space.n_features
         print(f"{task.run.n_volumes} volumes, {n_voxels} voxels in the mask\n", flush=True)
         if arguments.profile:
             profile(task)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from nidecomp.core.records import Grid
 from nidecomp.decomposition.components import (
     Components,
     Evidence,
     ParticipantEvidence,
     SplitHalfEvidence,
 )
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.voxels import VoxelSpace
 
 SHAPE = (12, 10, 8)
 AFFINE = ((8.0, 0, 0, -44), (0, 8.0, 0, -36), (0, 0, 8.0, -28), (0, 0, 0, 1.0))
-GEOMETRY = VoxelGeometry(Grid(SHAPE, AFFINE), np.ones(SHAPE, dtype=bool))
-N_VOXELS = GEOMETRY.n_features
+SPACE = VoxelSpace(Grid(SHAPE, AFFINE), np.ones(SHAPE, dtype=bool), "MNI152NLin2009cAsym")
+N_VOXELS = SPACE.n_features
 
 
 def blobs(n: int, seed: int = 0, noise: float = 0.3) -> np.ndarray:

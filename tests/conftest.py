@@ -2,22 +2,87 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import signal
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np  # noqa: F401  with scipy's, the libraries whose threads are bounded below
 import pytest
-from support import FIXTURES, nidecomp
+import scipy.linalg  # noqa: F401
+from support import FIXTURES, nidecomp, small
+from threadpoolctl import threadpool_limits
 
 # A script that starts the tests in the background has them ignore SIGINT, and with them every
 # process that they start; Ctrl-C is tested all the same.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Matrices of the tests are so small that threads of linear algebra only wait for each other. What
+# the tests start keeps the machine's defaults: no variable is set.
+threadpool_limits(limits=1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Have tests of a module that share something run by one process, the others by any."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByWhatIsShared(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if shares(config.rootpath / file) else nodeid
+
+    return ByWhatIsShared(config, log)
+
+
+@cache
+def shares(file: Path) -> bool:
+    """Whether fixtures of a file are computed once for all of its tests."""
+    return 'scope="module"' in file.read_text(encoding="utf-8")
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Give a folder ``networks`` that is made by the first process that needs it.
+
+    Each process has a copy, as deep in the tree as the first: links from it lead to the same.
+    """
+    output = factory.mktemp(name) / "networks"
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        make(output)
+        return output
+    shared = factory.getbasetemp().parent / "shared" / name
+    shared.mkdir(parents=True, exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "made").exists():
+            make(shared / "networks")
+            (shared / "made").touch()
+    shutil.copytree(shared / "networks", output, symlinks=True)
+    return output
+
 
 @pytest.fixture(scope="session")
 def rest_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's results."""
-    output = tmp_path_factory.mktemp("rest") / "networks"
-    words = (FIXTURES / "rest", output, "group", "--n-components", "20", "--nprocs", "2")
-    done = nidecomp(*words, fresh=True)
-    assert done.exit_code == 0, done.stderr
-    return output
+
+    def make(output: Path) -> None:
+        words = (FIXTURES / "rest", output, "group", "--n-components", "20", "--nprocs", "2")
+        done = nidecomp(*words, fresh=True)
+        assert done.exit_code == 0, done.stderr
+
+    return made_once(tmp_path_factory, "rest", make)
+
+
+@pytest.fixture(scope="session")
+def small_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of a dataset of two tasks, in a second: what `support.small` gives."""
+
+    def make(output: Path) -> None:
+        done = nidecomp(*small(output))
+        assert done.exit_code == 0, done.stderr
+
+    return made_once(tmp_path_factory, "small", make)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nidecomp.core.records import Grid, RunFiles, RunKey, UsableRun
+from nidecomp.core.records import RunFiles, RunKey, UsableRun
+from nidecomp.spaces.grid import Grid
 
 GRID = Grid((2, 2, 2), tuple(tuple(row) for row in np.eye(4).tolist()))
 

@@ -1,8 +1,8 @@
 """Runs of NiDecomp in forked children of one process, which spares each of them the imports.
 
 They take longer than all else on data as small as the tests'. A child is a process of its
-own that begins where ``python -m nidecomp`` is after its imports. ``python served.py`` is what
-`Server` starts.
+own that begins where ``python -m nidecomp`` is after its imports; it may run a few lines instead,
+and be another user's. ``python served.py`` is what `Server` starts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,18 @@ class Ended:
 
 
 class Server:
-    """Starts the server, hands it runs one by one and ends it."""
+    """Starts servers, as many as have runs at a time, hands them runs one by one and ends them."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
+        self._all: list[subprocess.Popen[str]] = []
+        self._idle: list[subprocess.Popen[str]] = []
+
+    def _start(self) -> subprocess.Popen[str]:
+        started = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        self._all.append(started)
+        return started
 
     def run(
         self,
@@ -54,22 +60,38 @@ class Server:
 
         A run that takes longer than `timeout` seconds ends by SIGALRM.
         """
+        return self._ask(words, environment, {"fault": fault, "timeout": timeout})
+
+    def run_lines(self, lines: str, *words: object, user: int | None, **environment: str) -> Ended:
+        """Run some lines of Python in a child, as ``python -c`` would, as this user's."""
+        job = {"lines": lines, "user": user, "timeout": 60}
+        return self._ask(words, environment, job)
+
+    def _ask(
+        self, words: Sequence[object], environment: Mapping[str, str] | None, job: dict[str, Any]
+    ) -> Ended:
         job = {
             "words": [os.fsdecode(os.fsencode(str(word))) for word in words],
-            "fault": fault,
             "folder": str(Path.cwd()),
             "environment": {**os.environ, **(environment or {})},
-            "timeout": timeout,
+            **job,
         }
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        return Ended(**json.loads(self._process.stdout.readline()))
+        try:
+            process = self._idle.pop()
+        except IndexError:
+            process = self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.flush()
+        answer = json.loads(process.stdout.readline())
+        self._idle.append(process)
+        return Ended(**answer)
 
     def close(self) -> None:
-        """End it."""
-        self._process.communicate(timeout=60)
+        """End them."""
+        for process in self._all:
+            process.communicate(timeout=60)
 
 
 # ---------------------------------------------------------------- in the server
@@ -112,7 +134,13 @@ def _end(job: dict[str, Any], counts: Path) -> None:
         os.environ.update(job["environment"])
         os.chdir(job["folder"])
         signal.alarm(round(job["timeout"]))
-        code = _run(job["words"], job["fault"], counts)
+        if "lines" in job:
+            _become(job["user"])
+            sys.argv = ["-c", *job["words"]]
+            exec(job["lines"], {"__name__": "__main__"})  # noqa: S102  our own words
+            code = 0
+        else:
+            code = _run(job["words"], job["fault"], counts)
     except BaseException:
         logging.exception("not foreseen")
     finally:
@@ -120,6 +148,13 @@ def _end(job: dict[str, Any], counts: Path) -> None:
         sys.stderr.flush()
         # What ends an interpreter is not for a child that was forked in the middle of one.
         os._exit(code)
+
+
+def _become(user: int | None) -> None:
+    if user is not None:
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
 
 
 def _run(words: list[str], fault: dict[str, Any] | None, counts: Path) -> int:

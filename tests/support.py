@@ -21,6 +21,8 @@ from served import Server
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FIXTURES = REPOSITORY / "bids_fixtures"
+# On PYTHONPATH, it has things happen to workers.
+IN_WORKERS = REPOSITORY / "tests" / "faults" / "in_workers"
 # Real data that lies beside the repository where it is developed, and nowhere else.
 SHARED = REPOSITORY.parent / "shared" / "data"
 
@@ -72,6 +74,15 @@ def nidecomp(
         env={**os.environ, **environment},
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def small(output: Path, *more: object, level: str = "group") -> tuple[object, ...]:
+    """Give words for three participants with two tasks each, which takes a second.
+
+    Two restarts: noise takes each of them to its last iteration.
+    """
+    options = ("--n-components", "3", "--n-init", "2")
+    return (FIXTURES / "several_tasks", output, level, *options, *more)
 
 
 def results(folder: Path) -> dict[str, str]:
@@ -129,11 +140,19 @@ def validator_issues(folder: Path) -> list[tuple[str, str, str]]:
 
 
 @cache
-def another_user() -> list[str]:
-    """Words before a command that make it somebody else's."""
-    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    words = words if os.geteuid() == 0 else []
-    check = [*words, sys.executable, "-c", "import nidecomp.config.settings, pandas"]
-    if subprocess.run(check, check=False, capture_output=True).returncode:
+def another_user() -> int | None:
+    """Give the user, for `Server.run_lines`, whom permissions bind, unlike root."""
+    user = 65534 if os.geteuid() == 0 else None
+    readable = "import nidecomp, pandas\nfor one in (nidecomp, pandas): open(one.__file__).close()"
+    ended = server().run_lines(readable, user=user)
+    if "Permission denied" in ended.stderr:
         pytest.skip("another user cannot run what lies here")
-    return words
+    assert ended.code == 0, ended.stderr
+    return user
+
+
+def said_by_another_user(lines: str, *words: object, home: Path) -> str:
+    """Run some lines of Python as somebody whom permissions bind; give what they print."""
+    ended = server().run_lines(lines, *words, user=another_user(), HOME=str(home))
+    assert ended.code == 0, ended.stderr
+    return ended.stdout

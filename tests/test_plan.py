@@ -16,10 +16,11 @@ from nidecomp.config.request import Request
 from nidecomp.config.science import DecompositionOptions, Denoising, Science
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
-from nidecomp.core.records import Grid, RunFiles, RunKey, UsableRun
+from nidecomp.core.records import RunFiles, RunKey, UsableRun
 from nidecomp.execution.memory import idle_workers
 from nidecomp.plan import Forecast, forecast
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.voxels import VoxelSpace
 
 SHAPE = (40, 50, 40)
 few = settings(deadline=None, max_examples=50, derandomize=True, database=None)
@@ -44,7 +45,7 @@ def run_of(n_volumes=200, n_kept=None, label="01"):
 
 MASK = np.zeros(SHAPE, dtype=bool)
 MASK[5:35, 5:45, 5:35] = True
-GEOMETRY = VoxelGeometry(run_of().grid, MASK)
+SPACE = VoxelSpace(run_of().grid, MASK, "MNI152NLin2009cAsym")
 
 
 PLENTY = 10**6
@@ -61,7 +62,7 @@ def forecast_of(
     n_runs=10, n_components=20, n_cores=4, run=None, *, with_fit=False, science=None, **execution
 ):
     wanted = request_of(science or science_of((n_components,)), with_fit=with_fit, **execution)
-    return forecast(tuple(run or run_of() for _ in range(n_runs)), GEOMETRY, wanted, n_cores)
+    return forecast(tuple(run or run_of() for _ in range(n_runs)), SPACE, wanted, n_cores)
 
 
 def request_of(science, *, with_fit=True, extent=None, **execution):
@@ -147,7 +148,7 @@ def test_too_little_memory_for_choosing_names_the_option_that_helps():
 
 def test_longest_run_says_what_a_process_takes():
     runs = (run_of(50), run_of(400), run_of(100))
-    mixed = forecast(runs, GEOMETRY, request_of(Science(), with_fit=False, mem_mb=PLENTY), 4)
+    mixed = forecast(runs, SPACE, request_of(Science(), with_fit=False, mem_mb=PLENTY), 4)
     assert mixed.run_mb == forecast_of(run=run_of(400), mem_mb=PLENTY).run_mb
 
 
@@ -397,7 +398,7 @@ def test_peak_that_is_announced_keeps_within_the_limit(spare_mb, n_cores, with_f
 
 def forecast_with(worker_mb=None, **execution):
     wanted = request_of(science_of(), with_fit=True, **execution)
-    return forecast((run_of(),) * 10, GEOMETRY, wanted, 4, worker_mb)
+    return forecast((run_of(),) * 10, SPACE, wanted, 4, worker_mb)
 
 
 def test_workers_on_other_machines_take_nothing_of_this_one():
@@ -475,10 +476,12 @@ def test_passes_are_as_many_as_the_subspaces_need(n_subspaces, at_once, passes):
 def with_evidence(n_voxels_side=40, **execution):
     """Forecast the judging of 20 components on a larger mask, 10 samples."""
     shape = (n_voxels_side,) * 3
-    geometry = VoxelGeometry(Grid(shape, run_of().grid.affine), np.ones(shape, dtype=bool))
-    run = dataclasses.replace(run_of(n_kept=20), grid=geometry.grid)
+    space = VoxelSpace(
+        Grid(shape, run_of().grid.affine), np.ones(shape, dtype=bool), "MNI152NLin2009cAsym"
+    )
+    run = dataclasses.replace(run_of(n_kept=20), grid=space.grid)
     runs = tuple(run for _ in range(20))
-    return forecast(runs, geometry, request_of(science_of(), **execution), 1)
+    return forecast(runs, space, request_of(science_of(), **execution), 1)
 
 
 def test_halves_are_gathered_at_once_as_far_as_the_group_fit_needs_the_memory_anyway():
@@ -490,7 +493,7 @@ def test_halves_are_gathered_at_once_as_far_as_the_group_fit_needs_the_memory_an
 def test_maps_that_are_not_judged_need_no_halves():
     runs = (run_of(),) * 4
     wanted = request_of(science_of(), extent=OutputOptions(level="minimal"), mem_mb=PLENTY)
-    assert forecast(runs, GEOMETRY, wanted, 1).samples_at_once == 0
+    assert forecast(runs, SPACE, wanted, 1).samples_at_once == 0
 
 
 # ---------------------------------------------------------------- projections
@@ -499,7 +502,7 @@ def test_projecting_holds_the_groups_maps_and_the_runs_own():
 
     def run_mb(**extent):
         wanted = request_of(science_of((100,)), extent=OutputOptions(**extent), mem_mb=PLENTY)
-        return forecast((run_of(),), GEOMETRY, wanted, 1).run_mb
+        return forecast((run_of(),), SPACE, wanted, 1).run_mb
 
     maps_mb = 4 * 100 * MASK.sum() / 1e6
     image_mb = 4 * 100 * MASK.size / 1e6
@@ -523,6 +526,6 @@ def test_as_many_draw_the_report_as_fit_into_memory():
 def test_without_a_report_nothing_is_drawn():
     science = science_of()
     for extent in (OutputOptions(no_report=True), OutputOptions(level="minimal")):
-        plan = forecast((run_of(),), GEOMETRY, request_of(science, extent=extent), 4)
+        plan = forecast((run_of(),), SPACE, request_of(science, extent=extent), 4)
         assert plan.drawing_mb == 0
     assert forecast_of(with_fit=False, mem_mb=PLENTY).drawing_mb == 0

@@ -9,6 +9,7 @@ from nidecomp.cli import EXIT_CODES
 from nidecomp.outputs import comparisons, dataset, inventory, quality, regions, resources
 from nidecomp.outputs import components as evidence
 from nidecomp.outputs import model_order as order
+from nidecomp.spaces.voxels import VOLUME
 
 Columns = Mapping[str, str]
 
@@ -23,14 +24,14 @@ _TABLES: tuple[tuple[str, str, Columns, Columns], ...] = (
     (
         "*_peaks.tsv",
         "The largest clusters of each thresholded map.",
-        evidence.PEAKS,
-        evidence.PEAK_UNITS,
+        evidence.peak_columns(VOLUME),
+        evidence.peak_units(VOLUME),
     ),
     (
         "*_dseg.tsv",
         "A row for each region of the parcellation.",
-        {**regions.REGIONS, "index": "The region's value in the image"},
-        regions.REGION_UNITS,
+        {**regions.region_columns(VOLUME), "index": "The region's value in the image"},
+        regions.region_units(VOLUME),
     ),
     (
         "participants.tsv",

@@ -46,7 +46,7 @@ from nidecomp.core.errors import (  # noqa: E402
     RefusedRunError,
     UsageError,
 )
-from nidecomp.core.records import Grid, RefusedRun, RunFiles, RunKey, UsableRun  # noqa: E402
+from nidecomp.core.records import RefusedRun, RunFiles, RunKey, UsableRun  # noqa: E402
 from nidecomp.core.reduced_runs import find_reduced  # noqa: E402
 from nidecomp.execution.dask_config import read_jobs  # noqa: E402
 from nidecomp.execution.dask_jobs import check_can_submit  # noqa: E402
@@ -55,15 +55,16 @@ from nidecomp.outputs.report.results import read_results  # noqa: E402
 from nidecomp.outputs.tree import OutputTree  # noqa: E402
 from nidecomp.runs.inspect import inspect_run  # noqa: E402
 from nidecomp.runs.nuisance import build_nuisance_model  # noqa: E402
+from nidecomp.spaces.grid import Grid  # noqa: E402
 from nidecomp.spaces.images import read_header, read_mask  # noqa: E402
 from nidecomp.spaces.volumes import describe_image, stored_volumes  # noqa: E402
-from nidecomp.spaces.voxels import VoxelGeometry  # noqa: E402
+from nidecomp.spaces.voxels import VoxelSpace  # noqa: E402
 
 # A reader of a file of some kilobytes may take this much memory, and this long.
 MOST_MB = 1024
 MOST_S = 10.0
 _GRID = Grid(hostile.SHAPE, tuple(tuple(map(float, row)) for row in hostile.AFFINE))
-_GEOMETRY = VoxelGeometry(_GRID, np.ones(hostile.SHAPE, dtype=bool))
+_SPACE = VoxelSpace(_GRID, np.ones(hostile.SHAPE, dtype=bool), "X")
 _KEY = RunKey((("sub", "01"), ("task", "rest")))
 _RUN = UsableRun(
     RunFiles(_KEY, "X", None, Path("bold.nii"), None, None),
@@ -169,7 +170,7 @@ def _atlas(folder: Path, drawn: tuple[tuple[str, bytes], bytes | None]) -> None:
     path = _image(folder, drawn[0], "atlas")
     if drawn[1] is not None:
         (folder / "atlas.tsv").write_bytes(drawn[1])
-    atlas = label_atlas(path, _GEOMETRY)
+    atlas = label_atlas(path, _SPACE)
     if not np.isfinite(atlas.maps).all() or len(atlas.names) != len(atlas.maps):
         raise BadAnswerError("an atlas that is not finite, or names that do not fit")
 
@@ -183,7 +184,7 @@ def _maps(folder: Path, drawn: tuple[bytes, bytes, tuple[str, bytes]]) -> None:
     (func / f"{_STEM}_decomposition.json").write_bytes(drawn[0])
     (func / f"{_STEM}_components.json").write_bytes(drawn[1])
     (func / f"{_STEM}_components.nii.gz").write_bytes(drawn[2][1])
-    for one in read_template_maps(folder, _GEOMETRY, "X"):
+    for one in read_template_maps(folder, _SPACE):
         if not np.isfinite(one.maps).all() or len(one.names) != one.n_components:
             raise BadAnswerError("maps that are not finite, or names that do not fit")
 

@@ -35,7 +35,7 @@ from nidecomp.plan import make_plan
 from nidecomp.preflight import Preparation, draw_held_out, prepare
 from nidecomp.projection.all_runs import Projections, project_runs
 from nidecomp.runs.reduce_all import reduce_runs, reduce_task, warn_of_copies
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
     Parameters, return value and exceptions are those of `carry_out`.
     """
     with prepare(settings, command) as found:
-        step, space = found.monitor.step, found.geometry
+        step, space = found.monitor.step, found.space
         request = Request(settings, lowered_to_runs(settings.science, found.inventory.used))
         held_out = draw_held_out(found.runs, space, request)
         plan = make_plan(found.runs, space, request, found.end_workers)
@@ -95,7 +95,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
                 )
             result = GroupResult(
                 settings=settings, root=found.root, inventory=inventory, reduced=reduced,
-                geometry=space, components=components, held_out=held_out, choice=choice,
+                space=space, components=components, held_out=held_out, choice=choice,
                 projections=projections, regions=regions,
             )  # fmt: skip
             with step("writing"):
@@ -113,7 +113,7 @@ def run_participant_job(settings: Settings, command: Sequence[str] = ()) -> Outc
     """
     with prepare(settings, command) as found:
         request = Request(settings, lowered_to_runs(settings.science, found.inventory.used))
-        plan = make_plan(found.runs, found.geometry, request, found.end_workers)
+        plan = make_plan(found.runs, found.space, request, found.end_workers)
         if settings.execution.dry_run:
             print_dry_run(found.inventory, found.root, plan)
             return Outcome(found.inventory, settings.output_dir)
@@ -131,7 +131,7 @@ def _reduce(
     found: Preparation, request: Request, executor: Executor
 ) -> tuple[tuple[ReducedRun, ...], Inventory]:
     """Reduce the runs; what becomes of each is written before anything else can go wrong."""
-    reduced, failed = reduce_runs(found.runs, found.geometry, executor, request)
+    reduced, failed = reduce_runs(found.runs, found.space, executor, request)
     inventory = found.inventory.with_failed(failed)
     keep_inventory(found.root, inventory, request.asked)
     if failed and request.execution.stop_on_first_crash:
@@ -181,7 +181,7 @@ def _choose_model_order(
 def _project(
     components: Sequence[Components],
     reduced: Sequence[ReducedRun],
-    space: VoxelGeometry,
+    space: FeatureSpace,
     request: Request,
     executor: Executor,
 ) -> Projections:
@@ -191,7 +191,7 @@ def _project(
     # This process waits from here on, for others that need memory.
     release_freed_memory()
     runs = runs_of(reduced)
-    removed = components_to_regress_out(components, space, runs[0].files.space, request)
+    removed = components_to_regress_out(components, space, request)
     cleaning = [reduce_task(run, space, request) for run in runs]
     return project_runs(components, cleaning, request, executor, removed)
 

@@ -48,8 +48,8 @@ def run_maps(settings: Settings, command: Sequence[str] = ()) -> Outcome:
     """
     is_job = settings.analysis_level == "participant"
     with prepare(settings, command) as found:
-        step, space, label = found.monitor.step, found.geometry, found.runs[0].files.space
-        maps = read_template_maps(Path(str(settings.science.projection.maps)), space, label)
+        step, space = found.monitor.step, found.space
+        maps = read_template_maps(Path(str(settings.science.projection.maps)), space)
         largest = max(one.n_components for one in maps)
         request = Request(settings, settings.science.with_model_order(largest))
         plan = make_plan(found.runs, space, request, found.end_workers)
@@ -60,7 +60,7 @@ def run_maps(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             exclusive_output(settings),
             open_executor(request, plan.n_processes, found.monitor) as executor,
         ):
-            removed = components_to_regress_out(maps, space, label, request)
+            removed = components_to_regress_out(maps, space, request)
             cleaning = [reduce_task(run, space, request) for run in found.runs]
             with step("projecting runs"):
                 projections = project_runs(maps, cleaning, request, executor, removed)
@@ -73,7 +73,7 @@ def run_maps(settings: Settings, command: Sequence[str] = ()) -> Outcome:
                 root=found.root,
                 inventory=inventory,
                 reduced=(),
-                geometry=space,
+                space=space,
                 components=maps,
                 projections=projections,
             )

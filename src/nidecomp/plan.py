@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -23,7 +22,7 @@ from nidecomp.execution.choose import worker_memory_mb
 from nidecomp.execution.local import available_cores
 from nidecomp.execution.memory import INTERPRETER_MB, free_mb, row_mb
 from nidecomp.runs.memory import memory_of_run_mb, projecting_rows
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
 
@@ -105,7 +104,7 @@ class Forecast:
 
 def make_plan(
     runs: tuple[UsableRun, ...],
-    geometry: VoxelGeometry,
+    space: FeatureSpace,
     request: Request,
     end_workers: Callable[[], None],
 ) -> Forecast:
@@ -115,7 +114,7 @@ def make_plan(
     ----------
     runs : tuple of UsableRun
         The runs to be reduced; at least one.
-    geometry : VoxelGeometry
+    space : FeatureSpace
     request : Request
     end_workers : callable
         Ends workers that were started early.
@@ -130,7 +129,7 @@ def make_plan(
         There is too little memory.
     """
     worker_mb = worker_memory_mb(request.execution)
-    plan = forecast(runs, geometry, request, available_cores(), worker_mb)
+    plan = forecast(runs, space, request, available_cores(), worker_mb)
     for line in plan.as_text().splitlines():
         _LOG.info(line)
     if plan.n_processes == 1:
@@ -141,7 +140,7 @@ def make_plan(
 
 def forecast(
     runs: tuple[UsableRun, ...],
-    geometry: VoxelGeometry,
+    space: FeatureSpace,
     request: Request,
     n_cores: int,
     worker_mb: float | None = None,
@@ -152,8 +151,8 @@ def forecast(
     ----------
     runs : tuple of UsableRun
         The runs to be reduced; at least one.
-    geometry : VoxelGeometry
-        The voxels that they are reduced on.
+    space : FeatureSpace
+        The features that they are reduced on.
     request : Request
         Numbers of components, methods and smoothings; ``nprocs``, ``omp_nthreads`` and ``mem_mb``,
         of which 0 stands for what the machine has; whether the group is fitted, its maps judged
@@ -188,19 +187,19 @@ def forecast(
     rows = n_rows
     with_images = request.extent.participant_maps or bool(science.projection.regress_out)
     if is_full or is_template:
-        rows = max(rows, projecting_rows(geometry, n_rows, with_images))
-    run_mb = max(memory_of_run_mb(run, geometry, rows, n_smoothings) for run in runs)
+        rows = max(rows, projecting_rows(space, n_rows, with_images))
+    run_mb = max(memory_of_run_mb(run, space, rows, n_smoothings) for run in runs)
     waiting_mb = INTERPRETER_MB
     if is_full:
-        waiting_mb += _WAITING_COPIES * count_maps(science) * row_mb(geometry.n_features)
+        waiting_mb += _WAITING_COPIES * count_maps(science) * row_mb(space.n_features)
     where = _where(execution, worker_mb)
     if worker_mb is not None and run_mb > worker_mb:
         too_little = f"The {worker_mb:.0f} MB of each worker (--dask-config) are too little"
-        raise UsageError(f"{too_little}: {_run_takes(run_mb, runs, geometry, n_smoothings)}.")
+        raise UsageError(f"{too_little}: {_run_takes(run_mb, runs, space, n_smoothings)}.")
     beside_mb = waiting_mb if where == "beside" else 0.0
     if where != "elsewhere" and run_mb + beside_mb > limit_mb:
         beside = f", beside {beside_mb:.0f} MB of the process that waits" if beside_mb else ""
-        raise UsageError(f"{limit}: {_run_takes(run_mb, runs, geometry, n_smoothings)}{beside}.")
+        raise UsageError(f"{limit}: {_run_takes(run_mb, runs, space, n_smoothings)}{beside}.")
     cores = execution.nprocs or n_cores
     n_subspaces = count_subspaces(science)
     # Fewer threads first, then more passes: both change no byte, and passes cost more.
@@ -209,9 +208,9 @@ def forecast(
         for at_once in range(n_subspaces, 0, -1)
         for n_threads in range(min(cores, execution.omp_nthreads or cores), 0, -1)
     ]
-    n_grid = math.prod(geometry.grid.shape)
     sizes = {
-        way: group_fit_mb(len(runs), geometry.n_features, n_grid, science, *way) for way in ways
+        way: group_fit_mb(len(runs), space.n_features, space.n_stored, science, *way)
+        for way in ways
     }
     n_threads, at_once = next((way for way in ways if sizes[way] <= limit_mb), ways[-1])
     group_mb = sizes[n_threads, at_once]
@@ -221,7 +220,7 @@ def forecast(
         raise UsageError(
             f"{limit}: the group fit takes {group_mb:.0f} MB with one thread "
             f"({INTERPRETER_MB:.0f} MB for Python and its libraries, the rest for a subspace of "
-            f"{dims} dimensions × {geometry.n_features} voxels in float32, held twice, and "
+            f"{dims} dimensions × {_features(space)} in float32, held twice, and "
             f"{n_rows} components). Fewer --subspace-dims or {fewer} take less."
         )
     fitting = int((limit_mb - waiting_mb) // run_mb)
@@ -230,7 +229,7 @@ def forecast(
     return Forecast(
         run_mb=run_mb,
         group_mb=group_mb if with_fit else 0.0,
-        disk_mb=len(runs) * n_smoothings * n_rows * row_mb(geometry.n_features),
+        disk_mb=len(runs) * n_smoothings * n_rows * row_mb(space.n_features),
         n_processes=max(1, min(cores, fitting, len(runs))),
         n_threads=n_threads,
         n_subspaces=n_subspaces,
@@ -239,7 +238,7 @@ def forecast(
         where=where,
         n_drawing=max(1, min(cores, drawing)),
         drawing_mb=drawing_mb,
-        samples_at_once=count_samples_at_once(geometry.n_features, science, group_mb)
+        samples_at_once=count_samples_at_once(space.n_features, science, group_mb)
         if is_full
         else 0,
     )
@@ -261,7 +260,7 @@ def _where(execution: Execution, worker_mb: float | None) -> Where:
 
 
 def _run_takes(
-    run_mb: float, runs: tuple[UsableRun, ...], geometry: VoxelGeometry, n_smoothings: int
+    run_mb: float, runs: tuple[UsableRun, ...], space: FeatureSpace, n_smoothings: int
 ) -> str:
     """Say what one run takes, with the arithmetic."""
     most = max(run.n_kept for run in runs)
@@ -269,6 +268,10 @@ def _run_takes(
     return (
         f"one run takes {run_mb:.0f} MB in the reduce step ({INTERPRETER_MB:.0f} MB for Python and "
         f"its libraries, {run_mb - INTERPRETER_MB:.0f} MB for {most} volumes × "
-        f"{geometry.n_features} voxels in float32{smoothings}, and the volumes and blocks that are "
+        f"{_features(space)} in float32{smoothings}, and the volumes and blocks that are "
         "worked on)"
     )
+
+
+def _features(space: FeatureSpace) -> str:
+    return f"{space.n_features} {space.measure.features}"

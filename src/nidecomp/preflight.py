@@ -34,9 +34,9 @@ from nidecomp.execution.progress import logging_to
 from nidecomp.outputs.dataset import exclusive_output, keep_inventory
 from nidecomp.outputs.resources import recording_steps
 from nidecomp.runs.find import find_usable_runs, runs_of_participants
-from nidecomp.runs.group_mask import share_geometry
+from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.reduce import warm_up
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,11 +50,11 @@ class Preparation:
     root : Path
         The preprocessed dataset.
     inventory : Inventory
-        Every run that was found; those that are used share a grid and a mask.
+        Every run that was found; those that are used share a feature space.
     runs : tuple of UsableRun
         The usable runs of the participants named: those that are worked on.
-    geometry : VoxelGeometry
-        That grid and mask.
+    space : FeatureSpace
+        The space that they share.
     monitor : Monitor
         Measures the steps.
     end_workers : callable
@@ -64,7 +64,7 @@ class Preparation:
     root: Path
     inventory: Inventory
     runs: tuple[UsableRun, ...]
-    geometry: VoxelGeometry
+    space: FeatureSpace
     monitor: Monitor
     end_workers: Callable[[], None]
 
@@ -118,19 +118,19 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
     ):
         with monitor.step("finding runs"):
             inventory = find_usable_runs(root, settings)
-            geometry, inventory = _share_mask(root, inventory, settings)
-        check_words(geometry, inventory.used[0].files.space, settings)
+            space, inventory = _share_space(root, inventory, settings)
+        check_words(space, settings)
         runs = runs_of_participants(inventory, settings.science.selection.participant_label)
-        yield Preparation(root, inventory, runs, geometry, monitor, end_workers)
+        yield Preparation(root, inventory, runs, space, monitor, end_workers)
 
 
-def _share_mask(
+def _share_space(
     root: Path, inventory: Inventory, settings: Settings
-) -> tuple[VoxelGeometry, Inventory]:
-    """Bring all runs to one grid and mask; raise where no run is left."""
+) -> tuple[FeatureSpace, Inventory]:
+    """Find the feature space that all runs share; raise where no run is left."""
     cache = None if settings.execution.dry_run else settings.work_dir / "mask"
-    geometry, inventory = share_geometry(inventory, settings.science.masking, cache)
-    if geometry is None or not inventory.used:
+    space, inventory = share_space(inventory, settings.science.masking, cache)
+    if space is None or not inventory.used:
         keep_inventory(root, inventory, settings)
         raise NothingToDoError(
             f"None of the {count(len(inventory.refused), 'run')} found can be used:\n"
@@ -142,11 +142,11 @@ def _share_mask(
     for run in inventory.used:
         for note in run.notes:
             _LOG.warning("%s: %s", run.label, note)
-    return geometry, inventory
+    return space, inventory
 
 
 def draw_held_out(
-    runs: Sequence[UsableRun], geometry: VoxelGeometry, request: Request
+    runs: Sequence[UsableRun], space: FeatureSpace, request: Request
 ) -> frozenset[str]:
     """Draw the participants that are left out of the fit, and check that the evidence can be had.
 
@@ -154,7 +154,7 @@ def draw_held_out(
     ----------
     runs : sequence of UsableRun
         The runs to be reduced.
-    geometry : VoxelGeometry
+    space : FeatureSpace
     request : Request
 
     Returns
@@ -170,7 +170,7 @@ def draw_held_out(
     options = request.science.evidence
     if request.extent.level == "full" and options.label_atlas:
         # It is read again when it is needed, so that the fit has its memory.
-        label_atlas(Path(options.label_atlas), geometry)
+        label_atlas(Path(options.label_atlas), space)
     participants = [run.participant for run in runs]
     out = hold_out(participants, options.holdout, request.science.decomposition.random_seed)
     if len(out) == len(set(participants)):

@@ -4,8 +4,8 @@ from functools import cache
 
 __version__ = "0.1.0"
 
-# Libraries whose version may affect the numerical results.
-LIBRARIES = ("isal", "nibabel", "nilearn", "numba", "numpy", "pandas", "scipy")
+# Libraries whose version may affect the results, in the order of their list in the outputs.
+LIBRARIES = ("numpy", "scipy", "numba", "nilearn", "nibabel", "pandas", "pybids", "isal")
 
 
 @cache
@@ -15,3 +15,8 @@ def library_versions() -> dict[str, str]:
     from importlib.metadata import version  # noqa: PLC0415
 
     return {name: version(name) for name in LIBRARIES}
+
+
+def numerical_versions() -> dict[str, str]:
+    """Return those that decide a run's numbers: pybids only says which runs there are."""
+    return {name: one for name, one in library_versions().items() if name != "pybids"}

@@ -11,8 +11,8 @@ from nilearn.image import resample_img
 from nidecomp.annotation import atlases as reference
 from nidecomp.annotation.atlases import label_atlas, shipped_networks, tissues
 from nidecomp.core.errors import UsageError
-from nidecomp.core.records import Grid
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.voxels import VoxelSpace
 
 SHIPPED = files("nidecomp.annotation.data")
 NETWORKS = (
@@ -33,7 +33,7 @@ NETWORKS = (
 )
 
 
-def geometry_at(step, origin=(-90.0, -126.0, -72.0), extent=(180, 216, 180), mask=None):
+def space_at(step, origin=(-90.0, -126.0, -72.0), extent=(180, 216, 180), mask=None):
     """Make voxels of one size in MNI space, a ball of them in the mask."""
     shape = tuple(int(length / step) + 1 for length in extent)
     affine = np.diag([step, step, step, 1.0])
@@ -42,63 +42,63 @@ def geometry_at(step, origin=(-90.0, -126.0, -72.0), extent=(180, 216, 180), mas
     places = apply_affine(affine, np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
     ball = np.linalg.norm((places - [0, -18, 10]) / [70, 88, 70], axis=-1) < 1
     grid = Grid(shape, tuple(tuple(float(value) for value in row) for row in affine))
-    return VoxelGeometry(grid, ball if mask is None else mask(places))
+    return VoxelSpace(grid, ball if mask is None else mask(places), "MNI152NLin2009cAsym")
 
 
 @pytest.fixture(scope="module")
-def geometry():
+def space():
     # Neither the shipped maps' grid nor a multiple of it.
-    return geometry_at(6.0, origin=(-91.0, -125.5, -70.0))
+    return space_at(6.0, origin=(-91.0, -125.5, -70.0))
 
 
-def by_nilearn(image, geometry, interpolation="linear"):
+def by_nilearn(image, space, interpolation="linear"):
     moved = resample_img(
         image,
-        target_affine=geometry.grid.matrix,
-        target_shape=geometry.grid.shape,
+        target_affine=space.grid.matrix,
+        target_shape=space.grid.shape,
         interpolation=interpolation,
         copy_header=True,
         force_resample=True,
     )
-    return geometry.features(moved.get_fdata())
+    return space.features(moved.get_fdata())
 
 
 # ---------------------------------------------------------------- what is shipped
-def test_the_networks_are_those_of_the_table_as_nilearn_resamples_them(geometry):
-    networks = shipped_networks(geometry)
+def test_the_networks_are_those_of_the_table_as_nilearn_resamples_them(space):
+    networks = shipped_networks(space)
     assert networks.names == NETWORKS
-    assert networks.maps.shape == (14, geometry.n_features)
+    assert networks.maps.shape == (14, space.n_features)
     assert networks.maps.dtype == np.float32
     image = nib.load(SHIPPED / "networks.nii.gz")
     for index, one in enumerate(networks.maps):
-        expected = by_nilearn(image.slicer[..., index], geometry)
+        expected = by_nilearn(image.slicer[..., index], space)
         np.testing.assert_allclose(one, expected, atol=1e-4)
 
 
 def test_on_their_own_grid_the_networks_are_as_they_are_stored():
     image = nib.load(SHIPPED / "networks.nii.gz")
     grid = Grid(image.shape[:3], tuple(tuple(map(float, row)) for row in image.affine))
-    geometry = VoxelGeometry(grid, np.ones(image.shape[:3], dtype=bool))
-    maps = shipped_networks(geometry).maps
+    space = VoxelSpace(grid, np.ones(image.shape[:3], dtype=bool), "MNI152NLin2009cAsym")
+    maps = shipped_networks(space).maps
     data = image.get_fdata(dtype=np.float32)
     for index, one in enumerate(maps):
-        np.testing.assert_array_equal(one, geometry.features(data[..., index]))
+        np.testing.assert_array_equal(one, space.features(data[..., index]))
 
 
 @pytest.mark.filterwarnings("ignore:Resampling binary images:UserWarning")
 @pytest.mark.parametrize("name", ["csf", "edge", "out"])
-def test_tissues_are_as_nilearn_resamples_them(geometry, name):
-    found = getattr(tissues(geometry), name)
+def test_tissues_are_as_nilearn_resamples_them(space, name):
+    found = getattr(tissues(space), name)
     assert found.dtype == np.float32
     mask = nib.load(SHIPPED / f"{name}.nii.gz")
     # As whole numbers, nilearn would round the result.
     mask = nib.Nifti1Image(mask.get_fdata(dtype=np.float32), mask.affine)
-    expected = by_nilearn(mask, geometry)
+    expected = by_nilearn(mask, space)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_no_voxel_is_more_than_one_tissue(geometry):
-    found = tissues(geometry)
+def test_no_voxel_is_more_than_one_tissue(space):
+    found = tissues(space)
     total = found.csf + found.edge + found.out
     assert min(found.csf.min(), found.edge.min(), found.out.min()) >= 0
     assert total.max() <= 1 + 1e-6
@@ -106,7 +106,7 @@ def test_no_voxel_is_more_than_one_tissue(geometry):
 
 
 def test_what_lies_beyond_the_masks_is_outside():
-    far = geometry_at(10.0, origin=(-90.0, -126.0, -172.0), mask=lambda at: at[..., 2] < -80)
+    far = space_at(10.0, origin=(-90.0, -126.0, -172.0), mask=lambda at: at[..., 2] < -80)
     found = tissues(far)
     assert (found.out == 1).all()
     assert not found.csf.any()
@@ -128,7 +128,7 @@ def test_the_shipped_images_are_small_say_their_space_and_no_time():
 
 def test_the_edge_is_the_outer_one():
     """A band around the ventricles holds the caudate and the thalamus."""
-    middle = geometry_at(
+    middle = space_at(
         2.0, mask=lambda at: np.linalg.norm(at - np.array([10, -2, 10]), axis=-1) < 14
     )
     assert not tissues(middle).edge.any()
@@ -155,33 +155,33 @@ def regions(dtype=np.int16):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, ">i2", np.float32, np.float64])
-def test_labels_become_maps_of_0_and_1(tmp_path, geometry, dtype):
+def test_labels_become_maps_of_0_and_1(tmp_path, space, dtype):
     data = regions(dtype)
-    atlas = label_atlas(save(tmp_path / "atlas.nii.gz", data), geometry)
+    atlas = label_atlas(save(tmp_path / "atlas.nii.gz", data), space)
     assert atlas.names == ("label02", "label05", "label11")
     assert atlas.maps.dtype == np.float32
     image = nib.Nifti1Image(data.astype(np.float32), AFFINE)
-    expected = by_nilearn(image, geometry, "nearest")
+    expected = by_nilearn(image, space, "nearest")
     for one, label in zip(atlas.maps, (2, 5, 11), strict=True):
         np.testing.assert_array_equal(one, expected == label)
         assert one.any()
 
 
-def test_labels_are_named_by_bids_s_table(tmp_path, geometry):
+def test_labels_are_named_by_bids_s_table(tmp_path, space):
     path = save(tmp_path / "atlas_dseg.nii.gz", regions())
     table = "index\tname\tcolor\n0\tBackground\t#000\n11\tEleven\t#111\n2\tTwo\n5\tFive\t#555\n"
     (tmp_path / "atlas_dseg.tsv").write_text(table)
-    assert label_atlas(path, geometry).names == ("Two", "Five", "Eleven")
+    assert label_atlas(path, space).names == ("Two", "Five", "Eleven")
     # As a spreadsheet writes it.
     (tmp_path / "atlas_dseg.tsv").write_text("\ufeff" + table.replace("\n", "\r\n"))
-    assert label_atlas(path, geometry).names == ("Two", "Five", "Eleven")
+    assert label_atlas(path, space).names == ("Two", "Five", "Eleven")
 
 
-def test_negative_labels_and_missing_numbers_are_background(tmp_path, geometry):
+def test_negative_labels_and_missing_numbers_are_background(tmp_path, space):
     data = regions(np.float32)
     data[data == 5] = np.nan
     data[data == 2] = -2
-    atlas = label_atlas(save(tmp_path / "atlas.nii", data), geometry)
+    atlas = label_atlas(save(tmp_path / "atlas.nii", data), space)
     assert atlas.names == ("label11",)
 
 
@@ -191,91 +191,89 @@ def four_d(n=3):
 
 
 @pytest.mark.parametrize("name", ["maps.nii", "maps.nii.gz"])
-def test_volumes_become_maps(tmp_path, geometry, name):
+def test_volumes_become_maps(tmp_path, space, name):
     data = four_d()
-    atlas = label_atlas(save(tmp_path / name, data), geometry)
+    atlas = label_atlas(save(tmp_path / name, data), space)
     assert atlas.names == ("map01", "map02", "map03")
     for index, one in enumerate(atlas.maps):
-        expected = by_nilearn(nib.Nifti1Image(data[..., index], AFFINE), geometry)
+        expected = by_nilearn(nib.Nifti1Image(data[..., index], AFFINE), space)
         np.testing.assert_allclose(one, expected, atol=1e-5)
 
 
-def test_scaled_integers_become_their_values(tmp_path, geometry):
+def test_scaled_integers_become_their_values(tmp_path, space):
     data = np.round(four_d() * 100).astype(np.int16)
     image = nib.Nifti1Image(data, AFFINE)
     image.header.set_slope_inter(0.01, 3.0)
     image.to_filename(tmp_path / "maps.nii.gz")
     stored = nib.load(tmp_path / "maps.nii.gz")
-    atlas = label_atlas(tmp_path / "maps.nii.gz", geometry)
+    atlas = label_atlas(tmp_path / "maps.nii.gz", space)
     for index, one in enumerate(atlas.maps):
-        expected = by_nilearn(stored.slicer[..., index], geometry)
+        expected = by_nilearn(stored.slicer[..., index], space)
         np.testing.assert_allclose(one, expected, atol=1e-4)
 
 
-def test_missing_numbers_in_maps_are_0(tmp_path, geometry):
+def test_missing_numbers_in_maps_are_0(tmp_path, space):
     data = four_d()
     empty = np.abs(data) < 0.5
     broken = save(tmp_path / "broken.nii.gz", np.where(empty, np.float32(np.nan), data))
     whole = save(tmp_path / "whole.nii.gz", np.where(empty, np.float32(0), data))
-    np.testing.assert_array_equal(
-        label_atlas(broken, geometry).maps, label_atlas(whole, geometry).maps
-    )
+    np.testing.assert_array_equal(label_atlas(broken, space).maps, label_atlas(whole, space).maps)
 
 
 @pytest.mark.parametrize("column", ["name", "label"])
-def test_volumes_are_named_by_the_rows_of_their_table(tmp_path, geometry, column):
+def test_volumes_are_named_by_the_rows_of_their_table(tmp_path, space, column):
     path = save(tmp_path / "maps.nii.gz", four_d())
     (tmp_path / "maps.tsv").write_text(f"index\t{column}\n7\tA\n8\tB b\n9\tÇ\n", encoding="utf-8")
-    assert label_atlas(path, geometry).names == ("A", "B b", "Ç")
+    assert label_atlas(path, space).names == ("A", "B b", "Ç")
 
 
-def test_the_shipped_file_is_an_atlas_itself(geometry):
-    atlas, networks = label_atlas(SHIPPED / "networks.nii.gz", geometry), shipped_networks(geometry)
+def test_the_shipped_file_is_an_atlas_itself(space):
+    atlas, networks = label_atlas(SHIPPED / "networks.nii.gz", space), shipped_networks(space)
     assert atlas.names == networks.names
     np.testing.assert_array_equal(atlas.maps, networks.maps)
 
 
 # ---------------------------------------------------------------- mistakes
-def told(path, geometry):
+def told(path, space):
     with pytest.raises(UsageError) as caught:
-        label_atlas(path, geometry)
+        label_atlas(path, space)
     sentence = str(caught.value)
     assert sentence.endswith(".")
     assert "\n" not in sentence
     return sentence
 
 
-def test_files_that_are_no_atlas(tmp_path, geometry):
-    missing = told(tmp_path / "none.nii.gz", geometry)
+def test_files_that_are_no_atlas(tmp_path, space):
+    missing = told(tmp_path / "none.nii.gz", space)
     assert str(tmp_path / "none.nii.gz") in missing
     assert "not there" in missing
     (tmp_path / "text.nii.gz").write_text("no image")
-    assert "cannot be read" in told(tmp_path / "text.nii.gz", geometry)
+    assert "cannot be read" in told(tmp_path / "text.nii.gz", space)
     path = save(tmp_path / "cut.nii.gz", four_d())
     path.write_bytes(path.read_bytes()[:-2000])
-    assert str(path) in told(path, geometry)
+    assert str(path) in told(path, space)
     path = save(tmp_path / "cut3.nii.gz", regions())
     path.write_bytes(path.read_bytes()[:-200])
-    assert str(path) in told(path, geometry)
+    assert str(path) in told(path, space)
     assert "5 dimensions" in told(
-        save(tmp_path / "5d.nii.gz", np.zeros((*SHAPE, 2, 2), np.uint8)), geometry
+        save(tmp_path / "5d.nii.gz", np.zeros((*SHAPE, 2, 2), np.uint8)), space
     )
     colours = np.zeros(SHAPE, dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
-    assert str(tmp_path) in told(save(tmp_path / "rgb.nii.gz", colours), geometry)
+    assert str(tmp_path) in told(save(tmp_path / "rgb.nii.gz", colours), space)
 
 
-def test_fractions_in_3d_are_no_labels(tmp_path, geometry):
+def test_fractions_in_3d_are_no_labels(tmp_path, space):
     data = regions(np.float32) / 2
-    assert "3D and holds fractions" in told(save(tmp_path / "a.nii.gz", data), geometry)
+    assert "holds fractions and no labels" in told(save(tmp_path / "a.nii.gz", data), space)
 
 
-def test_too_many_maps_and_none(tmp_path, geometry, monkeypatch):
+def test_too_many_maps_and_none(tmp_path, space, monkeypatch):
     monkeypatch.setattr(reference, "MAXIMUM_MAPS", 2)
-    sentence = told(save(tmp_path / "a.nii.gz", regions()), geometry)
+    sentence = told(save(tmp_path / "a.nii.gz", regions()), space)
     assert "holds 3 labels: give one with 1 to 2 of them" in sentence
-    assert "holds 3 maps" in told(save(tmp_path / "b.nii.gz", four_d()), geometry)
+    assert "holds 3 maps" in told(save(tmp_path / "b.nii.gz", four_d()), space)
     empty = save(tmp_path / "c.nii.gz", np.zeros(SHAPE, np.int16))
-    assert "holds 0 labels" in told(empty, geometry)
+    assert "holds 0 labels" in told(empty, space)
 
 
 @pytest.mark.parametrize(
@@ -289,29 +287,29 @@ def test_too_many_maps_and_none(tmp_path, geometry, monkeypatch):
         ("", "a row for label 2 and 2 more."),
     ],
 )
-def test_a_table_that_does_not_fit_the_labels(tmp_path, geometry, table, what):
+def test_a_table_that_does_not_fit_the_labels(tmp_path, space, table, what):
     path = save(tmp_path / "atlas.nii.gz", regions())
     (tmp_path / "atlas.tsv").write_text(table)
-    sentence = told(path, geometry)
+    sentence = told(path, space)
     assert str(tmp_path / "atlas.tsv") in sentence
     assert what in sentence
 
 
 @pytest.mark.parametrize("table", ["", "name\nA\nB\n", "index\n1\n2\n3\n", "name\nA\nB\nC\nD\n"])
-def test_a_table_that_does_not_fit_the_volumes(tmp_path, geometry, table):
+def test_a_table_that_does_not_fit_the_volumes(tmp_path, space, table):
     path = save(tmp_path / "atlas.nii.gz", four_d())
     (tmp_path / "atlas.tsv").write_text(table)
-    assert "one row for each of the 3 volumes" in told(path, geometry)
+    assert "one row for each of the 3 volumes" in told(path, space)
 
 
-def test_a_table_that_is_no_text(tmp_path, geometry):
+def test_a_table_that_is_no_text(tmp_path, space):
     path = save(tmp_path / "atlas.nii.gz", four_d())
     (tmp_path / "atlas.tsv").write_bytes(b"name\n\xff\xfe\n")
-    assert "cannot be read" in told(path, geometry)
+    assert "cannot be read" in told(path, space)
 
 
 def test_an_atlas_somewhere_else(tmp_path):
-    elsewhere = geometry_at(10.0, origin=(400.0, 0.0, 0.0), mask=lambda at: at[..., 0] > 0)
+    elsewhere = space_at(10.0, origin=(400.0, 0.0, 0.0), mask=lambda at: at[..., 0] > 0)
     for name, data in (("a", regions()), ("b", four_d())):
         path = save(tmp_path / f"{name}.nii.gz", data)
         assert "0 in every voxel of the brain mask" in told(path, elsewhere)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from component_examples import GEOMETRY, N_VOXELS, blobs, evidence, fitted
+from component_examples import N_VOXELS, SPACE, blobs, evidence, fitted
 
 from nidecomp.annotation.atlases import Reference, Tissues
 from nidecomp.annotation.columns import LEAST_LABEL_R, METRICS, UNITS
@@ -14,7 +14,7 @@ from nidecomp.decomposition.components import Components
 
 
 def rows(components: Components, compared: References | None = None) -> tuple[dict, ...]:
-    description = describe(components, GEOMETRY, compared or References(), EvidenceOptions())
+    description = describe(components, SPACE, compared or References(), EvidenceOptions())
     return tuple(dict(row) for row in description.table)
 
 

@@ -21,8 +21,8 @@ from nidecomp.annotation.noise_flags import (
     reason,
     tissue_shares,
 )
-from nidecomp.core.records import Grid
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.voxels import VoxelSpace
 
 SEEDS = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=25, derandomize=True, database=None)
@@ -160,10 +160,10 @@ class Brain:
     def __init__(self, mask):
         self.mask = mask
         grid = Grid(SHAPE, AFFINE)
-        self.geometry = VoxelGeometry(grid, mask)
-        whole = VoxelGeometry(grid, np.ones(SHAPE, dtype=bool))
+        self.space = VoxelSpace(grid, mask, "MNI152NLin2009cAsym")
+        whole = VoxelSpace(grid, np.ones(SHAPE, dtype=bool), "MNI152NLin2009cAsym")
         self.ventricles = whole.image(tissues(whole).csf).get_fdata() > 0.5
-        self.tissues = tissues(self.geometry)
+        self.tissues = tissues(self.space)
         self.rng = np.random.default_rng(0)
         axes = [np.arange(size) for size in SHAPE]
         places = apply_affine(grid.matrix, np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
@@ -178,8 +178,8 @@ class Brain:
 
     def noisy(self, volume, noise_share):
         """Add noise as smooth as the planted map; it has that share of the variance."""
-        signal = self.geometry.features(smooth(volume))
-        added = self.geometry.features(smooth(self.rng.standard_normal(SHAPE)))
+        signal = self.space.features(smooth(volume))
+        added = self.space.features(smooth(self.rng.standard_normal(SHAPE)))
         signal *= np.sqrt((1 - noise_share) / np.mean(signal**2))
         return signal + added * np.sqrt(noise_share / np.mean(added**2))
 
@@ -197,7 +197,7 @@ class Brain:
 def masks():
     """From a mask wider than the brain, as groups have it, to one that is 4 mm tighter."""
     grid = Grid(SHAPE, AFFINE)
-    whole = VoxelGeometry(grid, np.ones(SHAPE, dtype=bool))
+    whole = VoxelSpace(grid, np.ones(SHAPE, dtype=bool), "MNI152NLin2009cAsym")
     image = whole.image(shipped_networks(whole).maps).get_fdata()
     wide = (image != 0).any(axis=-1)
     brain = wide & (whole.image(tissues(whole).out).get_fdata() < 0.5)
@@ -215,7 +215,7 @@ def brain(request):
 
 
 def test_no_published_network_is_flagged(brain):
-    assert brain.flags(shipped_networks(brain.geometry).maps) == [()] * 14
+    assert brain.flags(shipped_networks(brain.space).maps) == [()] * 14
 
 
 @pytest.mark.parametrize("noise_share", [0.1, 0.6])

@@ -11,20 +11,22 @@ from nilearn.reporting import get_clusters_table
 from scipy import ndimage
 
 from nidecomp.annotation.peaks import Peak, peak_table
-from nidecomp.core.records import Grid
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.voxels import VoxelSpace
 
 SHAPE = (14, 16, 12)
 SEEDS = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=25, derandomize=True, database=None)
 
 
-def geometry_of(mask, voxel_mm=(3.0, 2.0, 4.0), flip=False):
+def space_of(mask, voxel_mm=(3.0, 2.0, 4.0), flip=False):
     affine = np.diag([*voxel_mm, 1.0])
     affine[:3, 3] = (-20.0, 10.0, 5.5)
     if flip:
         affine[0, 0] *= -1
-    return VoxelGeometry(Grid(mask.shape, tuple(map(tuple, affine.tolist()))), mask)
+    return VoxelSpace(
+        Grid(mask.shape, tuple(map(tuple, affine.tolist()))), mask, "MNI152NLin2009cAsym"
+    )
 
 
 def smooth_map(seed, limit=1.0):
@@ -34,46 +36,46 @@ def smooth_map(seed, limit=1.0):
     volume /= volume.std()
     mask = rng.random(SHAPE) < 0.95
     volume[(np.abs(volume) < limit) | ~mask] = 0
-    return geometry_of(mask, flip=bool(seed % 2)), volume.astype(np.float32)
+    return space_of(mask, flip=bool(seed % 2)), volume.astype(np.float32)
 
 
 def whole_box(volume):
-    """Give a geometry of all voxels of a volume, and its features."""
-    geometry = geometry_of(np.ones(volume.shape, dtype=bool))
-    return geometry, geometry.features(volume.astype(np.float32))[None]
+    """Give a space of all voxels of a volume, and its features."""
+    space = space_of(np.ones(volume.shape, dtype=bool))
+    return space, space.features(volume.astype(np.float32))[None]
 
 
-def everything(maps, geometry):
+def everything(maps, space):
     """List every cluster, however small."""
-    return peak_table(maps, geometry, n_clusters=10**6, min_volume_mm3=0.0)
+    return peak_table(maps, space, n_clusters=10**6, min_size=0.0)
 
 
 @few
 @given(seed=SEEDS)
 def test_clusters_are_those_of_nilearn(seed):
-    geometry, volume = smooth_map(seed)
-    values = geometry.features(volume)
-    peaks = everything(values[None], geometry)
+    space, volume = smooth_map(seed)
+    values = space.features(volume)
+    peaks = everything(values[None], space)
     table = get_clusters_table(
-        geometry.image(values), stat_threshold=0.5, two_sided=True, min_distance=1e3
+        space.image(values), stat_threshold=0.5, two_sided=True, min_distance=1e3
     )
     # A row with letters is a further peak of the cluster above.
     table = table[table["Cluster Size (mm3)"] != ""]
     columns = ["X", "Y", "Z", "Peak Stat", "Cluster Size (mm3)"]
     expected = sorted(table[columns].astype(float).itertuples(index=False, name=None))
-    found = sorted((one.x, one.y, one.z, one.value, one.volume_mm3) for one in peaks)
+    found = sorted((one.x, one.y, one.z, one.value, one.size) for one in peaks)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 @few
 @given(seed=SEEDS, n_clusters=st.integers(0, 6), min_voxels=st.integers(0, 40))
 def test_the_largest_clusters_are_listed_if_they_are_large_enough(seed, n_clusters, min_voxels):
-    geometry, volume = smooth_map(seed)
-    maps = geometry.features(volume)[None]
-    peaks = peak_table(maps, geometry, n_clusters, min_volume_mm3=24.0 * min_voxels)
-    large = [one for one in everything(maps, geometry) if one.volume_mm3 >= 24.0 * min_voxels]
+    space, volume = smooth_map(seed)
+    maps = space.features(volume)[None]
+    peaks = peak_table(maps, space, n_clusters, min_size=24.0 * min_voxels)
+    large = [one for one in everything(maps, space) if one.size >= 24.0 * min_voxels]
     assert peaks == large[:n_clusters]
-    sizes = [one.volume_mm3 for one in large]
+    sizes = [one.size for one in large]
     assert sizes == sorted(sizes, reverse=True)
     assert [one.cluster for one in large] == list(range(1, len(large) + 1))
 
@@ -81,20 +83,20 @@ def test_the_largest_clusters_are_listed_if_they_are_large_enough(seed, n_cluste
 @few
 @given(seed=SEEDS)
 def test_clusters_share_out_all_voxels_that_were_kept(seed):
-    geometry, volume = smooth_map(seed)
-    peaks = everything(geometry.features(volume)[None], geometry)
+    space, volume = smooth_map(seed)
+    peaks = everything(space.features(volume)[None], space)
     for sign in (1, -1):
-        total = sum(one.volume_mm3 for one in peaks if one.sign == sign)
+        total = sum(one.size for one in peaks if one.sign == sign)
         assert total == pytest.approx(24.0 * np.count_nonzero(volume * sign > 0))
 
 
 @few
 @given(seed=SEEDS)
 def test_a_peak_is_a_voxel_with_its_value(seed):
-    geometry, volume = smooth_map(seed)
-    peaks = everything(geometry.features(volume)[None], geometry)
+    space, volume = smooth_map(seed)
+    peaks = everything(space.features(volume)[None], space)
     for one in peaks:
-        place = apply_affine(np.linalg.inv(geometry.grid.matrix), [one.x, one.y, one.z])
+        place = apply_affine(np.linalg.inv(space.grid.matrix), [one.x, one.y, one.z])
         assert volume[tuple(np.rint(place).astype(int))] == np.float32(one.value)
         assert np.sign(one.value) == one.sign
     strongest = max(peaks, key=lambda one: abs(one.value))
@@ -104,53 +106,53 @@ def test_a_peak_is_a_voxel_with_its_value(seed):
 @few
 @given(seed=SEEDS)
 def test_negating_a_map_negates_values_and_signs(seed):
-    geometry, volume = smooth_map(seed)
-    maps = geometry.features(volume)[None]
+    space, volume = smooth_map(seed)
+    maps = space.features(volume)[None]
     negated = [
         dataclasses.replace(one, value=-one.value, sign=-one.sign)
-        for one in everything(maps, geometry)
+        for one in everything(maps, space)
     ]
-    assert everything(-maps, geometry) == negated
+    assert everything(-maps, space) == negated
 
 
 @few
 @given(seed=SEEDS)
 def test_each_map_has_the_peaks_that_it_has_alone(seed):
-    geometry, volume = smooth_map(seed)
-    one = geometry.features(volume)
+    space, volume = smooth_map(seed)
+    one = space.features(volume)
     maps = np.stack([one, np.zeros_like(one), 2 * one[::-1]])
     alone = [
         dataclasses.replace(peak, component_index=index)
         for index in range(3)
-        for peak in peak_table(maps[index : index + 1], geometry)
+        for peak in peak_table(maps[index : index + 1], space)
     ]
-    assert peak_table(maps, geometry) == alone
+    assert peak_table(maps, space) == alone
 
 
 def test_voxels_that_touch_at_edges_and_corners_are_apart():
     volume = np.zeros((5, 5, 5))
     volume[1, 1, 1] = volume[2, 2, 1] = volume[3, 3, 2] = 1.0
-    geometry, maps = whole_box(volume)
-    assert len(everything(maps, geometry)) == 3
+    space, maps = whole_box(volume)
+    assert len(everything(maps, space)) == 3
     volume[2, 1, 1] = 1.0
-    geometry, maps = whole_box(volume)
-    assert [one.volume_mm3 for one in everything(maps, geometry)] == [72.0, 24.0]
+    space, maps = whole_box(volume)
+    assert [one.size for one in everything(maps, space)] == [72.0, 24.0]
 
 
 def test_neighbours_of_different_sign_are_apart():
     volume = np.zeros((5, 5, 5))
     volume[1, 1, 1:4] = (1.0, 2.0, -3.0)
-    geometry, maps = whole_box(volume)
-    positive, negative = everything(maps, geometry)
-    assert (positive.value, positive.volume_mm3, positive.sign) == (2.0, 48.0, 1)
-    assert (negative.value, negative.volume_mm3, negative.sign) == (-3.0, 24.0, -1)
+    space, maps = whole_box(volume)
+    positive, negative = everything(maps, space)
+    assert (positive.value, positive.size, positive.sign) == (2.0, 48.0, 1)
+    assert (negative.value, negative.size, negative.sign) == (-3.0, 24.0, -1)
 
 
 def test_voxels_outside_the_mask_join_nothing():
     mask = np.ones((5, 1, 1), dtype=bool)
     mask[2] = False
-    geometry = geometry_of(mask)
-    assert len(everything(np.ones((1, 4), dtype=np.float32), geometry)) == 2
+    space = space_of(mask)
+    assert len(everything(np.ones((1, 4), dtype=np.float32), space)) == 2
 
 
 def test_among_equals_the_first_in_the_file_comes_first():
@@ -158,14 +160,14 @@ def test_among_equals_the_first_in_the_file_comes_first():
     volume[4, 0, 0] = volume[0, 1, 0] = volume[0, 0, 2] = 1.0
     # Equal voxels in one cluster: the first axis varies fastest.
     volume[2:4, 3:5, 3] = -1.0
-    geometry, maps = whole_box(volume)
-    peaks = everything(maps, geometry)
+    space, maps = whole_box(volume)
+    peaks = everything(maps, space)
     voxels = [
-        tuple(apply_affine(np.linalg.inv(geometry.grid.matrix), [one.x, one.y, one.z]).round())
+        tuple(apply_affine(np.linalg.inv(space.grid.matrix), [one.x, one.y, one.z]).round())
         for one in peaks
     ]
     assert voxels == [(2, 3, 3), (4, 0, 0), (0, 1, 0), (0, 0, 2)]
-    assert peaks[1:3] == peak_table(maps, geometry, 3, min_volume_mm3=0)[1:]
+    assert peaks[1:3] == peak_table(maps, space, 3, min_size=0)[1:]
 
 
 def test_a_cluster_of_just_the_volume_that_is_asked_for_is_large_enough():
@@ -175,23 +177,25 @@ def test_a_cluster_of_just_the_volume_that_is_asked_for_is_large_enough():
     turn, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))
     affine = np.eye(4)
     affine[:3, :3] = turn * 2.5
-    geometry = VoxelGeometry(
-        Grid(volume.shape, tuple(map(tuple, affine.tolist()))), np.ones(volume.shape, dtype=bool)
+    space = VoxelSpace(
+        Grid(volume.shape, tuple(map(tuple, affine.tolist()))),
+        np.ones(volume.shape, dtype=bool),
+        "MNI152NLin2009cAsym",
     )
-    maps = geometry.features(volume)[None]
-    (peak,) = peak_table(maps, geometry, min_volume_mm3=4 * 2.5**3)
-    assert peak.volume_mm3 == pytest.approx(4 * 2.5**3)
-    assert peak_table(maps, geometry, min_volume_mm3=4.01 * 2.5**3) == []
+    maps = space.features(volume)[None]
+    (peak,) = peak_table(maps, space, min_size=4 * 2.5**3)
+    assert peak.size == pytest.approx(4 * 2.5**3)
+    assert peak_table(maps, space, min_size=4.01 * 2.5**3) == []
 
 
 def test_empty_maps_have_no_peaks():
-    geometry, _ = smooth_map(1)
-    assert peak_table(np.zeros((3, geometry.n_features), dtype=np.float32), geometry) == []
+    space, _ = smooth_map(1)
+    assert peak_table(np.zeros((3, space.n_features), dtype=np.float32), space) == []
 
 
 def test_a_peak_is_said_in_plain_numbers_that_cannot_be_changed():
-    geometry, volume = smooth_map(2)
-    peak = peak_table(geometry.features(volume)[None], geometry)[0]
+    space, volume = smooth_map(2)
+    peak = peak_table(space.features(volume)[None], space)[0]
     assert [type(value) for value in dataclasses.astuple(peak)] == [
         *(int, int),
         *(float, float, float, float, float),

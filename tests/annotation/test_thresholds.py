@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
+from nidecomp.annotation.background import Null, fit_null
 from nidecomp.annotation.thresholds import (
-    Null,
     Rule,
     apply_rule,
-    fit_null,
     parse_rule,
     rule_in_words,
     threshold_by_fdr,

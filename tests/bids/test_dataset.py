@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-from support import another_user
+from support import said_by_another_user
 
 from nidecomp.bids.dataset import (
     DESCRIPTION,
@@ -85,10 +83,9 @@ def test_a_folder_that_may_not_be_read_is_passed_by_where_there_is_another() -> 
         good = describe(root / "derivatives" / "fmriprep")
         closed = describe(root / "derivatives" / "fmriprep_old")
         closed.chmod(0)
-        command = [*another_user(), sys.executable, "-c", program, str(root)]
-        assert subprocess.check_output(command, text=True) == f"{good}\n"
+        assert said_by_another_user(program, root, home=root) == f"{good}\n"
         shutil.rmtree(good)
-        said = subprocess.check_output(command, text=True)
+        said = said_by_another_user(program, root, home=root)
         assert said == f"{root} is not the output of fMRIPrep, and {closed} cannot be read.\n"
 
 

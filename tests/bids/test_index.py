@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import another_user
+from support import said_by_another_user
 
 from nidecomp.bids import listing as listing_module
 from nidecomp.bids.index import find_runs
@@ -599,16 +599,8 @@ def shared() -> Iterator[Path]:
 
 
 def found_by_another_user(folder: Path, database: str = "", **selection: object) -> dict[str, Any]:
-    words = [*another_user(), sys.executable, "-c", _FIND]
-    done = subprocess.run(
-        [*words, str(folder / "in"), json.dumps(selection), database],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HOME": str(folder)},
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    words = (folder / "in", json.dumps(selection), database)
+    return json.loads(said_by_another_user(_FIND, *words, home=folder))  # type: ignore[no-any-return]
 
 
 ALL = ["sub-01_task-rest", "sub-02_task-rest", "sub-03_ses-1_task-rest", "sub-03_ses-2_task-rest"]

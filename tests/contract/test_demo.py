@@ -46,6 +46,7 @@ def test_without_denoising_the_networks_are_found_worse(
 def undenoised_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's results without any confound removed."""
     output = tmp_path_factory.mktemp("undenoised") / "networks"
-    done = nidecomp(FIXTURES / "rest", output, "group", "--denoise-strategy", "none")
+    options = ("--denoise-strategy", "none", "--level", "minimal")
+    done = nidecomp(FIXTURES / "rest", output, "group", *options)
     assert done.exit_code == 0, done.stderr
     return output

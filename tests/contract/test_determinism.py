@@ -11,7 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import FIXTURES, group_file, nidecomp, results, snapshot, validator_issues
+from support import (
+    FIXTURES,
+    IN_WORKERS,
+    group_file,
+    nidecomp,
+    results,
+    server,
+    small,
+    snapshot,
+    validator_issues,
+)
 
 import nidecomp as package
 
@@ -21,30 +31,35 @@ OPTIONS = ("--n-components", "20")
 
 def test_one_process_gives_the_bytes_of_two(rest_output: Path, tmp_path: Path) -> None:
     output = tmp_path / "networks"
-    done = nidecomp(REST, output, "group", *OPTIONS, "--nprocs", "1", fresh=True)
+    done = nidecomp(REST, output, "group", *OPTIONS, "--nprocs", "1")
     assert done.exit_code == 0, done.stderr
     assert _but_links(results(output)) == _but_links(results(rest_output))
 
 
-def test_a_killed_run_is_completed_to_the_same_bytes(rest_output: Path, tmp_path: Path) -> None:
+def test_one_process_gives_the_bytes_of_two_in_all_that_is_written_of_runs(tmp_path: Path) -> None:
+    """Each run's maps and images without components are made where it is projected."""
+    of_runs = ("--participant-maps", "--regress-out", "canica01")
+    for nprocs in (1, 2):
+        done = nidecomp(*small(tmp_path / str(nprocs), *of_runs, "--nprocs", nprocs))
+        assert done.exit_code == 0, done.stderr
+    assert list(tmp_path.glob("1/sub-*/func/*_stat-z_components.nii.gz"))
+    assert list(tmp_path.glob("1/sub-*/func/*_desc-canica3nonaggr_bold.nii.gz"))
+    assert results(tmp_path / "1") == results(tmp_path / "2")
+
+
+def test_a_killed_run_is_completed_to_the_same_bytes(small_output: Path, tmp_path: Path) -> None:
     output = tmp_path / "networks"
-    command = [sys.executable, "-m", "nidecomp", str(REST), str(output), "group", "--no-report"]
-    process = subprocess.Popen(
-        [*command, *OPTIONS, "--nprocs", "1"],
-        start_new_session=True,
-        stderr=subprocess.DEVNULL,
-    )
-    while len(list(output.glob("work/reduced/*.json"))) < 3:
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    # Three runs, of three files each, are done by then.
+    where = str(output / "work" / "reduced")
+    fault = {"event": "rename", "number": 11, "does": "kill", "only": where}
+    words = small(output, "--nprocs", "1", "--no-report")
+    assert server().run(*words, fault=fault).code == -signal.SIGKILL
     assert not list(output.glob("tpl-*")), "it had written results before it was killed"
     kept = snapshot(output / "work" / "reduced")
 
-    done = nidecomp(REST, output, "group", *OPTIONS)
+    done = nidecomp(*small(output))
     assert done.exit_code == 0, done.stderr
-    assert _but_links(results(output)) == _but_links(results(rest_output))
+    assert _but_links(results(output)) == _but_links(results(small_output))
     after = snapshot(output / "work" / "reduced")
     finished = {name for name in kept if name.endswith(".json") and not name.startswith(".")}
     assert len(finished) >= 3
@@ -63,7 +78,7 @@ def test_a_killed_run_is_completed_to_the_same_bytes(rest_output: Path, tmp_path
     ids=["local, SIGTERM", "local, SIGHUP", "dask, Ctrl-C"],
 )
 def test_a_signal_ends_the_workers_too_and_the_next_start_completes(
-    rest_output: Path,
+    small_output: Path,
     tmp_path: Path,
     executor: str,
     stop: Callable[[int, int], None],
@@ -71,13 +86,22 @@ def test_a_signal_ends_the_workers_too_and_the_next_start_completes(
 ) -> None:
     if executor == "dask":
         pytest.importorskip("distributed", reason="the extra nidecomp[dask] is not installed")
-    output = tmp_path / "networks"
-    words = [str(REST), str(output), "group", "--no-report", *OPTIONS, "--executor", executor]
-    command = [sys.executable, "-m", "nidecomp", *words]
+    output, held = tmp_path / "networks", tmp_path / "held"
+    words = small(output, "--executor", executor, "--nprocs", "2", "--no-report")
     process = subprocess.Popen(
-        [*command, "--nprocs", "2"], start_new_session=True, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "nidecomp", *map(str, words)],
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        # The worker that has the last run is at work on it for as long as it may.
+        env={
+            **os.environ,
+            "PYTHONPATH": str(IN_WORKERS),
+            "NIDECOMP_TEST_HELD": "sub-03_task-rest",
+            "NIDECOMP_TEST_HOLDS": str(held),
+        },
     )
-    while not list(output.glob("work/reduced/*.json")):
+    while not (held.exists() and list(output.glob("work/reduced/*.json"))):
         assert process.poll() is None, "it ended before it could be stopped"
         time.sleep(0.005)
     stop(process.pid, code - 128)
@@ -90,50 +114,46 @@ def test_a_signal_ends_the_workers_too_and_the_next_start_completes(
     while _alive_in_group(process.pid):
         assert time.monotonic() < give_up, "its workers outlived it"
         time.sleep(0.1)
-    done = nidecomp(REST, output, "group", *OPTIONS, "--executor", executor, "--nprocs", "2")
+    nprocs = {"local": "1", "dask": "2"}[executor]
+    done = nidecomp(*small(output, "--executor", executor, "--nprocs", nprocs))
     assert done.exit_code == 0, done.stderr
-    assert _but_links(results(output)) == _but_links(results(rest_output))
+    assert _but_links(results(output)) == _but_links(results(small_output))
 
 
-def test_closed_streams_change_nothing(rest_output: Path, tmp_path: Path) -> None:
+def test_closed_streams_change_nothing(small_output: Path, tmp_path: Path) -> None:
     """As of a service that was started without any of the three."""
     output = tmp_path / "networks"
-    command = [sys.executable, "-m", "nidecomp", str(REST), str(output), "group", "--no-report"]
-    words = [*command, *OPTIONS, "--nprocs", "2"]
+    command = [sys.executable, "-m", "nidecomp", *map(str, small(output)), "--no-report"]
     code = subprocess.call(
-        ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words],
+        ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command, "--nprocs", "2"],
         timeout=300,
         start_new_session=True,
     )
     assert code == 0
-    assert _but_links(results(output)) == _but_links(results(rest_output))
+    assert _but_links(results(output)) == _but_links(results(small_output))
 
 
-def test_participant_jobs_are_found_by_the_group(rest_output: Path, tmp_path: Path) -> None:
+def test_participant_jobs_are_found_by_the_group(small_output: Path, tmp_path: Path) -> None:
     output, work = tmp_path / "networks", tmp_path / "work"
-    for label in ("01", "02", "03", "04", "05", "06", "07", "08"):
-        done = nidecomp(
-            REST,
-            output,
-            "participant",
-            *("--participant-label", label, "--work-dir", work, *OPTIONS),
-        )
+    for label in ("01", "02", "03"):
+        job = ("--participant-label", label, "--work-dir", work)
+        done = nidecomp(*small(output, *job, level="participant"))
         assert done.exit_code == 0, done.stderr
     reduced = snapshot(work / "reduced")
-    assert sum(name.endswith(".json") for name in reduced) == 10
-    done = nidecomp(REST, output, "group", "--work-dir", work, *OPTIONS)
+    assert sum(name.endswith(".json") for name in reduced) == 6
+    done = nidecomp(*small(output, "--work-dir", work))
     assert done.exit_code == 0, done.stderr
     assert snapshot(work / "reduced") == reduced
-    assert _but_links(results(output)) == _but_links(results(rest_output))
+    assert _but_links(results(output)) == _but_links(results(small_output))
 
 
-def test_a_second_start_writes_the_same_bytes(rest_output: Path) -> None:
-    before = results(rest_output)
-    reduced = snapshot(rest_output / "work")
-    done = nidecomp(REST, rest_output, "group", *OPTIONS)
+def test_a_second_start_writes_the_same_bytes(small_output: Path) -> None:
+    before = results(small_output)
+    reduced = snapshot(small_output / "work")
+    done = nidecomp(*small(small_output))
     assert done.exit_code == 0, done.stderr
-    assert results(rest_output) == before
-    assert snapshot(rest_output / "work") == reduced
+    assert results(small_output) == before
+    assert snapshot(small_output / "work") == reduced
 
 
 def test_a_changed_setting_or_file_is_not_served_from_the_work_folder(tmp_path: Path) -> None:
@@ -157,19 +177,23 @@ def test_a_changed_setting_or_file_is_not_served_from_the_work_folder(tmp_path: 
     assert len(reduced_after()) == len(smoothed) + 1
 
 
-def test_python_does_the_same_as_the_command(rest_output: Path, tmp_path: Path) -> None:
-    outcome = package.decompose(REST, tmp_path / "networks", n_components=20, no_report=True)
+def test_python_does_the_same_as_the_command(small_output: Path, tmp_path: Path) -> None:
+    outcome = package.decompose(
+        FIXTURES / "several_tasks", tmp_path / "networks", n_components=3, n_init=2,
+        no_report=True, nprocs=1,
+    )  # fmt: skip
     assert outcome.exit_code == 0
     assert [part.method for part in outcome.components] == ["canica", "dictlearning"]
-    assert _but_links(results(tmp_path / "networks")) == _but_links(results(rest_output))
+    assert _but_links(results(tmp_path / "networks")) == _but_links(results(small_output))
 
 
-def test_the_settings_written_replay_the_run(rest_output: Path, tmp_path: Path) -> None:
-    config = rest_output / "logs" / "settings.toml"
+def test_the_settings_written_replay_the_run(small_output: Path, tmp_path: Path) -> None:
+    config = small_output / "logs" / "settings.toml"
     output = tmp_path / "networks"
-    done = nidecomp(REST, output, "group", "--config-file", config)
+    source, *_ = small(output)
+    done = nidecomp(source, output, "group", "--config-file", config)
     assert done.exit_code == 0, done.stderr
-    assert _but_links(results(output)) == _but_links(results(rest_output))
+    assert _but_links(results(output)) == _but_links(results(small_output))
 
 
 def _alive_in_group(group: int) -> list[int]:
@@ -234,14 +258,14 @@ def test_two_smoothings_from_one_read_are_those_of_two_runs(tmp_path: Path) -> N
     assert same[0].read_bytes() == same[1].read_bytes()
 
 
-def test_the_full_level_adds_to_the_minimal_one(rest_output: Path, tmp_path: Path) -> None:
-    minimal = nidecomp(REST, tmp_path / "out", "group", "--level", "minimal")
+def test_the_full_level_adds_to_the_minimal_one(small_output: Path, tmp_path: Path) -> None:
+    minimal = nidecomp(*small(tmp_path / "out", "--level", "minimal"))
     assert minimal.exit_code == 0, minimal.stderr
     kinds = {path.name.split("_")[-1] for path in (tmp_path / "out").glob("tpl-*/func/*")}
     assert kinds == {
         "components.nii.gz", "components.json", "decomposition.json",
     }  # fmt: skip
     assert validator_issues(tmp_path / "out") == []
-    full = nidecomp(REST, tmp_path / "out", "group")
+    full = nidecomp(*small(tmp_path / "out"))
     assert full.exit_code == 0, full.stderr
-    assert _but_links(results(tmp_path / "out")) == _but_links(results(rest_output))
+    assert _but_links(results(tmp_path / "out")) == _but_links(results(small_output))

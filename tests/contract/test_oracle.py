@@ -14,7 +14,7 @@ from support import FIXTURES, group_maps, matched_correlations, nidecomp
 from nidecomp.bids.index import find_runs
 from nidecomp.config.science import Masking, Science, Selection
 from nidecomp.core.records import Inventory, UsableRun
-from nidecomp.runs.group_mask import share_geometry
+from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.inspect import inspect_run
 from nidecomp.runs.reduce import cleaned_series
 from nidecomp.runs.task import ReduceTask
@@ -49,15 +49,15 @@ def same_runs(tmp_path_factory: pytest.TempPathFactory) -> SameRuns:
     found, _ = find_runs(FIXTURES / "rest", science.selection)
     looked_at = [inspect_run(files, science.denoising, N_COMPONENTS) for files in found]
     usable = tuple(run for run in looked_at if isinstance(run, UsableRun))
-    geometry, inventory = share_geometry(Inventory(usable), Masking(), None)
-    assert geometry is not None
+    space, inventory = share_space(Inventory(usable), Masking(), None)
+    assert space is not None
     fwhm = science.denoising.smoothing_fwhm
     images = []
     for run in inventory.used:
-        task = ReduceTask(run, geometry, science.denoising, (fwhm,), N_COMPONENTS, folder)
+        task = ReduceTask(run, space, science.denoising, (fwhm,), N_COMPONENTS, folder)
         cleaned, _, _ = cleaned_series(task, (fwhm,))[fwhm]
-        images.append(geometry.image(cleaned.series))
-    return SameRuns(folder / "out", images, geometry.mask_image())
+        images.append(space.image(cleaned.series))
+    return SameRuns(folder / "out", images, space.mask_image())
 
 
 # With their defaults nilearn's estimators smooth, detrend and standardise once more, and silently

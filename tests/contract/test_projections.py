@@ -25,7 +25,7 @@ OPTIONS = ("group", "--n-components", "20", "--participant-maps")
 def output(rest_output: Path) -> Path:
     """The demo's results with each run's own maps; what is reduced already is found."""
     folder = rest_output.with_name("with_maps")
-    done = nidecomp(REST, folder, *OPTIONS, "--nprocs", "2", "--work-dir", rest_output / "work")
+    done = nidecomp(REST, folder, *OPTIONS, "--work-dir", rest_output / "work")
     assert done.exit_code == 0, done.stderr
     return folder
 
@@ -201,13 +201,6 @@ def test_quality_is_told_for_every_run_and_participant(output: Path) -> None:
     means = [float(row["map_r"]) for row in table if row["run"].startswith("sub-01_")]
     found = next(row for row in participants if row["participant_id"] == "sub-01")
     assert math.isclose(float(found["map_r"]), np.mean(means), rel_tol=1e-4)
-
-
-def test_one_process_gives_the_bytes_of_two(output: Path, tmp_path: Path) -> None:
-    alone = output.with_name("with_maps_alone")
-    done = nidecomp(REST, alone, *OPTIONS, "--nprocs", "1", "--work-dir", tmp_path / "work")
-    assert done.exit_code == 0, done.stderr
-    assert results(alone) == results(output)
 
 
 def test_a_run_that_cannot_be_projected_is_told_and_the_rest_is_there(

@@ -13,7 +13,7 @@ from support import SHARED, nidecomp, validator_issues
 from nidecomp.bids.index import find_runs
 from nidecomp.config.science import Denoising, Masking, Selection
 from nidecomp.core.records import Inventory, UsableRun
-from nidecomp.runs.group_mask import share_geometry
+from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.inspect import inspect_run
 from nidecomp.runs.reduce import cleaned_series
 from nidecomp.runs.task import ReduceTask
@@ -42,11 +42,11 @@ def test_cleaned_series_are_orthogonal_to_every_regressor(tmp_path: Path) -> Non
         if isinstance(run, UsableRun)
     )
     assert len(usable) == 12
-    geometry, inventory = share_geometry(Inventory(usable), Masking(), None)
-    assert geometry is not None
+    space, inventory = share_space(Inventory(usable), Masking(), None)
+    assert space is not None
     largest = 0.0
     for run in inventory.used:
-        task = ReduceTask(run, geometry, denoising, (6.0,), 5, tmp_path)
+        task = ReduceTask(run, space, denoising, (6.0,), 5, tmp_path)
         series = cleaned_series(task, (6.0,))[6.0][0].series
         table = pd.read_csv(run.files.confounds, sep="\t", na_values=["n/a"])
         regressors = table.filter(regex="^(trans|rot)_|^cosine").bfill().iloc[list(run.kept)]

@@ -14,7 +14,8 @@ import pytest
 from support import FIXTURES, nidecomp, results, validator_issues
 
 REST = FIXTURES / "rest"
-OPTIONS = ("group", "--n-components", "4")
+TINY = FIXTURES / "no_res"
+OPTIONS = ("group", "--n-components", "3")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
 SWITCHES = [
@@ -26,19 +27,29 @@ SWITCHES = [
 
 @pytest.fixture(scope="module")
 def output(rest_output: Path) -> Path:
-    """The demo decomposed into four components, with its report."""
+    """The demo decomposed into three components, with its report."""
     folder = rest_output.with_name("reported")
     done = nidecomp(
-        REST, folder, *OPTIONS, "--work-dir", rest_output / "work", "--nprocs", "2",
-        "--resource-monitor", report=True,
+        REST, folder, *OPTIONS, "--work-dir", rest_output / "work", "--resource-monitor",
+        report=True,
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     (folder.parent / "said").write_text(done.stderr, encoding="utf-8")
     return folder
 
 
-def rebuild(folder: Path, nprocs: int = 2) -> tuple[int, str]:
-    done = nidecomp(REST, folder, "group", "--report-only", "--nprocs", nprocs, report=True)
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two components of a small dataset, with their report."""
+    folder = tmp_path_factory.mktemp("tiny") / "networks"
+    words = ("group", "--n-components", "2", "--n-init", "2", "--methods", "canica")
+    done = nidecomp(TINY, folder, *words, report=True)
+    assert done.exit_code == 0, done.stderr
+    return folder
+
+
+def rebuild(folder: Path, source: Path = TINY, nprocs: int = 1) -> tuple[int, str]:
+    done = nidecomp(source, folder, "group", "--report-only", "--nprocs", nprocs, report=True)
     return done.exit_code, done.stderr
 
 
@@ -47,10 +58,10 @@ def test_the_tree_is_valid_and_pictures_are_there_for_papers(output: Path) -> No
     assert validator_issues(output) == []
     assert (output / "report.html").stat().st_size < 15e6
     pictures = {path.name for path in (output / "figures").iterdir()}
-    assert len({name for name in pictures if "_canica0" in name}) == 4
-    assert {f"overview_seg-{one}_scale-4.png" for one in ("canica", "dictlearning")} <= pictures
-    both = "matching_seg-canica_scale-4_seg-dictlearning_scale-4.png"
-    assert {"participants.png", "connectome_seg-canica_scale-4.png", both} <= pictures
+    assert len({name for name in pictures if "_canica0" in name}) == 3
+    assert {f"overview_seg-{one}_scale-3.png" for one in ("canica", "dictlearning")} <= pictures
+    both = "matching_seg-canica_scale-3_seg-dictlearning_scale-3.png"
+    assert {"participants.png", "connectome_seg-canica_scale-3.png", both} <= pictures
     manifest = (output / "logs" / "manifest.tsv").read_text(encoding="utf-8")
     assert all(f"figures/{name}\t" in manifest for name in pictures)
     assert "report.html\t" in manifest
@@ -86,24 +97,24 @@ def test_it_tells_how_it_was_run(output: Path) -> None:
     ]  # fmt: skip
     page = (output / "report.html").read_text(encoding="utf-8")
     section = page[page.index('<section id="this-run"') :]
-    assert f"nidecomp {REST} {output} group --n-components 4 --work-dir " in section
+    assert f"nidecomp {REST} {output} group --n-components 3 --work-dir " in section
     assert all(step in section for step in steps[:-1])
 
 
-def test_one_process_and_a_later_time_give_the_same_bytes(output: Path) -> None:
+def test_two_processes_and_a_later_time_give_the_same_bytes(output: Path) -> None:
     before = results(output)
-    assert rebuild(output, nprocs=1)[0] == 0
+    assert rebuild(output, REST, nprocs=2)[0] == 0
     assert results(output) == before
 
 
-def test_what_a_user_set_for_matplotlib_does_not_show(output: Path, tmp_path: Path) -> None:
+def test_what_a_user_set_for_matplotlib_does_not_show(tiny: Path, tmp_path: Path) -> None:
     """A matplotlibrc, and a notebook's backend, which its commands inherit."""
     settings = tmp_path / "matplotlibrc"
     settings.write_text("figure.facecolor: red\nfont.size: 30\nsavefig.dpi: 40\n")
-    before = results(output)
+    before = results(tiny)
     done = nidecomp(
-        REST,
-        output,
+        TINY,
+        tiny,
         "group",
         *("--report-only", "--nprocs", "2"),
         report=True,
@@ -113,11 +124,11 @@ def test_what_a_user_set_for_matplotlib_does_not_show(output: Path, tmp_path: Pa
     )
     assert done.exit_code == 0, done.stderr
     assert "Warning" not in done.stderr
-    assert results(output) == before
+    assert results(tiny) == before
 
 
-def test_a_folder_that_is_not_complete_is_not_made_so(output: Path, tmp_path: Path) -> None:
-    broken = Path(shutil.copytree(output, tmp_path / "broken"))
+def test_a_folder_that_is_not_complete_is_not_made_so(tiny: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(tiny, tmp_path / "broken"))
     (broken / "logs" / "manifest.tsv").unlink()
     (broken / "participants.tsv").unlink()
     for path in broken.glob("tpl-*/func/*_seg-canica_*_metrics.tsv"):
@@ -134,9 +145,9 @@ def test_a_folder_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     assert "is no output folder of nidecomp" in said
 
 
-def test_a_report_that_fails_takes_nothing_with_it(output: Path, tmp_path: Path) -> None:
+def test_a_report_that_fails_takes_nothing_with_it(tiny: Path, tmp_path: Path) -> None:
     """An image that cannot be read: exit code 1, a sentence, and all else as it was."""
-    broken = Path(shutil.copytree(output, tmp_path / "broken"))
+    broken = Path(shutil.copytree(tiny, tmp_path / "broken"))
     before = results(broken)
     image = next(broken.glob("tpl-*/func/*_seg-canica_*_desc-thresholded_components.nii.gz"))
     image.write_bytes(b"no image")
@@ -155,8 +166,8 @@ def test_without_a_report_there_is_none(rest_output: Path) -> None:
     assert not (rest_output / "figures").exists()
 
 
-def test_a_space_without_template_has_pictures_too(output: Path, tmp_path: Path) -> None:
-    other = Path(shutil.copytree(output, tmp_path / "other"))
+def test_a_space_without_template_has_pictures_too(tiny: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(tiny, tmp_path / "other"))
     folder = next(other.glob("tpl-*"))
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_file():
@@ -164,7 +175,11 @@ def test_a_space_without_template_has_pictures_too(output: Path, tmp_path: Path)
     folder.rename(other / "tpl-Study")
     code, said = rebuild(other)
     assert code == 0, said
-    assert (other / "report.html").read_text(encoding="utf-8").count("data:image/webp") > 10
+    n_pictures = [
+        (one / "report.html").read_text(encoding="utf-8").count("data:image/webp")
+        for one in (tiny, other)
+    ]
+    assert n_pictures[1] == n_pictures[0] > 1 + 3
 
 
 # ---------------------------------------------------------------- in a browser
@@ -259,7 +274,7 @@ def test_the_viewer_moves_with_mouse_and_keyboard(opened: Opened) -> None:
 
 
 def test_the_viewer_begins_at_the_components_largest_value(opened: Opened, output: Path) -> None:
-    path = next(output.glob("tpl-*/func/*_seg-canica_scale-4_metrics.tsv"))
+    path = next(output.glob("tpl-*/func/*_seg-canica_scale-3_metrics.tsv"))
     header, first = (line.split("\t") for line in path.read_text().splitlines()[:2])
     row = dict(zip(header, first, strict=True))
     opened.page.locator("button.view").first.click()
@@ -274,7 +289,7 @@ def test_the_viewer_begins_at_the_components_largest_value(opened: Opened, outpu
 
 
 def test_tables_sort_up_and_down_with_the_keyboard(opened: Opened) -> None:
-    table = "t-seg-canica_scale-4"
+    table = "t-seg-canica_scale-3"
     number = 1 + ["component", "label", "label_r", "reproducibility"].index("reproducibility")
     before = [float(value) for value in opened.column(table, number)]
     button = opened.page.locator(f"#{table} th:nth-child({number}) button")
@@ -320,7 +335,7 @@ def test_text_can_be_read_in_light_and_in_dark(browser: Any, output: Path, schem
 
 def test_the_picture_of_a_component_is_that_of_its_map(output: Path) -> None:
     """As many pictures as volumes, none of them like another."""
-    image = next(output.glob("tpl-*/func/*_seg-canica_scale-4_res-native_components.nii.gz"))
-    pictures = sorted((output / "figures").glob("seg-canica_scale-4_*.png"))
+    image = next(output.glob("tpl-*/func/*_seg-canica_scale-3_res-native_components.nii.gz"))
+    pictures = sorted((output / "figures").glob("seg-canica_scale-3_*.png"))
     assert len(pictures) == nib.load(image).shape[-1]
     assert len({path.read_bytes() for path in pictures}) == len(pictures)

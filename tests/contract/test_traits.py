@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import re
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import generate
 import nibabel as nib
 import numpy as np
 import pytest
-from support import FIXTURES, nidecomp, snapshot, validator_issues
+from support import FIXTURES, Finished, nidecomp, snapshot, validator_issues
 
 README = (FIXTURES / "README.md").read_text(encoding="utf-8")
 # dataset | trait | folder and options | exit code | used, refused, failed | what the user reads
@@ -29,19 +32,38 @@ def test_every_dataset_has_a_line() -> None:
     assert set(TRAITS) == set(generate.DATASETS)
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a dataset's command ended, its results, and the input's files before."""
+
+    done: Finished
+    output: Path
+    before: dict[str, tuple[int, int]]
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Ended]:
+    """Run the command of a dataset's line, once."""
+
+    @cache
+    def run(name: str) -> Ended:
+        folder, *options = TRAITS[name]["words"].split()
+        before = snapshot(FIXTURES / name)
+        output = tmp_path_factory.mktemp(name) / "networks"
+        done = nidecomp(FIXTURES / folder, output, "group", *FEW_RESTARTS, *options)
+        return Ended(done, output, before)
+
+    return run
+
+
 @pytest.mark.parametrize("name", sorted(set(generate.DATASETS) - {"rest"}))
-def test_a_dataset_ends_as_its_line_says(name: str, tmp_path: Path) -> None:
+def test_a_dataset_ends_as_its_line_says(name: str, ended: Callable[[str], Ended]) -> None:
     line = TRAITS[name]
-    folder, *options = line["words"].split()
-    before = snapshot(FIXTURES / name)
-    output = tmp_path / "networks"
-
-    done = nidecomp(FIXTURES / folder, output, "group", *FEW_RESTARTS, *options)
-
+    done, output = ended(name).done, ended(name).output
     assert done.exit_code == int(line["code"]), done.stderr
     assert "Traceback" not in done.stderr
     assert line["says"].strip() in " ".join(done.stderr.split())
-    assert snapshot(FIXTURES / name) == before, "the input was touched"
+    assert snapshot(FIXTURES / name) == ended(name).before, "the input was touched"
     with (output / "logs" / "inventory.tsv").open(encoding="utf-8", newline="") as file:
         status = [row["status"] for row in csv.DictReader(file, delimiter="\t")]
     counted = [str(status.count(word)) for word in ("used", "refused", "failed")]
@@ -50,47 +72,35 @@ def test_a_dataset_ends_as_its_line_says(name: str, tmp_path: Path) -> None:
         assert validator_issues(output) == []
 
 
-@pytest.fixture(scope="module")
-def traits_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Results of the traits whose outputs have something of their own to show."""
-    folders = {}
-    for name in ("several_tasks", "no_res", "nan_voxels", "non_steady_state", "other_grid"):
-        folders[name] = tmp_path_factory.mktemp(name) / "networks"
-        done = nidecomp(
-            FIXTURES / name, folders[name], "group", "--n-components", "3", *FEW_RESTARTS
-        )
-        assert done.exit_code == 0, done.stderr
-    return folders
-
-
 def inventory(output: Path) -> list[dict[str, str]]:
     with (output / "logs" / "inventory.tsv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def test_several_tasks_are_pooled_under_one_name(traits_run: dict[str, Path]) -> None:
-    names = [path.name for path in traits_run["several_tasks"].glob("tpl-*/func/*.nii.gz")]
+def test_several_tasks_are_pooled_under_one_name(ended: Callable[[str], Ended]) -> None:
+    names = [path.name for path in ended("several_tasks").output.glob("tpl-*/func/*.nii.gz")]
     assert names
     assert all("_task-nback+rest_" in name for name in names)
 
 
-def test_without_res_no_output_has_one(traits_run: dict[str, Path]) -> None:
-    names = [path.name for path in traits_run["no_res"].rglob("tpl-*/*/*")]
+def test_without_res_no_output_has_one(ended: Callable[[str], Ended]) -> None:
+    names = [path.name for path in ended("no_res").output.rglob("tpl-*/*/*")]
     assert names
     assert not any("_res-" in name for name in names)
 
 
-def test_nan_voxels_are_counted_and_maps_are_finite(traits_run: dict[str, Path]) -> None:
-    counts = {row["run"]: row["n_nonfinite_voxels"] for row in inventory(traits_run["nan_voxels"])}
+def test_nan_voxels_are_counted_and_maps_are_finite(ended: Callable[[str], Ended]) -> None:
+    output = ended("nan_voxels").output
+    counts = {row["run"]: row["n_nonfinite_voxels"] for row in inventory(output)}
     assert counts == {"sub-01_task-rest": "0", "sub-02_task-rest": "7", "sub-03_task-rest": "0"}
-    for path in traits_run["nan_voxels"].rglob("*.nii.gz"):
+    for path in output.rglob("*.nii.gz"):
         assert np.isfinite(np.asarray(nib.load(path).dataobj)).all()
 
 
 def test_non_steady_state_volumes_are_dropped_and_written_down(
-    traits_run: dict[str, Path],
+    ended: Callable[[str], Ended],
 ) -> None:
-    output = traits_run["non_steady_state"]
+    output = ended("non_steady_state").output
     for row in inventory(output):
         assert int(row["n_volumes"]) - int(row["n_volumes_kept"]) == 3
     for path in output.rglob("*_outliers.tsv"):
@@ -99,8 +109,8 @@ def test_non_steady_state_volumes_are_dropped_and_written_down(
         assert dropped.count("1") == 3
 
 
-def test_a_run_on_another_grid_is_resampled_and_counted(traits_run: dict[str, Path]) -> None:
-    resampled = {row["run"]: row["resampled"] for row in inventory(traits_run["other_grid"])}
+def test_a_run_on_another_grid_is_resampled_and_counted(ended: Callable[[str], Ended]) -> None:
+    resampled = {row["run"]: row["resampled"] for row in inventory(ended("other_grid").output)}
     assert resampled["sub-02_task-rest"] == "true"
     assert list(resampled.values()).count("true") == 1
 
@@ -110,7 +120,7 @@ def test_fd_threshold_scrubs_only_what_moved(tmp_path: Path) -> None:
     output = tmp_path / "networks"
     source = FIXTURES / "no_res"
     done = nidecomp(
-        source, output, "group", "--nprocs", "1", "--n-components", "3", "--fd-threshold", "0.1"
+        source, output, "group", "--n-components", "3", *FEW_RESTARTS, "--fd-threshold", "0.1"
     )
     assert done.exit_code == 0, done.stderr
     n_dropped = 0

@@ -15,7 +15,6 @@ from nidecomp.config.settings import Settings
 from nidecomp.core import errors, records
 from nidecomp.core.records import (
     FailedRun,
-    Grid,
     Inventory,
     ReducedRun,
     RefusedRun,
@@ -37,15 +36,16 @@ from nidecomp.outputs.result import Outcome
 from nidecomp.plan import Forecast
 from nidecomp.runs.nuisance import NuisanceModel
 from nidecomp.runs.task import ReduceTask
+from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import Header
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.voxels import VoxelSpace
 
 
 def classes_of(module):
     return [
         value
         for _, value in inspect.getmembers(module, inspect.isclass)
-        if value.__module__ == module.__name__
+        if value.__module__ == module.__name__ and not getattr(value, "_is_protocol", False)
     ]
 
 
@@ -75,7 +75,7 @@ COMPONENTS = Components(
     fit={"Converged": True},
 )
 INVENTORY = Inventory((USABLE,), (REFUSED,), (FAILED,))
-GEOMETRY = VoxelGeometry(GRID, np.ones(GRID.shape, dtype=bool))
+SPACE = VoxelSpace(GRID, np.ones(GRID.shape, dtype=bool), "MNI152NLin2009cAsym")
 HALVES = SplitHalfEvidence(
     reproducibility=np.ones((1, 2)),
     bootstrap=np.ones((0, 2)),
@@ -105,13 +105,13 @@ EXAMPLES = [
     Outcome(INVENTORY, Path("out"), (COMPONENTS,)),
     Header(GRID, 5, 2, None),
     NuisanceModel(np.array([0, 2]), np.ones((2, 1)), 0.1, np.zeros((2, 7))),
-    GEOMETRY,
+    SPACE,
     Denoising(high_pass=0.01),
     Settings(
         Path("in"), Path("out"), "group", Science(), Execution(nprocs=2), OutputOptions("minimal")
     ),
     Forecast(300.0, 500.0, 20.0, 2, 4, 3, 2),
-    ReduceTask(USABLE, GEOMETRY, Denoising(), (6.0, 2.0), 20, Path("work")),
+    ReduceTask(USABLE, SPACE, Denoising(), (6.0, 2.0), 20, Path("work")),
     WorkerDied(FILES),
 ]
 by_name = pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: type(one).__name__)

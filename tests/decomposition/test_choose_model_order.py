@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from run_examples import run_of
-from threadpoolctl import threadpool_limits
 
 from nidecomp.config.science import DecompositionOptions, Denoising, Science
 from nidecomp.core.errors import NothingToDoError
-from nidecomp.core.records import Grid, ReducedRun, RunFiles, RunKey, UsableRun
+from nidecomp.core.records import ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.decomposition.choose_model_order import (
     check_participants,
     choose_model_order,
     lowered_to_runs,
 )
 from nidecomp.decomposition.model_order_choice import FEWEST_PARTICIPANTS
+from nidecomp.spaces.grid import Grid
 
 AUTO = Science(decomposition=DecompositionOptions(n_components=("auto",), max_components=30))
 N_SOURCES, N_ROWS, SHAPE = 5, 16, (30, 40)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterable[None]:
-    """Small matrices: threads would wait for each other most of the time."""
-    with threadpool_limits(limits=1):
-        yield
 
 
 # ---------------------------------------------------------------- what is asked of runs

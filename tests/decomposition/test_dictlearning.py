@@ -11,10 +11,10 @@ from sklearn.decomposition import MiniBatchDictionaryLearning
 from sklearn.exceptions import ConvergenceWarning
 
 from nidecomp.decomposition.dictlearning import (
-    alpha_for_support,
     first_dictionary,
     fit_dictlearning,
 )
+from nidecomp.decomposition.sparsity_penalty import alpha_for_support
 
 N_NETWORKS = 6
 

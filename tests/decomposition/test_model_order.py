@@ -9,29 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_limits
 
 from nidecomp.core.errors import NidecompError
-from nidecomp.decomposition import model_order
-from nidecomp.decomposition.model_order import (
-    LEAST_OTHER_HALF,
-    ModelOrderSettings,
-    estimate_model_order,
-    least_map_r,
-)
+from nidecomp.decomposition import model_order_maps
+from nidecomp.decomposition.model_order import LEAST_OTHER_HALF, estimate_model_order
+from nidecomp.decomposition.model_order_data import ModelOrderSettings
+from nidecomp.decomposition.model_order_maps import least_map_r
 
 SEEDS = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=6, derandomize=True, database=None)
 many = settings(few, max_examples=200)
 SHAPE = (40, 50)
 N_VOXELS = SHAPE[0] * SHAPE[1]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """As in the group fit: sums that are split between threads depend on how many there are."""
-    with threadpool_limits(limits=1):
-        yield
 
 
 def smooth(rng, n, width=3):
@@ -196,7 +185,7 @@ def test_ica_that_breaks_down_gives_no_components(monkeypatch):
     def broken(*_):
         raise NidecompError("Each of the restarts broke down.")
 
-    monkeypatch.setattr(model_order, "fit_canica", broken)
+    monkeypatch.setattr(model_order_maps, "fit_canica", broken)
     choice = chosen(group(6))
     assert choice.n_dimensions > 0
     assert choice.n_components == 0

@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 from run_examples import run_of
 from scipy.ndimage import gaussian_filter
-from threadpoolctl import threadpool_limits
 
 from nidecomp.config.science import (
     METHODS,
@@ -45,13 +44,6 @@ Series = Callable[[np.random.Generator, str], NDArray[np.float64]]
 
 
 # ---------------------------------------------------------------- runs with planted sources
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterable[None]:
-    """Small matrices: threads would wait for each other most of the time."""
-    with threadpool_limits(limits=1):
-        yield
-
-
 def sparse_sources(rng: np.random.Generator, n_sources: int) -> NDArray[np.float64]:
     return rng.laplace(size=(n_sources, N_VOXELS)) * (rng.random((n_sources, N_VOXELS)) < 0.2)
 

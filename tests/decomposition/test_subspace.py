@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_limits
 
 from nidecomp.decomposition.subspace import SubspaceStream, weighted_rows
 
@@ -18,13 +17,6 @@ few = settings(deadline=None, max_examples=20, derandomize=True, database=None)
 many = settings(few, max_examples=100)
 # Inner products of rows are float32: what they lose, as a share of the largest.
 ROUNDING = 2e-6
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """As in the group fit: sums that are split between threads depend on how many there are."""
-    with threadpool_limits(limits=1):
-        yield
 
 
 def reduced_runs(seed, n_runs=4, n_rows=8, n_voxels=300):

@@ -15,6 +15,9 @@ distributed:
   adaptive: {maximum: 40}
 """
 
+# Of schedulers in tests: at dask's own port they would warn of every other one on the machine.
+NO_PAGE = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+
 
 def execution(**options: Any) -> Execution:
     return Execution(executor="dask", **options)
@@ -28,22 +31,24 @@ from nidecomp.core.errors import UsageError
 from nidecomp.execution.choose import check_executor, executor_for
 from nidecomp.config.execution import Execution
 dask.config.set({"distributed.comm.timeouts.connect": "1s"})
-where = Execution(executor="dask", **{sys.argv[1]: sys.argv[2]})
-check_executor(where)
-try:
-    with executor_for(where, Path(), 1):
-        pass
-except UsageError as error:
-    print(error)
+for value in sys.argv[2:]:
+    where = Execution(executor="dask", **{sys.argv[1]: value})
+    check_executor(where)
+    try:
+        with executor_for(where, Path(), 1):
+            pass
+    except UsageError as error:
+        print(error)
 """
 
 
-def what_is_said(option: str, value: str) -> str:
-    """Open an executor that there is none of, in a process of its own; give its one line."""
+def what_is_said(option: str, *values: str) -> list[str]:
+    """Open executors that there are none of, in a process of their own; give a line for each."""
     done = subprocess.run(
-        [sys.executable, "-c", OPENS, option, value],
-        capture_output=True, text=True, check=True, timeout=50,
+        [sys.executable, "-c", OPENS, option, *values],
+        capture_output=True, text=True, check=True, timeout=100,
     )  # fmt: skip
     assert done.stderr == ""
-    (line,) = done.stdout.splitlines()
-    return line
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(values)
+    return lines

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dask_support import JOBS, execution, what_is_said
+from dask_support import JOBS, NO_PAGE, execution, what_is_said
 from support import FIXTURES
 
 from nidecomp.config.execution import Execution
@@ -77,7 +77,7 @@ def cluster() -> Iterator[Any]:
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
         distributed.LocalCluster(
-            n_workers=0, threads_per_worker=2, dashboard_address=None, host="127.0.0.1"
+            n_workers=0, threads_per_worker=2, scheduler_kwargs=NO_PAGE, host="127.0.0.1"
         ) as cluster,
     ):
         yield cluster
@@ -152,7 +152,7 @@ def test_what_dask_can_connect_to_is_an_address(address: str) -> None:
 @pytest.mark.parametrize("scheme", ["", "tcp://", "ws://"])
 def test_a_scheduler_is_reached_by_each_of_its_addresses(scheme: str, tmp_path: Path) -> None:
     with distributed.LocalCluster(
-        n_workers=1, dashboard_address=None, host="127.0.0.1", protocol=scheme or "tcp://"
+        n_workers=1, scheduler_kwargs=NO_PAGE, host="127.0.0.1", protocol=scheme or "tcp://"
     ) as cluster:
         where = execution(dask_scheduler=scheme + cluster.scheduler_address.partition("://")[2])
         check_executor(where)
@@ -161,19 +161,18 @@ def test_a_scheduler_is_reached_by_each_of_its_addresses(scheme: str, tmp_path: 
 
 
 @pytest.mark.parametrize("says", [None, b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
-@pytest.mark.parametrize("scheme", ["tcp", "tls", "ws"])
-def test_where_no_scheduler_answers_nothing_is_said_but_one_sentence(
-    scheme: str, says: bytes | None
-) -> None:
+def test_where_no_scheduler_answers_nothing_is_said_but_one_sentence(says: bytes | None) -> None:
     """Nothing listens there; somebody who is silent; somebody who says what no scheduler does."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"{scheme}://127.0.0.1:{server.getsockname()[1]}"
+        port = server.getsockname()[1]
         if says is None:
             server.close()
         elif says:
             threading.Thread(target=greet_all, args=(server, says), daemon=True).start()
-        said = what_is_said("dask_scheduler", address)
-    assert said.startswith(f"--dask-scheduler {address}: no scheduler of dask answers there")
+        addresses = [f"{scheme}://127.0.0.1:{port}" for scheme in ("tcp", "tls", "ws")]
+        lines = what_is_said("dask_scheduler", *addresses)
+    for address, line in zip(addresses, lines, strict=True):
+        assert line.startswith(f"--dask-scheduler {address}: no scheduler of dask answers there")
 
 
 def greet_all(server: socket.socket, words: bytes) -> None:

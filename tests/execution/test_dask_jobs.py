@@ -20,10 +20,6 @@ from nidecomp.execution.choose import check_executor, executor_for, worker_memor
 pytest.importorskip("dask_jobqueue", reason="the extra nidecomp[dask] is not installed")
 
 
-def ten(i: int) -> str:
-    return "[" + ", ".join([f"*a{i}"] * 10) + "]"
-
-
 def with_job(line: str) -> str:
     return JOBS.replace("8GB", f"8GB, {line}")
 
@@ -45,14 +41,10 @@ MISTAKES = {
     "a memory of zero": (JOBS.replace("8GB", "0"), "and is 0"),
     "a memory without end": (JOBS.replace("8GB", ".inf"), "and is inf"),
     "more cores than there are": (JOBS.replace("cores: 4", "cores: " + "9" * 400), "is more than"),
-    "a date that is none": (JOBS + "a: 2020-13-45", "'2020-13-45' in line 6 cannot be read"),
-    "a truth that is none": (JOBS + "a: !!bool x", "'x' in line 6 cannot be read"),
+    "a date that is none": (JOBS + "a: 2020-13-45", "cannot be read: month must be"),
+    "a truth that is none": (JOBS + "a: !!bool x", "cannot be read: 'x'"),
     "no end of brackets": (JOBS + "a: " + "[" * 3000, "it is nested too deeply"),
-    "a part of itself": (JOBS + "a: &a {b: *a}", "a part of itself"),
-    "ten million values": (
-        JOBS + "a0: &a0 1\n" + "".join(f"a{i + 1}: &a{i + 1} {ten(i)}\n" for i in range(7)),
-        "it holds more than 10000 values",
-    ),
+    "a part of itself": (JOBS + "a: &a {b: *a}", "it is nested too deeply"),
     "too large a file": (JOBS + "#" * MOST_BYTES, "it is larger than 17 MB"),
     "no text": (b"\xff" + JOBS.encode(), "can't decode"),
     "a name that is a number": (JOBS + "5: 3", "the name 5 must be text"),
@@ -141,7 +133,8 @@ def test_a_cluster_that_does_not_start_gets_a_sentence_and_no_more(
 ) -> None:
     content, says = NO_CLUSTER[mistake]
     path = written(content, tmp_path)
-    assert_names(path, what_is_said("dask_config", str(path)), says)
+    (said,) = what_is_said("dask_config", str(path))
+    assert_names(path, said, says)
 
 
 @pytest.mark.parametrize(

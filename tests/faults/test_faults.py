@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import nibabel as nib
@@ -22,7 +23,7 @@ import pytest
 from cases import OPTIONS, Case, Undisturbed, contents, reasons
 from injected import MESSAGE, READ, RENAME, WRITE, Fault
 from served import Server
-from support import REPOSITORY, nidecomp, results
+from support import IN_WORKERS, REPOSITORY, nidecomp, results
 
 RUN = "sub-01_task-nback"
 SIGNALS = {"kill": -signal.SIGKILL, "terminate": 143}
@@ -170,7 +171,7 @@ def test_runs_that_take_all_memory_cost_nothing_but_themselves(
     words = [word if word != "1" else "2" for word in OPTIONS]
     done = nidecomp(
         case.source, case.output, *words, "--level", "minimal",
-        PYTHONPATH=str(Path(__file__).with_name("in_workers")),
+        PYTHONPATH=str(IN_WORKERS),
         NIDECOMP_TEST_KILLED=f"{killed}_space", NIDECOMP_TEST_STARVED=f"{starved}_space",
     )  # fmt: skip
     assert done.exit_code == 1, done.stderr
@@ -189,15 +190,11 @@ def test_runs_that_take_all_memory_cost_nothing_but_themselves(
 def test_two_at_once_share_a_work_folder(
     server: Server, whole: Undisturbed, tmp_path: Path
 ) -> None:
-    other = Server()
     case = Case(server, tmp_path)
     outputs = [tmp_path / "out", tmp_path / "other"]
     words = [(case.source, output, *OPTIONS, "-w", tmp_path / "work") for output in outputs]
     with ThreadPoolExecutor(2) as pool:
-        both = list(
-            pool.map(lambda one: one[0].run(*one[1]), zip((server, other), words, strict=True))
-        )
-    other.close()
+        both = list(pool.map(lambda one: server.run(*one), words))
     assert [done.code for done in both] == [0, 0], both
     for output in outputs:
         assert results(output) == whole.results
@@ -251,18 +248,26 @@ def test_nothing_is_written_through_a_link_that_leads_into_the_input(
 
 
 # ---------------------------------------------------------------- permissions
-@pytest.fixture
-def as_another_user() -> Iterator[tuple[list[str], Path]]:
-    """Words before a command that make it somebody else's, and a folder that all can reach."""
+@cache
+def _another_user() -> list[str]:
+    """Words before a command that make it somebody else's: an interpreter of its own may import."""
     words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     words = words if os.geteuid() == 0 else []
+    check = [*words, sys.executable, "-c", "import nidecomp.pipeline"]
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="nidecomp-") as name:
         Path(name).chmod(0o777)
-        check = [*words, sys.executable, "-c", "import nidecomp.pipeline"]
         environment = {**os.environ, "HOME": name}
         if subprocess.run(check, check=False, capture_output=True, env=environment).returncode:
             pytest.skip(f"another user cannot run what lies in {REPOSITORY}")
-        yield words, Path(name)
+    return words
+
+
+@pytest.fixture
+def as_another_user() -> Iterator[tuple[list[str], Path]]:
+    """Words before a command that make it somebody else's, and a folder that all can reach."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="nidecomp-") as name:
+        Path(name).chmod(0o777)
+        yield _another_user(), Path(name)
 
 
 def _run_as(words: list[str], case: Case, *more: object) -> subprocess.CompletedProcess[str]:
@@ -290,7 +295,7 @@ def test_a_file_that_may_not_be_read_costs_its_run(
     for run, pattern in closed.items():
         case.file_of(f"{run}_{pattern}").chmod(0)
     everybody = ("--participant-label", "01", "02", "03")
-    done = _run_as(words, case, *everybody, "--level", "minimal")
+    done = _run_as(words, case, *everybody, "--level", "minimal", "--methods", "canica")
     assert "Traceback" not in done.stderr
     assert done.returncode == 0, done.stderr
     became = reasons(case.output)

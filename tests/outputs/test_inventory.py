@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from nidecomp.core.records import (
     FailedRun,
-    Grid,
     Inventory,
     ReducedRun,
     RefusedRun,
@@ -24,6 +23,7 @@ from nidecomp.core.records import (
 from nidecomp.outputs.dry_run import as_text
 from nidecomp.outputs.inventory import COLUMNS, rows
 from nidecomp.outputs.tree import OutputTree
+from nidecomp.spaces.grid import Grid
 
 ROOT = Path("/data/fmriprep")
 GRID = Grid((2, 2, 2), ((1.0, 0, 0, 0), (0, 1.0, 0, 0), (0, 0, 1.0, 0), (0, 0, 0, 1.0)))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
-from threadpoolctl import threadpool_limits
 
 from nidecomp.projection import dual_regression
 from nidecomp.projection.dual_regression import (
@@ -24,13 +21,6 @@ from nidecomp.projection.dual_regression import (
 SEEDS = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=15, derandomize=True, database=None)
 N_VOLUMES, N_VOXELS, K = 60, 900, 4
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterable[None]:
-    """Small matrices: threads would wait for each other most of the time."""
-    with threadpool_limits(limits=1):
-        yield
 
 
 def overlapping(rng: np.random.Generator, n: int = K) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nidecomp.config.science import Denoising
-from nidecomp.core.records import FailedRun, Grid, RunFiles, RunKey, UsableRun
+from nidecomp.core.records import FailedRun, RunFiles, RunKey, UsableRun
 from nidecomp.decomposition.components import Components
 from nidecomp.projection import one_run as module
 from nidecomp.projection.one_run import CombineTask, combine_runs, project_run
@@ -19,13 +19,14 @@ from nidecomp.projection.store import store_target
 from nidecomp.projection.task import ProjectedRun, ProjectTask
 from nidecomp.runs.reduce import cleaned_series
 from nidecomp.runs.task import ReduceTask
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.voxels import VoxelSpace
 
 SHAPE, N_VOLUMES, K = (8, 9, 7), 50, 3
 GRID = Grid(SHAPE, tuple(tuple(row) for row in np.diag([4.0, 4, 4, 1]).tolist()))
 MASK = np.ones(SHAPE, dtype=bool)
 MASK[0] = False
-GEOMETRY = VoxelGeometry(GRID, MASK)
+SPACE = VoxelSpace(GRID, MASK, "MNI152NLin2009cAsym")
 N_DUMMIES = 5
 KEPT = tuple(range(N_DUMMIES, N_VOLUMES))
 DENOISING = Denoising(denoise_strategy="none", dummy_scans=N_DUMMIES)
@@ -62,7 +63,7 @@ def write_run(folder: Path, seed: int = 0) -> UsableRun:
 
 
 def components(n: int = K) -> Components:
-    maps = np.stack([GEOMETRY.features(box) for box in sources()[:n]]).astype(np.float32)
+    maps = np.stack([SPACE.features(box) for box in sources()[:n]]).astype(np.float32)
     return Components("canica", maps, tuple("abc"[:n]), np.zeros(n), 0.0)
 
 
@@ -72,7 +73,7 @@ def task(tmp_path: Path) -> ProjectTask:
 
 
 def task_of(run: UsableRun, work: Path, **more: bool) -> ProjectTask:
-    cleaning = ReduceTask(run, GEOMETRY, DENOISING, (0.0,), 3, work)
+    cleaning = ReduceTask(run, SPACE, DENOISING, (0.0,), 3, work)
     target = store_target(components(), 0.0, work)
     options = {"normalise": False, "with_maps": False, "with_variance": False, **more}
     return ProjectTask(cleaning, (target,), **options)
@@ -86,7 +87,7 @@ def projected(task: ProjectTask) -> ProjectedRun:
 
 def read(path: Path) -> NDArray[np.float64]:
     volumes = np.moveaxis(np.asarray(nib.load(path).dataobj), -1, 0)
-    return np.stack([GEOMETRY.features(volume) for volume in volumes])
+    return np.stack([SPACE.features(volume) for volume in volumes])
 
 
 # ---------------------------------------------------------------- what is found
@@ -218,7 +219,7 @@ def test_runs_are_combined_by_their_precision(tmp_path: Path) -> None:
         for seed in (1, 2)
     ]
     own = [projected(task).projections[0] for task in tasks]
-    combining = CombineTask("01", tuple(task.stem for task in tasks), 1, GEOMETRY)
+    combining = CombineTask("01", tuple(task.stem for task in tasks), 1, SPACE)
     participant, (maps,) = combine_runs(combining)
     assert participant == "01"
     arrays = [

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from nidecomp.annotation.atlases import shipped_networks
-from nidecomp.core.records import Grid
 from nidecomp.projection.dual_regression import time_courses
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.voxels import VoxelSpace
 
 SHAPE, N_VOLUMES = (23, 28, 23), 120
 AFFINE = ((8.0, 0, 0, -90), (0, 8.0, 0, -126), (0, 0, 8.0, -72), (0, 0, 0, 1.0))
@@ -25,10 +25,10 @@ class Planted:
 
     def __init__(self) -> None:
         grid = Grid(SHAPE, AFFINE)
-        whole = VoxelGeometry(grid, np.ones(SHAPE, dtype=bool))
+        whole = VoxelSpace(grid, np.ones(SHAPE, dtype=bool), "MNI152NLin2009cAsym")
         networks = whole.image(shipped_networks(whole).maps).get_fdata()
-        self.geometry = VoxelGeometry(grid, (networks != 0).any(axis=-1))
-        maps = np.stack([self.geometry.features(one) for one in np.moveaxis(networks, -1, 0)])
+        self.space = VoxelSpace(grid, (networks != 0).any(axis=-1), "MNI152NLin2009cAsym")
+        maps = np.stack([self.space.features(one) for one in np.moveaxis(networks, -1, 0)])
         # Maps of an ICA hardly overlap; those of dictionaries and atlases do.
         maps = maps + 0.6 * np.roll(maps, 1, axis=0)
         self.maps = (maps / np.sqrt(np.mean(maps**2, axis=1, keepdims=True))).astype(np.float32)
@@ -37,7 +37,7 @@ class Planted:
         own = rng.normal(size=(N_VOLUMES, len(maps)))
         self.courses = own + 0.6 * rng.normal(size=(N_VOLUMES, 1))
         noise = gaussian_filter(rng.normal(size=(N_VOLUMES, *SHAPE)), (0, 0.7, 0.7, 0.7))
-        features = np.stack([self.geometry.features(one) for one in noise])
+        features = np.stack([self.space.features(one) for one in noise])
         series = self.courses @ self.maps + NOISE * features / features.std()
         self.series = (series - series.mean(axis=0)).astype(np.float32)
 
@@ -64,10 +64,10 @@ def test_they_are_better_than_averages_and_as_good_as_nilearns(planted: Planted)
     found = time_courses(planted.series, planted.maps, 1.0).values
     averages = planted.series @ planted.maps.T
     assert planted.r_with_truth(found).mean() > planted.r_with_truth(averages).mean() + 0.05
-    image = planted.geometry.image
+    image = planted.space.image
     masker = NiftiMapsMasker(
         image(planted.maps),
-        mask_img=planted.geometry.mask_image(),
+        mask_img=planted.space.mask_image(),
         standardize=None,
         keep_masked_maps=False,
     )

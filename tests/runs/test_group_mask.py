@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from nidecomp.core.records import Grid
 from nidecomp.runs.group_mask import MINIMUM_COVERAGE, common_grid, group_mask
+from nidecomp.spaces.grid import Grid
 
 SHAPE = (4, 4, 4)
 CORE = np.zeros(SHAPE, dtype=bool)

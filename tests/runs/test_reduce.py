@@ -13,18 +13,19 @@ import numpy as np
 import pytest
 
 from nidecomp.config.science import Denoising
-from nidecomp.core.records import FailedRun, Grid, ReducedRun, RunFiles, RunKey, UsableRun
+from nidecomp.core.records import FailedRun, ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.core.reduced_runs import find_reduced
 from nidecomp.runs import reduce as module
 from nidecomp.runs import task as task_module
 from nidecomp.runs.reduce import cleaned_series, reduce_run, warm_up
 from nidecomp.runs.task import ReduceTask
-from nidecomp.spaces.voxels import VoxelGeometry
-from nidecomp.version import LIBRARIES, library_versions
+from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.voxels import VoxelSpace
+from nidecomp.version import LIBRARIES, numerical_versions
 
 SHAPE = (6, 7, 5)
 GRID = Grid(SHAPE, tuple(tuple(row) for row in np.diag([4.0, 4, 4, 1]).tolist()))
-GEOMETRY = VoxelGeometry(GRID, np.ones(SHAPE, dtype=bool))
+SPACE = VoxelSpace(GRID, np.ones(SHAPE, dtype=bool), "MNI152NLin2009cAsym")
 N_VOLUMES = 40
 NOTHING = Denoising(denoise_strategy="none")
 
@@ -52,7 +53,7 @@ def task(tmp_path: Path) -> ReduceTask:
         n_regressors=2,
         mean_fd_mm=None,
     )
-    return ReduceTask(run, GEOMETRY, NOTHING, (0.0,), 5, tmp_path / "work")
+    return ReduceTask(run, SPACE, NOTHING, (0.0,), 5, tmp_path / "work")
 
 
 def reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
@@ -78,13 +79,13 @@ def test_the_record_says_what_lies_in_the_file(task: ReduceTask) -> None:
     (record,) = reduced(task)
     rows = np.load(record.path)
     assert rows.dtype == np.float32
-    assert rows.shape == (record.n_rows, record.n_voxels) == (5, GEOMETRY.n_features)
+    assert rows.shape == (record.n_rows, record.n_voxels) == (5, SPACE.n_features)
     assert record.path.with_suffix("") == task.stem(0.0)
     assert find_reduced(record.run, task.stem(0.0)) == record
     lengths = np.sum(rows.astype(np.float64) ** 2, axis=1)
     np.testing.assert_allclose(record.squared_singular_values, lengths, rtol=1e-4)
     # Each voxel has unit variance over the volumes.
-    expected = (N_VOLUMES - 1) * GEOMETRY.n_features
+    expected = (N_VOLUMES - 1) * SPACE.n_features
     assert record.total_variance == pytest.approx(expected, rel=1e-5)
     assert (record.n_nonfinite, record.n_constant) == (0, 0)
 
@@ -114,13 +115,13 @@ def test_all_smoothings_come_from_one_read(
 ) -> None:
     """A smoothing that exists already is not computed again."""
     asked: list[tuple[float, ...]] = []
-    read = module.read_series
+    read = VoxelSpace.read_series
 
     def counted(*given: object) -> object:
         asked.append(given[-1])  # type: ignore[arg-type]  # the smoothings
         return read(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "read_series", counted)
+    monkeypatch.setattr(VoxelSpace, "read_series", counted)
     (first,) = reduced(task)
     records = reduced(replace(task, smoothing_fwhm=(4.0, 0.0, 6.0)))
     assert records[1] == first
@@ -141,7 +142,7 @@ def test_cleaned_series_are_read_and_cleaned_at_each_smoothing(task: ReduceTask)
     assert list(cleaned) == [0.0, 6.0]
     for result, n_nonfinite, design in cleaned.values():
         assert len(design.kept) == N_VOLUMES
-        assert result.series.shape == (N_VOLUMES, GEOMETRY.n_features)
+        assert result.series.shape == (N_VOLUMES, SPACE.n_features)
         assert n_nonfinite == 0
     assert not np.array_equal(cleaned[0.0][0].series, cleaned[6.0][0].series)
 
@@ -188,7 +189,7 @@ def test_everything_that_decides_the_numbers_is_in_the_name(
         replace(task, n_rows=6),
         replace(task, smoothing_fwhm=(5.0,)),
         replace(task, denoising=replace(NOTHING, dummy_scans=1)),
-        replace(task, geometry=VoxelGeometry(GRID, other_mask)),
+        replace(task, space=VoxelSpace(GRID, other_mask, "MNI152NLin2009cAsym")),
         replace(task, run=replace(task.run, repetition_time_s=2.5)),
     ):
         assert stem_of(changed) not in names
@@ -196,12 +197,12 @@ def test_everything_that_decides_the_numbers_is_in_the_name(
     write_image(task.run.files.bold, seed=1)
     assert stem_of(task) not in names
     names.add(stem_of(task))
-    monkeypatch.setattr(task_module, "library_versions", lambda: {"numpy": "99"})
+    monkeypatch.setattr(task_module, "numerical_versions", lambda: {"numpy": "99"})
     assert stem_of(task) not in names
 
 
 def test_the_libraries_that_decide_the_numbers_are_all_named() -> None:
-    assert set(library_versions()) == set(LIBRARIES)
+    assert set(numerical_versions()) == set(LIBRARIES) - {"pybids"}
     assert {"isal", "numba", "numpy", "nibabel", "nilearn"} <= set(LIBRARIES)
 
 
@@ -249,14 +250,14 @@ def test_a_run_of_too_few_dimensions_fails_with_their_number(task: ReduceTask) -
 def test_a_file_that_changes_while_it_is_read_fails(
     task: ReduceTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = module.read_series
+    read = VoxelSpace.read_series
 
     def replaced_meanwhile(*arguments: object) -> object:
         result = read(*arguments)
         write_image(task.run.files.bold, seed=2)
         return result
 
-    monkeypatch.setattr(module, "read_series", replaced_meanwhile)
+    monkeypatch.setattr(VoxelSpace, "read_series", replaced_meanwhile)
     result = reduce_run(task)
     assert isinstance(result, FailedRun)
     assert "changed while it was processed" in result.reason
@@ -299,7 +300,7 @@ def test_too_little_memory_is_told_in_a_sentence(
     def greedy(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(module, "read_series", greedy)
+    monkeypatch.setattr(VoxelSpace, "read_series", greedy)
     result = reduce_run(task)
     assert isinstance(result, FailedRun)
     assert "not enough memory" in result.reason

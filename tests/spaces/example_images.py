@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from nidecomp.core.records import Grid
+from nidecomp.spaces.grid import Grid
 
 SHAPE = (9, 10, 8)
 N_VOLUMES = 5

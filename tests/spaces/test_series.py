@@ -29,24 +29,23 @@ from nilearn.maskers import NiftiMasker
 from nidecomp.core.errors import FailedRunError
 from nidecomp.spaces import series as module
 from nidecomp.spaces.images import grid_of
-from nidecomp.spaces.series import read_series
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.voxels import VoxelSpace
 
-GEOMETRY = VoxelGeometry(grid_at(AFFINE), ball())
+SPACE = VoxelSpace(grid_at(AFFINE), ball(), "MNI152NLin2009cAsym")
 # What float32 loses on the way, as a share of the largest number.
 ROUNDING = 2e-6
 
 
-def read_one(path, geometry=GEOMETRY, kept=ALL, fwhm=6.0):
+def read_one(path, space=SPACE, kept=ALL, fwhm=6.0):
     """Read a run at one smoothing."""
-    (series,), n_nonfinite = read_series(path, geometry, kept, (fwhm,))
+    (series,), n_nonfinite = space.read_series(path, kept, (fwhm,))
     return series, n_nonfinite
 
 
-def masked(path, geometry, fwhm, **resampling):
+def masked(path, space, fwhm, **resampling):
     """Take the same voxels with nilearn's masker; it has no detrending or scaling to do here."""
     masker = NiftiMasker(
-        mask_img=geometry.mask_image(),
+        mask_img=space.mask_image(),
         smoothing_fwhm=fwhm or None,
         standardize=None,
         detrend=False,
@@ -54,26 +53,26 @@ def masked(path, geometry, fwhm, **resampling):
     )
     masker.fit()
     if not resampling:
-        return as_features(geometry, masker.transform(nib.load(path)))
+        return as_features(space, masker.transform(nib.load(path)))
     with pytest.warns(UserWarning, match="imgs are being resampled"):
-        return as_features(geometry, masker.transform(nib.load(path)))
+        return as_features(space, masker.transform(nib.load(path)))
 
 
-def as_features(geometry, series):
+def as_features(space, series):
     """Bring the masker's columns (last axis fastest) into the order of features (first fastest)."""
-    volume = np.empty((*geometry.mask.shape, len(series)), dtype=series.dtype)
-    volume[geometry.mask] = series.T
-    return volume.T[:, geometry.mask.T]
+    volume = np.empty((*space.mask.shape, len(series)), dtype=series.dtype)
+    volume[space.mask] = series.T
+    return volume.T[:, space.mask.T]
 
 
-def smoothed(path, geometry, kept, fwhm):
+def smoothed(path, space, kept, fwhm):
     """Take the same voxels with nilearn's functions, in float64."""
     image = nib.load(path)
     values = np.asarray(image.dataobj)[..., kept].astype(np.float64)
     values = np.where(np.isfinite(values), values, 0.0)
     # nilearn warns of 0 and takes None.
     whole = smooth_img(nib.Nifti1Image(values, image.affine), fwhm or None)
-    return np.asarray(whole.dataobj).T[:, geometry.mask.T]
+    return np.asarray(whole.dataobj).T[:, space.mask.T]
 
 
 def assert_same_within_float32(series, reference):
@@ -107,7 +106,7 @@ def test_series_equals_the_masker(tmp_path, dtype, endian, slope, inter, suffix)
     )
     series, n_nonfinite = read_one(path)
     assert n_nonfinite == 0
-    assert_same_within_float32(series, masked(path, GEOMETRY, 6.0))
+    assert_same_within_float32(series, masked(path, SPACE, 6.0))
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
@@ -119,9 +118,7 @@ def test_series_equals_nilearn_for_every_way_to_store_numbers(
 ):
     path = save(tmp_path / f"run{suffix}", intensities(), dtype=dtype, endian=endian, **scaling)
     for fwhm in (0.0, 6.0):
-        assert_same_within_float32(
-            read_one(path, fwhm=fwhm)[0], smoothed(path, GEOMETRY, ALL, fwhm)
-        )
+        assert_same_within_float32(read_one(path, fwhm=fwhm)[0], smoothed(path, SPACE, ALL, fwhm))
 
 
 @st.composite
@@ -158,10 +155,10 @@ def test_series_equals_nilearn_for_any_image(tmp_path_factory, seed, way, suffix
     path = save(tmp_path_factory.getbasetemp() / f"any{suffix}", data, turned_affine(rng), **way)
     mask = rng.random(shape) < share
     mask[tuple(rng.integers(0, shape))] = True
-    geometry = VoxelGeometry(grid_of(nib.load(path), path), mask)
+    space = VoxelSpace(grid_of(nib.load(path), path), mask, "MNI152NLin2009cAsym")
     kept = np.flatnonzero(rng.permuted([True, True, False, rng.random() < 0.5]))
-    series, n_nonfinite = read_one(path, geometry, kept, fwhm)
-    assert_same_within_float32(series, smoothed(path, geometry, kept, fwhm))
+    series, n_nonfinite = read_one(path, space, kept, fwhm)
+    assert_same_within_float32(series, smoothed(path, space, kept, fwhm))
     lost = ~np.isfinite(data[..., kept]).all(axis=-1)
     assert n_nonfinite == np.count_nonzero(lost & mask)
 
@@ -169,34 +166,34 @@ def test_series_equals_nilearn_for_any_image(tmp_path_factory, seed, way, suffix
 @pytest.mark.parametrize("signs", [(-1, 1, 1), (1, -1, -1), (-1, -1, -1)])
 def test_series_equals_the_masker_for_flipped_axes(tmp_path, signs):
     affine = AFFINE @ np.diag([*signs, 1])
-    geometry = VoxelGeometry(grid_at(affine), ball())
+    space = VoxelSpace(grid_at(affine), ball(), "MNI152NLin2009cAsym")
     path = save(tmp_path / "run.nii.gz", intensities(), affine)
-    assert_same_within_float32(read_one(path, geometry)[0], masked(path, geometry, 6.0))
+    assert_same_within_float32(read_one(path, space)[0], masked(path, space, 6.0))
 
 
 @pytest.mark.parametrize("sizes", [(1.0, 3.0, 20.0), (20.0, 1.0, 3.0), (3.0, 20.0, 1.0)])
 def test_each_axis_has_the_kernel_of_its_voxel_size(tmp_path, sizes):
     """At 20 mm a voxel is wider than the kernel of 4 mm: nothing is smoothed along that axis."""
     affine = np.diag([*sizes, 1.0])
-    geometry = VoxelGeometry(grid_at(affine), np.ones(SHAPE, dtype=bool))
+    space = VoxelSpace(grid_at(affine), np.ones(SHAPE, dtype=bool), "MNI152NLin2009cAsym")
     path = save(tmp_path / "run.nii", intensities(), affine)
-    series, _ = read_one(path, geometry, fwhm=4.0)
-    assert_same_within_float32(series, smoothed(path, geometry, ALL, 4.0))
-    assert_same_within_float32(series, masked(path, geometry, 4.0))
+    series, _ = read_one(path, space, fwhm=4.0)
+    assert_same_within_float32(series, smoothed(path, space, ALL, 4.0))
+    assert_same_within_float32(series, masked(path, space, 4.0))
 
 
 def test_without_smoothing_the_voxels_are_read_as_they_are(tmp_path):
     data = intensities()
     series, _ = read_one(save(tmp_path / "run.nii.gz", data), fwhm=0.0)
-    expected = np.stack([GEOMETRY.features(data[..., index]) for index in ALL])
+    expected = np.stack([SPACE.features(data[..., index]) for index in ALL])
     np.testing.assert_array_equal(series, expected.astype(np.float32))
 
 
 def test_a_voxel_comes_back_to_its_place(tmp_path):
     data = intensities()
     series, _ = read_one(save(tmp_path / "run.nii.gz", data), fwhm=0.0)
-    image = np.asarray(GEOMETRY.image(series).dataobj)
-    np.testing.assert_array_equal(image[GEOMETRY.mask], data[GEOMETRY.mask])
+    image = np.asarray(SPACE.image(series).dataobj)
+    np.testing.assert_array_equal(image[SPACE.mask], data[SPACE.mask])
 
 
 # ---------------------------------------------------------------- which volumes, which smoothings
@@ -225,15 +222,15 @@ def test_only_kept_volumes_are_read_and_in_their_order(tmp_path_factory, kept, f
 def test_several_smoothings_of_one_read_are_those_of_a_read_each(tmp_path, fwhms, shift):
     shifted = AFFINE.copy()
     shifted[0, 3] += shift
-    geometry = VoxelGeometry(grid_at(shifted), ball())
+    space = VoxelSpace(grid_at(shifted), ball(), "MNI152NLin2009cAsym")
     data = intensities()
     data[4, 4, 4, 2] = np.nan
     path = save(tmp_path / "run.nii.gz", data)
-    together, n_nonfinite = read_series(path, geometry, ALL, fwhms)
+    together, n_nonfinite = space.read_series(path, ALL, fwhms)
     assert len(together) == len(fwhms)
     assert n_nonfinite == 1
     for series, fwhm in zip(together, fwhms, strict=True):
-        assert series.tobytes() == read_one(path, geometry, fwhm=fwhm)[0].tobytes()
+        assert series.tobytes() == read_one(path, space, fwhm=fwhm)[0].tobytes()
 
 
 def test_the_same_numbers_stored_in_another_byte_order_give_the_same_bytes(tmp_path):
@@ -264,12 +261,12 @@ def test_another_grid_is_resampled_as_the_masker_does(tmp_path, dtype, flip, fwh
     shape = (7, 8, 7)
     target = np.array([[3.5 * flip, 0, 0, -10.0 * flip], [0, 3.5, 0, -13], [0, 0, 4.5, -8]])
     target = np.vstack([target, [0, 0, 0, 1]])
-    geometry = VoxelGeometry(grid_at(target, shape), ball(shape))
+    space = VoxelSpace(grid_at(target, shape), ball(shape), "MNI152NLin2009cAsym")
     path = save(tmp_path / "run.nii.gz", intensities(), dtype=dtype)
     # nilearn rounds interpolated uint8 to whole numbers, so it is given the numbers as float32.
     as_float = save(tmp_path / "float.nii.gz", intensities(), dtype="float32")
-    reference = masked(as_float, geometry, fwhm, target_affine=target, target_shape=shape)
-    assert_same_within_float32(read_one(path, geometry, fwhm=fwhm)[0], reference)
+    reference = masked(as_float, space, fwhm, target_affine=target, target_shape=shape)
+    assert_same_within_float32(read_one(path, space, fwhm=fwhm)[0], reference)
 
 
 @pytest.mark.parametrize("endian", "<>")
@@ -277,19 +274,19 @@ def test_another_grid_is_resampled_as_the_masker_does(tmp_path, dtype, flip, fwh
 def test_numbers_of_every_type_are_resampled(tmp_path, dtype, endian):
     shifted = AFFINE.copy()
     shifted[:3, 3] += 1.0
-    geometry = VoxelGeometry(grid_at(shifted), ball())
+    space = VoxelSpace(grid_at(shifted), ball(), "MNI152NLin2009cAsym")
     path = save(
         tmp_path / "run.nii.gz", intensities(), dtype=dtype, endian=endian, slope=-0.3, inter=4.0
     )
     as_float = save(tmp_path / "float.nii.gz", -0.3 * intensities() + 4.0, dtype="float64")
-    reference = masked(as_float, geometry, 5.0, target_affine=shifted, target_shape=SHAPE)
-    assert_same_within_float32(read_one(path, geometry, fwhm=5.0)[0], reference)
+    reference = masked(as_float, space, 5.0, target_affine=shifted, target_shape=SHAPE)
+    assert_same_within_float32(read_one(path, space, fwhm=5.0)[0], reference)
 
 
 # ---------------------------------------------------------------- values that are no numbers
 def test_voxels_that_are_not_finite_count_as_zero(tmp_path):
     data = intensities()
-    inside, outside = np.argwhere(GEOMETRY.mask), np.argwhere(~GEOMETRY.mask)
+    inside, outside = np.argwhere(SPACE.mask), np.argwhere(~SPACE.mask)
     broken, zeroed = data.copy(), data.copy()
     for voxel, volume, value in [
         (inside[0], 0, np.nan),
@@ -308,7 +305,7 @@ def test_voxels_that_are_not_finite_count_as_zero(tmp_path):
 
 def test_only_kept_volumes_are_searched_for_values_that_are_not_finite(tmp_path):
     data = intensities()
-    data[(*np.argwhere(GEOMETRY.mask)[0], 0)] = np.nan
+    data[(*np.argwhere(SPACE.mask)[0], 0)] = np.nan
     path = save(tmp_path / "run.nii.gz", data)
     assert read_one(path, kept=ALL[1:], fwhm=0.0)[1] == 0
     assert read_one(path, fwhm=0.0)[1] == 1
@@ -318,7 +315,7 @@ def test_a_run_without_any_number_is_zero(tmp_path):
     path = save(tmp_path / "run.nii.gz", np.full((*SHAPE, N_VOLUMES), np.nan))
     series, n_nonfinite = read_one(path)
     assert not series.any()
-    assert n_nonfinite == GEOMETRY.n_features
+    assert n_nonfinite == SPACE.n_features
 
 
 def test_resampled_series_has_no_value_that_is_not_finite(tmp_path):
@@ -327,8 +324,8 @@ def test_resampled_series_has_no_value_that_is_not_finite(tmp_path):
     data[0, 0, 0, 2] = np.inf
     shifted = AFFINE.copy()
     shifted[0, 3] += 1.5
-    geometry = VoxelGeometry(grid_at(shifted), ball())
-    series, n_nonfinite = read_one(save(tmp_path / "run.nii.gz", data), geometry)
+    space = VoxelSpace(grid_at(shifted), ball(), "MNI152NLin2009cAsym")
+    series, n_nonfinite = read_one(save(tmp_path / "run.nii.gz", data), space)
     assert np.isfinite(series).all()
     # On another grid the whole image is counted.
     assert n_nonfinite == 2
@@ -347,12 +344,12 @@ def test_memory_is_what_is_returned_and_a_few_volumes(tmp_path, moved, suffix):
     place[0, 3] += 1.0 if moved else 0.0
     mask = np.zeros(shape, dtype=bool)
     mask[10:40, 10:40, 10:30] = True
-    geometry = VoxelGeometry(grid_at(place, shape), mask)
+    space = VoxelSpace(grid_at(place, shape), mask, "MNI152NLin2009cAsym")
     # Imports and compiled loops come first.
-    read_one(path, geometry, ALL[:1])
+    read_one(path, space, ALL[:1])
     tracemalloc.start()
     try:
-        series, _ = read_one(path, geometry, np.arange(n_volumes))
+        series, _ = read_one(path, space, np.arange(n_volumes))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -370,5 +367,5 @@ def test_the_file_is_read_once_whatever_is_asked_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr(
         module, "stored_volumes", lambda *given: calls.append(given) or really_stored(*given)
     )
-    read_series(path, GEOMETRY, ALL, (0.0, 3.0, 6.0))
+    SPACE.read_series(path, ALL, (0.0, 3.0, 6.0))
     assert len(calls) == 1

@@ -1,36 +1,32 @@
-"""Published maps on the group's voxels: networks to compare components with, and tissues."""
+"""Published maps on the group's features: networks to compare components with, and tissues."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
 from nidecomp.core.errors import FailedRunError, UsageError
-from nidecomp.spaces.images import grid_of, open_image, voxels_of
-from nidecomp.spaces.volumes import describe_image, stored_volumes
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
-# Every map is held on the group's voxels: as many as this are 0.5 GB at 2 mm.
+# Every map is held on the group's features: as many as this are 0.5 GB at 2 mm.
 MAXIMUM_MAPS = 512
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Named maps on the group's voxels.
+    """Named maps on the group's features.
 
     Parameters
     ----------
     names : tuple of str
     maps : ndarray of float32, shape (n_maps, n_features)
-        One map for each name, in arbitrary units; 0 where the published image ends.
+        One map for each name, in arbitrary units; 0 where the published file ends.
     """
 
     names: tuple[str, ...]
@@ -39,7 +35,7 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Tissues:
-    """How much of each of the group's voxels is what no network should be.
+    """How much of each of the group's features is what no network should be.
 
     All three are ndarrays of float32, shape (n_features,), from 0 to 1; what is left is the brain.
 
@@ -58,63 +54,81 @@ class Tissues:
     out: NDArray[np.float32]
 
 
-def shipped_networks(geometry: VoxelGeometry) -> Reference:
-    """Give the 14 networks that come with NiDecomp (reference/README.md says whence).
+@dataclass(frozen=True)
+class _Shipped:
+    """The files in ``annotation/data`` that fit some spaces; None where there are none."""
+
+    networks: str | None
+    tissues: tuple[str, str, str] | None
+
+
+# By `FeatureSpace.references`. Tissues: what `Tissues` has, in its order.
+_SHIPPED: Mapping[str, _Shipped] = {
+    "MNI": _Shipped("networks.nii.gz", ("csf.nii.gz", "edge.nii.gz", "out.nii.gz")),
+}
+# Beyond their images there is neither CSF nor an edge, and everything is outside.
+_BEYOND = (0.0, 0.0, 1.0)
+
+
+def shipped_networks(space: FeatureSpace) -> Reference | None:
+    """Return the 14 networks that come with NiDecomp (annotation/data/README.md says whence).
 
     Parameters
     ----------
-    geometry : VoxelGeometry
-        In MNI space: nothing in an image says that it is not.
+    space : FeatureSpace
 
     Returns
     -------
-    Reference
-        z-values, linearly interpolated from 4 mm.
+    Reference or None
+        z-values, linearly interpolated from 4 mm; None where they are in another space.
     """
+    shipped = _SHIPPED.get(space.references or "")
+    if shipped is None or shipped.networks is None:
+        return None
     with (
-        as_file(files("nidecomp.annotation.data") / "networks.nii.gz") as path,
+        as_file(files("nidecomp.annotation.data") / shipped.networks) as path,
         as_file(files("nidecomp.annotation.data") / "networks.tsv") as table,
     ):
         names = tuple(row["name"] for row in _rows(table))
-        return Reference(names, maps_of_file(path, geometry, len(names)))
+        return Reference(names, space.read_maps(path, len(names)))
 
 
-def tissues(geometry: VoxelGeometry) -> Tissues:
-    """Give the tissue masks that come with NiDecomp (reference/README.md says whence).
+def tissues(space: FeatureSpace) -> Tissues | None:
+    """Return the tissue masks that come with NiDecomp (annotation/data/README.md says whence).
 
     Parameters
     ----------
-    geometry : VoxelGeometry
-        In MNI space: nothing in an image says that it is not.
+    space : FeatureSpace
 
     Returns
     -------
-    Tissues
-        Linearly interpolated from 2 mm. What lies beyond the masks' images is outside.
+    Tissues or None
+        Linearly interpolated from 2 mm. What lies beyond the masks' images is outside. None where
+        they are in another space.
     """
+    shipped = _SHIPPED.get(space.references or "")
+    if shipped is None or shipped.tissues is None:
+        return None
     shares = []
-    for name, beyond in (("csf", 0.0), ("edge", 0.0), ("out", 1.0)):
-        with as_file(files("nidecomp.annotation.data") / f"{name}.nii.gz") as path:
-            image = nib.load(path)
-            volume = np.asarray(image.dataobj, dtype=np.float32)
-        voxels = _voxels(image.affine, geometry)
-        shares.append(map_coordinates(volume, voxels, order=1, cval=beyond))
+    for name, beyond in zip(shipped.tissues, _BEYOND, strict=True):
+        with as_file(files("nidecomp.annotation.data") / name) as path:
+            shares.append(space.read_share(path, beyond))
     return Tissues(*shares)
 
 
-def label_atlas(path: Path, geometry: VoxelGeometry, option: str = "--label-atlas") -> Reference:
-    """Read an atlas that the user has and bring it to the group's voxels.
+def label_atlas(path: Path, space: FeatureSpace, option: str = "--label-atlas") -> Reference:
+    """Read an atlas that the user has and bring it to the group's features.
 
     Parameters
     ----------
     path : Path
-        A 4D NIfTI file, each volume a map (linearly interpolated), or a 3D one that holds labels:
-        every whole number above 0 becomes a map of 0 and 1 (nearest neighbour). Names come from
-        the table of the same name with ``.tsv`` in place of ``.nii`` or ``.nii.gz``. For labels it
+        Maps (linearly interpolated), or labels: every whole number above 0 becomes a map of 0 and
+        1 (nearest neighbour). For voxels a 4D NIfTI file is one of maps, each volume one, and a 3D
+        one of labels. Names come from the table of the same name with ``.tsv``. For labels it
         is BIDS's ``dseg.tsv``, with columns ``index`` and ``name``; for maps it has one row a
         volume, in their order, with a column ``name`` or ``label``. Without a table, names are
         ``map01…`` or ``label01…``.
-    geometry : VoxelGeometry
+    space : FeatureSpace
         In the same space as the atlas.
     option : str
         The option that it was given by, for messages.
@@ -130,28 +144,23 @@ def label_atlas(path: Path, geometry: VoxelGeometry, option: str = "--label-atla
         `MAXIMUM_MAPS` maps or none, or no voxel of the mask; or its table does not fit.
     """
     try:
-        shape = open_image(path).shape
-        if len(shape) == 4:
-            atlas = _map_atlas(path, geometry, shape[3], option)
-        elif len(shape) == 3:
-            atlas = _region_atlas(path, geometry, option)
-        else:
-            raise UsageError(
-                f"{option} {path} has {len(shape)} dimensions: give a 4D file of maps or a "
-                "3D file of labels."
-            )
+        match space.describe_maps(path):
+            case ("maps", n_maps):
+                atlas = _map_atlas(path, space, n_maps, option)
+            case _:
+                atlas = _region_atlas(path, space, option)
     except FailedRunError as error:
-        raise UsageError(f"{option} {path}: {error}; give a NIfTI file.") from None
+        raise UsageError(f"{option} {path}: {error}; give {space.atlas_format}.") from None
     if not atlas.maps.any():
         raise UsageError(
-            f"{option} {path} is 0 in every voxel of the brain mask: give one in the space "
-            "of the runs."
+            f"{option} {path} is 0 in every {space.measure.feature} of the brain mask: give one in "
+            "the space of the runs."
         )
     return atlas
 
 
 # ---------------------------------------------------------------- the two kinds of atlas
-def _map_atlas(path: Path, geometry: VoxelGeometry, n_maps: int, option: str) -> Reference:
+def _map_atlas(path: Path, space: FeatureSpace, n_maps: int, option: str) -> Reference:
     _check_number(path, n_maps, "maps", option)
     table = _table_of(path)
     names = tuple(f"map{number:02d}" for number in range(1, n_maps + 1))
@@ -164,25 +173,19 @@ def _map_atlas(path: Path, geometry: VoxelGeometry, n_maps: int, option: str) ->
                 "volumes and a column called name or label."
             )
         names = tuple(row[column] for row in rows)
-    return Reference(names, maps_of_file(path, geometry, n_maps))
+    return Reference(names, space.read_maps(path, n_maps))
 
 
-def _region_atlas(path: Path, geometry: VoxelGeometry, option: str) -> Reference:
-    image = open_image(path)
-    affine = grid_of(image, path).matrix
-    volume = np.nan_to_num(voxels_of(image, path))
-    values = np.unique(volume)
-    labels = values[values > 0]
+def _region_atlas(path: Path, space: FeatureSpace, option: str) -> Reference:
+    labels, here = space.read_labels(path)
     if np.any(labels != np.round(labels)):
         raise UsageError(
-            f"{option} {path} is 3D and holds fractions: give whole-number labels, or a 4D "
-            "file with one map a volume."
+            f"{option} {path} holds fractions and no labels: give whole numbers, or a file of maps."
         )
     _check_number(path, len(labels), "labels", option)
     table = _table_of(path)
     names = _label_names(table, labels) if table.exists() else _numbered(labels)
-    found = map_coordinates(volume, _voxels(affine, geometry), order=0)
-    return Reference(names, np.stack([found == label for label in labels]).astype(np.float32))
+    return Reference(names, np.stack([here == label for label in labels]).astype(np.float32))
 
 
 def _check_number(path: Path, number: int, what: str, option: str) -> None:
@@ -209,11 +212,11 @@ def _rows(table: Path) -> list[dict[str, str]]:
         ) from None
 
 
-def _numbered(labels: NDArray[np.generic]) -> tuple[str, ...]:
+def _numbered(labels: NDArray[np.number]) -> tuple[str, ...]:
     return tuple(f"label{int(label):02d}" for label in labels)
 
 
-def _label_names(table: Path, labels: NDArray[np.generic]) -> tuple[str, ...]:
+def _label_names(table: Path, labels: NDArray[np.number]) -> tuple[str, ...]:
     try:
         names = {float(row["index"]): row["name"] for row in _rows(table)}
     except (KeyError, ValueError):
@@ -228,38 +231,3 @@ def _label_names(table: Path, labels: NDArray[np.generic]) -> tuple[str, ...]:
             f"{f' and {len(unnamed) - 1} more' if unnamed[1:] else ''}."
         )
     return tuple(names[float(label)] for label in labels)
-
-
-# ---------------------------------------------------------------- voxels
-def _voxels(affine: NDArray[np.floating], geometry: VoxelGeometry) -> NDArray[np.float64]:
-    """Give where the features lie in another image, in its voxels, shape (3, n_features)."""
-    places = geometry.coordinates(np.arange(geometry.n_features))
-    # Rounded as grids are: an edge voxel must not lie outside by a rounding error.
-    voxels = nib.affines.apply_affine(np.linalg.inv(affine), places)
-    return np.asarray(np.round(voxels, 6).T)
-
-
-def maps_of_file(path: Path, geometry: VoxelGeometry, n_maps: int) -> NDArray[np.float32]:
-    """Interpolate the volumes of a 4D image linearly, one in memory at a time.
-
-    Raises
-    ------
-    FailedRunError
-        The file cannot be read or has another number of volumes.
-    """
-    image = describe_image(path)
-    if image.n_volumes != n_maps:
-        raise FailedRunError(f"{path.name} has {image.n_volumes} volumes in place of {n_maps}")
-    maps = np.empty((n_maps, geometry.n_features), dtype=np.float32)
-    voxels = _voxels(image.grid.matrix, geometry)
-    for values, one in zip(_volumes(path), maps, strict=True):
-        # Splines of order 1 need no filter; values beyond the image are 0.
-        map_coordinates(values, voxels, output=one, order=1)
-    return maps
-
-
-def _volumes(path: Path) -> Iterator[NDArray[np.float32]]:
-    image = describe_image(path)
-    for stored in stored_volumes(image, np.arange(image.n_volumes)):
-        values = stored.T.astype(np.float32) * np.float32(image.slope) + np.float32(image.inter)
-        yield np.nan_to_num(values)

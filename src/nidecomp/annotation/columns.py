@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 # A label is only given where the map looks like the network: with a smaller correlation than this
-# the nearest network is a coincidence. The correlation is told in any case.
+# the nearest network is a coincidence. The correlation is told in any case. A rule of thumb:
+# nothing depends on it but the name.
 LEAST_LABEL_R = 0.3
 
 # Column to what it holds.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import kurtosis
 
 from nidecomp.annotation.atlases import Reference, Tissues, label_atlas, shipped_networks, tissues
 from nidecomp.annotation.columns import LEAST_LABEL_R
@@ -17,7 +18,7 @@ from nidecomp.annotation.peaks import Peak, peak_table
 from nidecomp.annotation.thresholds import Thresholded, apply_rule, parse_rule
 from nidecomp.config.science import EvidenceOptions
 from nidecomp.decomposition.components import Components
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 Row = Mapping[str, object]
 
@@ -40,14 +41,13 @@ class Description:
     table: tuple[Row, ...]
 
 
-def read_references(geometry: VoxelGeometry, space: str, options: EvidenceOptions) -> References:
-    """Bring all references to the group's grid.
+def read_references(space: FeatureSpace, options: EvidenceOptions) -> References:
+    """Bring all references to the group's features.
 
     Parameters
     ----------
-    geometry : VoxelGeometry
-    space : str
-        The space of the maps: what NiDecomp brings is in MNI space and of no use elsewhere.
+    space : FeatureSpace
+        What NiDecomp brings is in MNI space and of no use elsewhere.
     options : EvidenceOptions
 
     Returns
@@ -59,15 +59,13 @@ def read_references(geometry: VoxelGeometry, space: str, options: EvidenceOption
     UsageError
         ``--label-atlas`` is not what it should be.
     """
-    atlas = options.label_atlas and label_atlas(Path(options.label_atlas), geometry)
-    if not space.startswith("MNI"):
-        return References(atlas=atlas or None)
-    return References(shipped_networks(geometry), tissues(geometry), atlas or None)
+    atlas = options.label_atlas and label_atlas(Path(options.label_atlas), space)
+    return References(shipped_networks(space), tissues(space), atlas or None)
 
 
 def describe(
     components: Components,
-    geometry: VoxelGeometry,
+    space: FeatureSpace,
     references: References,
     options: EvidenceOptions,
 ) -> Description:
@@ -77,7 +75,7 @@ def describe(
     ----------
     components : Components
         With their evidence, or without.
-    geometry : VoxelGeometry
+    space : FeatureSpace
     references : Compared
     options : EvidenceOptions
 
@@ -93,13 +91,13 @@ def describe(
         **label_columns(maps, references),
         **_evidence_columns(components),
         **_noise_columns(components, references),
-        **_map_columns(maps, thresholded, geometry),
+        **_map_columns(maps, thresholded, space),
     }
     table = tuple(
         {name: values[index] for name, values in columns.items()}
         for index in range(components.n_components)
     )
-    return Description(thresholded, tuple(peak_table(thresholded.maps, geometry)), table)
+    return Description(thresholded, tuple(peak_table(thresholded.maps, space)), table)
 
 
 # ---------------------------------------------------------------- what it looks like
@@ -122,11 +120,11 @@ def label_columns(maps: NDArray[np.float32], references: References) -> dict[str
 
 
 def _map_columns(
-    maps: NDArray[np.float32], thresholded: Thresholded, geometry: VoxelGeometry
+    maps: NDArray[np.float32], thresholded: Thresholded, space: FeatureSpace
 ) -> dict[str, Sequence[object]]:
     empty = np.all(maps == 0, axis=1)
     peaks = maps.argmax(axis=1)
-    positions = np.where(empty[:, None], np.nan, geometry.coordinates(peaks))
+    positions = np.where(empty[:, None], np.nan, space.coordinates(peaks))
     return {
         "peak_x": positions[:, 0].tolist(),
         "peak_y": positions[:, 1].tolist(),
@@ -143,9 +141,8 @@ def _map_columns(
 
 
 def _kurtosis(values: NDArray[np.float32]) -> float:
-    centred = values.astype(np.float64) - values.mean(dtype=np.float64)
-    variance = float(np.mean(centred**2))
-    return float(np.mean(centred**4)) / (variance or 1.0) ** 2 - 3.0
+    """Return the excess kurtosis of one map; of a constant one, which has none, -3."""
+    return float(kurtosis(values.astype(np.float64))) if np.ptp(values) else -3.0
 
 
 # ---------------------------------------------------------------- how far to trust it

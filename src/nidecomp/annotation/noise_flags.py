@@ -22,7 +22,8 @@ Flag = Literal["csf", "edge", "outside", "high-frequency", "motion", "single-par
 # one side of them, ventricles, half of them, smoothed at 6 mm, with 10 to 75 % of their variance
 # noise as smooth. For signal: the 14 networks of reference/networks.nii.gz, and spheres at the
 # places of 17 small networks. No signal is flagged, and all noise is (with 75 % in the tightest
-# mask, 80 % of the rings).
+# mask, 80 % of the rings). How they do in whole simulated groups: python benchmarks/evidence.py,
+# docs/decisions/0011-evidence.md.
 
 # A map weighs where it is stronger than this many times its root mean square. Without a threshold
 # the weak noise of all other voxels pulls every share to that of the mask: where it is 60 % of the

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 Sign = Literal[1, -1]
+# What sizes are rounded by, as a share of a feature.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Peak:
-    """The strongest voxel of one cluster, and the cluster's volume.
+    """The strongest feature of one cluster, and the cluster's size.
 
     `cluster` counts the clusters of a component from 1, the largest first. `x`, `y` and `z` are
-    RAS+ coordinates in mm, in the space of the images. `value` carries the cluster's sign.
+    RAS+ coordinates in mm, in the space of the maps. `value` carries the cluster's sign, `size` is
+    in the unit of the space's measure.
     """
 
     component_index: int
@@ -30,7 +31,7 @@ class Peak:
     y: float
     z: float
     value: float
-    volume_mm3: float
+    size: float
     sign: Sign
 
 
@@ -38,7 +39,7 @@ class Peak:
 class _Cluster:
     """One cluster of one map, in features."""
 
-    n_voxels: int
+    size: float
     first: int
     peak: int
     sign: Sign
@@ -46,44 +47,40 @@ class _Cluster:
 
 def peak_table(
     maps: NDArray[np.floating],
-    geometry: VoxelGeometry,
+    space: FeatureSpace,
     n_clusters: int = 3,
-    min_volume_mm3: float = 100.0,
+    min_size: float | None = None,
 ) -> list[Peak]:
     """List the peaks of the largest clusters of each map.
 
-    Voxels belong together where they share a face and their values a sign, as in nilearn's
-    ``get_clusters_table``.
+    Features belong together where they touch and their values share a sign: voxels of one face,
+    as in nilearn's ``get_clusters_table``.
 
     Parameters
     ----------
     maps : ndarray, shape (n_components, n_features)
-        Thresholded: 0 where a voxel is not kept. All values finite.
-    geometry : VoxelGeometry
+        Thresholded: 0 where a feature is not kept. All values finite.
+    space : FeatureSpace
     n_clusters : int
         How many are listed of each map at most, positive and negative ones together.
-    min_volume_mm3 : float
-        Smaller clusters are left out.
+    min_size : float, optional
+        Smaller clusters are left out; by default those that the space's measure says.
 
     Returns
     -------
     list of Peak
-        By component, then by volume, the largest first. Among clusters of the same size the one
-        whose first feature comes first, among voxels of the same strength the first one.
+        By component, then by size, the largest first. Among clusters of the same size the one
+        whose first feature comes first, among features of the same strength the first one.
     """
-    # The determinant, exact for axes that are not turned, which numpy's is not.
-    i, j, k = geometry.grid.matrix[:3, :3]
-    voxel_mm3 = abs(float(np.cross(i, j) @ k))
-    # Of turned axes it is rounded: a cluster of exactly the volume that is asked for must stay.
-    min_voxels = math.ceil(min_volume_mm3 / voxel_mm3 - 1e-6)
-    # In the order of the features, so the last axis of the grid comes first.
-    voxels = np.argwhere(geometry.mask.T)
+    least = space.measure.min_cluster if min_size is None else min_size
+    # Sizes are rounded: a cluster of exactly the size that is asked for must stay.
+    least -= _ROUNDING * float(space.sizes.min())
     found = [
         (index, number, cluster)
         for index, values in enumerate(maps)
-        for number, cluster in enumerate(_largest(values, voxels, n_clusters, min_voxels), start=1)
+        for number, cluster in enumerate(_largest(values, space, n_clusters, least), start=1)
     ]
-    places = geometry.coordinates(np.array([one.peak for _, _, one in found], dtype=np.intp))
+    places = space.coordinates(np.array([one.peak for _, _, one in found], dtype=np.intp))
     return [
         Peak(
             component_index=index,
@@ -92,7 +89,7 @@ def peak_table(
             y=float(y),
             z=float(z),
             value=float(maps[index, one.peak]),
-            volume_mm3=one.n_voxels * voxel_mm3,
+            size=one.size,
             sign=one.sign,
         )
         for (index, number, one), (x, y, z) in zip(found, places, strict=True)
@@ -100,42 +97,34 @@ def peak_table(
 
 
 def _largest(
-    values: NDArray[np.floating], voxels: NDArray[np.intp], n_clusters: int, min_voxels: int
+    values: NDArray[np.floating], space: FeatureSpace, n_clusters: int, min_size: float
 ) -> list[_Cluster]:
     """Find the largest clusters of one map, positive and negative ones together."""
     signs: tuple[Sign, ...] = (1, -1)
     clusters = [
         cluster
         for sign in signs
-        for cluster in _largest_of_sign(values, voxels, sign, n_clusters)
-        if cluster.n_voxels >= min_voxels
+        for cluster in _largest_of_sign(values, space, sign, n_clusters)
+        if cluster.size >= min_size
     ]
-    return sorted(clusters, key=lambda one: (-one.n_voxels, one.first))[:n_clusters]
+    return sorted(clusters, key=lambda one: (-one.size, one.first))[:n_clusters]
 
 
 def _largest_of_sign(
-    values: NDArray[np.floating], voxels: NDArray[np.intp], sign: Sign, n_clusters: int
+    values: NDArray[np.floating], space: FeatureSpace, sign: Sign, n_clusters: int
 ) -> Iterator[_Cluster]:
     features = np.flatnonzero(values > 0 if sign == 1 else values < 0)
     if features.size == 0:
         return
-    labels = _label(voxels[features])
-    numbers, first, sizes = np.unique(labels, return_index=True, return_counts=True)
+    labels = space.clusters(features)
+    numbers, first = np.unique(labels, return_index=True)
+    # Added one by one: clusters of as many features of one size have the same sum.
+    sizes = np.bincount(labels, weights=space.sizes[features])[numbers]
     for which in np.lexsort((first, -sizes))[:n_clusters]:
         members = features[labels == numbers[which]]
         yield _Cluster(
-            n_voxels=int(sizes[which]),
+            size=space.size_of(members),
             first=int(members[0]),
             peak=int(members[np.abs(values[members]).argmax()]),
             sign=sign,
         )
-
-
-def _label(voxels: NDArray[np.intp]) -> NDArray[np.integer]:
-    """Give each of some voxels, (n, 3), the number of the cluster that it belongs to."""
-    corner = voxels.min(axis=0)
-    inside = tuple((voxels - corner).T)
-    box = np.zeros(voxels.max(axis=0) - corner + 1, dtype=bool)
-    box[inside] = True
-    labels, _ = ndimage.label(box, structure=ndimage.generate_binary_structure(3, 1))
-    return cast(NDArray[np.integer], labels[inside])

@@ -1,31 +1,22 @@
-"""Regions: a network's map taken apart into pieces that hang together, by nilearn."""
+"""Regions: a network's map taken apart into pieces that hang together."""
 
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from nibabel.affines import voxel_sizes
-from nilearn.regions import connected_regions
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nidecomp.annotation.thresholds import apply_rule, parse_rule
 from nidecomp.config.science import Science
 from nidecomp.decomposition.components import Components
-from nidecomp.execution.executor import Executor, WorkerDied
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
+from nidecomp.spaces.contract import FeatureSpace, RegionKind
 
-Kind = Literal["local_regions", "connected_components"]
-
-# nilearn's defaults: the least volume of a region, and the smoothing before its peaks are sought.
-MIN_REGION_MM3 = 1350
-_SMOOTHING_FWHM = 6
 # Of a region in one hemisphere, this share of its weight at least lies there.
 _ONE_SIDED = 0.95
 
@@ -36,7 +27,7 @@ class Region:
 
     Parameters
     ----------
-    voxels : ndarray of int, shape (n,)
+    features : ndarray of int, shape (n,)
         Indices into the features, ascending.
     weights : ndarray of float32, shape (n,)
         The map's values there, above 0.
@@ -46,14 +37,14 @@ class Region:
         ``L``, ``R``, or ``B`` for both.
     """
 
-    voxels: NDArray[np.intp]
+    features: NDArray[np.intp]
     weights: NDArray[np.float32]
     centre: tuple[float, float, float]
     hemisphere: str
 
 
 def extract_regions(
-    values: NDArray[np.float32], geometry: VoxelGeometry, kind: Kind
+    values: NDArray[np.float32], space: FeatureSpace, kind: RegionKind
 ) -> tuple[Region, ...]:
     """Take one map apart.
 
@@ -61,45 +52,25 @@ def extract_regions(
     ----------
     values : ndarray of float32, shape (n_features,)
         The thresholded map; what is below 0 is no part of it.
-    geometry : VoxelGeometry
+    space : FeatureSpace
     kind : {"local_regions", "connected_components"}
-        Of nilearn's RegionExtractor: around the peaks of the smoothed map by random walks, or what
-        hangs together as it is.
+        Around the peaks of the smoothed map, or what hangs together as it is.
 
     Returns
     -------
     tuple of Region
-        The largest first; none smaller than `MIN_REGION_MM3`.
+        The largest first; none smaller than the least that the space's measure says.
     """
     positive = np.maximum(values, 0)
     if not positive.any():
         return ()
-    with warnings.catch_warnings():
-        # nilearn says that a map has no region of the size asked for: then there is none.
-        warnings.simplefilter("ignore", UserWarning)
-        image, _ = connected_regions(
-            geometry.image(positive[np.newaxis]),
-            min_region_size=MIN_REGION_MM3,
-            extract_type=kind,
-            smoothing_fwhm=_SMOOTHING_FWHM,
-        )
-    if image is None:
-        return ()
-    data = np.asarray(image.dataobj, dtype=np.float32)
-    found = [
-        _described(geometry.features(data[..., index]), geometry) for index in range(data.shape[-1])
-    ]
+    found = [_described(weights, space) for weights in space.split(positive, kind)]
     regions = [region for region in found if region is not None]
-    return tuple(sorted(regions, key=lambda region: (-len(region.voxels), region.voxels[0])))
-
-
-def region_volume_mm3(n_voxels: int, geometry: VoxelGeometry) -> float:
-    """Give the volume of some voxels."""
-    return float(n_voxels * np.prod(voxel_sizes(geometry.grid.matrix)))
+    return tuple(sorted(regions, key=lambda one: (-space.size_of(one.features), one.features[0])))
 
 
 def parcellation(regions: tuple[Region, ...], n_features: int) -> NDArray[np.int32]:
-    """Give each voxel to the region that weighs most in it.
+    """Give each feature to the region that weighs most in it.
 
     Parameters
     ----------
@@ -115,29 +86,29 @@ def parcellation(regions: tuple[Region, ...], n_features: int) -> NDArray[np.int
     labels = np.zeros(n_features, dtype=np.int32)
     largest = np.zeros(n_features, dtype=np.float32)
     for number, region in enumerate(regions, start=1):
-        wins = region.weights > largest[region.voxels]
-        labels[region.voxels[wins]] = number
-        largest[region.voxels[wins]] = region.weights[wins]
+        wins = region.weights > largest[region.features]
+        labels[region.features[wins]] = number
+        largest[region.features[wins]] = region.weights[wins]
     return labels
 
 
-def _described(weights: NDArray[np.floating], geometry: VoxelGeometry) -> Region | None:
-    voxels = np.flatnonzero(weights > 0)
-    if not len(voxels):
+def _described(weights: NDArray[np.floating], space: FeatureSpace) -> Region | None:
+    features = np.flatnonzero(weights > 0)
+    if not len(features):
         return None
-    own = weights[voxels].astype(np.float32)
-    places = geometry.coordinates(voxels)
+    own = weights[features].astype(np.float32)
+    places = space.coordinates(features)
     share = own.astype(np.float64) / own.sum(dtype=np.float64)
     x, y, z = (share @ places).tolist()
     left = float(share[places[:, 0] < 0].sum())
     hemisphere = "L" if left >= _ONE_SIDED else "R" if left <= 1 - _ONE_SIDED else "B"
-    return Region(voxels, own, (x, y, z), hemisphere)
+    return Region(features, own, (x, y, z), hemisphere)
 
 
 _LOG = logging.getLogger(__name__)
 
 # nilearn's RegionExtractor was made for dictionary maps; an ICA's are what their threshold leaves.
-KIND_OF_METHOD: dict[str, Kind] = {
+KIND_OF_METHOD: dict[str, RegionKind] = {
     "dictlearning": "local_regions",
     "canica": "connected_components",
 }
@@ -151,8 +122,8 @@ class RegionTask:
     decomposition: int
     row: int
     threshold: float
-    kind: Kind
-    geometry: VoxelGeometry
+    kind: RegionKind
+    space: FeatureSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +138,7 @@ class RegionsOfMap:
 def find_regions(
     components: Sequence[Components],
     paths: Sequence[Path],
-    geometry: VoxelGeometry,
+    space: FeatureSpace,
     science: Science,
     executor: Executor,
 ) -> tuple[tuple[tuple[Region, ...], ...], ...]:
@@ -178,7 +149,7 @@ def find_regions(
     components : sequence of Components
     paths : sequence of Path
         Where the maps of each are stored; none where no regions are wanted.
-    geometry : VoxelGeometry
+    space : FeatureSpace
     science : Science
         The threshold.
     executor : Executor
@@ -193,7 +164,7 @@ def find_regions(
         return ()
     rule = parse_rule(science.evidence.threshold)
     tasks = [
-        RegionTask(path, index, row, high, KIND_OF_METHOD[one.method], geometry)
+        RegionTask(path, index, row, high, KIND_OF_METHOD[one.method], space)
         for index, (one, path) in enumerate(zip(components, paths, strict=True))
         for row, (_, high) in enumerate(apply_rule(one.maps, rule).limits.tolist())
     ]
@@ -203,11 +174,8 @@ def find_regions(
             case RegionsOfMap():
                 found[result.decomposition, result.row] = result.regions
             case WorkerDied(item=RegionTask(decomposition=index, row=row)):
-                _LOG.error(
-                    "The regions of %s were not found: the process that worked on it was killed, "
-                    "probably for want of memory",
-                    components[index].names[row],
-                )
+                name = components[index].names[row]
+                _LOG.error("The regions of %s were not found: %s", name, lost_worker())
     return tuple(
         tuple(found.get((index, row), ()) for row in range(one.n_components))
         for index, one in enumerate(components)
@@ -223,5 +191,5 @@ def regions_of_map(task: RegionTask) -> RegionsOfMap:
     if not largest > 0:
         return RegionsOfMap(task.decomposition, task.row, ())
     with threadpool_limits(limits=1):
-        regions = extract_regions(values / largest, task.geometry, task.kind)
+        regions = extract_regions(values / largest, task.space, task.kind)
     return RegionsOfMap(task.decomposition, task.row, regions)

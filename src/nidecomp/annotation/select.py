@@ -13,21 +13,20 @@ from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
 from nidecomp.decomposition.components import Components
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
 # Words whose meaning rests, in whole or in part, on a fit to the runs.
 _NOT_OF_MAPS_ALONE = frozenset({"flagged", "high-frequency", "motion", "single-participant"})
 
 
-def check_words(geometry: VoxelGeometry, space: str, settings: Settings) -> None:
+def check_words(space: FeatureSpace, settings: Settings) -> None:
     """Find out before hours of work that no component can be meant by a word.
 
     Parameters
     ----------
-    geometry : VoxelGeometry
-    space : str
-        The space of the runs.
+    space : FeatureSpace
+        The features of the runs.
     settings : Settings
 
     Raises
@@ -39,7 +38,7 @@ def check_words(geometry: VoxelGeometry, space: str, settings: Settings) -> None
         return
     if settings.extent.level != "full" and projection.maps is None:
         raise UsageError("--regress-out needs --level full: nothing is projected without it.")
-    references = read_references(geometry, space, settings.science.evidence)
+    references = read_references(space, settings.science.evidence)
     unknown = unknown_words(projection.regress_out, references)
     if unknown:
         raise UsageError(
@@ -50,16 +49,15 @@ def check_words(geometry: VoxelGeometry, space: str, settings: Settings) -> None
 
 
 def components_to_regress_out(
-    components: Sequence[Components], geometry: VoxelGeometry, space: str, request: Request
+    components: Sequence[Components], space: FeatureSpace, request: Request
 ) -> tuple[Mapping[int, str], ...]:
     """Find the components that are meant.
 
     Parameters
     ----------
     components : sequence of Components
-    geometry : VoxelGeometry
-    space : str
-        The space of the runs.
+    space : FeatureSpace
+        The features of the runs.
     request : Request
 
     Returns
@@ -77,7 +75,7 @@ def components_to_regress_out(
             "lies are known, not those of time courses and participants; name the components to be "
             "sure"
         )
-    references = read_references(geometry, space, request.science.evidence)
+    references = read_references(space, request.science.evidence)
     found = tuple(selected(one, references, words) for one in components)
     for one, mine in zip(components, found, strict=True):
         names = ", ".join(one.names[index] for index in mine) or "none"

@@ -10,29 +10,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.annotation.atlases import MAXIMUM_MAPS, label_atlas, maps_of_file
+from nidecomp.annotation.atlases import MAXIMUM_MAPS, label_atlas
 from nidecomp.core.errors import FailedRunError, UsageError
 from nidecomp.core.text import in_one_line, parse_json, read_text
 from nidecomp.decomposition.components import Components
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 # What stands for the method in the names of an atlas's files.
 GIVEN = "given"
 _OPTION = "--maps"
 
 
-def read_template_maps(path: Path, geometry: VoxelGeometry, space: str) -> tuple[Components, ...]:
-    """Read maps and bring them to the grid of the runs.
+def read_template_maps(path: Path, space: FeatureSpace) -> tuple[Components, ...]:
+    """Read maps and bring them to the features of the runs.
 
     Parameters
     ----------
     path : Path
-        A 4D image of maps or a 3D image of labels, with a ``.tsv`` of names beside it, or an output
-        folder of NiDecomp.
-    geometry : VoxelGeometry
-        The voxels that runs are projected on.
-    space : str
-        The space of the runs, which results must be in, too. (An image does not say its own.)
+        What `label_atlas` reads, or an output folder of NiDecomp.
+    space : FeatureSpace
+        The features that runs are projected on. Results must be in the same space. (An image does
+        not say its own.)
 
     Returns
     -------
@@ -45,12 +43,12 @@ def read_template_maps(path: Path, geometry: VoxelGeometry, space: str) -> tuple
         There is nothing to read there, or it is in another space.
     """
     if path.is_dir():
-        return _results(path, geometry, space)
-    atlas = label_atlas(path, geometry, _OPTION)
+        return _results(path, space)
+    atlas = label_atlas(path, space, _OPTION)
     return (_components(GIVEN, atlas.maps, atlas.names),)
 
 
-def _results(folder: Path, geometry: VoxelGeometry, space: str) -> tuple[Components, ...]:
+def _results(folder: Path, space: FeatureSpace) -> tuple[Components, ...]:
     found = sorted(folder.glob("tpl-*/**/func/*_decomposition.json"))
     if not found:
         raise UsageError(
@@ -59,30 +57,31 @@ def _results(folder: Path, geometry: VoxelGeometry, space: str) -> tuple[Compone
         )
     decompositions = []
     for path in found:
-        if not path.name.startswith(f"tpl-{space}_"):
+        if not path.name.startswith(f"tpl-{space.label}_"):
             raise UsageError(
                 f"{_OPTION} {folder} holds maps in the space {path.name.split('_')[0][4:]}, and "
-                f"the runs are in {space}: choose another --space."
+                f"the runs are in {space.label}: choose another --space."
             )
-        decompositions.append(_decomposition(path, geometry))
+        decompositions.append(_decomposition(path, space))
     return tuple(sorted(decompositions, key=lambda one: (one.n_components, one.method)))
 
 
-def _decomposition(path: Path, geometry: VoxelGeometry) -> Components:
+def _decomposition(path: Path, space: FeatureSpace) -> Components:
     try:
         fitted = _json_object(path)
         method, n_components = str(fitted["Method"]), int(fitted["NumberOfComponents"])
         stem = path.name.removesuffix("_decomposition.json")
+        extension = space.extensions.maps
         (image,) = (
             image
-            for image in path.parent.glob(f"{stem}*_components.nii.gz")
+            for image in path.parent.glob(f"{stem}*_components{extension}")
             if "_desc-" not in image.name
         )
-        sidecar = _json_object(image.with_name(image.name.replace(".nii.gz", ".json")))
+        sidecar = _json_object(image.with_name(image.name.removesuffix(extension) + ".json"))
         names = tuple(in_one_line(name) for name in sidecar["ComponentNames"])
         if not 0 < n_components <= MAXIMUM_MAPS or len(names) != n_components:
             raise ValueError(f"{len(names)} names of {n_components} components")
-        maps = maps_of_file(image, geometry, n_components)
+        maps = space.read_maps(image, n_components)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, FailedRunError) as error:
         raise UsageError(
             f"{_OPTION}: the decomposition {path} is not complete ({in_one_line(error)}): run "

@@ -1,19 +1,6 @@
 """Where a map ends and its background begins: thresholds, each map on its own.
 
-A map is taken for a sparse signal in a background that is normally distributed, or 0 throughout.
-No map has a say in what is kept of another: a strong one cannot empty a weak one.
-
-References
-----------
-.. [1] Varoquaux, G., Keller, M., Poline, J.-B., Ciuciu, P. & Thirion, B. (2010). ICA-based sparse
-   features recovery from fMRI datasets. ISBI 2010. doi:10.1109/ISBI.2010.5490204
-.. [2] Efron, B. (2004). Large-scale simultaneous hypothesis testing: the choice of a null
-   hypothesis. Journal of the American Statistical Association 99. doi:10.1198/016214504000000089
-.. [3] Schwartzman, A., Dougherty, R. F., Lee, J., Ghahremani, D. & Taylor, J. E. (2009). Empirical
-   null and false discovery rate analysis in neuroimaging. NeuroImage 44.
-   doi:10.1016/j.neuroimage.2008.04.182
-.. [4] Benjamini, Y. & Hochberg, Y. (1995). Controlling the false discovery rate. Journal of the
-   Royal Statistical Society B 57. doi:10.1111/j.2517-6161.1995.tb02031.x
+Which rules there are, why, and from which papers: docs/decisions/0019-thresholds.md.
 """
 
 from __future__ import annotations
@@ -25,28 +12,11 @@ from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
+from nidecomp.annotation.background import Limits, Null, around, fit_null
 from nidecomp.config.values import threshold
 
 Kind = Literal["p", "fdr", "isotropy", "ratio"]
-Limits = tuple[float, float]
-
-# Half the width of the window that the null is fitted in, in its own sds. A narrower one is less
-# open to signal, but the variance in it says less about the sd: at 1.5 a one-sided signal in a
-# quarter of the voxels moves the centre by 0.05 to 0.17 sd, the sd by 4 to 13 %.
-_WINDOW = 1.5
-# The variance of a standard normal variable that is known to lie within the window.
-_WINDOW_VARIANCE = 1 - 2 * _WINDOW * math.exp(-(_WINDOW**2) / 2) / math.sqrt(2 * math.pi) / (
-    math.erf(_WINDOW / math.sqrt(2))
-)
-# Between the quartiles of a standard normal variable.
-_QUARTILE_RANGE = 2 * float(ndtri(0.75))
-# How far from the median values are looked at, in the sds that the quartiles give.
-_REACH = 10.0
-# Each step leaves about 0.7 of the distance, so this is far more than is ever needed.
-_MAX_STEPS = 100
-_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -75,21 +45,6 @@ class Thresholded:
 
     maps: NDArray[np.float32]
     limits: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Null:
-    """The distribution of a map's background: normal. An sd of 0 is a background of one value."""
-
-    centre: float
-    sd: float
-
-    def limits(self, p: float) -> Limits:
-        """Give the values at and beyond which the two-sided p is at most `p`."""
-        if self.sd == 0:
-            return _around(self.centre)
-        reach = -float(ndtri(p / 2)) * self.sd
-        return self.centre - reach, self.centre + reach
 
 
 def parse_rule(text: str) -> Rule:
@@ -188,13 +143,6 @@ def threshold_by_p(maps: NDArray[np.floating], p: float) -> Thresholded:
     Returns
     -------
     Thresholded
-
-    Notes
-    -----
-    [1]_ tests against a null of isotropy: no direction of the whitened data is special, and a map
-    has the sd of all its values as the sd of its null (`threshold_by_isotropy`). Its signal counts
-    towards that sd, which makes the test the more conservative the more signal there is; fitting
-    the centre does not.
     """
     return _threshold(maps, lambda values: fit_null(np.sort(values)).limits(p))
 
@@ -207,10 +155,9 @@ def threshold_by_isotropy(maps: NDArray[np.floating], p: float) -> Thresholded:
     maps : ndarray, shape (n_components, n_voxels)
         All values finite.
     p : float
-        Two-sided, above 0 and below 1, under the null of [1]_: the values of a map that is no
-        special direction of the whitened data are normal around 0, with its root mean square. The
-        signal counts towards that, so that the test is exact without signal and conservative with
-        it. A map whose background is 0 keeps all its other values.
+        Two-sided, above 0 and below 1, under the null that no direction of the whitened data is
+        special: a map's values are normal around 0, with its root mean square. A map whose
+        background is 0 keeps all its other values.
 
     Returns
     -------
@@ -219,7 +166,7 @@ def threshold_by_isotropy(maps: NDArray[np.floating], p: float) -> Thresholded:
 
     def limits(values: NDArray[np.float32]) -> Limits:
         if 2 * np.count_nonzero(values) < values.size:
-            return _around(0.0)
+            return around(0.0)
         return Null(0.0, math.sqrt(np.mean(values.astype(np.float64) ** 2))).limits(p)
 
     return _threshold(maps, limits)
@@ -233,9 +180,10 @@ def threshold_by_fdr(maps: NDArray[np.floating], q: float) -> Thresholded:
     maps : ndarray, shape (n_components, n_voxels)
         All values finite.
     q : float
-        The false discovery rate over the voxels of one map, above 0 and below 1: of [4]_, on
-        two-sided p-values under the null that `fit_null` gives for the map. Voxels that are
-        exactly 0 are none of the tests. A map whose background is 0 keeps all its other values.
+        The false discovery rate over the voxels of one map, above 0 and below 1: Benjamini and
+        Hochberg's, on two-sided p-values under the null that `fit_null` gives for the map. Voxels
+        that are exactly 0 are none of the tests. A map whose background is 0 keeps all its other
+        values.
 
     Returns
     -------
@@ -279,78 +227,10 @@ def threshold_by_ratio(maps: NDArray[np.floating], ratio: float = 1.0) -> Thresh
     return _threshold(maps, limits)
 
 
-def fit_null(ordered: NDArray[np.float32]) -> Null:
-    """Estimate the distribution of a map's background from the centre of its values.
-
-    The estimate is an empirical null in the sense of [2]_ and [3]_: the normal distribution whose
-    mean and variance within centre ± 1.5 sd are those of the values there. It is found by
-    repeating ``centre, sd ← mean, sd of the values within centre ± 1.5 sd``, the sd divided by what
-    the window leaves of it (0.743), from the median and the quartiles, which stay where a window
-    closes around a single value. Values outside of the window have no weight.
-
-    It assumes that the background has one mode and is normal around it, that it makes up most of
-    the map (70 % and more), and that the signal lies beyond the window, on either side or both. As
-    far as signal lies in it, the sd comes out too large and the thresholds too high. Neighbours may
-    be correlated: that makes the estimate less certain, not biased.
-
-    Parameters
-    ----------
-    ordered : ndarray of float32, shape (n_voxels,)
-        One map's values, ascending. Those that are exactly 0 are voxels without data and left out,
-        except where they are more than half: then the map is sparse by construction (as those of
-        dictionary learning), and its background is 0 itself.
-
-    Returns
-    -------
-    Null
-        With an sd of 0 where the map is sparse or half of its values are the same.
-    """
-    values = ordered[ordered != 0]
-    if 2 * values.size < ordered.size or values.size == 0:
-        return Null(0.0, 0.0)
-    low, median, high = _quartiles(values)
-    if low == high:
-        return Null(low, 0.0)
-    scale = (high - low) / _QUARTILE_RANGE
-    # Far values are in no window, but would cost the sums of the others their digits.
-    bounds = [median - _REACH * scale, median + _REACH * scale]
-    central = values[slice(*values.searchsorted(bounds))].astype(np.float64)
-    centre, sd = _fit_window((central - median) / scale)
-    return Null(median + scale * centre, scale * sd)
-
-
-def _quartiles(ordered: NDArray[np.float32]) -> tuple[float, float, float]:
-    """Give the quartiles of ascending values; those of the negated values are the negated ones."""
-    last = ordered.size - 1
-    low, high = float(ordered[last // 4]), float(ordered[last - last // 4])
-    return low, (float(ordered[last // 2]) + float(ordered[last - last // 2])) / 2, high
-
-
-def _fit_window(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Fit the null to ascending values whose median is 0 and whose quartiles give an sd of 1."""
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    squares = np.concatenate([[0.0], np.cumsum(values**2)])
-    centre, sd = 0.0, 1.0
-    for _ in range(_MAX_STEPS):
-        before = centre, sd
-        bounds = [centre - _WINDOW * sd, centre + _WINDOW * sd]
-        first, stop = values.searchsorted(bounds)
-        n_inside = max(stop - first, 1)
-        centre = float(sums[stop] - sums[first]) / n_inside
-        variance = float(squares[stop] - squares[first]) / n_inside - centre**2
-        sd = math.sqrt(max(variance, 0.0) / _WINDOW_VARIANCE)
-        if abs(centre - before[0]) + abs(sd - before[1]) < _TOLERANCE:
-            break
-    # Values that pile up in one place can make the window close around it: no width is to be had.
-    return (centre, sd) if sd > _TOLERANCE else (0.0, 1.0)
-
-
 def _largest_p(ordered: NDArray[np.float32], null: Null, q: float) -> float | None:
     """Give the p up to which Benjamini and Hochberg keep values; None where they keep none.
 
-    They keep the smallest k p-values, with the largest k for which the k-th is at most
-    k q / n. The number of p-values up to k q / n never grows as k falls: beginning with k = n and
-    counting again and again ends at that k, without sorting the p-values.
+    Found by counting again and again, without sorting the p-values.
     """
     n_kept, n_values = ordered.size, ordered.size
     while n_kept:
@@ -362,15 +242,6 @@ def _largest_p(ordered: NDArray[np.float32], null: Null, q: float) -> float | No
             return p
         n_kept = n_below + n_above
     return None
-
-
-def _around(value: float) -> Limits:
-    """Give the limits that keep everything but one value."""
-    if value == 0:
-        # 0 is never kept.
-        return 0.0, 0.0
-    single = np.float32(value)
-    return float(np.nextafter(single, -np.inf)), float(np.nextafter(single, np.inf))
 
 
 def _threshold(

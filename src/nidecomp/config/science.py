@@ -19,6 +19,7 @@ Method = Literal["canica", "dictlearning"]
 METHODS: tuple[Method, ...] = ("canica", "dictlearning")
 # Used in place of a number of components, to choose the model order from the data.
 AUTO: Literal["auto"] = "auto"
+# nilearn's default.
 DEFAULT_N_COMPONENTS = 20
 
 

@@ -19,7 +19,8 @@ from nidecomp.core.text import in_one_line, parse_json, quoted, read_text
 STRATEGY_PRESETS = ("simple", "scrubbing", "compcor", "ica_aroma")
 # The noise components of load_confounds, of which any combination can be used.
 STRATEGY_PARTS = ("motion", "wm_csf", "global_signal", "high_pass", "compcor", "ica_aroma", "scrub")
-# Methods to threshold maps, with their default level.
+# Methods to threshold maps, with their default level: 0.001 uncorrected and 0.05 corrected are
+# customary in the field, and a ratio of 1 is nilearn's default.
 THRESHOLD_LEVELS = {"p": 0.001, "fdr": 0.05, "isotropy": 0.001, "ratio": 1.0}
 
 Convert = Callable[[object], Any]
@@ -37,9 +38,8 @@ def label(*prefixes: str) -> Convert:
 
     def convert(value: object) -> str:
         # In TOML and Python, run 1 may be given as a number; None and True are mistakes.
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise ValueError("must be a BIDS label: letters and digits only")
-        text = str(value)
+        is_label = isinstance(value, str | int) and not isinstance(value, bool)
+        text = str(value) if is_label else ""
         for prefix in prefixes:
             text = text.removeprefix(prefix)
         if not text.replace("+", "").isalnum() or not text.isascii():

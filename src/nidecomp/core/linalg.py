@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-# Voxels per block: limits the memory of a product. Fixed, because it determines the order of
-# summation.
+# Voxels per block: limits the memory of a product (13 MB of float64 for 100 rows). Fixed, because
+# it determines the order of summation.
 _BLOCK = 16384
 
 

@@ -6,13 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from nidecomp.core.text import count
-
-Matrix4 = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -55,29 +51,25 @@ class RunFiles:
     desc: str | None = None
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A voxel grid: its shape and its affine (4 × 4, voxel indices to RAS+ mm)."""
-
-    shape: tuple[int, int, int]
-    affine: Matrix4
+class Sampling(Protocol):
+    """The sampling points of the volumes of a run, such as a `Grid`, compared by value."""
 
     @property
-    def matrix(self) -> NDArray[np.float64]:
-        """The affine as an array of shape (4, 4)."""
-        return np.array(self.affine, dtype=np.float64)
+    def n_numbers(self) -> int:
+        """The number of values in one volume."""
 
 
 @dataclass(frozen=True)
 class UsableRun:
     """A run whose files passed all checks.
 
-    `stored_bytes` is the size of one number in the image file, `kept` are the indices of the
-    volumes to use, and `notes` lists assumptions that had to be made.
+    `grid` has the sampling points of its volumes, `stored_bytes` is the size of one number in the
+    file, `kept` are the indices of the volumes to use, and `notes` lists assumptions that had to be
+    made.
     """
 
     files: RunFiles
-    grid: Grid
+    grid: Sampling
     repetition_time_s: float
     start_time_s: float | None
     n_volumes: int

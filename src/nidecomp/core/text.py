@@ -7,7 +7,9 @@ from pathlib import Path
 
 # Sidecars have kilobytes; that of a confounds table with all CompCor components a few megabytes.
 MOST_BYTES = 1 << 24
+# Maximum length in characters of a message and of a value in it, chosen for readability.
 _LONGEST_LINE, _LONGEST_QUOTED = 400, 100
+# The largest float has 309 digits.
 _MOST_DIGITS = 300
 
 
@@ -61,15 +63,16 @@ def quoted(value: object) -> str:
     return in_one_line(repr(value), _LONGEST_QUOTED)
 
 
-def in_one_line(text: object, longest: int = _LONGEST_LINE) -> str:
+def in_one_line(text: object, longest: int | None = _LONGEST_LINE) -> str:
     """Return text on one printable line of limited length, for messages.
 
     Parameters
     ----------
     text : object
         For example an exception raised by a library.
-    longest : int
-        Maximum length in characters, before unprintable characters are escaped.
+    longest : int or None
+        Maximum length in characters, before unprintable characters are escaped. None for
+        NiDecomp's own messages, which are not shortened.
 
     Returns
     -------
@@ -77,14 +80,9 @@ def in_one_line(text: object, longest: int = _LONGEST_LINE) -> str:
         Unprintable characters are escaped; the middle of a long text is replaced by an ellipsis.
     """
     line = " ".join(str(text).split())
-    if len(line) > longest:
+    if longest is not None and len(line) > longest:
         line = f"{line[: longest // 2]} … {line[-longest // 2 :]}"
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
-
-
-def one_line(text: str) -> str:
-    """Return text on one line, with unprintable characters replaced by spaces."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def count(number: int, noun: str) -> str:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from nidecomp.core.linalg import products
 
-# 95 % quantile of the Tracy-Widom law of real matrices.
+# 95 % quantile of the Tracy-Widom law of real matrices (Johnstone 2001, see `null_quantile`).
 _TRACY_WIDOM_95 = 0.9793
-# Of squared standard normal numbers.
+# Of squared standard normal numbers: scipy.stats.chi2(1).median().
 _MEDIAN_CHI_SQUARED = 0.4549
 
 

@@ -13,8 +13,9 @@ from nidecomp.config.science import Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import ReducedRun, UsableRun
 from nidecomp.core.text import count
-from nidecomp.decomposition.model_order import ModelOrderSettings, estimate_model_order
+from nidecomp.decomposition.model_order import estimate_model_order
 from nidecomp.decomposition.model_order_choice import FEWEST_PARTICIPANTS, ModelOrderChoice
+from nidecomp.decomposition.model_order_data import ModelOrderSettings
 
 _LOG = logging.getLogger(__name__)
 

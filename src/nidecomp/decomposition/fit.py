@@ -17,14 +17,14 @@ from nidecomp.decomposition.canica import CanicaFit, fit_canica
 from nidecomp.decomposition.components import Components, component_names
 from nidecomp.decomposition.dictlearning import (
     DictionaryFit,
-    alpha_for_support,
     first_dictionary,
     fit_dictlearning,
 )
 from nidecomp.decomposition.fastica import MAX_ITERATIONS
 from nidecomp.decomposition.fit_report import described, dictionary_as_metadata, ica_as_metadata
 from nidecomp.decomposition.gather import GroupPlan, gather, subspace_keys
-from nidecomp.decomposition.stability import RestartStability, restart_stability
+from nidecomp.decomposition.sparsity_penalty import alpha_for_support
+from nidecomp.decomposition.stability import restart_stability
 from nidecomp.decomposition.subspace import Subspace
 
 _LOG = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ def fit_subspaces(
     return fitted
 
 
-def _stability_of_restarts(ica: CanicaFit) -> RestartStability | None:
+def _stability_of_restarts(ica: CanicaFit) -> NDArray[np.float64] | None:
     ended = [index for index, restart in enumerate(ica.restarts) if restart.unmixing is not None]
     matrices = [restart.unmixing for restart in ica.restarts if restart.unmixing is not None]
     return restart_stability(matrices, ended.index(ica.chosen))
@@ -204,7 +204,7 @@ def _finish(
     maps: NDArray[np.floating],
     subspace: Subspace,
     fit: Mapping[str, object],
-    restarts: RestartStability | None = None,
+    restarts: NDArray[np.float64] | None = None,
 ) -> Components:
     """Order, sign, scale and name what a method found."""
     alone, together = explained_variance(maps, subspace.rows, subspace.total_variance)
@@ -217,5 +217,5 @@ def _finish(
         total_explained_variance=together,
         total_variance=subspace.total_variance,
         fit={**fit, "Subspace": described(subspace)},
-        restart_index=None if restarts is None else restarts.index[order],
+        restart_index=None if restarts is None else restarts[order],
     )

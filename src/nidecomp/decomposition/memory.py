@@ -5,7 +5,7 @@ from __future__ import annotations
 from nidecomp.config.science import Science
 from nidecomp.decomposition.fastica import MAX_COMPONENTS_OF_MOMENTS, MAX_COMPONENTS_OF_THREADS
 from nidecomp.decomposition.gather import subspace_keys
-from nidecomp.decomposition.model_order import ModelOrderSettings
+from nidecomp.decomposition.model_order_data import ModelOrderSettings
 from nidecomp.decomposition.reproducibility import MOST_VOXELS, sample_dims
 from nidecomp.execution.memory import BLOCKS_MB, IMAGE_COPIES, INTERPRETER_MB, MB, row_mb
 
@@ -37,9 +37,9 @@ def count_subspaces(science: Science) -> int:
 
 
 def group_fit_mb(
-    n_runs: int, n_features: int, n_grid: int, science: Science, n_threads: int, at_once: int
+    n_runs: int, n_features: int, n_stored: int, science: Science, n_threads: int, at_once: int
 ) -> float:
-    """Memory of the group fit at its largest moment."""
+    """Memory of the group fit at its largest moment; `n_stored` numbers of a map are written."""
     k = science.decomposition.largest_model_order
     n_dims = min(science.decomposition.kept_dims(k), n_runs * k)
     n_subspaces = count_subspaces(science)
@@ -60,7 +60,7 @@ def group_fit_mb(
     # The voxels' rows beside each other, for dictionary learning.
     learning = n_subspaces * n_dims + n_dims + (_MAP_COPIES + 4) * k
     n_maps = k * len(science.decomposition.methods)
-    image = 4 * n_grid * k / MB
+    image = 4 * n_stored * k / MB
     described = (_DESCRIBED_COPIES * k + _REFERENCE_MAPS) * row_mb(n_features)
     writing = _MAP_COPIES * n_maps * row_mb(n_features) + IMAGE_COPIES * image + described
     rows = max(gathering, canica, learning) * row_mb(n_features)

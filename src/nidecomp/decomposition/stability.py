@@ -14,35 +14,15 @@ from scipy.spatial.distance import squareform
 
 from nidecomp.decomposition.matching import correlations, match
 
-# Restarts' components that are clustered at most: their distances take 130 MB.
+# Restarts' components that are clustered at most, a bound of memory: their distances take 130 MB.
 _MOST_CLUSTERED = 4000
 
 
 # ---------------------------------------------------------------- restarts of the ICA
-@dataclass(frozen=True, eq=False)
-class RestartStability:
-    """How tightly the restarts' components gather around each component of the chosen one.
-
-    Parameters
-    ----------
-    index : ndarray, shape (n_components,)
-        Icasso's Iq of the component's cluster: the mean |r| within it less the mean |r| between it
-        and all others. 1: every restart found this map.
-    size : ndarray of int, shape (n_components,)
-        Members of its cluster; the number of restarts where each found it once.
-    n_restarts : int
-        How many restarts were compared.
-    """
-
-    index: NDArray[np.float64]
-    size: NDArray[np.int64]
-    n_restarts: int
-
-
 def restart_stability(
     unmixings: Sequence[NDArray[np.float64]], chosen: int
-) -> RestartStability | None:
-    """Cluster the components of all restarts.
+) -> NDArray[np.float64] | None:
+    """Return how tightly the restarts' components gather around each component of the chosen one.
 
     Himberg, Hyvärinen and Esposito (2004), Validating the independent components of neuroimaging
     time series via clustering and visualization, NeuroImage 22:1214. The data are white, so that
@@ -57,9 +37,11 @@ def restart_stability(
 
     Returns
     -------
-    RestartStability or None
-        None where there is only one restart. Where there are very many, as many as 4,000 components
-        come from are compared: the chosen one and the first others.
+    ndarray, shape (n_components,), or None
+        Icasso's Iq of the component's cluster: the mean |r| within it less the mean |r| between it
+        and all others. 1: every restart found this map. None where there is only one restart. Where
+        there are very many, as many as 4,000 components come from are compared: the chosen one and
+        the first others.
     """
     n_components = len(unmixings[chosen])
     others = [matrix for index, matrix in enumerate(unmixings) if index != chosen]
@@ -72,14 +54,13 @@ def restart_stability(
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(distance, checks=False), method="average")
     cluster = fcluster(tree, n_components, criterion="maxclust")
-    index, size = np.zeros(n_components), np.zeros(n_components, dtype=np.int64)
+    index = np.zeros(n_components)
     for component in range(n_components):
         members = cluster == cluster[component]
         within = similarity[np.ix_(members, members)].mean()
         outside = similarity[np.ix_(members, ~members)]
         index[component] = within - (outside.mean() if outside.size else 0.0)
-        size[component] = np.count_nonzero(members)
-    return RestartStability(index, size, len(compared))
+    return index
 
 
 # ---------------------------------------------------------------- participants

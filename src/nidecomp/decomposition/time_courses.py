@@ -13,7 +13,8 @@ from nidecomp.decomposition.matching import correlations, is_constant
 # doi:10.1016/j.neuroimage.2016.12.036).
 CUTOFF_HZ = 0.1
 
-# Volumes that must be left, beyond the sines and cosines fitted to them, to tell what these lack.
+# Volumes that must be left, beyond the sines and cosines fitted to them, to tell what these lack: a
+# rule of thumb, nothing depends on it but whether very short or heavily scrubbed runs say anything.
 _SPARE_VOLUMES = 10
 
 

@@ -98,9 +98,9 @@ def executor_for(execution: Execution, work_dir: Path, n_processes: int) -> Iter
     if execution.executor == "local":
         yield LocalProcesses(n_processes)
         return
-    from nidecomp.execution.dask_workers import dask_workers  # noqa: PLC0415
+    from nidecomp.execution.dask_sources import open_workers  # noqa: PLC0415
 
-    with dask_workers(execution, work_dir, n_processes) as workers:
+    with open_workers(execution, work_dir, n_processes) as workers:
         yield workers
 
 
@@ -124,7 +124,7 @@ def check_executor(execution: Execution) -> None:
                 raise UsageError(f"{flag} {value} is for --executor dask: add it.")
         return
     try:
-        from nidecomp.execution.dask_workers import check_workers  # noqa: PLC0415
+        from nidecomp.execution.dask_sources import check_workers  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise UsageError(
             f"--executor dask needs packages that are not installed ({error.name} is missing): "

@@ -28,9 +28,7 @@ _CLUSTERS = {
     "sge": "SGECluster",
     "slurm": "SLURMCluster",
 }
-# All that dask and its packages can be told are some hundred values.
-_MOST_VALUES = 10_000
-# More than any one machine has.
+# More than any one machine has; a number without end would be no float.
 _MOST_CORES = 100_000
 
 
@@ -121,52 +119,30 @@ def read_jobs(path: Path) -> Jobs:
     return Jobs(path, content, system, cores, worker_mb, minimum, maximum)
 
 
+# What PyYAML raises, and what comes of a value that is not what it looks like: 2020-13-45.
+_UNREADABLE = (
+    yaml.YAMLError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+)
+
+
 def _content(path: Path) -> dict[str, Any]:
     _dask_jobqueue()
     try:
-        content = yaml.load(read_text(path), _Loader)  # noqa: S506  it is a SafeLoader
+        content = yaml.safe_load(read_text(path))
         if not isinstance(content, dict):
             raise mistake(path, "it holds no configuration of dask")
         _check_tables(path, "", content, dask.config.config)
     except RecursionError:
         raise mistake(path, "it is nested too deeply") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise mistake(path, str(error)) from None
+    except _UNREADABLE as error:
+        raise mistake(path, f"it cannot be read: {error}") from None
     return content
-
-
-# What comes of a value that is none of the kind that PyYAML takes it for: 2020-13-45.
-_NO_VALUE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # the package has no types
-    """Reads YAML that holds no more than some values; an alias counts as what it stands for."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._n_values = 0
-        self._n_in: dict[yaml.Node, int] = {}
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        before, is_alias = self._n_values, self.check_event(yaml.AliasEvent)
-        node = super().compose_node(parent, index)
-        if node is None:
-            return None
-        if is_alias and node not in self._n_in:
-            raise yaml.YAMLError("something in it is a part of itself")
-        self._n_values += self._n_in[node] if is_alias else 1
-        if self._n_values > _MOST_VALUES:
-            raise yaml.YAMLError(f"it holds more than {_MOST_VALUES} values")
-        self._n_in.setdefault(node, self._n_values - before)
-        return node
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
-        try:
-            return super().construct_object(node, deep)
-        except _NO_VALUE as error:
-            raise yaml.YAMLError(
-                f"{quoted(node.value)} in line {node.start_mark.line + 1} cannot be read ({error})"
-            ) from None
 
 
 def _check_tables(

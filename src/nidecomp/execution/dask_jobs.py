@@ -128,13 +128,13 @@ def open_cluster(jobs: Jobs, log_dir: Path, tell: Callable[[str], None]) -> Any:
         job_cls=_telling(of_system.job_cls, tell),
         **_job_options(jobs),
         log_directory=dask.config.get(f"{name}.log-directory") or str(log_dir),
-        scheduler_options=_NO_PAGE | options if "dashboard_address" not in options else options,
+        scheduler_options=NO_PAGE | options if "dashboard_address" not in options else options,
     )
 
 
 # No page on the web unless it is asked for. There is a server all the same; at dask's own port it
 # would warn of every other one.
-_NO_PAGE = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+NO_PAGE = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 
 def _telling(job_class: Any, tell: Callable[[str], None]) -> Any:

@@ -1,4 +1,4 @@
-"""Workers of dask: on this machine, as jobs of a cluster, or behind any scheduler's address."""
+"""Workers of dask as an executor; where they come from is no matter here (`dask_sources`)."""
 
 from __future__ import annotations
 
@@ -10,35 +10,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Generic, cast
 
 import cloudpickle
-import dask.config
-from distributed import LocalCluster
 from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
-from nidecomp.config.execution import Execution
 from nidecomp.core.errors import NidecompError
-from nidecomp.execution import dask_jobs
-from nidecomp.execution.dask_client import TidyClient, check_address, connect
-from nidecomp.execution.dask_config import read_jobs
 from nidecomp.execution.executor import Item, Result, WorkerDied
-from nidecomp.version import __version__, library_versions
+from nidecomp.version import __version__, numerical_versions
 
 _LOG = logging.getLogger(__name__)
-# What dask says by itself: of workers that come and go, and of the end of connections when it is
-# closed. What matters of it is told in our own words.
-_LOGGERS = ("distributed", "distributed.client", "tornado.application", "asyncio")
-# How often it is looked whether workers came or went while nothing was finished.
-_GLANCE_S = 0.5
+# How often it is looked whether workers came or went while nothing was finished. A rule of thumb,
+# as the next: runs take seconds to minutes, and queues longer.
+GLANCE_S = 0.5
 # The first word about workers that do not come; each further one takes twice as long.
 _FIRST_WORD_S = 30.0
-# Jobs that are not needed stay for as many glances: the next step may need them.
-_GLANCES_IDLE = 120
 # Killed as many times the item itself is at fault.
 _DEATHS = 2
 # One item at a time in each worker process, whatever the number of its threads: memory is that of
@@ -93,7 +81,7 @@ class DaskWorkers:
                     under_way[future] = attempt
                     future.add_done_callback(finished.put)
                 try:
-                    future = finished.get(timeout=_GLANCE_S)
+                    future = finished.get(timeout=GLANCE_S)
                 except queue.Empty:
                     continue
                 attempt = under_way.pop(future)
@@ -172,7 +160,7 @@ class _Watch:
         self._counted_at = -math.inf
 
     def count_workers(self) -> int:
-        if time.monotonic() - self._counted_at > _GLANCE_S or not self._n_workers:
+        if time.monotonic() - self._counted_at > GLANCE_S or not self._n_workers:
             self._n_workers = self._count()
             self._counted_at = time.monotonic()
         return self._n_workers
@@ -225,144 +213,4 @@ def _do(payload: bytes, versions: dict[str, str]) -> object:
 def _versions() -> dict[str, str]:
     """Give the versions that must be the same everywhere."""
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"python": python, "nidecomp": __version__, **library_versions()}
-
-
-# ---------------------------------------------------------------- where workers come from
-def check_workers(execution: Execution) -> None:
-    """Check what can be seen of a scheduler's address or of a configuration of jobs.
-
-    Raises
-    ------
-    UsageError
-    """
-    if execution.dask_scheduler:
-        check_address(execution.dask_scheduler)
-    if execution.dask_config:
-        dask_jobs.check_can_submit(read_jobs(Path(execution.dask_config)))
-
-
-@contextmanager
-def dask_workers(execution: Execution, work_dir: Path, n_processes: int) -> Iterator[DaskWorkers]:
-    """Find or start workers; end those that were started.
-
-    Parameters
-    ----------
-    execution : Execution
-        Where they come from: a scheduler's address, a configuration of jobs, or else this machine.
-    work_dir : Path
-        Jobs leave their output in ``logs`` of it.
-    n_processes : int
-        How many workers there are on this machine, where they are here.
-
-    Yields
-    ------
-    DaskWorkers
-
-    Raises
-    ------
-    UsageError
-        The scheduler cannot be reached.
-    """
-    with ExitStack() as stack:
-        if not execution.verbose:
-            stack.enter_context(_quiet())
-        patience_s = float(execution.dask_patience)
-        if execution.dask_scheduler:
-            client = stack.enter_context(connect(execution.dask_scheduler))
-            where = f"the workers of {execution.dask_scheduler}"
-            yield DaskWorkers(client, where, patience_s, _nothing)
-        elif execution.dask_config:
-            jobs = read_jobs(Path(execution.dask_config))
-            log_dir, refusals = work_dir / "logs", queue.SimpleQueue[str]()
-            with dask_jobs.mistakes_named(jobs):
-                stack.enter_context(dask.config.set(dask_jobs.merged(jobs)))
-                stack.enter_context(dask.config.set(_OURS))
-                cluster = dask_jobs.open_cluster(jobs, log_dir, refusals.put)
-                stack.callback(_close, cluster)
-                client = stack.enter_context(TidyClient(cluster, set_as_default=False))
-            where = f"the jobs' output in {log_dir} and the cluster's queue"
-            want = _scaling(cluster, jobs.minimum, jobs.maximum, _GLANCES_IDLE)
-            yield DaskWorkers(client, where, patience_s, want, refusals)
-        else:
-            stack.enter_context(dask.config.set(_OURS | _HERE))
-            cluster = LocalCluster(
-                n_workers=0,
-                threads_per_worker=1,
-                # The forecast sees to it that they fit.
-                memory_limit=0,
-                host="127.0.0.1",
-                dashboard_address=None,
-                preload=[_LEAVE_CTRL_C],
-                silence_logs=logging.CRITICAL,
-            )
-            stack.callback(_close, cluster)
-            client = stack.enter_context(TidyClient(cluster, set_as_default=False))
-            # Ended at once when all is done: the next step needs their memory.
-            want = _scaling(cluster, 0, n_processes, idle_glances=1)
-            yield DaskWorkers(client, "the workers on this machine", patience_s, want)
-
-
-# Of schedulers and workers that are ours. Whether an item is tried again is decided here, where it
-# is known how often it was.
-_OURS: dict[str, Any] = {
-    "distributed.scheduler.allowed-failures": 0,
-    # A run's task holds the mask of the group.
-    "distributed.admin.large-graph-warning-threshold": "1GB",
-    **{f"distributed.worker.memory.{what}": False for what in dask_jobs.PAUSES},
-}
-
-
-# A worker that its nanny has not replaced by then is replaced by a new one: without a queue there
-# is nothing to wait for.
-_HERE = {"distributed.deploy.lost-worker-timeout": "5s"}
-# A terminal sends Ctrl-C to them, too; they are ended by the process that started them.
-_LEAVE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-
-
-def _nothing(_n_items: int) -> None:
-    """Leave the workers as they are."""
-
-
-def _scaling(
-    cluster: Any, minimum: int, maximum: int, idle_glances: int
-) -> Callable[[int], object]:
-    """Have as many workers as there are items, within bounds.
-
-    dask would guess it from how long tasks take. What it does is replace those that are lost, and
-    end those that were idle for a number of glances.
-    """
-
-    def want(n_items: int) -> None:
-        n_workers = min(max(n_items, minimum), maximum)
-        cluster.adapt(
-            minimum=n_workers,
-            maximum=n_workers,
-            interval=_GLANCE_S,
-            wait_count=idle_glances,
-            # Not used, and not to be looked for in a configuration.
-            target_duration=1.0,
-        )
-
-    return want
-
-
-def _close(cluster: Any) -> None:
-    """End the workers and the scheduler."""
-    # A job that was refused was never begun: dask asserts, when all is ended, that there is none.
-    with suppress(AssertionError):
-        cluster.close()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep dask's own messages from the user."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+    return {"python": python, "nidecomp": __version__, **numerical_versions()}

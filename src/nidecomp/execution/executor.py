@@ -17,6 +17,11 @@ class WorkerDied(Generic[Item]):
     item: Item
 
 
+def lost_worker(work: str = "it") -> str:
+    """Return what is said of a `WorkerDied`: why what the process worked on has no result."""
+    return f"the process that worked on {work} was killed, probably for want of memory"
+
+
 class Executor(Protocol):
     """Says where work is done: made once, handed down to every step that has much of it."""
 

@@ -24,7 +24,7 @@ from loky.process_executor import BrokenProcessPool
 from nidecomp.execution.executor import Item, Result, WorkerDied
 
 _LOG = logging.getLogger(__name__)
-# How often a worker looks whether anybody waits for it.
+# How often a worker looks whether anybody waits for it: so long may one outlive its parent.
 _GLANCE_S = 1.0
 
 

@@ -24,10 +24,13 @@ def release_freed_memory() -> None:
 
 MB = 1e6
 _CGROUP = Path("/sys/fs/cgroup")
-# An interpreter with all that a worker imports and its compiled loops, measured as resident memory.
+# An interpreter with all that a worker imports and its compiled loops, as resident memory: what a
+# run of bids_fixtures/rest, which has hardly any data, is told to take in logs/resources.tsv by
+# nidecomp bids_fixtures/rest OUT group --resource-monitor (310 to 320 MB).
 INTERPRETER_MB = 310.0
-# Blocks of voxels under way, in both steps.
+# Blocks of voxels under way, in both steps: a rule of thumb, from above.
 BLOCKS_MB = 60.0
+# float32 copies of an image while it is written: its volumes in order, as bytes, and compressed.
 IMAGE_COPIES = 3.0
 
 

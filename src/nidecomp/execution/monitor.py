@@ -16,7 +16,8 @@ import psutil
 # Seconds between two looks at the memory: one takes milliseconds.
 _INTERVAL_S = 0.25
 # What processes have in common is only told apart from the rest (which stops them for a moment)
-# when what they hold, each counted for itself, rose by this much since it was last.
+# when what they hold, each counted for itself, rose by this much since it was last. A rule
+# of thumb: what the peak may miss.
 _RISE = 1.05
 # The one step that the report cannot tell of.
 REPORT_STEP = "making the report"

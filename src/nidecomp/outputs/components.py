@@ -1,4 +1,4 @@
-"""The evidence about each component as files: tables, thresholded maps, soft atlas."""
+"""The files about each component: metrics, peaks, thresholded maps, soft atlas."""
 
 from __future__ import annotations
 
@@ -16,29 +16,40 @@ from nidecomp.outputs.comparisons import MATCHING, STABILITY, matching_table, st
 from nidecomp.outputs.regions import write_regions
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
+from nidecomp.spaces.contract import Measure
 
 STABILITY_TABLE = PurePosixPath("logs/stability.tsv")
 MATCHING_TABLE = PurePosixPath("logs/matching.tsv")
 _THRESHOLDED = "thresholded"
-PEAKS: dict[str, str] = {
-    "component": "Name of the component",
-    "cluster": "Number of the cluster of the thresholded map, from 1, the largest first",
-    "x": "Position of its strongest voxel, first RAS+ coordinate of the space",
-    "y": "Position of its strongest voxel, second RAS+ coordinate",
-    "z": "Position of its strongest voxel, third RAS+ coordinate",
-    "value": "The map's value there, with its sign",
-    "volume_mm3": "Volume of the cluster: voxels that share a face and a sign",
-}
-PEAK_UNITS = {**dict.fromkeys("xyz", "mm"), "volume_mm3": "mm^3"}
+
+
+def peak_columns(measure: Measure) -> dict[str, str]:
+    """Return the columns of the table of peaks with their descriptions."""
+    place = f"Position of its strongest {measure.feature}"
+    return {
+        "component": "Name of the component",
+        "cluster": "Number of the cluster of the thresholded map, from 1, the largest first",
+        "x": f"{place}, first RAS+ coordinate of the space",
+        "y": f"{place}, second RAS+ coordinate",
+        "z": f"{place}, third RAS+ coordinate",
+        "value": "The map's value there, with its sign",
+        measure.column: f"{measure.size.capitalize()} of the cluster: {measure.neighbours} and a "
+        "sign",
+    }
+
+
+def peak_units(measure: Measure) -> dict[str, str]:
+    """Return the units of the columns of the table of peaks."""
+    return {**dict.fromkeys("xyz", "mm"), measure.column: measure.unit}
 
 
 def write_evidence(tree: OutputTree, result: GroupResult) -> None:
-    """Write what is known of each component, and how decompositions compare."""
+    """Write the files about each component, and the comparison of decompositions."""
     options = result.settings.science.evidence
-    references = read_references(result.geometry, result.space, options)
+    references, measure = read_references(result.space, options), result.space.measure
     of_maps = result.regions or ((),) * len(result.components)
     for components, regions in zip(result.components, of_maps, strict=True):
-        known = describe(components, result.geometry, references, options)
+        known = describe(components, result.space, references, options)
         _write_thresholded(tree, result, components, known.thresholded)
         metrics = result.file(components, "metrics", ".tsv")
         tree.write_table(metrics, METRICS, known.table, units=UNITS)
@@ -46,10 +57,19 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
         if regions:
             write_regions(tree, result, components, regions, labels)
         peaks = [
-            {"component": components.names[peak.component_index], **asdict(peak)}
+            {
+                "component": components.names[peak.component_index],
+                **asdict(peak),
+                measure.column: peak.size,
+            }
             for peak in known.peaks
         ]
-        tree.write_table(result.file(components, "peaks", ".tsv"), PEAKS, peaks, units=PEAK_UNITS)
+        tree.write_table(
+            result.file(components, "peaks", ".tsv"),
+            peak_columns(measure),
+            peaks,
+            units=peak_units(measure),
+        )
     tree.write_table(STABILITY_TABLE, STABILITY, stability_table(result.components))
     tree.write_table(MATCHING_TABLE, MATCHING, matching_table(result.components))
 
@@ -57,12 +77,12 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
 def _write_thresholded(
     tree: OutputTree, result: GroupResult, components: Components, thresholded: Thresholded
 ) -> None:
-    """Write the maps without their background, signed, and as a soft atlas from 0 to 1."""
+    """Write the thresholded maps, signed, and as a soft atlas with weights from 0 to 1."""
     rule = rule_in_words(parse_rule(result.settings.science.evidence.threshold))
-    source = [f"bids::{result.file(components, 'components', '.nii.gz')}"]
-    tree.write_image(
-        result.file(components, "components", ".nii.gz", _THRESHOLDED),
-        result.geometry.image(thresholded.maps),
+    source = [f"bids::{result.maps_file(components, 'components')}"]
+    tree.write_bytes(
+        result.maps_file(components, "components", _THRESHOLDED),
+        result.space.encode(thresholded.maps),
     )
     tree.write_json(
         result.file(components, "components", ".json", _THRESHOLDED),
@@ -81,7 +101,7 @@ def _write_thresholded(
     positive = np.maximum(thresholded.maps, 0)
     largest = positive.max(axis=1, keepdims=True)
     positive /= np.where(largest == 0, 1, largest)
-    tree.write_image(result.file(components, "probseg", ".nii.gz"), result.geometry.image(positive))
+    tree.write_bytes(result.maps_file(components, "probseg"), result.space.encode(positive))
     tree.write_json(
         result.file(components, "probseg", ".json"),
         {

@@ -1,4 +1,4 @@
-"""What all outputs have in common: the dataset's description, who took part, logs, the mask."""
+"""The files that every output dataset has: description, participants, logs, group mask."""
 
 from __future__ import annotations
 
@@ -32,32 +32,34 @@ INVENTORY = PurePosixPath("logs/inventory.tsv")
 PARTICIPANTS = {
     "participant_id": "Participant, as in the preprocessed dataset",
     "role": "fitted: the components were fitted to this participant; held out: left out of the "
-    "fit by --holdout, to tell what the components explain; projected: the components were "
-    "given, and nothing was fitted",
-    "n_runs_used": "Runs that were used",
-    "n_runs_not_used": "Runs that were refused or failed; logs/inventory.tsv says why",
-    "n_volumes_kept": "Volumes of the runs used, after scrubbing",
+    "fit by --holdout, to assess what the components explain; projected: template maps were "
+    "projected, and nothing was fitted",
+    "n_runs_used": "Number of runs that were used",
+    "n_runs_not_used": "Number of runs that were refused or failed; see logs/inventory.tsv for why",
+    "n_volumes_kept": "Number of volumes of the runs used, after scrubbing and dropping",
     "mean_fd": "Mean framewise displacement over the runs used, in mm",
 }
 OUTLIERS = {"dropped": "1 where the volume was dropped (scrubbed, non-steady-state or dummy)"}
 QUALITY_OF_PARTICIPANTS = {
-    "map_r": "Correlation of the participant's own maps (dual regression) with the group's, mean "
-    "over components, decompositions and runs",
-    "explained_variance": "Share of the cleaned runs' variance that the group's maps explain, mean "
+    "map_r": "Correlation of the participant's own maps (dual regression) with the group maps, "
+    "mean over components, decompositions and runs",
+    "explained_variance": "Share of the cleaned runs' variance that the group maps explain, mean "
     "over decompositions and runs",
     "tsnr": "Temporal signal-to-noise ratio, median over voxels, mean over runs",
-    "outlier": "In what the participant stands apart, on the bad side, of map_r, "
-    "explained_variance, tsnr, mean_fd, n_volumes_kept: a modified z score (distance from the "
-    f"median in units of the median absolute deviation / 0.6745) above {LIMIT:g} and a distance of "
-    f"more than {100 * LEAST_DEPARTURE:.0f} % of the median, among {FEWEST_PARTICIPANTS} "
-    "participants or more. A recommendation to look: nobody is left out because of it",
+    "outlier": "The measures (map_r, explained_variance, tsnr, mean_fd, n_volumes_kept) in which "
+    "the participant is an outlier with worse data than the others: a modified z score (distance "
+    "from the median in units of the median absolute deviation / 0.6745) above "
+    f"{LIMIT:g} and a distance "
+    f"of more than {100 * LEAST_DEPARTURE:.0f} % of the median, where there are at least "
+    f"{FEWEST_PARTICIPANTS} participants. It is a recommendation to check the data: nobody is "
+    "excluded because of it",
 }
 
 
 def write_inventory(output_dir: Path, table: Sequence[inventory_table.Row]) -> None:
-    """Write only the table of runs, where nothing else can be written.
+    """Write the table of runs alone, where there are no results to write.
 
-    Results of an earlier run, if they are there, keep their own.
+    A folder with the results of an earlier run keeps its own table.
     """
     if not (output_dir / MANIFEST).exists():
         text = table_text(tuple(inventory_table.COLUMNS), table)
@@ -66,26 +68,26 @@ def write_inventory(output_dir: Path, table: Sequence[inventory_table.Row]) -> N
 
 
 def keep_inventory(root: Path, inventory: Inventory, settings: Settings) -> None:
-    """Write the table of runs at once: whatever happens later, it says what was found."""
+    """Write the table of runs as soon as it is known, whatever happens later."""
     if settings.analysis_level == "group" and not settings.execution.dry_run:
         write_inventory(settings.output_dir, inventory_table.rows(inventory, root))
 
 
 def exclusive_output(settings: Settings) -> AbstractContextManager[None]:
-    """Keep a second group run out of the output; jobs of a cluster array write nothing there."""
+    """Return a lock of the output folder; participant jobs write nothing there and need none."""
     is_group = settings.analysis_level == "group"
     return exclusive_lock(settings.output_dir) if is_group else nullcontext()
 
 
 def write_description(tree: OutputTree, result: GroupResult, title: str, readme: str) -> None:
-    """Write the dataset's description, what the validator is not to look at, and the README.
+    """Write dataset_description.json, .bidsignore and README.md.
 
     Parameters
     ----------
     tree : OutputTree
     result : GroupResult
     title : str
-        What the dataset holds, to which the input's name is added.
+        What the dataset contains; the name of the input is added.
     readme : str
     """
     source = read_description(result.root)
@@ -108,18 +110,18 @@ def write_description(tree: OutputTree, result: GroupResult, title: str, readme:
 
 
 def input_name(result: GroupResult) -> object:
-    """Give the name of the preprocessed dataset."""
+    """Return the name of the preprocessed dataset."""
     return read_description(result.root).get("Name") or "unnamed dataset"
 
 
 def licence(result: GroupResult) -> object:
-    """Give the licence of the preprocessed dataset, which its derivatives have, too."""
+    """Return the licence of the preprocessed dataset, which its derivatives have, too."""
     stated = read_description(result.root).get("License")
     return stated or "not stated by the preprocessed dataset"
 
 
 def _authors(source: Mapping[str, object]) -> list[object]:
-    """Carry over the input's authors; the validator warns of lists shorter than two."""
+    """Return the authors of the input; the validator warns of lists with fewer than two."""
     named = source.get("Authors")
     authors = list(named) if isinstance(named, list) else []
     if len(authors) > 1:
@@ -134,7 +136,7 @@ def _source_datasets(source: Mapping[str, object]) -> list[object]:
 
 
 def _generated_by() -> dict[str, object]:
-    """Describe this program; a container's image sets the variables that describe it."""
+    """Return the entry for this program; the container image sets the variables about itself."""
     entry: dict[str, object] = {"Name": OUR_NAME, "Version": __version__, "CodeURL": CODE_URL}
     container = {
         name: value
@@ -150,9 +152,9 @@ def _generated_by() -> dict[str, object]:
     return entry
 
 
-# ---------------------------------------------------------------- who took part
+# ---------------------------------------------------------------- participants
 def write_participants(tree: OutputTree, result: GroupResult) -> None:
-    """Write who took part, how good their data are, and who stands apart."""
+    """Write participants.tsv: who took part, data quality, and outliers."""
     runs = result.reduced_runs
     unused: list[RefusedRun | FailedRun] = [*result.inventory.refused, *result.inventory.failed]
     not_used = [run.key.get("sub") for run in unused]
@@ -189,32 +191,32 @@ def _role(label: str, result: GroupResult) -> str:
 
 
 def _add_quality(table: list[dict[str, object]], result: GroupResult) -> None:
-    """Add how good each participant's data are, and who stands apart."""
+    """Add data quality and outliers to the table of participants."""
     labels = [str(row["participant_id"]).removeprefix("sub-") for row in table]
     quality = participant_quality(result, labels)
     motion = [row["mean_fd"] for row in table]
-    looked_at = {
+    measures = {
         **quality,
         "mean_fd": np.array([np.nan if value is None else value for value in motion], dtype=float),
         "n_volumes_kept": np.array([row["n_volumes_kept"] for row in table], dtype=float),
     }
-    reasons = outlier_reasons(looked_at, bad_is_high=frozenset({"mean_fd"}))
+    reasons = outlier_reasons(measures, bad_is_high=frozenset({"mean_fd"}))
     for index, (row, reason) in enumerate(zip(table, reasons, strict=True)):
         row |= {name: float(values[index]) for name, values in quality.items()}
         row["outlier"] = reason or None
         if reason:
-            _LOG.warning("%s stands apart from the others: %s", row["participant_id"], reason)
+            _LOG.warning("%s is an outlier in data quality: %s", row["participant_id"], reason)
 
 
 def write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> None:
-    """Say which volumes of a run were used: nothing else tells it afterwards."""
+    """Write which volumes of a run were dropped."""
     kept = set(run.kept)
     tree.write_table(
         run_file(run.key, "outliers", ".tsv"),
         OUTLIERS,
         [{"dropped": int(volume not in kept)} for volume in range(run.n_volumes)],
         about={
-            "Description": "Volumes of this run that the decomposition did not see, a row each.",
+            "Description": "Which volumes of this run were not used, one row per volume.",
             "Sources": [
                 result.uri(path)
                 for path in (run.files.bold, run.files.confounds)
@@ -244,12 +246,12 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
 
 
 def write_settings(tree: OutputTree, settings: Settings) -> None:
-    """Write the settings that decide the results."""
+    """Write the settings that affect the results."""
     tree.write_text(SETTINGS, settings_text(settings))
 
 
 def settings_text(settings: Settings) -> str:
-    """Write the settings that change the outputs as TOML, ready for ``--config-file``."""
+    """Return the settings that affect the results as TOML, as ``--config-file`` reads it."""
     return (
         f"# All that decided these results, by NiDecomp {__version__}; --config-file replays it.\n"
         + tomli_w.dumps(science_as_tables(settings.science))
@@ -257,19 +259,20 @@ def settings_text(settings: Settings) -> str:
 
 
 def write_mask(tree: OutputTree, result: GroupResult) -> None:
-    """Write the mask with its sidecar."""
-    masking = result.settings.science.masking
-    tree.write_image(result.mask_file(".nii.gz"), result.geometry.mask_image())
+    """Write the group mask with its sidecar."""
+    masking, features = result.settings.science.masking, result.space.measure.features
+    tree.write_bytes(result.mask_file(), result.space.encode_mask())
     how = (
-        f"the mask given, {Path(masking.mask).name}"
+        f"those of --mask {Path(masking.mask).name}"
         if masking.mask
-        else f"voxels in the brain masks of at least {masking.mask_threshold:g} of the participants"
+        else f"{features} in the brain masks of at least {masking.mask_threshold:g} of the "
+        "participants"
     )
     tree.write_json(
         result.mask_file(".json"),
         {
             "Type": "Brain",
-            "Description": f"The voxels that were decomposed: {how}.",
+            "Description": f"The {features} that were decomposed: {how}.",
             "Sources": [f"bids::{SOURCES}"],
             **result.spatial,
         },

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +32,11 @@ from nidecomp.outputs.model_order import (
 )
 from nidecomp.outputs.projections import write_projections
 from nidecomp.outputs.quality import QUALITY_TABLE
+from nidecomp.outputs.readme import readme
 from nidecomp.outputs.result import SOURCES, GroupResult
 from nidecomp.outputs.tree import OutputTree
-from nidecomp.version import __version__
+from nidecomp.version import __version__, library_versions
 
-# What decides the numbers, besides our own version.
-_LIBRARIES = ("numpy", "scipy", "numba", "nilearn", "nibabel", "pandas", "pybids", "isal")
 _OF_DICTIONARY_LEARNING = {"alpha", "map_support", "batch_size", "n_epochs"}
 _METHOD_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
 
@@ -101,64 +99,33 @@ def _summary(result: GroupResult) -> str:
     )
     return (
         f"{fits}; fitted to {len(result.runs)} runs of {len(result.participants)} participants in "
-        f"{result.space}."
+        f"{result.space.label}."
     )
 
 
 def _readme(result: GroupResult) -> str:
-    full = result.settings.extent.level == "full"
-    evidence = (
-        ""
-        if not full
-        else f"""
-- `*_desc-thresholded_components.nii.gz`: the maps without their background
-- `*_probseg.nii.gz`: the same as a soft atlas, from 0 to 1
-- `*_metrics.tsv`: a row for each component, with what is known of it: how reproducible it is,
-  which network it looks like, what speaks for noise; its JSON describes every column
-- `*_desc-regions_probseg.nii.gz`, `*_dseg.nii.gz`: regions of the networks, soft and as a
-  parcellation
-- `sub-*/**/*_timeseries.tsv`: the components' time courses in each run; n/a where a volume was
-  dropped
-- `sub-*/**/*_relmat.tsv`, `tpl-*/**/*_relmat.tsv`: connectomes of each run and of the group
-- `sub-*/**/*_stat-effect_components.nii.gz`, `*_stat-z_*`, if there: each run's own maps
-- `{QUALITY_TABLE}`: how good each run is
-- `*_peaks.tsv`: where the largest clusters of the thresholded maps are
-- `logs/stability.tsv`: how alike halves of the participants came out
-- `logs/matching.tsv`: which components of two decompositions belong together"""
+    return readme(
+        "decompositions.md.jinja",
+        summary=_summary(result),
+        space=result.space.label,
+        ends=result.space.extensions,
+        features=result.space.measure.features,
+        is_full=result.is_full,
+        is_chosen=result.choice is not None,
+        has_report=result.is_full and not result.settings.extent.no_report,
+        quality_table=QUALITY_TABLE,
+        model_order_table=MODEL_ORDER_TABLE,
+        model_order_figure=MODEL_ORDER_FIGURE,
+        inventory=INVENTORY,
+        settings=SETTINGS,
+        sources=SOURCES,
     )
-    chosen = (
-        ""
-        if result.choice is None
-        else f"""
-- `{MODEL_ORDER_TABLE}`, `{MODEL_ORDER_FIGURE}`: how the number of components was chosen"""
-    )
-    has_report = full and not result.settings.extent.no_report
-    report = "\n- `report.html`, `figures/`: what to look at first" if has_report else ""
-    return f"""\
-# Group networks by NiDecomp {__version__}
-
-{_summary(result)}
-
-- `tpl-{result.space}/func/*_components.nii.gz`: signed maps, one volume a component, with a root
-  mean square of 1 over the mask and their largest absolute value positive{evidence}
-- `*_decomposition.json`: how the maps were fitted{chosen}{report}
-- `tpl-{result.space}/anat/*_mask.nii.gz`: the voxels that were decomposed
-- `participants.tsv`: who took part
-- `sub-*/**/*_outliers.tsv`: which volumes of each run were dropped
-- `{INVENTORY}`: every run that was found, used or not, and why
-- `{SETTINGS}`: every setting; `--config-file` replays it
-- `{SOURCES}`: the files that went in
-- `logs/manifest.tsv`: every file with its hash
-
-`work/`, if it is here, holds reduced runs, which make a second start fast; it can be deleted.
-"""
 
 
 # ---------------------------------------------------------------- images
 def _write_components(tree: OutputTree, result: GroupResult, components: Components) -> None:
-    tree.write_image(
-        result.file(components, "components", ".nii.gz"),
-        result.geometry.image(components.maps),
+    tree.write_bytes(
+        result.maps_file(components, "components"), result.space.encode(components.maps)
     )
     tree.write_json(
         result.file(components, "components", ".json"),
@@ -169,7 +136,7 @@ def _write_components(tree: OutputTree, result: GroupResult, components: Compone
             "says how they are ordered.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
-            "Mask": f"bids::{result.mask_file('.nii.gz')}",
+            "Mask": f"bids::{result.mask_file()}",
             "Decomposition": f"bids::{result.file(components, 'decomposition', '.json')}",
             "Sources": [f"bids::{SOURCES}"],
             **result.spatial,
@@ -199,6 +166,27 @@ def _choice(result: GroupResult) -> dict[str, object]:
     }
 
 
+def _settings(result: GroupResult, method: str) -> dict[str, object]:
+    """Take the settings that have to do with a method.
+
+    Another method's would say that something was done that was not.
+    """
+    science = science_as_tables(result.settings.science)
+    # All numbers of components together decide which runs are too short.
+    used = {"n_init", "random_seed", "n_components", "subspace_dims"}
+    if result.choice is not None:
+        used.add("max_components")
+    if method == "dictlearning":
+        used |= _OF_DICTIONARY_LEARNING
+    return {
+        "denoising": science["denoising"],
+        "masking": _masking(result),
+        "decomposition": {
+            name: value for name, value in science["decomposition"].items() if name in used
+        },
+    }
+
+
 def _decomposition(result: GroupResult, components: Components) -> dict[str, object]:
     """Say everything that is needed to fit these maps again."""
     runs = result.runs
@@ -208,23 +196,13 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         for record in result.reduced
         if record.smoothing_fwhm == fwhm and record.participant not in result.held_out
     ]
-    science = science_as_tables(result.settings.science)
-    # Another method's settings would say that something was done that was not.
-    fitting = {
-        name: value
-        for name, value in science["decomposition"].items()
-        # All numbers of components together decide which runs are too short.
-        if name in {"n_init", "random_seed", "n_components", "subspace_dims"}
-        or (name == "max_components" and result.choice is not None)
-        or (components.method == "dictlearning" and name in _OF_DICTIONARY_LEARNING)
-    }
     return {
         "Description": f"{_METHOD_NAMES[components.method]} of {len(runs)} runs",
         "Method": components.method,
         "NumberOfComponents": components.n_components,
         "NumberOfParticipants": len(result.participants),
         "NumberOfRuns": len(runs),
-        "NumberOfVoxels": result.geometry.n_features,
+        result.space.measure.count_key: result.space.n_features,
         "ExplainedVariance": components.total_explained_variance,
         "ReducedVarianceShare": float(
             np.mean([record.variance_share(components.n_components) for record in reduced])
@@ -236,15 +214,11 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         **_choice(result),
         "Fit": dict(components.fit),
         "Evidence": evidence_summary(components) or {"Order": "by explained variance"},
-        "Settings": {
-            "denoising": science["denoising"],
-            "masking": _masking(result),
-            "decomposition": fitting,
-        },
+        "Settings": _settings(result, components.method),
         "SoftwareVersions": {
             "nidecomp": __version__,
             "python": platform.python_version(),
-            **{name: version(name) for name in _LIBRARIES},
+            **library_versions(),
         },
         "References": ["doi:10.1016/j.neuroimage.2010.02.010"]
         + (["doi:10.1109/ISBI.2016.7493501"] if components.method == "dictlearning" else []),

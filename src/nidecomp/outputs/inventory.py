@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nidecomp.core.records import FailedRun, Inventory, ReducedRun, RefusedRun, RunKey, UsableRun
-from nidecomp.core.text import one_line
+from nidecomp.core.text import in_one_line
 
 COLUMNS = {
     "run": "Name of the run, as in its file names",
@@ -92,7 +92,7 @@ def _row(status: str, key: RunKey, bold: Path, root: Path, reason: str) -> Row:
     row |= {
         "run": key.label,
         "status": status,
-        "reason": one_line(reason) or None,
+        "reason": in_one_line(reason, longest=None) or None,
         "source_file": bold.relative_to(root).as_posix(),
     }
     return row

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 # outliers, ASQC Quality Press).
 LIMIT = 3.5
 # Where participants are very similar, a small difference is many deviations: an outlier also
-# differs from the median by this share of it.
+# differs from the median by this share of it (docs/decisions/0012-projections.md).
 LEAST_DEPARTURE = 0.25
 # The median absolute deviation of a normal distribution in units of its standard deviation.
 _NORMAL = 0.6745
-# The median of fewer participants is no reliable reference.
+# The median of fewer participants is no reliable reference: a rule of thumb.
 FEWEST_PARTICIPANTS = 5
 
 

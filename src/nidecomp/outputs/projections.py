@@ -1,4 +1,4 @@
-"""What each run holds of the group's maps, as files with the run's own name."""
+"""The files of each run: time courses, connectomes, its own maps, and its cleaned image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nidecomp.projection.connectome import KINDS, Kind, connectomes
 from nidecomp.projection.task import STATISTICS, Projection
 from nidecomp.runs.inspect import read_sidecar
 
-# As BEP017 spells what a relationship matrix holds.
+# The stat labels of BEP017 for relationship matrices.
 _STAT: dict[Kind, str] = {
     "correlation": "pearsoncorrelation",
     "partial correlation": "partialcorrelation",
@@ -27,34 +27,35 @@ _STAT: dict[Kind, str] = {
 }
 _MEASURE: dict[Kind, str] = {
     "correlation": "Pearson's correlation",
-    "partial correlation": "Partial correlation given all other components, covariance shrunk "
-    "by Ledoit and Wolf's rule",
-    "tangent": "Departure of the run's covariance from the geometric mean of all runs, in the "
-    "tangent space there; covariances shrunk by Ledoit and Wolf's rule",
+    "partial correlation": "Partial correlation given all other components, from Ledoit-Wolf "
+    "shrunk covariances",
+    "tangent": "Deviation of the run's covariance from the geometric mean of all runs, in the "
+    "tangent space at that mean; Ledoit-Wolf shrunk covariances",
 }
 _GROUP_MEASURE: dict[Kind, str] = {
     "correlation": "Mean of the participants' correlations, each the mean of its runs",
     "partial correlation": "Mean of the participants' partial correlations, each the mean of its "
     "runs",
-    "tangent": "Geometric mean of all runs' covariances: what the runs' tangent matrices depart "
-    "from",
+    "tangent": "Geometric mean of all runs' covariances, at which the tangent space of the runs' "
+    "matrices is taken",
 }
 _UNITS = {
-    "effect": "Regression coefficient: standard deviations of the voxel's cleaned series for one "
-    "unit of the time course",
+    "effect": "Regression coefficient: standard deviations of the {feature}'s cleaned series for "
+    "each unit of the time course",
     "z": "The coefficient divided by its standard error, as a standard normal value",
 }
 
 
 def write_projections(tree: OutputTree, result: GroupResult, *, is_job: bool = False) -> None:
-    """Write time courses, connectomes, the runs' own maps where there are, and their quality.
+    """Write time courses, connectomes, maps (where they are wanted) and quality of the runs.
 
     Parameters
     ----------
     tree : OutputTree
     result : GroupResult
     is_job : bool
-        Whether these are some of the participants only: then nothing is written that needs all.
+        Whether these are some of the participants only: files that need all of them are then left
+        to the group run.
     """
     if not result.projected:
         return
@@ -109,15 +110,15 @@ def _write_time_courses(
     tree.write_json(
         projected_file(run.key, "timeseries", ".json", labels),
         {
-            "Description": "Time courses of the group's maps in this run: least squares of each "
-            "cleaned volume on all maps together (dual regression, stage 1)"
+            "Description": "Time courses of the group maps in this run: least-squares regression "
+            "of each cleaned volume on all maps together (dual regression, stage 1)"
             + ("; scaled to unit variance" if normalised else "")
-            + ". A row for each volume, n/a where it was dropped.",
+            + ". One row per volume; n/a: the volume was dropped.",
             "SamplingFrequency": 1 / run.repetition_time_s,
             **start,
             "Units": "arbitrary",
             "ExplainedVariance": found.explained_variance,
-            "Maps": f"bids::{result.file(components, 'components', '.nii.gz')}",
+            "Maps": f"bids::{result.maps_file(components, 'components')}",
             "Sources": [
                 result.uri(path)
                 for path in (run.files.bold, run.files.confounds)
@@ -167,7 +168,7 @@ def _write_matrix(
     measure: str,
     sources: list[str],
 ) -> None:
-    """Write a matrix with the nodes' names in the first row and column, as XCP-D does."""
+    """Write a matrix with the names of the nodes in the first row and column, as XCP-D does."""
     table, sidecar = paths
     tree.write_tsv(
         table,
@@ -201,24 +202,25 @@ def _write_maps(
     *,
     desc: str | None = None,
 ) -> None:
-    labels = result.labels(components)
+    labels, extension = result.labels(components), result.space.extensions.maps
     for stat in STATISTICS:
         if stat not in maps:
             continue
-        image = projected_file(key, "components", ".nii.gz", labels, stat=stat, desc=desc)
+        units = _UNITS[stat].format(feature=result.space.measure.feature)
+        image = projected_file(key, "components", extension, labels, stat=stat, desc=desc)
         tree.take_file(image, maps[stat])
         tree.write_json(
-            image.with_name(image.name.replace(".nii.gz", ".json")),
+            image.with_name(image.name.removesuffix(extension) + ".json"),
             {
-                "Description": f"This run's own maps of the group's components (dual regression, "
-                f"stage 2). {_UNITS[stat]}."
+                "Description": f"This run's own maps of the group components (dual regression, "
+                f"stage 2). {units}."
                 if desc is None
-                else f"This participant's own maps of the group's components, over its runs. "
-                f"{_UNITS[stat]}.",
+                else f"This participant's own maps of the group components, combined over runs. "
+                f"{units}.",
                 "Units": "arbitrary",
                 "ComponentNames": list(components.names),
-                "Maps": f"bids::{result.file(components, 'components', '.nii.gz')}",
-                "Mask": f"bids::{result.mask_file('.nii.gz')}",
+                "Maps": f"bids::{result.maps_file(components, 'components')}",
+                "Mask": f"bids::{result.mask_file()}",
                 **about,
                 **result.spatial,
             },
@@ -229,16 +231,16 @@ def _write_maps(
 def _write_regressed(
     tree: OutputTree, result: GroupResult, index: int, run: UsableRun, image: Path
 ) -> None:
-    """Write the run's image without the components chosen; its sidecar carries on the input's."""
+    """Write the run's image after component regression; its sidecar repeats that of the input."""
     components, removed = result.components[index], result.projections.removed[index]
-    labels = result.labels(components)
+    labels, extension = result.labels(components), result.space.extensions.run
     aggressive = result.settings.science.projection.aggressive
     how = (
-        "all that their time courses explain"
+        "everything that their time courses explain"
         if aggressive
-        else "what they explain beside all other components"
+        else "what they explain in addition to all other components"
     )
-    tree.take_file(regressed_file(run.key, ".nii.gz", labels, aggressive=aggressive), image)
+    tree.take_file(regressed_file(run.key, extension, labels, aggressive=aggressive), image)
     tree.write_json(
         regressed_file(run.key, ".json", labels, aggressive=aggressive),
         {
@@ -246,12 +248,12 @@ def _write_regressed(
             # Not the group's grid but the run's own.
             "SpatialReference": result.uri(run.files.bold),
             **read_sidecar(run.files.bold),
-            "Description": f"The preprocessed image without some components: {how} was taken out "
-            "of the volumes kept; volumes that were dropped are as they were. Confounds, trends "
-            "and the mean are still there.",
+            "Description": f"The preprocessed image after component regression: {how} was "
+            "removed from the volumes kept; dropped volumes are unchanged. Confounds, trends and "
+            "the mean are retained.",
             "RemovedComponents": {components.names[one]: why for one, why in removed.items()},
             "Regression": "aggressive" if aggressive else "non-aggressive",
-            "Maps": f"bids::{result.file(components, 'components', '.nii.gz')}",
+            "Maps": f"bids::{result.maps_file(components, 'components')}",
             "Sources": [result.uri(run.files.bold)],
         },
     )

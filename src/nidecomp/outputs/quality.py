@@ -9,13 +9,14 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.outputs.inventory import COLUMNS
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.projection.task import ProjectedRun
 
 QUALITY_TABLE = PurePosixPath("logs/quality.tsv")
 QUALITY: dict[str, str] = {
-    "run": "Name of the run, as in its file names",
+    "run": COLUMNS["run"],
     "method": "Method of the decomposition: canica or dictlearning, or given for template maps",
     "scale": "Number of components of the decomposition",
     "explained_variance": "Share of the variance of the cleaned run that all maps together explain",
@@ -29,7 +30,7 @@ QUALITY: dict[str, str] = {
         "volumes kept, computed on smoothed data before confounds are removed"
     ),
     "n_volumes_kept": "Number of volumes after scrubbing and dropping",
-    "mean_fd": "Mean framewise displacement over all volumes, in mm",
+    "mean_fd": COLUMNS["mean_fd"],
 }
 COMPONENTS_TABLE = PurePosixPath("logs/quality_components.tsv")
 QUALITY_OF_COMPONENTS: dict[str, str] = {

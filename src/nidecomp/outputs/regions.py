@@ -9,33 +9,35 @@ from numpy.typing import NDArray
 
 from nidecomp.annotation.regions import (
     KIND_OF_METHOD,
-    MIN_REGION_MM3,
     Region,
     parcellation,
-    region_volume_mm3,
 )
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
-from nidecomp.spaces.nifti import nifti
+from nidecomp.spaces.contract import Measure
 
-_HOW = {
-    "local_regions": "around the peaks of the smoothed map, by random walks",
-    "connected_components": "connected components",
-}
-REGIONS = {
-    "index": "",
-    "name": "Name of the region: its component and its number in it, from 1, the largest first",
-    "label": "The same, under the name that other programs look for",
-    "network": "Component that it is a region of",
-    "network_label": "The most similar network, see the metrics file; n/a where none is similar",
-    "hemisphere": "L, R, or B where less than 95 % of its weight lies on one side",
-    "x": "Centre of its weights in the soft atlas, first RAS+ coordinate of the space",
-    "y": "Centre of its weights, second RAS+ coordinate",
-    "z": "Centre of its weights, third RAS+ coordinate",
-    "volume_mm3": "Volume of its voxels in the image",
-}
-REGION_UNITS = {**dict.fromkeys("xyz", "mm"), "volume_mm3": "mm^3"}
+
+def region_columns(measure: Measure) -> dict[str, str]:
+    """Return the columns of the table of regions and what they hold."""
+    return {
+        "index": "",
+        "name": "Name of the region: its component and its number in it, from 1, the largest first",
+        "label": "The same, under the name that other programs look for",
+        "network": "Component that it is a region of",
+        "network_label": "The most similar network, see the metrics file; n/a where none is "
+        "similar",
+        "hemisphere": "L, R, or B where less than 95 % of its weight lies on one side",
+        "x": "Centre of its weights in the soft atlas, first RAS+ coordinate of the space",
+        "y": "Centre of its weights, second RAS+ coordinate",
+        "z": "Centre of its weights, third RAS+ coordinate",
+        measure.column: f"{measure.size.capitalize()} of its {measure.features} in the image",
+    }
+
+
+def region_units(measure: Measure) -> dict[str, str]:
+    """Return the units of those columns that have one."""
+    return {**dict.fromkeys("xyz", "mm"), measure.column: measure.unit}
 
 
 def write_regions(
@@ -56,8 +58,8 @@ def write_regions(
     ]
     whose = [row for row, of_map in enumerate(of_maps) for _ in of_map]
     _write_soft_atlas(tree, result, components, regions, names)
-    labels = parcellation(regions, result.geometry.n_features)
-    counts = np.bincount(labels, minlength=len(regions) + 1)[1:]
+    space, measure = result.space, result.space.measure
+    labels = parcellation(regions, space.n_features)
     table = [
         {
             "index": number,
@@ -67,25 +69,24 @@ def write_regions(
             "network_label": network_labels[row],
             "hemisphere": region.hemisphere,
             **dict(zip("xyz", region.centre, strict=True)),
-            "volume_mm3": region_volume_mm3(int(count), result.geometry),
+            measure.column: space.size_of(np.flatnonzero(labels == number)),
         }
-        for number, (name, row, region, count) in enumerate(
-            zip(names, whose, regions, counts, strict=True), start=1
+        for number, (name, row, region) in enumerate(
+            zip(names, whose, regions, strict=True), start=1
         )
     ]
-    tree.write_image(
-        result.file(components, "dseg", ".nii.gz"),
-        nifti(_volume(labels, result), result.geometry.grid),
+    tree.write_bytes(
+        result.file(components, "dseg", space.extensions.labels), space.encode_labels(labels)
     )
     tree.write_table(
         result.file(components, "dseg", ".tsv"),
-        REGIONS,
+        region_columns(measure),
         table,
-        units=REGION_UNITS,
+        units=region_units(measure),
         about={
-            "Description": "Regions of the networks: of the soft atlas of regions each voxel "
-            "belongs to the region that weighs most in it.",
-            "Sources": [f"bids::{result.file(components, 'probseg', '.nii.gz', 'regions')}"],
+            "Description": "Regions of the networks: of the soft atlas of regions each "
+            f"{measure.feature} belongs to the region that weighs most in it.",
+            "Sources": [f"bids::{result.maps_file(components, 'probseg', 'regions')}"],
             **result.spatial,
         },
     )
@@ -98,35 +99,25 @@ def _write_soft_atlas(
     regions: Sequence[Region],
     names: Sequence[str],
 ) -> None:
-    # An array that is one number everywhere: it only says how large the image is.
-    shape = (*result.geometry.grid.shape, len(regions))
-    whole = nifti(np.broadcast_to(np.float32(0), shape), result.geometry.grid)
-    tree.write_volumes(
-        result.file(components, "probseg", ".nii.gz", "regions"),
-        whole,
-        (result.geometry.image(_dense(region, result)) for region in regions),
-    )
-    kind = KIND_OF_METHOD[components.method]
+    space, measure = result.space, result.space.measure
+    maps = (_dense(region, space.n_features) for region in regions)
+    parts = space.encode_each(maps, len(regions))
+    tree.write_bytes(result.maps_file(components, "probseg", "regions"), b"".join(parts))
+    rule = space.region_rule(KIND_OF_METHOD[components.method])
     tree.write_json(
         result.file(components, "probseg", ".json", "regions"),
         {
-            "Description": f"Regions of the thresholded networks, of {MIN_REGION_MM3} mm^3 or "
-            f"more: {_HOW[kind]} (nilearn's RegionExtractor, {kind}). Values are those of the "
-            "soft atlas of networks, from 0 to 1.",
+            "Description": f"Regions of the thresholded networks, of {measure.min_region:g} "
+            f"{measure.unit} or more: {rule}. Values are those of the soft atlas of networks, from "
+            "0 to 1.",
             "LabelMap": list(names),
-            "Sources": [f"bids::{result.file(components, 'probseg', '.nii.gz')}"],
+            "Sources": [f"bids::{result.maps_file(components, 'probseg')}"],
             **result.spatial,
         },
     )
 
 
-def _dense(region: Region, result: GroupResult) -> NDArray[np.float32]:
-    weights = np.zeros(result.geometry.n_features, dtype=np.float32)
-    weights[region.voxels] = region.weights
+def _dense(region: Region, n_features: int) -> NDArray[np.float32]:
+    weights = np.zeros(n_features, dtype=np.float32)
+    weights[region.features] = region.weights
     return weights
-
-
-def _volume(labels: NDArray[np.int32], result: GroupResult) -> NDArray[np.int32]:
-    volume = np.zeros(result.geometry.grid.shape[::-1], dtype=np.int32)
-    volume[result.geometry.mask.T] = labels
-    return volume.T

@@ -1,12 +1,10 @@
-"""Everything that the group's files are made of, and what they are called."""
+"""The results of an analysis, and the names of the files that they are written to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-
-import numpy as np
 
 from nidecomp.annotation.regions import Region
 from nidecomp.bids.names import FileLabels, group_file, mask_file, pooled_task
@@ -16,25 +14,25 @@ from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.model_order_choice import ModelOrderChoice
 from nidecomp.projection.all_runs import Projections
 from nidecomp.projection.task import ProjectedRun
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
-# The list of the files that went in, which every group file points to.
+# The list of the input files, to which every group file refers.
 SOURCES = PurePosixPath("logs/sources.tsv")
 
 
 @dataclass(frozen=True, eq=False)
 class GroupResult:
-    """Everything that the group's files are made of.
+    """The results of a group analysis, from which all files are written.
 
-    `settings` are those that were asked for; `choice` is there where the number of components was
-    chosen. `regions` has those of each component of each decomposition.
+    `settings` are those that were asked for; `choice` is None where the number of components was
+    given. `regions` has, for each decomposition, the regions of each component.
     """
 
     settings: Settings
     root: Path
     inventory: Inventory
     reduced: tuple[ReducedRun, ...]
-    geometry: VoxelGeometry
+    space: FeatureSpace
     components: tuple[Components, ...]
     held_out: frozenset[str] = frozenset()
     choice: ModelOrderChoice | None = None
@@ -43,13 +41,13 @@ class GroupResult:
 
     @property
     def projected(self) -> tuple[ProjectedRun, ...]:
-        """What each run has of the components."""
+        """The projections of the runs."""
         return self.projections.runs
 
     @cached_property
     def reduced_runs(self) -> tuple[UsableRun, ...]:
-        """All runs that were reduced, those of participants that were left out among them."""
-        # Where nothing is fitted nothing is reduced.
+        """All runs that were reduced, including those of held-out participants."""
+        # Template maps are projected without reducing the runs.
         if not self.reduced:
             return tuple(projected.run for projected in self.projected)
         return runs_of(self.reduced)
@@ -66,27 +64,23 @@ class GroupResult:
 
     @property
     def is_full(self) -> bool:
-        """Whether more is wanted than the maps and how they were fitted."""
+        """Whether evidence and projections are written, too (``--level full``)."""
         return self.settings.extent.level == "full"
-
-    @property
-    def space(self) -> str:
-        """The space of every map."""
-        return self.runs[0].files.space
 
     @property
     def res(self) -> str | None:
         """The res entity of every map."""
         return self.runs[0].files.res
 
-    def mask_file(self, extension: str) -> PurePosixPath:
-        """Place the group mask or its sidecar."""
-        return mask_file(self.space, self.res, extension, self.runs[0].files.cohort)
+    def mask_file(self, extension: str | None = None) -> PurePosixPath:
+        """Return the path of the group mask, or of its sidecar."""
+        extension = extension or self.space.extensions.mask
+        return mask_file(self.space.label, self.res, extension, self.runs[0].files.cohort)
 
     def labels(self, components: Components) -> FileLabels:
-        """Give what all files of one decomposition have in their names."""
+        """Return the labels that the names of all files of one decomposition share."""
         return FileLabels(
-            space=self.space,
+            space=self.space.label,
             atlas=self.settings.science.decomposition.atlas_label,
             method=components.method,
             n_components=components.n_components,
@@ -102,25 +96,25 @@ class GroupResult:
         desc: str | None = None,
         stat: str | None = None,
     ) -> PurePosixPath:
-        """Place one file of one decomposition."""
+        """Return the path of a file of one decomposition."""
         task = pooled_task(run.key.task for run in self.runs)
         return group_file(suffix, extension, self.labels(components), task, stat=stat, desc=desc)
 
+    def maps_file(
+        self, components: Components, suffix: str, desc: str | None = None
+    ) -> PurePosixPath:
+        """Return the path of a file of maps of one decomposition."""
+        return self.file(components, suffix, self.space.extensions.maps, desc)
+
     def uri(self, path: Path) -> str:
-        """Name a file of the input as sidecars do."""
+        """Return the BIDS URI of a file of the input."""
         return f"bids:preprocessed:{path.relative_to(self.root).as_posix()}"
 
     @cached_property
     def spatial(self) -> dict[str, object]:
-        """Where the voxels are, as BIDS asks for it."""
-        sizes = np.sqrt((self.geometry.grid.matrix[:3, :3] ** 2).sum(axis=0))
-        # The images decide where the voxels are; the validator asks for it even of templates.
+        """The spatial metadata that BIDS requires in sidecars."""
         reference = next((run for run in self.runs if not run.resampled), self.runs[0])
-        content: dict[str, object] = {"SpatialReference": self.uri(reference.files.bold)}
-        if self.res is not None:
-            text = " × ".join(f"{size:.4g}" for size in sizes)
-            content["Resolution"] = f"{text} mm voxels, as in the preprocessed images"
-        return content
+        return self.space.spatial_metadata(self.uri(reference.files.bold), self.res)
 
 
 @dataclass(frozen=True)
@@ -130,14 +124,14 @@ class Outcome:
     Parameters
     ----------
     inventory : Inventory
-        What became of each run that was found.
+        Every run that was found, and whether it was used.
     output_dir : Path
         Where the results are.
     components : tuple of Components
-        The decompositions, in the order of methods within numbers of components; none where
-        nothing was fitted.
+        The decompositions, sorted by number of components, then by method; empty where nothing was
+        fitted.
     is_reported : bool
-        Whether the report could be made, or was not wanted.
+        False where the report was wanted and could not be made.
     """
 
     inventory: Inventory
@@ -147,5 +141,5 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 where every usable run went through, 1 where some failed, or the report did."""
+        """0 where every usable run was processed, 1 where a run or the report failed."""
         return 1 if self.inventory.failed or not self.is_reported else 0

@@ -18,9 +18,9 @@ from nidecomp.outputs.dataset import (
 )
 from nidecomp.outputs.projections import write_projections
 from nidecomp.outputs.quality import QUALITY_TABLE
+from nidecomp.outputs.readme import readme
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
-from nidecomp.version import __version__
 
 
 def write_template_projections(result: GroupResult, *, is_job: bool) -> OutputTree:
@@ -67,8 +67,8 @@ def _source(result: GroupResult) -> str:
 
 
 def _write_maps(tree: OutputTree, result: GroupResult, components: Components) -> None:
-    image = result.file(components, "components", ".nii.gz")
-    tree.write_image(image, result.geometry.image(components.maps))
+    maps = result.maps_file(components, "components")
+    tree.write_bytes(maps, result.space.encode(components.maps))
     what = "maps" if components.method == GIVEN else f"maps of {components.method}"
     tree.write_json(
         result.file(components, "components", ".json"),
@@ -77,26 +77,19 @@ def _write_maps(tree: OutputTree, result: GroupResult, components: Components) -
             "runs and within the mask, with a root mean square of 1 over it: one volume a map.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
-            "Mask": f"bids::{result.mask_file('.nii.gz')}",
+            "Mask": f"bids::{result.mask_file()}",
             **result.spatial,
         },
     )
 
 
 def _readme(result: GroupResult) -> str:
-    return f"""\
-# Projections by NiDecomp {__version__}
-
-What each run holds of {_source(result)}. Nothing was fitted to these runs.
-
-- `tpl-{result.space}/func/*_components.nii.gz`: the maps, on the grid of the runs
-- `sub-*/**/*_timeseries.tsv`: time courses of the maps in each run (dual regression, stage 1); n/a
-  where a volume was dropped
-- `sub-*/**/*_relmat.tsv`: connectomes of each run
-- `sub-*/**/*_stat-effect_components.nii.gz`, `*_stat-z_*`, if there: each run's own maps (stage 2)
-- `sub-*/**/*_outliers.tsv`: which volumes of each run were dropped
-- `{SETTINGS}`: every setting; `--config-file` replays it
-
-From a group run only: `report.html`, `participants.tsv`, `{INVENTORY}`, `{QUALITY_TABLE}`, the
-group's connectomes (`tpl-*/**/*_relmat.tsv`) and the tangent ones of runs, which need all of them.
-"""
+    return readme(
+        "template_projections.md.jinja",
+        source=_source(result),
+        space=result.space.label,
+        ends=result.space.extensions,
+        inventory=INVENTORY,
+        quality_table=QUALITY_TABLE,
+        settings=SETTINGS,
+    )

@@ -1,4 +1,4 @@
-"""Writing a BIDS-Derivatives dataset: every file whole or not there, all of them in a manifest."""
+"""Writing a BIDS-Derivatives dataset: no file is ever half written, and a manifest lists them."""
 
 from __future__ import annotations
 
@@ -9,36 +9,33 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-import nibabel as nib
-import numpy as np
-
 from nidecomp.core.atomic import remove_leftovers, replace_atomically
 from nidecomp.core.errors import UsageError
 from nidecomp.core.tsv import encoded, table_text
-from nidecomp.spaces.nifti import compressed, compressed_parts
 
 MANIFEST = PurePosixPath("logs/manifest.tsv")
 _COLUMNS = ("path", "size", "sha256")
-# What file systems take, in bytes; none of ours comes near.
+# Limits of file systems, in bytes: a longer name in a list cannot be one of our files.
 _LONGEST_NAME, _LONGEST_PATH = 255, 1000
 
 
 class OutputTree:
     """One output folder while it is written.
 
-    The manifest of an earlier run is taken away first and a new one is written last: a folder
-    with a manifest is complete, and holds the results of one run only. In between a journal lists
-    what was there and what is written, so that the next run knows it if this one is interrupted.
+    The manifest of an earlier run is removed first and a new one is written last: a folder with a
+    manifest is complete and has the results of one run only. In between, a journal lists the files
+    that were there and those that are written, so that the next run knows them if this one is
+    interrupted.
 
     Parameters
     ----------
     root : Path
         The output folder; made where it is not there.
     job : str, optional
-        Where several jobs write into one folder: what sets this one's manifest apart.
+        A name for the manifest of this job, where several jobs write to one folder.
     adding : bool
-        Whether what an earlier run wrote stays, and is only added to. A folder that was not
-        complete is not made so.
+        Whether the files of an earlier run are kept, and files are only added. A folder that was
+        incomplete remains so.
     """
 
     def __init__(self, root: Path, job: str | None = None, *, adding: bool = False) -> None:
@@ -64,7 +61,7 @@ class OutputTree:
         (root / self._manifest).unlink(missing_ok=True)
 
     def write_bytes(self, path: PurePosixPath, content: bytes) -> None:
-        """Write one file, `path` relative to the output folder."""
+        """Write a file; `path` is relative to the output folder."""
         self._check_inside(path)
         entry = (len(content), hashlib.sha256(content).hexdigest())
         self._note(path, entry)
@@ -73,7 +70,7 @@ class OutputTree:
         self._written[str(path)] = entry
 
     def _remove_leftovers(self) -> None:
-        """Remove temporary files of runs that were killed; other jobs' may be in use."""
+        """Remove temporary files of killed runs; a job leaves them: other jobs may use them."""
         if self._manifest != MANIFEST:
             return
         names = {name for name, _ in self._earlier} | set(self._written)
@@ -83,25 +80,25 @@ class OutputTree:
                 _remove_empty_folders(folder, self.root)
 
     def _check_inside(self, path: PurePosixPath) -> None:
-        """Refuse to write through a folder that is a link to somewhere else: to the input, even."""
+        """Raise UsageError where a folder is a link that leads out of the output folder."""
         folder = (self.root / path).parent
         if not folder.resolve().is_relative_to(self.root.resolve()):
             raise UsageError(
-                f"{folder} leads out of the output folder, and nothing is written there: remove "
-                "the link."
+                f"{folder} is a link that leads out of the output folder, where nothing may be "
+                "written: remove the link."
             )
 
     def _note(self, path: PurePosixPath, entry: tuple[int, str]) -> None:
-        """Note in the journal what is going to be written."""
+        """Note in the journal a file that is about to be written."""
         with (self.root / self._journal).open("a", encoding="utf-8") as journal:
             journal.write(f"{path}\t{entry[0]}\t{entry[1]}\n")
 
     def write_text(self, path: PurePosixPath, text: str) -> None:
-        """Write text, as `encoded` does."""
+        """Write text in UTF-8 (see `encoded`)."""
         self.write_bytes(path, encoded(text))
 
     def write_json(self, path: PurePosixPath, content: Mapping[str, object]) -> None:
-        """Write a JSON object, its keys in the order given."""
+        """Write a JSON object; its keys stay in the order given."""
         self.write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def write_tsv(
@@ -110,7 +107,7 @@ class OutputTree:
         columns: Sequence[str],
         table: Iterable[Mapping[str, object]],
     ) -> None:
-        """Write a table; a value of None is ``n/a``, as BIDS wants it."""
+        """Write a table; None becomes ``n/a``, as BIDS requires."""
         self.write_text(path, table_text(columns, table))
 
     def write_table(
@@ -122,20 +119,20 @@ class OutputTree:
         units: Mapping[str, str] | None = None,
         about: Mapping[str, object] | None = None,
     ) -> None:
-        """Write a table and beside it the JSON that describes it.
+        """Write a table, and the JSON that describes it beside it.
 
         Parameters
         ----------
         path : PurePosixPath
-            Of the ``.tsv``.
+            Path of the ``.tsv``.
         columns : mapping
-            Column to its description, in the order in which they are to stand; empty where BIDS
-            itself describes it.
+            Column to its description, in the order of the columns; empty where BIDS itself defines
+            the column.
         table : iterable of mapping
         units : mapping, optional
             Column to its unit, for those that have one.
         about : mapping, optional
-            What the JSON says of the table as a whole.
+            Entries of the JSON about the table as a whole.
         """
         self.write_tsv(path, tuple(columns), table)
         units = units or {}
@@ -146,28 +143,8 @@ class OutputTree:
         }
         self.write_json(path.with_suffix(".json"), {**(about or {}), **described})
 
-    def write_image(self, path: PurePosixPath, image: nib.Nifti1Image) -> None:
-        """Write a .nii.gz that holds no time stamp: the same image gives the same bytes."""
-        self.write_bytes(path, compressed(image))
-
-    def write_volumes(
-        self, path: PurePosixPath, whole: nib.Nifti1Image, volumes: Iterable[nib.Nifti1Image]
-    ) -> None:
-        """Write a 4D .nii.gz volume by volume: many sparse ones take little memory.
-
-        Parameters
-        ----------
-        path : PurePosixPath
-        whole : Nifti1Image
-            The image, of which only the header is looked at.
-        volumes : iterable of Nifti1Image
-            Its volumes, of the same type.
-        """
-        in_order = (np.asarray(volume.dataobj).T for volume in volumes)
-        self.write_bytes(path, b"".join(compressed_parts(whole.header, in_order)))
-
     def take_file(self, path: PurePosixPath, source: Path) -> None:
-        """Write one file whose content another process made, and keep that; it may be large."""
+        """Copy a file that another process made, which is kept; it may be large."""
         self._check_inside(path)
         with source.open("rb") as file:
             entry = (source.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
@@ -177,7 +154,7 @@ class OutputTree:
         self._written[str(path)] = entry
 
     def finish(self) -> None:
-        """Remove what an earlier run wrote and this one did not; write the manifest."""
+        """Remove files of an earlier run that this one did not write, and write the manifest."""
         for name, digest in sorted(self._earlier):
             path = self.root / name
             is_inside = path.parent.resolve().is_relative_to(self.root.resolve())
@@ -205,7 +182,7 @@ class OutputTree:
 
 
 def _remove_empty_folders(folder: Path, root: Path) -> None:
-    """Remove a folder that has become empty, and what held only it, below the output folder."""
+    """Remove an empty folder, and its parents where these become empty, below the output folder."""
     while folder != root and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent
@@ -217,7 +194,7 @@ def _digest(path: Path) -> str:
 
 
 def _read_manifest(path: Path) -> set[tuple[str, str]]:
-    """Give path and hash of every file that is listed; nothing where there is no list."""
+    """Return path and hash of every file in a manifest; an empty set where there is none."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             table = list(csv.DictReader(file, delimiter="\t"))
@@ -228,7 +205,7 @@ def _read_manifest(path: Path) -> set[tuple[str, str]]:
 
 
 def _is_inside(name: str) -> bool:
-    """Tell whether a listed name stays below the output folder, whoever wrote the list."""
+    """Return whether a listed path is below the output folder: the list may have been edited."""
     path = PurePosixPath(name)
     is_name = (
         len(name) < _LONGEST_PATH

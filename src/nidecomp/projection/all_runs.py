@@ -13,7 +13,7 @@ from nidecomp.core.records import FailedRun, Inventory
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
 from nidecomp.execution import progress
-from nidecomp.execution.executor import Executor, WorkerDied
+from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.projection.one_run import CombineTask, combine_runs, project_run
 from nidecomp.projection.store import store_target
 from nidecomp.projection.task import ProjectedRun, ProjectTask, Target
@@ -75,10 +75,10 @@ def project_runs(
             case ProjectedRun():
                 found.append(result)
             case FailedRun():
-                failed.append(replace(result, reason=f"not projected: {result.reason}"))
+                failed.append(result)
             case WorkerDied(item=ProjectTask(cleaning=ReduceTask(run=lost))):
-                reason = "not projected: the process that worked on it was killed, probably for "
-                failed.append(FailedRun(lost.key, lost.files.bold, reason + "want of memory"))
+                failed.append(FailedRun(lost.key, lost.files.bold, lost_worker()))
+    failed = [replace(one, reason=f"not projected: {one.reason}") for one in failed]
     found.sort(key=lambda record: record.key.label)
     failed.sort(key=lambda record: record.key.label)
     if failed:
@@ -124,7 +124,7 @@ def _combined(
     for run in found:
         own.setdefault(run.run.participant, []).append(run.stem)
     todo = [
-        CombineTask(label, tuple(paths), len(tasks[0].targets), tasks[0].cleaning.geometry)
+        CombineTask(label, tuple(paths), len(tasks[0].targets), tasks[0].cleaning.space)
         for label, paths in own.items()
         if len(paths) > 1
     ]
@@ -137,10 +137,6 @@ def _each_combined(
     for result in executor.map_unordered(combine_runs, todo):
         match result:
             case WorkerDied(item=CombineTask(participant=label)):
-                _LOG.error(
-                    "The runs of sub-%s were not combined: the process that worked on them was "
-                    "killed, probably for want of memory",
-                    label,
-                )
+                _LOG.error("The runs of sub-%s were not combined: %s", label, lost_worker("them"))
             case tuple():
                 yield result

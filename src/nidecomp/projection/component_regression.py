@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-# Volumes whose products are formed at once.
+# Volumes whose products are formed at once: a bound of memory, float64 of a few volumes.
 _VOLUMES_AT_ONCE = 8
 
 

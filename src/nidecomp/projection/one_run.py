@@ -12,13 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nidecomp.core.atomic import writing
-from nidecomp.core.errors import FailedRunError
 from nidecomp.core.records import FailedRun
 from nidecomp.projection.component_regression import fit_component_regression, regressed_volumes
 from nidecomp.projection.dual_regression import (
@@ -37,11 +35,9 @@ from nidecomp.projection.store import (
 )
 from nidecomp.projection.task import STATISTICS, ProjectedRun, ProjectTask
 from nidecomp.runs.clean import clean
-from nidecomp.runs.reduce import failures_recorded, read_run
+from nidecomp.runs.reduce import check_unchanged, failures_recorded, read_run
 from nidecomp.runs.tsnr import temporal_snr
-from nidecomp.spaces.nifti import compressed_parts
-from nidecomp.spaces.volumes import describe_image, values_of
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 
 def project_run(task: ProjectTask) -> ProjectedRun | FailedRun:
@@ -90,11 +86,10 @@ def _project(task: ProjectTask, stem: Path) -> ProjectedRun:
         if not task.with_maps:
             continue
         own = run_maps(here.series, courses.values, effect, n_regressors)
-        store_maps(own, stem, index, task.cleaning.geometry)
+        store_maps(own, stem, index, task.cleaning.space)
         if task.with_variance:
             store_variance(own, stem, index)
-    if task.stem != stem:
-        raise FailedRunError("its files changed while it was processed: start again")
+    check_unchanged(stem, task.stem)
     # What the record stands for comes last: where it is, the rest is whole.
     with writing(stem.with_name(stem.name + ".npz")) as file:
         np.savez(file, allow_pickle=False, **stored)
@@ -111,17 +106,13 @@ def _store_regressed(
     kept: NDArray[np.intp],
 ) -> None:
     """Write the run's image without some components: two passes over it, volume by volume."""
-    bold = task.cleaning.run.files.bold
-    image = describe_image(bold)
+    image = task.cleaning.space.open_run(task.cleaning.run.files.bold)
     removal = fit_component_regression(
-        values_of(image, kept), courses, task.regressed_out_of(index), aggressive=task.aggressive
+        image.volumes(kept), courses, task.regressed_out_of(index), aggressive=task.aggressive
     )
-    header = nib.load(bold).header.copy()
-    header.set_data_dtype(np.float32)
-    header.set_slope_inter(1, 0)
-    volumes = regressed_volumes(values_of(image, np.arange(image.n_volumes)), kept, removal)
+    volumes = regressed_volumes(image.volumes(np.arange(image.n_volumes)), kept, removal)
     with writing(task.regressed_path(stem, index)) as file:
-        for part in compressed_parts(header, volumes):
+        for part in image.encode(volumes):
             file.write(part)
 
 
@@ -133,7 +124,7 @@ class CombineTask:
     participant: str
     stems: tuple[Path, ...]
     n_targets: int
-    geometry: VoxelGeometry
+    space: FeatureSpace
 
     @property
     def stem(self) -> Path:
@@ -157,7 +148,7 @@ def combine_runs(task: CombineTask) -> tuple[str, tuple[Mapping[str, Path], ...]
         For each target, statistic to the file with the participant's maps.
     """
     files = tuple(
-        {name: map_file(task.stem, index, name) for name in STATISTICS}
+        {name: map_file(task.stem, index, name, task.space) for name in STATISTICS}
         for index in range(task.n_targets)
     )
     if all(path.exists() for of_target in files for path in of_target.values()):
@@ -168,5 +159,5 @@ def combine_runs(task: CombineTask) -> tuple[str, tuple[Mapping[str, Path], ...]
                 [np.load(array_file(stem, index, name)) for stem in task.stems]
                 for name in ("effect", "variance")
             )
-            store_maps(combine(effects, variances), task.stem, index, task.geometry)
+            store_maps(combine(effects, variances), task.stem, index, task.space)
     return task.participant, files

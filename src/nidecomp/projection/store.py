@@ -14,8 +14,7 @@ from nidecomp.projection.dual_regression import (
     RunMaps,
 )
 from nidecomp.projection.task import STATISTICS, ProjectedRun, Projection, ProjectTask, Target
-from nidecomp.spaces.nifti import compressed
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 
 def store_target(components: Components, smoothing_fwhm: float, work_dir: Path) -> Target:
@@ -55,12 +54,12 @@ def _holds(path: Path, digest: str) -> bool:
 
 def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
     """Read what is stored; None where there is nothing or where something is missing."""
-    projections = []
+    projections, space = [], task.cleaning.space
     try:
         # Opened here: where it is no archive, numpy would leave it open.
         with stem.with_name(stem.name + ".npz").open("rb") as file, np.load(file) as content:
             for index in range(len(task.targets)):
-                maps = {name: map_file(stem, index, name) for name in STATISTICS}
+                maps = {name: map_file(stem, index, name, space) for name in STATISTICS}
                 wanted = list(maps.values()) if task.with_maps else []
                 if task.with_variance:
                     wanted += [array_file(stem, index, name) for name in ("effect", "variance")]
@@ -86,9 +85,9 @@ def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
     return ProjectedRun(task.cleaning.run, stem, tsnr, tuple(projections))
 
 
-def map_file(stem: Path, index: int, statistic: str) -> Path:
+def map_file(stem: Path, index: int, statistic: str, space: FeatureSpace) -> Path:
     """Return the file of a target's maps of one statistic."""
-    return stem.with_name(f"{stem.name}_{index}_{statistic}.nii.gz")
+    return stem.with_name(f"{stem.name}_{index}_{statistic}{space.extensions.maps}")
 
 
 def array_file(stem: Path, index: int, name: str) -> Path:
@@ -96,11 +95,11 @@ def array_file(stem: Path, index: int, name: str) -> Path:
     return stem.with_name(f"{stem.name}_{index}_{name}.npy")
 
 
-def store_maps(own: RunMaps, stem: Path, index: int, geometry: VoxelGeometry) -> None:
+def store_maps(own: RunMaps, stem: Path, index: int, space: FeatureSpace) -> None:
     """Store maps as the files that they will be: compressing them is work for many processes."""
     for name in STATISTICS:
-        content = compressed(geometry.image(getattr(own, name)))
-        with replace_atomically(map_file(stem, index, name)) as temporary:
+        content = space.encode(getattr(own, name))
+        with replace_atomically(map_file(stem, index, name, space)) as temporary:
             temporary.write_bytes(content)
 
 

@@ -62,7 +62,8 @@ class ProjectTask:
         """Name the image without one target's components."""
         what = json.dumps([self.regressed_out_of(index), self.aggressive])
         digest = hashlib.sha256(what.encode()).hexdigest()
-        return stem.with_name(f"{stem.name}_{index}_bold_{digest[:12]}.nii.gz")
+        extension = self.cleaning.space.extensions.run
+        return stem.with_name(f"{stem.name}_{index}_bold_{digest[:12]}{extension}")
 
     @property
     def stem(self) -> Path:

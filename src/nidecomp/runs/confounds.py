@@ -25,7 +25,7 @@ from nidecomp.core.errors import RefusedRunError
 from nidecomp.core.text import MOST_BYTES, in_one_line, parse_json, read_text
 from nidecomp.runs.strategy import FD, RIGID_BODY, is_full_aroma
 
-# A thousand columns of ten thousand volumes.
+# A thousand columns of ten thousand volumes, 27 bytes a number: far beyond any fMRIPrep table.
 _MOST_TABLE_BYTES = 16 * MOST_BYTES
 # Larger than any measured value, and its square is still finite.
 _LARGEST = 1e100

@@ -1,4 +1,7 @@
-"""Compute the voxel grid and the group mask that all runs are resampled to."""
+"""Compute the voxel grid and the group mask that all runs are resampled to.
+
+This is the only module that creates a `FeatureSpace`.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,20 @@ from numpy.typing import NDArray
 from nidecomp.config.science import Masking
 from nidecomp.core.atomic import replace_atomically
 from nidecomp.core.errors import FailedRunError, NothingToDoError, UsageError
-from nidecomp.core.records import Grid, Inventory, RefusedRun, UsableRun
+from nidecomp.core.records import Inventory, RefusedRun, UsableRun
+from nidecomp.spaces.contract import FeatureSpace
+from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import read_mask
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.voxels import VoxelSpace
 
 _LOG = logging.getLogger(__name__)
 # Part of the key of a stored mask: increase it whenever the computation of the mask changes.
 _FORMAT = 1
 
 
-def share_geometry(
+def share_space(
     inventory: Inventory, masking: Masking, cache_dir: Path | None
-) -> tuple[VoxelGeometry | None, Inventory]:
+) -> tuple[FeatureSpace | None, Inventory]:
     """Return the common grid and group mask of all usable runs, refusing runs that do not fit.
 
     The mask depends on all usable runs of the group, and each job of a cluster array needs it.
@@ -44,7 +49,7 @@ def share_geometry(
 
     Returns
     -------
-    geometry : VoxelGeometry or None
+    space : FeatureSpace or None
         None if no usable run is left.
     inventory : Inventory
         With `resampled` and `coverage` of the usable runs.
@@ -59,7 +64,8 @@ def share_geometry(
     runs, refused = _with_readable_mask(inventory)
     if not runs:
         return None, replace(inventory, used=(), refused=_sorted(refused))
-    grid = common_grid([run.grid for run in runs])
+    # Files of other kinds would be another space, made here.
+    grid = common_grid([run.grid for run in runs if isinstance(run.grid, Grid)])
     given = _given_mask(masking, grid)
     mask, coverage = _cached_mask(runs, grid, masking, given, cache_dir)
     if not mask.any():
@@ -82,7 +88,8 @@ def share_geometry(
     n_resampled = sum(run.resampled for run in used)
     if n_resampled:
         _LOG.warning("Runs that are resampled because their grid differs: %d", n_resampled)
-    return VoxelGeometry(grid, mask), replace(inventory, used=tuple(used), refused=_sorted(refused))
+    space = VoxelSpace(grid, mask, label=runs[0].files.space)
+    return space, replace(inventory, used=tuple(used), refused=_sorted(refused))
 
 
 def _sorted(refused: Sequence[RefusedRun]) -> tuple[RefusedRun, ...]:
@@ -177,7 +184,8 @@ def _key(runs: Sequence[UsableRun], grid: Grid, masking: Masking) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
-# Runs that cover a smaller share of the group mask than this are probably misaligned or cut off.
+# Runs that cover a smaller share of the group mask than this are probably misaligned or cut off. A
+# rule of thumb: runs in the same space cover nearly all (logs/inventory.tsv has the coverage).
 MINIMUM_COVERAGE = 0.5
 
 LoadMask = Callable[[str], NDArray[np.bool_]]

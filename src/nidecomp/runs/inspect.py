@@ -40,7 +40,7 @@ def inspect_run(files: RunFiles, denoising: Denoising, n_rows: int) -> UsableRun
         return _inspect(files, denoising, n_rows)
     except (RefusedRunError, FailedRunError) as error:
         # Messages of libraries may have several lines, but the reason is written to a table.
-        return RefusedRun(files.key, files.bold, " ".join(str(error).split()))
+        return RefusedRun(files.key, files.bold, in_one_line(error, longest=None))
     except MemoryError:
         return RefusedRun(files.key, files.bold, "there was not enough memory to check it")
 

@@ -25,8 +25,7 @@ from nidecomp.core.text import in_one_line
 from nidecomp.runs.clean import Cleaned, clean
 from nidecomp.runs.nuisance import NuisanceModel, build_nuisance_model
 from nidecomp.runs.task import ReduceTask
-from nidecomp.spaces.series import read_series
-from nidecomp.spaces.smooth import make_smoother
+from nidecomp.spaces.series import compile_reading
 
 Result = TypeVar("Result")
 # Squared singular values smaller than this fraction of the largest are rounding errors of float32
@@ -37,17 +36,16 @@ _RANK_TOLERANCE = 1e-6
 def warm_up(stored: str = "int16") -> None:
     """Import what the reduce step needs and compile its loops, once per worker.
 
+    Workers start before the feature space is known, so that the loops for images are always
+    compiled.
+
     Parameters
     ----------
     stored : str
         The data type of the images.
     """
-    volume = np.zeros((3, 3, 3), dtype=stored)
-    smoother = make_smoother(np.ones(volume.shape, dtype=np.bool_), (1.0, 1.0, 1.0), 1.0)
-    series = np.empty((3, volume.size), dtype=np.float32)
-    for features in series:
-        smoother.take(volume, (1.0, 0.0), features, np.zeros(volume.shape, dtype=np.bool_))
-    clean(series, np.full((3, 1), 3**-0.5))
+    compile_reading(stored)
+    clean(np.zeros((3, 2), dtype=np.float32), np.full((3, 1), 3**-0.5))
 
 
 def reduce_run(task: ReduceTask) -> tuple[ReducedRun, ...] | FailedRun:
@@ -93,6 +91,17 @@ def failures_recorded(files: RunFiles, work: Callable[[], Result]) -> Result | F
         return FailedRun(files.key, files.bold, reason, traceback.format_exc())
 
 
+def check_unchanged(stem: Path, now: Path) -> None:
+    """Check that a run's files, which its name is made of, are what they were before.
+
+    Raises
+    ------
+    FailedRunError
+    """
+    if now != stem:
+        raise FailedRunError("its files changed while it was processed: start again")
+
+
 def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
     stems = {fwhm: task.stem(fwhm) for fwhm in task.smoothing_fwhm}
     found = {fwhm: find_reduced(task.run, stem) for fwhm, stem in stems.items()}
@@ -115,8 +124,7 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
                 f"{task.n_rows} are required: decrease --n-components, or --max-components if "
                 "--n-components is auto"
             )
-        if task.stem(fwhm) != stems[fwhm]:
-            raise FailedRunError("its files changed while it was processed: run the command again")
+        check_unchanged(stems[fwhm], task.stem(fwhm))
         record = ReducedRun(
             run=task.run,
             path=stems[fwhm].with_name(stems[fwhm].name + ".npy"),
@@ -162,10 +170,11 @@ def cleaned_series(
         for fwhm, smoothed in zip(smoothing_fwhm, read, strict=True)
     }
     n_constant = max(result.n_constant for result in cleaned.values())
-    if 2 * n_constant > task.geometry.n_features:
+    space = task.space
+    if 2 * n_constant > space.n_features:
         raise FailedRunError(
-            f"{n_constant} of the {task.geometry.n_features} voxels in the group mask have no "
-            "signal"
+            f"{n_constant} of the {space.n_features} {space.measure.features} in the group mask "
+            "have no signal"
         )
     return {fwhm: (result, n_nonfinite, design) for fwhm, result in cleaned.items()}
 
@@ -197,5 +206,5 @@ def read_run(
     design = build_nuisance_model(
         run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising
     )
-    series, n_nonfinite = read_series(run.files.bold, task.geometry, design.kept, smoothing_fwhm)
+    series, n_nonfinite = task.space.read_series(run.files.bold, design.kept, smoothing_fwhm)
     return series, n_nonfinite, design

@@ -8,23 +8,23 @@ from collections.abc import Sequence
 from nidecomp.config.request import Request
 from nidecomp.core.records import FailedRun, ReducedRun, UsableRun
 from nidecomp.execution import progress
-from nidecomp.execution.executor import Executor, WorkerDied
+from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.runs.reduce import reduce_run
 from nidecomp.runs.task import ReduceTask
-from nidecomp.spaces.voxels import VoxelGeometry
+from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
 
 
 def reduce_runs(
-    runs: Sequence[UsableRun], geometry: VoxelGeometry, executor: Executor, request: Request
+    runs: Sequence[UsableRun], space: FeatureSpace, executor: Executor, request: Request
 ) -> tuple[tuple[ReducedRun, ...], tuple[FailedRun, ...]]:
     """Reduce all runs with each smoothing.
 
     Parameters
     ----------
     runs : sequence of UsableRun
-    geometry : VoxelGeometry
+    space : FeatureSpace
         The voxel grid and group mask.
     executor : Executor
         The results do not depend on it.
@@ -39,7 +39,7 @@ def reduce_runs(
     """
     reduced: list[ReducedRun] = []
     failed: list[FailedRun] = []
-    tasks = [reduce_task(run, geometry, request) for run in runs]
+    tasks = [reduce_task(run, space, request) for run in runs]
     results = executor.map_unordered(reduce_run, tasks)
     for result in progress.with_progress(results, len(runs), "Reducing runs"):
         match result:
@@ -48,8 +48,7 @@ def reduce_runs(
             case FailedRun():
                 failed.append(result)
             case WorkerDied(item=ReduceTask(run=lost)):
-                reason = "its worker process was killed, probably because it ran out of memory"
-                failed.append(FailedRun(lost.key, lost.files.bold, reason))
+                failed.append(FailedRun(lost.key, lost.files.bold, lost_worker()))
         if failed and request.execution.stop_on_first_crash:
             break
     reduced.sort(key=lambda record: (record.key.label, -record.smoothing_fwhm))
@@ -60,13 +59,13 @@ def reduce_runs(
     return tuple(reduced), tuple(failed)
 
 
-def reduce_task(run: UsableRun, geometry: VoxelGeometry, request: Request) -> ReduceTask:
+def reduce_task(run: UsableRun, space: FeatureSpace, request: Request) -> ReduceTask:
     """Return the task to read, clean and reduce a run, used by the reduce and projection steps.
 
     Parameters
     ----------
     run : UsableRun
-    geometry : VoxelGeometry
+    space : FeatureSpace
     request : Request
 
     Returns
@@ -76,7 +75,7 @@ def reduce_task(run: UsableRun, geometry: VoxelGeometry, request: Request) -> Re
     science = request.science
     return ReduceTask(
         run=run,
-        geometry=geometry,
+        space=space,
         denoising=science.denoising,
         smoothing_fwhm=science.smoothings_fwhm,
         n_rows=science.decomposition.largest_model_order,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from nidecomp.config.science import Denoising
 from nidecomp.core.records import UsableRun
+from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.images import unreadable_file_fails
-from nidecomp.spaces.voxels import VoxelGeometry
-from nidecomp.version import library_versions
+from nidecomp.version import numerical_versions
 
 # Part of each key: increase it whenever the results of the reduce step change.
 _FORMAT = 4
@@ -30,7 +30,7 @@ class ReduceTask:
     """
 
     run: UsableRun
-    geometry: VoxelGeometry
+    space: FeatureSpace
     denoising: Denoising
     smoothing_fwhm: tuple[float, ...]
     n_rows: int
@@ -49,12 +49,13 @@ class ReduceTask:
         confounds = self.run.files.confounds
         identity = {
             "format": _FORMAT,
-            "libraries": library_versions(),
+            "libraries": numerical_versions(),
             "bold": _identity(self.run.files.bold),
             "confounds": _identity(confounds),
             "confounds_sidecar": _identity(confounds and confounds.with_suffix(".json")),
             "repetition_time_s": self.run.repetition_time_s,
-            "geometry": self.geometry.digest,
+            # What it was called at first: work folders keep what is in them.
+            "geometry": self.space.digest,
             "denoising": _cleaning(self.denoising),
             "smoothing_fwhm": smoothing_fwhm,
             "n_rows": self.n_rows,

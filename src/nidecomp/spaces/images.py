@@ -21,8 +21,8 @@ from nilearn.image.resampling import BoundingBoxError
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
-from nidecomp.core.records import Grid
 from nidecomp.core.text import in_one_line
+from nidecomp.spaces.grid import Grid
 
 # What is read at once of what is not needed: dropped volumes, the end of the file.
 _CHUNK = 1 << 20

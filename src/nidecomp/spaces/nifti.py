@@ -10,7 +10,7 @@ import numpy as np
 from nibabel.volumeutils import native_code
 from numpy.typing import NDArray
 
-from nidecomp.core.records import Grid
+from nidecomp.spaces.grid import Grid
 
 
 def nifti(data: NDArray[np.generic], grid: Grid) -> nib.Nifti1Image:

@@ -11,15 +11,15 @@ from nibabel.affines import voxel_sizes
 from nilearn.image import resample_img
 from numpy.typing import NDArray
 
-from nidecomp.core.records import Grid
+from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.smooth import Smoother, make_smoother
 from nidecomp.spaces.volumes import describe_image, stored_volumes
-from nidecomp.spaces.voxels import VoxelGeometry
 
 
 def read_series(
     path: Path,
-    geometry: VoxelGeometry,
+    grid: Grid,
+    mask: NDArray[np.bool_],
     kept: NDArray[np.intp],
     smoothing_fwhm: tuple[float, ...],
 ) -> tuple[tuple[NDArray[np.float32], ...], int]:
@@ -33,8 +33,10 @@ def read_series(
     ----------
     path : Path
         The run's 4D image.
-    geometry : VoxelGeometry
-        What to take.
+    grid : Grid
+        Where the volumes are brought to.
+    mask : ndarray of bool, shape grid.shape
+        The voxels to take.
     kept : ndarray of int, shape (n_kept,)
         The volumes to take, ascending.
     smoothing_fwhm : tuple of float
@@ -59,17 +61,17 @@ def read_series(
     Memory: what is returned, and two volumes: as stored and as float32.
     """
     image = describe_image(path)
-    sizes = voxel_sizes(geometry.grid.matrix)
-    smoothers = [make_smoother(geometry.mask, tuple(sizes), fwhm) for fwhm in smoothing_fwhm]
-    shape = (len(kept), geometry.n_features)
+    sizes = voxel_sizes(grid.matrix)
+    smoothers = [make_smoother(mask, tuple(sizes), fwhm) for fwhm in smoothing_fwhm]
+    shape = (len(kept), int(np.count_nonzero(mask)))
     series = tuple(np.empty(shape, dtype=np.float32) for _ in smoothers)
     volumes, scaling = stored_volumes(image, kept), (image.slope, image.inter)
-    if image.grid == geometry.grid:
-        nonfinite = np.zeros(geometry.grid.shape[::-1], dtype=np.bool_)
+    if image.grid == grid:
+        nonfinite = np.zeros(grid.shape[::-1], dtype=np.bool_)
         _take_all(volumes, scaling, smoothers, series, nonfinite)
-        return series, int(np.count_nonzero(nonfinite & geometry.mask.T))
-    moved = _Resampling(volumes, scaling, image.grid, geometry.grid)
-    nowhere = np.zeros(geometry.grid.shape[::-1], dtype=np.bool_)
+        return series, int(np.count_nonzero(nonfinite & mask.T))
+    moved = _Resampling(volumes, scaling, image.grid, grid)
+    nowhere = np.zeros(grid.shape[::-1], dtype=np.bool_)
     _take_all(moved, (1.0, 0.0), smoothers, series, nowhere)
     return series, int(np.count_nonzero(moved.nonfinite))
 
@@ -84,6 +86,20 @@ def _take_all(
     for index, volume in enumerate(volumes):
         for smoother, features in zip(smoothers, series, strict=True):
             smoother.take(volume, scaling, features[index], nonfinite)
+
+
+def compile_reading(stored: str) -> None:
+    """Get the compiled loops of reading and smoothing made, on a small volume.
+
+    Parameters
+    ----------
+    stored : str
+        The type of the numbers that images store.
+    """
+    volume = np.zeros((3, 3, 3), dtype=stored)
+    smoother = make_smoother(np.ones(volume.shape, dtype=np.bool_), (1.0, 1.0, 1.0), 1.0)
+    features = np.empty(volume.size, dtype=np.float32)
+    smoother.take(volume, (1.0, 0.0), features, np.zeros(volume.shape, dtype=np.bool_))
 
 
 class _Resampling:

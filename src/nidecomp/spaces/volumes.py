@@ -6,16 +6,17 @@ volume. Compressed files go through ISA-L, the fastest well-kept decoder of gzip
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
-from nidecomp.core.records import Grid
+from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import (
     grid_of,
     open_image,
@@ -23,6 +24,7 @@ from nidecomp.spaces.images import (
     read_to_the_end,
     unreadable_file_fails,
 )
+from nidecomp.spaces.nifti import compressed_parts
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,44 @@ def values_of(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArray[np
     """
     for stored in stored_volumes(image, kept):
         yield (stored.reshape(-1).astype(np.float64) * image.slope + image.inter).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class VolumeImage:
+    """A 4D image that is read volume by volume, and another like it written so.
+
+    Parameters
+    ----------
+    stored : StoredImage
+    """
+
+    stored: StoredImage
+
+    @property
+    def n_volumes(self) -> int:
+        """How many volumes it has."""
+        return self.stored.n_volumes
+
+    def volumes(self, kept: NDArray[np.intp]) -> Iterator[NDArray[np.float32]]:
+        """Read some volumes as `values_of` does."""
+        return values_of(self.stored, kept)
+
+    def encode(self, volumes: Iterable[NDArray[np.float32]]) -> Iterator[bytes]:
+        """Return the parts of a .nii.gz of float32 with the image's header and other volumes.
+
+        Parameters
+        ----------
+        volumes : iterable of ndarray of float32, each (n_voxels,)
+            In the file's order.
+
+        Yields
+        ------
+        bytes
+        """
+        header = nib.load(self.stored.path).header.copy()
+        header.set_data_dtype(np.float32)
+        header.set_slope_inter(1, 0)
+        yield from compressed_parts(header, volumes)
 
 
 def _fill(file: BinaryIO, buffer: NDArray[np.uint8]) -> None:

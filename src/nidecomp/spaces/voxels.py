@@ -1,26 +1,57 @@
-"""What a feature is: today a voxel of a mask. The only place that knows.
-
-The decomposition sees samples × features. This type says how features come from an image and how
-maps go back into one; CIFTI grayordinates or GIFTI vertices would be a second such type.
-"""
+"""Features that are the voxels of a brain mask: runs and maps are NIfTI images."""
 
 from __future__ import annotations
 
 import hashlib
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
 
 import nibabel as nib
 import numpy as np
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, voxel_sizes
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from nidecomp.core.records import Grid
-from nidecomp.spaces.nifti import nifti
+from nidecomp.core.errors import FailedRunError
+from nidecomp.core.records import UsableRun
+from nidecomp.spaces.contract import (
+    Extensions,
+    FeatureSpace,
+    LabelFile,
+    MapKind,
+    Measure,
+    RegionKind,
+)
+from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.images import open_image
+from nidecomp.spaces.interpolate import labels_at, maps_at, share_at
+from nidecomp.spaces.nifti import compressed, compressed_parts, nifti
+from nidecomp.spaces.series import read_series
+from nidecomp.spaces.volumes import VolumeImage, describe_image
+
+# 1350 mm³ is nilearn's least volume of a region, 6 mm its smoothing before peaks are sought.
+VOLUME = Measure(
+    feature="voxel",
+    features="voxels",
+    size="volume",
+    unit="mm^3",
+    neighbours="voxels that share a face",
+    min_cluster=100.0,
+    min_region=1350,
+)
+_REGION_SMOOTHING_FWHM = 6
+_SPLIT = {
+    "local_regions": "around the peaks of the smoothed map, by random walks",
+    "connected_components": "connected components",
+}
 
 
 @dataclass(frozen=True, eq=False)
-class VoxelGeometry:
+class VoxelSpace(FeatureSpace):
     """The voxels of a brain mask.
 
     Parameters
@@ -30,11 +61,23 @@ class VoxelGeometry:
     mask : ndarray of bool, shape grid.shape
         The voxels that are features, in the order in which a file holds them: the first axis
         varies fastest.
+    label : str
+        What BIDS calls the space. Nothing in an image says it.
     """
 
     grid: Grid
     mask: NDArray[np.bool_]
+    label: str
 
+    measure: ClassVar[Measure] = VOLUME
+    extensions: ClassVar[Extensions] = Extensions(".nii.gz", ".nii.gz", ".nii.gz", ".nii.gz")
+    atlas_format: ClassVar[str] = "a NIfTI file"
+
+    def __getstate__(self) -> dict[str, object]:
+        # The matrix is computed faster than it is sent to another process.
+        return {name: value for name, value in vars(self).items() if name != "adjacency"}
+
+    # ------------------------------------------------------------ what there is
     @cached_property
     def n_features(self) -> int:
         """The number of voxels in the mask."""
@@ -42,11 +85,77 @@ class VoxelGeometry:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of the grid and the mask: geometries with the same digest are the same."""
+        """A hash of the grid and the mask: spaces with the same digest are the same."""
         content = hashlib.sha256()
         content.update(repr((self.grid.shape, self.grid.affine)).encode())
         content.update(np.packbits(self.mask).tobytes())
         return content.hexdigest()
+
+    @property
+    def sizes(self) -> NDArray[np.float64]:
+        """The volume of each voxel in mm³: all have the same."""
+        return np.full(self.n_features, self.grid.voxel_mm3)
+
+    def size_of(self, features: NDArray[np.integer]) -> float:
+        """Return the volume of some voxels in mm³: a product, which a sum would round."""
+        return len(features) * self.grid.voxel_mm3
+
+    def coordinates(self, features: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the centres of some voxels, RAS+ in mm, shape (n, 3)."""
+        voxels = np.argwhere(self.mask.T)[features][:, ::-1]
+        return np.asarray(apply_affine(self.grid.matrix, voxels), dtype=np.float64)
+
+    @cached_property
+    def adjacency(self) -> csr_array:
+        """Which voxels share a face."""
+        numbers = np.full(self.mask.T.shape, -1, dtype=np.int32)
+        numbers[self.mask.T] = np.arange(self.n_features, dtype=np.int32)
+        first, second = [], []
+        for axis in range(3):
+            along = np.moveaxis(numbers, axis, 0)
+            both = (along[:-1] >= 0) & (along[1:] >= 0)
+            first.append(along[:-1][both])
+            second.append(along[1:][both])
+        rows, columns = np.concatenate(first + second), np.concatenate(second + first)
+        touch = np.ones(len(rows), dtype=np.bool_)
+        return csr_array((touch, (rows, columns)), shape=(self.n_features, self.n_features))
+
+    @property
+    def references(self) -> str | None:
+        """``MNI`` for all spaces of that name: the differences are small against networks."""
+        return "MNI" if self.label.startswith("MNI") else None
+
+    def spatial_metadata(self, reference: str, res: str | None) -> dict[str, object]:
+        """Return the image that lies where maps do, and what a resolution's label stands for."""
+        # The images decide where the voxels are; the validator asks for it even of templates.
+        content: dict[str, object] = {"SpatialReference": reference}
+        if res is not None:
+            text = " × ".join(f"{size:.4g}" for size in voxel_sizes(self.grid.matrix))
+            content["Resolution"] = f"{text} mm voxels, as in the preprocessed images"
+        return content
+
+    # ------------------------------------------------------------ runs
+    def read_series(
+        self, path: Path, kept: NDArray[np.intp], smoothing_fwhm: tuple[float, ...]
+    ) -> tuple[tuple[NDArray[np.float32], ...], int]:
+        """Read some volumes of a 4D image on any grid: see `spaces.series.read_series`."""
+        return read_series(path, self.grid, self.mask, kept, smoothing_fwhm)
+
+    def reading_bytes(self, run: UsableRun) -> float:
+        """Return the memory of a few volumes: as stored, as float32, and where bad values are."""
+        # Moving a volume to another grid is done by libraries that work in float64.
+        resampling = 40 if run.resampled else 0
+        return run.grid.n_numbers * (run.stored_bytes + 5 + resampling)
+
+    def open_run(self, path: Path) -> VolumeImage:
+        """Open a 4D image on any grid."""
+        return VolumeImage(describe_image(path))
+
+    # ------------------------------------------------------------ maps as files
+    @property
+    def n_stored(self) -> int:
+        """The number of voxels of the grid."""
+        return self.grid.n_numbers
 
     def features(self, volume: NDArray[np.floating]) -> NDArray[np.floating]:
         """Take the features of one volume on this grid.
@@ -79,21 +188,80 @@ class VoxelGeometry:
         return nifti(data.T, self.grid)
 
     def mask_image(self) -> nib.Nifti1Image:
-        """Give the mask itself as an image of uint8."""
+        """Return the mask itself as an image of uint8."""
         return nifti(self.mask.astype(np.uint8), self.grid)
 
-    def coordinates(self, features: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Give the centres of some features.
+    def encode(self, maps: NDArray[np.floating]) -> bytes:
+        """Return a 4D .nii.gz, a volume a map."""
+        return compressed(self.image(maps))
 
-        Parameters
-        ----------
-        features : ndarray of int, shape (n,)
-            Indices into the features.
+    def encode_each(self, maps: Iterable[NDArray[np.floating]], n_maps: int) -> Iterator[bytes]:
+        """Return a 4D .nii.gz in parts: many sparse maps take little memory."""
+        # An array that is one number everywhere: it only says how large the image is.
+        whole = nifti(np.broadcast_to(np.float32(0), (*self.grid.shape, n_maps)), self.grid)
+        volumes = (np.asarray(self.image(one).dataobj).T for one in maps)
+        yield from compressed_parts(whole.header, volumes)
 
-        Returns
-        -------
-        ndarray, shape (n, 3)
-            RAS+ coordinates in mm, in the space of the images.
-        """
-        voxels = np.argwhere(self.mask.T)[features][:, ::-1]
-        return np.asarray(apply_affine(self.grid.matrix, voxels), dtype=np.float64)
+    def encode_labels(self, labels: NDArray[np.int32]) -> bytes:
+        """Return a 3D .nii.gz of int32."""
+        volume = np.zeros(self.grid.shape[::-1], dtype=np.int32)
+        volume[self.mask.T] = labels
+        return compressed(nifti(volume.T, self.grid))
+
+    def encode_mask(self) -> bytes:
+        """Return a 3D .nii.gz of uint8."""
+        return compressed(self.mask_image())
+
+    # ------------------------------------------------------------ maps of others
+    def describe_maps(self, path: Path) -> tuple[MapKind, int]:
+        """Tell by its dimensions what an image holds: 4D maps, 3D labels."""
+        shape = open_image(path).shape
+        match len(shape):
+            case 4:
+                return "maps", int(shape[3])
+            case 3:
+                return "labels", 1
+            case n_dimensions:
+                raise FailedRunError(
+                    f"{path.name} has {n_dimensions} dimensions; maps have 4 and labels 3"
+                )
+
+    def read_maps(self, path: Path, n_maps: int) -> NDArray[np.float32]:
+        """Interpolate the volumes of a 4D image on any grid linearly, one in memory at a time."""
+        return maps_at(path, self._places, n_maps)
+
+    def read_share(self, path: Path, beyond: float) -> NDArray[np.float32]:
+        """Interpolate a 3D image on any grid linearly."""
+        return share_at(path, self._places, beyond)
+
+    def read_labels(self, path: Path) -> LabelFile:
+        """Take the labels of a 3D image on any grid, by nearest neighbour."""
+        return LabelFile(*labels_at(path, self._places))
+
+    @property
+    def _places(self) -> NDArray[np.float64]:
+        return self.coordinates(np.arange(self.n_features))
+
+    # ------------------------------------------------------------ regions
+    def split(self, values: NDArray[np.float32], kind: RegionKind) -> list[NDArray[np.floating]]:
+        """Take a map apart as nilearn's RegionExtractor does."""
+        # Those who find regions alone need it.
+        from nilearn.regions import connected_regions  # noqa: PLC0415
+
+        with warnings.catch_warnings():
+            # nilearn says that a map has no region of the size asked for: then there is none.
+            warnings.simplefilter("ignore", UserWarning)
+            image, _ = connected_regions(
+                self.image(values[np.newaxis]),
+                min_region_size=self.measure.min_region,
+                extract_type=kind,
+                smoothing_fwhm=_REGION_SMOOTHING_FWHM,
+            )
+        if image is None:
+            return []
+        data = np.asarray(image.dataobj, dtype=np.float32)
+        return [self.features(data[..., index]) for index in range(data.shape[-1])]
+
+    def region_rule(self, kind: RegionKind) -> str:
+        """Return which of nilearn's ways it is."""
+        return f"{_SPLIT[kind]} (nilearn's RegionExtractor, {kind})"

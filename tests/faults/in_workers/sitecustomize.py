@@ -1,8 +1,9 @@
-"""What befalls a worker process that opens a certain file; Python reads this when it starts.
+"""What befalls a worker process at a certain file; Python reads this when it starts.
 
 A folder on PYTHONPATH is all it takes: workers are started by a library and know nothing of tests.
 Where ``NIDECOMP_TEST_KILLED`` is in its path, the worker is killed, as the system does for want of
-memory; where ``NIDECOMP_TEST_STARVED`` is, it has 8 MB more to take.
+memory; where ``NIDECOMP_TEST_STARVED`` is, it has 8 MB more to take. Before a file has a name with
+``NIDECOMP_TEST_HELD`` in it, the worker makes the file ``NIDECOMP_TEST_HOLDS`` and waits.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import os
 import resource
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 _KILLED = os.environ.get("NIDECOMP_TEST_KILLED", "")
 _STARVED = os.environ.get("NIDECOMP_TEST_STARVED", "")
+_HELD = os.environ.get("NIDECOMP_TEST_HELD", "")
 _MORE_BYTES = 8 << 20
 
 
@@ -35,5 +38,15 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
 
-if _KILLED and any("loky" in word for word in sys.orig_argv):
+def _hold(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "os.rename" and _HELD in str(arguments[1]):
+        Path(os.environ["NIDECOMP_TEST_HOLDS"]).touch()
+        time.sleep(600)
+
+
+_STARTED_BY = " ".join(sys.orig_argv)
+if _KILLED and "loky" in _STARTED_BY:
     sys.addaudithook(_audit)
+# Of dask, too.
+if _HELD and ("loky" in _STARTED_BY or "multiprocessing.spawn" in _STARTED_BY):
+    sys.addaudithook(_hold)

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,15 +34,10 @@ from nidecomp.outputs.report.figures import (
     draw_strips,
 )
 from nidecomp.outputs.report.page import anchor, pairs_of, peak_of, render
-from nidecomp.outputs.report.results import (
-    Results,
-    Row,
-    WrittenDecomposition,
-    number,
-    read_json,
-    read_results,
-)
-from nidecomp.outputs.report.viewer import Background, Slices, make_background
+from nidecomp.outputs.report.panels import panels_for
+from nidecomp.outputs.report.reading import Row, number, read_json
+from nidecomp.outputs.report.results import Results, WrittenDecomposition, read_results
+from nidecomp.outputs.report.viewer import Background, Slices
 from nidecomp.outputs.resources import write_resources
 from nidecomp.outputs.result import Outcome
 from nidecomp.outputs.tree import OutputTree
@@ -52,6 +46,7 @@ REPORT = PurePosixPath("report.html")
 _LOGS = PurePosixPath("logs")
 _FIGURES = PurePosixPath("figures")
 _LOG = logging.getLogger(__name__)
+# Points of a spectrum's line in the report: a matter of looks.
 _N_FREQUENCIES = 80
 _STRIPS = {
     "map_r": "own maps' r",
@@ -204,7 +199,7 @@ def draw_all(folder: Results, executor: Executor) -> Drawn:
     return Drawn(
         pictures=(*pictures, *([strips] if strips else [])),
         small=tuple(each.small for each in of_components),
-        slices={each.key: each.slices for each in of_components},
+        slices={each.key: each.slices for each in of_components if each.slices is not None},
     )
 
 
@@ -212,7 +207,7 @@ def _background(folder: Results) -> Background | None:
     """Give what components are shown on in the viewer; None where there is no mask to be shown."""
     if folder.mask is None or not folder.decompositions:
         return None
-    return make_background(nib.load(folder.mask), is_mni=_is_mni(folder.decompositions[0]))
+    return panels_for(folder.mask, is_mni=_is_mni(folder.decompositions[0])).background(folder.mask)
 
 
 # ---------------------------------------------------------------- components
@@ -301,20 +296,15 @@ def _matching(
     """Draw all correlations between two decompositions' maps, matched ones on the diagonal."""
     if folder.mask is None or first.maps is None or second.maps is None:
         return None
-    inside = np.asarray(nib.load(folder.mask).dataobj) > 0
-    r = correlations(_within(first.maps, inside), _within(second.maps, inside))
+    panels = panels_for(first.maps, is_mni=_is_mni(first))
+    r = correlations(
+        panels.within_mask(first.maps, folder.mask), panels.within_mask(second.maps, folder.mask)
+    )
     other = [row.get("other_component", "") for row in rows]
     matched = [second.names.index(name) for name in other if name in second.names]
     left = [index for index in range(len(second.names)) if index not in matched]
     order = [*matched, *left]
     return draw_matching(r[:, order], first.names, [second.names[index] for index in order])
-
-
-def _within(path: Path, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Read maps within the mask, (n_components, n_voxels), one volume at a time."""
-    image = nib.load(path)
-    volumes = (np.asarray(image.slicer[..., index].dataobj) for index in range(image.shape[-1]))
-    return np.stack([volume[inside] for volume in volumes]).astype(np.float32)
 
 
 def _labels(one: WrittenDecomposition) -> list[str]:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.outputs.outliers import is_outlier
+from nidecomp.outputs.report.panels import panels_for
 from nidecomp.outputs.report.plain import drawn_plainly
 from nidecomp.outputs.report.results import Fits
-from nidecomp.outputs.report.viewer import Slices, on_grid, take_slices
+from nidecomp.outputs.report.viewer import Slices
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _COLOURS = "RdBu_r"
 _DPI = 90
-# Many colours that can be told apart, in one order.
-_MANY = "gist_rainbow"
 _FOUND, _MARK = "#0072B2", "#D55E00"
 # More would stand on each other.
 _MOST_NAMES = 8
@@ -41,9 +39,9 @@ class ComponentTask:
     key : str
         What the picture is found by.
     maps, thresholded : Path
-        4D images; `thresholded` may be None.
+        Files of maps; `thresholded` may be None.
     index : int
-        Which volume.
+        Which of their maps.
     peak_mm : tuple of float
         Where to cut.
     is_mni : bool
@@ -69,7 +67,7 @@ class ComponentTask:
 class OverviewTask:
     """All components of a decomposition, to be drawn into one picture.
 
-    `maps` is a 4D image, thresholded if there is such a one.
+    `maps` is a file of maps, thresholded if there is such a one.
     """
 
     key: str
@@ -88,12 +86,12 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class ComponentPictures:
-    """A component: a small axial cut, everything about it, and its slices for the viewer."""
+    """A component: a small picture, everything about it, and its slices where a viewer has them."""
 
     key: str
     small: Picture
     whole: Picture
-    slices: Slices
+    slices: Slices | None
 
 
 def draw(task: ComponentTask | OverviewTask) -> ComponentPictures | Picture:
@@ -122,65 +120,25 @@ def draw_component(task: ComponentTask) -> ComponentPictures:
     -------
     ComponentPictures
     """
-    # The report alone needs these, and they take long to import.
+    # The report alone needs it, and it takes long to import.
     from matplotlib.figure import Figure  # noqa: PLC0415
-    from nilearn import plotting  # noqa: PLC0415
 
-    whole = _volume(task.maps, task.index)
-    kept = whole if task.thresholded is None else _volume(task.thresholded, task.index)
-    background = {} if task.is_mni else {"bg_img": None}
+    panels = panels_for(task.maps, is_mni=task.is_mni)
+    whole = panels.read(task.maps, task.index)
+    kept = whole if task.thresholded is None else panels.read(task.thresholded, task.index)
     with warnings.catch_warnings():
         # nilearn warns of empty maps and of values that are not finite: the page says so itself.
         warnings.simplefilter("ignore")
         small = Figure(figsize=(1.6, 1.6))
-        plotting.plot_stat_map(
-            kept,
-            axes=small.add_axes((0, 0, 1, 1)),
-            display_mode="z",
-            cut_coords=[task.peak_mm[2]],
-            colorbar=False,
-            annotate=False,
-            draw_cross=False,
-            cmap=_COLOURS,
-            **background,
-        )
+        panels.draw_small(small, kept, task.peak_mm)
         figure = Figure(figsize=(9.6, 7.4))
         figure.text(0.02, 0.97, "unthresholded, in units of its root mean square", va="top")
         figure.text(0.02, 0.62, "thresholded", va="top")
-        plotting.plot_stat_map(
-            whole,
-            axes=figure.add_axes((0.02, 0.64, 0.96, 0.3)),
-            display_mode="ortho",
-            cut_coords=task.peak_mm,
-            draw_cross=False,
-            threshold=0,
-            cmap=_COLOURS,
-            **background,
-        )
-        lower = figure.add_axes((0.02, 0.29, 0.96, 0.3))
-        if task.is_mni:
-            plotting.plot_glass_brain(
-                kept,
-                axes=lower,
-                display_mode="lyrz",
-                colorbar=True,
-                plot_abs=False,
-                symmetric_cbar=True,
-                cmap=_COLOURS,
-            )
-        else:
-            plotting.plot_stat_map(
-                kept,
-                axes=lower,
-                display_mode="z",
-                cut_coords=7,
-                draw_cross=False,
-                cmap=_COLOURS,
-                bg_img=None,
-            )
+        panels.draw_unthresholded(figure, (0.02, 0.64, 0.96, 0.3), whole, task.peak_mm)
+        panels.draw_thresholded(figure, (0.02, 0.29, 0.96, 0.3), kept)
         _draw_spectrum(figure.add_axes((0.06, 0.07, 0.4, 0.15)), task)
         _draw_fits(figure, task.fits)
-        slices = take_slices(kept, is_mni=task.is_mni)
+        slices = panels.slices(kept)
     return ComponentPictures(
         task.key, _picture(f"{task.key}-small", small), _picture(task.key, figure), slices
     )
@@ -188,7 +146,7 @@ def draw_component(task: ComponentTask) -> ComponentPictures:
 
 @drawn_plainly()
 def draw_overview(task: OverviewTask) -> Picture:
-    """Draw all components at once: their outlines on slices and on a glass brain.
+    """Draw all components at once.
 
     Parameters
     ----------
@@ -198,45 +156,11 @@ def draw_overview(task: OverviewTask) -> Picture:
     -------
     Picture
     """
-    from matplotlib import colormaps  # noqa: PLC0415  as above
-    from matplotlib.figure import Figure  # noqa: PLC0415
-    from nilearn import plotting  # noqa: PLC0415
-
-    maps = on_grid(nib.load(task.maps), is_mni=task.is_mni, interpolation="linear")
-    figure = Figure(figsize=(11, 6.2 if task.is_mni else 3.2))
-    upper = (0, 0.5, 0.96, 0.48) if task.is_mni else (0, 0, 0.96, 1)
     with warnings.catch_warnings():
         # As above, and contours of empty maps.
         warnings.simplefilter("ignore")
-        plotting.plot_prob_atlas(
-            maps,
-            axes=figure.add_axes(upper),
-            view_type="contours",
-            display_mode="z",
-            cut_coords=7,
-            draw_cross=False,
-            cmap=_MANY,
-            **({} if task.is_mni else {"bg_img": None}),
-        )
-        if task.is_mni:
-            glass = plotting.plot_glass_brain(
-                None, axes=figure.add_axes((0, 0, 0.96, 0.48)), display_mode="lyrz"
-            )
-            colours = colormaps[_MANY](np.linspace(0, 1, maps.shape[-1]))
-            for index, colour in enumerate(colours):
-                volume = maps.slicer[..., index]
-                size = np.abs(volume.get_fdata())
-                if size.any():
-                    outline = nib.Nifti1Image(size, volume.affine)
-                    # Half of its largest value: the core of it.
-                    glass.add_contours(
-                        outline, levels=[size.max() / 2], colors=[colour], linewidths=1.2
-                    )
+        figure = panels_for(task.maps, is_mni=task.is_mni).overview(task.maps)
         return _picture(task.key, figure)
-
-
-def _volume(path: Path, index: int) -> nib.Nifti1Image:
-    return nib.load(path).slicer[..., index]
 
 
 def _draw_spectrum(axes: Axes, task: ComponentTask) -> None:

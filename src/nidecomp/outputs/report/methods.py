@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nidecomp.outputs.report.references import REFERENCES, Reference
 from nidecomp.outputs.report.results import Results, WrittenDecomposition
+
+_PAPER_OF_METHOD = {"canica": "varoquaux2010", "dictlearning": "mensch2016"}
+_ICASSO, _DUAL_REGRESSION = "himberg2004", "nickerson2017"
+_ALWAYS = ("nilearn", "yarkoni2019")
 
 
 def methods_text(folder: Results) -> tuple[str, tuple[Reference, ...]]:
@@ -27,9 +31,7 @@ def methods_text(folder: Results) -> tuple[str, tuple[Reference, ...]]:
     if not fits:
         return "", ()
     if folder.is_template:
-        return _of_template_maps(folder), tuple(
-            REFERENCES[name] for name in ("dual regression", "nilearn", "pybids")
-        )
+        return _of_template_maps(folder), _cited([_DUAL_REGRESSION])
     sentences = [
         _who(fits[0]),
         _cleaning(_section(fits[0], "denoising"), fits[0].described.get("SmoothingFWHM")),
@@ -38,15 +40,19 @@ def methods_text(folder: Results) -> tuple[str, tuple[Reference, ...]]:
         _evidence(fits),
         _projection(fits[0]),
     ]
-    used = list(dict.fromkeys(one.method for one in fits if one.method in REFERENCES))
-    if "dictlearning" in used and "canica" not in used:
-        used.insert(0, "canica")
+    methods = list(dict.fromkeys(one.method for one in fits if one.method in _PAPER_OF_METHOD))
+    if "dictlearning" in methods and "canica" not in methods:
+        methods.insert(0, "canica")
+    used = [_PAPER_OF_METHOD[method] for method in methods]
     if _has_restarts(fits):
-        used.append("icasso")
+        used.append(_ICASSO)
     if fits[0].courses:
-        used.append("dual regression")
-    paragraph = " ".join(sentence for sentence in sentences if sentence)
-    return paragraph, tuple(REFERENCES[name] for name in [*used, "nilearn", "pybids"])
+        used.append(_DUAL_REGRESSION)
+    return " ".join(sentence for sentence in sentences if sentence), _cited(used)
+
+
+def _cited(keys: Sequence[str]) -> tuple[Reference, ...]:
+    return tuple(REFERENCES[key] for key in (*keys, *_ALWAYS))
 
 
 def _of_template_maps(folder: Results) -> str:
@@ -85,8 +91,18 @@ def _who(one: WrittenDecomposition) -> str:
         f"{described.get('NumberOfParticipants', '?')} participants, preprocessed by fMRIPrep, "
         f"were decomposed by NiDecomp {versions.get('nidecomp', '')} (nilearn "
         f"{versions.get('nilearn', '?')}, numpy {versions.get('numpy', '?')}) on "
-        f"{described.get('NumberOfVoxels', '?')} voxels."
+        f"{_features(described)}."
     )
+
+
+def _features(described: Mapping[str, object]) -> str:
+    """Return how many features there are: ``NumberOfVoxels`` and the like say it."""
+    units = {"Participants", "Runs", "Components"}
+    for key, number in described.items():
+        name = key.removeprefix("NumberOf")
+        if name != key and name not in units:
+            return f"{number} {name.lower()}"
+    return "? voxels"
 
 
 def _cleaning(denoising: Mapping[str, object], smoothing: object) -> str:

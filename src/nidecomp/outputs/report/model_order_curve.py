@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Of Okabe and Ito's palette, which people with any colour vision tell apart.
 _FOUND, _LIMIT, _SECOND = "#0072B2", "#D55E00", "#009E73"
+# A matter of looks, as are sizes below.
 _SIZE_INCHES = (11.0, 3.8)
 
 

@@ -1,4 +1,4 @@
-"""The report: one page that holds all it shows."""
+"""The report as one HTML page that needs no other file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from nidecomp.core.text import count
 from nidecomp.execution.monitor import REPORT_STEP
 from nidecomp.outputs.report.methods import methods_text
-from nidecomp.outputs.report.results import Results, Row, WrittenDecomposition, number
+from nidecomp.outputs.report.reading import Row, number
+from nidecomp.outputs.report.results import Results, WrittenDecomposition
 from nidecomp.outputs.report.viewer import Background, Slices, viewer_library
 from nidecomp.version import __version__
 
-# What is shown of each component in the table, in this order.
+# Column of the metrics to its heading in the report, in this order.
 _SHOWN = {
     "component": "component",
     "label": "label",
@@ -32,12 +34,15 @@ _SHOWN = {
     "high_frequency_share": "> 0.1 Hz",
     "flags": "flags",
 }
-# What the second pass says of a run, beside what was known before.
+# Between halves, maps of dimensions that participants do not share have less, in small groups:
+# docs/decisions/0011-evidence.md.
+_LOW = 0.2
+# Columns of the quality table that are added to the table of runs.
 _QUALITY = ("tsnr", "map_r", "explained_variance")
 
 
 def environment() -> Environment:
-    """Make what renders the templates: it escapes, and a name that is not there is an error."""
+    """Return the environment of the templates: it escapes text, and unknown names are errors."""
     made = Environment(
         loader=PackageLoader("nidecomp.outputs.report"),
         autoescape=True,
@@ -55,9 +60,9 @@ def render(
     folder: Results,
     pictures: Mapping[str, bytes],
     slices: Mapping[str, Slices] | None = None,
-    stage: Background | None = None,
+    background: Background | None = None,
 ) -> str:
-    """Render the page.
+    """Return the page as HTML.
 
     Parameters
     ----------
@@ -66,21 +71,21 @@ def render(
         Key to a WebP image (``order`` to an SVG).
     slices : mapping
         Key of a component to what the viewer shows of it.
-    stage : Stage, optional
-        What the viewer shows them on; without it there is no viewer.
+    background : Background, optional
+        The image that the viewer shows components on; without it there is no viewer.
 
     Returns
     -------
     str
-        HTML that loads nothing from outside of it.
+        It loads nothing from elsewhere.
     """
     templates = files("nidecomp.outputs.report") / "templates"
     paragraph, references = methods_text(folder)
     library = viewer_library()
     scripts = ["report.js"]
     viewer = None
-    if stage is not None and slices and library:
-        viewer = _viewer(folder, slices, stage)
+    if background is not None and slices and library:
+        viewer = _viewer(folder, slices, background)
         scripts.append("viewer.js")
     return (
         environment()
@@ -96,11 +101,7 @@ def render(
             warnings=warnings_of(folder),
             columns=_SHOWN,
             participant_columns={name: name for name in (folder.participants or ({},))[0]},
-            linked={
-                label
-                for row in folder.participants
-                if (label := row.get("participant_id", "")) and (folder.root / label).is_dir()
-            },
+            linked=_with_folder(folder),
             runs=_runs_with_quality(folder),
             resources=[row for row in folder.resources if row.get("step") != REPORT_STEP],
             pairs=pairs_of(folder),
@@ -111,11 +112,19 @@ def render(
     )
 
 
-def _viewer(folder: Results, slices: Mapping[str, Slices], stage: Background) -> dict[str, object]:
-    """Gather what the viewer's script needs."""
-    affine = np.array(stage.affine)
+def _with_folder(folder: Results) -> set[str]:
+    """Return the participants who have a folder that can be linked to."""
+    labels = {row.get("participant_id", "") for row in folder.participants}
+    return {label for label in labels if label and (folder.root / label).is_dir()}
+
+
+def _viewer(
+    folder: Results, slices: Mapping[str, Slices], background: Background
+) -> dict[str, object]:
+    """Return the data of the viewer's script."""
+    affine = np.array(background.affine)
     to_index = np.linalg.inv(affine)
-    highest = np.array(stage.shape) - 1
+    highest = np.array(background.shape) - 1
     components = {}
     for one in folder.decompositions:
         for row in one.metrics:
@@ -130,25 +139,25 @@ def _viewer(folder: Results, slices: Mapping[str, Slices], stage: Background) ->
                     "limit": round(slices[key].limit, 4),
                     "peak": dict(zip("XYZ", at.tolist(), strict=True)),
                 }
-    # brainsprite counts voxels from 1 where it tells coordinates.
+    # brainsprite counts voxels from 1 in the coordinates that it shows.
     affine[:3, 3] -= affine[:3, :3].sum(axis=1)
     return {
-        "background": _data_uri(stage.background),
-        "colours": _data_uri(stage.colours),
-        "shape": dict(zip("XYZ", stage.shape, strict=True)),
+        "background": _data_uri(background.background),
+        "colours": _data_uri(background.colours),
+        "shape": dict(zip("XYZ", background.shape, strict=True)),
         "affine": affine.tolist(),
         "components": components,
     }
 
 
 def peak_of(row: Row) -> tuple[float, float, float]:
-    """Give where to cut a map, in mm; the origin where its peak is not known."""
+    """Return the position of a map's peak in mm; the origin where it is unknown."""
     x, y, z = (number(row.get(f"peak_{axis}")) for axis in "xyz")
     return (x, y, z) if all(map(math.isfinite, (x, y, z))) else (0.0, 0.0, 0.0)
 
 
 def _runs_with_quality(folder: Results) -> list[dict[str, str]]:
-    """Add to each run what the decompositions say of it, mean over them."""
+    """Return the rows of runs with their quality, mean over decompositions."""
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in folder.quality:
         for name in _QUALITY:
@@ -165,38 +174,34 @@ def _runs_with_quality(folder: Results) -> list[dict[str, str]]:
 
 
 def anchor(*parts: object) -> str:
-    """Make an id that no name can break."""
+    """Return an HTML id made of names that may contain any character."""
     text = "-".join(str(part) for part in parts)
     return re.sub(r"[^A-Za-z0-9_-]", lambda found: f"_{ord(found[0]):x}", text)
 
 
-def _is_low(reproducibility: str) -> bool:
-    try:
-        return float(reproducibility) < 0.2
-    except ValueError:
-        return False
-
-
 def warnings_of(folder: Results) -> list[str]:
-    """Gather what somebody must know before believing anything."""
-    told = list(folder.missing)
+    """Return the warnings that stand at the top of the report."""
+    found = list(folder.missing)
     for one in folder.decompositions:
         fit = one.described.get("Fit")
         if isinstance(fit, dict) and fit.get("Converged") is False:
-            told.append(f"{one.title}: the fit did not converge; its maps are not to be trusted.")
-        low = [row["component"] for row in one.metrics if _is_low(row.get("reproducibility", ""))]
+            found.append(f"{one.title}: the fit did not converge: its maps may be unreliable.")
+        low = [row["component"] for row in one.metrics if number(row.get("reproducibility")) < _LOW]
         if low:
-            told.append(
-                f"{one.title}: halves of the participants do not find {len(low)} of them again "
-                f"(reproducibility below 0.2): {_few(low)}."
+            n = count(len(low), "component")
+            found.append(
+                f"{one.title}: {n} not reproducible between halves of the participants "
+                f"(reproducibility below {_LOW}): {_few(low)}."
             )
     unused = [row for row in folder.runs if row.get("status") in {"refused", "failed"}]
     if unused:
-        told.append(f"{len(unused)} of {len(folder.runs)} runs were not used: see the runs.")
+        found.append(
+            f"{len(unused)} of {len(folder.runs)} runs were not used: see the table of runs."
+        )
     apart = [row["participant_id"] for row in folder.participants if row.get("outlier")]
     if apart:
-        told.append(f"Participants that stand apart from the others: {_few(apart)}.")
-    return told
+        found.append(f"Outliers in data quality: {_few(apart)}.")
+    return found
 
 
 def _few(names: Sequence[str]) -> str:
@@ -204,7 +209,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def pairs_of(folder: Results) -> list[tuple[WrittenDecomposition, WrittenDecomposition, list[Row]]]:
-    """Give the matched components of every two decompositions."""
+    """Return the matched components of every pair of decompositions."""
     found = []
     by_key = {(one.method, str(one.scale)): one for one in folder.decompositions}
     for first in folder.decompositions:
@@ -229,7 +234,7 @@ def _is_numeric(value: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    """Show a number of a table with three digits, whole ones and words as they are."""
+    """Return a number with three significant digits; integers and words stay as they are."""
     if not _is_numeric(value) or str(value).lstrip("-").isdigit():
         return str(value)
     return f"{float(value):.3g}"

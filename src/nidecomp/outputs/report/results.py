@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.core.text import parse_json
+from nidecomp.outputs.report.panels import files_of_maps
+from nidecomp.outputs.report.reading import Row, number, read_json, read_table, read_text
 
-Row = Mapping[str, str]
 # Its method and number of components, and the name of a component.
 ComponentKey = tuple[str, str, str]
-_DECOMPOSITION, _COMPONENTS = "_decomposition.json", "_components.nii.gz"
+_DECOMPOSITION, _COMPONENTS = "_decomposition.json", "_components"
+_MASK = "tpl-*/**/anat/*_desc-brain_mask"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class WrittenDecomposition:
     metrics : tuple of mapping
         A row for each component; only their names where there is no table.
     maps, thresholded : Path or None
-        4D images.
+        Files of maps.
     courses : tuple of Path
         The runs' time courses, sorted.
     connectome : Path or None
@@ -126,7 +127,7 @@ def read_results(root: Path) -> Results:
         Never raises for what is missing or damaged: it is in `missing`.
     """
     missing: list[str] = []
-    settings = _text(root / "logs" / "settings.toml", missing)
+    settings = read_text(root / "logs" / "settings.toml", missing)
     is_template = _maps_were_given(settings)
     decompositions = tuple(
         sorted(
@@ -144,18 +145,18 @@ def read_results(root: Path) -> Results:
         is_template=is_template,
         description=read_json(root / "dataset_description.json", missing),
         decompositions=decompositions,
-        runs=_table(root / "logs" / "inventory.tsv", missing),
-        participants=_table(root / "participants.tsv", missing),
-        quality=_table(root / "logs" / "quality.tsv", missing),
-        stability=_table(root / "logs" / "stability.tsv", of_fits),
-        matching=_table(root / "logs" / "matching.tsv", of_fits),
+        runs=read_table(root / "logs" / "inventory.tsv", missing),
+        participants=read_table(root / "participants.tsv", missing),
+        quality=read_table(root / "logs" / "quality.tsv", missing),
+        stability=read_table(root / "logs" / "stability.tsv", of_fits),
+        matching=read_table(root / "logs" / "matching.tsv", of_fits),
         fits=_fits(root / "logs" / "quality_components.tsv", missing),
-        resources=_table(root / "logs" / "resources.tsv"),
+        resources=read_table(root / "logs" / "resources.tsv"),
         circumstances=read_json(root / "logs" / "resources.json"),
         order=read_json(root / "logs" / "order.json") if figure.exists() else {},
         order_figure=figure if figure.exists() else None,
         settings=settings,
-        mask=next(iter(sorted(root.glob("tpl-*/**/anat/*_desc-brain_mask.nii.gz"))), None),
+        mask=next((path for path, _ in files_of_maps(root, _MASK)), None),
         missing=tuple(missing),
     )
 
@@ -176,8 +177,8 @@ def _stems(root: Path) -> list[Path]:
         for path in root.glob(f"tpl-*/**/func/*{_DECOMPOSITION}")
     }
     with_maps = {
-        path.with_name(re.split(r"_(?:res|desc|stat)-", path.name)[0].removesuffix(_COMPONENTS))
-        for path in root.glob(f"tpl-*/**/func/*{_COMPONENTS}")
+        path.with_name(re.split(r"_(?:res|desc|stat)-", name)[0].removesuffix(_COMPONENTS))
+        for path, name in files_of_maps(root, f"tpl-*/**/func/*{_COMPONENTS}")
     }
     return sorted(described | with_maps)
 
@@ -203,25 +204,11 @@ def _decomposition(
         described = read_json(path.with_name(stem + _DECOMPOSITION), missing)
     method = str(described.get("Method") or _of_name(stem, "seg") or "unknown")
     n_components = described.get("NumberOfComponents")
-    images = {
-        image.name.removeprefix(stem): image
-        for image in path.parent.glob(f"{stem}*{_COMPONENTS}")
-        # Not those of 20 components among those of 2.
-        if image.name.removeprefix(stem).startswith("_")
-    }
-    maps = next((image for name, image in images.items() if "_desc-" not in name), None)
-    thresholded = next(
-        (image for name, image in images.items() if "_desc-thresholded_" in name), None
-    )
+    maps, thresholded, sidecar = _images(path)
     if maps is None:
         missing.append(f"The maps of {stem} are not there.")
-    names: tuple[str, ...] = ()
-    if maps is not None:
-        listed = read_json(Path(str(maps).replace(".nii.gz", ".json")), missing).get(
-            "ComponentNames"
-        )
-        names = tuple(str(name) for name in listed) if isinstance(listed, list) else ()
-    metrics = () if is_template else _table(path.with_name(f"{stem}_metrics.tsv"), missing)
+    names = _names(sidecar, missing) if sidecar else ()
+    metrics = () if is_template else read_table(path.with_name(f"{stem}_metrics.tsv"), missing)
     if len(metrics) != len(names) or any("component" not in row for row in metrics):
         metrics = tuple({"component": name} for name in names)
     entities = stem[stem.index("_atlas-") :] if "_atlas-" in stem else stem
@@ -241,51 +228,32 @@ def _decomposition(
     )
 
 
-def _text(path: Path, missing: list[str] | None = None) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        if missing is not None:
-            missing.append(f"{path.name} is not there.")
-        return ""
+def _images(path: Path) -> tuple[Path | None, Path | None, Path | None]:
+    """Find the images of a decomposition's maps, as they are and thresholded, and their JSON."""
+    stem = path.name
+    images = {
+        name.removeprefix(stem): image
+        for image, name in files_of_maps(path.parent, f"{stem}*{_COMPONENTS}")
+        # Not those of 20 components among those of 2.
+        if name.removeprefix(stem).startswith("_")
+    }
+    plain = next((name for name in images if "_desc-" not in name), None)
+    thresholded = next((one for name, one in images.items() if "_desc-thresholded_" in name), None)
+    if plain is None:
+        return None, thresholded, None
+    return images[plain], thresholded, path.with_name(f"{stem}{plain}.json")
 
 
-def read_json(path: Path, missing: list[str] | None = None) -> Mapping[str, object]:
-    """Read a JSON object; nothing where there is none, which is added to `missing`."""
-    try:
-        content = parse_json(_text(path, missing) or "{}")
-    except ValueError:
-        content = None
-    if isinstance(content, dict):
-        return content
-    if missing is not None:
-        missing.append(f"{path.name} is damaged.")
-    return {}
-
-
-def _table(path: Path, missing: list[str] | None = None) -> tuple[Row, ...]:
-    """Read a table; n/a becomes an empty cell."""
-    lines = _text(path, missing).splitlines()
-    try:
-        rows = list(csv.DictReader(lines, delimiter="\t", restval=""))
-    except csv.Error:
-        rows = []
-        if missing is not None:
-            missing.append(f"{path.name} is damaged.")
-    return tuple(
-        {
-            str(name): "" if value in {"n/a", None} else str(value)
-            for name, value in row.items()
-            if isinstance(value, str | None)
-        }
-        for row in rows
-    )
+def _names(sidecar: Path, missing: list[str]) -> tuple[str, ...]:
+    """Read the names of components from the JSON beside their maps."""
+    listed = read_json(sidecar, missing).get("ComponentNames")
+    return tuple(str(name) for name in listed) if isinstance(listed, list) else ()
 
 
 def _fits(path: Path, missing: list[str]) -> dict[ComponentKey, Fits]:
     """Read how each component is found in each run; a row each makes it a long table."""
     found: dict[ComponentKey, list[tuple[str, float, float]]] = defaultdict(list)
-    reader = csv.DictReader(_text(path, missing).splitlines(), delimiter="\t")
+    reader = csv.DictReader(read_text(path, missing).splitlines(), delimiter="\t")
     try:
         for row in reader:
             key = (row["method"], row["scale"], row["component"])
@@ -299,11 +267,3 @@ def _fits(path: Path, missing: list[str]) -> dict[ComponentKey, Fits]:
 def _as_fits(rows: list[tuple[str, float, float]]) -> Fits:
     runs, map_r, amplitude = zip(*rows, strict=True)
     return Fits(tuple(runs), np.array(map_r), np.array(amplitude))
-
-
-def number(text: str | None) -> float:
-    """Read a number of a table; NaN where there is none."""
-    try:
-        return float(text or "")
-    except ValueError:
-        return float("nan")

@@ -1,0 +1,142 @@
+"""One pass over the runs: what the participants share, all of them and halves of them.
+
+It is what the number of components is chosen from, see `model_order`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.core.linalg import products
+from nidecomp.core.parallel import map_ordered
+from nidecomp.decomposition.canonical_null import effective_voxels
+from nidecomp.decomposition.model_order_choice import FEWEST_PARTICIPANTS
+from nidecomp.decomposition.stability import split_halves
+from nidecomp.decomposition.subspace import Subspace, SubspaceStream, weighted_rows
+
+ReadRows = Callable[[int], NDArray[np.float32]]
+
+# Participants, and rows of each, that tell how many independent voxels there are. A rule of thumb:
+# what is taken is the median of some 40,000 squared correlations.
+_MOST_SAMPLED, _ROWS_SAMPLED = 24, 12
+
+
+@dataclass(frozen=True)
+class ModelOrderSettings:
+    """What the choice of the number of components depends on, beside the data.
+
+    Parameters
+    ----------
+    max_components : int
+        The largest number that is considered.
+    n_splits : int
+        Random splits of the participants into halves.
+    n_init : int
+        Restarts of the ICA in each half.
+    seed : int
+        Draws the halves and the restarts.
+    most_voxels : int
+        Voxels that are looked at.
+    """
+
+    max_components: int = 60
+    n_splits: int = 5
+    n_init: int = 2
+    seed: int = 0
+    most_voxels: int = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What some of the participants share."""
+
+    n_members: int
+    subspace: Subspace
+
+    def held_in(self, other: Part, n_leading: int) -> NDArray[np.float64]:
+        """Tell how much of each leading dimension of this part another part's participants hold.
+
+        Shape (n_leading,): mean squared correlation. What the other part's subspace left out is not
+        counted.
+        """
+        shared = products(self.subspace.orthonormal(n_leading), other.subspace.rows)
+        return np.asarray(np.sum(shared**2, axis=1) / other.n_members)
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """The whole group, the halves of each split, and how smooth noise is."""
+
+    group: Part
+    halves: tuple[tuple[Part, Part], ...]
+    effective_voxels: float
+
+    @property
+    def n_rows(self) -> float:
+        """How many rows of unit norm a participant has, on average."""
+        return self.group.subspace.total_variance / self.group.n_members
+
+
+def gather(
+    read: ReadRows,
+    participants: Sequence[str],
+    voxels: NDArray[np.intp],
+    settings: ModelOrderSettings,
+    n_threads: int,
+) -> Gathered:
+    """Return what `model_order.estimate_model_order` looks at, each run read once.
+
+    Parameters
+    ----------
+    read : callable
+    participants : sequence of str
+    voxels : ndarray of int
+        Those that are looked at.
+    settings : ModelOrderSettings
+    n_threads : int
+        The result does not depend on it.
+
+    Returns
+    -------
+    Gathered
+    """
+    counts = Counter(participants)
+    splits: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    if len(counts) >= FEWEST_PARTICIPANTS:
+        splits = split_halves(participants, settings.n_splits, settings.seed)
+    parts = [frozenset(counts), *(frozenset(half) for split in splits for half in split)]
+    streams = [SubspaceStream(len(voxels), 2 * settings.max_components) for _ in parts]
+    noise: dict[str, NDArray[np.float32]] = {}
+    for index, participant in enumerate(participants):
+        rows = _canonical_rows(read(index), voxels, counts[participant])
+        if participant not in noise and len(noise) < _MOST_SAMPLED:
+            noise[participant] = _trailing(rows)
+        taking = [
+            stream for stream, part in zip(streams, parts, strict=True) if participant in part
+        ]
+        for _ in map_ordered(partial(SubspaceStream.add, rows=rows), taking, n_threads):
+            pass
+    found = [Part(len(part), stream.finish()) for part, stream in zip(parts, streams, strict=True)]
+    halves = tuple(zip(found[1::2], found[2::2], strict=True))
+    return Gathered(found[0], halves, effective_voxels(list(noise.values())))
+
+
+def _canonical_rows(
+    rows: NDArray[np.float32], voxels: NDArray[np.intp], n_runs: int
+) -> NDArray[np.float32]:
+    """Scale rows for the group and take the constant map out of them."""
+    unit = weighted_rows(rows[:, voxels], n_runs**-0.5, canonical=True)
+    means = unit.mean(axis=1, keepdims=True, dtype=np.float64)
+    return np.asarray(unit - means.astype(np.float32))
+
+
+def _trailing(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pick rows of the second half, where there is more noise than signal, with unit norm."""
+    picked = np.linspace(len(rows) // 2, len(rows) - 1, _ROWS_SAMPLED).round().astype(np.intp)
+    return weighted_rows(rows[np.unique(picked)], 1.0, canonical=True)

@@ -1,0 +1,61 @@
+"""Text, JSON and tables of an output folder, read for the report even where they are damaged."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from nidecomp.core.text import parse_json
+
+Row = Mapping[str, str]
+
+
+def read_text(path: Path, missing: list[str] | None = None) -> str:
+    """Return the text of a file; nothing where there is none, which is added to `missing`."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        if missing is not None:
+            missing.append(f"{path.name} is not there.")
+        return ""
+
+
+def read_json(path: Path, missing: list[str] | None = None) -> Mapping[str, object]:
+    """Read a JSON object; nothing where there is none, which is added to `missing`."""
+    try:
+        content = parse_json(read_text(path, missing) or "{}")
+    except ValueError:
+        content = None
+    if isinstance(content, dict):
+        return content
+    if missing is not None:
+        missing.append(f"{path.name} is damaged.")
+    return {}
+
+
+def read_table(path: Path, missing: list[str] | None = None) -> tuple[Row, ...]:
+    """Read a table; n/a becomes an empty cell."""
+    lines = read_text(path, missing).splitlines()
+    try:
+        rows = list(csv.DictReader(lines, delimiter="\t", restval=""))
+    except csv.Error:
+        rows = []
+        if missing is not None:
+            missing.append(f"{path.name} is damaged.")
+    return tuple(
+        {
+            str(name): "" if value in {"n/a", None} else str(value)
+            for name, value in row.items()
+            if isinstance(value, str | None)
+        }
+        for row in rows
+    )
+
+
+def number(text: str | None) -> float:
+    """Read a number of a table; NaN where there is none."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return float("nan")

@@ -1,0 +1,249 @@
+"""What holds for every space of features: a class of tests, for each space to be run with.
+
+A test module gives the fixture `case` and a class that inherits from `FeatureSpaceLaws`.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from run_examples import run_of
+
+from nidecomp.core.errors import FailedRunError
+from nidecomp.core.records import RunKey, Sampling
+from nidecomp.spaces.contract import FeatureSpace
+
+N_VOLUMES = 7
+ALL = np.arange(N_VOLUMES)
+
+
+@dataclass(frozen=True, eq=False)
+class SpaceCase:
+    """A space, where its runs' numbers lie, and how a run is stored.
+
+    `write_run` takes where to, what each volume has at the features, (n_volumes, n_features), and
+    what it has elsewhere.
+    """
+
+    space: FeatureSpace
+    sampling: Sampling
+    write_run: Callable[[Path, NDArray[np.float32], float], None]
+
+
+class FeatureSpaceLaws:
+    @pytest.fixture
+    def space(self, case: SpaceCase) -> FeatureSpace:
+        return case.space
+
+    @pytest.fixture
+    def values(self, space: FeatureSpace) -> NDArray[np.float32]:
+        rng = np.random.default_rng(0)
+        return rng.standard_normal((N_VOLUMES, space.n_features)).astype(np.float32)
+
+    @pytest.fixture
+    def run(self, case: SpaceCase, values: NDArray[np.float32], tmp_path: Path) -> Path:
+        path = tmp_path / f"run{case.space.extensions.run}"
+        case.write_run(path, values, 0.0)
+        return path
+
+    def maps_path(self, space: FeatureSpace, folder: Path) -> Path:
+        return folder / f"maps{space.extensions.maps}"
+
+    # ------------------------------------------------------------ what there is
+    def test_features_have_a_size_each_and_together_that_of_all(self, space: FeatureSpace) -> None:
+        everything = np.arange(space.n_features)
+        assert space.sizes.shape == (space.n_features,)
+        assert (space.sizes > 0).all()
+        assert space.size_of(everything) == pytest.approx(space.sizes.sum())
+        parts = (
+            space.size_of(everything[::3]),
+            space.size_of(np.delete(everything, everything[::3])),
+        )
+        assert sum(parts) == pytest.approx(space.size_of(everything))
+        assert space.size_of(everything[:0]) == 0
+        assert space.n_stored >= space.n_features
+
+    def test_each_feature_is_somewhere_else(self, space: FeatureSpace) -> None:
+        everything = np.arange(space.n_features)
+        places = space.coordinates(everything)
+        assert places.shape == (space.n_features, 3)
+        assert np.isfinite(places).all()
+        assert len(np.unique(places.round(6), axis=0)) == space.n_features
+        some = np.array([5, 2, 9])
+        np.testing.assert_array_equal(space.coordinates(some), places[some])
+
+    def test_touching_goes_both_ways_and_not_far(self, space: FeatureSpace) -> None:
+        touch = space.adjacency
+        assert touch.format == "csr"
+        assert touch.dtype == np.bool_
+        assert touch.shape == (space.n_features, space.n_features)
+        assert (touch != touch.T).nnz == 0
+        assert not touch.diagonal().any()
+        places = space.coordinates(np.arange(space.n_features))
+        first, second = touch.nonzero()
+        assert len(first)
+        apart = np.linalg.norm(places[first] - places[second], axis=1)
+        nearest = [np.sort(np.linalg.norm(places - places[one], axis=1))[1] for one in first[:50]]
+        assert apart.max() < 3 * np.max(nearest)
+
+    def test_clusters_are_what_can_be_reached(self, space: FeatureSpace) -> None:
+        rng = np.random.default_rng(1)
+        features = rng.permutation(space.n_features)[: space.n_features // 3]
+        labels = space.clusters(features)
+        touch = space.adjacency.toarray()
+        left, n_clusters = set(features.tolist()), 0
+        while left:
+            reached, todo = set(), [min(left)]
+            while todo:
+                one = todo.pop()
+                reached.add(one)
+                todo += [two for two in left if touch[one, two] and two not in reached]
+            left -= reached
+            n_clusters += 1
+            (label,) = set(labels[np.isin(features, list(reached))].tolist())
+            assert set(features[labels == label].tolist()) == reached
+        assert len(np.unique(labels)) == n_clusters
+
+    def test_a_pickle_is_the_same_space_and_holds_nothing_computed(
+        self, space: FeatureSpace
+    ) -> None:
+        before = (space.digest, space.n_features) and len(pickle.dumps(space))
+        assert space.adjacency.nnz
+        assert len(pickle.dumps(space)) == before
+        again = pickle.loads(pickle.dumps(space))  # noqa: S301  our own
+        assert again.digest == space.digest
+        assert again.label == space.label
+        np.testing.assert_array_equal(again.sizes, space.sizes)
+
+    def test_sidecars_say_where_it_is(self, space: FeatureSpace) -> None:
+        said = space.spatial_metadata("bids:preprocessed:sub-01/func/x", "2")
+        assert said["SpatialReference"] == "bids:preprocessed:sub-01/func/x"
+        assert space.measure.column in {"volume_mm3", "area_mm2"}
+
+    # ------------------------------------------------------------ runs
+    def test_an_unsmoothed_series_is_the_file_s_values(
+        self, space: FeatureSpace, run: Path, values: NDArray[np.float32]
+    ) -> None:
+        (series,), n_nonfinite = space.read_series(run, ALL, (0.0,))
+        assert series.dtype == np.float32
+        np.testing.assert_array_equal(series, values)
+        assert n_nonfinite == 0
+
+    def test_the_volumes_kept_are_taken(
+        self, space: FeatureSpace, run: Path, values: NDArray[np.float32]
+    ) -> None:
+        kept = np.array([0, 2, 5])
+        (series,), _ = space.read_series(run, kept, (0.0,))
+        np.testing.assert_array_equal(series, values[kept])
+
+    def test_several_smoothings_are_each_what_it_is_alone(
+        self, space: FeatureSpace, run: Path
+    ) -> None:
+        together, _ = space.read_series(run, ALL, (8.0, 0.0, 14.0))
+        for fwhm, series in zip((8.0, 0.0, 14.0), together, strict=True):
+            (alone,), _ = space.read_series(run, ALL, (fwhm,))
+            assert series.tobytes() == alone.tobytes()
+        spread = [float(series.std()) for series in together]
+        assert spread[2] < spread[0] < spread[1]
+
+    def test_smoothing_leaves_a_constant_as_it_is(self, case: SpaceCase, tmp_path: Path) -> None:
+        path = tmp_path / f"constant{case.space.extensions.run}"
+        constant = np.full((N_VOLUMES, case.space.n_features), 3, dtype=np.float32)
+        case.write_run(path, constant, 3.0)
+        (series,), _ = case.space.read_series(path, ALL, (10.0,))
+        np.testing.assert_allclose(series, 3, rtol=1e-5)
+
+    def test_what_is_not_finite_is_0_and_counted(
+        self, case: SpaceCase, values: NDArray[np.float32], tmp_path: Path
+    ) -> None:
+        bad = values.copy()
+        bad[2, 4] = np.nan
+        bad[3, [4, 11]] = np.inf
+        path = tmp_path / f"bad{case.space.extensions.run}"
+        case.write_run(path, bad, 0.0)
+        (series,), n_nonfinite = case.space.read_series(path, ALL, (0.0,))
+        assert n_nonfinite == 2
+        np.testing.assert_array_equal(series, np.where(np.isfinite(bad), bad, 0))
+
+    def test_a_file_that_is_not_there_is_told(self, space: FeatureSpace, tmp_path: Path) -> None:
+        missing = tmp_path / f"missing{space.extensions.run}"
+        with pytest.raises(FailedRunError, match="missing"):
+            space.read_series(missing, ALL, (0.0,))
+        with pytest.raises(FailedRunError, match="missing"):
+            space.open_run(missing)
+
+    def test_a_run_is_written_again_as_it_was(
+        self, space: FeatureSpace, run: Path, values: NDArray[np.float32], tmp_path: Path
+    ) -> None:
+        image = space.open_run(run)
+        assert image.n_volumes == N_VOLUMES
+        again = tmp_path / f"again{space.extensions.run}"
+        doubled = (2 * volume for volume in image.volumes(ALL))
+        again.write_bytes(b"".join(image.encode(doubled)))
+        (series,), _ = space.read_series(again, ALL, (0.0,))
+        np.testing.assert_array_equal(series, 2 * values)
+
+    def test_what_reading_takes_is_known(self, case: SpaceCase) -> None:
+        run = run_of(RunKey((("sub", "01"), ("task", "rest"))))
+        run = replace(run, grid=case.sampling)
+        larger = replace(run, stored_bytes=2 * run.stored_bytes)
+        assert 0 < case.space.reading_bytes(run) < case.space.reading_bytes(larger)
+
+    # ------------------------------------------------------------ maps
+    def test_maps_are_read_back_as_they_were(
+        self, space: FeatureSpace, values: NDArray[np.float32], tmp_path: Path
+    ) -> None:
+        path = self.maps_path(space, tmp_path)
+        path.write_bytes(space.encode(values))
+        assert space.describe_maps(path) == ("maps", N_VOLUMES)
+        np.testing.assert_array_equal(space.read_maps(path, N_VOLUMES), values)
+        assert space.encode(values) == space.encode(values.astype(np.float64))
+        with pytest.raises(FailedRunError, match=str(N_VOLUMES + 1)):
+            space.read_maps(path, N_VOLUMES + 1)
+
+    def test_maps_one_by_one_are_the_same_maps(
+        self, space: FeatureSpace, values: NDArray[np.float32], tmp_path: Path
+    ) -> None:
+        path = self.maps_path(space, tmp_path)
+        path.write_bytes(b"".join(space.encode_each(iter(values), N_VOLUMES)))
+        np.testing.assert_array_equal(space.read_maps(path, N_VOLUMES), values)
+
+    def test_labels_are_read_back_as_they_were(self, space: FeatureSpace, tmp_path: Path) -> None:
+        labels = (np.arange(space.n_features) % 5).astype(np.int32)
+        path = tmp_path / f"labels{space.extensions.labels}"
+        path.write_bytes(space.encode_labels(labels))
+        assert space.describe_maps(path)[0] == "labels"
+        found = space.read_labels(path)
+        np.testing.assert_array_equal(found.labels, [1, 2, 3, 4])
+        np.testing.assert_array_equal(found.here, labels)
+
+    def test_the_mask_has_every_feature(self, space: FeatureSpace, tmp_path: Path) -> None:
+        path = tmp_path / f"mask{space.extensions.mask}"
+        path.write_bytes(space.encode_mask())
+        assert (space.read_labels(path).here == 1).all()
+
+    # ------------------------------------------------------------ regions
+    def test_pieces_of_a_map_hang_together_and_are_large_enough(self, space: FeatureSpace) -> None:
+        places = space.coordinates(np.arange(space.n_features))
+        ends = places[:, 1].argmin(), places[:, 1].argmax()
+        far = [np.linalg.norm(places - places[one], axis=1) for one in ends]
+        reach = 0.3 * np.ptp(places[:, 1])
+        values = np.max([1 - one / reach for one in far], axis=0).clip(0).astype(np.float32)
+        pieces = space.split(values, "connected_components")
+        assert len(pieces) == 2
+        for piece in pieces:
+            features = np.flatnonzero(piece)
+            np.testing.assert_array_equal(piece[features], values[features])
+            assert len(set(space.clusters(features).tolist())) == 1
+            assert space.size_of(features) >= space.measure.min_region
+        assert not ((pieces[0] > 0) & (pieces[1] > 0)).any()
+        assert space.region_rule("connected_components")
+        tiny = np.zeros_like(values)
+        tiny[ends[0]] = 1
+        assert space.split(tiny, "connected_components") == []
