@@ -92,14 +92,15 @@ def failures_recorded(files: RunFiles, work: Callable[[], Result]) -> Result | F
 
 
 def check_unchanged(stem: Path, now: Path) -> None:
-    """Check that a run's files, which its name is made of, are what they were before.
+    """Check that the hash of a run's files, which is part of its stem, is the same as before.
 
     Raises
     ------
     FailedRunError
+        The files have changed.
     """
     if now != stem:
-        raise FailedRunError("its files changed while it was processed: start again")
+        raise FailedRunError("its files changed while it was processed: run the command again")
 
 
 def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:

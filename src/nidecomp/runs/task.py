@@ -54,7 +54,7 @@ class ReduceTask:
             "confounds": _identity(confounds),
             "confounds_sidecar": _identity(confounds and confounds.with_suffix(".json")),
             "repetition_time_s": self.run.repetition_time_s,
-            # What it was called at first: work folders keep what is in them.
+            # The key keeps its original name, so that existing work folders stay valid.
             "geometry": self.space.digest,
             "denoising": _cleaning(self.denoising),
             "smoothing_fwhm": smoothing_fwhm,
