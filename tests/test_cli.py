@@ -1,4 +1,4 @@
-"""The command line: what it understands, how fast, and the code it ends with."""
+"""The command line: arguments, start-up time and exit codes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def python(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[
 
 
 def seconds_of_cpu(*words: str) -> float:
-    """Time a process takes of a core: unlike a clock, the same on a busy machine."""
+    """Return the processor time of a command, which is the same on a busy machine."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert python(*words).returncode == 0
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -56,7 +56,7 @@ def seconds_of_cpu(*words: str) -> float:
 
 
 def sample(declared: Field[Any]) -> str | None:
-    """Give a word that is possible after the option; None where nothing follows it."""
+    """Return a valid value for an option, or None for a flag."""
     if isinstance(declared.default, bool):
         return None
     return {
@@ -98,7 +98,7 @@ def test_nothing_heavy_is_imported_before_the_words_are_understood(words: list[s
 
 # ---------------------------------------------------------------- entry points
 def test_run_py_works_from_a_clone_that_is_not_installed(tmp_path: Path) -> None:
-    """-S hides site-packages, and with them any installed copy."""
+    """-S hides site-packages, and with it any installed copy."""
     result = python("-S", str(ROOT / "run.py"), "--version", cwd=tmp_path)
     assert result.returncode == 0
     assert result.stdout == f"nidecomp {nidecomp.__version__}\n"
@@ -210,13 +210,13 @@ def test_every_section_is_a_group_of_the_help(help_text: str) -> None:
 
 
 def test_a_default_that_is_not_set_is_told_nowhere_or_by_the_sentence(help_text: str) -> None:
-    """--alpha has none; that of the second smoothing is the first."""
+    """--alpha has no default; that of --dictlearning-smoothing-fwhm is another option."""
     assert "None" not in help_text
-    assert "(default: as --smoothing-fwhm)" in help_text
+    assert "(default: --smoothing-fwhm)" in help_text
 
 
 def test_options_are_not_abbreviated() -> None:
-    """An abbreviation would change its meaning with the next option that is added."""
+    """The meaning of an abbreviation could change if an option is added."""
     with pytest.raises(SystemExit) as ended:
         parse([*WORDS, "--n-comp", "20"])
     assert ended.value.code == 2
@@ -287,7 +287,7 @@ def test_options_that_swallow_the_folders_are_explained(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["--n-components", "20", "in", "out", "group"])
-    assert "stand before the options" in capsys.readouterr().err
+    assert "before the options" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_there_ends_with_2(
@@ -343,7 +343,7 @@ def test_what_the_system_refuses_is_one_line_with_the_path(
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is what a report of the bug needs."""
+    """The traceback is needed for a bug report."""
     run_raises(monkeypatch, ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError):
         main(WORDS)
@@ -389,5 +389,5 @@ def test_memory_that_ends_is_one_sentence(
     run_raises(monkeypatch, MemoryError())
     assert main(WORDS) == 1
     err = capsys.readouterr().err
-    assert err.startswith("nidecomp: there was not enough memory.")
+    assert err.startswith("nidecomp: out of memory.")
     assert len(err.splitlines()) == 1

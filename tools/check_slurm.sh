@@ -147,6 +147,6 @@ same stopped "The same, ended by SIGTERM and started again"
 
 with_jobs refused "$scratch/refused.yaml"
 ! wait "$process" || fail "jobs for a partition that is not there"
-grep -q "does not take the jobs" "$scratch/refused.log" || fail "a refusal was not told"
+grep -q "rejected the jobs" "$scratch/refused.log" || fail "a refusal was not told"
 clean_log refused
 echo "Jobs that the cluster refuses end in a sentence."

@@ -1,8 +1,8 @@
-"""NiDecomp: group CanICA and dictionary learning on what fMRIPrep wrote.
+"""NiDecomp: group CanICA and dictionary learning on fMRIPrep outputs.
 
-``nidecomp.decompose(...)`` does from Python what the command ``nidecomp`` does; `CanICA` and
-`DictLearning` are its engine on arrays, without BIDS; `component_table` reads what results say of
-each component, `group_table` what they say of the group.
+`decompose` runs the analysis from Python, like the command ``nidecomp``. `CanICA` and
+`DictLearning` fit the decompositions to arrays or images, without BIDS. `component_table` and
+`group_table` read the tables of components and of the group from the results.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["CanICA", "DictLearning", "__version__", "component_table", "decompos
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when asked for, so that `nidecomp --help` does not wait for scikit-learn.
+    # Imported on first access, to keep `nidecomp --help` fast.
     if name in {"CanICA", "DictLearning"}:
         from nidecomp.decomposition import estimators  # noqa: PLC0415
 
@@ -41,40 +41,42 @@ def decompose(
     analysis_level: Literal["participant", "group"] = "group",
     **options: Any,
 ) -> Outcome:
-    """Find the networks of a group of participants and write them as BIDS derivatives.
+    """Decompose the fMRI data of a group of participants and write the maps as BIDS derivatives.
 
     Parameters
     ----------
     bids_dir : path
-        fMRIPrep's output folder, or a raw BIDS dataset with ``derivatives/fmriprep`` inside.
+        The output folder of fMRIPrep, or a raw BIDS dataset with ``derivatives/fmriprep``.
     output_dir : path
-        Where the results go; made if it is not there.
+        The folder for the results; created if needed.
     analysis_level : {"group", "participant"}
-        ``"group"`` does everything; ``"participant"`` only reduces the named participants' runs.
+        ``"group"`` runs the complete analysis; ``"participant"`` only reduces the runs of the
+        selected participants.
     **options
-        The options of the command line by their names with underscores, for example
+        The options of the command line, with underscores in their names, for example
         ``n_components=20, smoothing_fwhm=5, participant_label=["01", "02"]``.
 
     Returns
     -------
     Outcome
-        What was used, refused and failed, and where the results are.
+        The runs that were used, refused and failed, and the folders of the results.
 
     Raises
     ------
     nidecomp.core.errors.UsageError
-        An option is unknown or its value impossible.
+        An option is unknown or its value is invalid.
     nidecomp.core.errors.NothingToDoError
-        No run matches, too few are usable, or more components were asked for than they hold.
+        No run matches, too few runs are usable, or they have too few degrees of freedom for the
+        number of components.
     nidecomp.core.errors.NidecompError
-        The run failed for any other reason that the message tells.
+        The analysis failed for another reason, given in the message.
 
     Examples
     --------
     >>> import nidecomp
     >>> nidecomp.decompose("fmriprep", "networks", n_components=20)  # doctest: +SKIP
     """
-    # Imported here so that `nidecomp --help` does not wait for numpy and nilearn.
+    # Imported here because numpy and nilearn are slow to import.
     from nidecomp.config.parse import settings_from_options  # noqa: PLC0415
     from nidecomp.pipeline import carry_out  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""The command line: words in, settings out; errors become a sentence and an exit code.
+"""The command line interface: parse arguments, run the analysis, report errors and exit codes.
 
-Nothing that takes long to import is imported before the words have been understood.
+Modules that are slow to import are imported only after the arguments have been parsed.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from nidecomp.config.settings import SECTIONS, Settings, declared_options
 from nidecomp.core.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.version import __version__
 
-# 128 + the signal's number, as a shell reports it.
+# 128 + the signal number, as reported by shells.
 _HUNG_UP, _INTERRUPTED, _TERMINATED = 129, 130, 143
 EXIT_CODES = {
-    0: "done",
-    NidecompError.exit_code: "the run failed, or some runs failed (the message says which)",
-    UsageError.exit_code: "wrong usage",
-    NothingToDoError.exit_code: "nothing to do could be built (no matching run, too few usable "
-    "ones, more components than the data hold)",
-    _HUNG_UP: "ended because its terminal was closed; the same command goes on from there",
-    _INTERRUPTED: "interrupted by Ctrl-C; the same command goes on from there",
-    _TERMINATED: "ended by SIGTERM, as batch systems do; the same command goes on from there",
+    0: "success",
+    NidecompError.exit_code: "the analysis failed, or some of the runs failed (see the message)",
+    UsageError.exit_code: "invalid options or folders",
+    NothingToDoError.exit_code: "no analysis is possible with the data (no matching run, too few "
+    "usable runs, or more components than the degrees of freedom of the data)",
+    _HUNG_UP: "terminated because the terminal was closed; repeat the command to resume",
+    _INTERRUPTED: "interrupted by Ctrl-C; repeat the command to resume",
+    _TERMINATED: "terminated by SIGTERM, for example by a batch system; repeat the command to "
+    "resume",
 }
 _CODES = "\n".join(f"  {code:<4}{meaning}" for code, meaning in EXIT_CODES.items())
 _EPILOG = f"""\
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The words after the program's name; those of this process by default.
+        The arguments after the program name; by default those of this process.
 
     Returns
     -------
@@ -59,19 +60,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     _open_missing_streams()
-    # A notebook's backend, which its commands inherit, may not be there for us, and what a user set
-    # for matplotlib not be fit to be read; workers inherit these.
+    # Commands started from a notebook inherit its matplotlib backend, which may not be installed
+    # here, and the user's matplotlibrc may be invalid. Workers inherit these variables.
     os.environ.update(MPLBACKEND="agg", MATPLOTLIBRC=os.devnull)
-    # So that workers are ended and temporary folders removed, as after Ctrl-C.
-    with suppress(ValueError):  # in a thread of a user's program there are no signals
+    # Stop workers and remove temporary folders on these signals, as on Ctrl-C.
+    with suppress(ValueError):  # signal handlers can be set in the main thread only
         signal.signal(signal.SIGTERM, _terminate)
-        # Not where nohup has it ignored.
+        # Keep ignoring SIGHUP under nohup.
         if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
             signal.signal(signal.SIGHUP, _terminate)
     words = sys.argv[1:] if argv is None else argv
     try:
         settings = parse(words)
-        # Imported after parsing: numpy, nilearn and pybids take seconds.
+        # Imported after parsing, because numpy, nilearn and pybids take seconds to import.
         from nidecomp.pipeline import carry_out  # noqa: PLC0415
 
         return carry_out(settings, ["nidecomp", *words]).exit_code
@@ -79,20 +80,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"nidecomp: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except OSError as error:
-        # A full disk, a folder without permission: the system's own words say what and where.
+        # For example a full disk or missing permissions: the system's message names the file.
         print(f"nidecomp: {error}", file=sys.stderr)  # noqa: T201
         return NidecompError.exit_code
     except MemoryError:
         print(  # noqa: T201
-            "nidecomp: there was not enough memory. Reduced runs are kept; --mem-mb says how much "
-            "may be used, and --dry-run how much it takes.",
+            "nidecomp: out of memory. Reduced runs are kept. Use --dry-run to see how much memory "
+            "is needed, and --mem-mb to limit it.",
             file=sys.stderr,
         )
         return NidecompError.exit_code
     except (KeyboardInterrupt, _Terminated) as interruption:
-        with suppress(OSError):  # the terminal may be what is gone
+        with suppress(OSError):  # the terminal may have been closed
             print(  # noqa: T201
-                "nidecomp: interrupted. Reduced runs are kept; the same command goes on from here.",
+                "nidecomp: interrupted. Reduced runs are kept; repeat the command to resume.",
                 file=sys.stderr,
                 flush=True,
             )
@@ -100,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Terminated(BaseException):
-    """SIGTERM, as a cluster sends it before it kills, or SIGHUP of a terminal that is closed."""
+    """Raised on SIGTERM (sent by batch systems before SIGKILL) and SIGHUP (terminal closed)."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -112,32 +113,32 @@ def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _open_missing_streams() -> None:
-    """Open what was closed when this was started: libraries and workers rely on all three."""
+    """Open standard streams that are closed, because libraries and workers need all three."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            # It gets the lowest free number, the stream's own, which workers must have, too.
+            # It gets the lowest free descriptor, which is the stream's own; workers inherit it.
             stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115, PTH123  left open
             os.set_inheritable(stream.fileno(), True)
             setattr(sys, name, stream)
 
 
 def parse(argv: Sequence[str]) -> Settings:
-    """Understand the words of a command line.
+    """Return the settings given by command line arguments.
 
     Parameters
     ----------
     argv : sequence of str
-        The words after the program's name.
+        The arguments after the program name.
 
     Returns
     -------
     Settings
-        Command line over ``--config-file`` over defaults.
+        The command line takes precedence over ``--config-file``, and that over the defaults.
 
     Raises
     ------
     UsageError
-        A value is impossible. (Unknown words end the program with code 2, as argparse does.)
+        A value is invalid. (Unknown options end the program with code 2, as usual in argparse.)
     """
     given = vars(build_parser().parse_args([_with_hyphens(word) for word in argv]))
     bids_dir, output_dir = given.pop("bids_dir"), given.pop("output_dir")
@@ -150,16 +151,17 @@ def parse(argv: Sequence[str]) -> Settings:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Make the parser from the declared options.
+    """Return the command line parser, made from the declared options.
 
     Returns
     -------
     argparse.ArgumentParser
-        Options that were not given are absent from what it returns.
+        Its namespace has only the options that were given.
     """
     parser = _Parser(
         prog="nidecomp",
-        description="Group CanICA and dictionary learning on fMRIPrep's outputs (a BIDS App).",
+        description="NiDecomp: a BIDS App for group CanICA and dictionary learning on fMRIPrep "
+        "outputs.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
@@ -168,14 +170,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "bids_dir",
         metavar="BIDS_DIR",
-        help="fMRIPrep's output folder, or a raw BIDS dataset with derivatives/fmriprep inside",
+        help="the output folder of fMRIPrep, or a raw BIDS dataset with derivatives/fmriprep",
     )
-    parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="where the results go")
+    parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="the folder for the results")
     parser.add_argument(
         "analysis_level",
         choices=("participant", "group"),
-        help="group: everything; participant: only reduce the runs of the participants named "
-        "(one job of a cluster array), for a later group run to find",
+        help="group: the complete analysis; participant: only reduce the runs of the selected "
+        "participants, for a later group run (for example as one job of a cluster array)",
     )
     parser.add_argument("--version", action="version", version=f"nidecomp {__version__}")
     groups = {section: parser.add_argument_group(section) for section in SECTIONS}
@@ -184,17 +186,17 @@ def build_parser() -> argparse.ArgumentParser:
     groups["execution"].add_argument(
         "--config-file",
         metavar="FILE",
-        help="TOML file with options, such as logs/settings.toml of an earlier run; what stands "
-        "on the command line wins",
+        help="TOML file with options, such as logs/settings.toml of an earlier run; options on "
+        "the command line take precedence",
     )
     return parser
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that answers a mistake with a sentence rather than with all there is."""
+    """An argument parser that reports an error in one line, without the usage summary."""
 
     def error(self, message: str) -> NoReturn:
-        """End with exit code 2 and a hint."""
+        """Print the error with a hint and exit with code 2."""
         hint = ""
         if message.startswith("unrecognized arguments"):
             flags = [flag for action in self._actions for flag in action.option_strings]
@@ -203,14 +205,14 @@ class _Parser(argparse.ArgumentParser):
             hint = f" Did you mean {close[0]}?" if close else ""
         elif message.startswith("the following arguments are required"):
             hint = (
-                " (BIDS_DIR OUTPUT_DIR {participant,group} stand before the options: an option "
-                "that takes several values swallows what follows it.)"
+                " (Put BIDS_DIR OUTPUT_DIR {participant,group} before the options, because options "
+                "that accept several values consume the arguments that follow.)"
             )
         self.exit(2, f"nidecomp: {message}.{hint} See nidecomp --help.\n")
 
 
 def _add_option(group: argparse._ArgumentGroup, declared: Field[Any]) -> None:
-    """Add one declared option to its group of the help."""
+    """Add a declared option to its argument group."""
     meta = declared.metadata
     flags = [flag for flag in (meta["short"], "--" + declared.name.replace("_", "-")) if flag]
     help_text = meta["help"].replace("%", "%%") + _default_note(declared)
@@ -238,7 +240,7 @@ def _default_note(declared: Field[Any]) -> str:
 
 
 def _with_hyphens(word: str) -> str:
-    """Accept ``--n_components`` for ``--n-components``; leave values alone."""
+    """Return an argument with underscores of the option name replaced by hyphens."""
     if not word.startswith("--"):
         return word
     flag, equals, value = word.partition("=")

@@ -1,17 +1,17 @@
-"""The version, in one place; the build reads it, too. And those of what decides the numbers."""
+"""The version of NiDecomp (also read by the build), and of libraries that affect the results."""
 
 from functools import cache
 
 __version__ = "0.1.0"
 
-# With another version of these results may be others; in the order in which outputs list them.
+# Libraries whose version may affect the results, in the order of their list in the outputs.
 LIBRARIES = ("numpy", "scipy", "numba", "nilearn", "nibabel", "pandas", "pybids", "isal")
 
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Return the installed versions of the libraries that decide the results."""
-    # Imported here so that `nidecomp --help` does not wait for it.
+    """Return the installed versions of the libraries that may affect the results."""
+    # Imported here to keep `nidecomp --help` fast.
     from importlib.metadata import version  # noqa: PLC0415
 
     return {name: version(name) for name in LIBRARIES}

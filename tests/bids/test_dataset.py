@@ -1,4 +1,4 @@
-"""The folders: where the input is, and where the output may not be."""
+"""Locating the fMRIPrep dataset, and checks of the input and output folders."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_of_several_fmripreps_one_must_be_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_may_not_be_read_is_passed_by_where_there_is_another() -> None:
-    """As somebody else than root, whom permissions do not bind."""
+    """Run as a user other than root, who ignores permissions."""
     program = (
         "import sys; from pathlib import Path; from nidecomp.bids.dataset import *\n"
         "try: print(locate_derivatives(Path(sys.argv[1])))\n"
@@ -86,7 +86,7 @@ def test_a_folder_that_may_not_be_read_is_passed_by_where_there_is_another() -> 
         assert said_by_another_user(program, root, home=root) == f"{good}\n"
         shutil.rmtree(good)
         said = said_by_another_user(program, root, home=root)
-        assert said == f"{root} is not fMRIPrep's output, and {closed} cannot be read.\n"
+        assert said == f"{root} is not the output of fMRIPrep, and {closed} cannot be read.\n"
 
 
 @pytest.mark.parametrize("kind", ["absent", "file"])
@@ -121,7 +121,7 @@ def test_a_folder_without_preprocessed_images_is_not_offered_a_way_out(
         describe(tmp_path, description)
     (tmp_path / "sub-01" / "func").mkdir(parents=True)
     (tmp_path / "sub-01" / "func" / "sub-01_task-rest_bold.nii.gz").touch()
-    with pytest.raises(NothingToDoError, match="name the folder that fMRIPrep wrote") as caught:
+    with pytest.raises(NothingToDoError, match="Use the output folder of fMRIPrep") as caught:
         locate_derivatives(tmp_path)
     assert "--skip-bids-validation" not in str(caught.value)
 
@@ -141,7 +141,7 @@ def test_a_broken_description_is_an_empty_one(tmp_path: Path, content: bytes) ->
         (b"{", "Expecting property name"),
         (b'\xef\xbb\xbf{"DatasetType": "derivative"}', "BOM"),
         (b"\xff\xfe{}", "'utf-8' codec can't decode"),
-        (b"[]", "it holds no JSON object"),
+        (b"[]", "it does not contain a JSON object"),
         (None, "Is a directory"),
     ],
 )
@@ -187,7 +187,7 @@ def test_a_description_that_is_not_there_is_an_empty_one(tmp_path: Path) -> None
     assert read_description(tmp_path / "nowhere") == {}
 
 
-# ---------------------------------------------------------------- whose dataset
+# ---------------------------------------------------------------- NiDecomp's own datasets
 @pytest.mark.parametrize(
     ("generated_by", "ours"),
     [
@@ -225,7 +225,7 @@ def test_a_folder_outside_of_the_input_is_fine(source: Path, output: str) -> Non
 
 @pytest.mark.parametrize("output", [".", "sub-01", "new/deep", "../fmriprep", "../fmriprep/x"])
 def test_the_input_and_all_below_it_is_never_the_output(source: Path, output: str) -> None:
-    with pytest.raises(UsageError, match="never written"):
+    with pytest.raises(UsageError, match="never modified"):
         check_folders(source, source, source / output)
 
 
@@ -233,9 +233,9 @@ def test_the_input_and_all_below_it_is_never_the_output(source: Path, output: st
 def test_a_link_does_not_hide_the_input(source: Path, below: str) -> None:
     link = source.parent / "link"
     link.symlink_to(source)
-    with pytest.raises(UsageError, match="never written"):
+    with pytest.raises(UsageError, match="never modified"):
         check_folders(source, source, link / below)
-    with pytest.raises(UsageError, match="never written"):
+    with pytest.raises(UsageError, match="never modified"):
         check_folders(link, link, source / below)
 
 
@@ -244,19 +244,19 @@ def test_a_raw_dataset_may_hold_input_and_output_as_derivatives(tmp_path: Path) 
     root = describe(raw / "derivatives" / "fmriprep")
     for bids_dir in (raw, root):
         check_folders(bids_dir, root, raw / "derivatives" / "nidecomp")
-        with pytest.raises(UsageError, match="never written"):
+        with pytest.raises(UsageError, match="never modified"):
             check_folders(bids_dir, root, root / "nidecomp")
-    with pytest.raises(UsageError, match="never written"):
+    with pytest.raises(UsageError, match="never modified"):
         check_folders(raw, root, raw)
 
 
 @pytest.mark.parametrize("below", ["sub-01", "sub-01/func"])
 def test_the_raw_data_are_never_written_to(tmp_path: Path, below: str) -> None:
-    """BIDS_DIR is the input as a whole: only its derivatives folder is there for outputs."""
+    """Outputs may be written in the derivatives folder of BIDS_DIR, but nowhere else in it."""
     raw = describe(tmp_path / "raw", RAW)
     root = describe(raw / "derivatives" / "fmriprep")
     (raw / below).mkdir(parents=True)
-    with pytest.raises(UsageError, match="never written"):
+    with pytest.raises(UsageError, match="never modified"):
         check_folders(raw, root, raw / below)
 
 
@@ -272,7 +272,7 @@ def test_somebody_elses_dataset_is_not_written_over(source: Path, content: bytes
     output = source.parent / "out"
     output.mkdir()
     (output / DESCRIPTION).write_bytes(content)
-    with pytest.raises(UsageError, match="NiDecomp did not make"):
+    with pytest.raises(UsageError, match="not generated by NiDecomp"):
         check_folders(source, source, output)
 
 
@@ -285,7 +285,7 @@ def test_our_own_dataset_and_a_folder_without_one_are_written_to(source: Path) -
 
 def test_our_own_dataset_is_not_written_over_where_it_is_the_input(tmp_path: Path) -> None:
     ours = describe(tmp_path / "ours", OURS)
-    with pytest.raises(UsageError, match="never written"):
+    with pytest.raises(UsageError, match="never modified"):
         check_folders(ours, ours, ours)
 
 

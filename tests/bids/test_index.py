@@ -1,6 +1,6 @@
-"""The index: which runs are found, with which companions, and what is said where none is.
+"""Finding runs with their masks and confounds, and the errors if none is found.
 
-The index reads names only, so the files of these trees are empty.
+Only file names are read, so that the files of these trees are empty.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DEFAULT = Selection()
 
 # ---------------------------------------------------------------- small trees
 def stem(sub: str = "01", ses: str | None = None, task: str | None = "rest", **more: str) -> str:
-    """Give a run's path up to its space: ``sub-01/func/sub-01_task-rest``."""
+    """Return a run's path up to its space: ``sub-01/func/sub-01_task-rest``."""
     parts = {"sub": sub, "ses": ses, "task": task, **more}
     folder = f"sub-{sub}/ses-{ses}/func/" if ses else f"sub-{sub}/func/"
     return folder + "_".join(f"{name}-{label}" for name, label in parts.items() if label)
@@ -73,7 +73,7 @@ def labels(runs: tuple[RunFiles, ...] | tuple[RefusedRun, ...]) -> list[str]:
 
 
 def found(root: Path, **selection: object) -> list[str]:
-    """Find runs of which none may be refused."""
+    """Return the runs found, after checking that none is refused."""
     runs, refused = find_runs(root, Selection(**selection))  # type: ignore[arg-type]
     assert refused == ()
     return labels(runs)
@@ -166,7 +166,7 @@ def test_two_confounds_tables_are_one_too_many(tmp_path: Path) -> None:
 
 
 def test_confounds_that_are_not_there_are_none(tmp_path: Path) -> None:
-    """Whether they are needed is for the denoising strategy to say."""
+    """Whether confounds are required depends on the denoising strategy."""
     ((files,), refused) = find_runs(make(tmp_path, bold(stem()), mask(stem())), DEFAULT)
     assert files.confounds is None
     assert refused == ()
@@ -312,7 +312,7 @@ def test_the_phase_of_the_signal_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_mask_of_another_cohort_is_another_mask(tmp_path: Path) -> None:
-    """Templates such as MNIInfant come in cohorts, whose grids differ."""
+    """Templates such as MNIInfant have cohorts with different grids."""
     for cohort in ("1", "2"):
         make_runs(tmp_path, stem(), space=f"MNIInfant_cohort-{cohort}")
     chosen = Selection(space="MNIInfant", **with_filter(bold={"cohort": "1"}))
@@ -374,7 +374,7 @@ def test_a_list_in_the_filter_means_one_of_them(tmp_path: Path) -> None:
 def test_a_star_in_the_filter_means_any(tmp_path: Path) -> None:
     make_runs(tmp_path, stem(), stem(acq="a"))
     assert found(tmp_path, **with_filter(bold={"acquisition": "*"})) == found(tmp_path)
-    # It takes back what another option asks for.
+    # The filter file overrides another option.
     assert len(found(tmp_path, task_id=("nback",), **with_filter(bold={"task": "*"}))) == 2
 
 
@@ -406,7 +406,7 @@ def test_an_unknown_kind_in_the_filter_is_told_which_there_are(
 
 
 def test_an_unknown_entity_in_the_filter_is_told_which_there_are(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"bold has no entity 'acq'; there are acquisition,"):
+    with pytest.raises(UsageError, match=r"unknown entity 'acq' for bold; use acquisition,"):
         found(make_runs(tmp_path, stem()), **with_filter(bold={"acq": "a"}))
 
 
@@ -427,7 +427,7 @@ def test_a_tree_without_any_content_says_how_to_get_it(tmp_path: Path) -> None:
     make_runs(tmp_path, stem("01"), stem("02"))
     for path in tmp_path.rglob("*_bold.nii.gz"):
         link_to_nothing(path)
-    with pytest.raises(NothingToDoError, match=r"None of the 2 .*'datalad get sub-01/func'"):
+    with pytest.raises(NothingToDoError, match=r"All of the 2 .*'datalad get sub-01/func'"):
         find_runs(tmp_path, DEFAULT)
 
 
@@ -443,7 +443,7 @@ def test_links_to_content_that_is_there_are_files(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- of all participants
 def test_runs_of_all_are_found_although_some_are_named(tmp_path: Path) -> None:
-    """A job for one participant has the mask of all; a label that is nowhere is a mistake there."""
+    """A participant-level job needs the masks of all runs, but unknown labels are still errors."""
     root = make_runs(tmp_path, stem("01"), stem("02"))
     named = Selection(participant_label=("02",))
     assert [run.key.participant for run in find_runs(root, named)[0]] == ["02"]
@@ -494,10 +494,10 @@ def test_every_option_can_leave_nothing(tmp_path: Path, selection: dict[str, obj
 @pytest.mark.parametrize(
     ("selection", "says"),
     [
-        ({"participant_label": ("01", "99")}, "--participant-label 99: .* there are 01, 02"),
+        ({"participant_label": ("01", "99")}, "--participant-label 99: .* found: 01, 02"),
         ({"exclude_participant_label": ("3",)}, "--exclude-participant-label 3"),
-        ({"task_id": ("nback",)}, "--task-id nback: .* there is rest"),
-        ({"session_label": ("1",)}, "--session-label 1: .* there are none"),
+        ({"task_id": ("nback",)}, "--task-id nback: .* found: rest"),
+        ({"session_label": ("1",)}, "--session-label 1: .* found: none"),
         ({"run_id": ("1",)}, "--run-id 1"),
     ],
 )
@@ -510,7 +510,7 @@ def test_a_label_that_is_nowhere_does_not_vanish(
 
 
 def test_fmripreps_own_filter_files_are_understood(tmp_path: Path) -> None:
-    """They name the datatype and the suffix beside what they select."""
+    """Filter files for fMRIPrep include the datatype and the suffix."""
     make_runs(tmp_path, stem())
     filters = with_filter(bold={"datatype": "func", "suffix": "bold", "task": "rest"})
     assert found(tmp_path, **filters) == found(tmp_path)
@@ -518,7 +518,7 @@ def test_fmripreps_own_filter_files_are_understood(tmp_path: Path) -> None:
 
 def test_a_folder_without_images_is_told_apart(tmp_path: Path) -> None:
     make(tmp_path, "sub-01/anat/sub-01_desc-preproc_T1w.nii.gz", mask(stem()))
-    with pytest.raises(NothingToDoError, match=r"holds no \*_bold\.nii\.gz"):
+    with pytest.raises(NothingToDoError, match=r"has no \*_bold\.nii\.gz"):
         find_runs(tmp_path, DEFAULT)
 
 
@@ -560,15 +560,15 @@ def test_what_only_looks_like_a_run_is_not_indexed(tmp_path: Path) -> None:
     ],
 )
 def test_the_index_asks_nothing_of_the_description(tmp_path: Path, content: str | None) -> None:
-    """Whether it must say derivative was asked before, unless --skip-bids-validation was given."""
+    """The dataset type is checked earlier, unless --skip-bids-validation is used."""
     make_runs(tmp_path, stem())
     if content is not None:
         (tmp_path / "dataset_description.json").write_text(content, encoding="utf-8")
     assert found(tmp_path) == ["sub-01_task-rest"]
 
 
-# ---------------------------------------------------------------- what may not be read
-# As somebody else than root, whom permissions do not bind.
+# ---------------------------------------------------------------- folders that cannot be read
+# Run as a user other than root, who ignores permissions.
 _FIND = """
 import json, sys
 from pathlib import Path
@@ -587,7 +587,7 @@ except NidecompError as error:
 
 @pytest.fixture
 def shared() -> Iterator[Path]:
-    """A folder that another user can reach, with three participants of whom one has sessions."""
+    """Return a folder that other users can read, with three participants, one with sessions."""
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="nidecomp-test-") as name:
         folder = Path(name)
         folder.chmod(0o777)
@@ -713,7 +713,7 @@ def test_whatever_else_may_not_be_read_costs_nothing(shared: Path) -> None:
 
 
 def test_a_saved_index_sees_that_a_folder_may_be_read_again(shared: Path) -> None:
-    """Permissions change no folder's time."""
+    """Changing permissions does not change the modification time of a folder."""
     for mode, runs in ((0o000, [ALL[0], *ALL[2:]]), (0o755, ALL)):
         (shared / "in" / "sub-02").chmod(mode)
         for _ in range(2):
@@ -731,7 +731,7 @@ def test_a_saved_index_sees_that_a_folder_may_be_read_again(shared: Path) -> Non
 def test_a_broken_configuration_of_pybids_is_a_sentence(
     tmp_path: Path, place: str, content: str
 ) -> None:
-    """pybids reads it when it is imported, and would end in a traceback."""
+    """pybids reads its configuration on import and would raise an error."""
     make_runs(tmp_path / "in", stem())
     for folder in ("home", "here", "variable"):
         (tmp_path / folder).mkdir()
@@ -791,7 +791,7 @@ def test_a_saved_index_is_used_until_a_folder_changes(
 
 
 def test_an_index_that_another_job_saved_meanwhile_is_left_alone(tmp_path: Path) -> None:
-    """It may just be reading it; ours was made from the same folders."""
+    """The other job may be reading its index, which was made from the same folders."""
     root, saved = make_runs(tmp_path / "in", stem("01")), tmp_path / "index"
     listing_module._save_index(root, saved, (), reset=False)
     before = {path: path.stat().st_ino for path in saved.iterdir()}
@@ -843,7 +843,7 @@ def test_two_datasets_share_a_folder_for_their_indexes(tmp_path: Path) -> None:
 
 
 def test_a_saved_index_gives_paths_below_the_root_that_is_asked_for(tmp_path: Path) -> None:
-    """The inventory and the sources are written relative to the root: a link must not break it."""
+    """Paths in the inventory are relative to the root, also if that is a symbolic link."""
     make_runs(tmp_path / "in", stem())
     (tmp_path / "link").symlink_to("in")
     for root in (tmp_path / "link", tmp_path / "in", tmp_path / "link"):
@@ -867,7 +867,7 @@ def test_nothing_is_written_into_the_input(tmp_path: Path, saved: bool) -> None:
 def test_three_hundred_runs_are_indexed_in_a_few_seconds(tmp_path: Path) -> None:
     runs = [stem(f"{number:03d}", ses) for number in range(150) for ses in "12"]
     make_runs(tmp_path, *runs)
-    # What fMRIPrep writes besides, and nobody needs to look at.
+    # Other files written by fMRIPrep, which are not needed.
     make(tmp_path, *(f"{run}_desc-{number}_timeseries.json" for run in runs for number in range(5)))
     started = time.process_time()
     assert len(found(tmp_path)) == len(runs)
@@ -896,4 +896,4 @@ def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path, kind: str) -> N
     (path,) = root.rglob(pattern[kind])
     path.unlink()
     os.mkfifo(path)
-    assert only_refusal(root) == f"its {kind} {path.name} is no file"
+    assert only_refusal(root) == f"its {kind} {path.name} is not a regular file"

@@ -1,4 +1,4 @@
-"""What our files are called: laws that hold for all labels."""
+"""File names of the outputs, tested for all possible labels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ methods = st.sampled_from(["canica", "dictlearning"])
 
 
 def parsed(name: str) -> tuple[list[tuple[str, str]], str, str]:
-    """Take a BIDS name apart: entities in their order, suffix, extension."""
+    """Return the entities, in order, the suffix and the extension of a BIDS file name."""
     stem, dot, extension = name.partition(".")
     *pairs, suffix = stem.split("_")
     entities = [(pair.split("-")[0], pair.split("-", 1)[1]) for pair in pairs]

@@ -1,4 +1,4 @@
-"""What options accept and refuse, alone, together and in a TOML file; what is said of mistakes."""
+"""Which option values are accepted, alone, together and in a TOML file, and the error messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nidecomp.config.settings import SECTIONS
 from nidecomp.core.errors import UsageError
 from nidecomp.outputs.dataset import settings_text
 
-# A wrong value for every option, and a word of the sentence that says what would be accepted.
+# Invalid values for every option, with a part of the error message.
 WRONG = [
     ("participant_label", "two words", "letters and digits"),
     ("participant_label", "", "letters and digits"),
@@ -39,14 +39,14 @@ WRONG = [
     ("space", "MNI/6", "letters and digits"),
     ("res", "+", "letters and digits"),
     ("desc_label", "*", "letters and digits"),
-    ("bids_filter_file", "nowhere.json", "JSON file that can be read"),
+    ("bids_filter_file", "nowhere.json", "readable JSON file"),
     ("bids_filter_file", "{not json", "valid JSON"),
     ("bids_filter_file", 3, "JSON object"),
     ("denoise_strategy", "fancy", "simple, scrubbing, compcor, ica_aroma"),
-    ("denoise_strategy", "motion+", "parts joined by +"),
-    ("denoise_strategy", "simple+scrub", "parts joined by +"),
-    ("denoise_strategy", "", "word"),
-    ("denoise_strategy", "nowhere.json", "JSON file that can be read"),
+    ("denoise_strategy", "motion+", "components joined by +"),
+    ("denoise_strategy", "simple+scrub", "components joined by +"),
+    ("denoise_strategy", "", "string"),
+    ("denoise_strategy", "nowhere.json", "readable JSON file"),
     ("high_pass", "0", "above 0"),
     ("high_pass", "fast", "number"),
     ("low_pass", "nan", "number"),
@@ -91,7 +91,7 @@ WRONG = [
     ("label_atlas", "", "path"),
     ("maps", "", "path"),
     ("normalise_time_courses", 1, "true or false"),
-    ("regress_out", "", "word"),
+    ("regress_out", "", "string"),
     ("aggressive", "no", "true or false"),
     ("participant_maps", "yes", "true or false"),
     ("no_report", 1, "true or false"),
@@ -104,7 +104,7 @@ WRONG = [
     ("omp_nthreads", "2.5", "whole number"),
     ("mem_mb", "4G", "whole number"),
     ("executor", "slurm", "local, dask"),
-    ("dask_scheduler", "", "word"),
+    ("dask_scheduler", "", "string"),
     ("dask_config", "", "path"),
     ("dask_patience", 0, "at least 1"),
     ("work_dir", "", "path"),
@@ -127,7 +127,7 @@ def test_every_option_has_a_wrong_value_in_the_table_above() -> None:
 def test_settings_survive_the_toml_file(
     tmp_path_factory: pytest.TempPathFactory, options: dict[str, object]
 ) -> None:
-    """What settings_text writes gives, through --config-file, the same Science again."""
+    """The text of settings_text, read with --config-file, gives the same Science."""
     path = tmp_path_factory.getbasetemp() / "settings.toml"
     settings = build(**options)
     path.write_bytes(settings_text(settings).encode("utf-8"))
@@ -157,7 +157,7 @@ def test_json_is_the_same_from_a_file_as_text_and_as_a_mapping(tmp_path: Path, n
 
 
 def test_json_settings_hold_the_content_not_the_files_name(tmp_path: Path) -> None:
-    """A file that changes afterwards must not change what was recorded."""
+    """The content is recorded, so that later changes of the file have no effect."""
     file = tmp_path / "filter.json"
     file.write_text('{"bold": {"run": "1"}}', encoding="utf-8")
     settings = build(bids_filter_file=str(file))
@@ -282,7 +282,7 @@ def test_an_option_that_takes_a_file_takes_a_path_object(
 
 @pytest.mark.parametrize("name", sorted(PREFIXES))
 def test_none_never_becomes_a_label_of_that_name(name: str) -> None:
-    """From Python `session_label=None` reads as 'not given'; it must not look for ses-None."""
+    """In Python `session_label=None` means 'not given' and must not select ses-None."""
     try:
         settings = build(**{name: None})
     except UsageError:
@@ -328,7 +328,7 @@ def test_a_misspelt_option_is_told_the_nearest(name: str) -> None:
 
 
 def test_an_option_like_no_other_is_told_nothing() -> None:
-    with pytest.raises(UsageError, match="no option 'qqqqqqqq'") as caught:
+    with pytest.raises(UsageError, match="Unknown option 'qqqqqqqq'") as caught:
         build(qqqqqqqq=1)
     assert "Did you mean" not in str(caught.value)
 
@@ -340,17 +340,17 @@ def test_the_pass_band_must_not_be_empty(low_pass: float, high_pass: float) -> N
     if low_pass > high_pass:
         assert build(low_pass=low_pass, high_pass=high_pass).science.denoising.low_pass == low_pass
     else:
-        with pytest.raises(UsageError, match=r"--low-pass .* must be above --high-pass"):
+        with pytest.raises(UsageError, match=r"--low-pass .* must be greater than --high-pass"):
             build(low_pass=low_pass, high_pass=high_pass)
 
 
 def test_a_participant_is_not_both_wanted_and_unwanted() -> None:
-    with pytest.raises(UsageError, match="both name 02"):
+    with pytest.raises(UsageError, match="both include 02"):
         build(participant_label=["01", "sub-02"], exclude_participant_label=["02", "03"])
 
 
 def test_a_number_is_chosen_or_given() -> None:
-    with pytest.raises(UsageError, match=r"auto .* stands alone, without 20, 40"):
+    with pytest.raises(UsageError, match=r"auto cannot be combined .*20, 40"):
         build(n_components=[40, "auto", 20])
     decomposition = build(n_components="auto", max_components=30).science.decomposition
     assert decomposition == build(n_components=["auto"], max_components="30").science.decomposition
@@ -399,7 +399,7 @@ def test_a_config_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_config_file_sets_options_of_every_table(tmp_path: Path) -> None:
-    """Also those that are not recorded: somebody may write them by hand."""
+    """This includes options that are not recorded, because users may write them by hand."""
     given: dict[str, dict[str, object]] = {
         "selection": {"space": "MNI152NLin6Asym"},
         "denoising": {"dictlearning_smoothing_fwhm": 3.0},
@@ -426,7 +426,7 @@ def test_an_unknown_table_is_told_which_there_are(tmp_path: Path, text: str) -> 
 
 def test_an_option_in_the_wrong_table_is_refused(tmp_path: Path) -> None:
     message = refused(tmp_path, "[denoising]\nn_components = 20\n")
-    assert "'n_components' in [denoising]" in message
+    assert "'n_components' in table [denoising]" in message
 
 
 def test_a_misspelt_option_in_a_config_file_is_told_the_nearest(tmp_path: Path) -> None:

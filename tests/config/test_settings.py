@@ -1,4 +1,4 @@
-"""Every option is declared once; settings are frozen, and know what changes the outputs."""
+"""Options are declared once, and settings are frozen and separate science from execution."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_no_two_options_have_the_same_name() -> None:
     assert len(set(NAMES)) == len(NAMES)
 
 
-# ---------------------------------------------------------------- what follows from values
+# ---------------------------------------------------------------- derived values
 @LAW
 @given(
     smoothing=st.integers(0, 9),
@@ -48,7 +48,7 @@ def test_no_two_options_have_the_same_name() -> None:
 def test_runs_are_reduced_once_at_each_smoothing_that_is_needed(
     smoothing: int, other: int | None, methods: list[str]
 ) -> None:
-    """CanICA's first, always: dictionary learning starts from its maps."""
+    """CanICA's is always first, because dictionary learning is initialised with its maps."""
     science = build(
         smoothing_fwhm=smoothing, dictlearning_smoothing_fwhm=other, methods=methods
     ).science
@@ -64,7 +64,7 @@ def test_runs_are_reduced_once_at_each_smoothing_that_is_needed(
 def test_dictionary_learning_is_smoothed_as_canica_unless_said_otherwise() -> None:
     smoothing_of = build(smoothing_fwhm=4).science.denoising.smoothing_of
     assert smoothing_of("dictlearning") == smoothing_of("canica") == 4.0
-    # 0 is a smoothing, too: none.
+    # 0 (no smoothing) counts as a smoothing.
     denoising = build(smoothing_fwhm=4, dictlearning_smoothing_fwhm=0).science.denoising
     assert denoising.smoothing_of("dictlearning") == 0.0
 
@@ -81,7 +81,7 @@ def test_a_subspace_has_room_for_the_components(wanted: int, n_components: int) 
 
 
 def test_the_level_is_no_part_of_the_science() -> None:
-    """How much is written changes no byte of what is: results of both are one request."""
+    """Results of both levels come from the same request."""
     minimal, full = build(level="minimal"), build()
     assert full.extent.level == "full"
     assert minimal.extent.level == "minimal"

@@ -1,4 +1,4 @@
-"""What the words of a threshold mean."""
+"""The values that --threshold accepts."""
 
 import pytest
 from hypothesis import given

@@ -26,10 +26,10 @@ FAST = ("--n-components", "3", "--n-init", "2")
 # Mistake: (words of the command, exit code, what is said). TMP is a fresh folder, OUT one in it.
 SMALL_GROUP = (SMALL, "OUT", "group", *FAST)
 MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
-    "no such input": (("TMP/nothing", "OUT", "group"), 2, "there is no such folder"),
+    "no such input": (("TMP/nothing", "OUT", "group"), 2, "does not exist or is not a folder"),
     "an empty input": (("TMP", "OUT", "group"), 70, "fMRIPrep"),
-    "output equal to the input": ((SMALL, SMALL, "group"), 2, "never written to"),
-    "output inside the input": ((SMALL, SMALL / "out", "group"), 2, "never written to"),
+    "output equal to the input": ((SMALL, SMALL, "group"), 2, "never modified"),
+    "output inside the input": ((SMALL, SMALL / "out", "group"), 2, "never modified"),
     "work folder inside the input": ((*SMALL_GROUP, "-w", SMALL / "work"), 2, "--work-dir"),
     "database inside the input": (
         (*SMALL_GROUP, "--bids-database-dir", SMALL / "db"),
@@ -51,19 +51,19 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
     "a participant without such a run": (
         (MIXED, "OUT", "participant", *FAST, "--participant-label", "03", "--run-id", "1"),
         70,
-        "No run of participant 03 matches what was asked for; there are 01, 02.",
+        "No run of participant 03 matches the selection; participants found: 01, 02.",
     ),
     "another resolution": ((*SMALL_GROUP, "--res", "2"), 70, "--res: (none)"),
     "too many components": (
         (*SMALL_GROUP, "--n-components", "60"),
         70,
-        "the 60 that --n-components needs",
+        "--n-components requires 60",
     ),
     "an unknown strategy": ((*SMALL_GROUP, "--denoise-strategy", "best"), 2, "simple"),
     "a strategy that the tables lack": (
         (*SMALL_GROUP, "--denoise-strategy", "compcor"),
         70,
-        "with this table you can use",
+        "strategies possible with this table",
     ),
     "a mask that is none": ((*SMALL_GROUP, "--mask", SMALL / "README"), 2, "--mask"),
     "too little memory": ((*SMALL_GROUP, "--mem-mb", "10"), 2, "--mem-mb 10 is too little"),
@@ -215,7 +215,7 @@ def test_two_group_runs_never_work_in_one_output(tmp_path: Path) -> None:
     with exclusive_lock(output):
         done = nidecomp(SMALL, output, "group", *FAST)
     assert done.exit_code == 2
-    assert "Another NiDecomp is at work" in done.stderr
+    assert "Another NiDecomp process is using" in done.stderr
     assert not list(output.glob("tpl-*"))
 
 
@@ -239,7 +239,7 @@ def test_motion_that_is_unknown_refuses_the_run_where_motion_decides(tmp_path: P
     table.write_text("\n".join("\t".join(row) for row in [header, *rows]) + "\n")
     done = nidecomp(source, tmp_path / "out", "group", *FAST, "--mean-fd-cutoff", "5")
     assert done.exit_code == 0, done.stderr
-    assert "framewise_displacement is n/a at 65 volumes" in done.stderr
+    assert "framewise_displacement is n/a for 65 volumes" in done.stderr
     assert nidecomp(source, tmp_path / "without", "group", *FAST).exit_code == 0
 
 

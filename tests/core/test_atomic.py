@@ -1,4 +1,4 @@
-"""A file is whole under its name, or what was there before."""
+"""Files are written atomically: completely, or not at all."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_folder_is_made(tmp_path):
 
 
 def test_temporary_name_is_a_hidden_sibling_with_the_same_extensions(tmp_path):
-    """nibabel and numpy look at the extension; a rename is atomic within a folder only."""
+    """nibabel and numpy depend on the extension; a rename is atomic only within a folder."""
     path = tmp_path / "maps.nii.gz"
     with replace_atomically(path) as temporary:
         assert temporary.parent == path.parent
@@ -65,7 +65,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
         assert one != other
         one.write_text("one")
         other.write_text("other")
-    # The outer block ends last.
+    # The outer block is finished last, so that its content stays.
     assert path.read_text() == "one"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -85,8 +85,8 @@ def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):
 
 
 def test_what_was_not_written_whole_is_told_with_its_name(tmp_path):
-    """numpy counts what was written where the system would give a reason."""
-    said = r"maps\.npy could not be written whole"
+    """numpy raises an error without the system's reason for a short write."""
+    said = r"maps\.npy could not be written completely"
     with pytest.raises(OSError, match=said), writing(tmp_path / "maps.npy"):
         raise OSError("10 requested and 3 written")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Compiled loops: the numbers of Python's, wherever they are kept."""
+"""Compiled loops give the same numbers as Python, whichever folder the cache is in."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def count_finite(values: np.ndarray) -> int:
 @few
 @given(st.lists(st.floats(-1e6, 1e6), max_size=50))
 def test_a_compiled_function_gives_the_numbers_of_python(values: list[float]) -> None:
-    """Within rounding: sums are regrouped for the processor's vector units."""
+    """Results agree within rounding, because sums are regrouped for vector instructions."""
     numbers = np.array(values)
     size = np.abs(numbers).sum()
     assert total(numbers) == pytest.approx(total.py_func(numbers), abs=1e-14 * size)  # type: ignore[attr-defined]
@@ -80,7 +80,7 @@ def test_division_by_zero_is_numpys() -> None:
 
 
 def test_where_no_file_can_be_written_a_function_is_compiled_all_the_same() -> None:
-    """numba knows no place for the code of a function that stands in no file."""
+    """numba cannot cache a function that is not defined in a file."""
     names: dict[str, Callable[[float], float]] = {}
     exec("def twice(value):\n    return 2 * value\n", names)  # noqa: S102  our own words
     with pytest.raises(RuntimeError, match="cannot cache function"):
@@ -90,7 +90,7 @@ def test_where_no_file_can_be_written_a_function_is_compiled_all_the_same() -> N
 
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.py_func.__name__)
 def test_every_loop_releases_the_interpreters_lock(loop: Any) -> None:
-    """So that threads are worth having."""
+    """Compiled loops release the interpreter lock, so that threads run in parallel."""
     assert loop.targetoptions["nogil"]
     assert loop.targetoptions["fastmath"] == {"contract", "nsz", "reassoc"}
 
@@ -128,7 +128,7 @@ def test_machine_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
     assert said == ["0 1", "1 0"]
 
 
-# ---------------------------------------------------------------- for containers, on any machine
+# ---------------------------------------------------------------- compiled code in containers
 SHOW = """
 import os, sys
 import nidecomp.core.compiled
@@ -175,9 +175,9 @@ def test_what_a_container_should_bring_and_does_not_is_no_error(tmp_path: Path) 
 
 
 def test_everything_is_compiled_ahead(tmp_path: Path) -> None:
-    """What the image is made with leaves nothing to be compiled by the demo's kinds of data."""
+    """The code compiled for the container covers all data types of the demo dataset."""
     script = REPOSITORY / "tools" / "compile_ahead.py"
-    # The type that the demo's images store; the image has all.
+    # The data type of the demo's images only; the container has code for all types.
     words = [sys.executable, script, tmp_path / "code", "int16"]
     subprocess.run(words, check=True, capture_output=True)
     done = subprocess.run(
@@ -200,4 +200,4 @@ def test_a_wrong_variable_of_the_environment_is_told_in_a_sentence() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "UsageError: numba cannot be imported: " in done.stderr
-    assert "must be > 0. Is a variable" in done.stderr
+    assert "must be > 0. Check the environment variables" in done.stderr

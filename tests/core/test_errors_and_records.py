@@ -1,4 +1,4 @@
-"""Exceptions and records cross from process to process and cannot be changed on the way."""
+"""Exceptions and records can be pickled, and records are immutable."""
 
 import dataclasses
 import inspect
@@ -118,7 +118,7 @@ by_name = pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: type(one)
 
 
 def contents(value):
-    """Take records apart, so that arrays within them can be compared."""
+    """Return the fields of a record as plain values, so that arrays can be compared."""
     if dataclasses.is_dataclass(value):
         return type(value), {
             one.name: contents(getattr(value, one.name)) for one in dataclasses.fields(value)
@@ -175,7 +175,7 @@ def test_key_gives_its_entities_by_name_and_joins_them_in_order():
 
 
 def test_keys_and_grids_can_be_counted():
-    """Equal ones are one: runs are told apart and grids are compared by value."""
+    """Equal records have equal hashes: runs and grids are compared by value."""
     assert len({KEY, RunKey(KEY.entities), RunKey(KEY.entities[:2])}) == 2
     moved = Grid(GRID.shape, tuple(tuple(row) for row in (2 * np.eye(4)).tolist()))
     assert len({GRID, Grid(GRID.shape, GRID.affine), moved}) == 2
@@ -203,6 +203,6 @@ def test_a_restart_that_broke_down_has_no_maps():
 
 
 def test_outcome_fails_exactly_where_a_run_failed():
-    """A refused run was told about beforehand and is no failure."""
+    """A refused run was reported by the checks and does not count as a failure."""
     assert Outcome(INVENTORY, Path("out")).exit_code == 1
     assert Outcome(dataclasses.replace(INVENTORY, failed=()), Path("out")).exit_code == 0

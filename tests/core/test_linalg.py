@@ -1,4 +1,4 @@
-"""Sums over voxels in a fixed order, and the voxels that stand for all."""
+"""Sums over voxels in a fixed order, and evenly spaced voxels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Threads over blocks: in order, few at a time, and nothing left behind."""
+"""Threads over blocks: ordered results, a bounded queue, and no threads left running."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ N_THREADS = [1, 2, 3, 8]
 @few
 @given(delays_ms=st.lists(st.integers(0, 3), max_size=20), n_threads=st.integers(0, 8))
 def test_results_come_in_the_order_of_the_items(delays_ms: list[int], n_threads: int) -> None:
-    """Whichever is done first."""
+    """The order of the results does not depend on which item is finished first."""
 
     def slow(item: tuple[int, int]) -> int:
         time.sleep(item[1] / 1000)
@@ -34,7 +34,7 @@ def test_results_come_in_the_order_of_the_items(delays_ms: list[int], n_threads:
 @few
 @given(n_items=st.integers(0, 30), n_threads=st.integers(1, 8))
 def test_few_results_wait_to_be_taken(n_items: int, n_threads: int) -> None:
-    """Memory does not grow with the items: an item is taken when a result has been."""
+    """A new item is taken only after a result was yielded, so that memory is bounded."""
     taken: list[int] = []
 
     def items() -> Iterator[int]:
@@ -43,7 +43,7 @@ def test_few_results_wait_to_be_taken(n_items: int, n_threads: int) -> None:
             yield item
 
     for n_given, _ in enumerate(map_ordered(abs, items(), n_threads), start=1):
-        # The one that was given, and those that are under way or wait.
+        # One result yielded, and the items that are being processed or queued.
         assert len(taken) - n_given <= (n_threads if n_threads > 1 else 0)
     assert len(taken) == n_items
 
@@ -64,7 +64,7 @@ def test_one_thread_is_this_one() -> None:
 
 
 def test_as_many_threads_work_at_once_as_were_asked_for() -> None:
-    """Each waits for the others; with fewer it would wait for ever (here: fail)."""
+    """Each item waits for the others, so that fewer threads would time out."""
     together = threading.Barrier(3, timeout=60)
     assert sorted(map_ordered(lambda _: together.wait(), range(3), 3)) == [0, 1, 2]
 
@@ -109,7 +109,7 @@ def test_what_the_items_raise_comes_through(n_threads: int) -> None:
 
 @pytest.mark.parametrize("n_threads", N_THREADS)
 def test_no_thread_is_left_behind(n_threads: int) -> None:
-    """Not at the end, not after an error, not where the caller stops early."""
+    """Threads end with the iteration, after an error, and if the caller stops early."""
     before = threading.active_count()
     list(map_ordered(abs, range(20), n_threads))
     with pytest.raises(TypeError):
@@ -123,7 +123,7 @@ def test_no_thread_is_left_behind(n_threads: int) -> None:
 @few
 @given(seed=st.integers(0, 2**32 - 1), n_voxels=st.integers(1, 400), size=st.integers(1, 50))
 def test_sums_over_blocks_do_not_depend_on_threads(seed: int, n_voxels: int, size: int) -> None:
-    """To the byte: each block is one call, and blocks are added in their order."""
+    """Results are byte-identical: blocks are processed by one thread and added in order."""
     rows = np.random.default_rng(seed).standard_normal((3, n_voxels)).astype(np.float32)
 
     def gram(n_threads: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Reduction to leading components, held against numpy's full singular value decomposition."""
+"""Reduction to principal components, compared with numpy's full singular value decomposition."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ few = settings(deadline=None, max_examples=20, derandomize=True, database=None)
 
 
 def series_of(seed, n_volumes=30, n_features=200):
-    """Draw a series whose singular values are well apart, so that each row is determined."""
+    """Return a random series with well separated singular values, so that its rows are unique."""
     rng = np.random.default_rng(seed)
     U, _ = np.linalg.qr(rng.standard_normal((n_volumes, n_volumes)))
     V, _ = np.linalg.qr(rng.standard_normal((n_features, n_volumes)))
@@ -21,7 +21,7 @@ def series_of(seed, n_volumes=30, n_features=200):
 
 
 def reduced(series, n_rows):
-    """Reduce a series that is taken as clean."""
+    """Return the principal components of a series that needs no cleaning."""
     exact = series.astype(np.float64)
     leading = principal_components(series, exact @ exact.T, n_rows)
     return leading.rows, leading.total_variance, leading.squared
@@ -101,7 +101,7 @@ def test_fewer_rows_are_the_first_of_more_rows():
 
 def test_blocks_of_features_add_up(monkeypatch):
     whole, total, squared = reduced(series_of(4), 8)
-    # `blocks` took its default when it was defined.
+    # The default argument of `blocks` was bound when it was defined.
     monkeypatch.setattr("nidecomp.core.linalg.blocks.__defaults__", (13,))
     blocks, block_total, block_squared = reduced(series_of(4), 8)
     np.testing.assert_allclose(blocks, whole, atol=1e-3)
@@ -110,7 +110,7 @@ def test_blocks_of_features_add_up(monkeypatch):
 
 
 def test_what_was_cleaned_is_reduced_as_numpy_reduces_it():
-    """With the Gram matrix that cleaning sums on its way, in float32."""
+    """The Gram matrix is the float32 one computed while cleaning."""
     series = series_of(5, n_volumes=40, n_features=3000) + 1e3
     cleaned = clean(series.astype(np.float32), orthonormal_basis(polynomials(40)))
     leading = principal_components(cleaned.series, cleaned.gram, 6)

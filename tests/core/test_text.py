@@ -1,4 +1,4 @@
-"""Small text is read whole, large or absurd text is a ValueError, and any text makes one line."""
+"""Small files are read, too large or malformed ones raise ValueError, text is put on one line."""
 
 from __future__ import annotations
 

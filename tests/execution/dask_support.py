@@ -1,4 +1,4 @@
-"""What tests of dask's workers share."""
+"""Helpers for tests of dask workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ distributed:
   adaptive: {maximum: 40}
 """
 
-# Of schedulers in tests: at dask's own port they would warn of every other one on the machine.
+# Options of schedulers in tests: with dask's default port they would warn if it is in use.
 NO_PAGE = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 
@@ -43,7 +43,7 @@ for value in sys.argv[2:]:
 
 
 def what_is_said(option: str, *values: str) -> list[str]:
-    """Open executors that there are none of, in a process of their own; give a line for each."""
+    """Open executors that cannot be reached, in a separate process, and return a line for each."""
     done = subprocess.run(
         [sys.executable, "-c", OPENS, option, *values],
         capture_output=True, text=True, check=True, timeout=100,

@@ -1,4 +1,4 @@
-"""The configuration of jobs in which dask's workers run: what is wrong in it, and what is taken."""
+"""The configuration of dask workers as cluster jobs: errors, and how it is used."""
 
 from __future__ import annotations
 
@@ -24,23 +24,26 @@ def with_job(line: str) -> str:
     return JOBS.replace("8GB", f"8GB, {line}")
 
 
-# What is wrong: (the file, what is said).
+# Invalid configurations: (content of the file, part of the message).
 MISTAKES = {
     "no file": (None, "No such file"),
     "no YAML": ("jobqueue: [", "expected"),
-    "nothing": ("", "holds no configuration"),
-    "no system": ("distributed: {adaptive: {maximum: 4}}", "must be one of htcondor"),
-    "two systems": (JOBS.replace("slurm: ", "pbs: {}\n  slurm: "), "is pbs, slurm"),
-    "an unknown system": (JOBS.replace("slurm", "slurn"), "is slurn"),
-    "an unknown name": (JOBS.replace("cores", "coers"), "knows no coers. Did you mean cores?"),
-    "no cores": (JOBS.replace("cores: 4, ", ""), "jobqueue.slurm.cores is not there"),
-    "workers of several threads": (JOBS.replace("8GB", "8GB, processes: 2"), "leave processes out"),
+    "nothing": ("", "not a configuration of dask"),
+    "no system": ("distributed: {adaptive: {maximum: 4}}", "exactly one of htcondor"),
+    "two systems": (JOBS.replace("slurm: ", "pbs: {}\n  slurm: "), "found: pbs, slurm"),
+    "an unknown system": (JOBS.replace("slurm", "slurn"), "found: slurn"),
+    "an unknown name": (JOBS.replace("cores", "coers"), "has no option coers. Did you mean cores?"),
+    "no cores": (JOBS.replace("cores: 4, ", ""), "jobqueue.slurm.cores is missing"),
+    "workers of several threads": (JOBS.replace("8GB", "8GB, processes: 2"), "remove processes"),
     "no memory": (JOBS.replace(", memory: 8GB", ""), "must be a size such as 4GB"),
     "a memory that is none": (JOBS.replace("8GB", "much"), "must be a size such as 4GB"),
-    "a memory below zero": (JOBS.replace("8GB", "-2GB"), "and is '-2GB'"),
-    "a memory of zero": (JOBS.replace("8GB", "0"), "and is 0"),
-    "a memory without end": (JOBS.replace("8GB", ".inf"), "and is inf"),
-    "more cores than there are": (JOBS.replace("cores: 4", "cores: " + "9" * 400), "is more than"),
+    "a memory below zero": (JOBS.replace("8GB", "-2GB"), "is '-2GB'"),
+    "a memory of zero": (JOBS.replace("8GB", "0"), "is 0;"),
+    "a memory without end": (JOBS.replace("8GB", ".inf"), "is inf"),
+    "more cores than there are": (
+        JOBS.replace("cores: 4", "cores: " + "9" * 400),
+        "must be at most",
+    ),
     "a date that is none": (JOBS + "a: 2020-13-45", "cannot be read: month must be"),
     "a truth that is none": (JOBS + "a: !!bool x", "cannot be read: 'x'"),
     "no end of brackets": (JOBS + "a: " + "[" * 3000, "it is nested too deeply"),
@@ -49,16 +52,16 @@ MISTAKES = {
     "no text": (b"\xff" + JOBS.encode(), "can't decode"),
     "a name that is a number": (JOBS + "5: 3", "the name 5 must be text"),
     "a number among names": (JOBS + "  worker: {5: 3}", "the name 5 under distributed.worker"),
-    "a name with a dot": (JOBS + "distributed.worker: 3", "has a dot in it"),
+    "a name with a dot": (JOBS + "distributed.worker: 3", "must not contain a dot"),
     "a number for a table": (JOBS + "  worker: 3", "distributed.worker is 3; it must be a table"),
     "nothing for a table": (JOBS + "  worker:", "distributed.worker is None; it must be a table"),
     "a number for options": (with_job("scheduler-options: 3"), "is 3; it must be a table"),
     "a number for a list": (with_job("job-extra-directives: 3"), "is 3; it must be a list"),
     "a line for a list": (with_job("job_script_prologue: module load x"), "must be a list"),
-    "no upper bound": (JOBS.replace("maximum", "minimum"), "adaptive.maximum is not there"),
+    "no upper bound": (JOBS.replace("maximum", "minimum"), "adaptive.maximum is missing"),
     "bounds the wrong way round": (
         JOBS.replace("maximum: 40", "maximum: 2, minimum: 3"),
-        "minimum 3 is above maximum 2",
+        "minimum (3) is greater than maximum (2)",
     ),
 }
 
@@ -87,17 +90,17 @@ def assert_names(path: Path, said: str, says: str) -> None:
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let there be commands that take jobs and do nothing."""
+    """Provide submit commands that accept jobs and do nothing."""
     for command in ("sbatch", "scancel"):
         (tmp_path / command).write_text("#!/bin/sh\necho Submitted batch job 7\n")
         (tmp_path / command).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
 
 
-# What shows when a job is written down: (the file, what is said).
+# Errors found when a job script is made: (content of the file, part of the message).
 NO_JOBS = {
     "a network that is not there": (with_job("interface: nosuch0"), "'nosuch0' with an IPv4"),
-    "networks, listed": (with_job("interface: nosuch0"), "it has lo"),
+    "networks, listed": (with_job("interface: nosuch0"), "use one of lo"),
     "a list for a network": (with_job("interface: [lo]"), "no network interface ['lo']"),
     "a network of the scheduler": (
         with_job("scheduler-options: {interface: nosuch1}"),
@@ -106,7 +109,7 @@ NO_JOBS = {
     "lines that are none": (with_job("job-script-prologue: [3]"), "expected str instance"),
     "no list of directives": (with_job("job-extra-directives:"), "not iterable"),
 }
-# What shows when the scheduler starts.
+# Errors found when the scheduler starts.
 NO_CLUSTER = {
     "an unknown option": (with_job("scheduler-options: {nosuch: 1}"), "'nosuch'"),
     "a time that is none": (JOBS + "  scheduler: {idle-timeout: soon}", "Invalid time unit: soon"),
@@ -167,12 +170,12 @@ def test_the_configuration_in_the_documents_is_one(monkeypatch: pytest.MonkeyPat
     path = Path(__file__).parents[2] / "docs" / "dask_slurm.yaml"
     assert worker_memory_mb(execution(dask_config=str(path))) == 2000
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(UsageError, match="there is no sbatch on this machine"):
+    with pytest.raises(UsageError, match="the command sbatch was not found"):
         check_executor(execution(dask_config=str(path)))
 
 
 def test_in_a_thread_the_file_is_not_what_is_wrong(tmp_path: Path) -> None:
-    """dask-jobqueue asks for signals while it is imported."""
+    """dask-jobqueue sets signal handlers on import."""
     program = (
         "import sys, threading; from nidecomp.execution.choose import worker_memory_mb\n"
         "from nidecomp.core.errors import UsageError\n"
@@ -184,7 +187,7 @@ def test_in_a_thread_the_file_is_not_what_is_wrong(tmp_path: Path) -> None:
     )
     words = [sys.executable, "-c", program, str(written(JOBS, tmp_path))]
     said = subprocess.check_output(words, text=True)
-    assert said.startswith("dask_config: jobs can be started from a program's main thread only")
+    assert said.startswith("dask_config: jobs can only be started in the main thread of a program")
 
 
 def test_a_broken_configuration_of_dask_itself_is_a_sentence(tmp_path: Path) -> None:
@@ -197,7 +200,7 @@ def test_a_broken_configuration_of_dask_itself_is_a_sentence(tmp_path: Path) -> 
 
 
 def test_ctrl_c_stays_what_it_was(tmp_path: Path) -> None:
-    """dask-jobqueue makes it a silent end with exit code 0 when it is imported."""
+    """On import, dask-jobqueue makes Ctrl-C end the program silently with exit code 0."""
     path = str(written(JOBS, tmp_path))
     program = (
         "import signal; from nidecomp.execution.choose import worker_memory_mb\n"

@@ -1,4 +1,4 @@
-"""The contract of ``map_unordered``, whoever does the work."""
+"""The contract of ``map_unordered``, tested with all executors."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def refuse_three(number):
 
 
 def die_at(item):
-    """Give a number back, or end the process without a word, or by a signal."""
+    """Return a number, or exit the process silently or by a signal."""
     how, number = item
     if how == "exit":
         os._exit(7)
@@ -66,7 +66,7 @@ def die_at(item):
 
 
 def die_once(path):
-    """End the process where nobody did before."""
+    """Exit the process on the first call only."""
     try:
         Path(path).touch(exist_ok=False)
     except FileExistsError:
@@ -97,7 +97,7 @@ def test_items_need_not_be_hashable(executor):
 
 
 def test_an_item_may_look_like_a_task_of_dask(executor):
-    """A tuple that begins with a function was once a call of it, and a list is searched."""
+    """dask may treat a tuple that starts with a function as a task, and searches lists."""
     items = [(len, "four"), [(len, "four")]]
     assert sorted(executor.map_unordered(type_name, items)) == ["list", "tuple"]
 
@@ -107,7 +107,7 @@ def type_name(item):
 
 
 def test_function_of_no_module_can_be_used(executor):
-    """Users' scripts have functions that no worker could import."""
+    """Functions of users' scripts cannot be imported by workers."""
     offset = 10
 
     def shifted(number):
@@ -124,7 +124,7 @@ def test_work_is_done_in_other_processes(executor):
 
 
 def test_results_come_as_they_are_ready(executor, tmp_path):
-    """The first result is there before the last item is done: progress can be shown."""
+    """The first result is available before the last item is done, so that progress can be shown."""
     items = [str(tmp_path / str(index)) for index in range(12)]
     results = executor.map_unordered(leave_a_file, items)
     next(results)
@@ -142,7 +142,7 @@ def test_nothing_more_is_started_when_the_caller_stops_early(executor, tmp_path)
     results = executor.map_unordered(leave_a_file, items)
     next(results)
     results.close()
-    # What was under way may be finished where workers stay for the next call.
+    # Items in progress may be finished if workers are kept for the next call.
     time.sleep(0.3)
     done = len(list(tmp_path.iterdir()))
     assert 1 <= done < len(items) / 2
@@ -172,7 +172,7 @@ def test_every_process_may_die(executor):
 @in_other_processes
 def test_an_item_whose_process_was_killed_once_is_tried_again(executor, tmp_path):
     items = [str(tmp_path / str(index)) for index in range(3)]
-    # Only the first is not there yet.
+    # All but the first are finished.
     for path in items[1:]:
         Path(path).touch()
     assert sorted(executor.map_unordered(die_once, items)) == items

@@ -1,4 +1,4 @@
-"""What is particular to processes on this machine."""
+"""Worker processes on this machine."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def process_of(_):
 
 
 def exit_or_live(item):
-    """Give a number back, or end the process without a word."""
+    """Return a number, or exit the process silently."""
     how, number = item
     if how == "exit":
         os._exit(7)
@@ -40,7 +40,7 @@ def test_one_item_needs_no_other_process():
 
 
 def test_process_that_dies_while_items_are_still_handed_out_costs_its_own_item_only():
-    """Handing out a thousand items takes longer than the first of them may take to die."""
+    """The first worker may die before a thousand items have been submitted."""
     results = list(LocalProcesses(2).map_unordered(exit_or_live, SlowItems()))
     survivors = [result for result in results if not isinstance(result, WorkerDied)]
     assert sorted(survivors) == [1, 2, 3]
@@ -48,7 +48,7 @@ def test_process_that_dies_while_items_are_still_handed_out_costs_its_own_item_o
 
 
 class SlowItems(Sequence):
-    """Items of which all but the first two take a while to come by."""
+    """Yield items, with a delay before each after the first two."""
 
     def __len__(self):
         return 4
@@ -83,12 +83,12 @@ def n_children() -> int:
 
 
 def test_workers_that_will_not_be_used_can_be_ended_at_once():
-    """They hold memory that others need."""
+    """Workers that are not needed must free their memory."""
     before = n_children()
     with started_early(os.getpid, 2) as end:
         assert n_children() >= before + 2
         end()
-        # loky's own watchers may stay.
+        # loky's own helper processes may stay.
         assert n_children() < before + 2
         assert sorted(LocalProcesses(2).map_unordered(square, [1, 2, 3])) == [1, 4, 9]
 
@@ -107,7 +107,7 @@ def test_more_or_fewer_workers_may_be_used_than_were_started_early(n_early):
 
 
 def test_workers_end_with_the_process_that_started_them():
-    """However that ends: as by SIGKILL here, which it cannot answer."""
+    """Workers exit even if the parent process is killed by SIGKILL."""
     code = (
         "import time; from nidecomp.execution.local import LocalProcesses; "
         "[print(flush=True) for _ in LocalProcesses(2).map_unordered(time.sleep, [0, 0, 0, 600])]"

@@ -1,4 +1,4 @@
-"""What steps take is measured over all processes, and said of steps that fail, too."""
+"""The resources of steps are measured for all processes, also if a step fails."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_memory_and_work_of_other_processes_count() -> None:
         with monitor.step("working"):
             subprocess.run([sys.executable, "-c", WORK], check=True)
     alone, holding, working = monitor.used
-    # Half of it: the system may take pages from this process meanwhile, which count in both.
+    # Half of it, because the system may reclaim pages of this process in the meantime.
     assert holding.peak_memory_mb > alone.peak_memory_mb + 0.5 * MEGABYTES
     assert working.peak_memory_mb < holding.peak_memory_mb, "a peak belongs to its step"
     assert working.cpu_seconds >= 0.5

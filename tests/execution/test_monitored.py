@@ -1,4 +1,4 @@
-"""An executor that measures gives what the one behind it gives, and what each run took."""
+"""A measured executor gives the same results, and the resources used for each run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_results_pass_through_and_each_run_is_told(n_processes: int) -> None:
     assert a.seconds >= 0.2
     assert a.cpu_seconds < 0.2, "it slept"
     assert b.peak_memory_mb > 300
-    # One run's peak is not the next one's, though one process worked on both.
+    # The peak is reset between runs that are processed in the same worker.
     assert a.peak_memory_mb < b.peak_memory_mb - 200
 
 

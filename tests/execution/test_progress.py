@@ -1,4 +1,4 @@
-"""Messages go to the terminal and the log, progress to whoever looks, and nothing stays behind."""
+"""Messages are logged to the terminal and the log file, and progress is shown."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_second_start_adds_to_the_log(tmp_path: Path) -> None:
 def test_others_than_group_runs_write_nothing(
     tmp_path: Path, level: AnalysisLevel, options: dict[str, object]
 ) -> None:
-    """A hundred jobs of a cluster array would write to one file; a dry run writes nothing."""
+    """Jobs of a cluster array must not write to one log file, and a dry run writes nothing."""
     with logging_to(settings(tmp_path / "out", level, **options)):
         LOG.warning("said")
     assert not (tmp_path / "out").exists()
@@ -103,7 +103,7 @@ def test_handlers_and_level_are_as_before_after_an_error_too(tmp_path: Path) -> 
 def test_a_handler_of_the_callers_own_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`nidecomp.decompose` is called by programs that have a log of their own."""
+    """Programs that call `nidecomp.decompose` may configure logging themselves."""
     stream = io.StringIO()
     own = logging.StreamHandler(stream)
     monkeypatch.setattr(PACKAGE, "handlers", [own])
@@ -129,7 +129,7 @@ def test_all_items_pass_in_order_whatever_total_was_said(stderr: io.StringIO, to
 
 
 def test_items_pass_as_they_come(stderr: io.StringIO) -> None:
-    """A run's result is used as soon as it is there: nothing waits for all of them."""
+    """Each result is yielded as soon as it is available."""
     taken = []
 
     def arriving() -> Iterator[int]:

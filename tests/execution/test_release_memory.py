@@ -1,4 +1,4 @@
-"""Freed memory goes back to the system, where that can be asked for."""
+"""Freed memory is returned to the system, if the C library supports it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_freed_memory_is_given_back() -> None:
     if not hasattr(libc, "malloc_trim"):
         pytest.skip("this C library has no malloc_trim")
     process = psutil.Process()
-    # Small blocks lie side by side; one that is kept at the end holds all of them in place.
+    # Small blocks are contiguous, so that one kept at the end prevents freeing the others.
     blocks = [np.ones(5000) for _ in range(5000)]
     last = np.ones(5000)
     full = process.memory_info().rss

@@ -178,7 +178,7 @@ def test_runs_that_take_all_memory_cost_nothing_but_themselves(
     assert "Traceback" not in done.stderr
     became = reasons(case.output)
     assert became[killed][0] == became[starved][0] == "failed"
-    assert "was killed, probably for want of memory" in became[killed][1]
+    assert "was killed, probably because it ran out of memory" in became[killed][1]
     # Where even reporting it takes more than there is, the process ends.
     assert "memory" in became[starved][1]
     assert [status for status, _ in became.values()].count("used") == 2

@@ -113,25 +113,25 @@ def _sidecar_with_a_number_of_a_million_digits(files: dict[str, Path]) -> str:
 def _sidecar_is_a_pipe(files: dict[str, Path]) -> str:
     files["sidecar"].unlink()
     os.mkfifo(files["sidecar"])
-    return "is no file"
+    return "is not a regular file"
 
 
 def _image_is_a_pipe(files: dict[str, Path]) -> str:
     files["bold"].unlink()
     os.mkfifo(files["bold"])
-    return "is no file"
+    return "is not a regular file"
 
 
 def _table_of_a_gigabyte_in_one_line(files: dict[str, Path]) -> str:
     with files["table"].open("r+b") as file:
         file.truncate(GIGABYTE)
-    return "1074 MB large"
+    return "its size is 1074 MB"
 
 
 def _table_with_nul(files: dict[str, Path]) -> str:
     content = files["table"].read_bytes()
     files["table"].write_bytes(content.replace(b"\t0.", b"\t\x00.", 5))
-    return "holds text in column"
+    return "has text in column"
 
 
 def _table_with_words_for_a_shell_and_a_browser(files: dict[str, Path]) -> str:
@@ -140,7 +140,7 @@ def _table_with_words_for_a_shell_and_a_browser(files: dict[str, Path]) -> str:
     rows = content.splitlines()
     rows = [f"{rows[0]}\t{name}", *(f"{row}\tx" for row in rows[1:])]
     files["table"].write_text("\n".join(rows) + "\n")
-    return "holds text in column '$(touch"
+    return "has text in column '$(touch"
 
 
 BOMBS = (

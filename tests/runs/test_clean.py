@@ -1,4 +1,4 @@
-"""Laws of cleaning: it is one orthogonal projection, followed by unit variance."""
+"""Cleaning is one orthogonal projection, followed by scaling to unit variance."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ few = settings(deadline=None, max_examples=25, derandomize=True, database=None)
 
 
 def bold(rng, n_volumes=80, n_voxels=30, level=1e4, spread=100.0):
-    """Raw intensities as a scanner gives them: a large mean and a small signal."""
+    """Return raw intensities like those of a scanner, with a large mean and a small signal."""
     means = level * rng.uniform(0.5, 1.5, n_voxels)
     drift = spread * np.outer(np.linspace(-1, 1, n_volumes), rng.standard_normal(n_voxels))
     noise = spread * rng.standard_normal((n_volumes, n_voxels))
@@ -27,7 +27,7 @@ def nuisance_of(rng, n_volumes=80, n_confounds=6):
 
 
 def correlations(series, regressors):
-    """Cosines of the angles between series and regressors, which need no centring here."""
+    """Return the cosines of the angles between series and regressors, without centring."""
     left = regressors / np.linalg.norm(regressors, axis=0)
     right = series.astype(np.float64) / np.linalg.norm(series.astype(np.float64), axis=0)
     return np.abs(left.T @ right)
@@ -48,9 +48,9 @@ def test_residual_is_orthogonal_to_every_regressor(seed, level):
 @few
 @given(seed=SEEDS, strength=st.sampled_from([3.0, 30.0, 300.0]))
 def test_what_strong_nuisance_leaves_behind_is_float32_rounding_of_it(seed, strength):
-    """One projection in float32 leaves 1e-7 of what it takes away: the rest is told against that.
+    """The residual of a float32 projection is up to 1e-7 of the nuisance that it removes.
 
-    Nuisance of ten times the signal, as much as bad runs have, leaves |r| < 1e-5.
+    Nuisance of ten times the signal, as in runs with strong artifacts, leaves |r| < 1e-5.
     """
     rng = np.random.default_rng(seed)
     confounds = rng.standard_normal((150, 20)).cumsum(axis=0)
@@ -74,14 +74,14 @@ def test_every_voxel_has_unit_sample_variance(seed):
 @few
 @given(seed=SEEDS, n_voxels=st.integers(1, 5000))
 def test_gram_is_that_of_the_series(seed, n_voxels):
-    """Also over more voxels than a block holds, those that hold no signal among them."""
+    """This includes several blocks of voxels, and voxels without signal."""
     rng = np.random.default_rng(seed)
     series = bold(rng, n_volumes=30, n_voxels=n_voxels)
     series[:, rng.random(n_voxels) < 0.1] = 7.0
     cleaned = clean(series, nuisance_of(rng, n_volumes=30))
     exact = cleaned.series.astype(np.float64)
     assert cleaned.gram.dtype == np.float64
-    # Products of a block are float32: what they lose is a share of the voxels' number.
+    # Products of a block are float32, with errors proportional to the number of voxels.
     np.testing.assert_allclose(cleaned.gram, exact @ exact.T, rtol=0, atol=2e-6 * n_voxels)
 
 
@@ -117,10 +117,10 @@ def test_cleaning_twice_is_cleaning_once(seed):
 @few
 @given(seed=SEEDS)
 def test_no_volume_is_special(seed):
-    """The first one is taken off before all else: with another first, nothing else comes out."""
+    """The first volume is subtracted before cleaning, which must not affect the result."""
     rng = np.random.default_rng(seed)
     series, basis = bold(rng), nuisance_of(rng)
-    # As far off as a volume is before the magnetisation has settled.
+    # As different as a volume before the magnetisation reaches its steady state.
     series[rng.integers(0, len(series))] *= 1.5
     order = rng.permutation(len(series))
     ours = clean(series.copy(), basis).series
@@ -138,7 +138,7 @@ def test_no_volume_is_special(seed):
 def test_an_affine_change_of_intensity_changes_nothing_but_the_sign(seed, offset, gain, sign):
     rng = np.random.default_rng(seed)
     series, basis = bold(rng, level=1e3), nuisance_of(rng)
-    # The changed intensities are rounded to float32 at up to 1.6e5, against a signal of 10 or more.
+    # The intensities are rounded to float32 at up to 1.6e5, and the signal is 10 or more.
     changed = (offset + sign * gain * series.astype(np.float64)).astype(np.float32)
     ours, others = clean(series, basis), clean(changed, basis)
     np.testing.assert_allclose(others.series, sign * ours.series, atol=1e-3)
@@ -165,7 +165,7 @@ def test_same_series_gives_the_same_bytes():
 
 
 def test_filters_and_confounds_do_not_bring_back_each_other():
-    """Lindquist et al. 2019: filtering first and regressing then leaves filtered-out power."""
+    """Filters and regressors applied in sequence leave filtered power (Lindquist et al. 2019)."""
     rng = np.random.default_rng(3)
     n_volumes, repetition_time_s = 150, 2.0
     series = bold(rng, n_volumes)
@@ -205,7 +205,7 @@ def test_equals_nilearn_on_an_unbroken_stretch_of_volumes(first):
 
 
 def test_equals_nilearn_where_volumes_are_scrubbed_in_between():
-    """The trend is given to nilearn as a confound: its own pretends that nothing was cut out."""
+    """The trend is passed to nilearn as a confound, because its own ignores scrubbing."""
     rng = np.random.default_rng(5)
     series, confounds = bold(rng, 100), rng.standard_normal((100, 10)) + 5.0
     kept = np.setdiff1d(np.arange(100), [0, 1, 20, 21, 22, 23, 24, 60, 61, 99])
@@ -213,7 +213,7 @@ def test_equals_nilearn_where_volumes_are_scrubbed_in_between():
         series[kept], orthonormal_basis(np.column_stack([polynomials(100), confounds])[kept])
     ).series
     theirs = nilearn_clean(
-        # Regressors are centred and the data must be: nilearn does it only where it detrends.
+        # The data must be centred as regressors are, which nilearn does only when detrending.
         series.astype(np.float64) - series[kept].mean(axis=0, dtype=np.float64),
         detrend=False,
         standardize="zscore_sample",
@@ -289,12 +289,12 @@ def test_voxels_that_hold_nothing_but_nuisance_become_zero_and_are_counted():
     n_rounding=st.integers(0, 2),
 )
 def test_constants_are_found_at_any_baseline(seed, n_volumes, level, strength, n_rounding):
-    """What float32 made of a constant or of nuisance alone is no signal, however it is rounded."""
+    """Rounding errors of constant or nuisance-only voxels are not scaled up to signal."""
     rng = np.random.default_rng(seed)
     confounds = rng.standard_normal((n_volumes, 12)).cumsum(axis=0)
     regressors = np.column_stack([polynomials(n_volumes), confounds])
     flat = (level + strength * regressors @ rng.standard_normal((14, 40))).astype(np.float32)
-    # Up to that many steps of float32 more or less.
+    # Errors of up to that many float32 steps.
     flat += (np.spacing(flat) * rng.integers(-n_rounding, n_rounding + 1, flat.shape)).astype("f4")
     cleaned = clean(flat, orthonormal_basis(regressors))
     assert cleaned.n_constant == 40
@@ -305,7 +305,7 @@ def test_constants_are_found_at_any_baseline(seed, n_volumes, level, strength, n
 @few
 @given(seed=SEEDS, level=st.sampled_from([1.0, 1e4, -1e6]))
 def test_a_faint_signal_is_no_constant(seed, level):
-    """A hundred thousandth of the baseline is a hundred times float32's rounding."""
+    """A signal of 1e-5 of the baseline is a hundred times larger than float32 rounding."""
     rng = np.random.default_rng(seed)
     signal = level * (1 + 1e-5 * rng.standard_normal((80, 40)))
     assert clean(signal.astype(np.float32), nuisance_of(rng)).n_constant == 0

@@ -1,4 +1,4 @@
-"""Laws of the group's mask: every participant has one vote, whatever the order."""
+"""The group mask gives all participants the same weight and does not depend on their order."""
 
 import weakref
 
@@ -19,7 +19,7 @@ thresholds = st.floats(1e-3, 1.0)
 
 @st.composite
 def groups(draw, max_participants=5, max_runs=3):
-    """Draw runs that all hold the same half of the grid: none is too far off to have a say."""
+    """Draw masks that all include the same half of the grid, so that none is excluded."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     runs = draw(st.lists(st.integers(1, max_runs), min_size=1, max_size=max_participants))
     participants = {f"sub-{who}_run-{i}": str(who) for who, n in enumerate(runs) for i in range(n)}
@@ -28,7 +28,7 @@ def groups(draw, max_participants=5, max_runs=3):
 
 
 def votes(participants, masks):
-    """Give for each voxel the share of participants, counted one participant after the other."""
+    """Return the share of participants for each voxel, computed participant by participant."""
     shares = []
     for who in set(participants.values()):
         own = [masks[run] for run in participants if participants[run] == who]
@@ -104,7 +104,7 @@ def test_coverage_is_the_share_of_the_mask_that_a_run_holds(group):
 @few
 @given(group=groups(), threshold=st.floats(1e-3, 0.1))
 def test_runs_that_miss_most_of_the_mask_have_no_say(group, threshold):
-    """A displaced brain with voxels of its own would widen the mask at a low threshold."""
+    """A misaligned run would add voxels to the mask at a low threshold."""
     participants, masks = group
     masks = {run: mask & ~_corner() for run, mask in masks.items()}
     with_displaced = {**participants, "sub-x_run-0": "x"}
@@ -123,7 +123,7 @@ def _corner():
 
 
 def test_participant_whose_other_run_is_displaced_keeps_a_whole_vote():
-    """Of two participants one has a good and a displaced run: the good one counts for two."""
+    """If a participant has a good and a misaligned run, the good one gets the full weight."""
     good = CORE.copy()
     wide = CORE.copy()
     wide[2] = True
@@ -134,7 +134,7 @@ def test_participant_whose_other_run_is_displaced_keeps_a_whole_vote():
 
 
 def test_masks_are_loaded_one_at_a_time():
-    """Memory does not grow with the group: the masks that live at once are one or two."""
+    """At most two masks are in memory at once, so that memory does not grow with the group."""
     alive: list[weakref.ref[np.ndarray]] = []
     counts = []
 

@@ -1,4 +1,4 @@
-"""Is a run usable? Every reason against it, each from the run's small files."""
+"""The checks of a run's header, sidecar and confounds table, and the reasons for refusal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NONE = Denoising(denoise_strategy="none")
 
 
 class Run:
-    """A tiny run on disk: 2 × 2 × 2 voxels, no sidecar and no confounds until asked for."""
+    """A small run on disk with 2 × 2 × 2 voxels, by default without sidecar and confounds."""
 
     def __init__(self, folder: Path) -> None:
         self.bold = folder / "sub-01_task-rest_space-MNI_desc-preproc_bold.nii.gz"
@@ -43,7 +43,7 @@ class Run:
         sidecar_path(self.bold).write_text(json.dumps(content), encoding="utf-8")
 
     def table(self, **columns: list[object]) -> None:
-        """Write confounds, a framewise displacement without motion among them."""
+        """Write a confounds table, including a framewise displacement of 0."""
         columns = {"framewise_displacement": ["n/a", *[0.1] * (N_VOLUMES - 1)], **columns}
         lines = ["\t".join(columns)]
         lines += ["\t".join(map(str, row)) for row in zip(*columns.values(), strict=True)]
@@ -67,7 +67,7 @@ class Run:
         return record
 
     def reason(self, denoising: Denoising = NONE, n_rows: int = 2) -> str:
-        """Give the reason why the run is refused: one line, and the run is named."""
+        """Return the reason why the run is refused, after checking the record."""
         record = self.inspect(denoising, n_rows)
         assert isinstance(record, RefusedRun), record
         assert (record.key, record.bold) == (self.files().key, self.bold)
@@ -145,7 +145,8 @@ def test_a_broken_sidecar_is_a_reason_that_names_it(run: Run, text: bytes) -> No
 @pytest.mark.parametrize("sidecar", [[2.0], "2.0", 2.0, None])
 def test_a_sidecar_that_is_no_object_is_a_reason(run: Run, sidecar: object) -> None:
     run.sidecar(sidecar)
-    assert run.reason() == f"its sidecar {sidecar_path(run.bold).name} holds no JSON object"
+    name = sidecar_path(run.bold).name
+    assert run.reason() == f"its sidecar {name} does not contain a JSON object"
 
 
 @pytest.mark.parametrize(("unit", "per_second"), [("sec", 1), ("msec", 1e3), ("usec", 1e6)])
@@ -164,7 +165,7 @@ def test_a_header_whose_fourth_dimension_is_no_time_tells_nothing(run: Run) -> N
 
 
 def test_milliseconds_taken_for_seconds_are_no_time_in_the_header_either(run: Run) -> None:
-    """The sidecar's 2000 is refused; the header's must not slip through with a unit unknown."""
+    """A value of 2000 is also refused in a header without a known unit of time."""
     run.image(repetition_time=2000.0, unit="unknown")
     assert "2000" in run.reason()
 
@@ -207,7 +208,7 @@ def test_dummy_scans_are_dropped_at_the_start(run: Run, dummy_scans: int) -> Non
 @pytest.mark.parametrize("dummy_scans", [N_VOLUMES, N_VOLUMES + 1])
 def test_a_run_of_dummy_scans_alone_is_refused(run: Run, dummy_scans: int) -> None:
     denoising = Denoising(denoise_strategy="none", dummy_scans=dummy_scans)
-    assert f"all {N_VOLUMES} were scrubbed or dropped" in run.reason(denoising)
+    assert f"all of its {N_VOLUMES} volumes were scrubbed or dropped" in run.reason(denoising)
 
 
 def test_volumes_with_motion_above_the_threshold_are_dropped(run: Run) -> None:
@@ -251,7 +252,7 @@ def test_a_run_needs_the_volumes_asked_for(run: Run, min_volumes: int) -> None:
 def test_a_run_needs_a_volume_for_every_regressor_and_component(
     run: Run, n_rows: int, dummy_scans: int
 ) -> None:
-    """What is left of the volumes, less the regressors, must hold the components."""
+    """Volumes kept minus regressors must be at least the number of components."""
     denoising = Denoising(denoise_strategy="none", dummy_scans=dummy_scans)
     regressors = run.used(denoising).n_regressors
     kept = N_VOLUMES - dummy_scans
@@ -260,7 +261,7 @@ def test_a_run_needs_a_volume_for_every_regressor_and_component(
     else:
         reason = run.reason(denoising, n_rows)
         assert "too short" in reason
-        assert f"fewer than the {n_rows} that --n-components needs" in reason
+        assert f"--n-components requires {n_rows}" in reason
         arithmetic = [kept, N_VOLUMES, regressors, kept - regressors, n_rows]
         assert [int(number) for number in re.findall(r"\d+", reason)][:5] == arithmetic
 
@@ -274,7 +275,7 @@ def test_confounds_and_filters_count_as_regressors(run: Run) -> None:
     assert run.used(Denoising(denoise_strategy=strategy)).n_regressors == (
         constant_and_trend + len(names)
     )
-    # The k-th cosine of a run of T seconds has k / 2T Hz: in 40 s those up to 0.05 Hz are 4.
+    # The k-th cosine of a run of T seconds has k / 2T Hz: in 40 s, 4 are up to 0.05 Hz.
     filtered = run.used(Denoising(denoise_strategy="none", high_pass=0.051)).n_regressors
     assert filtered == constant_and_trend + 4
 
@@ -285,7 +286,7 @@ def test_a_run_of_almost_no_volumes_is_refused(run: Run, n_volumes: int) -> None
     assert str(n_volumes) in run.reason()
 
 
-# ---------------------------------------------------------------- never an exception
+# ---------------------------------------------------------------- errors are recorded
 def test_a_single_volume_is_no_run(run: Run) -> None:
     nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4)), run.bold)
     assert "3 dimensions" in run.reason()
@@ -325,9 +326,9 @@ def test_an_image_cut_off_in_its_header_is_a_reason(run: Run, share: float) -> N
 def test_a_header_that_makes_no_sense_is_a_reason_not_a_crash(
     tmp_path: Path, offset: int, form: str, value: float
 ) -> None:
-    """One broken file among hundreds must not end the run of all the others.
+    """A single damaged file must not stop the analysis of the others.
 
-    nibabel mends some of these headers; a run whose header can be mended may be used.
+    nibabel corrects some of these headers; such runs may be used.
     """
     run = Run(tmp_path)
     image = nib.load(run.bold)

@@ -1,4 +1,4 @@
-"""The reduce step of one run: what names its result, and what makes it fail."""
+"""The reduce step of one run: its results, their names, and failures."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def task(tmp_path: Path) -> ReduceTask:
 
 
 def reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
-    """Process a run that goes through."""
+    """Return the reduced runs of a task that succeeds."""
     result = reduce_run(task)
     assert isinstance(result, tuple), result
     return result
 
 
 def stem_of(task: ReduceTask) -> Path:
-    """Name the first smoothing's reduced run."""
+    """Return the path of the reduced run with the first smoothing."""
     return task.stem(task.smoothing_fwhm[0])
 
 
@@ -113,7 +113,7 @@ def test_a_smoothing_is_the_same_alone_and_beside_others(task: ReduceTask) -> No
 def test_all_smoothings_come_from_one_read(
     task: ReduceTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And one that was there before is not done again."""
+    """A smoothing that exists already is not computed again."""
     asked: list[tuple[float, ...]] = []
     read = VoxelSpace.read_series
 
@@ -132,7 +132,7 @@ def test_all_smoothings_come_from_one_read(
 def test_the_smoothings_beside_one_are_not_in_its_name(task: ReduceTask) -> None:
     both = replace(task, smoothing_fwhm=(0.0, 6.0))
     assert both.stem(0.0) == task.stem(0.0) != both.stem(6.0)
-    # What the settings say of smoothing is said again by the task.
+    # The smoothing of the settings is ignored; the task has its own.
     other = replace(NOTHING, smoothing_fwhm=3.0, dictlearning_smoothing_fwhm=9.0)
     assert replace(task, denoising=other).stem(0.0) == task.stem(0.0)
 
@@ -170,7 +170,7 @@ def test_rows_of_another_shape_are_not_taken_for_the_runs(task: ReduceTask) -> N
 
 
 def test_rows_that_were_damaged_are_made_anew(task: ReduceTask) -> None:
-    """As by a power cut: the file is as long as it was, and ends in zeros."""
+    """After a power cut, a file may have its full length, but end with zeros."""
     (first,) = reduced(task)
     whole = first.path.read_bytes()
     first.path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
@@ -212,7 +212,7 @@ def test_what_only_decides_which_runs_are_used_is_not_in_the_name(task: ReduceTa
 
 
 def test_the_same_run_gives_the_same_bytes_in_another_process(task: ReduceTask) -> None:
-    """Threads of libraries, the order of sums, the compiled loops: nothing of a process shows."""
+    """Results do not depend on the process: threads, summation order and compiled loops."""
     (here,) = reduced(task)
     elsewhere = replace(task, work_dir=task.work_dir.with_name("elsewhere"))
     pickled = task.work_dir / "task.pickle"
@@ -240,11 +240,11 @@ def test_warming_up_compiles_and_touches_nothing(
 
 # ---------------------------------------------------------------- runs that fail
 def test_a_run_of_too_few_dimensions_fails_with_their_number(task: ReduceTask) -> None:
-    """Rounding noise scaled to unit norm would become components."""
+    """Otherwise rounding errors, scaled to unit norm, would become components."""
     write_image(task.run.files.bold, rank=3)
     result = reduce_run(task)
     assert isinstance(result, FailedRun)
-    assert "hold only 3 dimensions" in result.reason
+    assert "have only 3 dimensions" in result.reason
 
 
 def test_a_file_that_changes_while_it_is_read_fails(
@@ -272,7 +272,7 @@ def test_a_brain_without_signal_fails(task: ReduceTask) -> None:
     for smoothings in ((0.0,), (0.0, 6.0)):
         result = reduce_run(replace(task, smoothing_fwhm=smoothings))
         assert isinstance(result, FailedRun)
-        assert "hold no signal" in result.reason
+        assert "have no signal" in result.reason
 
 
 def test_a_file_that_is_cut_off_fails_without_a_traceback(task: ReduceTask) -> None:

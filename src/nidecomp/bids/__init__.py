@@ -1,1 +1,1 @@
-"""What fMRIPrep wrote, and what our files are called."""
+"""Find the files of fMRIPrep, and name the files of NiDecomp."""

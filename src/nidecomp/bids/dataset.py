@@ -1,4 +1,4 @@
-"""The folders: where fMRIPrep's output is, and whether input and output may stand as they do."""
+"""Locate the fMRIPrep dataset, and check the input and output folders."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ OUR_NAME = "NiDecomp"
 
 
 def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path:
-    """Find fMRIPrep's output in the folder that the user named.
+    """Return the fMRIPrep output folder, given BIDS_DIR.
 
     Parameters
     ----------
     bids_dir : Path
-        fMRIPrep's output folder, or a raw dataset with ``derivatives/fmriprep*`` inside.
+        The output folder of fMRIPrep, or a raw dataset with ``derivatives/fmriprep*``.
     skip_validation : bool
-        Take the folder as it is, whatever its ``dataset_description.json`` says.
+        Accept the folder whatever its ``dataset_description.json`` says.
 
     Returns
     -------
@@ -32,12 +32,12 @@ def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path
     Raises
     ------
     UsageError
-        There is no such folder.
+        The folder does not exist.
     NothingToDoError
-        The folder holds no derivative dataset, or several.
+        The folder has no derivative dataset, or several.
     """
     if not bids_dir.is_dir():
-        raise UsageError(f"BIDS_DIR {bids_dir}: there is no such folder.")
+        raise UsageError(f"BIDS_DIR {bids_dir} does not exist or is not a folder.")
     root = bids_dir.absolute()
     description, broken = _try_description(root)
     if description.get("DatasetType") == "derivative":
@@ -49,26 +49,33 @@ def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path
         return root
     if inside:
         names = ", ".join(str(folder) for folder in inside)
-        raise NothingToDoError(f"{root} holds several fMRIPrep outputs: name one of {names}.")
+        raise NothingToDoError(
+            f"{root} contains several fMRIPrep outputs. Use one of them as BIDS_DIR: {names}."
+        )
     has_images = any(root.glob("sub-*/**/func/*_desc-*_bold.nii*"))
     if has_images or broken:
         wrong = (
             f"cannot be read: {broken}."
             if broken
-            else 'does not say that this is a derivative dataset ("DatasetType": "derivative").'
+            else 'does not describe a derivative dataset ("DatasetType": "derivative").'
         )
-        way_out = " If it is fMRIPrep's output all the same, add --skip-bids-validation."
-        raise NothingToDoError(f"{root / DESCRIPTION} {wrong}{way_out if has_images else ''}")
+        hint = " If this is the output of fMRIPrep, use --skip-bids-validation."
+        raise NothingToDoError(f"{root / DESCRIPTION} {wrong}{hint if has_images else ''}")
     if closed:
-        raise NothingToDoError(f"{root} is not fMRIPrep's output, and {closed} cannot be read.")
+        raise NothingToDoError(
+            f"{root} is not the output of fMRIPrep, and {closed} cannot be read."
+        )
     raise NothingToDoError(
-        f"{root} is not fMRIPrep's output, and no derivatives/fmriprep with a "
-        f"{DESCRIPTION} is inside: name the folder that fMRIPrep wrote."
+        f"{root} is not the output of fMRIPrep, and has no derivatives/fmriprep with a "
+        f"{DESCRIPTION}. Use the output folder of fMRIPrep as BIDS_DIR."
     )
 
 
 def _fmripreps_in(derivatives: Path, *, skip_validation: bool) -> tuple[list[Path], Path | None]:
-    """Find what may be fMRIPrep's in a raw dataset's derivatives, and one where we may not look."""
+    """Return folders of a raw dataset's derivatives that may be fMRIPrep's, and an unreadable one.
+
+    The second value is None if all of them can be read.
+    """
     found: list[Path] = []
     closed = None
     try:
@@ -87,21 +94,21 @@ def _fmripreps_in(derivatives: Path, *, skip_validation: bool) -> tuple[list[Pat
         except PermissionError:
             closed = folder
         except OSError:
-            # There is none.
+            # The folder has no dataset_description.json.
             pass
     return found, closed
 
 
 def read_description(root: Path) -> dict[str, Any]:
-    """Read a dataset's description; an absent or broken one is an empty one.
+    """Return the content of dataset_description.json, empty if it is missing or invalid.
 
-    Name and licence that are no text, which BIDS wants them to be, are left out.
+    Name and License are left out if they are not text, as required by BIDS.
     """
     return _try_description(root)[0]
 
 
 def _try_description(root: Path) -> tuple[dict[str, Any], str | None]:
-    """Read a dataset's description; say why one that is there is an empty one."""
+    """Return the content of dataset_description.json, and what is wrong with the file, if any."""
     try:
         content = parse_json(read_text(root / DESCRIPTION))
     except (FileNotFoundError, NotADirectoryError):
@@ -111,13 +118,13 @@ def _try_description(root: Path) -> tuple[dict[str, Any], str | None]:
     except ValueError as error:
         return {}, in_one_line(error)
     if not isinstance(content, dict):
-        return {}, "it holds no JSON object"
+        return {}, "it does not contain a JSON object"
     no_text = {name for name in ("Name", "License") if not isinstance(content.get(name), str)}
     return {name: value for name, value in content.items() if name not in no_text}, None
 
 
 def is_ours(root: Path) -> bool:
-    """Tell whether NiDecomp made the dataset in this folder."""
+    """Return whether the dataset in a folder was generated by NiDecomp."""
     made_by = read_description(root).get("GeneratedBy")
     return isinstance(made_by, list) and any(
         isinstance(entry, dict) and entry.get("Name") == OUR_NAME for entry in made_by
@@ -125,45 +132,49 @@ def is_ours(root: Path) -> bool:
 
 
 def check_folders(bids_dir: Path, root: Path, output_dir: Path) -> None:
-    """Refuse an output folder that would touch the input or another dataset.
+    """Check that the output folder is outside the input and holds no dataset of another program.
 
     Parameters
     ----------
     bids_dir : Path
-        The folder that the user named.
+        The input folder given by the user.
     root : Path
         The derivative dataset found in it.
     output_dir : Path
-        Where the results are to go.
+        The folder for the results.
 
     Raises
     ------
     UsageError
+        The output folder cannot be used.
     """
     if _is_input(output_dir, bids_dir, root):
         raise UsageError(
-            f"OUTPUT_DIR {output_dir} is the input or lies inside it: the input is never written "
-            "to. Choose a folder outside, for example next to it."
+            f"OUTPUT_DIR {output_dir} is inside the input dataset, which is never modified. Choose "
+            "a folder outside, for example next to it."
         )
     _check_no_file_above(output_dir, "OUTPUT_DIR")
     if (output_dir / DESCRIPTION).exists() and not is_ours(output_dir):
         raise UsageError(
-            f"OUTPUT_DIR {output_dir} already holds a dataset that NiDecomp did not make "
-            f"(see its {DESCRIPTION}). Choose another folder."
+            f"OUTPUT_DIR {output_dir} contains a dataset that was not generated by NiDecomp (see "
+            f"its {DESCRIPTION}). Choose another folder."
         )
 
 
 def check_outside(bids_dir: Path, root: Path, folder: Path, option: str) -> None:
-    """Refuse a folder of ours inside the input, or where none can be made.
+    """Check that a folder given by an option is outside the input and can be created.
 
     Raises
     ------
     UsageError
-        Naming the option.
+        It is inside the input, or a part of its path is a file.
     """
     _check_no_file_above(folder, option)
     if _is_input(folder, bids_dir, root):
-        raise UsageError(f"{option} {folder} lies inside the input, which is never written to.")
+        raise UsageError(
+            f"{option} {folder} is inside the input dataset, which is never modified. Choose a "
+            "folder outside."
+        )
 
 
 def _check_no_file_above(folder: Path, option: str) -> None:
@@ -173,9 +184,9 @@ def _check_no_file_above(folder: Path, option: str) -> None:
 
 
 def _is_input(folder: Path, bids_dir: Path, root: Path) -> bool:
-    """Tell whether a folder is, or lies in, the preprocessed or the raw dataset.
+    """Return whether a folder is inside the preprocessed or the raw dataset.
 
-    A raw dataset's own place for derivatives is where they belong.
+    The derivatives folder of a raw dataset does not count, because outputs belong there.
     """
     target, raw, source = folder.resolve(), bids_dir.resolve(), root.resolve()
     in_derivatives = raw != source and raw / "derivatives" in target.parents
@@ -190,14 +201,14 @@ SETTINGS = PurePosixPath("logs/settings.toml")
 
 
 def link_to(root: Path, settings: Settings) -> str:
-    """Give the input's place relative to the output.
+    """Return the path of the input relative to the output.
 
-    An absolute path would leak user names and break when both are moved together.
+    An absolute path would reveal user names, and break if both folders are moved together.
     """
     return Path(os.path.relpath(root.resolve(), settings.output_dir.resolve())).as_posix()
 
 
 def source_of(output_dir: Path) -> str | None:
-    """Read from which input, relative to it, the results in a folder were made."""
+    """Return the input of the results in a folder, as a path relative to it, or None."""
     links = read_description(output_dir).get("DatasetLinks")
     return links.get("preprocessed") if isinstance(links, dict) else None

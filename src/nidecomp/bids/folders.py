@@ -1,4 +1,4 @@
-"""Which folders a dataset has that may hold runs, and which of them may not be read."""
+"""Find the folders of a dataset that may contain runs, and those that cannot be read."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _NOTHING = re.compile(r"(?!)")
 
 @dataclass(frozen=True)
 class Folders:
-    """Participants' folders, their sessions' and their func folders.
+    """The participant, session and func folders of a dataset.
 
     Parameters
     ----------
     times : dict of Path to int
-        Those that can be read, with the times of their last change in ns.
+        Folders that can be read, with their modification time in ns.
     closed : dict of Path to str
-        Those that cannot, and what the system says of each.
+        Folders that cannot be read, with the system's error message.
     """
 
     times: dict[Path, int] = field(default_factory=dict)
@@ -35,7 +35,10 @@ class Folders:
 
 
 def find_folders(root: Path) -> Folders:
-    """Look which folders can be indexed: pybids would end at one that cannot be read, or pass by.
+    """Return the folders that may contain runs.
+
+    Folders that cannot be read are listed separately, because pybids raises an error for some of
+    them and skips others silently.
 
     Parameters
     ----------
@@ -57,22 +60,22 @@ def find_folders(root: Path) -> Folders:
     except OSError as error:
         raise UsageError(f"BIDS_DIR {root} cannot be read: {error.strerror}.") from None
     for participant in participants:
-        for session in _look_at(participant, _SESSION_OR_FUNC, folders):
+        for session in _add_folder(participant, _SESSION_OR_FUNC, folders):
             inner = _NOTHING if session.name == "func" else _FUNC
-            for func in _look_at(session, inner, folders):
-                _look_at(func, _NOTHING, folders)
+            for func in _add_folder(session, inner, folders):
+                _add_folder(func, _NOTHING, folders)
     return folders
 
 
-def _look_at(folder: Path, inner: re.Pattern[str], folders: Folders) -> list[Path]:
-    """Add a folder to those that can be read or to those that cannot; give what is inside it."""
+def _add_folder(folder: Path, inner: re.Pattern[str], folders: Folders) -> list[Path]:
+    """Add a folder to the record, as readable or not, and return the subfolders that match."""
     try:
         status = folder.stat()
         if not stat.S_ISDIR(status.st_mode):
             return []
         inside = _inside(folder, inner)
     except OSError as error:
-        # Links to nothing and in circles are no folders.
+        # Dangling and circular links are not folders.
         if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
             folders.closed[folder] = error.strerror or "it cannot be read"
         return []
@@ -81,14 +84,14 @@ def _look_at(folder: Path, inner: re.Pattern[str], folders: Folders) -> list[Pat
 
 
 def _inside(folder: Path, names: re.Pattern[str]) -> list[Path]:
-    """List what may be a folder of ours in a folder; see that it may be entered, too."""
+    """Return the entries of a folder whose names match, after checking that it can be entered."""
     found = sorted(folder.iterdir())
     (folder / "..").stat()
     return [path for path in found if names.fullmatch(path.name)]
 
 
 def with_closed_links(root: Path, folders: Folders) -> Iterator[Path]:
-    """Find the participants in whose folders there are links to where we may not go."""
+    """Yield the folders of participants with symbolic links to files that cannot be accessed."""
     for folder in folders.times:
         with os.scandir(folder) as entries:
             links = [Path(entry.path) for entry in entries if entry.is_symlink()]
@@ -102,11 +105,11 @@ def _is_closed(link: Path) -> bool:
     except PermissionError:
         return True
     except OSError:
-        # Whoever reads links to nothing says so.
+        # Dangling links are reported when they are read.
         return False
     return False
 
 
 def participant_of(root: Path, folder: Path) -> Path:
-    """Give the participant's folder in which another lies."""
+    """Return the participant's folder that contains another folder."""
     return root / folder.relative_to(root).parts[0]

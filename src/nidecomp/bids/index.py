@@ -1,4 +1,4 @@
-"""Which runs are there: what was asked for, each with its mask and its confounds, or a reason."""
+"""Find the selected runs in a dataset, each with its brain mask and confounds table."""
 
 from __future__ import annotations
 
@@ -36,38 +36,38 @@ def find_runs(
     needs_mask: bool = True,
     of_all_participants: bool = False,
 ) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:
-    """Find every run that was asked for, with its mask and its confounds.
+    """Return the selected runs with their masks and confounds, and those that cannot be used.
 
     Parameters
     ----------
     root : Path
         The derivative dataset.
     selection : Selection
-        What was asked for.
+        The options that select runs.
     database_dir : Path, optional
-        Where pybids keeps its index between starts.
+        Folder to save the pybids index in.
     reset_database : bool
-        Index anew although an index is kept.
+        Index the dataset again, even if there is a saved index.
     needs_mask : bool
         Refuse runs without a brain mask.
     of_all_participants : bool
-        Find those of all participants, although some are named.
+        Ignore the participant labels in `selection`, apart from excluded ones.
 
     Returns
     -------
     runs : tuple of RunFiles
         Sorted by name.
     refused : tuple of RefusedRun
-        Runs that were asked for and cannot be used, with the reason. A folder that cannot be read
-        stands for all runs in it.
+        Selected runs that cannot be used, with the reason. A folder that cannot be read is listed
+        once for all runs in it.
 
     Raises
     ------
     UsageError
-        The filter file has an unknown key, the runs come in several resolutions, or the dataset's
-        folder cannot be read.
+        The filter file has an unknown key, the runs have several spaces or resolutions, or the
+        dataset folder cannot be read.
     NothingToDoError
-        No run matches, a label that was asked for is nowhere, or no content of any was fetched.
+        No run matches, a selected label does not exist, or the content of no image was fetched.
     """
     filters = filters_of(selection)
     root = root.absolute()
@@ -82,8 +82,8 @@ def find_runs(
     closed = _closed_folders(root, listing, selection, filters["bold"])
     bolds = [file for file in by_kind["bold"] if is_selected(file.entities, selection, filters)]
     if not bolds:
-        told = nothing_matches(root, selection, filters["bold"], by_kind["bold"])
-        raise NothingToDoError("\n".join([told, *(f"  {run.reason}" for run in closed)]))
+        message = nothing_matches(root, selection, filters["bold"], by_kind["bold"])
+        raise NothingToDoError("\n".join([message, *(f"  {run.reason}" for run in closed)]))
     check_one_grid(bolds)
     _check_fetched(root, bolds)
     masks = [file for file in by_kind["mask"] if matches(file.entities, filters["mask"])]
@@ -100,12 +100,12 @@ def find_runs(
 def _closed_folders(
     root: Path, listing: Listing, selection: Selection, filters: Mapping[str, Any]
 ) -> tuple[RefusedRun, ...]:
-    """Refuse what may lie in folders that cannot be read, as far as it may have been asked for."""
+    """Return folders that cannot be read and may contain selected runs, as refused runs."""
     query = entities_of_query(selection, filters)
     refused = []
     for folder, why in listing.closed.items():
         known = entities_of_folder(root, folder)
-        # What lies in a func folder has the session of its path or none.
+        # Files in a func folder have the session given in its path, or none.
         certain = {*known, "session"} if folder.name == "func" else {*known}
         asked = {name: wanted for name, wanted in query.items() if name in certain}
         if known.get("subject") in selection.exclude_participant_label:
@@ -119,9 +119,9 @@ def _closed_folders(
 def _check_fetched(root: Path, bolds: list[ListedFile]) -> None:
     if all(_is_dangling(file.path) for file in bolds):
         raise NothingToDoError(
-            f"None of the {len(bolds)} matching BOLD images in {root} has its content here: they "
-            "are links to content that was not fetched. Fetch it first, for example with "
-            f"'datalad get {bolds[0].path.parent.relative_to(root)}' and so on."
+            f"All of the {len(bolds)} matching BOLD images in {root} are links to content that was "
+            "not fetched. Fetch it first, for example with "
+            f"'datalad get {bolds[0].path.parent.relative_to(root)}' for each folder."
         )
 
 
@@ -129,7 +129,7 @@ def _is_dangling(path: Path) -> bool:
     try:
         path.stat()
     except PermissionError:
-        # It leads where we may not go, whatever is there.
+        # The target cannot be accessed, so that it may exist.
         return False
     except OSError:
         return path.is_symlink()
@@ -138,7 +138,7 @@ def _is_dangling(path: Path) -> bool:
 
 # ---------------------------------------------------------------- matching files to runs
 class _Companions:
-    """Masks or confounds by the entities that they share with their run."""
+    """Masks or confounds tables, indexed by the entities that they share with their run."""
 
     def __init__(self, files: Iterable[ListedFile]) -> None:
         self._files: dict[tuple[tuple[str, str], ...], list[ListedFile]] = defaultdict(list)
@@ -146,9 +146,9 @@ class _Companions:
             self._files[_shared_entities(file.entities)].append(file)
 
     def of(self, bold: ListedFile, *, same_voxels: bool) -> list[Path]:
-        """Give the files of one run; those that share its voxels share its space, too."""
+        """Return the files of a run; with `same_voxels`, of the same space and resolution only."""
         candidates = self._files.get(_shared_entities(bold.entities), [])
-        # A mask or a confounds table belongs to one echo or, without the entity, to all of them.
+        # A mask or a confounds table belongs to one echo, or to all if it has no echo entity.
         echo = bold.entities.get("echo")
         return [
             file.path
@@ -185,7 +185,7 @@ def _assemble(
     filters: Mapping[str, Mapping[str, Any]],
     needs_mask: bool,
 ) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:
-    """Give each image its mask and confounds, or the reason why it cannot be used."""
+    """Return the runs with their masks and confounds, and those that cannot be used."""
     same_name: dict[RunKey, list[Path]] = defaultdict(list)
     for bold in bolds:
         same_name[_run_key(bold.entities)].append(bold.path)
@@ -225,16 +225,16 @@ def _wrong_name(
 ) -> str | None:
     for entity, short in (("subject", "sub"), ("task", "task"), ("space", "space")):
         if entity not in bold.entities:
-            return f"its name has no {short}- entity"
+            return f"its file name has no {short}- entity"
     if "echo" in bold.entities and "echo" not in filters["bold"]:
         return (
-            "it is a single echo of a multi-echo run; fMRIPrep's combined image is the one to "
-            "use (or choose an echo with --bids-filter-file)"
+            "it is a single echo of a multi-echo run; use fMRIPrep's optimally combined image (or "
+            "select an echo with --bids-filter-file)"
         )
     if bold.entities.get("part") == "phase":
-        return "it holds the phase of the signal, not its magnitude"
+        return "it is a phase image, not a magnitude image"
     if len(same_name) > 1:
-        return f"{len(same_name)} files claim to be this run: " + ", ".join(
+        return f"{len(same_name)} files match this run: " + ", ".join(
             path.name for path in same_name
         )
     return _is_no_file(bold.path, "image")
@@ -242,9 +242,7 @@ def _wrong_name(
 
 def _wrong_companions(what: str, paths: list[Path], *, required: bool) -> str | None:
     if len(paths) > 1:
-        return f"it has {len(paths)} files that could be its {what}: " + ", ".join(
-            path.name for path in paths
-        )
+        return f"{len(paths)} files match as its {what}: " + ", ".join(path.name for path in paths)
     if required and not paths:
         return f"it has no {what} with the same entities (*_desc-brain_mask.nii.gz)"
     return _is_no_file(paths[0], what) if paths else None
@@ -257,5 +255,5 @@ def _is_no_file(path: Path, what: str) -> str | None:
         if _is_dangling(path):
             return f"the content of its {what} was not fetched; try 'datalad get {path}'"
         return f"its {what} {path.name} cannot be read: {error.strerror}"
-    # Reading a pipe would wait for ever.
-    return None if is_file else f"its {what} {path.name} is no file"
+    # Reading from a pipe could block forever.
+    return None if is_file else f"its {what} {path.name} is not a regular file"

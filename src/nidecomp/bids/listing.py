@@ -1,7 +1,7 @@
-"""Which files are there: pybids lists the few kinds that we need, and reads their entities.
+"""List the images, masks and confounds tables of a dataset and their entities with pybids.
 
-pybids 0.22 matches its own entities against the absolute path, so that a parent folder such as
-``sub-study`` hides every file; ``layout.json`` has the same entities anchored to the file name.
+pybids 0.22 matches its own entity patterns against the absolute path, so that a parent folder such
+as ``sub-study`` hides all files. ``layout.json`` has the same entities anchored to the file name.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ try:
     from bids.layout import BIDSLayoutIndexer
 
     if not isinstance(bids.config.get_option("config_paths"), dict):
-        raise TypeError("config_paths is no table")
+        raise TypeError("config_paths is not a table")
 except (OSError, ValueError, TypeError, RecursionError) as error:
-    # What it reads while it is imported has no say here, but must be fit to be read.
+    # pybids reads its configuration on import. It is not used here, but has to be valid.
     raise UsageError(
-        "pybids cannot read its configuration, pybids_config.json in HOME, in the current folder "
-        f"or where PYBIDS_CONFIG points: {in_one_line(error)}. Mend it, remove it, or set HOME to "
-        "another folder."
+        "pybids cannot read its configuration (pybids_config.json in the home folder, in the "
+        f"current folder, or the file given by PYBIDS_CONFIG): {in_one_line(error)}. Correct or "
+        "remove it, or set HOME to another folder."
     ) from None
 
 _CONFIG = Path(__file__).with_name("layout.json")
-# pybids would take entities from a layout_config.json in any folder; none has one of this name.
+# pybids reads entities from a layout_config.json in any folder; this unused name prevents that.
 _NO_CONFIG = ".no-layout-config"
-# Everything that is neither a folder on the way to a func folder nor one of the files we need, and
-# names that are no UTF-8, which are none of BIDS and no database takes.
+# Everything except the parents of func folders and the files needed. Also names that are not UTF-8,
+# which are not valid in BIDS and cannot be stored in the database.
 _IGNORE = re.compile(
     r"[\ud800-\udfff]|^(?!.*(?:"
     r"[/\\](?:sub|ses)-[a-zA-Z0-9+]+"
@@ -56,7 +56,7 @@ _IGNORE = re.compile(
 
 @dataclass(frozen=True)
 class ListedFile:
-    """One file and the entities that its name carries, by pybids' names."""
+    """A file and the entities in its name, with pybids' entity names."""
 
     path: Path
     entities: Mapping[str, str]
@@ -64,14 +64,14 @@ class ListedFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """What is there.
+    """The files of a dataset, and its folders that cannot be read.
 
     Parameters
     ----------
     files : list of ListedFile
         Sorted by path.
     closed : mapping of Path to str
-        Folders of participants that cannot be read, and what the system says of each.
+        Folders of participants that cannot be read, with the system's error message.
     """
 
     files: list[ListedFile]
@@ -79,7 +79,7 @@ class Listing:
 
 
 def entity_names() -> set[str]:
-    """Name the entities that are read from file names."""
+    """Return the names of the entities that are read from file names."""
     return {entry["name"] for entry in _entities()}
 
 
@@ -88,16 +88,16 @@ def _entities() -> list[dict[str, str]]:
 
 
 def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> Listing:
-    """Let pybids index the files; the entities of each are read from its name alone.
+    """Return the files of a dataset, indexed by pybids, with entities read from their names only.
 
     Parameters
     ----------
     root : Path
         The derivative dataset.
     database_dir : Path or None
-        Where the index is kept between starts.
+        Folder to save the index in.
     reset : bool
-        Index anew although an index is kept.
+        Index the dataset again, even if there is a saved index.
 
     Returns
     -------
@@ -106,30 +106,30 @@ def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> Listing
     Raises
     ------
     UsageError
-        The dataset's folder cannot be read.
+        The dataset folder cannot be read.
 
     Notes
     -----
-    pybids gets a folder with links to the participants' folders. It would otherwise read the
-    dataset's description, whatever it is told, and stumble over a broken or an old one; and what
-    lies beside the participants (figures, logs, sourcedata) is no business of ours.
+    pybids indexes a folder with links to the participants' folders. In the dataset itself it would
+    always read dataset_description.json and fail if that is invalid or outdated; and other folders
+    (figures, logs, sourcedata) are not needed.
 
-    It ends at whatever may not be looked at, such as a link to where we may not go, be it ignored
-    or not: files of a participant who has one are read by their names alone.
+    pybids raises an error for any link whose target cannot be accessed, even if it is ignored.
+    Files of participants with such links are listed without pybids.
     """
     folders = find_folders(root)
     apart: set[Path] = set()
     while True:
         try:
             files = _indexed(root, database_dir, folders, apart, reset=reset)
-        except _EndedInError as error:
+        except _UnreadableLinkError as error:
             apart |= {error.participant, *with_closed_links(root, folders)}
         else:
-            return Listing(_each_once([*files, *_by_name(root, folders, apart)]), folders.closed)
+            return Listing(_unique([*files, *_by_name(root, folders, apart)]), folders.closed)
 
 
-class _EndedInError(Exception):
-    """pybids ended at something of this participant that may not be looked at."""
+class _UnreadableLinkError(Exception):
+    """Raised if pybids failed because of a participant's link that cannot be accessed."""
 
     def __init__(self, participant: Path) -> None:
         super().__init__(participant)
@@ -139,14 +139,14 @@ class _EndedInError(Exception):
 def _indexed(
     root: Path, database_dir: Path | None, folders: Folders, apart: Set[Path], *, reset: bool
 ) -> list[ListedFile]:
-    """Let pybids index all but some participants."""
+    """Return the files indexed by pybids, except those of the participants in `apart`."""
     closed = [path.relative_to(root).as_posix() for path in folders.closed]
     with _home_of_index(root, database_dir, folders, apart) as home:
         links = home / "links"
         links.mkdir(parents=True, exist_ok=True)
         for folder in folders.times:
             if folder.parent == root and folder not in apart:
-                # Another job of a cluster array may make the same link at the same moment.
+                # Another job of a cluster array may create the same link at the same time.
                 with suppress(FileExistsError):
                     (links / folder.name).symlink_to(folder.absolute())
         saved = home / "index"
@@ -161,25 +161,25 @@ def _indexed(
             path = Path(str(error.filename))
             if not path.is_relative_to(links):
                 raise
-            raise _EndedInError(root / path.relative_to(links).parts[0]) from None
+            raise _UnreadableLinkError(root / path.relative_to(links).parts[0]) from None
         return _files_of(layout, root)
 
 
 def _save_index(links: Path, saved: Path, closed: Sequence[str], *, reset: bool) -> None:
-    """Make an index under a name of its own and rename it: nobody ever opens half of one."""
+    """Save an index under a temporary name and rename it, so that it is never read incomplete."""
     fresh = saved.with_name(f"index-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         _close(_layout(links, fresh, closed))
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    # Without a reset, one that is there by now is another job's, which may just be reading it.
+    # Without reset, an index that exists by now was saved by another job, which may be reading it.
     if reset and saved.is_dir():
         shutil.rmtree(saved, ignore_errors=True)
     try:
         fresh.rename(saved)
     except OSError:
-        # Another job was first; its index was made from the same folders.
+        # Another job saved its index first, made from the same folders.
         shutil.rmtree(fresh, ignore_errors=True)
 
 
@@ -203,7 +203,7 @@ def _close(layout: BIDSLayout) -> None:
 
 
 def _files_of(layout: BIDSLayout, root: Path) -> list[ListedFile]:
-    """Read path and entities of every file that was indexed."""
+    """Return the path and entities of all indexed files."""
     try:
         return [
             ListedFile(
@@ -217,18 +217,19 @@ def _files_of(layout: BIDSLayout, root: Path) -> list[ListedFile]:
 
 
 def _by_name(root: Path, folders: Folders, apart: Set[Path]) -> Iterator[ListedFile]:
-    """Read the files of these participants, and the entities of their names, as pybids does."""
+    """Yield the files of the participants in `apart`, with entities as pybids would read them."""
     patterns = {entry["name"]: entry["pattern"] for entry in _entities()}
     for folder in folders.times:
         if folder.name == "func" and participant_of(root, folder) in apart:
             for path in folder.glob("sub-*"):
                 if not _IGNORE.search(str(path)):
                     found = {name: re.search(rule, str(path)) for name, rule in patterns.items()}
-                    yield ListedFile(path, {name: one[1] for name, one in found.items() if one})
+                    entities = {name: match[1] for name, match in found.items() if match}
+                    yield ListedFile(path, entities)
 
 
-def _each_once(files: list[ListedFile]) -> list[ListedFile]:
-    """Leave out what is found again through a link to a folder above it, sorted by path."""
+def _unique(files: list[ListedFile]) -> list[ListedFile]:
+    """Return files sorted by path, without those found again through a link to a parent folder."""
     files = sorted(files, key=lambda file: (len(file.path.parts), str(file.path)))
     real = {folder: folder.resolve() for folder in {file.path.parent for file in files}}
     first: dict[Path, ListedFile] = {}
@@ -241,10 +242,11 @@ def _each_once(files: list[ListedFile]) -> list[ListedFile]:
 def _home_of_index(
     root: Path, database_dir: Path | None, folders: Folders, apart: Set[Path]
 ) -> Iterator[Path]:
-    """Give a folder for index and links: one that lasts where the index is to be saved.
+    """Yield a folder for the index and links, which is temporary if the index is not to be saved.
 
-    A saved index ignores the root and the options that it is opened with, and does not see new
-    files: root, options, and name and time of every folder that is indexed make its name.
+    pybids opens a saved index whatever its root and options, and does not detect new files.
+    Therefore its folder is named by a hash of the root, the options, and the names and modification
+    times of all indexed folders.
     """
     if database_dir is None:
         with tempfile.TemporaryDirectory(prefix="nidecomp-") as folder:

@@ -1,6 +1,6 @@
-"""What files are called: the only place that knows BIDS names, ours and fMRIPrep's entities.
+"""Make BIDS file names for the outputs.
 
-Names follow BIDS 1.11.1 with the drafts BEP012 and BEP017 where the standard has no word yet.
+Names follow BIDS 1.11.1, and the drafts BEP012 and BEP017 where the standard is incomplete.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from nidecomp.core.records import RunKey
 
 BIDS_VERSION = "1.11.1"
 
-# The entities that make a run a run, in the order of the standard: short name -> pybids name.
+# The entities that identify a run, in the order of the standard: short name -> pybids name.
 RUN_ENTITIES = {
     "sub": "subject",
     "ses": "session",
@@ -44,21 +44,21 @@ IGNORED_BY_THE_VALIDATOR = (
 
 
 def pooled_task(tasks: Iterable[str]) -> str:
-    """Name the task of data pooled over several: ``nback+rest``, in alphabetical order."""
+    """Return the label of data pooled over tasks, in alphabetical order, such as ``nback+rest``."""
     return "+".join(sorted(set(tasks)))
 
 
 def file_name(entities: Mapping[str, str | int | None], suffix: str, extension: str) -> str:
-    """Join entities and suffix to a file name; entities without a value are left out.
+    """Return a BIDS file name; entities without a value are left out.
 
     Parameters
     ----------
     entities : mapping
-        Short entity name to label, in the order in which they are to stand.
+        Short entity name to label, in the order of the file name.
     suffix : str
-        What the file is, for example ``components``.
+        For example ``components``.
     extension : str
-        With its dot.
+        With the leading dot.
 
     Returns
     -------
@@ -75,10 +75,7 @@ def file_name(entities: Mapping[str, str | int | None], suffix: str, extension: 
 
 @dataclass(frozen=True)
 class FileLabels:
-    """What all files of one decomposition have in their names.
-
-    `res` and `cohort` may be None.
-    """
+    """The labels shared by all file names of a decomposition."""
 
     space: str
     atlas: str
@@ -90,12 +87,12 @@ class FileLabels:
     def entities(
         self, suffix: str, stat: str | None = None, desc: str | None = None
     ) -> dict[str, str | int | None]:
-        """Give what follows the space: which decomposition, which statistic of it."""
+        """Return the entities after the space: the decomposition and the statistic."""
         return {
             "atlas": self.atlas,
             "seg": self.method,
             "scale": self.n_components,
-            # Tables and descriptions have no voxels, hence no resolution.
+            # Only images have a resolution.
             "res": self.res if suffix in {"components", "probseg", "dseg"} else None,
             "stat": stat,
             "desc": desc,
@@ -111,16 +108,16 @@ def group_file(
     stat: str | None = None,
     desc: str | None = None,
 ) -> PurePosixPath:
-    """Place one file of a group decomposition below the output folder.
+    """Return the path of a file of a group decomposition.
 
     Parameters
     ----------
     suffix, extension : str
-        What the file is; the extension with its dot.
-    labels : Labels
-        Which decomposition.
-    task, stat, desc : str
-        Labels; ``stat`` and ``desc`` may be None.
+        The extension with the leading dot.
+    labels : FileLabels
+        The labels of the decomposition.
+    task : str
+    stat, desc : str, optional
 
     Returns
     -------
@@ -146,16 +143,16 @@ def projected_file(
     stat: str | None = None,
     desc: str | None = None,
 ) -> PurePosixPath:
-    """Place one file that a run (or a participant's runs together) has of a decomposition.
+    """Return the path of a file with the projection of a decomposition to a run.
 
     Parameters
     ----------
     run : RunKey
-        Whose it is.
+        The run, or the entities shared by the runs of a participant.
     suffix, extension : str
-        What the file is; the extension with its dot.
-    labels : Labels
-        Which decomposition.
+        The extension with the leading dot.
+    labels : FileLabels
+        The labels of the decomposition.
     stat, desc : str, optional
 
     Returns
@@ -170,7 +167,7 @@ def projected_file(
 def mask_file(
     space: str, res: str | None, extension: str, cohort: str | None = None
 ) -> PurePosixPath:
-    """Place the group's brain mask (or its sidecar) below the output folder."""
+    """Return the path of the group mask (or its sidecar), relative to the output folder."""
     entities = {"tpl": space, "cohort": cohort, "res": res, "desc": "brain"}
     return _template_folder(space, cohort) / "anat" / file_name(entities, "mask", extension)
 
@@ -186,7 +183,7 @@ def run_file(
     extension: str,
     more: Mapping[str, str | int | None] | None = None,
 ) -> PurePosixPath:
-    """Place one file of one run below the output folder: with the run's own name, and `more`."""
+    """Return the path of a file of a run, relative to the output folder, with `more` entities."""
     session = run.get("ses")
     folders = [f"sub-{run.participant}", *([f"ses-{session}"] if session else []), "func"]
     entities: dict[str, str | int | None] = {**dict(run.entities), **(more or {})}
@@ -196,7 +193,7 @@ def run_file(
 def regressed_file(
     run: RunKey, extension: str, labels: FileLabels, *, aggressive: bool
 ) -> PurePosixPath:
-    """Place a run's image without some components of one decomposition, or its sidecar."""
+    """Return the path of a run's image after component regression, or of its sidecar."""
     how = "aggr" if aggressive else "nonaggr"
     more = {
         "space": labels.space,
@@ -208,7 +205,7 @@ def regressed_file(
 
 
 def shared_key(runs: Sequence[RunKey]) -> RunKey:
-    """Name some runs of one participant together: by the entities that they agree in.
+    """Return the entities that some runs of a participant have in common.
 
     Parameters
     ----------
@@ -217,7 +214,7 @@ def shared_key(runs: Sequence[RunKey]) -> RunKey:
     Returns
     -------
     RunKey
-        Tasks that differ are pooled, because every name has a task.
+        Different tasks are joined, because the task is required.
     """
     first = runs[0].entities
     shared = [pair for pair in first if all(pair in run.entities for run in runs)]
@@ -227,5 +224,5 @@ def shared_key(runs: Sequence[RunKey]) -> RunKey:
 
 
 def atlas_description_file(atlas: str) -> PurePosixPath:
-    """Place the atlas's card below the output folder."""
+    """Return the path of the atlas description, relative to the output folder."""
     return PurePosixPath(f"atlas-{atlas}_description.json")

@@ -1,4 +1,4 @@
-"""Which of the images found are meant by the options."""
+"""Select images by the options."""
 
 from __future__ import annotations
 
@@ -21,29 +21,35 @@ KINDS: dict[str, dict[str, object]] = {
 
 
 def filters_of(selection: Selection) -> dict[str, dict[str, Any]]:
-    """Read the filter file's content: for each kind of file, entity to wanted value."""
+    """Return the entity filters of the filter file for each kind of file.
+
+    Raises
+    ------
+    UsageError
+        A kind of file or an entity is unknown.
+    """
     content = json.loads(selection.bids_filter_file)
     entities = entity_names()
     filters: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
     for kind, query in content.items():
         if kind not in KINDS or not isinstance(query, dict):
             raise UsageError(
-                f"--bids-filter-file: {quoted(kind)} is not a kind of file; there are "
+                f"--bids-filter-file: {quoted(kind)} is not a kind of file; use "
                 f"{', '.join(KINDS)}, each with an object of entities."
             )
-        # fMRIPrep's own filter files name the folder; only func folders are looked into here.
+        # Filter files for fMRIPrep include the datatype; only func folders are indexed here.
         filters[kind] = {name: value for name, value in query.items() if (name, value) != FUNC}
         unknown = sorted(set(filters[kind]) - entities)
         if unknown:
             raise UsageError(
-                f"--bids-filter-file: {kind} has no entity {quoted(unknown[0])}; there are "
+                f"--bids-filter-file: unknown entity {quoted(unknown[0])} for {kind}; use "
                 f"{', '.join(sorted(entities))}."
             )
     return filters
 
 
 def entities_of_folder(root: Path, folder: Path) -> dict[str, str]:
-    """Tell the participant, and the session where there is one, of a folder in a dataset."""
+    """Return the subject, and the session if any, of a folder in a dataset."""
     parts = (part.partition("-") for part in folder.relative_to(root).parts)
     names = {"sub": "subject", "ses": "session"}
     return {names[short]: label for short, _, label in parts if short in names}
@@ -51,7 +57,7 @@ def entities_of_folder(root: Path, folder: Path) -> dict[str, str]:
 
 # ---------------------------------------------------------------- selecting
 def matches(entities: Mapping[str, str], query: Mapping[str, Any]) -> bool:
-    """Tell whether a file has what is wanted: a value, one of a list, none (null), any (*)."""
+    """Return whether entities match a query of values, lists of values, null (none) or ``*``."""
     return all(_value_matches(name, entities.get(name), wanted) for name, wanted in query.items())
 
 
@@ -66,7 +72,7 @@ def _value_matches(name: str, value: str | None, wanted: object) -> bool:
 
 
 def _same_label(name: str, value: str | None, wanted: str) -> bool:
-    """Compare two labels; indices are numbers, so that run-1 is run-01."""
+    """Return whether two labels are the same; run and echo are numbers, so that 1 equals 01."""
     if value is None:
         return False
     if name in {"run", "echo"} and value.isdigit() and wanted.isdigit():
@@ -77,7 +83,7 @@ def _same_label(name: str, value: str | None, wanted: str) -> bool:
 def is_selected(
     entities: Mapping[str, str], selection: Selection, filters: Mapping[str, Mapping[str, Any]]
 ) -> bool:
-    """Return whether an image is one of those that the options ask for."""
+    """Return whether an image is selected by the options."""
     query = entities_of_query(selection, filters["bold"])
     if entities.get("subject") in selection.exclude_participant_label:
         return False
@@ -85,7 +91,7 @@ def is_selected(
 
 
 def entities_of_query(selection: Selection, filters: Mapping[str, Any]) -> dict[str, Any]:
-    """Put together what an image must have; a filter file wins over the options, as in fMRIPrep."""
+    """Return the entities that images must have; as in fMRIPrep, the filter file has precedence."""
     asked: dict[str, Any] = {
         "space": selection.space,
         "desc": selection.desc_label,
@@ -105,7 +111,13 @@ def check_labels(
     bolds: list[ListedFile],
     closed: Iterable[Path],
 ) -> None:
-    """Refuse labels that are nowhere: a mistyped one must not vanish from the group."""
+    """Check that all selected labels exist, so that no mistyped label is silently ignored.
+
+    Raises
+    ------
+    NothingToDoError
+        No image has one of the labels.
+    """
     if not bolds:
         return
     entities = [
@@ -119,31 +131,31 @@ def check_labels(
         ("task-id", "task", selection.task_id),
         ("run-id", "run", selection.run_id),
     ):
-        there = {value for known in entities if (value := known.get(entity))}
+        existing = {value for known in entities if (value := known.get(entity))}
         unknown = [
             label
             for label in labels
-            if not any(_same_label(entity, value, label) for value in there)
+            if not any(_same_label(entity, value, label) for value in existing)
         ]
-        # Where the filter file has a word on it, the option has none.
+        # The filter file replaces the option.
         if unknown and entity not in filters:
-            shown = ", ".join(sorted(there)[:20]) + (", …" if len(there) > 20 else "")
+            shown = ", ".join(sorted(existing)[:20]) + (", …" if len(existing) > 20 else "")
             raise NothingToDoError(
-                f"--{option} {' '.join(unknown)}: {root} has no image of that {entity}; there "
-                f"{'is' if len(there) == 1 else 'are'} {shown or 'none'}."
+                f"--{option} {' '.join(unknown)}: no image in {root} has this {entity}; found: "
+                f"{shown or 'none'}."
             )
 
 
 def nothing_matches(
     root: Path, selection: Selection, filters: Mapping[str, Any], bolds: list[ListedFile]
 ) -> str:
-    """Say what is there where nothing matches what was asked for."""
+    """Return an error message that lists the entities of the images, if none is selected."""
     if not bolds:
         return (
-            f"{root} holds no *_bold.nii.gz in any sub-*/[ses-*/]func folder: is it the folder "
-            "that fMRIPrep wrote?"
+            f"{root} has no *_bold.nii.gz in any sub-*/[ses-*/]func folder. Is it the output "
+            "folder of fMRIPrep?"
         )
-    there = "; ".join(
+    found = "; ".join(
         f"{option}: {', '.join(sorted({file.entities.get(name, '(none)') for file in bolds}))}"
         for option, name in (
             ("--space", "space"),
@@ -159,23 +171,29 @@ def nothing_matches(
         for name, wanted in entities_of_query(selection, filters).items()
     )
     return (
-        f"No run in {root} matches what was asked for ({asked}). The {len(bolds)} BOLD images "
-        f"there have: {there}."
+        f"No run in {root} matches the selection ({asked}). The {len(bolds)} BOLD images found "
+        f"have: {found}."
     )
 
 
 def check_one_grid(bolds: list[ListedFile]) -> None:
-    """Refuse to pool images of several spaces, cohorts of a template or resolutions."""
+    """Check that all images have the same space, template cohort and resolution.
+
+    Raises
+    ------
+    UsageError
+        They have several.
+    """
     for entity, what, how in (
         ("space", "spaces", "choose one with --space"),
         ("cohort", "cohorts", 'choose one with --bids-filter-file {"bold": {"cohort": "1"}}'),
         (
             "res",
             "resolutions",
-            'choose one with --res, or those without with --bids-filter-file {"bold": {"res": '
-            "null}}",
+            "choose one with --res, or images without it with --bids-filter-file "
+            '{"bold": {"res": null}}',
         ),
     ):
         values = sorted({file.entities.get(entity, "(none)") for file in bolds})
         if len(values) > 1:
-            raise UsageError(f"The runs come in several {what} ({', '.join(values)}): {how}.")
+            raise UsageError(f"The runs have several {what} ({', '.join(values)}): {how}.")

@@ -1,1 +1,1 @@
-"""Every option: declared, read and checked."""
+"""Declare, read and check the options."""

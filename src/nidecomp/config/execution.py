@@ -1,4 +1,4 @@
-"""Options that say how the work is done and how much is written."""
+"""Options for execution and for the extent of the outputs."""
 
 from __future__ import annotations
 
@@ -14,110 +14,119 @@ ExecutorName = Literal["local", "dask"]
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """How much is found out and written: components stand in the order of what is known of them."""
+    """How much is computed and written; the level also determines how components are sorted."""
 
-    # What the rule warns of are mutable defaults; it cannot see that `Level` is a word.
+    # The rule warns of mutable defaults; it cannot see that the default is a string.
     level: Level = option(  # noqa: RUF009
         convert.one_of("minimal", "full"),
         "full",
-        "minimal: the group's maps and how they were fitted, ordered by what they explain; full: "
-        "the evidence about each map, too, maps ordered by their reproducibility, and each run's "
-        "time courses and connectomes.",
+        "Level of detail. minimal: group maps and their fit, sorted by explained variance. full: "
+        "also evidence about each map (maps are then sorted by reproducibility), and time courses "
+        "and connectomes of each run.",
         metavar="LEVEL",
     )
     participant_maps: bool = option(
         convert.flag,
         False,
-        "Write each run's own maps, too (dual regression), and each participant's over its runs.",
+        "Also write the maps of each run (dual regression), and those of each participant "
+        "combined across runs.",
     )
     no_report: bool = option(
-        convert.flag, False, "Make no report (report.html and its figures), only its data."
+        convert.flag, False, "Do not create the report (report.html and its figures)."
     )
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How the work is done; none of it may change a byte of the outputs."""
+    """How the work is done. These options must not change a byte of the outputs."""
 
     nprocs: int = option(
         convert.integer(0),
         0,
-        "Cores to use in all; 0: as many as this job has. In the reduce step each works on a run.",
+        "Maximum number of cores across all processes; 0: all that are available to this job. In "
+        "the reduce step each core processes one run.",
         metavar="N",
     )
     omp_nthreads: int = option(
         convert.integer(0),
         0,
-        "Threads of one process at most, which the group fit uses; 0: --nprocs.",
+        "Maximum number of threads per process, used by the group fit; 0: the same as --nprocs.",
         metavar="N",
     )
     mem_mb: int = option(
         convert.integer(0),
         0,
-        "Upper limit of memory in MB, which bounds the runs in flight and what the group fit holds "
-        "at once; 0: what is free now.",
+        "Upper limit of memory in MB. It limits the number of runs processed in parallel and the "
+        "size of the group fit; 0: the memory that is free at the start.",
         metavar="MB",
     )
-    # What the rule warns of are mutable defaults; it cannot see that this is a word.
+    # The rule warns of mutable defaults; it cannot see that the default is a string.
     executor: ExecutorName = option(  # noqa: RUF009
         convert.one_of("local", "dask"),
         "local",
-        "Who works on the runs: processes of this machine, or dask's workers. Without one of the "
-        "two options below dask starts --nprocs workers here.",
+        "Process runs with processes on this machine (local) or with dask workers (dask). Without "
+        "--dask-scheduler or --dask-config, dask starts --nprocs workers on this machine.",
         metavar="NAME",
     )
     dask_scheduler: str | None = option(
         convert.word,
         None,
-        "With --executor dask: the address of a scheduler that has workers of its own.",
+        "Address of a running dask scheduler with workers (for --executor dask).",
         metavar="ADDRESS",
     )
     dask_config: str | None = option(
         convert.path,
         None,
-        "With --executor dask: a configuration of dask-jobqueue (YAML) by which workers are "
-        "started as jobs of a cluster.",
+        "dask-jobqueue configuration (YAML) to start the workers as cluster jobs (for --executor "
+        "dask).",
         metavar="FILE",
     )
     dask_patience: int = option(
         convert.integer(1),
         3600,
-        "Give up when there has been no worker of dask for this long (jobs wait in a queue).",
+        "Stop if no dask worker has been available for this long, for example because the jobs "
+        "are still queued.",
         metavar="SECONDS",
     )
     work_dir: str | None = option(
         convert.path,
         None,
-        "Where reduced runs are kept, so that a second start finds them. Default: "
-        "OUTPUT_DIR/work. Jobs that share the work must share this folder.",
+        "Folder for intermediate results (reduced runs), which are reused when the command is run "
+        "again. Default: OUTPUT_DIR/work. Participant-level jobs and the group run must use the "
+        "same folder.",
         metavar="DIR",
         short="-w",
     )
     bids_database_dir: str | None = option(
         convert.path,
         None,
-        "Keep pybids' index in this folder and use it again next time.",
+        "Folder to save the pybids index in, for faster indexing in later runs.",
         metavar="DIR",
     )
     reset_database: bool = option(
-        convert.flag, False, "Index anew although a saved index is there."
+        convert.flag, False, "Index the dataset again, even if there is a saved index."
     )
     skip_bids_validation: bool = option(
-        convert.flag, False, "Do not ask for a dataset_description.json that says derivative."
+        convert.flag,
+        False,
+        "Do not check that dataset_description.json describes a derivative dataset.",
     )
     report_only: bool = option(
         convert.flag,
         False,
-        "Make the report anew of what OUTPUT_DIR holds, and nothing else.",
+        "Only create the report again, from the results in OUTPUT_DIR.",
     )
     dry_run: bool = option(
-        convert.flag, False, "Show which runs would be used and what it would cost, then stop."
+        convert.flag,
+        False,
+        "Only show which runs would be used, and how much memory and disk space is needed.",
     )
     resource_monitor: bool = option(
         convert.flag,
         False,
-        "Measure time, processor time and memory of each step and run, and end the log with them; "
-        "logs/resources.tsv has the time of the steps in any case.",
+        "Measure the time, processor time and memory of each step and run, and summarise them at "
+        "the end of the log. (The duration of each step is always written to "
+        "logs/resources.tsv.)",
     )
     stop_on_first_crash: bool = option(convert.flag, False, "Stop as soon as one run fails.")
-    verbose: bool = option(convert.flag, False, "Say more.", short="-v")
+    verbose: bool = option(convert.flag, False, "Show more detailed log messages.", short="-v")

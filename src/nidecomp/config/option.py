@@ -1,4 +1,4 @@
-"""How an option is declared."""
+"""Declare one option."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def option(
     many: bool = False,
     short: str = "",
 ) -> Any:
-    """Declare one option: how a value is read, its default and the sentence that explains it."""
+    """Return a dataclass field that declares an option: its converter, default and help text."""
     return field(
         default=default,
         metadata={

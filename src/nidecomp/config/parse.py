@@ -1,6 +1,6 @@
-"""From options, typed, in TOML or given in Python, to settings that are checked.
+"""Convert options from the command line, a TOML file or Python to checked settings.
 
-Only the standard library is imported here, so that ``nidecomp --help`` answers at once.
+Only the standard library is imported here, to keep ``nidecomp --help`` fast.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def settings_from_options(
     analysis_level: str,
     options: Mapping[str, object],
 ) -> Settings:
-    """Check every value and build the frozen settings.
+    """Return the settings for the given options, after checking each value.
 
     Parameters
     ----------
     bids_dir, output_dir : path
         Input and output folder.
     analysis_level : {"participant", "group"}
-        What to do.
+        Whether to only reduce runs, or to run the group analysis.
     options : mapping
-        Option name (with underscores) to value; a value may be text as typed on a command line.
+        Option name (with underscores) to value; a value may be text as on a command line.
 
     Returns
     -------
@@ -53,20 +53,20 @@ def settings_from_options(
     Raises
     ------
     UsageError
-        Naming the option, the value and what would be accepted.
+        An option is unknown or its value is invalid; the message lists what is accepted.
     """
     for what, folder in (("BIDS_DIR", bids_dir), ("OUTPUT_DIR", output_dir)):
         if not os.fspath(folder):
-            raise UsageError(f"{what} is empty (an unset variable?): name a folder.")
+            raise UsageError(f"{what} is empty (an unset variable?). Give the path of a folder.")
     if analysis_level not in ("participant", "group"):
         raise UsageError(
-            f"analysis_level is {quoted(analysis_level)}; it is 'participant' or 'group'."
+            f"analysis_level is {quoted(analysis_level)}; it must be 'participant' or 'group'."
         )
     known = {declared.name: (section, declared) for section, declared in declared_options()}
     values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
     for name, value in options.items():
         if name not in known:
-            raise UsageError(f"There is no option {quoted(name)}.{_did_you_mean(name, known)}")
+            raise UsageError(f"Unknown option {quoted(name)}.{_did_you_mean(name, known)}")
         section, declared = known[name]
         values[section][name] = _convert(declared, value)
     science = Science(
@@ -98,17 +98,17 @@ def _convert(declared: Field[Any], value: object) -> object:
             return read(value)
         is_one = isinstance(value, str | Mapping) or not isinstance(value, Iterable)
         items = [value] if is_one else list(cast("Iterable[object]", value))
-        # Sets in a fixed order: neither order nor repetition may make another request of it.
-        unlike = {read(item) for item in items}
-        return tuple(sorted(unlike, key=lambda item: (isinstance(item, str), item)))
+        # Sorted and without duplicates, so that the same values always give the same settings.
+        unique = {read(item) for item in items}
+        return tuple(sorted(unique, key=lambda item: (isinstance(item, str), item)))
     except ValueError as error:
         raise UsageError(f"{flag} {quoted(value)}: {error}.") from None
 
 
 def _unsets_a_number(declared: Field[Any], value: object) -> bool:
-    """Understand ``none``, with which the command line unsets what a config file sets.
+    """Return whether a value is ``none``, which unsets a number set in a config file.
 
-    Only for numbers: a label or a file may well be called so.
+    Only for numbers, because a label or a file may be called ``none``.
     """
     return value == "none" and declared.metadata["metavar"] in {"HZ", "MM", "A"}
 
@@ -119,36 +119,34 @@ def _did_you_mean(name: str, known: Mapping[str, object]) -> str:
 
 
 def _check_together(science: Science) -> None:
-    """Refuse values that are possible alone and impossible together."""
+    """Raise UsageError for options that contradict each other."""
     low, high = science.denoising.low_pass, science.denoising.high_pass
     if low is not None and high is not None and low <= high:
-        raise UsageError(
-            f"--low-pass {low:g} must be above --high-pass {high:g}: nothing lies between."
-        )
+        raise UsageError(f"--low-pass ({low:g} Hz) must be greater than --high-pass ({high:g} Hz).")
     both = set(science.selection.participant_label) & set(
         science.selection.exclude_participant_label
     )
     if both:
         raise UsageError(
-            "--participant-label and --exclude-participant-label both name "
+            "--participant-label and --exclude-participant-label both include "
             f"{', '.join(sorted(both))}."
         )
     if not science.decomposition.methods or not science.decomposition.n_components:
         raise UsageError("--methods and --n-components need at least one value each.")
     if science.decomposition.is_auto and science.decomposition.model_orders:
         raise UsageError(
-            "--n-components auto chooses one number of components: it stands alone, without "
-            f"{', '.join(map(str, science.decomposition.model_orders))}."
+            "--n-components auto cannot be combined with numbers "
+            f"({', '.join(map(str, science.decomposition.model_orders))})."
         )
 
 
 def read_config_file(path: str | os.PathLike[str]) -> dict[str, object]:
-    """Read options from a TOML file as written to ``logs/settings.toml``.
+    """Read options from a TOML file such as ``logs/settings.toml``.
 
     Parameters
     ----------
     path : path
-        The TOML file; options stand in the tables of their sections.
+        The TOML file, with a table for each section of options.
 
     Returns
     -------
@@ -170,14 +168,14 @@ def read_config_file(path: str | os.PathLike[str]) -> dict[str, object]:
     for section, table in tables.items():
         if section not in SECTIONS or not isinstance(table, dict):
             raise UsageError(
-                f"--config-file {path}: there is no table [{in_one_line(section)}]; there are "
+                f"--config-file {path}: unknown table [{in_one_line(section)}]; the tables are "
                 f"{', '.join(f'[{name}]' for name in SECTIONS)}."
             )
         known = {declared.name for declared in fields(SECTIONS[section])}
         for name in table:
             if name not in known:
                 raise UsageError(
-                    f"--config-file {path}: there is no option {quoted(name)} in [{section}]."
+                    f"--config-file {path}: unknown option {quoted(name)} in table [{section}]."
                     + _did_you_mean(name, dict.fromkeys(known))
                 )
         options.update(table)

@@ -1,4 +1,4 @@
-"""The request that a run of NiDecomp works on: the settings as asked, and the science as done."""
+"""The request that a run of NiDecomp works on: the settings given, and the science done."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from nidecomp.config.settings import AnalysisLevel, Settings
 
 @dataclass(frozen=True)
 class Request:
-    """Settings as they were asked for, and the science as it is done.
+    """The settings as given by the user, and the science options as they are used.
 
-    The two differ in the model order alone: no more components are considered than the shortest run
-    holds, and ``--n-components auto`` becomes the number that was chosen. What is written records
-    `asked`, so that it can be replayed; the steps follow `science`.
+    They differ in the model order only: the candidates of ``--n-components auto`` are limited by
+    the degrees of freedom of the shortest run, and ``auto`` is replaced by the number chosen. The
+    outputs record `asked`, so that the run can be repeated; the steps use `science`.
 
     Parameters
     ----------
     asked : Settings
+        As given by the user.
     science : Science
+        As used by the steps.
     """
 
     asked: Settings
@@ -29,24 +31,24 @@ class Request:
 
     @property
     def execution(self) -> Execution:
-        """How the work is done."""
+        """The execution options."""
         return self.asked.execution
 
     @property
     def extent(self) -> OutputOptions:
-        """How much is written."""
+        """The options for the extent of the outputs."""
         return self.asked.extent
 
     @property
     def analysis_level(self) -> AnalysisLevel:
-        """Whether this is a group run, or a job for some participants."""
+        """The analysis level: participant or group."""
         return self.asked.analysis_level
 
     @property
     def work_dir(self) -> Path:
-        """Where reduced runs are kept between starts."""
+        """The folder for reduced runs."""
         return self.asked.work_dir
 
     def with_model_order(self, n_components: int) -> Request:
-        """Return the same request with the model order that was chosen."""
+        """Return a copy with the given model order."""
         return replace(self, science=self.science.with_model_order(n_components))

@@ -1,10 +1,10 @@
-"""Every setting of a run: frozen, made once, each declared in one place with its help text.
+"""Options that change the outputs, each declared once with its default and help text.
 
-`Science` holds what changes the outputs and goes into sidecars and keys; `Execution` what never
-changes a byte of them. The command line, the TOML file and the Python function all take what is
-declared below, and `read_options` makes settings of it: an option is added by adding a field.
+`Science` collects these options and is recorded with the outputs; options that must not change the
+outputs are in `Execution`. The command line, the TOML file and `nidecomp.decompose` all use these
+declarations, so that an option is added by adding a field.
 
-Only the standard library is imported here, so that ``nidecomp --help`` answers at once.
+Only the standard library is imported here, to keep ``nidecomp --help`` fast.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nidecomp.config.option import option
 
 Method = Literal["canica", "dictlearning"]
 METHODS: tuple[Method, ...] = ("canica", "dictlearning")
-# In place of a number of components: as many as the data support.
+# Used in place of a number of components, to choose the model order from the data.
 AUTO: Literal["auto"] = "auto"
 # nilearn's default.
 DEFAULT_N_COMPONENTS = 20
@@ -25,13 +25,17 @@ DEFAULT_N_COMPONENTS = 20
 
 @dataclass(frozen=True)
 class Selection:
-    """Which of the runs that are there take part."""
+    """Which runs to analyse."""
 
     participant_label: tuple[str, ...] = option(
-        convert.label("sub-"), (), "Participants to use.", metavar="LABEL", many=True
+        convert.label("sub-"),
+        (),
+        "Participants to use, with or without the sub- prefix.",
+        metavar="LABEL",
+        many=True,
     )
     exclude_participant_label: tuple[str, ...] = option(
-        convert.label("sub-"), (), "Participants to leave out.", metavar="LABEL", many=True
+        convert.label("sub-"), (), "Participants to exclude.", metavar="LABEL", many=True
     )
     session_label: tuple[str, ...] = option(
         convert.label("ses-"), (), "Sessions to use.", metavar="LABEL", many=True
@@ -39,98 +43,106 @@ class Selection:
     task_id: tuple[str, ...] = option(
         convert.label("task-"),
         (),
-        "Tasks to use; all of them are pooled.",
+        "Tasks to use; the runs of all tasks are pooled.",
         metavar="LABEL",
         many=True,
     )
     run_id: tuple[str, ...] = option(
-        convert.label("run-"), (), "Runs to use; 1 and 01 are the same.", metavar="INDEX", many=True
+        convert.label("run-"),
+        (),
+        "Run indices to use; 1 and 01 are the same.",
+        metavar="INDEX",
+        many=True,
     )
     space: str = option(
         convert.label("space-", "tpl-"),
         "MNI152NLin2009cAsym",
-        "The space of the images to use.",
+        "Space of the images to use (space entity).",
         metavar="SPACE",
     )
     res: str | None = option(
         convert.label("res-"),
         None,
-        "The res entity of the images to use; needed where there are several.",
+        "Resolution of the images to use (res entity); required if there are several.",
         metavar="LABEL",
     )
     desc_label: str = option(
-        convert.label("desc-"), "preproc", "The desc entity of the images to use.", metavar="LABEL"
+        convert.label("desc-"),
+        "preproc",
+        "Description of the images to use (desc entity).",
+        metavar="LABEL",
     )
     bids_filter_file: str = option(
         convert.json_object,
         "{}",
-        'JSON file with pybids entities under "bold", "mask" and "confounds"; null means "has '
-        'none", "*" means "any".',
+        'JSON file with pybids entity filters for "bold", "mask" and "confounds" files; null '
+        'selects files without the entity, "*" accepts any value.',
         metavar="FILE",
     )
 
 
 @dataclass(frozen=True)
 class Denoising:
-    """What is done to a run's time series before anything is decomposed."""
+    """How the time series of each run are cleaned before the decomposition."""
 
     denoise_strategy: str = option(
         convert.strategy,
         "simple",
-        "Confounds to regress out: none, a preset of nilearn's load_confounds_strategy (simple, "
-        "scrubbing, compcor, ica_aroma), parts of load_confounds joined by + (motion+high_pass), "
-        "or a .json file with load_confounds' arguments.",
+        "Confounds to regress out: none; a preset of nilearn's load_confounds_strategy (simple, "
+        "scrubbing, compcor, ica_aroma); components of nilearn's load_confounds joined by + "
+        "(motion+high_pass); or a .json file with arguments of load_confounds.",
         metavar="NAME",
     )
     high_pass: float | None = option(
-        convert.number(0, above=True), None, "High-pass cut-off in Hz.", metavar="HZ"
+        convert.number(0, above=True), None, "High-pass filter cutoff in Hz.", metavar="HZ"
     )
     low_pass: float | None = option(
-        convert.number(0, above=True), None, "Low-pass cut-off in Hz.", metavar="HZ"
+        convert.number(0, above=True), None, "Low-pass filter cutoff in Hz.", metavar="HZ"
     )
     smoothing_fwhm: float = option(
         convert.number(0),
         6.0,
-        "Full width at half maximum of spatial smoothing; 0: none.",
+        "Full width at half maximum of the smoothing kernel in mm; 0: no smoothing.",
         metavar="MM",
     )
     dictlearning_smoothing_fwhm: float | None = option(
         convert.number(0),
         None,
-        "Another smoothing for dictionary learning, from the same read of the data. (default: as "
-        "--smoothing-fwhm)",
+        "Full width at half maximum in mm for dictionary learning, if it differs from CanICA's. "
+        "(default: --smoothing-fwhm)",
         metavar="MM",
     )
     fd_threshold: float | None = option(
         convert.number(0, above=True),
         None,
-        "Drop volumes whose framewise displacement is above this, with any strategy. (The "
-        "scrubbing preset alone uses nilearn's 0.5.)",
+        "Censor volumes with a framewise displacement above this value in mm, with any "
+        "--denoise-strategy. (If not set, only the scrubbing preset censors volumes, at nilearn's "
+        "default of 0.5 mm.)",
         metavar="MM",
     )
     min_volumes: int = option(
         convert.integer(1),
         1,
-        "Refuse runs with fewer volumes left after scrubbing. (A run must in any case have more "
-        "volumes than regressors by the number of components.)",
+        "Exclude runs with fewer volumes than this after scrubbing. (In any case the number of "
+        "volumes minus the number of regressors must be at least the number of components.)",
         metavar="N",
     )
     mean_fd_cutoff: float | None = option(
         convert.number(0, above=True),
         None,
-        "Refuse runs whose mean framewise displacement is above this.",
+        "Exclude runs with a mean framewise displacement above this value in mm.",
         metavar="MM",
     )
     dummy_scans: int = option(
         convert.integer(0),
         0,
-        "Volumes to drop at the start of each run, besides those that fMRIPrep flagged as "
-        "non-steady-state.",
+        "Number of volumes to drop at the start of each run, in addition to those that fMRIPrep "
+        "marked as non-steady-state.",
         metavar="N",
     )
 
     def smoothing_of(self, method: str) -> float:
-        """Give the smoothing of the data that a method is fitted to, in mm."""
+        """Return the smoothing of the data that a method is fitted to, in mm."""
         if method == "dictlearning" and self.dictlearning_smoothing_fwhm is not None:
             return self.dictlearning_smoothing_fwhm
         return self.smoothing_fwhm
@@ -138,191 +150,201 @@ class Denoising:
 
 @dataclass(frozen=True)
 class Masking:
-    """Which voxels the decomposition sees."""
+    """Which voxels are included in the decomposition."""
 
     mask: str | None = option(
-        convert.path, None, "A brain mask to use in place of the group's own.", metavar="FILE"
+        convert.path,
+        None,
+        "Brain mask image to use instead of the group mask computed from the runs.",
+        metavar="FILE",
     )
     mask_threshold: float = option(
         convert.number(0, 1, above=True),
         0.5,
-        "Share of participants whose brain mask must hold a voxel for the group's to hold it.",
+        "Fraction of participants whose brain mask must include a voxel for it to be in the group "
+        "mask.",
         metavar="SHARE",
     )
 
 
 @dataclass(frozen=True)
 class DecompositionOptions:
-    """What is fitted."""
+    """Which decompositions are fitted, and how."""
 
     methods: tuple[Method, ...] = option(
         convert.one_of(*METHODS),
         METHODS,
-        "Methods to fit: canica, dictlearning.",
+        "Decomposition methods: canica, dictlearning.",
         metavar="M",
         many=True,
     )
     n_components: tuple[int | Literal["auto"], ...] = option(
         convert.integer_or(AUTO, 2),
         (DEFAULT_N_COMPONENTS,),
-        "Number of components; several numbers give several decompositions side by side; auto: as "
-        "many as halves of the participants find again.",
+        "Number of components (model order). Several numbers give several decompositions; auto "
+        "chooses the number of components that are reproducible between halves of the "
+        "participants.",
         metavar="K",
         many=True,
     )
     max_components: int = option(
         convert.integer(2),
         50,
-        "The largest number that --n-components auto considers. Each run is reduced to as many "
-        "rows.",
+        "Largest number of components that --n-components auto considers. Each run is reduced to "
+        "this number of principal components.",
         metavar="K",
     )
-    n_init: int = option(convert.integer(1), 10, "Restarts of the ICA.", metavar="N")
+    n_init: int = option(
+        convert.integer(1), 10, "Number of random initialisations of the ICA.", metavar="N"
+    )
     map_support: float = option(
         convert.number(0, 1, above=True),
         0.15,
-        "Share of the mask's voxels that a dictionary-learning map covers on average: the sparsity "
-        "penalty is found for it, so that it means the same for any number of runs and volumes.",
+        "Average fraction of the mask's voxels that are nonzero in a dictionary-learning map. The "
+        "sparsity penalty is chosen to reach it, independent of the number of runs and volumes.",
         metavar="SHARE",
     )
     alpha: float | None = option(
         convert.number(0, above=True),
         None,
-        "Sparsity penalty of dictionary learning in nilearn's units, in place of --map-support. "
-        "(The data's norm grows with runs and volumes, and this does not.)",
+        "Sparsity penalty of dictionary learning as in nilearn, instead of --map-support. (Its "
+        "effect depends on the number of runs and volumes.)",
         metavar="A",
     )
     batch_size: int = option(
-        convert.integer(1), 100, "Voxels in one batch of dictionary learning.", metavar="N"
+        convert.integer(1), 100, "Voxels per batch in dictionary learning.", metavar="N"
     )
     n_epochs: int = option(
         convert.integer(1),
         10,
-        "Passes of dictionary learning over the voxels at most; it stops when it has settled.",
+        "Maximum number of passes of dictionary learning over the voxels; it stops earlier if it "
+        "has converged.",
         metavar="N",
     )
     subspace_dims: int = option(
         convert.integer(0),
         0,
-        "Dimensions of the group's subspace that are kept while runs stream by; 0: five for each "
-        "component, at least 100. While there are no more rows than that nothing is lost.",
+        "Dimensions of the group subspace to keep while runs are added one after another; 0: five "
+        "per component, at least 100. The subspace is exact if the runs have no more principal "
+        "components in total.",
         metavar="N",
     )
     random_seed: int = option(
-        convert.integer(0, 2**32 - 1), 0, "Seed of everything random.", metavar="N"
+        convert.integer(0, 2**32 - 1), 0, "Seed of the random number generator.", metavar="N"
     )
     atlas_label: str = option(
         convert.label("atlas-"),
         "NiDecomp",
-        "Label of your study in the names of the group's files (atlas-<label>).",
+        "Label of the study for the names of group-level files (atlas-<label>).",
         metavar="LABEL",
     )
 
     @property
     def is_auto(self) -> bool:
-        """Whether the number of components is yet to be chosen."""
+        """Whether the model order is to be chosen from the data."""
         return AUTO in self.n_components
 
     @property
     def model_orders(self) -> tuple[int, ...]:
-        """The numbers of components; none while they are yet to be chosen."""
+        """The numbers of components; empty if the model order is to be chosen from the data."""
         return tuple(order for order in self.n_components if order != AUTO)
 
     @property
     def largest_model_order(self) -> int:
-        """The largest number of components that there may be: runs are reduced to as many rows."""
+        """The largest possible number of components, to which runs are reduced."""
         return max(self.model_orders, default=self.max_components)
 
     @property
     def fewest_rows(self) -> int:
-        """The number of rows that a run must have at least to be used."""
-        # Where the number is to be chosen: a run that cannot hold the default number of components
-        # is refused, as it is with that number.
+        """The number of principal components that a run must have at least to be used."""
+        # With --n-components auto, runs that are too short for the default number are refused.
         return max(self.model_orders, default=min(DEFAULT_N_COMPONENTS, self.max_components))
 
     def kept_dims(self, n_components: int) -> int:
-        """Return how many dimensions of the group's subspace are kept at a number of components."""
+        """Return the number of dimensions of the group subspace for a number of components."""
         return max(self.subspace_dims or max(5 * n_components, 100), n_components)
 
 
 @dataclass(frozen=True)
 class EvidenceOptions:
-    """How maps are judged; with ``--level minimal`` they are not."""
+    """How evidence about the maps is computed (with ``--level full`` only)."""
 
     n_splits: int = option(
         convert.integer(0),
         5,
-        "Random halvings of the participants in which maps are fitted anew, to tell how "
-        "reproducible each is; 0: none.",
+        "Number of random split-halves of the participants in which the decomposition is repeated "
+        "to measure the reproducibility of each map; 0: none.",
         metavar="N",
     )
     n_bootstraps: int = option(
         convert.integer(0),
         0,
-        "Groups drawn with replacement in which maps are fitted anew, too.",
+        "Number of bootstrap samples of the participants in which the decomposition is repeated.",
         metavar="N",
     )
     holdout: float = option(
         convert.number(0, 0.9),
         0.0,
-        "Share of the participants, drawn at random, that is left out of the fit to tell what the "
-        "maps explain in them; 0: none.",
+        "Fraction of the participants, drawn at random, that is left out of the fit to measure how "
+        "much variance the maps explain in them; 0: none.",
         metavar="SHARE",
     )
     threshold: str = option(
         convert.threshold,
         "fdr:0.05",
-        "What is kept of each map where it is thresholded: fdr:Q or p:P against its own "
-        "background, isotropy:P against the null of no special direction, or ratio:R, the "
-        "strongest R × voxels / components values.",
+        "How maps are thresholded: fdr:Q or p:P against the map's own background; isotropy:P "
+        "against the null hypothesis of isotropic data; or ratio:R to keep the strongest "
+        "R × voxels / components values.",
         metavar="RULE",
     )
     label_atlas: str | None = option(
         convert.path,
         None,
-        "An atlas to name components by, beside the networks that NiDecomp brings: a 4D image of "
-        "maps or a 3D image of labels, with a .tsv of names beside it.",
+        "Atlas to label the components with, in addition to the networks included in NiDecomp: a "
+        "4D image of maps or a 3D image of labels, with region names in a .tsv file next to it.",
         metavar="FILE",
     )
 
 
 @dataclass(frozen=True)
 class ProjectionOptions:
-    """How maps are projected to each run, and what is taken out of it."""
+    """How maps are projected to each run, and component regression."""
 
     maps: str | None = option(
         convert.path,
         None,
-        "Fit nothing, and project these maps to each run: an output folder of nidecomp, a 4D image "
-        "of maps or a 3D image of labels, with a .tsv of names beside it. (participant: those of "
-        "the participants named; a group run then gathers them.)",
+        "Template maps to project to each run, instead of fitting a decomposition: an output "
+        "folder of NiDecomp, a 4D image of maps or a 3D image of labels, with names in a .tsv "
+        "file next to it. (At the participant level, runs of the selected participants are "
+        "projected; a group run then collects them.)",
         metavar="PATH",
     )
     normalise_time_courses: bool = option(
         convert.flag,
         False,
-        "Give time courses unit variance before maps are fitted to them: the maps then hold how "
-        "strongly a network fluctuates as well as its shape.",
+        "Normalise time courses to unit variance before dual regression stage 2. Maps then reflect "
+        "the amplitude of a network's fluctuations as well as its shape.",
     )
     regress_out: tuple[str, ...] = option(
         convert.word,
         (),
-        "Write each run's image without these components: flagged (all that have a flag), a flag "
-        "(motion, edge, csf, …), a network's or an atlas' label, or components by name (canica03).",
+        "Components to remove from the image of each run (component regression): flagged (all "
+        "with a noise flag), a flag (motion, edge, csf, …), the label of a network or an atlas "
+        "region, or component names (canica03).",
         metavar="WORD",
         many=True,
     )
     aggressive: bool = option(
         convert.flag,
         False,
-        "With --regress-out, take out all that the components' time courses explain, not only what "
-        "they explain beside all other components.",
+        "With --regress-out, remove all variance explained by the components' time courses, "
+        "including variance shared with other components.",
     )
 
 
 @dataclass(frozen=True)
 class Science:
-    """All that changes the outputs."""
+    """All options that change the outputs."""
 
     selection: Selection = field(default_factory=Selection)
     denoising: Denoising = field(default_factory=Denoising)
@@ -333,19 +355,19 @@ class Science:
 
     @property
     def smoothings_fwhm(self) -> tuple[float, ...]:
-        """The smoothings that runs are reduced at, in mm: the first is CanICA's.
+        """The smoothing kernels (FWHM in mm) that runs are reduced with, CanICA's first.
 
-        Dictionary learning starts from CanICA's maps, so that CanICA's is always among them.
+        CanICA's is always included, because dictionary learning is initialised with CanICA's maps.
         """
         methods = ("canica", *self.decomposition.methods)
         return tuple(dict.fromkeys(self.denoising.smoothing_of(method) for method in methods))
 
     def with_model_order(self, n_components: int) -> Science:
-        """Give the same with one number of components, such as the one that was chosen."""
+        """Return a copy with a single number of components."""
         return self._with(n_components=(n_components,))
 
     def with_largest_model_order(self, max_components: int) -> Science:
-        """Give the same with another largest number of components to choose from."""
+        """Return a copy with another largest number of components."""
         return self._with(max_components=max_components)
 
     def _with(self, **changes: Any) -> Science:
@@ -353,18 +375,17 @@ class Science:
 
 
 def science_as_tables(science: Science) -> dict[str, dict[str, object]]:
-    """Give all that changes the outputs as plain tables, as TOML and JSON can hold them.
+    """Return the options that change the outputs as plain tables, for TOML and JSON.
 
     Parameters
     ----------
     science : Science
-        The settings.
 
     Returns
     -------
     dict of dict
-        Section to option to value, tuples as lists; options that are not set are left out,
-        because TOML knows no null.
+        Section to option to value. Tuples become lists; options that are not set are left out,
+        because TOML has no null.
     """
     return {
         section: {

@@ -1,4 +1,4 @@
-"""All settings of one run of NiDecomp."""
+"""The settings of a NiDecomp run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AnalysisLevel = Literal["participant", "group"]
 
 @dataclass(frozen=True)
 class Settings:
-    """One run of NiDecomp."""
+    """The settings of a NiDecomp run: folders, analysis level and options."""
 
     bids_dir: Path
     output_dir: Path
@@ -34,13 +34,13 @@ class Settings:
 
     @property
     def work_dir(self) -> Path:
-        """Where reduced runs are kept between starts."""
+        """The folder for reduced runs, as an absolute path."""
         return Path(self.execution.work_dir or self.output_dir / "work").absolute()
 
     def shared(self) -> Settings:
         """Return the settings that all jobs of a cluster array have in common.
 
-        Of a participant job these are the settings without the participants that are its own.
+        These are the settings of a participant-level job without its participant labels.
         """
         if self.analysis_level == "group":
             return self
@@ -61,7 +61,7 @@ SECTIONS: dict[str, type] = {
 
 
 def declared_options() -> Iterator[tuple[str, Field[Any]]]:
-    """Give every option as (section, field), in the order in which they are documented."""
+    """Yield each option as (section, field), in the order of the documentation."""
     for section, record in SECTIONS.items():
         for declared in fields(record):
             yield section, declared

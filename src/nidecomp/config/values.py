@@ -1,6 +1,6 @@
-"""How the value of one option is read: from text, TOML or Python to one checked type.
+"""Convert the value of an option, from text, TOML or Python, to one checked type.
 
-Each converter gives the value or raises ValueError with the end of the sentence "--option value …".
+Each converter returns the value or raises ValueError; its message follows "--option value: ".
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from nidecomp.core.text import in_one_line, parse_json, quoted, read_text
 
 # The presets of nilearn.interfaces.fmriprep.load_confounds_strategy (nilearn 0.14).
 STRATEGY_PRESETS = ("simple", "scrubbing", "compcor", "ica_aroma")
-# The noise components that load_confounds knows; any set of them makes a strategy of its own.
+# The noise components of load_confounds, of which any combination can be used.
 STRATEGY_PARTS = ("motion", "wm_csf", "global_signal", "high_pass", "compcor", "ica_aroma", "scrub")
-# How maps may be thresholded, each with its usual level: 0.001 uncorrected and 0.05 corrected are
-# the field's habit, a ratio of 1 is nilearn's default.
+# Methods to threshold maps, with their default level: 0.001 uncorrected and 0.05 corrected are
+# customary in the field, and a ratio of 1 is nilearn's default.
 THRESHOLD_LEVELS = {"p": 0.001, "fdr": 0.05, "isotropy": 0.001, "ratio": 1.0}
 
 Convert = Callable[[object], Any]
 
 
 def word(value: object) -> str:
-    """Accept text that is not empty."""
+    """Accept a nonempty string."""
     if not isinstance(value, str) or not value:
-        raise ValueError("must be a word")
+        raise ValueError("must be a nonempty string")
     return value
 
 
 def label(*prefixes: str) -> Convert:
-    """Accept a BIDS label with or without its ``sub-``-like prefix."""
+    """Accept a BIDS label with or without one of the prefixes, such as ``sub-``."""
 
     def convert(value: object) -> str:
-        # YAML and TOML users write run 1 as a number; None and True are mistakes, not labels.
+        # In TOML and Python, run 1 may be given as a number; None and True are mistakes.
         is_label = isinstance(value, str | int) and not isinstance(value, bool)
         text = str(value) if is_label else ""
         for prefix in prefixes:
@@ -50,7 +50,7 @@ def label(*prefixes: str) -> Convert:
 
 
 def one_of(*choices: str) -> Convert:
-    """Accept one of some words."""
+    """Accept one of the choices."""
 
     def convert(value: object) -> str:
         if not isinstance(value, str) or value not in choices:
@@ -65,7 +65,7 @@ def integer(minimum: int, maximum: int | None = None) -> Convert:
 
     def convert(value: object) -> int:
         try:
-            # operator.index takes numpy's integers, too, and no fraction.
+            # operator.index accepts numpy integers, but not floats.
             number = int(value) if isinstance(value, str) else operator.index(cast(Any, value))
         except (TypeError, ValueError):
             number = minimum - 1
@@ -79,7 +79,7 @@ def integer(minimum: int, maximum: int | None = None) -> Convert:
 
 
 def integer_or(name: str, minimum: int) -> Convert:
-    """Accept a whole number from `minimum`, or one word in place of it."""
+    """Accept a whole number from `minimum`, or the word `name`."""
     whole = integer(minimum)
 
     def convert(value: object) -> int | str:
@@ -119,32 +119,32 @@ def flag(value: object) -> bool:
 
 
 def path(value: object) -> str:
-    """Accept a path; keep it as it was given."""
+    """Accept a path, unchanged."""
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise ValueError("must be a path")
     return os.fspath(cast("str | os.PathLike[str]", value))
 
 
 def json_object(value: object) -> str:
-    """Accept a JSON file, JSON text or a mapping; keep the content as canonical JSON text."""
+    """Accept a JSON file, JSON text or a mapping, and return its content as canonical JSON text."""
     value = os.fspath(value) if isinstance(value, os.PathLike) else value
     if isinstance(value, str) and not value.lstrip().startswith("{"):
         try:
             value = read_text(Path(value))
         except (OSError, ValueError) as error:
             why = in_one_line(error)
-            raise ValueError(f"must be a JSON file that can be read ({why})") from None
+            raise ValueError(f"must be a readable JSON file ({why})") from None
     if isinstance(value, str):
         try:
             value = parse_json(value)
         except ValueError as error:
-            raise ValueError(f"must hold valid JSON ({in_one_line(error)})") from None
+            raise ValueError(f"must contain valid JSON ({in_one_line(error)})") from None
     if not isinstance(value, Mapping):
-        raise ValueError("must hold a JSON object")
+        raise ValueError("must contain a JSON object")
     try:
         return json.dumps(value, sort_keys=True)
     except TypeError as error:
-        raise ValueError(f"must hold what JSON can hold ({error})") from None
+        raise ValueError(f"must be serialisable as JSON ({error})") from None
 
 
 def strategy(value: object) -> str:
@@ -158,19 +158,19 @@ def strategy(value: object) -> str:
     unknown = [part for part in name.split("+") if part not in STRATEGY_PARTS]
     if unknown:
         raise ValueError(
-            f"must be none, a preset ({', '.join(STRATEGY_PRESETS)}), parts joined by + "
-            f"({', '.join(STRATEGY_PARTS)}), or a .json file; {quoted(unknown[0])} is none of them"
+            f"must be none, a preset ({', '.join(STRATEGY_PRESETS)}), components joined by + "
+            f"({', '.join(STRATEGY_PARTS)}), or a .json file; {quoted(unknown[0])} is unknown"
         )
     return name
 
 
 def threshold(value: object) -> str:
-    """Accept a kind of threshold with or without its level: ``fdr`` becomes ``fdr:0.05``."""
+    """Accept a threshold method with or without its level: ``fdr`` becomes ``fdr:0.05``."""
     kind, colon, number = value.partition(":") if isinstance(value, str) else ("", "", "")
     if kind not in THRESHOLD_LEVELS:
         usual = ", ".join(f"{kind}:{level:g}" for kind, level in THRESHOLD_LEVELS.items())
         raise ValueError(
-            f"must be {', '.join(THRESHOLD_LEVELS)}, or one of them with a level ({usual})"
+            f"must be one of {', '.join(THRESHOLD_LEVELS)}, optionally with a level ({usual})"
         )
     try:
         level = float(number) if colon else THRESHOLD_LEVELS[kind]
@@ -178,7 +178,7 @@ def threshold(value: object) -> str:
         level = math.nan
     if not 0 < level < (math.inf if kind == "ratio" else 1):
         allowed = "above 0" if kind == "ratio" else "above 0 and below 1"
-        raise ValueError(f"must have a number {allowed} behind {kind}:")
+        raise ValueError(f"must have a number {allowed} after {kind}:")
     return f"{kind}:{repr(level).removesuffix('.0')}"
 
 

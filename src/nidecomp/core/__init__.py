@@ -1,1 +1,1 @@
-"""What every step uses: records, errors, linear algebra, whole files."""
+"""Shared by all steps: records, errors, linear algebra and atomic file writing."""

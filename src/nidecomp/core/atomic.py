@@ -1,4 +1,4 @@
-"""Files that are either whole under their name or not there, and folders that one process has."""
+"""Write files atomically and lock folders, so that an interrupted run leaves no partial file."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import BinaryIO
 
 from nidecomp.core.errors import UsageError
 
-# What `replace_atomically` calls a file while it is written.
+# Temporary names given by `replace_atomically`.
 _TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}-.+")
 
 
 @contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """Give a sibling name to write to; rename it to `path` when the block ends well.
+    """Write to a temporary file and rename it to `path` when the block succeeds.
 
     Parameters
     ----------
     path : Path
-        The final name; its folder is made where it is not there.
+        The final name. Its folder is created if needed.
 
     Yields
     ------
     Path
-        A name in the same folder that no other process uses, with the same extensions.
+        A unique temporary name in the same folder, with the same extensions.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
@@ -41,12 +41,12 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that processes which were killed left in a folder.
+    """Remove temporary files left in a folder by processes that were killed.
 
     Parameters
     ----------
     folder : Path
-        Where no other process writes.
+        A folder that no other process writes to.
     """
     for path in folder.iterdir():
         if _TEMPORARY.fullmatch(path.name):
@@ -55,7 +55,7 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to be written, which has its name when the block ends well.
+    """Open a file for atomic writing: it appears under `path` when the block succeeds.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     Yields
     ------
     file
-        Open for bytes.
+        Open in binary mode.
     """
     with replace_atomically(path) as temporary, temporary.open("wb") as file:
         try:
@@ -72,17 +72,18 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         except OSError as error:
             if error.errno is not None:
                 raise
-            # numpy counts what was written, and does not say why it was not all.
+            # numpy reports how much was written, but not why the rest was not.
             raise OSError(
-                f"{path} could not be written whole ({error}): the disk is full, or a quota reached"
+                f"{path} could not be written completely ({error}): the disk is full or a quota "
+                "is exceeded"
             ) from None
 
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Keep other processes that ask for the same out of a folder; make it where it is not there.
+    """Lock a folder against other NiDecomp processes, creating it if needed.
 
-    The lock goes with the process, however that ends, and leaves no file.
+    The lock is released when the process ends, however it ends, and leaves no file.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
     Raises
     ------
     UsageError
-        Another process is in it.
+        Another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
@@ -100,10 +101,11 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(
-                f"Another NiDecomp is at work in {folder}: wait for it, or choose another folder."
+                f"Another NiDecomp process is using {folder}. Wait until it has finished, or "
+                "choose another folder."
             ) from None
         except OSError:
-            # Some network file systems know no locks: then nobody is kept out.
+            # Some network file systems do not support locks: continue without one.
             pass
         yield
     finally:

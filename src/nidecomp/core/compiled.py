@@ -1,10 +1,10 @@
-"""How inner loops are compiled: one place for the compiler, its cache and its arithmetic.
+"""Configure numba, which compiles the inner loops: target processor, cache and arithmetic.
 
-The loops are Python that numba compiles when they are first called: for processors with AVX2 and
-FMA (x86-64-v3) where this is one, so that such machines give the same bytes, whatever else they
-have. The machine code is kept beside this file, or in the user's cache folder where that cannot be
-written (``NUMBA_CACHE_DIR`` names another); where neither can, each process compiles for itself. A
-container brings it along: ``NIDECOMP_COMPILED`` names the folder, filled by
+The loops are written in Python and compiled by numba on their first call. On processors with AVX2
+and FMA the target is x86-64-v3, so that all such machines give the same bytes. The machine code is
+cached next to the source files, or in the user's cache folder if that is not writable
+(``NUMBA_CACHE_DIR`` selects another folder); if neither is writable, each process compiles for
+itself. Containers ship the compiled code in the folder ``NIDECOMP_COMPILED``, filled by
 `tools/compile_ahead.py`.
 """
 
@@ -24,12 +24,12 @@ from typing import Any, TypeVar, cast
 from nidecomp.core.errors import UsageError
 
 _TARGET = "x86-64-v3"
-# What that level has beyond its predecessor, as /proc/cpuinfo calls it.
+# The processor flags, as listed in /proc/cpuinfo, that this level adds to x86-64-v2.
 _NEEDED = frozenset({"avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"})
 
 
 def _choose_target() -> None:
-    """Have numba compile for one kind of processor on all machines that are of it."""
+    """Make numba compile for x86-64-v3 on every processor that supports it."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         flags = next((line for line in lines if line.startswith("flags")), "").split()
@@ -38,15 +38,15 @@ def _choose_target() -> None:
             os.environ.setdefault("NUMBA_CPU_FEATURES", "")
 
 
-def _take_machine_code() -> None:
-    """Use what the container brings: numba wants a folder that it can write, so a copy of it.
+def _use_shipped_code() -> None:
+    """Copy the container's compiled code to a temporary folder, because numba needs to write there.
 
-    Processes that are started from here find it by the variable.
+    Child processes find the folder through ``NUMBA_CACHE_DIR``.
     """
     shipped = os.environ.get("NIDECOMP_COMPILED")
     if shipped is None or "NUMBA_CACHE_DIR" in os.environ:
         return
-    # Where nothing can be written, each process compiles for itself.
+    # If no folder is writable, each process compiles for itself.
     with suppress(OSError):
         own = tempfile.mkdtemp(prefix="nidecomp-compiled-")
         atexit.register(partial(shutil.rmtree, own, ignore_errors=True))
@@ -54,24 +54,24 @@ def _take_machine_code() -> None:
         os.environ["NUMBA_CACHE_DIR"] = own
 
 
-# numba reads its variables when it is imported: too late where somebody else did so before.
+# numba reads its environment variables on import; if it is imported already, they have no effect.
 if "numba" not in sys.modules:
     _choose_target()
-    _take_machine_code()
+    _use_shipped_code()
 
 try:
-    import numba  # after its variables
+    import numba  # after setting its environment variables
 except ValueError as error:
     raise UsageError(
-        f"numba cannot be imported: {str(error).rstrip('.')}. Is a variable of the "
-        "environment that begins with NUMBA_ wrong?"
+        f"numba cannot be imported: {str(error).rstrip('.')}. Check the environment variables "
+        "that begin with NUMBA_."
     ) from None
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Sums may be regrouped so that they use the processor's vector units, and a product and a sum may
-# be one instruction. The grouping is fixed when the code is compiled: same machine, same bytes.
-# Nothing is assumed about NaN and infinity.
+# Sums may be regrouped for vector instructions, and a product and a sum may be fused into one
+# instruction. The grouping is fixed at compile time, so that the same machine gives the same bytes.
+# NaN and infinity are handled as usual.
 _ARITHMETIC = {"contract", "nsz", "reassoc"}
 
 _in_memory = numba.njit(nogil=True, fastmath=_ARITHMETIC, error_model="numpy")
@@ -79,20 +79,20 @@ _kept_on_disk = numba.njit(cache=True, nogil=True, fastmath=_ARITHMETIC, error_m
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function of arrays and numbers; its loops release the interpreter's lock.
+    """Compile a function with numba, releasing the global interpreter lock while it runs.
 
     Parameters
     ----------
     function : callable
-        In the subset of Python that numba knows; without numba it would give the same numbers.
+        Written in the subset of Python that numba supports.
 
     Returns
     -------
     callable
-        The same function, compiled at its first call for each kind of argument.
+        The same function, compiled on its first call with each combination of argument types.
     """
     try:
         return cast(Function, _kept_on_disk(function))
     except RuntimeError:
-        # No folder can be written: there is nowhere to keep the machine code.
+        # No writable folder for the cache.
         return cast(Function, _in_memory(function))

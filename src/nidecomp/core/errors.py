@@ -1,33 +1,33 @@
-"""Every exception that NiDecomp raises on purpose, each with the exit code that it ends in.
+"""NiDecomp's exceptions and their exit codes.
 
-All of them take one message and nothing else, so that they survive the trip from a worker
-process (an exception with a richer signature cannot be unpickled and breaks the pool).
+Each takes a single message, so that it can be pickled when it is raised in a worker process (an
+exception with other arguments cannot be unpickled and breaks the process pool).
 """
 
 from __future__ import annotations
 
 
 class NidecompError(Exception):
-    """What the user is told: what is wrong, where, and what to do about it."""
+    """Base class of errors whose message is shown to the user without a traceback."""
 
     exit_code = 1
 
 
 class UsageError(NidecompError):
-    """Options or folders that make no sense, alone or together."""
+    """Raised if an option or a folder is invalid, or if options contradict each other."""
 
     exit_code = 2
 
 
 class NothingToDoError(NidecompError):
-    """The request is clear and the input holds nothing that it could be done with."""
+    """Raised if the options are valid, but the input has no data that they can be applied to."""
 
     exit_code = 70
 
 
 class RefusedRunError(NidecompError):
-    """One run cannot be used, for a reason that its files show before any voxel is read."""
+    """Raised if a run cannot be used, as found by checking its files before reading voxel data."""
 
 
 class FailedRunError(NidecompError):
-    """One run broke while its data were processed."""
+    """Raised if processing of a run's data fails."""

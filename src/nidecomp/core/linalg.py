@@ -1,4 +1,4 @@
-"""Sums over voxels in one fixed order, so that every run of them gives the same bytes."""
+"""Linear algebra over voxels with a fixed summation order, so that results are reproducible."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-# Voxels in one block: bounds what is held of a product (13 MB of float64 for 100 rows), and is
-# fixed because it decides the order of sums.
+# Voxels per block: limits the memory of a product (13 MB of float64 for 100 rows). Fixed, because
+# it determines the order of summation.
 _BLOCK = 16384
 
 
 def blocks(n_voxels: int, size: int = _BLOCK) -> Iterator[slice]:
-    """Cut the voxels into blocks of fixed size.
+    """Split the voxels into blocks of fixed size.
 
     Parameters
     ----------
     n_voxels : int
     size : int
-        Voxels in a block. It decides the order of sums: nothing about execution may change it.
+        Voxels per block. It determines the order of summation and must not depend on execution
+        settings.
 
     Yields
     ------
@@ -30,7 +31,7 @@ def blocks(n_voxels: int, size: int = _BLOCK) -> Iterator[slice]:
 
 
 def evenly_spaced(n_voxels: int, most: int) -> NDArray[np.intp]:
-    """Take voxels that stand for all of them, evenly spaced in the mask's order.
+    """Return the indices of evenly spaced voxels, in the order of the mask.
 
     Parameters
     ----------
@@ -39,14 +40,14 @@ def evenly_spaced(n_voxels: int, most: int) -> NDArray[np.intp]:
     Returns
     -------
     ndarray of int
-        Ascending; all voxels where there are no more than `most`.
+        Ascending; all voxels if there are no more than `most`.
     """
     n_taken = min(n_voxels, most)
     return np.asarray(np.arange(n_taken) * n_voxels // n_taken)
 
 
 def products(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give the inner products of the rows of two arrays, summed in float64.
+    """Return the inner products of the rows of two arrays, summed in float64.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def products(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArr
 def leading_vectors(
     gram: NDArray[np.float64], n_leading: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the leading left singular vectors of a matrix, from the inner products of its rows.
+    """Return the leading left singular vectors of a matrix, given the Gram matrix of its rows.
 
     Parameters
     ----------
@@ -79,8 +80,8 @@ def leading_vectors(
     Returns
     -------
     vectors : ndarray, shape (n_rows, n_leading)
-        Orthonormal columns, the largest singular value first. A singular vector has no sign of
-        its own: its largest entry is positive.
+        Orthonormal columns, the largest singular value first. The sign of each is chosen so that
+        its largest entry is positive.
     squared : ndarray, shape (n_rows,)
         All squared singular values, descending.
     """

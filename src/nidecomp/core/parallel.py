@@ -1,8 +1,8 @@
-"""Threads over blocks of voxels whose results do not depend on how many threads there are.
+"""Process blocks of voxels in threads, with results that do not depend on the number of threads.
 
-Linear algebra libraries split sums between their threads, so that the last digits depend on the
-number of threads. Here each block of voxels is one call with one thread, blocks are fixed, and
-what they give is put together in the blocks' order.
+Linear algebra libraries split sums between threads, so that the last digits depend on the number
+of threads. Here each block of voxels is processed by one thread, the blocks are fixed, and their
+results are combined in a fixed order.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ Result = TypeVar("Result")
 def map_ordered(
     func: Callable[[Item], Result], items: Iterable[Item], n_threads: int
 ) -> Iterator[Result]:
-    """Apply a function to every item in threads; give the results in the order of the items.
+    """Apply a function to all items in threads, yielding the results in the order of the items.
 
     Parameters
     ----------
     func : callable
-        Spends its time outside of the interpreter (linear algebra, compiled loops, compression).
+        Should release the global interpreter lock (linear algebra, compiled loops, compression).
     items : iterable
-        Blocks of voxels, files: what the function takes.
+        For example blocks of voxels, or files.
     n_threads : int
-        1 makes no thread.
+        With 1, no thread is started.
 
     Yields
     ------
     result
-        At most `n_threads` of them wait to be taken: memory does not grow with the items.
+        At most `n_threads` results are queued, so that memory does not grow with the number of
+        items.
     """
     if n_threads <= 1:
         yield from map(func, items)

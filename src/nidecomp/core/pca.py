@@ -1,4 +1,4 @@
-"""Reducing one run to its leading components."""
+"""Reduce a run to its leading principal components."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ class PrincipalComponents:
     Parameters
     ----------
     rows : ndarray of float32, shape (n_rows, n_features)
-        The leading rows of ``S Vᵀ``: orthogonal, largest first, each scaled by its singular value.
+        The leading rows of ``S Vᵀ``: orthogonal, each scaled by its singular value, in descending
+        order.
     volumes : ndarray of float32, shape (n_volumes, n_rows)
-        The leading columns of U: ``volumes @ rows`` is the series as far as the rows hold it.
+        The leading columns of U. ``volumes @ rows`` approximates the series.
     total_variance : float
         Sum of squares of the series.
     squared : ndarray, shape (n_rows,)
-        Squared singular values of the rows, descending: their sums of squares.
+        Squared singular values, descending: the sum of squares of each row.
     """
 
     rows: NDArray[np.float32]
@@ -35,22 +36,22 @@ class PrincipalComponents:
 def principal_components(
     series: NDArray[np.float32], gram: NDArray[np.float64], n_rows: int
 ) -> PrincipalComponents:
-    """Keep the leading principal components of a series.
+    """Return the leading principal components of a series.
 
-    U and S are those of the volumes' inner products, so that one pass over the features is left
-    to do.
+    U and S are computed from the Gram matrix of the volumes, so that a single pass over the
+    features remains.
 
     Parameters
     ----------
     series : ndarray of float32, shape (n_volumes, n_features)
     gram : ndarray, shape (n_volumes, n_volumes)
-        The volumes' inner products, ``series seriesᵀ``.
+        Inner products of the volumes, ``series seriesᵀ``.
     n_rows : int
-        How many to keep, at most n_volumes.
+        Number of principal components to keep, at most n_volumes.
 
     Returns
     -------
-    Reduced
+    PrincipalComponents
     """
     vectors, squared = leading_vectors(gram, n_rows)
     across = np.ascontiguousarray(vectors.T, dtype=np.float32)

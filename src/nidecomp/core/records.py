@@ -1,4 +1,4 @@
-"""The small frozen records that the steps hand to each other."""
+"""Frozen records that the processing steps exchange."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nidecomp.core.text import count
 
 @dataclass(frozen=True)
 class RunKey:
-    """Which run: its entities, in the order in which BIDS names them."""
+    """The BIDS entities that identify a run, in the order of the specification."""
 
     entities: tuple[tuple[str, str], ...]
 
     def get(self, entity: str) -> str | None:
-        """Give the label of one entity (its short name, such as ``ses``) or None."""
+        """Return the label of an entity, given its short name such as ``ses``, or None."""
         return dict(self.entities).get(entity)
 
     @property
@@ -33,13 +33,13 @@ class RunKey:
 
     @property
     def label(self) -> str:
-        """The run's name as its files carry it: ``sub-01_ses-1_task-rest``."""
+        """The run's name as used in its file names, such as ``sub-01_ses-1_task-rest``."""
         return "_".join(f"{name}-{value}" for name, value in self.entities)
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """One run as the index found it: its name and its files."""
+    """A run found in the dataset, with its files."""
 
     key: RunKey
     space: str
@@ -52,19 +52,20 @@ class RunFiles:
 
 
 class Sampling(Protocol):
-    """Where the numbers of one volume of a run lie, such as a `Grid`; equal ones are the same."""
+    """The sampling points of the volumes of a run, such as a `Grid`, compared by value."""
 
     @property
     def n_numbers(self) -> int:
-        """How many numbers one volume has."""
+        """The number of values in one volume."""
 
 
 @dataclass(frozen=True)
 class UsableRun:
-    """One run that passed every check of its files.
+    """A run whose files passed all checks.
 
-    `grid` is where the numbers of a volume lie, `stored_bytes` the size of one number in the file,
-    `kept` are the volumes that are used, `notes` says what had to be assumed.
+    `grid` has the sampling points of its volumes, `stored_bytes` is the size of one number in the
+    file, `kept` are the indices of the volumes to use, and `notes` lists assumptions that had to be
+    made.
     """
 
     files: RunFiles
@@ -82,7 +83,7 @@ class UsableRun:
 
     @property
     def key(self) -> RunKey:
-        """Which run it is."""
+        """The entities that identify the run."""
         return self.files.key
 
     @property
@@ -92,23 +93,23 @@ class UsableRun:
 
     @property
     def label(self) -> str:
-        """The run's name as its files carry it."""
+        """The run's name as used in its file names."""
         return self.files.key.label
 
     @property
     def n_kept(self) -> int:
-        """How many volumes are used."""
+        """The number of volumes to use."""
         return len(self.kept)
 
     @property
     def degrees_of_freedom(self) -> int:
-        """How many dimensions cleaning leaves: no more components can be had from the run."""
+        """The degrees of freedom left after cleaning, an upper limit of the model order."""
         return self.n_kept - self.n_regressors
 
 
 @dataclass(frozen=True)
 class RefusedRun:
-    """One run that cannot be used, and the sentence that says why."""
+    """A run that cannot be used, and the reason."""
 
     key: RunKey
     bold: Path
@@ -117,9 +118,9 @@ class RefusedRun:
 
 @dataclass(frozen=True)
 class FailedRun:
-    """One run that broke while it was processed, and the sentence that says how.
+    """A run whose processing failed, and the reason.
 
-    `traceback` is there where the error was none that was foreseen.
+    `traceback` is set for unexpected errors only.
     """
 
     key: RunKey
@@ -130,11 +131,11 @@ class FailedRun:
 
 @dataclass(frozen=True)
 class ReducedRun:
-    """One run after the reduce step: where its reduced rows are, and a few numbers.
+    """A run after the reduce step: the file with its principal components, and summary numbers.
 
-    The array in `path` is float32, (n_rows, n_voxels): the leading right singular vectors of the
-    cleaned, standardised run, each scaled by its singular value. A run that is wanted at several
-    smoothings (full widths at half maximum in mm) has a record for each.
+    The array in `path` is float32 with shape (n_rows, n_voxels): the leading right singular vectors
+    of the cleaned, standardised run, each scaled by its singular value. A run that is reduced with
+    several smoothing kernels (full width at half maximum in mm) has one record for each.
     """
 
     run: UsableRun
@@ -149,7 +150,7 @@ class ReducedRun:
 
     @property
     def key(self) -> RunKey:
-        """Which run it is."""
+        """The entities that identify the run."""
         return self.run.key
 
     @property
@@ -164,18 +165,18 @@ class ReducedRun:
 
     @property
     def volumes_path(self) -> Path:
-        """Where what is known of each volume kept lies beside the rows (see `reduce_run`)."""
+        """The file next to `path` with the data of each volume (see `RunVolumes`)."""
         return self.path.with_suffix(".npz")
 
     def variance_share(self, n_components: int) -> float:
-        """Give the share of the cleaned run's variance that its leading components hold."""
+        """Return the share of the cleaned run's variance explained by its leading components."""
         kept = sum(self.squared_singular_values[:n_components])
         return kept / self.total_variance if self.total_variance else 0.0
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """Every run that was found, each in one of three lists.
+    """All runs that were found: used, refused by a check, or failed.
 
     Parameters
     ----------
@@ -191,17 +192,17 @@ class Inventory:
     failed: tuple[FailedRun, ...] = ()
 
     def with_failed(self, failed: Iterable[FailedRun]) -> Inventory:
-        """Return the same with more failed runs."""
+        """Return a copy with more failed runs."""
         return replace(self, failed=(*self.failed, *failed))
 
     def failures(self) -> str:
-        """Return why runs failed, a line for each reason."""
+        """Return the reasons why runs failed, one per line."""
         return Inventory(failed=self.failed).reasons()
 
     def reasons(self) -> str:
-        """Return why runs cannot be used, a line for each reason, the most frequent first.
+        """Return the reasons why runs were not used, one per line, the most frequent first.
 
-        Each line names the runs, three of them where there are many.
+        Each line lists up to three of the runs.
         """
         names: dict[str, list[str]] = defaultdict(list)
         unused: list[RefusedRun | FailedRun] = [*self.refused, *self.failed]
@@ -215,5 +216,5 @@ class Inventory:
 
 
 def runs_of(records: Iterable[ReducedRun]) -> tuple[UsableRun, ...]:
-    """Return the runs of some records, each once, in the order in which they come first."""
+    """Return the distinct runs of the records, in order of first appearance."""
     return tuple({record.key: record.run for record in records}.values())

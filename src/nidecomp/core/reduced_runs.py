@@ -1,4 +1,4 @@
-"""Reduced runs as they lie in the work folder: rows, volumes and their record."""
+"""Read and write reduced runs in the work folder."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from nidecomp.core.text import parse_json, read_text
 
 @dataclass(frozen=True, eq=False)
 class RunVolumes:
-    """What is known of each volume kept of a reduced run.
+    """Data of the volumes of a reduced run that were kept.
 
     Parameters
     ----------
     rows : ndarray of float32, shape (n_kept, n_rows)
-        What each reduced row has in each volume: with the row's norm its time course.
+        The left singular vectors: the time course of each principal component, with unit norm.
     times_s : ndarray, shape (n_kept,)
-        When each was acquired, in seconds from the run's first volume.
+        Acquisition time of each volume, in seconds from the run's first volume.
     motion : ndarray, shape (n_kept, n_columns)
-        The rigid-body parameters (mm and radians) and framewise displacement (mm) that the
-        confounds table has, without what cleaning removed.
+        The rigid-body parameters (mm and radians) and framewise displacement (mm) from the
+        confounds table, cleaned as the run was.
     """
 
     rows: NDArray[np.float32]
@@ -37,18 +37,18 @@ class RunVolumes:
 
 
 def find_reduced(run: UsableRun, stem: Path) -> ReducedRun | None:
-    """Give the record of a run that was reduced before with the same inputs and settings.
+    """Return the record of a run that was reduced earlier with the same inputs and settings.
 
     Parameters
     ----------
     run : UsableRun
     stem : Path
-        What `ReduceTask.stem` names it.
+        The path of its files without extension, see `ReduceTask.stem`.
 
     Returns
     -------
     ReducedRun or None
-        None where there is nothing or where what is there is incomplete or damaged.
+        None if its files are missing, incomplete or damaged.
     """
     array, record = stem.with_name(stem.name + ".npy"), stem.with_name(stem.name + ".json")
     try:
@@ -58,22 +58,22 @@ def find_reduced(run: UsableRun, stem: Path) -> ReducedRun | None:
         numbers["squared_singular_values"] = tuple(numbers["squared_singular_values"])
         reduced = ReducedRun(run=run, path=array, **numbers)
         n_rows = read_volumes(reduced).rows.shape[1]
-    except Exception:  # numpy raises anything for a damaged file, which is made anew
+    except Exception:  # numpy raises all kinds of errors for damaged files; the run is reduced anew
         return None
     has_its_shape = (n_rows, *rows.shape) == (reduced.n_rows, *reduced.shape)
     return reduced if is_whole and has_its_shape else None
 
 
 def _checksum(rows: NDArray[np.float32]) -> int:
-    """Sum up the bytes of a reduced run's rows, whatever lies between this start and the last.
+    """Return the CRC-32 of a reduced run's rows, to detect a file damaged since it was written.
 
-    (numpy's archives of several arrays have sums of their own.)
+    (numpy's ``.npz`` archives have checksums of their own.)
     """
     return int(isal_zlib.crc32(np.ascontiguousarray(rows).data.cast("B")))
 
 
 def read_volumes(reduced: ReducedRun) -> RunVolumes:
-    """Read what is known of a reduced run's volumes.
+    """Read the data of a reduced run's volumes.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def read_volumes(reduced: ReducedRun) -> RunVolumes:
     -------
     RunVolumes
     """
-    # Opened here: where it is no archive, numpy would leave it open.
+    # Opened here because numpy leaves the file open if it is not an archive.
     with reduced.volumes_path.open("rb") as file, np.load(file) as content:
         return RunVolumes(content["rows"], content["times_s"], content["motion"])
 
@@ -94,7 +94,7 @@ def store_reduced(reduced: ReducedRun, rows: NDArray[np.float32], volumes: RunVo
     Parameters
     ----------
     reduced : ReducedRun
-        Its `path` says where.
+        Written to its `path`.
     rows : ndarray of float32, shape (n_rows, n_voxels)
     volumes : RunVolumes
     """
@@ -102,13 +102,13 @@ def store_reduced(reduced: ReducedRun, rows: NDArray[np.float32], volumes: RunVo
         np.save(file, rows)
     with writing(reduced.volumes_path) as file:
         np.savez(file, rows=volumes.rows, times_s=volumes.times_s, motion=volumes.motion)
-    # The run itself is not stored: whoever looks for it knows it.
+    # The run itself is not stored; `find_reduced` is given it.
     numbers = {
-        one.name: getattr(reduced, one.name)
-        for one in fields(reduced)
-        if one.name not in {"run", "path"}
+        entry.name: getattr(reduced, entry.name)
+        for entry in fields(reduced)
+        if entry.name not in {"run", "path"}
     }
-    # The record comes last: where it is, the arrays are whole.
+    # The record is written last: if it exists, the arrays are complete.
     with replace_atomically(reduced.path.with_suffix(".json")) as temporary:
         text = json.dumps(numbers | {"checksum": _checksum(rows)})
         temporary.write_text(text, encoding="utf-8")

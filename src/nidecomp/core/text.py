@@ -1,20 +1,20 @@
-"""Text that is read whole: only where it is as small and as flat as such text is."""
+"""Read small text and JSON files safely, and format text for messages."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-# A sidecar has kilobytes; that of a confounds table with all CompCor components a few megabytes.
+# Sidecars have kilobytes; that of a confounds table with all CompCor components a few megabytes.
 MOST_BYTES = 1 << 24
-# Characters of a message, and of a value in it: a rule of thumb, for the reader's sake.
+# Maximum length in characters of a message and of a value in it, chosen for readability.
 _LONGEST_LINE, _LONGEST_QUOTED = 400, 100
-# The largest float has 309.
+# The largest float has 309 digits.
 _MOST_DIGITS = 300
 
 
 def read_text(path: Path) -> str:
-    """Read a small text file in UTF-8.
+    """Return the content of a small UTF-8 text file.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def read_text(path: Path) -> str:
     ------
     OSError
     ValueError
-        It is no UTF-8, or larger than `MOST_BYTES`.
+        The file is not UTF-8, or is larger than `MOST_BYTES`.
     """
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
@@ -38,12 +38,12 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str) -> object:
-    """Understand JSON.
+    """Return the content of JSON text.
 
     Raises
     ------
     ValueError
-        For everything that JSON text can be wrong in.
+        The text is not valid JSON, is nested too deeply, or holds a number that is too large.
     """
     try:
         return json.loads(text, parse_int=_whole_number)
@@ -52,39 +52,39 @@ def parse_json(text: str) -> object:
 
 
 def _whole_number(digits: str) -> int:
-    # Beyond this it would be no float, and arithmetic would stumble over it wherever it goes.
+    # Larger integers cannot be converted to float and would fail later, in arithmetic.
     if len(digits) > _MOST_DIGITS:
-        raise ValueError(f"it holds a number of {len(digits)} digits")
+        raise ValueError(f"it contains a number of {len(digits)} digits")
     return int(digits)
 
 
 def quoted(value: object) -> str:
-    """Name what a user gave in a sentence: in quotes as Python has them, short whatever it is."""
+    """Return the repr of a value for a message, shortened if it is long."""
     return in_one_line(repr(value), _LONGEST_QUOTED)
 
 
 def in_one_line(text: object, longest: int | None = _LONGEST_LINE) -> str:
-    """Return what a library or a file says as one printable line of bounded length.
+    """Return text on one printable line of limited length, for messages.
 
     Parameters
     ----------
     text : object
-        An exception, for instance.
-    longest : int, optional
-        Characters at most, but for what becomes of those that cannot be printed; None for a reason
-        of ours, which is kept whole.
+        For example an exception raised by a library.
+    longest : int or None
+        Maximum length in characters, before unprintable characters are escaped. None for
+        NiDecomp's own messages, which are not shortened.
 
     Returns
     -------
     str
-        What cannot be printed becomes an escape; the middle of what is too long is left out.
+        Unprintable characters are escaped; the middle of a long text is replaced by an ellipsis.
     """
     line = " ".join(str(text).split())
     if longest is not None and len(line) > longest:
         line = f"{line[: longest // 2]} … {line[-longest // 2 :]}"
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 def count(number: int, noun: str) -> str:
-    """Write a number with its noun: ``1 run``, ``2 runs``."""
+    """Return a number with its noun in singular or plural: ``1 run``, ``2 runs``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,4 +1,4 @@
-"""Tables as tab-separated text."""
+"""Write tab-separated tables."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Iterable, Mapping, Sequence
 
 
 def encoded(text: str) -> bytes:
-    """Encode text as UTF-8; what a file name holds beyond that becomes an escape."""
+    """Return text encoded as UTF-8; bytes of file names that are not UTF-8 are escaped."""
     return text.encode("utf-8", errors="backslashreplace")
 
 
 def table_text(columns: Sequence[str], table: Iterable[Mapping[str, object]]) -> str:
-    """Lay a table out as tab-separated values.
+    """Return a table as tab-separated text.
 
     Parameters
     ----------
     columns : sequence of str
-        In the order in which they are to stand.
+        Column names, in order.
     table : iterable of mapping
-        Rows with a value for each column; None and NaN become ``n/a``.
+        Rows with a value for each column; None and NaN are written as ``n/a``.
 
     Returns
     -------
@@ -42,5 +42,5 @@ def _cell(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.6g}"
-    # A tab or a line break in a reason would break the table.
+    # Tabs and line breaks in a text would break the table.
     return " ".join(str(value).split()) if isinstance(value, str) else str(value)

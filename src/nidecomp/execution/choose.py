@@ -1,4 +1,4 @@
-"""Which executor does the work, and on how many cores; dask is imported when it is chosen."""
+"""Select and open the executor; dask is imported only if it is used."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ from nidecomp.execution.monitored import MeasuredExecutor
 
 
 def wanted_cores(execution: Execution) -> int:
-    """Return how many cores of this machine are to be used."""
+    """Return the number of cores of this machine to use."""
     return execution.nprocs or available_cores()
 
 
 def workers_started_early(
     settings: Settings, warm_up: Callable[[], object]
 ) -> AbstractContextManager[Callable[[], None]]:
-    """Start workers while runs are looked for: no more of them than will be of use.
+    """Start worker processes while the dataset is searched for runs.
+
+    There are no more workers than cores, participants, and as many as fit in memory.
 
     Parameters
     ----------
     settings : Settings
     warm_up : callable
-        What a worker needs to do once; picklable.
+        Called once in each worker; must be picklable.
 
     Returns
     -------
     context manager
-        Yields a callable that ends the workers.
+        Yields a function that stops the workers.
     """
     execution = settings.execution
     if execution.dry_run or execution.executor != "local":
@@ -51,13 +53,13 @@ def workers_started_early(
 
 @contextmanager
 def open_executor(request: Request, n_processes: int, monitor: Monitor) -> Iterator[Executor]:
-    """Open the executor that was asked for; with ``--resource-monitor`` each item is measured.
+    """Open the selected executor; with ``--resource-monitor`` it measures each item.
 
     Parameters
     ----------
     request : Request
     n_processes : int
-        How many may work at once on this machine.
+        Maximum number of processes on this machine.
     monitor : Monitor
 
     Yields
@@ -67,7 +69,7 @@ def open_executor(request: Request, n_processes: int, monitor: Monitor) -> Itera
     Raises
     ------
     NidecompError
-        No worker can be had.
+        Workers cannot be started or reached.
     """
     with executor_for(request.execution, request.work_dir, n_processes) as executor:
         is_measured = request.execution.resource_monitor
@@ -76,15 +78,15 @@ def open_executor(request: Request, n_processes: int, monitor: Monitor) -> Itera
 
 @contextmanager
 def executor_for(execution: Execution, work_dir: Path, n_processes: int) -> Iterator[Executor]:
-    """Open the executor that was asked for; what it started is ended with it.
+    """Open the selected executor, and stop the workers that it started at the end.
 
     Parameters
     ----------
     execution : Execution
     work_dir : Path
-        Where jobs of a cluster leave what they say.
+        Logs of cluster jobs are written to its folder ``logs``.
     n_processes : int
-        How many may work at once on this machine.
+        Maximum number of processes on this machine.
 
     Yields
     ------
@@ -93,7 +95,7 @@ def executor_for(execution: Execution, work_dir: Path, n_processes: int) -> Iter
     Raises
     ------
     NidecompError
-        No worker can be had.
+        Workers cannot be started or reached.
     """
     if execution.executor == "local":
         yield LocalProcesses(n_processes)
@@ -105,44 +107,42 @@ def executor_for(execution: Execution, work_dir: Path, n_processes: int) -> Iter
 
 
 def check_executor(execution: Execution) -> None:
-    """Find out whether the executor can be had at all, without starting anything.
+    """Check the options of the executor, without starting workers.
 
     Raises
     ------
     UsageError
-        Options that make no sense together, dask is not installed, or the configuration of the jobs
-        is not one.
+        Options contradict each other, dask is not installed, or the configuration of the jobs is
+        invalid.
     """
     if execution.dask_scheduler and execution.dask_config:
-        raise UsageError(
-            "--dask-scheduler and --dask-config both say where workers come from: give one."
-        )
+        raise UsageError("--dask-scheduler and --dask-config cannot be combined: use one of them.")
     if execution.executor != "dask":
         for option in ("dask_scheduler", "dask_config"):
             if value := getattr(execution, option):
                 flag = "--" + option.replace("_", "-")
-                raise UsageError(f"{flag} {value} is for --executor dask: add it.")
+                raise UsageError(f"{flag} {value} requires --executor dask.")
         return
     try:
         from nidecomp.execution.dask_sources import check_workers  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"--executor dask needs packages that are not installed ({error.name} is missing): "
-            "pip install 'nidecomp[dask]'"
+            f"--executor dask requires packages that are not installed ({error.name} is missing). "
+            "Install them with: pip install 'nidecomp[dask]'"
         ) from None
     except (ValueError, OSError) as error:
-        # It reads the user's configuration while it is imported.
+        # dask reads the user's configuration on import.
         raise UsageError(f"--executor dask: dask cannot be used: {in_one_line(error)}") from None
     check_workers(execution)
 
 
 def worker_memory_mb(execution: Execution) -> float | None:
-    """Give the memory of a worker on another machine: infinite where it is not known.
+    """Return the memory in MB of workers on other machines.
 
     Returns
     -------
     float or None
-        In MB; None where all work is done on this machine.
+        Infinite if it is unknown; None if all workers are on this machine.
     """
     if execution.dask_config:
         from nidecomp.execution.dask_config import read_jobs  # noqa: PLC0415

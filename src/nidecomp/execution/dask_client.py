@@ -1,4 +1,4 @@
-"""The connection to a scheduler of dask, which is there or is told not to be, and in time."""
+"""Connect to a dask scheduler, with a timeout and clear error messages."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from distributed.comm.registry import get_backend
 from nidecomp.core.errors import UsageError
 from nidecomp.core.text import in_one_line
 
-# The port of these has a default, and a path may follow.
+# Addresses of these protocols need no port and may end with a path.
 _URLS = ("ws", "wss")
 _LAST_PORT = 65535
 
 
 class TidyClient(Client):  # type: ignore[misc]  # the package has no types
-    """A client that leaves nothing behind where it does not come to be.
+    """A dask client that is closed if it cannot be started, and has a timeout.
 
-    dask's own waits a minute for its end then, and prints a traceback, unless the reason was that
-    the system refused the connection; and it waits for ever for who takes the connection and is
-    silent.
+    Unless the connection is refused, dask's own client waits a minute before it is closed and
+    prints a traceback. If the server accepts the connection but sends nothing, it waits forever.
     """
 
     async def _start(self, *args: Any, **kwargs: Any) -> Any:
@@ -33,17 +32,18 @@ class TidyClient(Client):  # type: ignore[misc]  # the package has no types
             raise
 
     def __del__(self) -> None:
-        # Ctrl-C ends the wait for a connection, too.
+        # The client is not running if Ctrl-C interrupted the connection.
         if getattr(self, "status", None) == "running":
             super().__del__()
 
 
 def check_address(address: str) -> None:
-    """Refuse what is no address, rather than wait for an answer from there.
+    """Check the format of the address of a scheduler, without connecting to it.
 
     Raises
     ------
     UsageError
+        The protocol is unknown, or the address has no host or port.
     """
     scheme, location = parse_address(address)
     try:
@@ -54,32 +54,32 @@ def check_address(address: str) -> None:
         return
     try:
         _, port = backend.get_address_host_port(location)
-        is_one = 0 < port <= _LAST_PORT
+        is_valid = 0 < port <= _LAST_PORT
     except ValueError:
-        is_one = False
+        is_valid = False
     except NotImplementedError:
-        # Not all that packages bring are hosts and ports.
+        # Protocols of other packages may not use hosts and ports.
         return
-    if not is_one:
-        raise _no_scheduler(address, "an address is a host and a port, such as tcp://host:8786")
+    if not is_valid:
+        raise _no_scheduler(address, "an address has a host and a port, such as tcp://host:8786")
 
 
 def _no_scheduler(address: str, why: object) -> UsageError:
     return UsageError(
-        f"--dask-scheduler {address}: no scheduler of dask answers there ({in_one_line(why)})."
+        f"--dask-scheduler {address}: cannot connect to a dask scheduler ({in_one_line(why)})."
     )
 
 
 def connect(address: str) -> Any:
-    """Connect to a scheduler of others.
+    """Return a client connected to a running scheduler.
 
     Raises
     ------
     UsageError
-        Whatever it is that is at that address, and whatever it says.
+        The connection failed for any reason.
     """
     try:
         return TidyClient(address, set_as_default=False)
     except Exception as error:
-        silent = "nothing is said" if isinstance(error, TimeoutError) else type(error).__name__
-        raise _no_scheduler(address, str(error) or silent) from None
+        kind = "no response" if isinstance(error, TimeoutError) else type(error).__name__
+        raise _no_scheduler(address, str(error) or kind) from None

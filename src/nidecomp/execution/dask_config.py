@@ -1,4 +1,4 @@
-"""A configuration of dask-jobqueue, in dask's own YAML: read and checked."""
+"""Read and check a configuration of dask-jobqueue, in dask's YAML format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dask.utils import parse_bytes
 from nidecomp.core.errors import UsageError
 from nidecomp.core.text import in_one_line, quoted, read_text
 
-# How dask-jobqueue calls each system in its configuration, and what of it starts jobs there.
+# Names of batch systems in the configuration of dask-jobqueue, and their cluster classes.
 _CLUSTERS = {
     "htcondor": "HTCondorCluster",
     "lsf": "LSFCluster",
@@ -28,16 +28,17 @@ _CLUSTERS = {
     "sge": "SGECluster",
     "slurm": "SLURMCluster",
 }
-# More than any one machine has; a number without end would be no float.
+# More than any machine has; an arbitrarily large number could not be converted to float.
 _MOST_CORES = 100_000
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """What a configuration asks for.
+    """A checked configuration of jobs.
 
-    `content` is all of it, as dask knows it; `system` the section in use; `worker_mb` the memory of
-    one of the `cores` workers of each job; there are from `minimum` to `maximum` workers.
+    `content` is the complete configuration for dask, `system` the batch system in use, `cores` the
+    number of workers per job, and `worker_mb` the memory of each. The number of workers is between
+    `minimum` and `maximum`.
     """
 
     path: Path
@@ -51,19 +52,20 @@ class Jobs:
 
 @cache
 def _dask_jobqueue() -> Any:
-    """Import dask-jobqueue, which brings the defaults of its configuration.
+    """Import dask-jobqueue, which adds its defaults to dask's configuration.
 
-    It takes over Ctrl-C when it is imported, and would end the program with exit code 0.
+    On import it sets a handler for Ctrl-C that would end the program with exit code 0, so that the
+    previous handler is restored.
 
     Raises
     ------
     UsageError
-        This is a thread, in which that is not allowed.
+        This is not the main thread, in which signal handlers cannot be set.
     """
     if threading.current_thread() is not threading.main_thread():
         raise UsageError(
-            "dask_config: jobs can be started from a program's main thread only (dask-jobqueue "
-            "handles signals there)."
+            "dask_config: jobs can only be started in the main thread of a program, because "
+            "dask-jobqueue sets signal handlers."
         )
     on_interrupt = signal.getsignal(signal.SIGINT)
     import dask_jobqueue  # noqa: PLC0415
@@ -74,12 +76,12 @@ def _dask_jobqueue() -> Any:
 
 
 def cluster_class(system: str) -> Any:
-    """Give dask-jobqueue's class of clusters for the name of a system."""
+    """Return dask-jobqueue's cluster class for a batch system."""
     return getattr(_dask_jobqueue(), _CLUSTERS[system])
 
 
 def read_jobs(path: Path) -> Jobs:
-    """Read and check a configuration.
+    """Read and check a configuration file.
 
     Parameters
     ----------
@@ -92,34 +94,36 @@ def read_jobs(path: Path) -> Jobs:
     Raises
     ------
     UsageError
-        Naming the file and what is wrong in it.
+        The file cannot be read or is invalid.
     """
     content = _content(path)
     jobqueue = _table(content.get("jobqueue"))
     systems = list(jobqueue)
     if len(systems) != 1 or systems[0] not in _CLUSTERS:
-        found = ", ".join(map(str, systems)) or "nothing"
+        found = ", ".join(map(str, systems)) or "none"
         raise mistake(
-            path, f"under jobqueue there must be one of {', '.join(_CLUSTERS)}, and is {found}"
+            path,
+            f"the section jobqueue must contain exactly one of {', '.join(_CLUSTERS)} "
+            f"(found: {found})",
         )
     (system,) = systems
     section = _table(jobqueue[system])
     _check_names(path, system, section)
     cores = _whole(path, f"jobqueue.{system}.cores", section.get("cores"), 1)
     if cores > _MOST_CORES:
-        raise mistake(path, f"jobqueue.{system}.cores is more than {_MOST_CORES}")
+        raise mistake(path, f"jobqueue.{system}.cores must be at most {_MOST_CORES}")
     if section.get("processes") not in (None, cores):
         raise mistake(
             path,
-            f"processes is {quoted(section['processes'])} and cores is {cores}: each worker has "
-            "one thread, so leave processes out",
+            f"processes is {quoted(section['processes'])}, but cores is {cores}: remove processes, "
+            "because each worker has one thread",
         )
     worker_mb = _memory_mb(path, f"jobqueue.{system}.memory", section.get("memory")) / cores
     minimum, maximum = _bounds(path, content)
     return Jobs(path, content, system, cores, worker_mb, minimum, maximum)
 
 
-# What PyYAML raises, and what comes of a value that is not what it looks like: 2020-13-45.
+# Errors of PyYAML, including those for malformed values such as the date 2020-13-45.
 _UNREADABLE = (
     yaml.YAMLError,
     OSError,
@@ -136,7 +140,7 @@ def _content(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(read_text(path))
         if not isinstance(content, dict):
-            raise mistake(path, "it holds no configuration of dask")
+            raise mistake(path, "it is not a configuration of dask")
         _check_tables(path, "", content, dask.config.config)
     except RecursionError:
         raise mistake(path, "it is nested too deeply") from None
@@ -148,16 +152,23 @@ def _content(path: Path) -> dict[str, Any]:
 def _check_tables(
     path: Path, above: str, table: Mapping[Any, Any], known: Mapping[str, Any]
 ) -> None:
-    """Refuse what dask, which looks for names below names, would stumble over."""
+    """Check names and nested tables, because dask raises unclear errors for invalid ones.
+
+    Raises
+    ------
+    UsageError
+    """
     for name, value in table.items():
         if not isinstance(name, str):
             where = f" under {above}" if above else ""
             raise mistake(path, f"the name {quoted(name)}{where} must be text")
         if not above and "." in name:
-            raise mistake(path, f"the name {quoted(name)} has a dot in it: write tables")
+            raise mistake(
+                path, f"the name {quoted(name)} must not contain a dot: use nested tables"
+            )
         full_name = f"{above}.{name}" if above else name
         default = known.get(dask.config.canonical_name(name, known))
-        # An empty value is as good as the empty table that would be there without it.
+        # An empty value is allowed where the default is an empty table.
         if isinstance(default, dict) and not isinstance(value, dict) and (value or default):
             raise mistake(path, f"{full_name} is {quoted(value)}; it must be a table")
         if isinstance(value, dict):
@@ -165,7 +176,12 @@ def _check_tables(
 
 
 def _check_names(path: Path, system: str, section: Mapping[str, Any]) -> None:
-    """Refuse what dask-jobqueue would pass over without a word, or take letter by letter."""
+    """Check for options that dask-jobqueue would ignore, and text it would use as a list.
+
+    Raises
+    ------
+    UsageError
+    """
     known = {
         name.replace("_", "-"): default
         for name, default in dask.config.get(f"jobqueue.{system}").items()
@@ -176,7 +192,7 @@ def _check_names(path: Path, system: str, section: Mapping[str, Any]) -> None:
         if hyphened not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {close[0]}?" if close else ""
-            raise mistake(path, f"jobqueue.{system} knows no {in_one_line(name)}.{hint}")
+            raise mistake(path, f"jobqueue.{system} has no option {in_one_line(name)}.{hint}")
         if isinstance(known[hyphened], list) and value and not isinstance(value, list | dict):
             raise mistake(path, f"{full_name} is {quoted(value)}; it must be a list")
 
@@ -187,35 +203,37 @@ def _memory_mb(path: Path, name: str, value: Any) -> float:
     except (ValueError, TypeError, AttributeError, OverflowError):
         memory_mb = 0.0
     if memory_mb <= 0:
-        is_said = "" if value is None else f", and is {quoted(value)}"
-        raise mistake(path, f"{name} must be a size such as 4GB, for all cores of a job{is_said}")
+        found = "is missing" if value is None else f"is {quoted(value)}"
+        raise mistake(
+            path, f"{name} {found}; it must be a size such as 4GB, for all cores of a job"
+        )
     return memory_mb
 
 
 def _bounds(path: Path, content: Mapping[str, Any]) -> tuple[int, int]:
-    """Read how many workers there may be: without an upper bound a group would fill the cluster."""
-    stated = _table(_table(content.get("distributed")).get("adaptive"))
+    """Return the minimum and maximum number of workers; a maximum is required on a cluster."""
+    limits = _table(_table(content.get("distributed")).get("adaptive"))
     name = "distributed.adaptive"
-    maximum = _whole(path, f"{name}.maximum", stated.get("maximum"), 1)
-    minimum = _whole(path, f"{name}.minimum", stated.get("minimum", 0), 0)
+    maximum = _whole(path, f"{name}.maximum", limits.get("maximum"), 1)
+    minimum = _whole(path, f"{name}.minimum", limits.get("minimum", 0), 0)
     if minimum > maximum:
-        raise mistake(path, f"{name}.minimum {minimum} is above maximum {maximum}")
+        raise mistake(path, f"{name}.minimum ({minimum}) is greater than maximum ({maximum})")
     return minimum, maximum
 
 
 def _table(value: object) -> dict[str, Any]:
-    """Take what is under a name in YAML as a table; nothing and anything else is an empty one."""
+    """Return a value if it is a table, otherwise an empty table."""
     return value if isinstance(value, dict) else {}
 
 
 def _whole(path: Path, name: str, value: object, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        is_said = "is not there" if value is None else f"is {quoted(value)}"
-        raise mistake(path, f"{name} {is_said}; it must be a whole number of at least {least}")
+        found = "is missing" if value is None else f"is {quoted(value)}"
+        raise mistake(path, f"{name} {found}; it must be a whole number of at least {least}")
     return value
 
 
 def mistake(path: Path, what: str) -> UsageError:
-    """Say what is wrong in which file."""
-    said = in_one_line(what).rstrip(".")
-    return UsageError(f"--dask-config {path}: {said}{'' if said.endswith('?') else '.'}")
+    """Return the error for an invalid configuration file."""
+    text = in_one_line(what).rstrip(".")
+    return UsageError(f"--dask-config {path}: {text}{'' if text.endswith('?') else '.'}")

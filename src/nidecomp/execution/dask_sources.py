@@ -1,4 +1,4 @@
-"""Where dask's workers come from: any scheduler's address, jobs of a cluster, or this machine."""
+"""Open dask workers: of a running scheduler, as cluster jobs, or on this machine."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from nidecomp.config.execution import Execution
 from nidecomp.execution import dask_jobs
 from nidecomp.execution.dask_client import TidyClient, check_address, connect
 from nidecomp.execution.dask_config import read_jobs
-from nidecomp.execution.dask_workers import GLANCE_S, DaskWorkers
+from nidecomp.execution.dask_workers import CHECK_INTERVAL_S, DaskWorkers
 
-# What dask says by itself: of workers that come and go, and of the end of connections when it is
-# closed. What matters of it is told in our own words.
+# dask's loggers, which report workers that start and stop, and connections that are closed.
+# NiDecomp has its own messages of what is relevant to the user.
 _LOGGERS = ("distributed", "distributed.client", "tornado.application", "asyncio")
-# Jobs that are not needed stay for as many glances, a minute: the next step may need them.
-_GLANCES_IDLE = 120
-# Of schedulers and workers that are ours. Whether an item is tried again is decided here, where it
-# is known how often it was.
+# Idle jobs are kept for as many checks (a minute), because the next step may need them.
+_CHECKS_IDLE = 120
+# Configuration of schedulers and workers started here. dask does not retry items, because
+# `DaskWorkers` counts the attempts and does so.
 _OURS: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 0,
-    # A run's task holds the mask of the group.
+    # Each task includes the group mask.
     "distributed.admin.large-graph-warning-threshold": "1GB",
     **{f"distributed.worker.memory.{what}": False for what in dask_jobs.PAUSES},
 }
 
 
-# A worker that its nanny has not replaced by then is replaced by a new one: without a queue there
-# is nothing to wait for.
+# A lost worker on this machine is replaced after this time, because there is no queue to wait for.
 _HERE = {"distributed.deploy.lost-worker-timeout": "5s"}
-# A terminal sends Ctrl-C to them, too; they are ended by the process that started them.
+# Ctrl-C is sent to workers, too, but they are stopped by the process that started them.
 _LEAVE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
 def check_workers(execution: Execution) -> None:
-    """Check what can be seen of a scheduler's address or of a configuration of jobs.
+    """Check the address of the scheduler or the configuration of jobs, without starting workers.
 
     Raises
     ------
     UsageError
+        One of them is invalid.
     """
     if execution.dask_scheduler:
         check_address(execution.dask_scheduler)
@@ -55,16 +55,16 @@ def check_workers(execution: Execution) -> None:
 
 @contextmanager
 def open_workers(execution: Execution, work_dir: Path, n_processes: int) -> Iterator[DaskWorkers]:
-    """Find or start workers; end those that were started.
+    """Connect to workers or start them; workers started here are stopped at the end.
 
     Parameters
     ----------
     execution : Execution
-        Where they come from: a scheduler's address, a configuration of jobs, or else this machine.
+        The address of a scheduler, a configuration of jobs, or neither for workers on this machine.
     work_dir : Path
-        Jobs leave their output in ``logs`` of it.
+        Logs of jobs are written to its folder ``logs``.
     n_processes : int
-        How many workers there are on this machine, where they are here.
+        Number of workers, if they are on this machine.
 
     Yields
     ------
@@ -102,8 +102,8 @@ def _as_jobs(configuration: Path, log_dir: Path, patience_s: float) -> Iterator[
             cluster = dask_jobs.open_cluster(jobs, log_dir, refusals.put)
             stack.callback(_close, cluster)
             client = stack.enter_context(TidyClient(cluster, set_as_default=False))
-        where = f"the jobs' output in {log_dir} and the cluster's queue"
-        want = _scaling(cluster, jobs.minimum, jobs.maximum, _GLANCES_IDLE)
+        where = f"the logs of the jobs in {log_dir} and the queue of the cluster"
+        want = _scaling(cluster, jobs.minimum, jobs.maximum, _CHECKS_IDLE)
         yield DaskWorkers(client, where, patience_s, want, refusals)
 
 
@@ -114,7 +114,7 @@ def _on_this_machine(n_processes: int, patience_s: float) -> Iterator[DaskWorker
         cluster = LocalCluster(
             n_workers=0,
             threads_per_worker=1,
-            # The forecast sees to it that they fit.
+            # The forecast limits the number of workers to those that fit in memory.
             memory_limit=0,
             host="127.0.0.1",
             scheduler_kwargs=dask_jobs.NO_PAGE,
@@ -123,22 +123,20 @@ def _on_this_machine(n_processes: int, patience_s: float) -> Iterator[DaskWorker
         )
         stack.callback(_close, cluster)
         client = stack.enter_context(TidyClient(cluster, set_as_default=False))
-        # Ended at once when all is done: the next step needs their memory.
-        want = _scaling(cluster, 0, n_processes, idle_glances=1)
+        # Stopped immediately when all is done, because the next step needs their memory.
+        want = _scaling(cluster, 0, n_processes, idle_checks=1)
         yield DaskWorkers(client, "the workers on this machine", patience_s, want)
 
 
 def _nothing(_n_items: int) -> None:
-    """Leave the workers as they are."""
+    """Do not change the number of workers."""
 
 
-def _scaling(
-    cluster: Any, minimum: int, maximum: int, idle_glances: int
-) -> Callable[[int], object]:
-    """Have as many workers as there are items, within bounds.
+def _scaling(cluster: Any, minimum: int, maximum: int, idle_checks: int) -> Callable[[int], object]:
+    """Return a function that sets the number of workers to the number of items, within limits.
 
-    dask would guess it from how long tasks take. What it does is replace those that are lost, and
-    end those that were idle for a number of glances.
+    By itself, dask would estimate the number from the duration of tasks. It replaces workers that
+    are lost, and stops those that were idle for a number of checks.
     """
 
     def want(n_items: int) -> None:
@@ -146,9 +144,9 @@ def _scaling(
         cluster.adapt(
             minimum=n_workers,
             maximum=n_workers,
-            interval=GLANCE_S,
-            wait_count=idle_glances,
-            # Not used, and not to be looked for in a configuration.
+            interval=CHECK_INTERVAL_S,
+            wait_count=idle_checks,
+            # Not used, but dask would read it from the configuration.
             target_duration=1.0,
         )
 
@@ -156,15 +154,15 @@ def _scaling(
 
 
 def _close(cluster: Any) -> None:
-    """End the workers and the scheduler."""
-    # A job that was refused was never begun: dask asserts, when all is ended, that there is none.
+    """Stop the workers and the scheduler."""
+    # dask fails on an assertion if there are jobs that were rejected.
     with suppress(AssertionError):
         cluster.close()
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep dask's own messages from the user."""
+    """Suppress dask's own log messages."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.level for logger in loggers]
     for logger in loggers:

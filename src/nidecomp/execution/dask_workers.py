@@ -1,4 +1,4 @@
-"""Workers of dask as an executor; where they come from is no matter here (`dask_sources`)."""
+"""An executor that uses dask workers, which are started by `dask_sources`."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from nidecomp.execution.executor import Item, Result, WorkerDied
 from nidecomp.version import __version__, numerical_versions
 
 _LOG = logging.getLogger(__name__)
-# How often it is looked whether workers came or went while nothing was finished. A rule of thumb,
-# as the next: runs take seconds to minutes, and queues longer.
-GLANCE_S = 0.5
-# The first word about workers that do not come; each further one takes twice as long.
-_FIRST_WORD_S = 30.0
-# Killed as many times the item itself is at fault.
-_DEATHS = 2
-# One item at a time in each worker process, whatever the number of its threads: memory is that of
-# one run, and the limit to one thread in linear algebra holds for the whole process.
+# How often the number of workers is checked while no item finishes. A rule of thumb, as is the
+# next: runs take seconds to minutes, and queues longer.
+CHECK_INTERVAL_S = 0.5
+# Delay of the first message that no worker is available; it doubles for each further message.
+_FIRST_MESSAGE_S = 30.0
+# An item is given up when as many workers died while processing it.
+_MAX_DEATHS = 2
+# One item at a time in each worker process, even if it has several threads, because memory is
+# planned for one run, and the limit to one thread in linear algebra applies to the whole process.
 _ALONE = threading.Lock()
 
 
 @dataclass(frozen=True)
 class DaskWorkers:
-    """Whoever works for a scheduler.
+    """The workers of a dask scheduler.
 
     Parameters
     ----------
     client : Client
     where : str
-        What the workers are called in messages, and where to look when they do not come.
+        What to check if no worker is available, for messages.
     patience_s : float
-        How long there may be no worker at all.
+        Maximum time without any worker, in seconds.
     want : callable
-        Told how many items there are to be worked on; 0 when all are done.
+        Called with the number of items to process, and with 0 when all are done.
     refusals : queue of str
-        What the cluster said of jobs that it did not take.
+        Error messages about jobs that could not be submitted.
     """
 
     client: Any
@@ -60,10 +60,10 @@ class DaskWorkers:
     def map_unordered(
         self, func: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[Result | WorkerDied[Item]]:
-        """Apply a function to every item: see `Executor`.
+        """Apply a function to all items: see `Executor`.
 
-        No more items are under way than there are workers, so that a worker that dies costs
-        nobody else's item.
+        No more items are submitted than there are workers, so that a worker that dies does not
+        affect other items.
         """
         if not items:
             return
@@ -81,7 +81,7 @@ class DaskWorkers:
                     under_way[future] = attempt
                     future.add_done_callback(finished.put)
                 try:
-                    future = finished.get(timeout=GLANCE_S)
+                    future = finished.get(timeout=CHECK_INTERVAL_S)
                 except queue.Empty:
                     continue
                 attempt = under_way.pop(future)
@@ -96,29 +96,29 @@ class DaskWorkers:
             self._forget(list(under_way))
 
     def _submit(self, func: Callable[[Item], Result], item: Item) -> Any:
-        # As bytes: dask would look through the arguments for what it knows to be tasks.
+        # Pickled here, because dask would search the arguments for tasks.
         payload = cloudpickle.dumps((func, item))
         return self.client.submit(_do, payload, _versions(), pure=False)
 
     def _result(
         self, future: Any, attempt: _Attempt[Item]
     ) -> Result | WorkerDied[Item] | _Attempt[Item]:
-        """Give what an item came to, or the item's next attempt."""
+        """Return the result of an item, or its next attempt if its worker died."""
         try:
             return cast(Result, future.result())
         except KilledWorker as error:
-            # A scheduler that others started may have tried it several times by itself.
+            # A scheduler started by the user may have tried the item several times itself.
             again = _Attempt(attempt.item, attempt.deaths + error.allowed_failures + 1)
-            if again.deaths >= _DEATHS:
+            if again.deaths >= _MAX_DEATHS:
                 return WorkerDied(attempt.item)
-            _LOG.warning("A worker died; what it worked on is tried again")
+            _LOG.warning("A worker died; its item is tried again")
             return again
         except FutureCancelledError:
             raise self.lost() from None
         except ModuleNotFoundError as error:
             raise NidecompError(
-                f"{self.where} cannot import {error.name}: nidecomp must be installed there in the "
-                "same versions as here."
+                f"The dask workers cannot import {error.name}: install NiDecomp there, with the "
+                f"same versions as here (see {self.where})."
             ) from None
 
     def _forget(self, futures: list[Any]) -> None:
@@ -127,40 +127,41 @@ class DaskWorkers:
                 self.client.cancel(futures, force=True)
             self.want(0)
         except (OSError, RuntimeError, TimeoutError):
-            # The scheduler is gone, or being closed: there is nobody to be told.
+            # The scheduler has been closed.
             pass
 
     def lost(self) -> NidecompError:
-        """Say that the scheduler is gone."""
+        """Return the error for a lost connection to the scheduler."""
         return NidecompError(
-            f"The connection to the scheduler of {self.where} was lost. What is done is kept; the "
-            "same command goes on from here."
+            f"The connection to the dask scheduler was lost (see {self.where}). Reduced runs are "
+            "kept; repeat the command to resume."
         )
 
 
 @dataclass(frozen=True, eq=False)
 class _Attempt(Generic[Item]):
-    """An item to be worked on, and how many workers died of it."""
+    """An item to process, and the number of workers that died while processing it."""
 
     item: Item
     deaths: int = 0
 
 
 class _Watch:
-    """Looks how many workers there are; says so where there is none, and gives up after a while."""
+    """Counts the workers, logs a message if there is none, and raises an error after a while."""
 
     def __init__(self, workers: DaskWorkers) -> None:
         self._workers = workers
         self._since = time.monotonic()
-        self._next_word_s = _FIRST_WORD_S
+        self._next_message_s = _FIRST_MESSAGE_S
         self._counted_at, self._n_workers = -math.inf, 0
 
     def look_again(self) -> None:
-        """Count anew at once: a worker is known to be gone."""
+        """Make the next call of `count_workers` count again, because a worker died."""
         self._counted_at = -math.inf
 
     def count_workers(self) -> int:
-        if time.monotonic() - self._counted_at > GLANCE_S or not self._n_workers:
+        """Return the number of workers, counted again after `CHECK_INTERVAL_S`."""
+        if time.monotonic() - self._counted_at > CHECK_INTERVAL_S or not self._n_workers:
             self._n_workers = self._count()
             self._counted_at = time.monotonic()
         return self._n_workers
@@ -171,39 +172,40 @@ class _Watch:
             n_workers = len(workers.client.nthreads())
         except (OSError, RuntimeError, TimeoutError):
             raise workers.lost() from None
-        self._hear_refusals(n_workers)
+        self._report_refusals(n_workers)
         if n_workers:
-            self._since, self._next_word_s = time.monotonic(), _FIRST_WORD_S
+            self._since, self._next_message_s = time.monotonic(), _FIRST_MESSAGE_S
             return n_workers
         waited_s = time.monotonic() - self._since
         if waited_s > workers.patience_s:
             raise NidecompError(
-                f"No worker came within {workers.patience_s:.0f} s (--dask-patience): look at "
-                f"{workers.where}."
+                f"No dask worker was available for {workers.patience_s:.0f} s (--dask-patience). "
+                f"Check {workers.where}."
             )
-        if waited_s > self._next_word_s:
-            self._next_word_s *= 2
-            _LOG.info("No worker for %.0f s; waiting for %s", waited_s, workers.where)
+        if waited_s > self._next_message_s:
+            self._next_message_s *= 2
+            _LOG.info("No dask worker for %.0f s; check %s", waited_s, workers.where)
         return 0
 
-    def _hear_refusals(self, n_workers: int) -> None:
+    def _report_refusals(self, n_workers: int) -> None:
         while not self._workers.refusals.empty():
-            said = self._workers.refusals.get()
+            reason = self._workers.refusals.get()
             if not n_workers:
-                raise NidecompError(f"The cluster does not take the jobs of workers: {said}")
-            _LOG.warning("The cluster did not take the job of a worker: %s", said)
+                raise NidecompError(f"The cluster rejected the jobs for workers: {reason}")
+            _LOG.warning("The cluster rejected a job for workers: %s", reason)
 
 
 # ---------------------------------------------------------------- in a worker
 def _do(payload: bytes, versions: dict[str, str]) -> object:
-    """Work on one item, in the versions that it was made with."""
+    """Process an item, after checking that the versions are those of the main process."""
     here = _versions()
     if different := [name for name in versions if here.get(name) != versions[name]]:
         listed = "; ".join(
-            f"{name} {here.get(name)} where this process has {versions[name]}" for name in different
+            f"{name} {here.get(name)} instead of {versions[name]}" for name in different
         )
         raise NidecompError(
-            f"The worker on {platform.node()} has {listed}: all must have the same versions."
+            f"The worker on {platform.node()} has {listed}. All workers must have the same "
+            "versions as the main process."
         )
     with _ALONE:
         func, item = cloudpickle.loads(payload)
@@ -211,6 +213,6 @@ def _do(payload: bytes, versions: dict[str, str]) -> object:
 
 
 def _versions() -> dict[str, str]:
-    """Give the versions that must be the same everywhere."""
+    """Return the versions that must be the same in all processes."""
     python = ".".join(platform.python_version_tuple()[:2])
     return {"python": python, "nidecomp": __version__, **numerical_versions()}

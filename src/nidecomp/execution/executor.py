@@ -1,4 +1,4 @@
-"""What every executor does, whatever stands behind it."""
+"""The interface of executors."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class WorkerDied(Generic[Item]):
-    """An item whose worker process was killed twice, most often for want of memory."""
+    """An item whose worker process was killed twice, usually because it ran out of memory."""
 
     item: Item
 
 
 def lost_worker(work: str = "it") -> str:
-    """Return what is said of a `WorkerDied`: why what the process worked on has no result."""
-    return f"the process that worked on {work} was killed, probably for want of memory"
+    """Return the message about a `WorkerDied`, for a report of what has no result."""
+    return f"the process working on {work} was killed, probably because it ran out of memory"
 
 
 class Executor(Protocol):
-    """Says where work is done: made once, handed down to every step that has much of it."""
+    """Applies functions to many items in parallel; opened once and passed to all steps."""
 
     def map_unordered(
         self, func: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[Result | WorkerDied[Item]]:
-        """Apply a function to every item, in whatever order they finish.
+        """Apply a function to all items, yielding results in the order in which they finish.
 
         Parameters
         ----------
         func : callable
-            Picklable; a function that reports failures in its result rather than by raising.
+            Must be picklable, and should report failures in its result instead of raising errors.
         items : sequence
-            Picklable items.
+            Must be picklable.
 
         Yields
         ------
         result or WorkerDied
-            One for each item. Items that were under way when a worker died are tried once more.
-            What `func` raises all the same ends the whole.
+            One for each item. Items that were being processed when a worker died are tried once
+            more. Errors raised by `func` stop the iteration.
         """
         ...

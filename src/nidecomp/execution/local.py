@@ -1,7 +1,7 @@
-"""Processes on this machine.
+"""Process items in worker processes on this machine.
 
-loky rather than `concurrent.futures`: it needs no ``if __name__ == "__main__"`` guard in a user's
-script, and it notices workers that die.
+loky is used instead of `concurrent.futures`, because it does not need an
+``if __name__ == "__main__"`` guard in the user's script, and detects workers that die.
 """
 
 from __future__ import annotations
@@ -21,37 +21,38 @@ from functools import partial
 from loky import ProcessPoolExecutor, cpu_count, get_reusable_executor
 from loky.process_executor import BrokenProcessPool
 
+from nidecomp.core.text import count
 from nidecomp.execution.executor import Item, Result, WorkerDied
 
 _LOG = logging.getLogger(__name__)
-# How often a worker looks whether anybody waits for it: so long may one outlive its parent.
-_GLANCE_S = 1.0
+# How often a worker checks for its parent process, and thus how long it may outlive it.
+_CHECK_INTERVAL_S = 1.0
 
 
 def available_cores() -> int:
-    """Count the cores that this process may use (a container or SLURM may allow it only some)."""
+    """Return the number of cores available to this process (a container or SLURM may limit it)."""
     return int(cpu_count())
 
 
 def _pool(n_processes: int) -> ProcessPoolExecutor:
-    """Give the one pool of workers that there is, with so many of them."""
+    """Return loky's shared pool of workers, resized to a number of processes."""
     with warnings.catch_warnings():
-        # Where fewer or more were started early it waits until they are warm, and says so.
+        # loky warns that it waits for workers to start before it resizes the pool.
         warnings.filterwarnings("ignore", "Trying to resize an executor")
         return get_reusable_executor(
-            max_workers=n_processes, initializer=_end_with, initargs=(os.getpid(),)
+            max_workers=n_processes, initializer=_exit_with, initargs=(os.getpid(),)
         )
 
 
-def _end_with(parent: int) -> None:
-    """Have this worker end when the process that started it is gone, which nothing else tells it.
+def _exit_with(parent: int) -> None:
+    """Make this worker exit when its parent process has ended.
 
-    (It waits at a pipe whose other end it holds itself.)
+    (A worker does not notice it otherwise, because it holds the other end of its pipe itself.)
     """
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(_GLANCE_S)
+            time.sleep(_CHECK_INTERVAL_S)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -59,21 +60,20 @@ def _end_with(parent: int) -> None:
 
 @contextmanager
 def started_early(warm_up: Callable[[], object], n_processes: int) -> Iterator[Callable[[], None]]:
-    """Start the workers that `LocalProcesses` will use, while this process does something else.
+    """Start the workers that `LocalProcesses` will use in the background.
 
     Parameters
     ----------
     warm_up : callable
-        Picklable; what a worker needs to do once (its imports are done, too).
+        Called once in each worker; must be picklable.
     n_processes : int
-        Fewer than 2 start nothing.
+        With fewer than 2, no worker is started.
 
     Yields
     ------
     callable
-        Ends the workers, where it turns out that they will not be used: they hold memory. Those
-        that were not used are killed afterwards in any case: a mistake in the request must not
-        wait for them.
+        Stops the workers, to free their memory if they are not needed. Workers that were not used
+        are killed at the end of the block in any case, so that an error does not wait for them.
     """
     if n_processes <= 1:
         yield lambda: None
@@ -90,11 +90,10 @@ def started_early(warm_up: Callable[[], object], n_processes: int) -> Iterator[C
 
 @dataclass(frozen=True)
 class LocalProcesses:
-    """So many processes on this machine; 1 stays in this process.
+    """Worker processes on this machine; with `n_processes` 1, items are processed in this process.
 
-    Items that were under way when a worker died are tried once more, each alone, so that an
-    innocent neighbour of the culprit is not lost. (In this process itself nothing can outlive what
-    kills it.)
+    Items that were being processed when a worker died are tried once more, one at a time, so that
+    only the item that killed it is lost. (This does not apply to work in this process.)
     """
 
     n_processes: int
@@ -111,7 +110,8 @@ class LocalProcesses:
         while waiting:
             suspects = yield from _until_a_worker_dies(func, waiting, n_processes)
             if suspects:
-                _LOG.warning("A worker process died; trying again, one by one: %d", len(suspects))
+                items_text = count(len(suspects), "item")
+                _LOG.warning("A worker process died; trying %s again, one at a time", items_text)
             for item in suspects:
                 yield _alone(func, item)
 
@@ -119,14 +119,14 @@ class LocalProcesses:
 def _until_a_worker_dies(
     func: Callable[[Item], Result], waiting: deque[Item], n_processes: int
 ) -> Generator[Result, None, list[Item]]:
-    """Work the queue down; return what was under way when a worker died, or nothing."""
+    """Process the queue; return the items in progress when a worker died, if one did."""
     suspects: list[Item] = []
     under_way: dict[Future[Result], Item] = {}
-    # Those that `started_early` started, if it did; ended here, so that their memory is given back.
+    # Uses workers of `started_early`. They are stopped at the end to free their memory.
     with _pool(n_processes) as pool:
         try:
             while (waiting or under_way) and not suspects:
-                # Two for each process, so that none waits and few are suspects.
+                # Two items per process, so that no process is idle and few items are suspects.
                 while waiting and len(under_way) < 2 * n_processes:
                     under_way[pool.submit(func, waiting[0])] = waiting[0]
                     waiting.popleft()
@@ -140,10 +140,10 @@ def _until_a_worker_dies(
                     else:
                         yield result
         except BrokenProcessPool:
-            # It died while the next one was handed over.
+            # A worker died while an item was submitted.
             pass
         except BaseException:
-            # An error in `func`, a caller that stops early, Ctrl-C: nobody waits for the rest.
+            # An error in `func`, an iteration that is stopped early, or Ctrl-C.
             pool.shutdown(wait=True, kill_workers=True)
             raise
     for future, item in under_way.items():
@@ -155,8 +155,8 @@ def _until_a_worker_dies(
 
 
 def _alone(func: Callable[[Item], Result], item: Item) -> Result | WorkerDied[Item]:
-    """Run one item in a process of its own, so that only it can be what kills the process."""
-    with ProcessPoolExecutor(1, initializer=_end_with, initargs=(os.getpid(),)) as pool:
+    """Process one item in a separate process, to find out whether it kills the process."""
+    with ProcessPoolExecutor(1, initializer=_exit_with, initargs=(os.getpid(),)) as pool:
         try:
             result: Result = pool.submit(func, item).result()
         except BrokenProcessPool:

@@ -1,4 +1,4 @@
-"""Memory that was freed, given back to the system."""
+"""Return freed memory to the system, and estimate the memory available."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from nidecomp.config.execution import Execution
 
 
 def release_freed_memory() -> None:
-    """Have the C library give back what it keeps of freed memory; nothing where it cannot.
+    """Return freed memory to the system, if the C library supports it.
 
-    glibc keeps freed blocks for the next ones. While other processes work and this one waits they
-    are of no use to it: 200 MB after the fit of 20 components to 235,000 voxels.
+    glibc keeps freed memory for later use: 200 MB after the fit of 20 components to 235,000 voxels,
+    which are not needed while this process waits for others.
     """
-    # Other C libraries have no such function, other systems no such way to ask for it.
+    # Other C libraries do not have this function.
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 MB = 1e6
 _CGROUP = Path("/sys/fs/cgroup")
-# An interpreter with all that a worker imports and its compiled loops, as resident memory: what a
-# run of bids_fixtures/rest, which has hardly any data, is told to take in logs/resources.tsv by
-# nidecomp bids_fixtures/rest OUT group --resource-monitor (310 to 320 MB).
+# Resident memory of a worker with all imports and compiled loops but hardly any data: that of a run
+# in logs/resources.tsv (310 to 320 MB), as measured with
+# nidecomp bids_fixtures/rest OUT group --resource-monitor
 INTERPRETER_MB = 310.0
-# Blocks of voxels under way, in both steps: a rule of thumb, from above.
+# Blocks of voxels in progress, in both steps: a rule of thumb, an upper limit.
 BLOCKS_MB = 60.0
-# float32 copies of an image while it is written: its volumes in order, as bytes, and compressed.
+# float32 copies of an image while it is written: the array, its bytes, and the compressed bytes.
 IMAGE_COPIES = 3.0
 
 
@@ -40,7 +40,7 @@ def row_mb(n_features: int) -> float:
 
 
 def idle_workers(execution: Execution) -> int:
-    """Count the workers that fit into memory beside this process before they are given anything.
+    """Return how many idle workers fit in memory in addition to this process.
 
     Parameters
     ----------
@@ -50,22 +50,22 @@ def idle_workers(execution: Execution) -> int:
     Returns
     -------
     int
-        Perhaps 0.
+        May be 0.
     """
     limit_mb = execution.mem_mb or free_mb()
     return max(0, int(limit_mb // INTERPRETER_MB) - 1)
 
 
 def free_mb() -> float:
-    """Memory that can be had now without swapping, in MB: the machine's, or this job's if less."""
+    """Return the free memory in MB, limited by that of the container or cluster job."""
     return min(_free_on_machine_mb(), *_limits_of_job_mb())
 
 
 def _limits_of_job_mb() -> list[float]:
-    """Read what a container or a cluster job may take (control groups), infinity among it."""
+    """Return the memory limits of control groups (containers, cluster jobs), and infinity."""
     limits = [math.inf]
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        # The file says "max" where there is no limit.
+        # The file contains "max" if there is no limit.
         with suppress(OSError, ValueError):
             limits.append(float((_CGROUP / name).read_text()) / MB)
     return limits

@@ -1,4 +1,4 @@
-"""What the steps cost: time, processor time and memory, of this process and all that it started."""
+"""Measure the time, processor time and memory of each step, including child processes."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from pathlib import Path
 
 import psutil
 
-# Seconds between two looks at the memory: one takes milliseconds.
+# Interval between measurements of memory, each of which takes milliseconds.
 _INTERVAL_S = 0.25
 # What processes have in common is only told apart from the rest (which stops them for a moment)
 # when what they hold, each counted for itself, rose by this much since it was last. A rule
 # of thumb: what the peak may miss.
 _RISE = 1.05
-# The one step that the report cannot tell of.
+# This step is not included in the report, which is made before it ends.
 REPORT_STEP = "making the report"
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What one step took, of one run or as a whole.
+    """Time and memory used by a step, for one run or in total.
 
     Parameters
     ----------
     step : str
-        What was done.
+        Name of the step.
     run : str or None
-        The run that it was done to.
+        The run, or None for the whole step.
     seconds : float
-        By the clock.
+        Wall-clock time.
     cpu_seconds : float
-        Of all processors together.
+        Processor time, summed over all processors.
     peak_memory_mb : float or None
-        The most that all processes held at once (10^6 bytes); what they share counts once where
-        the system tells (Linux). None where nobody looked.
+        Peak memory of all processes in MB (10^6 bytes). On Linux, shared memory counts once. None
+        if memory was not measured.
     """
 
     step: str
@@ -50,14 +50,14 @@ class Usage:
 
 
 class Monitor:
-    """Watches this process and all that it started; made by `watching`.
+    """Measures this process and its child processes; created by `watching`.
 
     Parameters
     ----------
     command : sequence of str
-        What it was called with.
+        The command line.
     looks : bool
-        Whether the memory is looked at.
+        Whether memory is measured.
     """
 
     def __init__(self, command: Sequence[str] = (), *, looks: bool = True) -> None:
@@ -72,22 +72,22 @@ class Monitor:
 
     @property
     def used(self) -> tuple[Usage, ...]:
-        """The steps that are over, in order, each followed by its runs if these were measured."""
-        steps = [one for one in self._used if one.run is None]
-        of_runs = sorted((one for one in self._used if one.run), key=lambda one: one.run or "")
+        """The finished steps, in order, each followed by its runs if these were measured."""
+        steps = [usage for usage in self._used if usage.run is None]
+        runs = sorted((usage for usage in self._used if usage.run), key=lambda run: run.run or "")
         return tuple(
-            each
-            for one in steps
-            for each in (one, *(run for run in of_runs if run.step == one.step))
+            usage
+            for step in steps
+            for usage in (step, *(run for run in runs if run.step == step.step))
         )
 
     def add(self, used: Usage) -> None:
-        """Note what was measured elsewhere: one run, by the process that worked on it."""
+        """Add the usage of a run, measured by the process that worked on it."""
         self._used.append(used)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Measure a step, also one that is broken off."""
+        """Measure a step, also if it ends with an error."""
         began, cpu = time.monotonic(), _cpu_seconds()
         self.current_step = name
         self._take_peak()
@@ -107,12 +107,12 @@ class Monitor:
             )
 
     def watch(self) -> None:
-        """Look at the memory again and again until `end` is called."""
+        """Measure memory at regular intervals until `end` is called."""
         while not self._is_over.wait(_INTERVAL_S):
             self._look()
 
     def end(self) -> None:
-        """Look no more."""
+        """Stop measuring memory."""
         self._is_over.set()
 
     def _look(self) -> None:
@@ -125,7 +125,7 @@ class Monitor:
                 self._peak_bytes = max(self._peak_bytes, held)
 
     def _take_peak(self) -> int:
-        """Give the peak since the last time it was taken."""
+        """Return the peak memory since the last call."""
         with self._lock:
             peak, self._peak_bytes, self._resident_at_peak = self._peak_bytes, 0, 0
         return peak
@@ -133,13 +133,13 @@ class Monitor:
 
 @contextmanager
 def watching(command: Sequence[str] = (), *, looks: bool = True) -> Iterator[Monitor]:
-    """Watch until the block is left.
+    """Measure time and, in a background thread, memory until the end of the block.
 
     Parameters
     ----------
     command : sequence of str
     looks : bool
-        Whether to look at the memory, which a thread does again and again.
+        Whether to measure memory.
 
     Yields
     ------
@@ -166,7 +166,7 @@ def _tree() -> list[psutil.Process]:
 
 
 def _memory_bytes(process: psutil.Process) -> int:
-    """Tell what a process holds, with its share of what it has in common with others."""
+    """Return the memory of a process, including its share of shared memory."""
     try:
         text = Path("/proc", str(process.pid), "smaps_rollup").read_text(encoding="ascii")
     except OSError:
@@ -178,14 +178,14 @@ def _memory_bytes(process: psutil.Process) -> int:
 
 
 def _resident_bytes(process: psutil.Process) -> int:
-    """Tell what a process holds, whoever else does so, too; 0 once it has ended."""
+    """Return the resident memory of a process, including shared memory; 0 if it has ended."""
     with contextlib.suppress(psutil.Error):
         return int(process.memory_info().rss)
     return 0
 
 
 def _cpu_seconds() -> float:
-    """Add up the processor time of this process and of all that it started, ended ones too."""
+    """Return the processor time of this process and its child processes, including ended ones."""
     own = os.times()
     total = own.user + own.system + own.children_user + own.children_system
     for process in _tree()[1:]:

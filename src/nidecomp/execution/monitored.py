@@ -1,4 +1,4 @@
-"""An executor that notes what each item took, in front of the one that does the work."""
+"""Measure the resources used for each item of an executor."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from nidecomp.execution.executor import Executor, Item, Result, WorkerDied
 from nidecomp.execution.monitor import Monitor, Usage
 
 _OWN = Path("/proc/self")
-# Writing this sets the peak back to what is held now (proc(5), since Linux 4.0).
+# Writing this resets the peak memory to the current memory (proc(5), since Linux 4.0).
 _RESET_PEAK = "5"
 
 
 @dataclass(frozen=True)
 class MeasuredExecutor:
-    """Has an executor do the work and tells a monitor of every item that has a `label`."""
+    """Wraps an executor and adds the usage of each item that has a `label` to a monitor."""
 
     executor: Executor
     monitor: Monitor
@@ -29,7 +29,7 @@ class MeasuredExecutor:
     def map_unordered(
         self, func: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[Result | WorkerDied[Item]]:
-        """Do what `Executor.map_unordered` says, and note what each item took.
+        """Apply a function to all items as `Executor.map_unordered`, measuring each item.
 
         Parameters
         ----------
@@ -58,7 +58,7 @@ class _Done(Generic[Result]):
 
 @dataclass(frozen=True)
 class _Measured(Generic[Item, Result]):
-    """A function that measures itself; picklable where the function is."""
+    """Wraps a function to measure its calls; picklable if the function is."""
 
     func: Callable[[Item], Result]
 
@@ -78,11 +78,11 @@ class _Measured(Generic[Item, Result]):
 
 
 def _peak_bytes() -> int:
-    """Give the most that this process held since its peak was set back, or ever."""
+    """Return the peak memory of this process since it was reset, or since its start."""
     with suppress(OSError):
         for line in (_OWN / "status").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    # In kilobytes, but on a Mac.
+    # In kilobytes, except on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""What the user sees while it runs: messages, a progress bar on a terminal, lines in a log."""
+"""Log messages and show progress, as a bar on a terminal or as lines in a log."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _PACKAGE = logging.getLogger("nidecomp")
 
 
 class _LogFile(logging.FileHandler):
-    """A log that is begun with its first message: a mistake in the request leaves no trace."""
+    """A log file that is created with the first message, so that usage errors leave no file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", delay=True, errors="backslashreplace")
 
     @property
     def is_begun(self) -> bool:
-        """Whether anything was written."""
+        """Whether a message was written."""
         return self.stream is not None
 
     def _open(self) -> TextIOWrapper:
@@ -41,14 +41,13 @@ class _LogFile(logging.FileHandler):
 
 @contextmanager
 def logging_to(settings: Settings) -> Iterator[None]:
-    """Send messages to stderr and, for a group run, to ``logs/nidecomp.log`` of the output.
+    """Log to stderr and, for a group run, to ``logs/nidecomp.log`` in the output folder.
 
     Parameters
     ----------
     settings : Settings
-        Whether to say more, and where the output folder is.
     """
-    # A service may have been started without a stderr.
+    # A service may be started without stderr.
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)] if sys.stderr else []
     log_file = None
     if settings.analysis_level == "group" and not settings.execution.dry_run:
@@ -65,7 +64,7 @@ def logging_to(settings: Settings) -> Iterator[None]:
         with logging_redirect_tqdm([_PACKAGE]):
             yield
     except NidecompError as error:
-        # The terminal is told by whoever catches it; the log must not end without a reason.
+        # The caller prints the error; the log file should include it, too.
         if log_file is not None and log_file.is_begun:
             log_file.handle(_LOG.makeRecord(_LOG.name, logging.ERROR, "", 0, str(error), (), None))
         raise
@@ -77,16 +76,15 @@ def logging_to(settings: Settings) -> Iterator[None]:
 
 
 def with_progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """Pass items on and show how far they are.
+    """Yield items and show progress.
 
     Parameters
     ----------
     items : iterable
-        What arrives over time.
     total : int
-        How many will come.
+        Number of items.
     what : str
-        What is being done to them.
+        Description of the step.
 
     Yields
     ------

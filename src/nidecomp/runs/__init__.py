@@ -1,1 +1,1 @@
-"""One run: found, checked, cleaned and reduced, and the mask that all runs share."""
+"""Find, check, clean and reduce single runs, and compute the group mask."""

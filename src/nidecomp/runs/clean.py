@@ -1,8 +1,8 @@
-"""Cleaning a series: one orthogonal projection, then unit variance.
+"""Clean a series by one orthogonal projection, and scale it to unit variance.
 
-Filters and regressors are applied as one least-squares fit. Done one after the other, the second
-step can bring back what the first removed (Lindquist et al. 2019, Modular preprocessing pipelines
-can reintroduce artifacts into fMRI data, Human Brain Mapping 40:2358).
+Filters and regressors are applied in a single least-squares fit. If they are applied in sequence,
+the second step can reintroduce artifacts that the first removed (Lindquist et al. 2019, Modular
+preprocessing pipelines can reintroduce artifacts into fMRI data, Human Brain Mapping 40:2358).
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from numpy.typing import NDArray
 
 from nidecomp.core.compiled import compiled
 
-# A residual this much smaller than the series itself is rounding, not signal.
+# Residuals smaller than this fraction of the series are rounding errors.
 _CONSTANT = 2e-6
-# Voxels in one block: of 150 volumes as many as a processor's cache holds. Fixed, because it
-# decides the order of sums.
+# Voxels per block: with 150 volumes, a block fits in the processor's cache. Fixed, because it
+# determines the order of summation.
 _BLOCK = 2048
 
 
 @dataclass(frozen=True, eq=False)
 class Cleaned:
-    """A cleaned series, the inner products of its volumes, and how many features hold no signal.
+    """A cleaned series, its Gram matrix, and the number of features without signal.
 
     Parameters
     ----------
     series : ndarray of float32, shape (n_kept, n_features)
-        Orthogonal to every regressor, standard deviation 1 (with n - 1 in the denominator);
-        features that hold nothing but nuisance are 0.
+        Orthogonal to all regressors, with standard deviation 1 (n - 1 in the denominator).
+        Features without signal are 0.
     gram : ndarray of float64, shape (n_kept, n_kept)
-        ``series seriesᵀ``, which costs nothing while the series passes by.
+        ``series seriesᵀ``, computed in the same pass over the series.
     n_constant : int
-        How many features hold nothing but nuisance.
+        Number of features without signal, which the nuisance regressors explain completely.
     """
 
     series: NDArray[np.float32]
@@ -42,14 +42,14 @@ class Cleaned:
 
 
 def clean(series: NDArray[np.float32], nuisance: NDArray[np.float64]) -> Cleaned:
-    """Remove everything that the nuisance basis spans and scale each feature to unit variance.
+    """Regress out the nuisance basis and scale each feature to unit variance.
 
     Parameters
     ----------
     series : ndarray of float32, shape (n_kept, n_features)
-        Changed in place.
+        Modified in place.
     nuisance : ndarray, shape (n_kept, n_regressors)
-        Orthonormal columns that span the constant, the trends, the filters and the confounds.
+        Orthonormal columns that span the constant, the trend, the filters and the confounds.
 
     Returns
     -------
@@ -57,9 +57,9 @@ def clean(series: NDArray[np.float32], nuisance: NDArray[np.float64]) -> Cleaned
 
     Notes
     -----
-    One pass over the series. Arithmetic is float32: each feature's first value is taken off before
-    anything else, which loses nothing (the constant is removed in any case) and leaves numbers of
-    the size of the signal, not of the baseline. Sums between blocks are float64.
+    This takes one pass over the series. Arithmetic is in float32: the first value of each feature
+    is subtracted first, which has no effect on the result (the constant is removed in any case) and
+    avoids rounding errors due to the baseline. Sums over blocks are in float64.
     """
     n_kept, n_features = series.shape
     basis = nuisance.astype(np.float32)
@@ -79,7 +79,7 @@ def clean(series: NDArray[np.float32], nuisance: NDArray[np.float64]) -> Cleaned
 
 @compiled
 def _standardise(block: NDArray[np.float32], largest: NDArray[np.float32]) -> int:
-    """Scale columns to unit variance in place; count and empty those that hold only rounding."""
+    """Scale columns to unit variance in place, and return how many have no signal (set to 0)."""
     n_rows, n_columns = block.shape
     power = np.zeros(n_columns, dtype=np.float32)
     for row in range(n_rows):
@@ -102,7 +102,7 @@ def _standardise(block: NDArray[np.float32], largest: NDArray[np.float32]) -> in
 
 
 def orthonormal_basis(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give an orthonormal basis of what some regressors span, however collinear they are.
+    """Return an orthonormal basis of the span of regressors, which may be collinear.
 
     Parameters
     ----------
@@ -126,19 +126,20 @@ def orthonormal_basis(columns: NDArray[np.float64]) -> NDArray[np.float64]:
 def cosines(
     n_volumes: int, repetition_time_s: float, high_pass: float | None, low_pass: float | None
 ) -> NDArray[np.float64]:
-    """Make the discrete cosines outside a pass band, to be removed as regressors.
+    """Return the discrete cosines outside of a pass band, to be used as regressors.
 
-    The k-th cosine of the type-II transform swings at k / (2 · n_volumes · TR) Hz: removing those
-    below `high_pass` and above `low_pass` is a band-pass filter that is an exact projection.
+    The k-th basis function of the discrete cosine transform (type II) has a frequency of
+    k / (2 · n_volumes · TR) Hz. Regressing out those below `high_pass` and above `low_pass` is a
+    band-pass filter.
 
     Parameters
     ----------
     n_volumes : int
-        Length of the run before scrubbing.
+        Number of volumes before scrubbing.
     repetition_time_s : float
-        Seconds from one volume to the next.
+        Repetition time in seconds.
     high_pass, low_pass : float or None
-        Cut-offs in Hz.
+        Cutoff frequencies in Hz.
 
     Returns
     -------
@@ -156,5 +157,5 @@ def cosines(
 
 
 def polynomials(n_volumes: int) -> NDArray[np.float64]:
-    """Make the constant and the linear trend, shape (n_volumes, 2)."""
+    """Return the constant and the linear trend as regressors, shape (n_volumes, 2)."""
     return np.column_stack([np.ones(n_volumes), np.linspace(-1.0, 1.0, n_volumes)])

@@ -1,8 +1,8 @@
-"""A run's confounds table, and what nilearn chooses of it.
+"""Read a run's confounds table, and select regressors with nilearn.
 
-nilearn's `load_confounds` chooses the regressors. It looks for the table by name beside the image
-and gets lost where runs with and without ``acq-`` coexist, so it is given a folder of its own with
-links to just the files that the index found.
+The regressors are selected by nilearn's `load_confounds`. It searches for the table by name next to
+the image, which fails if there are runs with and without ``acq-``. Therefore it is called in a
+temporary folder with links to the files of the run.
 """
 
 from __future__ import annotations
@@ -27,73 +27,75 @@ from nidecomp.runs.strategy import FD, RIGID_BODY, is_full_aroma
 
 # A thousand columns of ten thousand volumes, 27 bytes a number: far beyond any fMRIPrep table.
 _MOST_TABLE_BYTES = 16 * MOST_BYTES
-# Nothing that is measured is this large, and its square is still a number.
+# Larger than any measured value, and its square is still finite.
 _LARGEST = 1e100
 
 
 def read_table(path: Path, n_volumes: int) -> pd.DataFrame:
-    """Read a confounds table of numbers.
+    """Read a confounds table and check that it has valid numbers.
 
     Parameters
     ----------
     path : Path
-        The table.
     n_volumes : int
-        How many volumes the image has.
+        Number of volumes of the image.
 
     Returns
     -------
     pandas.DataFrame, shape (n_volumes, n_columns)
-        NaN where the table says ``n/a``.
+        ``n/a`` is read as NaN.
 
     Raises
     ------
     RefusedRunError
-        It cannot be read, holds text or impossible numbers, or is not as long as the image.
+        The table cannot be read, contains text or extreme numbers, or its number of rows is not
+        `n_volumes`.
     """
     try:
         size = path.stat().st_size
         if size > _MOST_TABLE_BYTES:
-            raise ValueError(f"it is {size / 1e6:.0f} MB large, and no such table is")
+            raise ValueError(
+                f"its size is {size / 1e6:.0f} MB (at most {_MOST_TABLE_BYTES / 1e6:.0f} MB)"
+            )
         table = pd.read_csv(path, sep="\t", na_values=["n/a"])
     except (OSError, ValueError) as error:
         raise RefusedRunError(
             f"its confounds table {path.name} cannot be read: {in_one_line(error)}"
         ) from None
     if not isinstance(table.index, pd.RangeIndex):
-        # pandas would take the first columns for names of rows, and shift all others.
+        # pandas would use the first columns as row names and shift all others.
         raise RefusedRunError(
-            f"its confounds table {path.name} has rows with more cells than its header has names"
+            f"its confounds table {path.name} has rows with more columns than the header"
         )
     if len(table) != n_volumes:
         raise RefusedRunError(
-            f"its confounds table {path.name} has {len(table)} rows and its image {n_volumes} "
-            "volumes"
+            f"its confounds table {path.name} has {len(table)} rows, but its image has "
+            f"{n_volumes} volumes"
         )
     text = [str(name) for name in table.columns if not _holds_numbers(table[name])]
     if text:
         raise RefusedRunError(
-            f"its confounds table {path.name} holds text in column {in_one_line(repr(text[0]))}"
+            f"its confounds table {path.name} has text in column {in_one_line(repr(text[0]))}"
         )
     for name in table.columns:
         values = np.abs(table[name].to_numpy(dtype=float))
         largest = values.max(where=np.isfinite(values), initial=0.0)
         if largest > _LARGEST:
             raise RefusedRunError(
-                f"its confounds table {path.name} holds a number as large as {largest:g} in column "
-                f"{in_one_line(repr(name))}: it is damaged"
+                f"its confounds table {path.name} has a value of {largest:g} in column "
+                f"{in_one_line(repr(name))}; the file may be damaged"
             )
     return table
 
 
 def _holds_numbers(column: pd.Series) -> bool:
-    """Tell numbers from words; True and False are words."""
+    """Return whether a column is numeric; booleans are not."""
     types = pd.api.types
     return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
 
 
 def mean_displacement(table: pd.DataFrame) -> float | None:
-    """Give the mean framewise displacement of the whole run in mm; None where none is known."""
+    """Return the mean framewise displacement of a run in mm, or None if it is unknown."""
     if FD not in table.columns:
         return None
     values = table[FD].to_numpy(dtype=float)
@@ -101,70 +103,70 @@ def mean_displacement(table: pd.DataFrame) -> float | None:
 
 
 def motion_of(table: pd.DataFrame | None, n_volumes: int) -> NDArray[np.float64]:
-    """Give how the head moved.
+    """Return the head motion parameters of a run.
 
     Parameters
     ----------
     table : pandas.DataFrame or None
         The run's confounds table.
     n_volumes : int
-        How many volumes the run has.
+        Number of volumes of the run.
 
     Returns
     -------
     ndarray, shape (n_volumes, n_columns)
-        The six rigid-body parameters (mm and radians) and framewise displacement (mm), as many of
-        them as the table has; 0 where a value is missing.
+        The six rigid-body parameters (mm and radians) and framewise displacement (mm), as far as
+        they are in the table; missing values are 0.
     """
-    there = [name for name in (*RIGID_BODY, FD) if table is not None and name in table]
-    if table is None or not there:
+    columns = [name for name in (*RIGID_BODY, FD) if table is not None and name in table]
+    if table is None or not columns:
         return np.zeros((n_volumes, 0))
-    # The first volume has no displacement yet; 0 would be a jump.
-    motion = table[there].bfill(limit=1).to_numpy(dtype=np.float64)
+    # The first volume has no displacement; 0 would be a sudden change.
+    motion = table[columns].bfill(limit=1).to_numpy(dtype=np.float64)
     return np.asarray(np.nan_to_num(motion, posinf=0.0, neginf=0.0))
 
 
-# ---------------------------------------------------------------- nilearn's choice
+# ---------------------------------------------------------------- nilearn's load_confounds
 def choose_regressors(
     table_path: Path, n_volumes: int, arguments: Mapping[str, Any] | None
 ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-    """Ask nilearn for the regressors and the volumes that it keeps.
+    """Return the regressors selected by nilearn, and the volumes to keep.
 
     Parameters
     ----------
     table_path : Path
-        The run's confounds table; compcor reads the JSON beside it.
+        The run's confounds table. With compcor, its JSON sidecar is read.
     n_volumes : int
-        How many volumes the run has.
+        Number of volumes of the run.
     arguments : mapping or None
-        Arguments for `load_confounds`; None: nothing is regressed out.
+        Arguments of `load_confounds`; None for no regressors.
 
     Returns
     -------
     regressors : pandas.DataFrame, shape (n_volumes, n_regressors)
-        What is to be regressed out, of all volumes.
+        The regressors, for all volumes.
     kept : ndarray of bool, shape (n_volumes,)
-        False for volumes that are scrubbed, and for those before the steady state with every
-        strategy, none at all included.
+        False for scrubbed and for non-steady-state volumes. The latter are dropped with any
+        strategy, also if there are no regressors.
 
     Raises
     ------
     RefusedRunError
-        nilearn does not accept the table, or its JSON cannot be read.
+        nilearn does not accept the table, or its JSON sidecar cannot be read.
     """
-    # `high_pass` alone is asked for where nothing is, since nilearn warns of an empty strategy;
-    # its columns are dropped below.
+    # nilearn warns of an empty strategy. `high_pass` is used instead, and its columns are dropped
+    # below.
     asked = dict(arguments) if arguments else {"strategy": ("high_pass",), "demean": False}
     with _folder() as folder:
         image = _alone_in(folder, table_path, asked)
         try:
             with warnings.catch_warnings():
-                # It warns where scrubbing leaves nothing; that is refused with a reason below.
+                # nilearn warns if all volumes are scrubbed; such runs are refused later.
                 warnings.simplefilter("ignore", RuntimeWarning)
                 frame, sample_mask = load_confounds(str(image), **asked)
         except MemoryError:
             raise
-        except Exception as error:  # it trusts the table and its JSON, and stumbles in many ways
+        except Exception as error:  # invalid tables and sidecars raise all kinds of errors
             text = in_one_line(error.args[0] if error.args else error)
             raise RefusedRunError(
                 f"nilearn's load_confounds does not accept its confounds table: {text}"
@@ -173,16 +175,16 @@ def choose_regressors(
     if sample_mask is not None:
         kept[:] = False
         kept[sample_mask] = True
-    # Where fMRIPrep wrote no cosines (short runs), nilearn's frame has neither columns nor rows.
-    nothing = arguments is None or frame is None or frame.shape[1] == 0
-    return (pd.DataFrame(index=range(n_volumes)) if nothing else frame), kept
+    # For short runs without cosine columns, nilearn's frame has neither columns nor rows.
+    is_empty = arguments is None or frame is None or frame.shape[1] == 0
+    return (pd.DataFrame(index=range(n_volumes)) if is_empty else frame), kept
 
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Make a temporary folder whose path does not hold "tsv".
+    """Create a temporary folder whose path does not contain "tsv".
 
-    nilearn finds the sidecar by replacing every "tsv" in the table's whole path.
+    nilearn finds the sidecar by replacing all occurrences of "tsv" in the table's path.
     """
     parent = "/tmp" if "tsv" in tempfile.gettempdir() else None  # noqa: S108  mkdtemp makes it safe
     while "tsv" in (folder := tempfile.mkdtemp(prefix="nidecomp-", dir=parent)):
@@ -194,7 +196,7 @@ def _folder() -> Iterator[Path]:
 
 
 def _alone_in(folder: Path, table_path: Path, arguments: Mapping[str, Any]) -> Path:
-    """Link the table (and its JSON) into an empty folder; name the image that nilearn asks for."""
+    """Link the table and its sidecar in an empty folder, and return an image path for nilearn."""
     stem = "sub-x_task-x"
     (folder / f"{stem}_desc-confounds_timeseries.tsv").symlink_to(table_path.absolute())
     sidecar = table_path.with_suffix(".json")
@@ -203,13 +205,13 @@ def _alone_in(folder: Path, table_path: Path, arguments: Mapping[str, Any]) -> P
             parse_json(read_text(sidecar))
         except (OSError, ValueError) as error:
             raise RefusedRunError(
-                f"the JSON of its confounds table, {sidecar.name}, cannot be read: "
+                f"the JSON sidecar of its confounds table, {sidecar.name}, cannot be read: "
                 f"{in_one_line(error)}"
             ) from None
         (folder / f"{stem}_desc-confounds_timeseries.json").symlink_to(sidecar.absolute())
     else:
-        # Only compcor reads what the sidecar says; nilearn trips over an absent or a broken one.
+        # Only compcor needs the sidecar, but nilearn fails if it is missing or invalid.
         (folder / f"{stem}_desc-confounds_timeseries.json").write_text("{}")
-    # nilearn asks for one of these two names; which image there really is has been checked before.
+    # nilearn requires one of these descriptions; the actual image has been checked before.
     desc = "smoothAROMAnonaggr" if is_full_aroma(arguments) else "preproc"
     return folder / f"{stem}_space-x_desc-{desc}_bold.nii.gz"

@@ -1,4 +1,4 @@
-"""Which runs there are, and which of them can be used."""
+"""Find the runs that can be used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def find_usable_runs(root: Path, settings: Settings) -> Inventory:
-    """Return the runs that were asked for, each checked by its small files.
+    """Return the selected runs, after checking their headers, sidecars and confounds tables.
 
     Parameters
     ----------
@@ -36,10 +36,10 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
         database_dir=Path(execution.bids_database_dir) if execution.bids_database_dir else None,
         reset_database=execution.reset_database,
         needs_mask=science.masking.mask is None,
-        # The mask is the group's: a job for one participant needs to know of all of them.
+        # A participant-level job needs the runs of all participants for the group mask.
         of_all_participants=settings.analysis_level == "participant",
     )
-    # Template maps can be projected to a run however short.
+    # Template maps can be projected to runs of any length.
     n_rows = 1 if science.projection.maps is not None else science.decomposition.fewest_rows
     inspected = [inspect_run(files, science.denoising, n_rows) for files in found]
     usable = tuple(record for record in inspected if isinstance(record, UsableRun))
@@ -56,7 +56,7 @@ def runs_of_participants(inventory: Inventory, labels: tuple[str, ...]) -> tuple
     ----------
     inventory : Inventory
     labels : tuple of str
-        Participants, without ``sub-``; all of them where there is none.
+        Participant labels without ``sub-``; if empty, all participants.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def runs_of_participants(inventory: Inventory, labels: tuple[str, ...]) -> tuple
     Raises
     ------
     NothingToDoError
-        They have no run that can be used.
+        The participants have no usable run.
     """
     runs, refused = inventory.used, inventory.refused
     named = tuple(run for run in runs if not labels or run.participant in labels)
@@ -76,10 +76,7 @@ def runs_of_participants(inventory: Inventory, labels: tuple[str, ...]) -> tuple
             reasons = Inventory(refused=why).reasons()
             raise NothingToDoError(f"{asked} can be used:\n{reasons}")
         keys = [*(run.key for run in runs), *(run.key for run in refused)]
-        there = sorted({label for key in keys if (label := key.get("sub"))})
-        shown = ", ".join(there[:20]) + (", …" if len(there) > 20 else "")
-        raise NothingToDoError(
-            f"{asked} matches what was asked for; there {'is' if len(there) == 1 else 'are'} "
-            f"{shown}."
-        )
+        existing = sorted({label for key in keys if (label := key.get("sub"))})
+        shown = ", ".join(existing[:20]) + (", …" if len(existing) > 20 else "")
+        raise NothingToDoError(f"{asked} matches the selection; participants found: {shown}.")
     return named

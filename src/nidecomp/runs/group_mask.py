@@ -1,6 +1,6 @@
-"""What all runs are brought to: the voxels of the group's grid and brain mask.
+"""Compute the voxel grid and the group mask that all runs are resampled to.
 
-The one place that makes a `FeatureSpace`.
+This is the only module that creates a `FeatureSpace`.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ from nidecomp.spaces.images import read_mask
 from nidecomp.spaces.voxels import VoxelSpace
 
 _LOG = logging.getLogger(__name__)
-# Part of the key of a stored mask: raise it whenever the rule that makes it changes.
+# Part of the key of a stored mask: increase it whenever the computation of the mask changes.
 _FORMAT = 1
 
 
 def share_space(
     inventory: Inventory, masking: Masking, cache_dir: Path | None
 ) -> tuple[FeatureSpace | None, Inventory]:
-    """Find the grid and mask that all usable runs share, and refuse runs that cannot share them.
+    """Return the common grid and group mask of all usable runs, refusing runs that do not fit.
 
-    The mask depends on every usable run of the group, so each job of a cluster array needs all of
-    them: it is kept in the work folder under a key of the mask files.
+    The mask depends on all usable runs of the group, and each job of a cluster array needs it.
+    Therefore it is stored in the work folder under a key of the mask files.
 
     Parameters
     ----------
     inventory : Inventory
         With at least one usable run.
     masking : Masking
-        A given mask, or the threshold for the group's own.
+        The mask to use, or the threshold of the group mask.
     cache_dir : Path or None
-        Where to keep the mask between jobs; None keeps nothing.
+        Folder to store the mask in; None does not store it.
 
     Returns
     -------
     space : FeatureSpace or None
-        None where no run is left to share anything.
+        None if no usable run is left.
     inventory : Inventory
-        Usable runs say whether they are resampled and what share of the mask they cover.
+        With `resampled` and `coverage` of the usable runs.
 
     Raises
     ------
     UsageError
         The given mask cannot be read.
     NothingToDoError
-        No voxel is shared by enough runs.
+        The group mask is empty.
     """
     runs, refused = _with_readable_mask(inventory)
     if not runs:
@@ -70,24 +70,24 @@ def share_space(
     mask, coverage = _cached_mask(runs, grid, masking, given, cache_dir)
     if not mask.any():
         raise NothingToDoError(
-            f"The brain mask is empty: at --mask-threshold {masking.mask_threshold:g} no voxel is "
-            f"shared by enough of the {len(runs)} runs."
+            f"The group mask is empty: with --mask-threshold {masking.mask_threshold:g}, no voxel "
+            f"is in the brain masks of enough participants ({len(runs)} runs)."
         )
     used: list[UsableRun] = []
     for run in runs:
-        # With a given mask a run may have none of its own: there is nothing to hold it against.
+        # With --mask, runs may have no brain mask of their own, so that coverage is unknown.
         share = coverage.get(run.label)
         if share is not None and share < MINIMUM_COVERAGE:
             reason = (
-                f"its brain covers {100 * share:.0f} % of the group's brain mask: it is displaced, "
-                "cut or in another space"
+                f"its brain mask covers {100 * share:.0f} % of the group mask: it may be "
+                "misaligned, cut off or in another space"
             )
             refused.append(RefusedRun(run.key, run.files.bold, reason))
         else:
             used.append(replace(run, resampled=run.grid != grid, coverage=share))
     n_resampled = sum(run.resampled for run in used)
     if n_resampled:
-        _LOG.warning("Resampling to the group's grid, runs on another one: %d", n_resampled)
+        _LOG.warning("Runs that are resampled because their grid differs: %d", n_resampled)
     space = VoxelSpace(grid, mask, label=runs[0].files.space)
     return space, replace(inventory, used=tuple(used), refused=_sorted(refused))
 
@@ -97,7 +97,7 @@ def _sorted(refused: Sequence[RefusedRun]) -> tuple[RefusedRun, ...]:
 
 
 def _with_readable_mask(inventory: Inventory) -> tuple[list[UsableRun], list[RefusedRun]]:
-    """Refuse runs whose mask file is broken or empty."""
+    """Return the runs whose brain mask can be read and is not empty, and the others as refused."""
     runs: list[UsableRun] = []
     refused = list(inventory.refused)
     for run in inventory.used:
@@ -119,9 +119,9 @@ def _given_mask(masking: Masking, grid: Grid) -> NDArray[np.bool_] | None:
     except FailedRunError as error:
         raise UsageError(f"--mask {masking.mask}: {error}.") from None
     if own != grid:
-        _LOG.warning("--mask is on another grid than the runs and was resampled to theirs")
+        _LOG.warning("The grid of --mask differs from that of the runs; it was resampled")
     if not mask.any():
-        raise UsageError(f"--mask {masking.mask} holds no voxel of the runs' grid.")
+        raise UsageError(f"--mask {masking.mask} has no voxel within the grid of the runs.")
     return mask
 
 
@@ -132,7 +132,7 @@ def _cached_mask(
     given: NDArray[np.bool_] | None,
     cache_dir: Path | None,
 ) -> tuple[NDArray[np.bool_], dict[str, float]]:
-    """Compute the mask and every run's coverage of it, or take them from an earlier job."""
+    """Return the mask and the coverage of each run, computed or as stored by an earlier job."""
     paths = {run.label: run.files.mask for run in runs if run.files.mask is not None}
 
     def load(label: str) -> NDArray[np.bool_]:
@@ -160,19 +160,19 @@ def _cached_mask(
 def _read_stored(
     stored: Path | None,
 ) -> tuple[NDArray[np.bool_], dict[str, float]] | None:
-    """Read mask and coverage that an earlier job stored; nothing where that is absent or broken."""
+    """Read the mask and coverage stored by an earlier job, or return None if that fails."""
     if stored is None:
         return None
     try:
         with np.load(stored) as content:
             labels, coverage = content["labels"].tolist(), content["coverage"].tolist()
             return content["mask"], dict(zip(labels, coverage, strict=True))
-    except Exception:  # numpy raises anything for a damaged file, which is made anew
+    except Exception:  # numpy raises all kinds of errors for damaged files; the mask is recomputed
         return None
 
 
 def _key(runs: Sequence[UsableRun], grid: Grid, masking: Masking) -> str:
-    """Name everything that the group's mask depends on."""
+    """Return a hash of everything that the group mask depends on."""
     files = [
         [run.label, str(run.files.mask), status.st_size, status.st_mtime_ns]
         for run in runs
@@ -184,15 +184,15 @@ def _key(runs: Sequence[UsableRun], grid: Grid, masking: Masking) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
-# A run whose brain covers less of the group's than this is somewhere else: displaced, or cut. A
-# rule of thumb: runs of one space cover nearly all; logs/inventory.tsv has each run's coverage.
+# Runs that cover a smaller share of the group mask than this are probably misaligned or cut off. A
+# rule of thumb: runs in the same space cover nearly all (logs/inventory.tsv has the coverage).
 MINIMUM_COVERAGE = 0.5
 
 LoadMask = Callable[[str], NDArray[np.bool_]]
 
 
 def common_grid(grids: Sequence[Grid]) -> Grid:
-    """Choose the grid that most runs have; among equals the one that comes first in order."""
+    """Return the most frequent grid; of equally frequent ones the first in sorted order."""
     counts = Counter(grids)
     return min(counts, key=lambda grid: (-counts[grid], grid.shape, grid.affine))
 
@@ -200,29 +200,30 @@ def common_grid(grids: Sequence[Grid]) -> Grid:
 def group_mask(
     participants: Mapping[str, str], load: LoadMask, threshold: float
 ) -> tuple[NDArray[np.bool_], dict[str, float]]:
-    """Find the voxels that enough participants' brains hold.
+    """Return the voxels that are in the brain masks of enough participants.
 
-    Every participant counts once, whatever its number of runs: a run weighs 1 / (its
-    participant's runs). Masks are loaded one at a time, three times at most: memory does not grow
-    with the group. A run that covers less than `MINIMUM_COVERAGE` of what most participants share
-    is left out first, so that one displaced brain cannot empty the mask of a high threshold.
+    All participants have the same weight: each run is weighted by 1 / (number of runs of its
+    participant). Masks are loaded one at a time, at most three times each, so that memory does not
+    grow with the group. Runs that cover less than `MINIMUM_COVERAGE` of the voxels shared by at
+    least half of the participants are excluded, so that a single misaligned run cannot empty a mask
+    with a high threshold.
 
     Parameters
     ----------
     participants : mapping
-        Run's name to participant's name, for every run.
+        Run name to participant label, for all runs.
     load : callable
-        Gives a run's mask on the group's grid.
+        Returns the mask of a run on the common grid.
     threshold : float
         Share of participants, above 0 and at most 1.
 
     Returns
     -------
     mask : ndarray of bool
-        On the group's grid.
+        On the common grid.
     coverage : dict
-        Run's name to the share that the run's own mask holds of the voxels which at least half of
-        the participants have; those below `MINIMUM_COVERAGE` had no say in the mask.
+        Run name to the share covered by the run of the voxels shared by at least half of the
+        participants. Runs below `MINIMUM_COVERAGE` were not used for the mask.
     """
     share = _weighted_sum(participants, load)
     most = _at_least(share, 0.5)
@@ -234,7 +235,7 @@ def group_mask(
 
 
 def _weighted_sum(participants: Mapping[str, str], load: LoadMask) -> NDArray[np.float64]:
-    """Give for each voxel the share of participants whose brain holds it."""
+    """Return the share of participants whose brain masks include each voxel."""
     runs_of = Counter(participants.values())
     total: NDArray[np.float64] | None = None
     for run in sorted(participants):
@@ -248,11 +249,11 @@ def _weighted_sum(participants: Mapping[str, str], load: LoadMask) -> NDArray[np
 
 
 def _at_least(share: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
-    # Sums of thirds miss 1 by rounding: a voxel in every brain must pass a threshold of 1.
+    # With three runs per participant, sums are below 1 by rounding, and must pass a threshold of 1.
     return share >= threshold - 1e-9
 
 
 def covered_share(mask: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:
-    """Give the share of the voxels of `of` that `mask` holds; 0 where there are none."""
+    """Return the share of the voxels in `of` that are in `mask`, or 0 if `of` is empty."""
     inside = np.count_nonzero(of)
     return float(np.count_nonzero(mask & of) / inside) if inside else 0.0

@@ -1,4 +1,4 @@
-"""Memory that one run takes while it is reduced or projected."""
+"""Estimate the memory needed to reduce or project a run."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from nidecomp.spaces.contract import FeatureSpace
 
 
 def memory_of_run_mb(run: UsableRun, space: FeatureSpace, n_rows: int, n_smoothings: int) -> float:
-    """Memory of one run's reduce step: its series over the brain, and what reading takes."""
-    # A smoothing's rows are written before the next one is reduced; a series stays.
+    """Return the memory in MB to reduce one run: its series in the mask, and what reading needs."""
+    # The series of all smoothings are held at once, but the rows of one smoothing at a time.
     series = (run.n_kept * n_smoothings + n_rows) * row_mb(space.n_features)
     return INTERPRETER_MB + series + space.reading_bytes(run) / MB + BLOCKS_MB
 
 
 def projecting_rows(space: FeatureSpace, n_components: int, with_images: bool) -> int:
-    """Count what projecting a run holds beside its series, in rows of features.
+    """Return the memory to project a run in addition to its series, as a number of maps.
 
-    The group's maps and the run's own; where images are written, too, variance and z of these and
-    copies of one image of all of them.
+    It holds the group maps and the run's maps; if images are written, also their variance and z
+    maps, and copies of one image of all components.
     """
     if not with_images:
         return 2 * n_components

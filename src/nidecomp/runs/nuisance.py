@@ -1,4 +1,4 @@
-"""What is removed from one run, and which of its volumes are kept."""
+"""Build the nuisance regressors of a run, and select the volumes to keep."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from nidecomp.runs.clean import cosines, orthonormal_basis, polynomials
 from nidecomp.runs.confounds import choose_regressors, mean_displacement, motion_of, read_table
 from nidecomp.runs.strategy import FD, missing_columns, possible_strategies, resolve_strategy
 
-# Regressors of a filter times volumes: 1 GB. A day's run at a fine resolution has fewer.
+# Regressors of a filter times volumes: 1 GB, more than any realistic run needs.
 _MOST_IN_FILTERS = 1 << 27
 
 
 @dataclass(frozen=True, eq=False)
 class NuisanceModel:
-    """What cleaning does to one run.
+    """The nuisance regressors of a run, and the volumes to keep.
 
     Parameters
     ----------
     kept : ndarray of int, shape (n_kept,)
-        The volumes kept, in order.
+        Indices of the volumes to keep, ascending.
     nuisance : ndarray, shape (n_kept, n_regressors)
-        Orthonormal columns: constant, trend, filters and confounds on the volumes kept.
+        Orthonormal columns that span the constant, the trend, the filters and the confounds in the
+        volumes kept.
     mean_fd_mm : float or None
         Mean framewise displacement of the whole run.
     motion : ndarray, shape (n_kept, n_columns)
-        How the head moved at the volumes kept: the six rigid-body parameters (mm and radians) and
-        framewise displacement (mm), as many of them as the confounds table has, without what
-        `nuisance` spans. A value that is missing counts as 0.
+        Head motion at the volumes kept: the six rigid-body parameters (mm and radians) and
+        framewise displacement (mm), as far as they are in the confounds table, after regressing out
+        `nuisance`. Missing values are 0.
     """
 
     kept: NDArray[np.intp]
@@ -46,35 +47,35 @@ class NuisanceModel:
 
     @property
     def degrees_of_freedom(self) -> int:
-        """How many dimensions cleaning leaves."""
+        """The degrees of freedom left after cleaning."""
         return len(self.kept) - int(self.nuisance.shape[1])
 
 
 def build_nuisance_model(
     table_path: Path | None, n_volumes: int, repetition_time_s: float, denoising: Denoising
 ) -> NuisanceModel:
-    """Decide which volumes of a run are kept and what is regressed out of them.
+    """Return the nuisance regressors of a run and the volumes to keep.
 
     Parameters
     ----------
     table_path : Path or None
         The run's confounds table.
     n_volumes : int
-        How many volumes the image has.
+        Number of volumes of the image.
     repetition_time_s : float
-        Seconds from one volume to the next.
+        Repetition time in seconds.
     denoising : Denoising
-        What was asked for.
+        The options for cleaning.
 
     Returns
     -------
-    Design
+    NuisanceModel
         With at least one volume kept.
 
     Raises
     ------
     RefusedRunError
-        The table is absent, broken or lacks what is needed, or nothing is left of the run.
+        The table is missing, invalid or incomplete, or no volume is left.
     """
     arguments = resolve_strategy(denoising)
     table = _usable_table(table_path, n_volumes, arguments, denoising)
@@ -99,12 +100,13 @@ def build_nuisance_model(
             _check_displacement_is_known(table)
     _check_motion(mean_fd, denoising)
     if not kept.any():
-        raise RefusedRunError(f"no volume is left: all {n_volumes} were scrubbed or dropped")
+        raise RefusedRunError(f"all of its {n_volumes} volumes were scrubbed or dropped")
     basis = np.column_stack(columns)[kept]
     if not np.isfinite(basis).all():
         broken = [str(name) for name in regressors if not np.isfinite(regressors[name][kept]).all()]
         raise RefusedRunError(
-            f"its confounds table has no number in some kept volumes of {', '.join(broken[:6])}"
+            "its confounds table has missing values, in volumes that are kept, in "
+            f"{', '.join(broken[:6])}"
         )
     nuisance = orthonormal_basis(basis)
     motion = _cleaned(motion_of(table, n_volumes)[kept], nuisance)
@@ -112,18 +114,18 @@ def build_nuisance_model(
 
 
 def _cleaned(motion: NDArray[np.float64], nuisance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Take from measures of motion what cleaning takes from the series; 0 where nothing is left.
+    """Return motion parameters cleaned as the series are; 0 if nothing is left of them.
 
-    The parameters explain nine tenths of displacement: what follows it in a cleaned series follows
-    the rest.
+    The regressors explain nine tenths of framewise displacement, so that a cleaned series can only
+    be correlated with the rest.
     """
     left = motion - nuisance @ (nuisance.T @ motion)
     whole = np.linalg.norm(motion - motion.mean(axis=0), axis=0)
-    # A residual this much smaller is rounding.
+    # Smaller residuals are rounding errors.
     return np.asarray(np.where(np.linalg.norm(left, axis=0) > 1e-6 * whole, left, 0.0))
 
 
-# ---------------------------------------------------------------- what cannot be done
+# ---------------------------------------------------------------- checks
 def _needs_displacement(denoising: Denoising) -> bool:
     return denoising.fd_threshold is not None or denoising.mean_fd_cutoff is not None
 
@@ -134,19 +136,20 @@ def _usable_table(
     arguments: Mapping[str, Any] | None,
     denoising: Denoising,
 ) -> pd.DataFrame | None:
-    """Read the table and see that it has what was asked for; None where nothing asks for one."""
+    """Return the table after checking its columns, or None if there is none and none is needed."""
     if path is not None:
         table = read_table(path, n_volumes)
         _check_columns(table, arguments, denoising)
         return table
     if arguments is not None:
         raise RefusedRunError(
-            "it has no confounds table (*_desc-confounds_timeseries.tsv), which "
-            f"--denoise-strategy {denoising.denoise_strategy} needs"
+            "it has no confounds table (*_desc-confounds_timeseries.tsv), which is required by "
+            f"--denoise-strategy {denoising.denoise_strategy}"
         )
     if _needs_displacement(denoising):
         raise RefusedRunError(
-            "it has no confounds table, which framewise displacement is read from"
+            "it has no confounds table with framewise displacement, which is required by "
+            "--fd-threshold and --mean-fd-cutoff"
         )
     return None
 
@@ -159,13 +162,14 @@ def _check_columns(
     if missing:
         shown = ", ".join(missing[:6]) + (" …" if len(missing) > 6 else "")
         raise RefusedRunError(
-            f"its confounds table lacks {shown}, which --denoise-strategy "
-            f"{denoising.denoise_strategy} needs; with this table you can use "
+            f"its confounds table has no {shown}, which is required by --denoise-strategy "
+            f"{denoising.denoise_strategy}; strategies possible with this table are "
             f"{', '.join(possible_strategies(columns))}"
         )
     if _needs_displacement(denoising) and FD not in columns:
         raise RefusedRunError(
-            f"its confounds table lacks {FD}, which --fd-threshold and --mean-fd-cutoff need"
+            f"its confounds table has no {FD}, which is required by --fd-threshold and "
+            "--mean-fd-cutoff"
         )
 
 
@@ -175,25 +179,25 @@ def _check_filters(n_volumes: int, repetition_time_s: float, denoising: Denoisin
     n_regressors = 2 * n_volumes * repetition_time_s * removed
     if n_volumes * n_regressors > _MOST_IN_FILTERS:
         raise RefusedRunError(
-            f"its filters would be {n_regressors:.0f} regressors of {n_volumes} volumes "
-            f"(TR {repetition_time_s:g} s), more than can be fitted: --high-pass none and "
-            "--low-pass none use no filter"
+            f"its filters need {n_regressors:.0f} regressors for {n_volumes} volumes "
+            f"(TR {repetition_time_s:g} s), which is too many: use --high-pass none and "
+            "--low-pass none for no filter"
         )
     for name, cutoff in (("high", denoising.high_pass), ("low", denoising.low_pass)):
         if cutoff is not None and cutoff >= nyquist:
             raise RefusedRunError(
-                f"--{name}-pass {cutoff:g} Hz is not below its Nyquist frequency of "
+                f"--{name}-pass {cutoff:g} Hz must be below its Nyquist frequency of "
                 f"{nyquist:.3g} Hz (TR {repetition_time_s:g} s)"
             )
 
 
 def _check_displacement_is_known(table: pd.DataFrame) -> None:
-    """Refuse a run whose motion is not known where motion decides; the first volume has none."""
+    """Check that framewise displacement is known for all volumes after the first."""
     n_unknown = int(np.count_nonzero(~np.isfinite(table[FD].to_numpy(dtype=float)[1:])))
     if n_unknown:
         raise RefusedRunError(
-            f"its {FD} is n/a at {n_unknown} volumes after the first, and --fd-threshold or "
-            "--mean-fd-cutoff needs it"
+            f"its {FD} is n/a for {n_unknown} volumes after the first, but is required by "
+            "--fd-threshold and --mean-fd-cutoff"
         )
 
 

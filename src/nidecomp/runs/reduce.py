@@ -1,8 +1,8 @@
-"""The reduce step of one run: read, mask, smooth, clean, standardise, reduce, store.
+"""The reduce step of one run: read, mask, smooth, clean, standardise, reduce and store it.
 
-One picklable function of one picklable task. What it needs is in the task, what it gives is a
-record; the array itself lies in the work folder under a name made of everything that it depends
-on, so that a second start, a killed run and the jobs of a cluster array find what is done.
+`reduce_run` takes a `ReduceTask` and returns records; both can be pickled. The arrays are stored in
+the work folder under a hash of everything that they depend on, so that repeated and resumed
+commands and the jobs of a cluster array find runs that were reduced before.
 """
 
 from __future__ import annotations
@@ -28,27 +28,28 @@ from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.series import compile_reading
 
 Result = TypeVar("Result")
-# A squared singular value this much smaller than the largest is rounding of float32 data: the run
-# has no such row.
+# Squared singular values smaller than this fraction of the largest are rounding errors of float32
+# data.
 _RANK_TOLERANCE = 1e-6
 
 
 def warm_up(stored: str = "int16") -> None:
-    """Do what a worker does once: this module's imports, and getting its loops compiled.
+    """Import what the reduce step needs and compile its loops, once per worker.
 
-    Workers start before it is known what features are: those of images are made in any case.
+    Workers start before the feature space is known, so that the loops for images are always
+    compiled.
 
     Parameters
     ----------
     stored : str
-        The type of the numbers that images store.
+        The data type of the images.
     """
     compile_reading(stored)
     clean(np.zeros((3, 2), dtype=np.float32), np.full((3, 1), 3**-0.5))
 
 
 def reduce_run(task: ReduceTask) -> tuple[ReducedRun, ...] | FailedRun:
-    """Reduce one run, or find that it was reduced before.
+    """Reduce a run, unless it was reduced before.
 
     Parameters
     ----------
@@ -57,20 +58,22 @@ def reduce_run(task: ReduceTask) -> tuple[ReducedRun, ...] | FailedRun:
     Returns
     -------
     tuple of ReducedRun, or FailedRun
-        One for each smoothing, in the task's order. Never raises for what is wrong with the run.
+        One for each smoothing, in the task's order. Problems with the run are not raised, but
+        recorded in a FailedRun.
     """
     return failures_recorded(task.run.files, partial(_found_or_reduced, task))
 
 
 def failures_recorded(files: RunFiles, work: Callable[[], Result]) -> Result | FailedRun:
-    """Do something with one run: the one place where what is wrong with it is caught.
+    """Call a function for a run, and record an error as a FailedRun.
 
     Parameters
     ----------
     files : RunFiles
         The run.
     work : callable
-        With one thread in it: sums that are split between threads depend on how many there are.
+        Called with linear algebra limited to one thread, because sums that are split between
+        threads depend on the number of threads.
 
     Returns
     -------
@@ -89,14 +92,15 @@ def failures_recorded(files: RunFiles, work: Callable[[], Result]) -> Result | F
 
 
 def check_unchanged(stem: Path, now: Path) -> None:
-    """Check that a run's files, which its name is made of, are what they were before.
+    """Check that the hash of a run's files, which is part of its stem, is the same as before.
 
     Raises
     ------
     FailedRunError
+        The files have changed.
     """
     if now != stem:
-        raise FailedRunError("its files changed while it was processed: start again")
+        raise FailedRunError("its files changed while it was processed: run the command again")
 
 
 def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
@@ -109,7 +113,7 @@ def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
 
 
 def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, ReducedRun]:
-    """Reduce a run at some smoothings and store what comes out under the names given."""
+    """Reduce a run with each smoothing and store the results under the given names."""
     reduced: dict[float, ReducedRun] = {}
     for fwhm, (cleaned, n_nonfinite, design) in cleaned_series(task, tuple(stems)).items():
         leading = principal_components(cleaned.series, cleaned.gram, task.n_rows)
@@ -117,9 +121,9 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
         rank = int(np.count_nonzero(squared > _RANK_TOLERANCE * squared[0]))
         if rank < task.n_rows:
             raise FailedRunError(
-                f"its cleaned data hold only {rank} dimensions (were they denoised before?), and "
-                f"{task.n_rows} are asked for: fewer --n-components, or fewer --max-components to "
-                "choose from, would do"
+                f"its cleaned data have only {rank} dimensions (was it denoised before?), but "
+                f"{task.n_rows} are required: decrease --n-components, or --max-components if "
+                "--n-components is auto"
             )
         check_unchanged(stems[fwhm], task.stem(fwhm))
         record = ReducedRun(
@@ -142,7 +146,7 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
 def cleaned_series(
     task: ReduceTask, smoothing_fwhm: tuple[float, ...]
 ) -> dict[float, tuple[Cleaned, int, NuisanceModel]]:
-    """Read one run once and clean it at each smoothing.
+    """Read a run, and return it cleaned with each smoothing.
 
     Parameters
     ----------
@@ -153,13 +157,13 @@ def cleaned_series(
     Returns
     -------
     dict
-        Smoothing to the cleaned series, the number of voxels that were not finite at least once,
-        and what cleaning did.
+        Smoothing to the cleaned series, the number of voxels with nonfinite values, and the
+        nuisance model.
 
     Raises
     ------
     FailedRunError
-        The data cannot be read, or most of the brain holds no signal.
+        The data cannot be read, or most voxels have no signal.
     """
     read, n_nonfinite, design = read_run(task, smoothing_fwhm)
     cleaned = {
@@ -170,8 +174,8 @@ def cleaned_series(
     space = task.space
     if 2 * n_constant > space.n_features:
         raise FailedRunError(
-            f"{n_constant} of the group mask's {space.n_features} {space.measure.features} hold no "
-            "signal in it"
+            f"{n_constant} of the {space.n_features} {space.measure.features} in the group mask "
+            "have no signal"
         )
     return {fwhm: (result, n_nonfinite, design) for fwhm, result in cleaned.items()}
 
@@ -179,7 +183,7 @@ def cleaned_series(
 def read_run(
     task: ReduceTask, smoothing_fwhm: tuple[float, ...]
 ) -> tuple[tuple[NDArray[np.float32], ...], int, NuisanceModel]:
-    """Read one run once at each smoothing, and find out what is to be removed from it.
+    """Read a run with each smoothing, and build its nuisance model.
 
     Parameters
     ----------
@@ -191,8 +195,8 @@ def read_run(
     -------
     series : tuple of ndarray of float32, each (n_kept, n_features)
     n_nonfinite : int
-        The number of voxels that were not finite at least once.
-    design : Design
+        Number of voxels with nonfinite values.
+    design : NuisanceModel
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The first pass over all runs: each is reduced, and what comes back is sorted."""
+"""Reduce all runs."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _LOG = logging.getLogger(__name__)
 def reduce_runs(
     runs: Sequence[UsableRun], space: FeatureSpace, executor: Executor, request: Request
 ) -> tuple[tuple[ReducedRun, ...], tuple[FailedRun, ...]]:
-    """Reduce every run at every smoothing, in whatever order they finish.
+    """Reduce all runs with each smoothing.
 
     Parameters
     ----------
     runs : sequence of UsableRun
     space : FeatureSpace
-        The features that they are reduced on.
+        The voxel grid and group mask.
     executor : Executor
-        The result does not depend on it.
+        The results do not depend on it.
     request : Request
 
     Returns
     -------
     reduced : tuple of ReducedRun
-        Sorted by run, then by smoothing, the widest first.
+        Sorted by run, then by smoothing in descending order.
     failed : tuple of FailedRun
-        Sorted by run. With ``--stop-on-first-crash`` the others are not done.
+        Sorted by run. With ``--stop-on-first-crash``, no more runs are processed after the first.
     """
     reduced: list[ReducedRun] = []
     failed: list[FailedRun] = []
@@ -60,7 +60,7 @@ def reduce_runs(
 
 
 def reduce_task(run: UsableRun, space: FeatureSpace, request: Request) -> ReduceTask:
-    """Say how a run is read, cleaned and reduced, in both passes over it.
+    """Return the task to read, clean and reduce a run, used by the reduce and projection steps.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def reduce_task(run: UsableRun, space: FeatureSpace, request: Request) -> Reduce
 
 
 def warn_of_copies(reduced: Sequence[ReducedRun]) -> None:
-    """Say which runs are one under several names: they make everything look reproducible.
+    """Log a warning about runs with identical data, which inflate reproducibility.
 
     Parameters
     ----------
@@ -92,12 +92,12 @@ def warn_of_copies(reduced: Sequence[ReducedRun]) -> None:
     """
     same: dict[tuple[float, ...], set[str]] = {}
     for run in reduced:
-        # No two runs that were measured agree in every digit.
+        # Different measurements never agree in all digits.
         numbers = (run.smoothing_fwhm, run.total_variance, *run.squared_singular_values)
         same.setdefault(numbers, set()).add(run.key.label)
     for names in sorted({tuple(sorted(names)) for names in same.values() if len(names) > 1}):
         _LOG.warning(
-            "%s hold the same data: is one a copy of the other? What is reproducible between "
-            "copies is so by construction",
+            "%s have identical data: is one a copy of the other? Copies inflate the "
+            "reproducibility of maps",
             ", ".join(names),
         )

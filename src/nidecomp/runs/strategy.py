@@ -1,4 +1,4 @@
-"""What a denoising strategy asks of `load_confounds`, and so of a run's confounds table."""
+"""Convert denoising strategies to arguments of `load_confounds`, and find the columns needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nidecomp.config.values import STRATEGY_PARTS, STRATEGY_PRESETS
 from nidecomp.core.errors import UsageError
 from nidecomp.core.text import quoted
 
-# Columns of fMRIPrep's confounds tables: framewise displacement, and the head's motion.
+# Columns of fMRIPrep's confounds tables: framewise displacement and rigid-body parameters.
 FD = "framewise_displacement"
 RIGID_BODY = tuple(f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz")
 _MODEL_SUFFIXES = {
@@ -28,9 +28,9 @@ _BASES = {
     "wm_csf": ("csf", "white_matter"),
     "global_signal": ("global_signal",),
 }
-# load_confounds' own defaults for the models of these parts.
+# Default models of load_confounds.
 _DEFAULT_MODEL = {"motion": "full", "wm_csf": "basic", "global_signal": "basic"}
-# Parts that have no fixed columns: any column that starts like this will do.
+# Components with any number of columns, which start with one of these prefixes.
 _PREFIXES = {"compcor": ("a_comp_cor_", "t_comp_cor_"), "ica_aroma": ("aroma_motion_",)}
 
 
@@ -44,8 +44,8 @@ def _is_model(value: object) -> bool:
 
 _A_MODEL = (_is_model, f"one of {', '.join(_MODEL_SUFFIXES)}")
 _A_NUMBER = (_is_number, "a number")
-_A_WORD = (lambda value: isinstance(value, str), "a word that load_confounds knows")
-# The arguments of load_confounds: whether a value will do, and what is wanted.
+_A_WORD = (lambda value: isinstance(value, str), "a string accepted by load_confounds")
+# The arguments of load_confounds: whether a value is valid, and a description of valid values.
 _ARGUMENTS: dict[str, tuple[Callable[[object], bool], str]] = {
     "strategy": (
         lambda value: isinstance(value, list) and set(map(str, value)) <= set(STRATEGY_PARTS),
@@ -71,19 +71,19 @@ _ARGUMENTS: dict[str, tuple[Callable[[object], bool], str]] = {
 
 
 def resolve_strategy(denoising: Denoising) -> dict[str, Any] | None:
-    """Turn the strategy's name into `load_confounds` arguments; None for ``none``.
+    """Return the arguments of `load_confounds` for a strategy, or None for ``none``.
 
     Raises
     ------
     UsageError
-        A JSON strategy is not one that `load_confounds` knows.
+        The strategy has arguments that `load_confounds` does not accept.
     """
     name = denoising.denoise_strategy
     if name == "none":
         return None
     if name in STRATEGY_PRESETS:
         arguments = dict(preset_strategies[name])
-        # A preset says "no global signal"; load_confounds itself knows no such word.
+        # Presets have None for no global signal, which load_confounds does not accept.
         arguments = {key: value for key, value in arguments.items() if value is not None}
     elif name.startswith("{"):
         arguments = _check_arguments(json.loads(name))
@@ -92,23 +92,23 @@ def resolve_strategy(denoising: Denoising) -> dict[str, Any] | None:
     arguments["strategy"] = tuple(arguments["strategy"])
     if "compcor" in arguments["strategy"] and "high_pass" not in arguments["strategy"]:
         raise UsageError(
-            "--denoise-strategy: compcor needs high_pass beside it, since fMRIPrep filters before "
-            "it computes the components."
+            "--denoise-strategy: compcor must be combined with high_pass, because fMRIPrep applies "
+            "a high-pass filter before it computes the CompCor components."
         )
     if "scrub" in arguments["strategy"] and denoising.fd_threshold is not None:
         arguments["fd_threshold"] = denoising.fd_threshold
-    # The projection contains the constant on the kept volumes: nothing else centres better.
+    # The nuisance model includes a constant for the volumes kept.
     arguments["demean"] = False
     return arguments
 
 
 def _check_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Refuse arguments that load_confounds would stumble over run by run."""
+    """Check the arguments of load_confounds once, before they cause an error for each run."""
     unknown = sorted(set(content) - set(_ARGUMENTS))
     if unknown:
         raise UsageError(
-            f"--denoise-strategy: it has an unknown {quoted(unknown[0])}. The JSON object holds "
-            f"the arguments of nilearn's load_confounds: {', '.join(_ARGUMENTS)}."
+            f"--denoise-strategy: unknown argument {quoted(unknown[0])}. The JSON object must "
+            f"contain arguments of nilearn's load_confounds: {', '.join(_ARGUMENTS)}."
         )
     for name, (is_right, wanted) in _ARGUMENTS.items():
         if name in content and not is_right(content[name]):
@@ -116,41 +116,41 @@ def _check_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
     strategy = content.get("strategy")
     if not strategy:
         raise UsageError(
-            '--denoise-strategy: it has no list "strategy"; where nothing is to be regressed out, '
-            "use none."
+            '--denoise-strategy: the JSON object must contain a list "strategy". To regress out no '
+            "confounds, use --denoise-strategy none."
         )
     return dict(content)
 
 
 def relies_on_aroma_images(denoising: Denoising) -> bool:
-    """Tell whether the strategy removes nothing itself because ICA-AROMA has been at the image."""
+    """Return whether the strategy requires images that were denoised by ICA-AROMA."""
     arguments = resolve_strategy(denoising)
     return arguments is not None and is_full_aroma(arguments)
 
 
 def is_full_aroma(arguments: Mapping[str, Any]) -> bool:
-    """Tell the two forms of ica_aroma apart: denoised images, or regressors ("basic")."""
+    """Return whether arguments select ica_aroma with denoised images, not regressors (basic)."""
     return "ica_aroma" in arguments["strategy"] and arguments.get("ica_aroma", "full") == "full"
 
 
-# ---------------------------------------------------------------- does the table have it?
+# ---------------------------------------------------------------- columns of the table
 def missing_columns(columns: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
-    """Name what a strategy needs and a confounds table lacks.
+    """Return the columns that a strategy needs and that are missing in a confounds table.
 
     Parameters
     ----------
     columns : sequence of str
-        The table's columns.
+        The columns of the table.
     arguments : mapping
-        Arguments for `load_confounds`.
+        Arguments of `load_confounds`.
 
     Returns
     -------
     list of str
-        Column names, or prefixes followed by ``*``. Cosines are never missed: fMRIPrep writes
-        none for short runs.
+        Column names, or prefixes followed by ``*``. Cosine columns are not required, because
+        fMRIPrep does not write them for short runs.
     """
-    there = set(columns)
+    existing = set(columns)
     needed: list[str] = []
     for part in arguments["strategy"]:
         if part in _BASES:
@@ -158,29 +158,29 @@ def missing_columns(columns: Sequence[str], arguments: Mapping[str, Any]) -> lis
             needed += [base + suffix for base in _BASES[part] for suffix in suffixes]
         elif part == "scrub":
             needed += [FD, "std_dvars"]
-    missing = [name for name in needed if name not in there]
+    missing = [name for name in needed if name not in existing]
     for part, prefixes in _PREFIXES.items():
         if (
             part in arguments["strategy"]
             and not (part == "ica_aroma" and is_full_aroma(arguments))
-            and not any(name.startswith(prefixes) for name in there)
+            and not any(name.startswith(prefixes) for name in existing)
         ):
             missing.append(prefixes[0] + "*")
     return missing
 
 
 def possible_strategies(columns: Sequence[str]) -> list[str]:
-    """Name the strategies that a confounds table has all columns for.
+    """Return the strategies for which a confounds table has all columns.
 
     Parameters
     ----------
     columns : sequence of str
-        The table's columns.
+        The columns of the table.
 
     Returns
     -------
     list of str
-        Presets and sets of parts, as ``--denoise-strategy`` takes them; ``none`` always.
+        Presets and combinations for ``--denoise-strategy``, always including ``none``.
     """
     names = ["simple", "scrubbing", "compcor", "motion+high_pass", "high_pass"]
     fitting = [

@@ -1,4 +1,4 @@
-"""What the reduction of one run depends on, and the name of its result."""
+"""The inputs and settings of the reduce step of one run, and the path of its result."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.images import unreadable_file_fails
 from nidecomp.version import numerical_versions
 
-# Part of every key: raise it whenever the numbers that this module writes change.
+# Part of each key: increase it whenever the results of the reduce step change.
 _FORMAT = 4
-# The end of a gzip file holds the checksum of its content: reading this much of both ends tells
-# apart files of one size and one time without reading them whole.
+# A gzip file ends with a checksum of its content, so that reading this many bytes of both ends
+# distinguishes files of the same size and time without reading them completely.
 _END_BYTES = 65536
 
 
 @dataclass(frozen=True, eq=False)
 class ReduceTask:
-    """Everything that one run's reduce step depends on.
+    """Everything that the reduce step of one run depends on.
 
-    `smoothing_fwhm` are the smoothings wanted, in mm: each gives a reduced run of its own, all of
-    them from one read of the file.
+    `smoothing_fwhm` lists the smoothing kernels (FWHM in mm). Each gives a separate reduced run,
+    and the image is read once for all of them.
     """
 
     run: UsableRun
@@ -42,9 +42,9 @@ class ReduceTask:
         return self.run.label
 
     def stem(self, smoothing_fwhm: float) -> Path:
-        """Name a reduced run, without extension; the name is its identity.
+        """Return the path of a reduced run without extension, which includes a hash of its inputs.
 
-        The ends of its files are read each time that it is asked for.
+        The beginning and the end of the run's files are read on each call.
         """
         confounds = self.run.files.confounds
         identity = {
@@ -54,7 +54,7 @@ class ReduceTask:
             "confounds": _identity(confounds),
             "confounds_sidecar": _identity(confounds and confounds.with_suffix(".json")),
             "repetition_time_s": self.run.repetition_time_s,
-            # What it was called at first: work folders keep what is in them.
+            # The key keeps its original name, so that existing work folders stay valid.
             "geometry": self.space.digest,
             "denoising": _cleaning(self.denoising),
             "smoothing_fwhm": smoothing_fwhm,
@@ -65,9 +65,10 @@ class ReduceTask:
 
 
 def _cleaning(denoising: Denoising) -> dict[str, object]:
-    """Take the settings that decide a run's numbers: which runs are used is no property of one.
+    """Return the options that affect the cleaned series.
 
-    How they are smoothed is named apart, for each of the smoothings.
+    Options that only select runs are left out, and so is smoothing, which is a separate part of
+    the key.
     """
     elsewhere = {"min_volumes", "mean_fd_cutoff", "smoothing_fwhm", "dictlearning_smoothing_fwhm"}
     settings = asdict(denoising).items()
@@ -75,7 +76,8 @@ def _cleaning(denoising: Denoising) -> dict[str, object]:
 
 
 def _identity(path: Path | None) -> list[object] | None:
-    # Path.exists raises where we may not look; a table's JSON there matters only where it is read.
+    # Path.exists raises an error if a folder cannot be accessed. That matters only if the file is
+    # needed, and is reported then.
     if path is None or not os.path.exists(path):  # noqa: PTH110
         return None
     with unreadable_file_fails(path), path.open("rb") as file:
