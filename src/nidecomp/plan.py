@@ -80,7 +80,7 @@ class Forecast:
         return max(self.run_mb * self.n_processes + waiting_mb, self.group_mb, drawing)
 
     def as_text(self) -> str:
-        """Say it in a line each."""
+        """Return the forecast as text, one line per item."""
         is_elsewhere = self.where == "elsewhere"
         at_once = (
             "one at a time in each worker" if is_elsewhere else f"{self.n_processes} at a time"
@@ -262,7 +262,7 @@ def _where(execution: Execution, worker_mb: float | None) -> Where:
 def _run_takes(
     run_mb: float, runs: tuple[UsableRun, ...], space: FeatureSpace, n_smoothings: int
 ) -> str:
-    """Say what one run takes, with the arithmetic."""
+    """Return what one run takes in words, with the arithmetic."""
     most = max(run.n_kept for run in runs)
     smoothings = f", {n_smoothings} smoothings" if n_smoothings > 1 else ""
     return (
