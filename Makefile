@@ -55,7 +55,7 @@ demo: $(VENV)/.runtime
 
 # A process for each core; to run a part, or one after the other: .venv/bin/pytest tests/bids
 test: lint
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 8
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 8 --durations 20
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

@@ -54,7 +54,7 @@ def main() -> None:
         for name in EXECUTORS:
             first_s, each_s = hand_over(name, arguments.items, n_bytes)
             rows.append((name, f"{n_bytes / 1e6:.1f}", f"{first_s:.1f}", f"{1000 * each_s:.1f}"))
-    header = ("executor", "MB an item", "first result after, s", "each further one, ms")
+    header = ("executor", "MB per item", "first result after, s", "each further result, ms")
     print(table(header, rows), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "data")

@@ -178,7 +178,7 @@ def curve(what: str, measured: dict[int, Measurement], target: int | None = None
             for column in COLUMNS.values()
         ]
         cells = [f"{value:.0f} (residual {residual:.2g})" for value, residual in ends]
-        rows.append([f"{target}, by a straight line", *cells])
+        rows.append([f"{target}, linear extrapolation", *cells])
     return table([what, *COLUMNS], rows)
 
 

@@ -86,13 +86,13 @@ def times_table(
         ["peak PSS of the tree, MB", *(f"{max(m.peak_pss_mb for m in c):.0f}" for c in columns)],
         ["peak RSS of the tree, MB", *(f"{max(m.peak_rss_mb for m in c):.0f}" for c in columns)],
         [
-            "times faster, pair by pair",
+            "speed-up, pair by pair",
             f"{statistics.median(m.wall_s for m in theirs) / first.wall_s:.2f}",
             f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
             "1",
         ],
     ]
-    return table(["", "NiDecomp, nothing compiled yet", "NiDecomp", "nilearn"], rows)
+    return table(["", "NiDecomp, before compilation", "NiDecomp", "nilearn"], rows)
 
 
 def _nilearn_maps(folder: Path, method: str, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -118,7 +118,12 @@ def maps_table(ours: Path, theirs: Path) -> str:
         pairs = ((nilearns, mine), (truth, mine), (truth, nilearns))
         matched = [matched_correlations(a, b) for a, b in pairs]
         rows.append([method, *(f"{np.median(r):.4f}, {r.min():.4f}" for r in matched)])
-    header = ["matched r: median, minimum", "both", "NiDecomp and truth", "nilearn and truth"]
+    header = [
+        "matched r: median, minimum",
+        "NiDecomp and nilearn",
+        "NiDecomp and simulated networks",
+        "nilearn and simulated networks",
+    ]
     return table(header, rows)
 
 

@@ -537,7 +537,7 @@ def main() -> int:
 
 
 def _print_table(found: list[Tried]) -> None:
-    print("| reader | inputs | read without error | crashes | peak memory | longest |")
+    print("| reader | inputs | accepted | crashes | peak memory | longest time |")
     print("|---|---|---|---|---|---|")
     for one in found:
         print(

@@ -1,4 +1,4 @@
-"""Published maps on the group's voxels: what is shipped, and atlases that users bring."""
+"""Reference maps on the group's voxels: NiDecomp's own, and the atlases of users."""
 
 from importlib.resources import files
 
@@ -34,7 +34,7 @@ NETWORKS = (
 
 
 def space_at(step, origin=(-90.0, -126.0, -72.0), extent=(180, 216, 180), mask=None):
-    """Make voxels of one size in MNI space, a ball of them in the mask."""
+    """Return the space of isotropic voxels in MNI space; by default, the mask is a ball."""
     shape = tuple(int(length / step) + 1 for length in extent)
     affine = np.diag([step, step, step, 1.0])
     affine[:3, 3] = origin
@@ -47,7 +47,7 @@ def space_at(step, origin=(-90.0, -126.0, -72.0), extent=(180, 216, 180), mask=N
 
 @pytest.fixture(scope="module")
 def space():
-    # Neither the shipped maps' grid nor a multiple of it.
+    # This is neither the grid of the shipped maps nor a multiple of it.
     return space_at(6.0, origin=(-91.0, -125.5, -70.0))
 
 
@@ -63,7 +63,7 @@ def by_nilearn(image, space, interpolation="linear"):
     return space.features(moved.get_fdata())
 
 
-# ---------------------------------------------------------------- what is shipped
+# ---------------------------------------------------------------- shipped maps
 def test_the_networks_are_those_of_the_table_as_nilearn_resamples_them(space):
     networks = shipped_networks(space)
     assert networks.names == NETWORKS
@@ -91,7 +91,7 @@ def test_tissues_are_as_nilearn_resamples_them(space, name):
     found = getattr(tissues(space), name)
     assert found.dtype == np.float32
     mask = nib.load(SHIPPED / f"{name}.nii.gz")
-    # As whole numbers, nilearn would round the result.
+    # nilearn would round the result of an integer image.
     mask = nib.Nifti1Image(mask.get_fdata(dtype=np.float32), mask.affine)
     expected = by_nilearn(mask, space)
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -105,7 +105,7 @@ def test_no_voxel_is_more_than_one_tissue(space):
     assert 0 < found.csf.mean() < found.out.mean() < 0.5
 
 
-def test_what_lies_beyond_the_masks_is_outside():
+def test_voxels_beyond_the_masks_are_outside():
     far = space_at(10.0, origin=(-90.0, -126.0, -172.0), mask=lambda at: at[..., 2] < -80)
     found = tissues(far)
     assert (found.out == 1).all()
@@ -114,27 +114,27 @@ def test_what_lies_beyond_the_masks_is_outside():
     assert not shipped_networks(far).maps.any()
 
 
-def test_the_shipped_images_are_small_say_their_space_and_no_time():
+def test_the_shipped_images_are_small_and_have_a_space_and_no_time_stamp():
     for path in SHIPPED.iterdir():
         if not path.name.endswith(".nii.gz"):
             continue
         assert path.stat().st_size < 1_000_000
         assert int(nib.load(path).header["sform_code"]) > 0
-    # What `tools/make_reference.py` writes carries no time of day and no file name.
+    # The gzip headers that `tools/make_reference.py` writes have no time stamp and no file name.
     for name in ("networks", "edge"):
         content = (SHIPPED / f"{name}.nii.gz").read_bytes()
         assert content[3:8] == bytes(5)
 
 
-def test_the_edge_is_the_outer_one():
-    """A band around the ventricles holds the caudate and the thalamus."""
+def test_the_edge_is_the_outer_edge_of_the_brain():
+    """A band around the ventricles would contain the caudate and the thalamus."""
     middle = space_at(
         2.0, mask=lambda at: np.linalg.norm(at - np.array([10, -2, 10]), axis=-1) < 14
     )
     assert not tissues(middle).edge.any()
 
 
-# ---------------------------------------------------------------- atlases that users bring
+# ---------------------------------------------------------------- atlases of users
 AFFINE = np.diag([8.0, 8.0, 8.0, 1.0])
 AFFINE[:3, 3] = -90, -126, -72
 SHAPE = (23, 28, 23)
@@ -146,7 +146,7 @@ def save(path, data):
 
 
 def regions(dtype=np.int16):
-    """Label three boxes 2, 5 and 11."""
+    """Return an image with three boxes, labelled 2, 5 and 11."""
     data = np.zeros(SHAPE, dtype=dtype)
     data[8:12, 10:20, 8:14] = 2
     data[12:15, 10:20, 8:14] = 5
@@ -167,12 +167,12 @@ def test_labels_become_maps_of_0_and_1(tmp_path, space, dtype):
         assert one.any()
 
 
-def test_labels_are_named_by_bids_s_table(tmp_path, space):
+def test_labels_are_named_by_the_bids_table(tmp_path, space):
     path = save(tmp_path / "atlas_dseg.nii.gz", regions())
     table = "index\tname\tcolor\n0\tBackground\t#000\n11\tEleven\t#111\n2\tTwo\n5\tFive\t#555\n"
     (tmp_path / "atlas_dseg.tsv").write_text(table)
     assert label_atlas(path, space).names == ("Two", "Five", "Eleven")
-    # As a spreadsheet writes it.
+    # As a spreadsheet program writes it.
     (tmp_path / "atlas_dseg.tsv").write_text("\ufeff" + table.replace("\n", "\r\n"))
     assert label_atlas(path, space).names == ("Two", "Five", "Eleven")
 
@@ -227,7 +227,7 @@ def test_volumes_are_named_by_the_rows_of_their_table(tmp_path, space, column):
     assert label_atlas(path, space).names == ("A", "B b", "Ç")
 
 
-def test_the_shipped_file_is_an_atlas_itself(space):
+def test_the_shipped_file_can_be_used_as_an_atlas(space):
     atlas, networks = label_atlas(SHIPPED / "networks.nii.gz", space), shipped_networks(space)
     assert atlas.names == networks.names
     np.testing.assert_array_equal(atlas.maps, networks.maps)
@@ -243,7 +243,7 @@ def told(path, space):
     return sentence
 
 
-def test_files_that_are_no_atlas(tmp_path, space):
+def test_files_that_are_not_an_atlas_are_refused(tmp_path, space):
     missing = told(tmp_path / "none.nii.gz", space)
     assert str(tmp_path / "none.nii.gz") in missing
     assert "not there" in missing
@@ -262,12 +262,12 @@ def test_files_that_are_no_atlas(tmp_path, space):
     assert str(tmp_path) in told(save(tmp_path / "rgb.nii.gz", colours), space)
 
 
-def test_fractions_in_3d_are_no_labels(tmp_path, space):
+def test_a_3d_image_with_fractions_is_refused(tmp_path, space):
     data = regions(np.float32) / 2
     assert "holds fractions and no labels" in told(save(tmp_path / "a.nii.gz", data), space)
 
 
-def test_too_many_maps_and_none(tmp_path, space, monkeypatch):
+def test_too_many_maps_and_no_maps_are_refused(tmp_path, space, monkeypatch):
     monkeypatch.setattr(reference, "MAXIMUM_MAPS", 2)
     sentence = told(save(tmp_path / "a.nii.gz", regions()), space)
     assert "holds 3 labels: give one with 1 to 2 of them" in sentence
@@ -287,7 +287,7 @@ def test_too_many_maps_and_none(tmp_path, space, monkeypatch):
         ("", "a row for label 2 and 2 more."),
     ],
 )
-def test_a_table_that_does_not_fit_the_labels(tmp_path, space, table, what):
+def test_a_table_that_does_not_fit_the_labels_is_refused(tmp_path, space, table, what):
     path = save(tmp_path / "atlas.nii.gz", regions())
     (tmp_path / "atlas.tsv").write_text(table)
     sentence = told(path, space)
@@ -296,19 +296,19 @@ def test_a_table_that_does_not_fit_the_labels(tmp_path, space, table, what):
 
 
 @pytest.mark.parametrize("table", ["", "name\nA\nB\n", "index\n1\n2\n3\n", "name\nA\nB\nC\nD\n"])
-def test_a_table_that_does_not_fit_the_volumes(tmp_path, space, table):
+def test_a_table_that_does_not_fit_the_volumes_is_refused(tmp_path, space, table):
     path = save(tmp_path / "atlas.nii.gz", four_d())
     (tmp_path / "atlas.tsv").write_text(table)
     assert "one row for each of the 3 volumes" in told(path, space)
 
 
-def test_a_table_that_is_no_text(tmp_path, space):
+def test_a_table_that_is_not_text_is_refused(tmp_path, space):
     path = save(tmp_path / "atlas.nii.gz", four_d())
     (tmp_path / "atlas.tsv").write_bytes(b"name\n\xff\xfe\n")
     assert "cannot be read" in told(path, space)
 
 
-def test_an_atlas_somewhere_else(tmp_path):
+def test_an_atlas_outside_the_mask_is_refused(tmp_path):
     elsewhere = space_at(10.0, origin=(400.0, 0.0, 0.0), mask=lambda at: at[..., 0] > 0)
     for name, data in (("a", regions()), ("b", four_d())):
         path = save(tmp_path / f"{name}.nii.gz", data)

@@ -1,4 +1,4 @@
-"""Evidence, labels and flags of each component, put together in a table."""
+"""The table of components: evidence, labels and flags."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from component_examples import N_VOXELS, SPACE, blobs, evidence, fitted
 
 from nidecomp.annotation.atlases import Reference, Tissues
 from nidecomp.annotation.columns import LEAST_LABEL_R, METRICS, UNITS
-from nidecomp.annotation.describe import References, describe
+from nidecomp.annotation.describe import ReferenceMaps, describe
 from nidecomp.config.science import EvidenceOptions
 from nidecomp.decomposition.components import Components
 
 
-def rows(components: Components, compared: References | None = None) -> tuple[dict, ...]:
-    description = describe(components, SPACE, compared or References(), EvidenceOptions())
+def rows(components: Components, compared: ReferenceMaps | None = None) -> tuple[dict, ...]:
+    description = describe(components, SPACE, compared or ReferenceMaps(), EvidenceOptions())
     return tuple(dict(row) for row in description.table)
 
 
@@ -24,7 +24,7 @@ def test_every_row_has_every_column_in_order() -> None:
             assert set(row) == set(METRICS)
 
 
-def test_what_is_not_known_is_none_rather_than_a_number() -> None:
+def test_unknown_values_are_none() -> None:
     row = rows(fitted(restart_index=None))[0]
     for name in ("reproducibility", "reproducibility_sd", "bootstrap_r", "restart_stability",
                  "label", "label_r", "atlas_label", "dominance", "flags",
@@ -33,7 +33,7 @@ def test_what_is_not_known_is_none_rather_than_a_number() -> None:
     assert np.isnan(row["csf_share"])
 
 
-def test_evidence_is_summed_up_over_splits() -> None:
+def test_evidence_is_summarised_over_splits() -> None:
     table = rows(fitted(evidence=evidence()))
     assert [row["reproducibility"] for row in table] == pytest.approx(np.linspace(0.91, 0.31, 4))
     assert table[0]["reproducibility_sd"] == pytest.approx(0.01)
@@ -45,24 +45,24 @@ def test_evidence_is_summed_up_over_splits() -> None:
     assert "69 %" in table[3]["flag_reasons"]
 
 
-def test_one_split_has_no_spread() -> None:
+def test_one_split_has_no_standard_deviation() -> None:
     assert rows(fitted(evidence=evidence(n_splits=1)))[0]["reproducibility_sd"] is None
 
 
-def test_a_component_is_named_after_the_network_it_looks_like_and_only_then() -> None:
+def test_a_component_gets_a_label_only_if_it_is_similar_enough_to_a_network() -> None:
     networks = Reference(("first", "second"), blobs(4, seed=1)[:2])
-    table = rows(fitted(), References(networks=networks, atlas=networks))
+    table = rows(fitted(), ReferenceMaps(networks=networks, atlas=networks))
     assert [row["label"] for row in table] == ["first", "second", None, None]
     assert table[0]["label_r"] > 0.8 > LEAST_LABEL_R > table[2]["label_r"]
     assert table[0]["second_label"] == "second"
     assert [row["atlas_label"] for row in table] == ["first", "second", None, None]
 
 
-def test_where_a_component_lies_is_told_and_flagged() -> None:
+def test_the_place_of_a_component_is_reported_and_flagged() -> None:
     csf = np.zeros(N_VOXELS, dtype=np.float32)
     csf[:60] = 1
     nowhere = np.zeros(N_VOXELS, dtype=np.float32)
-    table = rows(fitted(), References(tissues=Tissues(csf, nowhere, nowhere)))
+    table = rows(fitted(), ReferenceMaps(tissues=Tissues(csf, nowhere, nowhere)))
     assert table[0]["csf_share"] > 0.9
     assert [row["flags"] for row in table] == ["csf", None, None, None]
 
@@ -70,11 +70,11 @@ def test_where_a_component_lies_is_told_and_flagged() -> None:
 def test_an_empty_map_has_a_row_without_numbers() -> None:
     maps = blobs(4)
     maps[1] = 0
-    row = rows(fitted(maps=maps), References(networks=Reference(("n",), blobs(4)[:1])))[1]
+    row = rows(fitted(maps=maps), ReferenceMaps(networks=Reference(("n",), blobs(4)[:1])))[1]
     assert row["support"] == row["thresholded_support"] == 0
     assert row["kurtosis"] is row["label"] is None
     assert np.isnan(row["peak_x"])
 
 
-def test_units_are_those_of_columns_that_there_are() -> None:
+def test_units_are_given_for_existing_columns_only() -> None:
     assert set(UNITS) <= set(METRICS)

@@ -1,4 +1,4 @@
-"""The names that components get from the maps that they are most like."""
+"""Labels of components: the named maps that they are most similar to."""
 
 import math
 
@@ -15,7 +15,7 @@ few = settings(deadline=None, max_examples=25, derandomize=True, database=None)
 
 
 def maps_and_references(seed, n_maps=6, n_voxels=300):
-    """Draw maps that are mixtures of the references and noise."""
+    """Return maps that are mixtures of the references and noise, and the references."""
     rng = np.random.default_rng(seed)
     references = rng.laplace(size=(len(NAMES), n_voxels)) + rng.normal(size=(len(NAMES), 1))
     weights = rng.normal(size=(n_maps, len(NAMES)))
@@ -66,15 +66,15 @@ def test_the_order_of_the_references_does_not_matter(seed, order):
         assert one.r == pytest.approx(other.r, abs=1e-12)
 
 
-def test_a_map_s_opposite_does_not_get_its_name():
-    """Its r of -1 is the largest |r| there is."""
+def test_a_negated_network_does_not_get_its_label():
+    """Its r with that network is -1, which is the largest |r|."""
     _, references = maps_and_references(1)
     (label,) = label_components(-references[:1], references, NAMES)
     assert label.name != NAMES[0]
     assert label.r > -1
 
 
-def test_a_reference_is_itself():
+def test_a_reference_gets_its_own_label():
     _, references = maps_and_references(2)
     labels = label_components(references, references, NAMES)
     assert tuple(label.name for label in labels) == NAMES
@@ -82,7 +82,7 @@ def test_a_reference_is_itself():
     assert all(label.r <= 1 for label in labels)
 
 
-def test_empty_and_constant_components_are_like_nothing():
+def test_empty_and_constant_components_get_no_label():
     maps, references = maps_and_references(3)
     maps[2] = 0.0
     maps[4] = 0.1
@@ -115,7 +115,7 @@ def test_with_one_reference_there_is_no_second():
         assert math.isnan(label.second_r)
 
 
-def test_among_equals_the_first_is_taken():
+def test_the_first_of_equal_references_is_used():
     maps, references = maps_and_references(6)
     twice = np.vstack([references, references])
     for label, index in zip(
@@ -125,8 +125,8 @@ def test_among_equals_the_first_is_taken():
         assert label.second == "efgh"[NAMES.index(label.name)]
 
 
-def test_large_offsets_cost_no_precision():
-    """Sums of squares before centring would."""
+def test_large_offsets_do_not_reduce_precision():
+    """Sums of squares without centring would lose it."""
     maps, references = maps_and_references(7)
     far = references.astype(np.float64) + 1e7
     for one, other in zip(
@@ -140,7 +140,7 @@ def test_large_offsets_cost_no_precision():
 def test_blocks_of_voxels_add_up(monkeypatch):
     maps, references = maps_and_references(8)
     whole = label_components(maps, references, NAMES)
-    # `blocks` took its default when it was defined.
+    # `blocks` bound its default when it was defined: patching the constant has no effect.
     monkeypatch.setattr("nidecomp.core.linalg.blocks.__defaults__", (17,))
     for one, other in zip(whole, label_components(maps, references, NAMES), strict=True):
         assert (one.name, one.second) == (other.name, other.second)

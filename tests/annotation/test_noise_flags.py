@@ -1,4 +1,4 @@
-"""What speaks for noise: where components lie, how they change in time, whose they are."""
+"""Flags of noise: by the place of components, their time courses and their participants."""
 
 import math
 from dataclasses import fields, replace
@@ -46,7 +46,7 @@ NOTHING = NoiseNumbers(
 )
 
 
-# ---------------------------------------------------------------- where it lies
+# ---------------------------------------------------------------- place of the map
 def maps_and_tissues(seed, n_maps=4, n_voxels=400):
     rng = np.random.default_rng(seed)
     tissue = rng.dirichlet([1, 1, 1, 3], n_voxels).T[:3].astype(np.float32)
@@ -71,7 +71,7 @@ def test_shares_are_those_of_the_strong_voxels_squares(seed):
 def test_scale_and_sign_do_not_matter(seed, power, sign):
     maps, tissue = maps_and_tissues(seed)
     before = tissue_shares(maps, *tissue)
-    # A power of two: the very same numbers but for the exponent.
+    # Multiplying by a power of two changes the exponent of numbers only.
     after = tissue_shares(maps * np.float32(sign * 2.0**power), *tissue)
     for name in ("csf", "edge", "out"):
         np.testing.assert_allclose(getattr(after, name), getattr(before, name), rtol=1e-12)
@@ -79,7 +79,7 @@ def test_scale_and_sign_do_not_matter(seed, power, sign):
     np.testing.assert_allclose(after.coverage, before.coverage, rtol=1e-12)
 
 
-def test_weak_noise_everywhere_weighs_nothing():
+def test_weak_background_noise_does_not_change_shares():
     maps, tissue = maps_and_tissues(1, n_maps=1)
     maps[:] = 0.0
     maps[0, :20] = 5.0
@@ -89,14 +89,14 @@ def test_weak_noise_everywhere_weighs_nothing():
     assert after.csf[0] == pytest.approx(before.csf[0], abs=1e-12)
 
 
-def test_a_map_that_is_equally_strong_everywhere_weighs_everywhere():
+def test_the_shares_of_a_constant_map_are_those_of_the_mask():
     _, tissue = maps_and_tissues(2)
     shares = tissue_shares(np.full((1, 400), -3.0, dtype=np.float32), *tissue)
     got = [shares.csf[0], shares.edge[0], shares.out[0]]
     np.testing.assert_allclose(got, tissue.mean(axis=1), rtol=1e-5)
 
 
-def test_an_empty_map_lies_nowhere_and_raises_no_flag():
+def test_an_empty_map_has_no_shares_and_raises_no_flag():
     maps, tissue = maps_and_tissues(3)
     maps[1] = 0.0
     shares = tissue_shares(maps, *tissue)
@@ -108,7 +108,7 @@ def test_an_empty_map_lies_nowhere_and_raises_no_flag():
 @few
 @given(expected=st.floats(0.0, 1.0))
 def test_the_limit_at_the_edge_has_a_fixed_multiple_of_the_mask_s_odds(expected):
-    """A smaller one for a map that is strong in all of the edge than for one in a hundredth."""
+    """The multiple is smaller for a map that is strong in all of the edge than for a local one."""
     edge = np.full(400, expected, dtype=np.float32)
     nothing = np.zeros(400, dtype=np.float32)
     maps = np.array([np.ones(400), [1.0] * 4 + [0.0] * 396], dtype=np.float32)
@@ -132,13 +132,13 @@ def test_coverage_is_the_share_of_edge_and_outside_in_which_a_map_is_strong():
 def test_blocks_of_voxels_add_up(monkeypatch):
     maps, tissue = maps_and_tissues(4)
     before = tissue_shares(maps, *tissue)
-    # `blocks` took its default when it was defined.
+    # `blocks` bound its default when it was defined: patching the constant has no effect.
     monkeypatch.setattr("nidecomp.core.linalg.blocks.__defaults__", (17,))
     after = tissue_shares(maps, *tissue)
     np.testing.assert_allclose(after.edge, before.edge, rtol=1e-12)
 
 
-# ---------------------------------------------------------------- on networks and planted noise
+# ---------------------------------------------------------------- networks and simulated noise
 def numbers_of(shares):
     return [
         NoiseNumbers(*of_map, high_frequency=0.0, motion_r=0.0, dominance=0.0)
@@ -155,7 +155,7 @@ def smooth(volume):
 
 
 class Brain:
-    """A mask at 4 mm, its tissues and planted noise."""
+    """A mask with 4 mm voxels, its tissues, and simulated noise in it."""
 
     def __init__(self, mask):
         self.mask = mask
@@ -177,25 +177,25 @@ class Brain:
         return [flags(numbers, 10) for numbers in self.numbers(maps)]
 
     def noisy(self, volume, noise_share):
-        """Add noise as smooth as the planted map; it has that share of the variance."""
+        """Return a map with equally smooth noise, which has `noise_share` of the variance."""
         signal = self.space.features(smooth(volume))
         added = self.space.features(smooth(self.rng.standard_normal(SHAPE)))
         signal *= np.sqrt((1 - noise_share) / np.mean(signal**2))
         return signal + added * np.sqrt(noise_share / np.mean(added**2))
 
     def ring(self):
-        """Give the outermost voxels of the mask."""
+        """Return the outermost voxels of the mask."""
         filled = binary_fill_holes(self.mask)
         return filled & ~binary_erosion(filled) & self.mask
 
     def one_side(self, volume):
-        """Keep what lies on one side, in a random direction."""
+        """Return the part of a volume on one side of the mask, in a random direction."""
         along = self.places @ self.rng.standard_normal(3)
         return volume & (along > np.quantile(along[self.mask], self.rng.uniform(0.6, 0.85)))
 
 
 def masks():
-    """From a mask wider than the brain, as groups have it, to one that is 4 mm tighter."""
+    """Return masks from one wider than the brain, as of groups, to one that is 4 mm smaller."""
     grid = Grid(SHAPE, AFFINE)
     whole = VoxelSpace(grid, np.ones(SHAPE, dtype=bool), "MNI152NLin2009cAsym")
     image = whole.image(shipped_networks(whole).maps).get_fdata()
@@ -219,7 +219,7 @@ def test_no_published_network_is_flagged(brain):
 
 
 @pytest.mark.parametrize("noise_share", [0.1, 0.6])
-def test_planted_edges_are_flagged(brain, noise_share):
+def test_simulated_edges_are_flagged(brain, noise_share):
     ring = brain.ring()
     planted = [ring, *(brain.one_side(ring) for _ in range(9))]
     found = brain.flags([brain.noisy(volume, noise_share) for volume in planted])
@@ -228,7 +228,7 @@ def test_planted_edges_are_flagged(brain, noise_share):
 
 
 @pytest.mark.parametrize("noise_share", [0.1, 0.6])
-def test_planted_ventricles_are_flagged(brain, noise_share):
+def test_simulated_ventricles_are_flagged(brain, noise_share):
     left = brain.ventricles & (brain.places[..., 0] < 0)
     front = brain.ventricles & (brain.places[..., 1] > 0)
     planted = [brain.ventricles, left, front]
@@ -237,7 +237,7 @@ def test_planted_ventricles_are_flagged(brain, noise_share):
 
 
 def test_small_networks_beside_ventricles_and_edge_are_not_flagged(brain):
-    """Heads of the caudate, thalami, orbitofrontal cortex, temporal and occipital poles."""
+    """Caudate heads, thalami, orbitofrontal cortex, temporal and occipital poles."""
     middle = np.array([9, 16, 4]), np.array([10, -18, 8])
     outer = np.array([20, 34, -18]), np.array([44, 12, -32]), np.array([12, -98, 2])
     origin = apply_affine(np.array(AFFINE), np.zeros(3)) - brain.places[0, 0, 0]
@@ -259,40 +259,41 @@ ABOVE = {
     "single-participant": {"dominance": 0.33},
 }
 REASONS = {
-    "csf": "41 % of its weight lies in CSF; the limit is 40 %.",
+    "csf": "41 % of the map's weight is in CSF; the limit is 40 %.",
     "edge": (
-        "51 % of its weight lies at the brain's edge or outside, of which it covers 20 %; the "
-        "limit in this mask is then 50 %."
+        "51 % of the map's weight is at the brain's edge or outside; the limit is 50 % for a map "
+        "that covers 20 % of both in this mask."
     ),
-    "outside": "61 % of its weight lies outside of the brain; the limit is 60 %.",
-    "high-frequency": "51 % of its power lies above 0.1 Hz; the limit is 50 %.",
-    "motion": "It correlates with motion at |r| = 0.36; the limit is 0.35.",
+    "outside": "61 % of the map's weight is outside the brain; the limit is 60 %.",
+    "high-frequency": "51 % of the time courses' power is above 0.1 Hz; the limit is 50 %.",
+    "motion": "The time courses correlate with motion, |r| = 0.36; the limit is 0.35.",
     "single-participant": (
-        "One participant has 33 % of its variance; the limit with 10 participants is 32 %."
+        "One participant has 33 % of the variance that only this component explains; the limit is "
+        "32 % with 10 participants."
     ),
 }
 
 
 @pytest.mark.parametrize("flag", get_args(Flag))
-def test_each_number_above_its_limit_raises_its_flag_and_says_why(flag):
+def test_each_value_above_its_limit_raises_its_flag_with_a_reason(flag):
     numbers = replace(NOTHING, **ABOVE[flag])
     assert flags(numbers, 10) == (flag,)
     assert reason(flag, numbers, 10) == REASONS[flag]
 
 
-def test_what_is_unknown_or_at_its_limit_raises_no_flag():
+def test_values_that_are_unknown_or_at_the_limit_raise_no_flag():
     unknown = NoiseNumbers(*[math.nan] * 8)
     assert flags(unknown, 10) == ()
     at_limit = NoiseNumbers(0.4, 0.3, 0.2, 1.0, 0.5, 0.5, 0.35, dominance_limit(10))
     assert flags(at_limit, 10) == ()
 
 
-def test_flags_stand_in_one_order():
+def test_flags_are_always_in_the_same_order():
     everything = NoiseNumbers(1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0)
     assert flags(everything, 10) == get_args(Flag)
 
 
-def test_nobody_dominates_three_participants():
+def test_no_participant_is_flagged_as_dominant_among_three():
     whole = replace(NOTHING, dominance=1.0)
     assert flags(whole, 3) == ()
     assert flags(whole, 4) == ("single-participant",)

@@ -1,4 +1,4 @@
-"""Clusters of thresholded maps: which voxels belong together, and what is said of them."""
+"""Peaks of thresholded maps: agreement with nilearn's clusters, connectivity, order."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ def space_of(mask, voxel_mm=(3.0, 2.0, 4.0), flip=False):
 
 
 def smooth_map(seed, limit=1.0):
-    """Draw blobs of both signs in a mask with holes; 0 below the limit."""
+    """Return a map of blobs of both signs in a mask with holes; it is 0 below the limit."""
     rng = np.random.default_rng(seed)
     volume = ndimage.gaussian_filter(rng.standard_normal(SHAPE), 1.3)
     volume /= volume.std()
@@ -40,13 +40,13 @@ def smooth_map(seed, limit=1.0):
 
 
 def whole_box(volume):
-    """Give a space of all voxels of a volume, and its features."""
+    """Return a space of all voxels of a volume, and the volume's features."""
     space = space_of(np.ones(volume.shape, dtype=bool))
     return space, space.features(volume.astype(np.float32))[None]
 
 
 def everything(maps, space):
-    """List every cluster, however small."""
+    """Return the peaks of all clusters of any size."""
     return peak_table(maps, space, n_clusters=10**6, min_size=0.0)
 
 
@@ -59,7 +59,7 @@ def test_clusters_are_those_of_nilearn(seed):
     table = get_clusters_table(
         space.image(values), stat_threshold=0.5, two_sided=True, min_distance=1e3
     )
-    # A row with letters is a further peak of the cluster above.
+    # Rows without a size are further peaks of the cluster above.
     table = table[table["Cluster Size (mm3)"] != ""]
     columns = ["X", "Y", "Z", "Peak Stat", "Cluster Size (mm3)"]
     expected = sorted(table[columns].astype(float).itertuples(index=False, name=None))
@@ -82,7 +82,7 @@ def test_the_largest_clusters_are_listed_if_they_are_large_enough(seed, n_cluste
 
 @few
 @given(seed=SEEDS)
-def test_clusters_share_out_all_voxels_that_were_kept(seed):
+def test_every_suprathreshold_voxel_is_in_one_cluster(seed):
     space, volume = smooth_map(seed)
     peaks = everything(space.features(volume)[None], space)
     for sign in (1, -1):
@@ -117,7 +117,7 @@ def test_negating_a_map_negates_values_and_signs(seed):
 
 @few
 @given(seed=SEEDS)
-def test_each_map_has_the_peaks_that_it_has_alone(seed):
+def test_the_peaks_of_a_map_do_not_depend_on_other_maps(seed):
     space, volume = smooth_map(seed)
     one = space.features(volume)
     maps = np.stack([one, np.zeros_like(one), 2 * one[::-1]])
@@ -129,7 +129,7 @@ def test_each_map_has_the_peaks_that_it_has_alone(seed):
     assert peak_table(maps, space) == alone
 
 
-def test_voxels_that_touch_at_edges_and_corners_are_apart():
+def test_voxels_that_touch_at_edges_or_corners_are_different_clusters():
     volume = np.zeros((5, 5, 5))
     volume[1, 1, 1] = volume[2, 2, 1] = volume[3, 3, 2] = 1.0
     space, maps = whole_box(volume)
@@ -139,7 +139,7 @@ def test_voxels_that_touch_at_edges_and_corners_are_apart():
     assert [one.size for one in everything(maps, space)] == [72.0, 24.0]
 
 
-def test_neighbours_of_different_sign_are_apart():
+def test_neighbours_of_different_sign_are_different_clusters():
     volume = np.zeros((5, 5, 5))
     volume[1, 1, 1:4] = (1.0, 2.0, -3.0)
     space, maps = whole_box(volume)
@@ -148,17 +148,17 @@ def test_neighbours_of_different_sign_are_apart():
     assert (negative.value, negative.size, negative.sign) == (-3.0, 24.0, -1)
 
 
-def test_voxels_outside_the_mask_join_nothing():
+def test_voxels_outside_the_mask_do_not_connect_clusters():
     mask = np.ones((5, 1, 1), dtype=bool)
     mask[2] = False
     space = space_of(mask)
     assert len(everything(np.ones((1, 4), dtype=np.float32), space)) == 2
 
 
-def test_among_equals_the_first_in_the_file_comes_first():
+def test_equal_peaks_and_clusters_are_in_the_order_of_the_file():
     volume = np.zeros((6, 5, 4))
     volume[4, 0, 0] = volume[0, 1, 0] = volume[0, 0, 2] = 1.0
-    # Equal voxels in one cluster: the first axis varies fastest.
+    # A cluster of equal voxels. In the file, the first axis varies fastest.
     volume[2:4, 3:5, 3] = -1.0
     space, maps = whole_box(volume)
     peaks = everything(maps, space)
@@ -170,10 +170,10 @@ def test_among_equals_the_first_in_the_file_comes_first():
     assert peaks[1:3] == peak_table(maps, space, 3, min_size=0)[1:]
 
 
-def test_a_cluster_of_just_the_volume_that_is_asked_for_is_large_enough():
+def test_a_cluster_of_exactly_the_smallest_volume_is_large_enough():
     volume = np.zeros((6, 5, 4))
     volume[1:5, 2, 2] = 1.0
-    # Turned axes, whose determinant is rounded.
+    # The determinant of rotated axes has a rounding error.
     turn, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))
     affine = np.eye(4)
     affine[:3, :3] = turn * 2.5
@@ -193,7 +193,7 @@ def test_empty_maps_have_no_peaks():
     assert peak_table(np.zeros((3, space.n_features), dtype=np.float32), space) == []
 
 
-def test_a_peak_is_said_in_plain_numbers_that_cannot_be_changed():
+def test_a_peak_is_an_immutable_record_of_plain_numbers():
     space, volume = smooth_map(2)
     peak = peak_table(space.features(volume)[None], space)[0]
     assert [type(value) for value in dataclasses.astuple(peak)] == [

@@ -1,4 +1,4 @@
-"""Regions: what hangs together, where it lies, and to whom a voxel belongs."""
+"""Regions of maps: connected clusters, their place, and the parcellation made of them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_weights_are_the_maps_values(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_small_or_negative_is_no_region(kind: str) -> None:
+def test_small_or_negative_clusters_are_not_regions(kind: str) -> None:
     assert SPACE.size_of(np.arange(2)) == 128 < SPACE.measure.min_region
     regions = extract_regions(boxes(LEFT, RIGHT, TINY, gains=(1, -1, 1)), SPACE, kind)
     assert [region.hemisphere for region in regions] == ["L"]
@@ -61,14 +61,14 @@ def test_what_is_small_or_negative_is_no_region(kind: str) -> None:
     assert extract_regions(np.zeros(SPACE.n_features, np.float32), SPACE, kind) == ()
 
 
-def test_a_region_across_the_middle_is_both_sides() -> None:
+def test_a_region_across_the_midline_is_bilateral() -> None:
     middle = (slice(8, 12), slice(8, 12), slice(8, 12))
     (region,) = extract_regions(boxes(middle), SPACE, "connected_components")
     assert region.hemisphere == "B"
     assert abs(region.centre[0]) < 1e-4
 
 
-def test_each_voxel_belongs_to_the_region_that_weighs_most_in_it() -> None:
+def test_each_voxel_belongs_to_the_region_with_the_largest_weight() -> None:
     def region(voxels: list[int], weights: list[float]) -> Region:
         return Region(np.array(voxels), np.array(weights, dtype=np.float32), (0.0, 0.0, 0.0), "B")
 

@@ -1,4 +1,4 @@
-"""Thresholds of maps: the null of each, what is kept at which level, and how rules are written."""
+"""Thresholds of maps: the null distribution, the values kept at each level, and the rules."""
 
 import math
 
@@ -35,7 +35,7 @@ few = settings(deadline=None, max_examples=25, derandomize=True, database=None)
 
 
 def maps_of(seed, n_maps=4, n_voxels=3000):
-    """Draw backgrounds of several centres and widths, each with a signal in a tenth of it."""
+    """Return maps with backgrounds of several centres and widths, and signal in a tenth of each."""
     rng = np.random.default_rng(seed)
     maps = rng.standard_normal((n_maps, n_voxels))
     maps[:, : n_voxels // 10] += rng.uniform(3, 8, (n_maps, n_voxels // 10))
@@ -44,11 +44,11 @@ def maps_of(seed, n_maps=4, n_voxels=3000):
 
 
 def simulate(seed, share, fwhm_voxels=0.0, both_signs=False):
-    """Draw one map of smooth blobs in (smooth) noise of variance 1, and where the blobs are."""
+    """Return a map of smooth blobs in (smooth) noise of variance 1, and the mask of the blobs."""
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal(GRID)
     if fwhm_voxels:
-        # Wrapped: at other borders the noise would have more variance, and no longer one normal.
+        # With other boundaries, noise would have more variance there, and not be normal overall.
         noise = ndimage.gaussian_filter(noise, fwhm_voxels / 2.355, mode="wrap")
         noise /= noise.std()
     blobs = ndimage.gaussian_filter(rng.standard_normal(GRID), 4, mode="wrap")
@@ -75,8 +75,8 @@ def test_null_of_a_normal_background_is_that_background(seed, centre, sd):
 
 @few
 @given(seed=SEEDS)
-def test_null_has_the_moments_of_what_lies_in_its_window(seed):
-    """The fixed point, checked with scipy's truncated normal distribution."""
+def test_the_null_has_the_moments_of_the_values_in_its_window(seed):
+    """This fixed point is checked with scipy's truncated normal distribution."""
     values = maps_of(seed, n_voxels=20_000)[0].astype(np.float64)
     null = fit_null(np.sort(values).astype(np.float32))
     inside = values[np.abs(values - null.centre) < 1.5 * null.sd]
@@ -87,21 +87,21 @@ def test_null_has_the_moments_of_what_lies_in_its_window(seed):
 
 @few
 @given(seed=SEEDS, distance=st.floats(10, 1e6))
-def test_how_far_away_a_signal_lies_does_not_matter(seed, distance):
+def test_the_strength_of_a_signal_does_not_change_the_null(seed, distance):
     rng = np.random.default_rng(seed)
     background = rng.standard_normal(20_000)
     signal = distance * rng.uniform(1, 2, 6000)
     with_signal = fit_null(np.sort(np.concatenate([background, signal]).astype(np.float32)))
     alone = fit_null(np.sort(background.astype(np.float32)))
-    # The two begin elsewhere, and there are several windows that agree with what lies in them; they
-    # differ by less than the estimate is uncertain.
+    # The estimates start from different values, and there are several fixed points. These differ by
+    # less than the uncertainty of the estimate.
     assert with_signal.centre == pytest.approx(alone.centre, abs=0.01)
     assert with_signal.sd == pytest.approx(alone.sd, abs=0.01)
 
 
 @few
 @given(seed=SEEDS, gain=st.floats(1e-6, 1e6), sign=st.sampled_from([-1, 1]))
-def test_null_moves_with_the_map(seed, gain, sign):
+def test_the_null_scales_with_the_map_and_its_sign(seed, gain, sign):
     values = maps_of(seed)[0]
     before = fit_null(np.sort(values))
     after = fit_null(np.sort(sign * np.float32(gain) * values))
@@ -112,8 +112,8 @@ def test_null_moves_with_the_map(seed, gain, sign):
 @pytest.mark.parametrize("fwhm_voxels", [0.0, 3.0])
 @pytest.mark.parametrize("both_signs", [False, True])
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.25])
-def test_false_positives_are_as_rare_as_was_asked_for(share, both_signs, fwhm_voxels):
-    """Signal in the window makes them rarer, the more the more there is."""
+def test_the_false_positive_rate_is_at_most_the_level(share, both_signs, fwhm_voxels):
+    """Signal in the window lowers the rate, the more so the more signal there is."""
     rates, shares = [], []
     for seed in range(6):
         values, on = simulate(seed, share, fwhm_voxels, both_signs)
@@ -121,14 +121,14 @@ def test_false_positives_are_as_rare_as_was_asked_for(share, both_signs, fwhm_vo
         rates.append(kept[~on].mean())
         kept = threshold_by_fdr(values[None], 0.05).maps[0] != 0
         shares.append((kept & ~on).sum() / kept.sum())
-        # The blobs' slopes are drowned in the noise, their tops are not.
+        # The slopes of blobs are below the noise, their peaks are not.
         assert kept[on].mean() > 0.15
     assert 0.0003 < np.mean(rates) < 0.00115
     assert 0.01 < np.mean(shares) < 0.055
 
 
 @pytest.mark.parametrize("fwhm_voxels", [0.0, 3.0])
-def test_pure_noise_keeps_its_share_by_p_and_next_to_nothing_by_fdr(fwhm_voxels):
+def test_noise_keeps_a_share_of_p_and_almost_nothing_by_fdr(fwhm_voxels):
     maps = np.stack([simulate(seed, 0, fwhm_voxels)[0] for seed in range(10)])
     rate = np.mean(threshold_by_p(maps, 0.001).maps != 0)
     assert rate == pytest.approx(0.001, rel=0.2)
@@ -158,7 +158,7 @@ def test_fdr_is_that_of_scipy(seed, q):
 
 @few
 @given(seed=SEEDS, n_empty=st.integers(1, 1400))
-def test_voxels_without_data_are_none_of_the_tests(seed, n_empty):
+def test_voxels_without_data_are_not_counted_as_tests(seed, n_empty):
     values = maps_of(seed, n_maps=1)[0]
     padded = np.concatenate([values, np.zeros(n_empty, np.float32)])
     for rule in (Rule("p", 0.01), Rule("fdr", 0.05)):
@@ -171,7 +171,7 @@ def test_voxels_without_data_are_none_of_the_tests(seed, n_empty):
 @given(seed=SEEDS, n_maps=st.integers(1, 30), n_voxels=st.integers(5, 200))
 def test_a_ratio_of_one_keeps_each_maps_share_of_the_voxels(seed, n_maps, n_voxels):
     maps = np.random.default_rng(seed).standard_normal((n_maps, n_voxels)).astype(np.float32)
-    # Loud maps must not empty quiet ones.
+    # Maps with large values must not take the voxels of maps with small ones.
     maps *= 10.0 ** np.arange(n_maps)[:, None].astype(np.float32) / 10.0**15
     for before, after in zip(maps, threshold_by_ratio(maps).maps, strict=True):
         inside = after != 0
@@ -210,7 +210,7 @@ def test_a_ratio_keeps_that_many_voxels_of_each_map(seed, ratio):
 
 @few
 @given(seed=SEEDS, rule=RULES)
-def test_limits_say_what_is_kept(seed, rule):
+def test_the_limits_separate_kept_from_other_values(seed, rule):
     maps = maps_of(seed)
     kept = apply_rule(maps, rule)
     assert kept.maps.dtype == np.float32
@@ -221,7 +221,7 @@ def test_limits_say_what_is_kept(seed, rule):
 
 @few
 @given(seed=SEEDS, rule=RULES)
-def test_maps_do_not_know_of_each_other(seed, rule):
+def test_the_threshold_of_a_map_does_not_depend_on_other_maps(seed, rule):
     maps = maps_of(seed)
     together = apply_rule(maps, rule)
     louder = maps.copy()
@@ -237,7 +237,7 @@ def test_maps_do_not_know_of_each_other(seed, rule):
 @given(
     seed=SEEDS, rule=RULES, power=st.integers(-20, 20), sign=st.sampled_from([np.float32(1), -1])
 )
-def test_scale_and_sign_of_a_map_change_nothing_else(seed, rule, power, sign):
+def test_thresholds_scale_with_the_map_and_its_sign(seed, rule, power, sign):
     maps = maps_of(seed)
     # A power of two, so that no value is rounded.
     gain = np.float32(sign * 2.0**power)
@@ -255,7 +255,7 @@ def test_scale_and_sign_of_a_map_change_nothing_else(seed, rule, power, sign):
     kind=st.sampled_from(["p", "fdr", "ratio"]),
     levels=st.tuples(st.floats(1e-6, 0.99), st.floats(1e-6, 0.99)),
 )
-def test_a_laxer_level_keeps_all_that_a_stricter_one_does(seed, kind, levels):
+def test_a_more_lenient_level_keeps_all_that_a_stricter_one_keeps(seed, kind, levels):
     maps = maps_of(seed)
     strict, lax = (apply_rule(maps, Rule(kind, level)).maps != 0 for level in sorted(levels))
     assert not (strict & ~lax).any()
@@ -263,7 +263,7 @@ def test_a_laxer_level_keeps_all_that_a_stricter_one_does(seed, kind, levels):
 
 @few
 @given(seed=SEEDS, rule=RULES)
-def test_the_maps_that_are_given_stay_as_they_are(seed, rule):
+def test_the_input_maps_are_not_changed(seed, rule):
     maps = maps_of(seed)
     copy = maps.copy()
     apply_rule(maps, rule)
@@ -273,7 +273,7 @@ def test_the_maps_that_are_given_stay_as_they_are(seed, rule):
 @few
 @given(seed=SEEDS, n_values=st.integers(1, 499), kind=st.sampled_from(["p", "fdr"]))
 def test_a_sparse_map_keeps_every_value(seed, n_values, kind):
-    """Where more than half is 0, a penalty has chosen already."""
+    """If more than half of the values are 0, a sparsity penalty has selected the others."""
     maps = np.zeros((1, 1000), dtype=np.float32)
     rng = np.random.default_rng(seed)
     maps[0, rng.permutation(1000)[:n_values]] = rng.standard_normal(n_values) + 1e-3
@@ -292,7 +292,7 @@ def test_an_empty_map_stays_empty(n_voxels, rule):
 
 @pytest.mark.parametrize("rule", ["p", "fdr"])
 @pytest.mark.parametrize("value", [1.0, -3e20, 1e-40, 0.1])
-def test_nothing_stands_out_of_a_constant_map(value, rule):
+def test_a_constant_map_keeps_no_value(value, rule):
     maps = np.full((1, 100), value, dtype=np.float32)
     kept = apply_rule(maps, parse_rule(rule))
     assert not kept.maps.any()
@@ -314,7 +314,7 @@ def test_every_finite_map_gives_finite_values(values, rule):
     assert np.isfinite(kept.limits).all() == kept.maps.any()
 
 
-def test_a_window_that_closes_around_one_value_leaves_the_quartiles():
+def test_the_quartiles_are_used_if_the_window_contains_one_value_only():
     values = np.sort(np.concatenate([np.linspace(-10, 10, 1000), np.full(900, 0.5)]))
     null = fit_null(values.astype(np.float32))
     n_values = len(values)
@@ -329,7 +329,7 @@ def test_limits_of_a_null_are_its_quantiles():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_maps_come_out_as_float32_whatever_they_were(dtype):
+def test_thresholded_maps_are_float32(dtype):
     maps = maps_of(3).astype(dtype)
     for text in ("p", "fdr", "ratio"):
         assert apply_rule(maps, parse_rule(text)).maps.dtype == np.float32
@@ -368,16 +368,16 @@ def test_rules_are_read_as_they_are_written(text, rule):
         ":",
     ],
 )
-def test_what_is_no_rule_is_refused_with_what_is_one(text):
+def test_an_invalid_rule_is_refused_with_the_valid_ones(text):
     with pytest.raises(ValueError, match=r"fdr:0\.05|a number above 0"):
         parse_rule(text)
 
 
-def test_words_name_the_level_and_what_it_is_about():
+def test_the_description_names_the_level_and_its_measure():
     assert rule_in_words(Rule("ratio", 1.0)) == (
-        "only the strongest n_voxels / n_components absolute values of each map kept"
+        "only the n_voxels / n_components largest absolute values of each map"
     )
-    assert "strongest 0.5 × n_voxels / n_components" in rule_in_words(Rule("ratio", 0.5))
+    assert "the 0.5 × n_voxels / n_components largest" in rule_in_words(Rule("ratio", 0.5))
     assert "two-sided p of at most 0.001 under" in rule_in_words(Rule("p", 0.001))
     assert "false discovery rate of 0.05" in rule_in_words(Rule("fdr", 0.05))
     for kind in ("p", "fdr", "ratio"):

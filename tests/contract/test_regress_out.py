@@ -109,8 +109,8 @@ def test_where_nothing_is_flagged_no_image_is_written_and_it_is_said(
         "--regress-out", "flagged", "--work-dir", rest_output / "work",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
-    assert "To be regressed out, of 5 components of canica: none" in done.stderr
-    assert "of maps that were given" not in done.stderr
+    assert "Regressing out 0 of 5 canica components: none" in done.stderr
+    assert "template maps" not in done.stderr
     assert not list((tmp_path / "out").rglob("*_bold.nii.gz"))
 
 
@@ -122,13 +122,13 @@ def test_what_cannot_be_known_of_maps_that_were_given_is_said(
         "--participant-label", "01", "--work-dir", rest_output / "work",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
-    assert "not those of time courses and participants" in done.stderr
+    assert "not those that depend on time courses and participants" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--regress-out", "Foo"), "--regress-out Foo: no component can be meant by it"),
+        (("--regress-out", "Foo"), "--regress-out Foo: this is not a flag, a label or"),
         (("--regress-out", "flagged", "--level", "minimal"), "needs --level full"),
     ],
 )

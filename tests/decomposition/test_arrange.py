@@ -1,4 +1,4 @@
-"""Order, sign, scale of maps and what they explain."""
+"""Order, sign and scale of maps, and the variance that they explain."""
 
 import numpy as np
 import pytest
@@ -21,12 +21,12 @@ def maps_and_stack(seed, n_maps=5, n_voxels=200, n_rows=12):
 
 
 def explained(maps, stack):
-    """Compute what maps explain of all rows there are."""
+    """Return the variance of the rows that maps explain, relative to all of it."""
     return explained_variance(maps, stack, float(np.sum(stack.astype(np.float64) ** 2)))
 
 
 def share_explained(maps, stack):
-    """Regress each row on the maps and take what the residual lacks."""
+    """Return the share of the rows' variance that a least-squares fit of the maps explains."""
     stack = stack.astype(np.float64)
     weights, *_ = np.linalg.lstsq(maps.T, stack.T, rcond=None)
     return 1 - np.sum((stack.T - maps.T @ weights) ** 2) / np.sum(stack**2)
@@ -92,8 +92,8 @@ def test_empty_maps_and_empty_data_explain_nothing():
 
 @few
 @given(seed=SEEDS, n_dims=st.integers(6, 12))
-def test_a_subspace_stands_for_the_rows_that_it_was_gathered_from(seed, n_dims):
-    """Where it holds them all, maps explain the same; what lies outside of it is not explained."""
+def test_maps_explain_the_same_of_a_subspace_as_of_its_rows(seed, n_dims):
+    """Variance outside of a subspace that does not hold all rows counts as not explained."""
     maps, stack = maps_and_stack(seed)
     stream = SubspaceStream(stack.shape[1], n_dims)
     stream.add(stack)
@@ -122,7 +122,7 @@ def test_shares_are_shares_of_the_total_variance(seed, gain):
 def test_blocks_of_voxels_add_up(monkeypatch):
     maps, stack = maps_and_stack(6)
     alone, together = explained(maps, stack)
-    # `blocks` took its default when it was defined.
+    # `blocks` bound its default when it was defined: patching the constant has no effect.
     monkeypatch.setattr("nidecomp.core.linalg.blocks.__defaults__", (17,))
     others, other_together = explained(maps, stack)
     np.testing.assert_allclose(others, alone, rtol=1e-12)
@@ -155,7 +155,7 @@ def test_peaks_are_positive_and_the_root_mean_square_is_one(seed, scale):
 
 @few
 @given(seed=SEEDS, signs=st.lists(st.sampled_from([-1.0, 1.0]), min_size=5, max_size=5))
-def test_signs_that_a_fit_happened_to_give_do_not_matter(seed, signs):
+def test_the_signs_of_fitted_maps_do_not_matter(seed, signs):
     maps, _ = maps_and_stack(seed)
     shares = np.arange(5.0)
     arranged, _ = arrange(maps, shares)
@@ -172,7 +172,7 @@ def test_arranging_twice_is_arranging_once():
     np.testing.assert_array_equal(again, np.arange(len(maps)))
 
 
-def test_maps_that_explain_the_same_keep_their_order():
+def test_maps_with_equal_explained_variance_keep_their_order():
     maps, _ = maps_and_stack(4)
     _, order = arrange(maps, np.array([0.1, 0.3, 0.1, 0.3, 0.1]))
     np.testing.assert_array_equal(order, [1, 3, 0, 2, 4])
@@ -189,8 +189,8 @@ def test_empty_map_stays_empty():
 
 @few
 @given(seed=SEEDS, n_splits=st.integers(1, 6))
-def test_components_stand_in_the_order_of_their_mean_reproducibility(seed, n_splits):
-    """What they explain does not matter where the means differ by more than two decimals tell."""
+def test_components_are_sorted_by_their_mean_reproducibility(seed, n_splits):
+    """Explained variance does not matter where the means differ in the first two decimals."""
     rng = np.random.default_rng(seed)
     expected = rng.permutation(9)
     means = np.empty(9)
@@ -201,12 +201,12 @@ def test_components_stand_in_the_order_of_their_mean_reproducibility(seed, n_spl
     np.testing.assert_array_equal(order, expected)
 
 
-def test_one_split_in_which_a_component_is_strong_does_not_make_up_for_the_others():
+def test_one_good_split_does_not_make_up_for_bad_ones():
     reproducibility = np.array([[0.99, 0.7], [0.1, 0.7], [0.1, 0.7]])
     assert by_reproducibility(reproducibility, np.array([0.5, 0.1])).tolist() == [1, 0]
 
 
-def test_means_that_are_the_same_to_two_decimals_are_decided_by_what_is_explained():
+def test_means_equal_to_two_decimals_are_sorted_by_explained_variance():
     means = np.array([[0.904, 0.896, 0.901, 0.894, 0.911]])
     explained = np.array([0.1, 0.3, 0.2, 0.9, 0.05])
     # 0.91, then three of 0.90, then 0.89.
@@ -216,7 +216,7 @@ def test_means_that_are_the_same_to_two_decimals_are_decided_by_what_is_explaine
 
 @few
 @given(explained=st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=1, max_size=8))
-def test_without_splits_only_what_is_explained_counts_and_ties_keep_their_order(explained):
+def test_without_splits_components_are_sorted_by_explained_variance(explained):
     order = by_reproducibility(np.zeros((0, len(explained))), np.array(explained))
     expected = sorted(range(len(explained)), key=lambda index: -explained[index])
     assert order.tolist() == expected
@@ -224,7 +224,7 @@ def test_without_splits_only_what_is_explained_counts_and_ties_keep_their_order(
 
 @few
 @given(seed=SEEDS, places=st.permutations(range(6)))
-def test_order_by_reproducibility_moves_with_the_components(seed, places):
+def test_the_order_by_reproducibility_does_not_depend_on_the_previous_order(seed, places):
     rng = np.random.default_rng(seed)
     reproducibility, explained = rng.choice([0.2, 0.5, 0.9], (1, 6)), rng.random(6)
     order = by_reproducibility(reproducibility, explained)

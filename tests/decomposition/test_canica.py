@@ -1,4 +1,4 @@
-"""CanICA: whitening, recovery of planted sources, restarts, and nilearn's estimator as oracle."""
+"""CanICA: whitening, recovery of simulated sources, restarts, and agreement with nilearn."""
 
 import nibabel as nib
 import numpy as np
@@ -20,7 +20,7 @@ few = settings(deadline=None, max_examples=20, derandomize=True, database=None)
 
 
 def matched(maps, others):
-    """Pair the maps of two sets one to one; the absolute correlation of each pair."""
+    """Match the maps of two sets one to one and return the absolute correlation of each pair."""
     n = len(maps)
     table = np.abs(np.corrcoef(maps, others)[:n, n:])
     return table[linear_sum_assignment(-table)]
@@ -33,7 +33,7 @@ def orthonormal(rows):
 
 
 def planted(seed, n_sources=5, n_voxels=2000):
-    """Draw independent sources with heavy tails, and the space that they span."""
+    """Return independent sources with heavy tails, and a basis of the space that they span."""
     rng = np.random.default_rng(seed)
     sources = rng.laplace(size=(n_sources, n_voxels))
     return sources, orthonormal(rng.standard_normal((n_sources, n_sources)) @ sources)
@@ -54,7 +54,7 @@ def test_white_rows_are_uncorrelated_with_unit_variance(seed, n_components, mean
 
 @pytest.mark.parametrize("n_components", [2, 8, 16])
 def test_exactly_orthonormal_rows_lose_no_dimension(n_components):
-    """Their covariance has one eigenvalue only, and scikit-learn's whitening can lose some."""
+    """All eigenvalues of their covariance are equal; scikit-learn's whitening can lose some."""
     hadamard = np.array([[1.0]])
     for _ in range(6):
         hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
@@ -82,7 +82,7 @@ def test_whitening_twice_is_whitening_once(seed):
     np.testing.assert_allclose(whiten(white), white, atol=1e-8)
 
 
-def test_constant_row_is_not_blown_up():
+def test_constant_row_is_not_amplified():
     rows = np.vstack([np.random.default_rng(0).laplace(size=(3, 200)), np.full(200, 7.0)])
     white = whiten(rows)
     assert np.isfinite(white).all()
@@ -114,7 +114,7 @@ def test_order_and_sign_of_the_subspaces_rows_do_not_matter():
 
 
 def as_bytes(fit):
-    """Everything that a fit says, for comparison to the byte."""
+    """Return all fields of a fit as bytes."""
     restarts = [
         (one.seed, one.n_iter, one.converged, one.max_l1_norm, one.unmixing.tobytes())
         for one in fit.restarts
@@ -132,7 +132,7 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_other_starts():
 
 @pytest.mark.parametrize("limit", [fastica.MAX_COMPONENTS_OF_MOMENTS, 3])
 def test_the_number_of_threads_changes_no_byte(monkeypatch, limit):
-    """From moments and over the voxels, of which there are three blocks and some more."""
+    """With moments and with passes over the voxels, which fill more than three blocks."""
     monkeypatch.setattr(fastica, "MAX_COMPONENTS_OF_MOMENTS", limit)
     _, subspace = planted(12, n_sources=4, n_voxels=50_000)
     with threadpool_limits(limits=1):
@@ -148,12 +148,12 @@ def test_subspace_is_not_changed():
 
 
 def undecided(seed=9):
-    """Noise in place of sources makes restarts differ."""
+    """Return noise without sources, on which restarts differ."""
     return orthonormal(np.random.default_rng(seed).laplace(size=(6, 300)) ** 3)
 
 
 def test_more_restarts_never_give_a_larger_norm():
-    """The first of many are the few."""
+    """The first of many restarts are the same as those of a fit with few."""
     norms = []
     for n_init in (1, 2, 4, 8):
         fit = fit_canica(undecided(), n_init, 0)
@@ -165,7 +165,7 @@ def test_more_restarts_never_give_a_larger_norm():
 
 @few
 @given(seed=SEEDS)
-def test_the_chosen_restart_is_the_one_that_nilearn_takes(seed):
+def test_the_chosen_restart_is_the_one_that_nilearn_chooses(seed):
     """Its largest map by L1 norm is the smallest of all (`CanICA._unmix_components`)."""
     subspace = undecided(seed)
     fit = fit_canica(subspace, 6, 0)
@@ -182,7 +182,7 @@ def test_the_chosen_restart_is_the_one_that_nilearn_takes(seed):
 @few
 @given(seed=SEEDS)
 def test_every_restart_is_a_rotation_that_gives_maps(seed):
-    """Uncorrelated maps of unit variance in the space of the data: those chosen among them."""
+    """Its maps are uncorrelated and have unit variance; those of the chosen one are returned."""
     _, subspace = planted(seed)
     fit = fit_canica(subspace, 3, 0)
     white = whiten(subspace)
@@ -193,15 +193,15 @@ def test_every_restart_is_a_rotation_that_gives_maps(seed):
     np.testing.assert_array_equal(fit.maps, fit.restarts[fit.chosen].unmixing @ white)
 
 
-def told(monkeypatch, ends):
-    """Let restarts end as they are told to."""
+def with_restarts(monkeypatch, ends):
+    """Replace the results of restarts, and return data to be fitted."""
     upcoming = iter(ends)
     monkeypatch.setattr(canica, "_one_restart", lambda *_: next(upcoming))
     return np.random.default_rng(0).standard_normal((3, 50))
 
 
 def test_converged_restart_is_preferred_to_one_of_smaller_norm(monkeypatch):
-    white = told(
+    white = with_restarts(
         monkeypatch,
         [
             fastica.Unmixing(scale * np.eye(3), 9, converged)
@@ -215,8 +215,8 @@ def test_converged_restart_is_preferred_to_one_of_smaller_norm(monkeypatch):
     np.testing.assert_array_equal(fit.maps, whiten(white) * 2.0)
 
 
-def test_a_restart_that_breaks_down_is_recorded_and_passed_over(monkeypatch):
-    white = told(monkeypatch, [None, fastica.Unmixing(np.eye(3), 9, converged=True)])
+def test_a_restart_that_fails_is_recorded_and_not_chosen(monkeypatch):
+    white = with_restarts(monkeypatch, [None, fastica.Unmixing(np.eye(3), 9, converged=True)])
     fit = fit_canica(white, 2, 0)
     assert fit.chosen == 1
     assert [one.converged for one in fit.restarts] == [False, True]
@@ -225,26 +225,26 @@ def test_a_restart_that_breaks_down_is_recorded_and_passed_over(monkeypatch):
     assert len({one.seed for one in fit.restarts}) == 2
 
 
-def test_an_iteration_that_breaks_down_ends_its_restart_alone(monkeypatch):
+def test_an_iteration_that_fails_ends_only_its_own_restart(monkeypatch):
     _, subspace = planted(13)
-    really_iterate = canica.fastica_cube
+    fastica_cube = canica.fastica_cube
     calls = []
 
-    def breaks_once(step, start):
+    def fails_once(step, start):
         calls.append(start)
         if len(calls) == 2:
             raise np.linalg.LinAlgError("SVD did not converge")
-        return really_iterate(step, start)
+        return fastica_cube(step, start)
 
-    monkeypatch.setattr(canica, "fastica_cube", breaks_once)
+    monkeypatch.setattr(canica, "fastica_cube", fails_once)
     fit = fit_canica(subspace, 3, 0)
     assert [one.unmixing is None for one in fit.restarts] == [False, True, False]
     assert fit.chosen != 1
 
 
-def test_all_restarts_breaking_down_is_an_error_that_says_what_to_do(monkeypatch):
-    white = told(monkeypatch, [None, None])
-    with pytest.raises(NidecompError, match="use fewer components"):
+def test_the_error_says_what_to_do_if_all_restarts_fail(monkeypatch):
+    white = with_restarts(monkeypatch, [None, None])
+    with pytest.raises(NidecompError, match="Use fewer components"):
         fit_canica(white, 2, 0)
 
 
@@ -254,7 +254,7 @@ def test_restarts_are_recorded_in_order():
     assert len({one.seed for one in fit.restarts}) == len(fit.restarts) == 5
     assert 0 <= fit.chosen < 5
     assert all(1 <= one.n_iter < fastica.MAX_ITERATIONS for one in fit.restarts if one.converged)
-    # Each restart depends on its own seed alone: the first of five are the first of two.
+    # A restart depends on its own seed only: the first two of five are those of a fit with two.
     fewer = fit_canica(subspace, 2, 3)
     assert as_bytes(fewer)[1] == as_bytes(fit)[1][:2]
 
@@ -272,7 +272,7 @@ def test_restart_that_is_stopped_early_is_recorded_as_not_converged(monkeypatch)
 def test_blocks_of_voxels_add_up(monkeypatch):
     subspace = undecided()
     whole = fit_canica(subspace, 4, 0)
-    # `blocks` took its default when it was defined.
+    # `blocks` bound its default when it was defined: patching the constant has no effect.
     monkeypatch.setattr("nidecomp.core.linalg.blocks.__defaults__", (17,))
     blocks = fit_canica(subspace, 4, 0)
     assert blocks.chosen == whole.chosen
@@ -282,14 +282,14 @@ def test_blocks_of_voxels_add_up(monkeypatch):
 
 # ---------------------------------------------------------------- nilearn as oracle
 def simulated_group(n_participants=5, n_networks=6, n_volumes=60):
-    """Standardised runs of participants who share networks: images, their mask, their series."""
+    """Return standardised runs of participants who share networks: images, mask and series."""
     rng = np.random.default_rng(2024)
     shape = (15, 16, 13)
     places = np.stack(np.indices(shape), axis=-1)
     middle = (np.array(shape) - 1) / 2
     mask = np.sum(((places - middle) / (middle + 0.3)) ** 2, axis=-1) <= 1
     voxels = places[mask]
-    # Each network is two blobs that touch no other: as independent as nilearn needs to converge.
+    # Each network is two blobs that do not touch others, so that nilearn's fit converges.
     centers = [voxels[0]]
     while len(centers) < 2 * n_networks:
         gaps = np.linalg.norm(voxels[:, None] - np.array(centers), axis=2).min(axis=1)

@@ -1,4 +1,4 @@
-"""The law of chance: what unrelated participants have in common."""
+"""Canonical correlations that unrelated participants have by chance."""
 
 import math
 
@@ -38,7 +38,7 @@ def test_quantile_is_that_of_random_subspaces(n_participants, n_rows, n_dims):
     n_dims=st.floats(200, 1e5),
     more=st.floats(1.01, 10),
 )
-def test_more_rows_share_more_by_chance_and_more_dimensions_less(
+def test_the_quantile_increases_with_rows_and_decreases_with_dimensions(
     n_participants, n_rows, n_dims, more
 ):
     quantile = null_quantile(n_participants, n_rows, n_dims)
@@ -48,15 +48,15 @@ def test_more_rows_share_more_by_chance_and_more_dimensions_less(
     assert null_quantile(n_participants + 1, n_rows, n_dims) <= quantile
 
 
-def test_rows_that_fill_the_space_share_everything():
+def test_subspaces_that_must_intersect_correlate_perfectly():
     assert null_quantile(3, 70, 100) == 1.0
     assert null_quantile(1, 10, 1000) == 1.0
 
 
 @few
 @given(seed=SEEDS, repeats=st.integers(1, 4), n_independent=st.integers(300, 900))
-def test_effective_voxels_are_the_independent_ones(seed, repeats, n_independent):
-    """Each value stands in several voxels."""
+def test_effective_voxels_are_the_number_of_independent_values(seed, repeats, n_independent):
+    """Each value is repeated in several voxels."""
     rng = np.random.default_rng(seed)
     noise = np.repeat(rng.standard_normal((6, 12, n_independent)), repeats, axis=2)
     noise /= np.linalg.norm(noise, axis=2, keepdims=True)

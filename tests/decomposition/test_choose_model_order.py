@@ -1,4 +1,4 @@
-"""How many components: what is asked of runs and participants, and what is chosen from them."""
+"""The choice of the number of components: its requirements and its result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AUTO = Science(decomposition=DecompositionOptions(n_components=("auto",), max_co
 N_SOURCES, N_ROWS, SHAPE = 5, 16, (30, 40)
 
 
-# ---------------------------------------------------------------- what is asked of runs
+# ---------------------------------------------------------------- requirements
 def run_with(degrees_of_freedom: int, label: str = "01") -> UsableRun:
     files = RunFiles(
         RunKey((("sub", label), ("task", "rest"))), "MNI", None, Path("b.nii.gz"), None, None
@@ -47,14 +47,14 @@ def run_with(degrees_of_freedom: int, label: str = "01") -> UsableRun:
     ("n_components", "max_components", "fewest"),
     [((20,), 50, 20), ((3, 40), 50, 40), (("auto",), 50, 20), (("auto",), 12, 12)],
 )
-def test_a_run_must_hold_what_is_asked_for(
+def test_a_run_needs_as_many_rows_as_components_are_asked_for(
     n_components: tuple[int, ...], max_components: int, fewest: int
 ) -> None:
     settings = DecompositionOptions(n_components=n_components, max_components=max_components)
     assert settings.fewest_rows == fewest
 
 
-def test_no_more_components_are_considered_than_the_shortest_run_holds(
+def test_at_most_as_many_components_are_considered_as_the_shortest_run_has_dimensions(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -62,14 +62,14 @@ def test_no_more_components_are_considered_than_the_shortest_run_holds(
     found = lowered_to_runs(AUTO, runs)
     assert found.decomposition.max_components == found.decomposition.largest_model_order == 25
     assert replace(found, decomposition=AUTO.decomposition) == AUTO
-    assert "At most 25 components are considered: sub-02_task-rest" in caplog.text
-    assert "32 volumes less 7 regressors" in caplog.text
+    assert "considers at most 25 components: sub-02_task-rest" in caplog.text
+    assert "32 volumes minus 7 regressors" in caplog.text
 
 
 @pytest.mark.parametrize(
     "science", [AUTO, Science(decomposition=DecompositionOptions(n_components=(25,)))]
 )
-def test_where_runs_are_long_enough_or_a_number_was_given_nothing_changes(
+def test_settings_stay_if_runs_are_long_enough_or_a_number_was_given(
     science: Science, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert lowered_to_runs(science, [run_with(30), run_with(90)]) == science
@@ -78,17 +78,17 @@ def test_where_runs_are_long_enough_or_a_number_was_given_nothing_changes(
 
 @pytest.mark.parametrize("n_participants", range(1, FEWEST_PARTICIPANTS + 1))
 def test_too_few_participants_are_refused_before_any_work(n_participants: int) -> None:
-    # Two runs each: runs are no participants.
+    # Two runs of each: participants are counted, not runs.
     labels = [f"{index:02d}" for index in range(n_participants)] * 2
     if n_participants == FEWEST_PARTICIPANTS:
         check_participants(labels)
         return
     noun = "participant" if n_participants == 1 else "participants"
-    with pytest.raises(NothingToDoError, match=rf"there (is|are) {n_participants} {noun} to be"):
+    with pytest.raises(NothingToDoError, match=rf"come from {n_participants} {noun}\."):
         check_participants(labels)
 
 
-# ---------------------------------------------------------------- what is chosen
+# ---------------------------------------------------------------- the choice
 def smooth(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
     images = rng.standard_normal((n, *SHAPE))
     for axis in (1, 2):
@@ -98,7 +98,7 @@ def smooth(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
 
 
 def write_runs(folder: Path, n_sources: int, fwhm: float) -> list[ReducedRun]:
-    """Reduce simulated runs, of eight participants with two each, as the reduce step does."""
+    """Write reduced runs of eight simulated participants with two runs each."""
     rng = np.random.default_rng(n_sources)
     shared = np.maximum(smooth(rng, n_sources, 8) - 1.2, 0) if n_sources else np.zeros((0, 1200))
     runs = []
@@ -125,7 +125,7 @@ def write_runs(folder: Path, n_sources: int, fwhm: float) -> list[ReducedRun]:
     return runs
 
 
-def test_what_was_planted_is_counted_whatever_the_order_of_runs_and_the_threads(
+def test_simulated_sources_are_counted_in_any_order_of_runs_with_any_number_of_threads(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -137,7 +137,7 @@ def test_what_was_planted_is_counted_whatever_the_order_of_runs_and_the_threads(
     assert f"Chose {N_SOURCES} components. {choice.reason}" in caplog.text
 
 
-def test_it_is_canicas_smoothing_that_is_looked_at(tmp_path: Path) -> None:
+def test_the_choice_uses_the_runs_at_canicas_smoothing(tmp_path: Path) -> None:
     smoothed = write_runs(tmp_path, N_SOURCES, 6.0)
     less = write_runs(tmp_path, 0, 2.0)
     science = replace(AUTO, denoising=Denoising(dictlearning_smoothing_fwhm=2.0))
@@ -148,7 +148,7 @@ def test_it_is_canicas_smoothing_that_is_looked_at(tmp_path: Path) -> None:
     assert choose_model_order([*smoothed, *less], swapped).n_components == 0
 
 
-def test_the_seed_draws_the_halves(tmp_path: Path) -> None:
+def test_another_seed_draws_other_halves(tmp_path: Path) -> None:
     runs = write_runs(tmp_path, N_SOURCES, 6.0)
     other = replace(AUTO, decomposition=replace(AUTO.decomposition, random_seed=3))
     assert choose_model_order(runs, other).evidence != choose_model_order(runs, AUTO).evidence

@@ -1,4 +1,4 @@
-"""A component's numbers stay together, whatever order components are put in."""
+"""All values of a component are reordered together."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from nidecomp.decomposition.components import (
 )
 from nidecomp.outputs.result import Outcome
 
-# No other axis of the example is as long: an axis of this length is that of the components.
+# No other axis of the example has this length, so that it identifies the axis of components.
 N = 7
 
 
 def numbered(*shape: int) -> NDArray[np.float64]:
-    """An array whose value at a component is the component's number, wherever else it is."""
+    """Return an array whose values are the number of the component that they belong to."""
     rows = np.broadcast_to(np.arange(shape[-1], dtype=float), shape)
     return rows.copy()
 
@@ -58,7 +58,7 @@ def example() -> Components:
 
 
 def arrays_of(record: object, path: str = "") -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Every array of a record and of the records in it, with its name."""
+    """Yield every array of a record and of the records in it, with its name."""
     for one in fields(record):  # type: ignore[arg-type]
         value = getattr(record, one.name)
         if isinstance(value, np.ndarray):
@@ -69,7 +69,7 @@ def arrays_of(record: object, path: str = "") -> Iterator[tuple[str, NDArray[np.
 
 @given(st.permutations(range(N)))
 def test_every_array_with_an_axis_of_components_is_reordered(order: list[int]) -> None:
-    """An array that is added to the records and forgotten in reordering fails here."""
+    """This fails for an array that is added to the records without its axis of components."""
     reordered = example().in_order(np.array(order))
     n_checked = 0
     for name, values in arrays_of(reordered):
@@ -81,7 +81,7 @@ def test_every_array_with_an_axis_of_components_is_reordered(order: list[int]) -
 
 
 def test_each_record_of_evidence_has_an_example_here() -> None:
-    """Otherwise the law above would know nothing of a new one."""
+    """Otherwise the test above would not cover a new record."""
     evidence = example().evidence
     assert evidence is not None
     assert all(getattr(evidence, one.name) is not None for one in fields(Evidence))
@@ -94,7 +94,7 @@ def test_names_stay_with_their_places() -> None:
 
 @pytest.mark.parametrize("make", [example, lambda: Outcome(Inventory(), Path("out"), (example(),))])
 def test_records_with_arrays_are_compared_and_hashed_as_objects(make) -> None:
-    """An array has no truth value: two records are equal where they are one."""
+    """Arrays have no truth value, so that a record is equal to itself only."""
     one, other = make(), make()
     assert one == one  # noqa: PLR0124  the comparison itself is tested
     assert one != other

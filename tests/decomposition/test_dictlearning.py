@@ -1,4 +1,4 @@
-"""Dictionary learning: scikit-learn's and nilearn's as oracles, sparsity, supports, seeds."""
+"""Dictionary learning: agreement with scikit-learn and nilearn, sparsity, support, seeds."""
 
 import warnings
 
@@ -20,7 +20,7 @@ N_NETWORKS = 6
 
 
 def matched(maps, others):
-    """Pair the maps of two sets one to one; the absolute correlation of each pair."""
+    """Match the maps of two sets one to one and return the absolute correlation of each pair."""
     n = len(maps)
     table = np.abs(np.corrcoef(maps, others)[:n, n:])
     return table[linear_sum_assignment(-table)]
@@ -90,11 +90,11 @@ def support_of(result):
     return np.mean(result.maps != 0)
 
 
-# ---------------------------------------------------------------- the oracles
+# ---------------------------------------------------------------- scikit-learn and nilearn
 def scikit_learns(rows, dictionary, *, alpha, batch_size, n_epochs, seed):
-    """Codes (n_components, n_voxels), dictionary and number of steps of scikit-learn's estimator.
+    """Return codes (n_components, n_voxels), dictionary and number of steps of scikit-learn.
 
-    In float64: in float32 its lasso does not reach its tolerance.
+    In float64, because scikit-learn's lasso does not reach its tolerance in float32.
     """
     estimator = MiniBatchDictionaryLearning(
         n_components=len(dictionary),
@@ -140,8 +140,8 @@ def test_dictionary_and_maps_are_scikit_learns(
     np.testing.assert_allclose(ours.maps, maps, rtol=0, atol=1e-4 * np.abs(maps).max())
 
 
-def test_atoms_out_of_use_are_replaced_as_in_scikit_learn(group):
-    """The generator draws the same samples and noise, in the middle of a step or at its start."""
+def test_unused_atoms_are_replaced_as_in_scikit_learn(group):
+    """The generator draws the same samples and noise, both within a step and at its start."""
     start = group.dictionary.copy()
     start[[0, 3]] *= 1e-3
     settings = {"alpha": 12.0, "batch_size": 20, "n_epochs": 100, "seed": 1}
@@ -153,7 +153,7 @@ def test_atoms_out_of_use_are_replaced_as_in_scikit_learn(group):
     np.testing.assert_allclose(ours.maps, maps, rtol=0, atol=1e-4 * np.abs(maps).max())
 
 
-# In float32, as nilearn calls it, scikit-learn's lasso does not reach its tolerance.
+# scikit-learn's lasso does not reach its tolerance in float32, in which nilearn calls it.
 @pytest.mark.filterwarnings("ignore:Objective did not converge")
 def test_maps_are_those_of_nilearns_dictionary_learning(group):
     estimator = DictLearning(
@@ -173,11 +173,11 @@ def test_maps_are_those_of_nilearns_dictionary_learning(group):
     assert similarity.min() > 0.95
 
 
-# ---------------------------------------------------------------- what must hold of any fit
-def test_planted_networks_are_found(group):
+# ---------------------------------------------------------------- properties of every fit
+def test_simulated_networks_are_found(group):
     result = fit(group)
     similarity = matched(result.maps, group.networks)
-    # Some of the planted networks overlap, which sparse maps of their mixtures cannot show.
+    # Some of the simulated networks overlap, which sparse maps of their mixtures cannot show.
     assert np.median(similarity) > 0.85
     assert similarity.min() > 0.6
     assert result.n_empty == 0
@@ -204,7 +204,7 @@ def test_inputs_are_not_changed(group):
 
 
 def test_rotating_the_rows_changes_nothing(group):
-    """The rows of the group's subspace stand for those of all runs."""
+    """The rows of the group's subspace therefore represent those of all runs."""
     _, vectors = np.linalg.eigh(group.rows @ group.rows.T)
     rotated = (vectors.T @ group.rows).astype(np.float32)
     other = fit(group, rows=rotated, dictionary=first_dictionary(group.start, rotated))
@@ -227,7 +227,7 @@ def test_atoms_are_not_longer_than_one(group):
 
 
 def test_penalty_scales_with_the_data(group):
-    """Twice the data under twice the penalty have twice the maps."""
+    """Twice the values with twice the penalty give twice the maps."""
     doubled = fit(group, rows=2 * group.rows, alpha=10.0)
     np.testing.assert_allclose(doubled.maps, 2 * fit(group).maps, rtol=0, atol=1e-4)
 
@@ -238,7 +238,7 @@ def test_stronger_penalty_gives_sparser_maps(group):
     assert filled[-1] < filled[0]
 
 
-def test_fit_that_uses_up_its_batches_has_not_converged(group):
+def test_a_fit_that_uses_all_its_batches_has_not_converged(group):
     stopped = fit(group, batch_size=group.rows.shape[1], n_epochs=1)
     assert stopped.n_steps == 1
     assert not stopped.converged
@@ -247,7 +247,7 @@ def test_fit_that_uses_up_its_batches_has_not_converged(group):
     assert settled.n_steps < 100 * group.rows.shape[1] / 20
 
 
-def test_number_of_empty_maps_is_that_of_rows_without_a_value(group):
+def test_maps_that_are_zero_everywhere_are_counted_as_empty(group):
     counts = set()
     for alpha in (5.0, 15.7, 15.8, 15.9, 16.0, 1e6):
         result = fit(group, alpha=alpha)
@@ -266,20 +266,20 @@ def test_first_map_that_is_empty_is_replaced(group):
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1e6, 1e12])
-def test_data_of_any_scale_do_no_harm(group, scale):
+def test_data_of_any_scale_give_finite_maps(group, scale):
     rows = group.rows * np.float32(scale)
     result = fit(group, rows=rows, alpha=5.0 * scale, n_epochs=1)
     assert np.isfinite(result.maps).all()
 
 
-def test_more_components_than_rows_do_no_harm(group):
+def test_more_components_than_rows_give_finite_maps(group):
     rows = group.rows[:4]
     result = fit(group, rows=rows, dictionary=first_dictionary(group.start, rows))
     assert result.maps.shape == group.start.shape
     assert np.isfinite(result.maps).all()
 
 
-def test_voxels_without_data_are_in_no_map(group):
+def test_voxels_without_data_are_zero_in_all_maps(group):
     rows = group.rows.copy()
     rows[:, :50] = 0.0
     assert not fit(group, rows=rows).maps[:, :50].any()
@@ -288,13 +288,13 @@ def test_voxels_without_data_are_in_no_map(group):
 # ---------------------------------------------------------------- the penalty for a support
 @pytest.mark.parametrize("support", [0.03, 0.1, 0.2, 0.5, 0.9])
 @pytest.mark.parametrize("seed", [0, 5])
-def test_maps_cover_the_share_of_voxels_that_was_asked_for(group, support, seed):
+def test_maps_cover_the_wanted_share_of_voxels(group, support, seed):
     result = fit(group, alpha=alpha_for(group, support, seed=seed), seed=seed)
     assert support_of(result) == pytest.approx(support, rel=0.05)
 
 
-def test_support_of_some_voxels_tells_that_of_all():
-    """With more voxels than the search looks at."""
+def test_the_wanted_support_is_reached_if_the_search_codes_only_some_voxels():
+    """There are more voxels than the search codes."""
     rng = np.random.default_rng(0)
     maps = rng.laplace(size=(5, 50_000)) * (rng.random((5, 50_000)) < 0.3)
     rows = rng.standard_normal((20, 5)) @ maps + 0.5 * rng.standard_normal((20, 50_000))
@@ -311,8 +311,8 @@ def test_penalty_for_a_support_scales_with_the_data(group):
     assert scaled == pytest.approx(4 * alpha_for(group, 0.1), rel=1e-6)
 
 
-def test_same_runs_twice_have_the_same_maps_under_a_larger_penalty(group):
-    """The norm of the data grows by √2: a fixed penalty would give less sparse maps."""
+def test_the_same_runs_twice_have_the_same_maps_with_a_larger_penalty(group):
+    """The norm of the data increases by √2: with a fixed penalty, maps would be less sparse."""
     rows = np.concatenate([group.rows, group.rows])
     dictionary = first_dictionary(group.start, rows)
     once, twice = alpha_for(group, 0.1), alpha_for(group, 0.1, rows=rows, dictionary=dictionary)
@@ -321,8 +321,8 @@ def test_same_runs_twice_have_the_same_maps_under_a_larger_penalty(group):
     np.testing.assert_allclose(maps / np.sqrt(2), fit(group, alpha=once).maps, rtol=0, atol=1e-2)
 
 
-def test_support_out_of_reach_ends_in_the_nearest_and_says_so(group, caplog):
-    """Where half of the voxels hold nothing, no penalty makes maps cover more."""
+def test_a_support_out_of_reach_gives_the_nearest_one_and_a_warning(group, caplog):
+    """With half of the voxels empty, no penalty gives maps that cover more than the other half."""
     rows = group.rows.copy()
     rows[:, ::2] = 0.0
     alpha = alpha_for(group, 0.9, rows=rows)
@@ -331,12 +331,12 @@ def test_support_out_of_reach_ends_in_the_nearest_and_says_so(group, caplog):
     assert "the nearest is 0.5" in caplog.text
 
 
-def test_support_within_reach_is_no_warning(group, caplog):
+def test_a_support_within_reach_gives_no_warning(group, caplog):
     alpha_for(group, 0.1)
     assert not caplog.records
 
 
-def test_data_without_a_value_end_the_search(group, caplog):
+def test_the_search_ends_on_empty_data(group, caplog):
     alpha = alpha_for(group, 0.2, rows=np.zeros_like(group.rows))
     assert np.isfinite(alpha)
     assert "the nearest is 0" in caplog.text

@@ -1,4 +1,4 @@
-"""The engine on arrays keeps scikit-learn's conventions and finds what was planted."""
+"""The estimators follow scikit-learn's conventions and find simulated sources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import nidecomp
 from nidecomp import CanICA, DictLearning
 
 N_SOURCES, N_FEATURES = 4, 3000
-# scikit-learn asks for them on data with two features or with no networks at all.
+# scikit-learn's checks fit them to data with two features, or without any networks.
 ESTIMATORS = (CanICA(n_components=1, n_init=2), DictLearning(n_components=1, n_init=2, alpha=1e-3))
 
 
@@ -33,7 +33,7 @@ def planted(seed: int = 0) -> tuple[NDArray[np.float64], list[NDArray[np.float64
 
 
 @pytest.mark.parametrize("estimator", [CanICA(N_SOURCES), DictLearning(N_SOURCES)], ids=repr)
-def test_planted_sources_are_found(estimator: CanICA | DictLearning) -> None:
+def test_simulated_sources_are_found(estimator: CanICA | DictLearning) -> None:
     sources, runs = planted()
     components = clone(estimator).fit(runs).components_
     assert components.shape == (N_SOURCES, N_FEATURES)
@@ -62,7 +62,7 @@ def test_one_feature_is_refused() -> None:
 
 def test_fewer_dimensions_than_components_are_refused_with_the_numbers() -> None:
     _, runs = planted()
-    with pytest.raises(ValueError, match=r"Run 1 has n_samples=3 and holds 2 dimensions"):
+    with pytest.raises(ValueError, match=r"Run 1 \(n_samples=3\) has 2 dimensions"):
         CanICA(N_SOURCES).fit([runs[0], runs[1][:3]])
 
 
@@ -72,18 +72,18 @@ def test_runs_need_the_same_features() -> None:
         CanICA(N_SOURCES).fit([runs[0], runs[1][:, :-1]])
 
 
-def test_every_run_needs_its_participant() -> None:
+def test_every_run_needs_a_label_of_its_participant() -> None:
     _, runs = planted()
-    with pytest.raises(ValueError, match="groups names 1 participants for 4 runs"):
+    with pytest.raises(ValueError, match="groups has 1 labels, X has 4 runs"):
         CanICA(N_SOURCES).fit(runs, groups=["01"])
 
 
-def test_a_participant_whose_run_comes_twice_weighs_no_more() -> None:
+def test_a_participant_whose_run_is_given_twice_has_no_larger_weight() -> None:
     _, runs = planted()
     once = CanICA(N_SOURCES).fit(runs, groups=list("abcd"))
     twice = CanICA(N_SOURCES).fit([*runs, runs[3]], groups=list("abcdd"))
     alone = CanICA(N_SOURCES).fit([*runs, runs[3]])
-    # What the iteration's own tolerance leaves, against what another weight makes of them.
+    # The tolerance of the iteration changes maps less than a different weight does.
     same = 1 - matched_correlations(once.components_, twice.components_).min()
     other = 1 - matched_correlations(once.components_, alone.components_).min()
     assert same < 1e-4 < other
@@ -100,7 +100,7 @@ def test_threads_change_no_byte(n_threads: int, seed: int) -> None:
     np.testing.assert_array_equal(one, several)
 
 
-def test_time_courses_give_back_what_the_components_explain() -> None:
+def test_time_courses_are_recovered_from_their_inverse_transform() -> None:
     _, runs = planted()
     model = CanICA(N_SOURCES).fit(runs)
     courses = model.transform(runs[0])
@@ -109,11 +109,11 @@ def test_time_courses_give_back_what_the_components_explain() -> None:
     assert list(model.get_feature_names_out()) == [f"canica{n}" for n in range(N_SOURCES)]
 
 
-def test_an_estimator_that_was_not_fitted_says_so() -> None:
+def test_transform_before_fit_is_an_error() -> None:
     with pytest.raises(NotFittedError):
         CanICA().transform(np.ones((3, 4)))
 
 
-def test_a_name_that_the_package_has_not_is_an_attribute_error() -> None:
+def test_an_unknown_name_in_the_package_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'ICA'"):
         nidecomp.ICA  # noqa: B018

@@ -1,4 +1,4 @@
-"""The iteration from fourth moments is scikit-learn's FastICA."""
+"""FastICA from fourth moments: agreement with scikit-learn, and with passes over the voxels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_moments_give_the_average_over_voxels(n_components: int, seed: int) -> N
 
 @pytest.mark.parametrize("n_components", [2, 5, 15])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_same_start_leads_where_scikit_learns_does(n_components: int, seed: int) -> None:
+def test_the_same_start_gives_scikit_learns_result(n_components: int, seed: int) -> None:
     white, start = white_mixture(n_components, seed), start_of(n_components, seed)
     ours = fastica_cube(cubic_step(white), start)
     _, theirs, _, n_iter = fastica(
@@ -47,7 +47,7 @@ def test_the_same_start_leads_where_scikit_learns_does(n_components: int, seed: 
     np.testing.assert_allclose(ours.matrix, theirs, atol=1e-9)
 
 
-def test_many_components_pass_over_the_voxels_to_the_same_end(
+def test_many_components_give_the_same_result_without_moments(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     white, start = white_mixture(6, 3), start_of(6, 3)
@@ -73,7 +73,7 @@ def test_the_step_over_voxels_is_the_step_from_moments(n_components: int, seed: 
 def test_the_number_of_threads_changes_no_byte(
     monkeypatch: pytest.MonkeyPatch, limit: int, n_threads: int
 ) -> None:
-    """In blocks of a few hundred voxels from moments, of many thousand over the voxels."""
+    """With moments, blocks have a few hundred voxels; with passes over them, many thousand."""
     monkeypatch.setattr(module, "MAX_COMPONENTS_OF_MOMENTS", limit)
     monkeypatch.setattr(module, "_PRODUCTS_OF_A_BLOCK", 1 << 13)
     white, matrix = white_mixture(6, 1, n_voxels=40_000), start_of(6, 1)
@@ -84,7 +84,7 @@ def test_the_number_of_threads_changes_no_byte(
 
 
 def test_many_components_are_summed_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each thread would hold moments of its own: above a bound the others are not used."""
+    """Each thread holds moments of its own, so that only one is used above a limit."""
     used: list[int] = []
     really_map = module.map_ordered
 
@@ -102,7 +102,7 @@ def test_many_components_are_summed_by_one_thread(monkeypatch: pytest.MonkeyPatc
 def test_blocks_of_voxels_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     white, matrix = white_mixture(5, 6), start_of(5, 6)
     whole = cubic_step(white)(matrix)
-    # 256 voxels in a block at least.
+    # A block has at least 256 voxels.
     monkeypatch.setattr(module, "_PRODUCTS_OF_A_BLOCK", 1)
     np.testing.assert_allclose(cubic_step(white)(matrix), whole, rtol=1e-9, atol=1e-12)
 
@@ -117,7 +117,9 @@ def test_the_matrix_is_orthogonal_and_the_gradient_vanishes() -> None:
     assert np.abs(gradient - gradient.T).max() < 1e-2 * np.abs(gradient).max()
 
 
-def test_too_few_iterations_are_not_called_convergence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_that_stops_at_the_iteration_limit_has_not_converged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "MAX_ITERATIONS", 1)
     unmixing = fastica_cube(cubic_step(white_mixture(6, 5)), start_of(6, 5))
     assert not unmixing.converged

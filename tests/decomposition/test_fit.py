@@ -1,4 +1,4 @@
-"""Every participant weighs the same; how the fit is executed changes no byte."""
+"""The group fit: weights of participants, and the same bytes however it is executed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ FEW_DIMENSIONS = Science(
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[ReducedRun]:
-    """Seven participants at two smoothings: rows that share three sparse sources."""
-    # Small matrices: threads would wait for each other most of the time.
+    """Return runs of seven participants at two smoothings, with three sparse sources in common."""
+    # One BLAS thread: with small matrices, threads mostly wait for each other.
     with threadpool_limits(limits=1):
         return reduced_runs(tmp_path_factory.mktemp("reduced"))
 
@@ -64,7 +64,7 @@ def test_threads_passes_and_order_of_runs_change_no_byte(
     assert as_bytes(fit_group(runs[::-1], FEW_DIMENSIONS, plan)) == expected
 
 
-def test_each_order_is_what_it_would_be_alone(runs: list[ReducedRun]) -> None:
+def test_each_model_order_is_fitted_as_if_it_were_the_only_one(runs: list[ReducedRun]) -> None:
     alone = Science(
         denoising=FEW_DIMENSIONS.denoising,
         decomposition=DecompositionOptions(n_components=(3,), n_init=3, subspace_dims=12),
@@ -72,8 +72,8 @@ def test_each_order_is_what_it_would_be_alone(runs: list[ReducedRun]) -> None:
     assert as_bytes(fit_group(runs, FEW_DIMENSIONS))[:2] == as_bytes(fit_group(runs, alone))
 
 
-def test_canica_does_not_see_the_other_smoothing(runs: list[ReducedRun]) -> None:
-    """And dictionary learning starts from its maps: it differs from one on the same rows alone."""
+def test_canica_does_not_depend_on_runs_at_the_other_smoothing(runs: list[ReducedRun]) -> None:
+    """Dictionary learning is fitted to those runs, so its maps do depend on them."""
     settings = FEW_DIMENSIONS.decomposition
     alone = replace(FEW_DIMENSIONS, denoising=Denoising(), decomposition=settings)
     together = fit_group(runs, FEW_DIMENSIONS)
@@ -84,7 +84,7 @@ def test_canica_does_not_see_the_other_smoothing(runs: list[ReducedRun]) -> None
 
 
 @pytest.mark.parametrize(("at_once", "n_passes"), [(1, 3), (2, 2), (3, 2)])
-def test_each_file_is_read_once_a_pass(
+def test_each_file_is_read_once_in_each_pass(
     runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch, at_once: int, n_passes: int
 ) -> None:
     """Three subspaces: two of the runs at CanICA's smoothing, one of those at the other."""
@@ -99,7 +99,7 @@ def test_each_file_is_read_once_a_pass(
 
     monkeypatch.setattr(np, "load", counted)
     fit_group(runs, science, GroupPlan(1, at_once))
-    # At one smoothing two subspaces are gathered, in one pass where they fit in it.
+    # Two subspaces are of runs at one smoothing. They are computed in one pass if plan allows it.
     assert {read[run.path] for run in runs if run.smoothing_fwhm == 6.0} == {n_passes - 1}
     assert {read[run.path] for run in runs if run.smoothing_fwhm == 10.0} == {1}
 
@@ -115,25 +115,25 @@ def test_only_a_runs_leading_rows_are_used(runs: list[ReducedRun], tmp_path: Pat
     assert as_bytes(fit_group(copies, science)) == as_bytes(fit_group(runs, science))
 
 
-def test_the_subspaces_are_told_with_every_fit(runs: list[ReducedRun]) -> None:
+def test_every_fit_records_its_subspaces(runs: list[ReducedRun]) -> None:
     for components in fit_group(runs, FEW_DIMENSIONS):
         subspace = components.fit["Subspace"]
         assert isinstance(subspace, dict)
         rows = 7 * components.n_components
         assert (subspace["Rows"], subspace["Dimensions"]) == (rows, min(rows, 12))
         assert 0 < subspace["VarianceShare"] <= 1
-        # More than twice the dimensions kept: something was left out on the way.
+        # With more than twice as many rows as dimensions, some directions are left out.
         assert (subspace["LargestRelativeError"] > 0) == (rows > 2 * 12)
         assert 0 < components.total_explained_variance <= subspace["VarianceShare"]
 
 
 def test_more_components_than_voxels_are_refused(runs: list[ReducedRun]) -> None:
     too_many = Science(decomposition=DecompositionOptions(n_components=(N_VOXELS,)))
-    with pytest.raises(NothingToDoError, match="2000 is more than the group mask's 2000 voxels"):
+    with pytest.raises(NothingToDoError, match="2000 is too large: the group mask has 2000 voxels"):
         fit_group(runs, too_many)
 
 
-def test_participants_weigh_the_same() -> None:
+def test_participants_have_the_same_weight() -> None:
     variance = np.array([100.0, 400.0, 100.0, 50.0])
     weights = participant_weights(["01", "02", "02", "03"], variance.tolist())
     canonical, scaled = np.array(weights.canonical) ** 2, np.array(weights.scaled) ** 2
@@ -142,7 +142,7 @@ def test_participants_weigh_the_same() -> None:
         np.testing.assert_allclose(weight[1], weight[2])
 
 
-def test_equal_single_runs_are_left_as_they_are() -> None:
-    """So that alpha keeps nilearn's units."""
+def test_single_runs_of_equal_variance_have_a_weight_of_one() -> None:
+    """This keeps alpha in nilearn's units."""
     weights = participant_weights(["01", "02"], [300.0, 300.0])
     assert weights.canonical == weights.scaled == (1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Pairs of maps, held against numpy, scipy and every pairing that there is."""
+"""Matching of maps: agreement with numpy, scipy and the best of all pairings."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nidecomp.decomposition.matching import correlations, match, subspace_overla
 SEEDS = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=25, derandomize=True, database=None)
 SIZES = st.integers(1, 6)
-# More than two blocks of voxels, the last one not full.
+# More than two blocks of voxels, of which the last is not full.
 MANY_VOXELS = 2 * 16384 + 100
 
 
 def two_sets(seed, n_first=4, n_second=6, n_voxels=150):
-    """Draw maps of any scale and mean that have something in common."""
+    """Return two sets of correlated maps, of any scale and mean."""
     rng = np.random.default_rng(seed)
     shared = rng.laplace(size=(3, n_voxels))
     sets = []
@@ -86,7 +86,7 @@ def test_a_map_with_a_mean_far_from_its_spread_is_not_constant():
 
 @few
 @given(seed=SEEDS)
-def test_no_correlation_is_beyond_one(seed):
+def test_no_correlation_is_larger_than_one(seed):
     first, _ = two_sets(seed)
     r = correlations(first, np.vstack([first, -3 * first]))
     assert np.abs(r).max() <= 1.0
@@ -96,7 +96,7 @@ def test_no_correlation_is_beyond_one(seed):
 
 # ---------------------------------------------------------------- matching
 def largest_sum(correlation):
-    """Try every way to give each map of the smaller set one of the larger."""
+    """Return the largest sum over pairs of all ways to pair the maps."""
     strength = np.abs(correlation)
     if strength.shape[0] > strength.shape[1]:
         strength = strength.T
@@ -123,8 +123,8 @@ def test_no_other_pairing_has_a_larger_sum(seed, n_first, n_second):
     assert np.abs(pairs.r).sum() == pytest.approx(largest_sum(correlation), abs=1e-12)
 
 
-def test_the_strongest_pair_gives_way_where_the_sum_gains():
-    """Taking the largest first would pair 0 with 0, and leave 1 with nothing."""
+def test_the_sum_over_pairs_counts_more_than_the_strongest_pair():
+    """If the strongest pair were matched first, 0 would get 0, and 1 would get no similar map."""
     pairs = match(np.array([[0.9, -0.8], [0.85, 0.1]]))
     assert pairs.second.tolist() == [1, 0]
     assert pairs.r.tolist() == [-0.8, 0.85]
@@ -142,7 +142,7 @@ def test_order_of_maps_does_not_matter(seed, rows, columns):
 
 @few
 @given(seed=SEEDS, signs=st.lists(st.sampled_from([-1.0, 1.0]), min_size=5, max_size=5))
-def test_sign_of_a_map_turns_only_the_sign_of_its_pair(seed, signs):
+def test_the_sign_of_a_map_changes_only_the_sign_of_its_pair(seed, signs):
     correlation = drawn_correlation(seed, 5, 7)
     pairs, turned = match(correlation), match(correlation * np.array(signs)[:, None])
     np.testing.assert_array_equal(turned.second, pairs.second)
@@ -151,7 +151,7 @@ def test_sign_of_a_map_turns_only_the_sign_of_its_pair(seed, signs):
 
 @few
 @given(seed=SEEDS, n_first=SIZES, n_second=SIZES)
-def test_either_set_may_be_called_the_first(seed, n_first, n_second):
+def test_swapping_the_sets_swaps_the_pairs(seed, n_first, n_second):
     correlation = drawn_correlation(seed, n_first, n_second)
     there, back = match(correlation), match(correlation.T)
     assert set(zip(there.first.tolist(), there.second.tolist(), strict=True)) == set(
@@ -161,7 +161,7 @@ def test_either_set_may_be_called_the_first(seed, n_first, n_second):
 
 @few
 @given(seed=SEEDS, order=st.permutations(range(6)))
-def test_maps_that_were_shuffled_turned_and_scaled_find_themselves(seed, order):
+def test_shuffled_negated_and_scaled_maps_match_themselves(seed, order):
     maps, _ = two_sets(seed, n_first=6)
     gains = np.random.default_rng(seed).choice([-20.0, 0.01, 3.0], (6, 1))
     pairs = match(correlations(maps, (gains * maps)[order]))
@@ -171,7 +171,7 @@ def test_maps_that_were_shuffled_turned_and_scaled_find_themselves(seed, order):
 
 # ---------------------------------------------------------------- spaces
 def mean_squared_cosine(first, second):
-    """Ask scipy for the principal angles."""
+    """Return the mean squared cosine of the principal angles that scipy computes."""
     angles = subspace_angles(first.T.astype(np.float64), second.T.astype(np.float64))
     return np.mean(np.cos(angles) ** 2)
 
@@ -213,7 +213,7 @@ def test_orthogonal_spaces_do_not_overlap():
     basis, _ = np.linalg.qr(np.random.default_rng(4).standard_normal((100, 7)))
     mixed = np.array([[1, 1, 0], [1, -1, 2], [0, 1, 1]]) @ basis.T[4:]
     assert subspace_overlap(basis.T[:4], mixed) == pytest.approx(0.0, abs=1e-12)
-    # Two dimensions of four are shared.
+    # The spaces share two of their four dimensions.
     assert subspace_overlap(basis.T[:4], basis.T[2:6]) == pytest.approx(0.5)
 
 
@@ -227,7 +227,7 @@ def test_maps_given_twice_and_empty_maps_add_no_dimension(dtype):
     assert subspace_overlap(doubled, second.astype(dtype)) == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_space_within_another_overlaps_wholly_and_nothing_overlaps_with_none():
+def test_the_overlap_is_one_within_a_larger_space_and_zero_with_an_empty_one():
     maps = np.random.default_rng(6).standard_normal((5, 100))
     assert subspace_overlap(maps, maps[1:3]) == pytest.approx(1.0)
     assert subspace_overlap(maps, np.zeros((5, 100))) == 0.0

@@ -1,4 +1,4 @@
-"""The number of components: planted, absent, or not to be judged; and the law of chance."""
+"""The number of components: found in simulated groups, and 0 where there are none to be found."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ N_VOXELS = SHAPE[0] * SHAPE[1]
 
 
 def smooth(rng, n, width=3):
-    """Draw n images, slightly smooth, as rows of unit variance."""
+    """Return n slightly smooth images as rows of unit variance."""
     images = rng.standard_normal((n, *SHAPE))
     for axis in (1, 2):
         images = sum(np.roll(images, shift, axis) for shift in range(width))
@@ -33,13 +33,13 @@ def smooth(rng, n, width=3):
 
 
 def sources(rng, n):
-    """Draw n patches that overlap little."""
+    """Return n patches that overlap little."""
     maps = np.maximum(smooth(rng, n, 8) - 1.5, 0.0)
     return maps / maps.std(axis=1, keepdims=True)
 
 
 def group(order, n_participants=10, n_rows=35, nuisance=4, noise=3.0, seed=0, missing=0.1):
-    """Simulate runs: varying sources, nuisance of the participants' own that is larger, noise."""
+    """Return simulated runs: varying sources, stronger nuisance of each participant, and noise."""
     rng = np.random.default_rng(seed)
     shared = sources(rng, order)
     runs = []
@@ -60,62 +60,62 @@ def chosen(runs, participants=None, wanted=None, n_threads=1):
     return estimate_model_order(runs.__getitem__, participants, runs[0].shape[1], wanted, n_threads)
 
 
-# ---------------------------------------------------------------- what was planted
+# ---------------------------------------------------------------- simulated numbers
 @pytest.mark.parametrize(("order", "seed"), [(6, 0), (12, 1), (20, 2)])
-def test_planted_order_is_found(order, seed):
+def test_the_simulated_number_is_found(order, seed):
     choice = chosen(group(order, seed=seed))
     assert abs(choice.n_components - order) <= 2
     assert f"reproduce {choice.n_components} " in choice.reason
 
 
 @pytest.mark.parametrize("order", [1, 2])
-def test_so_few_networks_are_found_too(order):
+def test_one_or_two_networks_are_found_too(order):
     assert chosen(group(order, noise=2.0, seed=4, missing=0)).n_components == order
 
 
 @few
 @given(seed=SEEDS, order=st.integers(3, 14))
-def test_any_order_is_found(seed, order):
+def test_any_number_of_networks_is_found(seed, order):
     choice = chosen(group(order, 8, seed=seed, noise=2.0))
     assert abs(choice.n_components - order) <= 2
 
 
 @pytest.mark.parametrize("n_participants", [4, 8, 20])
 @pytest.mark.parametrize("nuisance", [0, 6])
-def test_of_noise_nothing_is_reproducible(n_participants, nuisance):
-    """Neither where there is but noise, nor where each participant has nuisance of its own."""
+def test_noise_has_no_reproducible_components(n_participants, nuisance):
+    """Neither noise alone, nor nuisance that differs between participants."""
     choice = chosen(group(0, n_participants, nuisance=nuisance, seed=n_participants))
     assert choice.n_components == 0
-    assert "share nothing" in choice.reason or "reproduce none" in choice.reason
+    assert "share no dimension" in choice.reason or "reproduce none" in choice.reason
 
 
 @few
 @given(seed=SEEDS, n_participants=st.integers(4, 9), n_rows=st.integers(5, 40))
-def test_of_white_noise_nothing_is_reproducible(seed, n_participants, n_rows):
+def test_white_noise_has_no_reproducible_components(seed, n_participants, n_rows):
     rng = np.random.default_rng(seed)
     runs = list(rng.standard_normal((n_participants, n_rows, 1500), dtype=np.float32))
     choice = chosen(runs)
     assert choice.n_components == choice.n_dimensions == 0
-    # One of twenty is beyond the quantile, and none by much.
+    # One of twenty exceeds the quantile, but none by much.
     first = choice.evidence[0]
     assert first.canonical_r < 1.1 * first.null_quantile
 
 
-def test_what_one_participant_has_in_all_its_sessions_is_shared_by_nobody():
-    """Sessions of one participant weigh as one; whatever they have in common is its own."""
+def test_signal_in_all_sessions_of_one_participant_is_not_shared():
+    """All sessions of a participant together have the weight of one run."""
     one = group(0, 1, nuisance=8, seed=3)[0]
     runs = [one, one, one, *group(0, 5, nuisance=2, seed=4)]
     assert chosen(runs, ["a", "a", "a", "b", "c", "d", "e", "f"]).n_components == 0
 
 
-def test_constant_map_is_no_component():
+def test_the_constant_map_is_not_a_component():
     runs = group(0, 8, nuisance=0)
     with_mean = [np.concatenate([np.full((1, N_VOXELS), 5.0, np.float32), run]) for run in runs]
     assert chosen(with_mean).n_components == 0
 
 
-# ---------------------------------------------------------------- what is told beside it
-def test_evidence_falls_with_k_and_says_what_was_chosen():
+# ---------------------------------------------------------------- evidence
+def test_evidence_decreases_with_k_and_agrees_with_the_choice():
     choice = chosen(group(8, seed=5))
     canonical = [one.canonical_r for one in choice.evidence]
     null = [one.null_quantile for one in choice.evidence]
@@ -129,7 +129,7 @@ def test_evidence_falls_with_k_and_says_what_was_chosen():
     assert last.n_reproducible == choice.n_components
     assert last.least_map_r < last.map_r <= 1
     assert last.other_half_r >= choice.least_other_half_r > math.sqrt(LEAST_OTHER_HALF)
-    # Halves know less of a dimension than those who had a part in finding it.
+    # The other half has less of a dimension than the participants that it was computed from.
     assert all(one.other_half_r < one.canonical_r for one in choice.evidence)
     assert all(0 <= one.overlap <= 1 for one in choice.evidence)
     fitted = [one.n_components for one in choice.evidence if one.n_reproducible is not None]
@@ -138,7 +138,7 @@ def test_evidence_falls_with_k_and_says_what_was_chosen():
 
 
 def test_dimensions_without_maps_in_common_give_no_component():
-    """There are few images as smooth as the nuisance: participants share them, but no map."""
+    """Participants share the space of very smooth images, but no particular map in it."""
     choice = chosen(group(0, 16, nuisance=14, n_rows=30))
     assert choice.n_dimensions >= 3
     assert choice.n_components == 0
@@ -147,22 +147,22 @@ def test_dimensions_without_maps_in_common_give_no_component():
     assert last.map_r < 0.25 < last.least_map_r
 
 
-def test_as_many_dimensions_as_were_judged_is_said():
+def test_the_reason_says_that_there_may_be_more_dimensions():
     choice = chosen(group(12, seed=1), wanted=ModelOrderSettings(max_components=6))
     assert choice.n_dimensions == len(choice.evidence) == 6
     assert "there may be more" in choice.reason
 
 
-# ---------------------------------------------------------------- what cannot be judged
+# ---------------------------------------------------------------- groups without a choice
 @pytest.mark.parametrize("n_participants", [1, 2, 3])
-def test_few_participants_cannot_tell(n_participants):
+def test_with_too_few_participants_no_number_is_chosen(n_participants):
     choice = chosen(group(6, n_participants, missing=0))
     assert choice.n_components == choice.n_splits == 0
-    assert f"cannot be judged with {n_participants} participant" in choice.reason
+    assert f"cannot be chosen from {n_participants} participant" in choice.reason
     assert all(math.isnan(one.other_half_r) and math.isnan(one.map_r) for one in choice.evidence)
 
 
-def test_canonical_correlations_of_two_participants_are_still_told():
+def test_canonical_correlations_of_two_participants_are_still_computed():
     choice = chosen(group(6, 2, missing=0, noise=1.5))
     above = [one.canonical_r > one.null_quantile for one in choice.evidence]
     assert 4 <= above.index(False) <= 10
@@ -175,27 +175,27 @@ def test_one_participant_has_no_chance_level():
     assert all(one.canonical_r <= one.null_quantile == 1.0 for one in choice.evidence)
 
 
-def test_runs_without_variance_are_told():
+def test_runs_without_variance_give_no_components():
     choice = chosen([np.zeros((10, 300), np.float32)] * 4)
     assert choice.n_components == 0
     assert "no variance" in choice.reason
 
 
-def test_ica_that_breaks_down_gives_no_components(monkeypatch):
+def test_an_ica_that_fails_gives_no_components(monkeypatch):
     def broken(*_):
-        raise NidecompError("Each of the restarts broke down.")
+        raise NidecompError("All restarts failed.")
 
     monkeypatch.setattr(model_order_maps, "fit_canica", broken)
     choice = chosen(group(6))
     assert choice.n_dimensions > 0
     assert choice.n_components == 0
-    assert "broke down" in choice.reason
+    assert "CanICA maps failed" in choice.reason
 
 
 # ---------------------------------------------------------------- invariances
 def test_same_seed_gives_the_same_and_threads_change_nothing():
     runs = group(8, 8, seed=6)
-    # Compared as text: NaN differs from itself.
+    # Compared as text, because NaN is not equal to itself.
     assert repr(chosen(runs)) == repr(chosen(runs)) == repr(chosen(runs, n_threads=3))
 
 
@@ -209,7 +209,7 @@ def test_order_of_runs_changes_the_last_digits_only():
         assert other.other_half_r == pytest.approx(one.other_half_r, abs=0.02)
 
 
-def test_how_strong_a_run_is_does_not_matter():
+def test_the_scale_of_a_run_does_not_matter():
     runs = group(6, 6, seed=8)
     louder = [run * np.float32(2.0**index) for index, run in enumerate(runs)]
     assert chosen(louder).n_components == chosen(runs).n_components
@@ -224,8 +224,8 @@ def test_runs_given_twice_change_nothing():
     assert twice.n_participants == once.n_participants
 
 
-def test_fewer_voxels_tell_the_same():
-    """A third of them: smooth rows hold fewer independent values than there are voxels."""
+def test_fewer_voxels_give_the_same_number():
+    """A third of the voxels is enough, because smooth rows have fewer independent values."""
     runs = group(10, seed=10)
     every = chosen(runs)
     third = chosen(runs, wanted=ModelOrderSettings(max_components=30, most_voxels=N_VOXELS // 3))
@@ -248,10 +248,10 @@ def test_each_run_is_read_once_and_in_order():
     assert asked == [0, 1, 2, 3, 4]
 
 
-# ---------------------------------------------------------------- what is asked for
+# ---------------------------------------------------------------- limits and settings
 @given(n_participants=st.integers(4, 10_000))
 @many
-def test_more_participants_have_to_agree_better(n_participants):
+def test_halves_of_more_participants_have_to_agree_better(n_participants):
     assert 0.25 <= least_map_r(n_participants) <= least_map_r(n_participants + 1) <= 0.6
 
 

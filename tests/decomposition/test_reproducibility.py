@@ -1,4 +1,4 @@
-"""What is planted in some participants, some frequencies and some motion is told as that."""
+"""Evidence about maps: simulated sources of participants, frequencies and motion are recognised."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SOME = np.random.default_rng(0)
 Series = Callable[[np.random.Generator, str], NDArray[np.float64]]
 
 
-# ---------------------------------------------------------------- runs with planted sources
+# ---------------------------------------------------------------- simulated runs
 def sparse_sources(rng: np.random.Generator, n_sources: int) -> NDArray[np.float64]:
     return rng.laplace(size=(n_sources, N_VOXELS)) * (rng.random((n_sources, N_VOXELS)) < 0.2)
 
@@ -101,7 +101,7 @@ SHARED, OWN = sparse_sources(SOME, 3), sparse_sources(SOME, 1)
 
 
 def with_private_source(rng: np.random.Generator, participant: str) -> NDArray[np.float64]:
-    """Three sources in everyone and one, which is strong, in all runs of one participant."""
+    """Return a series with three shared sources and, in one participant, a strong private one."""
     series = rng.normal(size=(N_VOLUMES, 3)) @ SHARED + noise(rng)
     if participant == PRIVATE:
         series += 1.5 * rng.normal(size=(N_VOLUMES, 1)) @ OWN
@@ -143,7 +143,7 @@ def r_with(maps: NDArray[np.floating], sources: NDArray[np.floating]) -> NDArray
 
 
 def place_of(components: Components, source: NDArray[np.floating]) -> int:
-    """Find the component that a planted source became."""
+    """Return the index of the component that is a simulated source."""
     r = r_with(components.maps, source[None])[:, 0]
     assert r.max() > 0.9
     return int(r.argmax())
@@ -154,8 +154,8 @@ def judged(request: pytest.FixtureRequest, runs: list[ReducedRun]) -> tuple[Comp
     return judge(runs, science(request.param, n_bootstraps=4))
 
 
-# ---------------------------------------------------------------- what is told
-def test_evidence_has_the_shapes_that_it_says(judged: tuple[Components, ...]) -> None:
+# ---------------------------------------------------------------- evidence
+def test_evidence_has_the_documented_shapes(judged: tuple[Components, ...]) -> None:
     assert [components.method for components in judged] == list(METHODS)
     for components in judged:
         k, evidence = components.n_components, evidence_of(components)
@@ -177,7 +177,7 @@ def test_evidence_has_the_shapes_that_it_says(judged: tuple[Components, ...]) ->
         assert evidence.holdout is None
         assert halves.n_voxels == N_VOXELS
         assert participants.dominance.shape == (k,)
-        # Nothing is known of motion where there is no column of it; all else is a share or |r|.
+        # Motion is unknown without columns of it. All other values are shares or |r|.
         assert np.isnan(participants.motion_r).all()
         shares = [getattr(halves, name) for name in shapes]
         for values in (*shares, participants.explained_variance, participants.high_frequency):
@@ -201,7 +201,7 @@ def test_shared_sources_are_reproduced_and_one_participants_is_not(
         assert evidence.participants.dominance[places].max() < 0.25
 
 
-def test_surplus_components_are_reproduced_worst_and_stand_last(
+def test_surplus_components_are_the_least_reproducible_and_come_last(
     judged: tuple[Components, ...],
 ) -> None:
     for components in judged:
@@ -211,17 +211,17 @@ def test_surplus_components_are_reproduced_worst_and_stand_last(
         assert (np.diff(np.round(mean, 2)) <= 0).all()
 
 
-def test_halves_agree_on_what_is_shared_and_on_nothing_else(
+def test_halves_agree_on_shared_sources_only(
     judged: tuple[Components, ...],
 ) -> None:
-    """Their trace and overlap are those of three maps that agree, out of all."""
+    """Trace and overlap are those of three maps that agree, out of all."""
     for components in judged:
         evidence = evidence_of(components)
         np.testing.assert_allclose(evidence.halves.trace, 3 / components.n_components, atol=0.1)
         np.testing.assert_allclose(evidence.halves.overlap, 3 / components.n_components, atol=0.05)
 
 
-def test_bootstraps_find_shared_sources_and_the_private_one_where_its_owner_was_drawn(
+def test_bootstraps_find_a_private_source_only_if_its_participant_was_drawn(
     judged: tuple[Components, ...],
 ) -> None:
     was_drawn = [PRIVATE in sample for sample in bootstrap_samples(labels_of(8), 4, 0)]
@@ -233,7 +233,9 @@ def test_bootstraps_find_shared_sources_and_the_private_one_where_its_owner_was_
         np.testing.assert_array_equal(private > 0.5, was_drawn)
 
 
-def test_all_of_a_component_moves_together_and_names_stay(runs: list[ReducedRun]) -> None:
+def test_everything_of_a_component_is_reordered_together_except_names(
+    runs: list[ReducedRun],
+) -> None:
     wanted = science(6)
     fitted = fit_group(runs, wanted)
     moved = 0
@@ -254,12 +256,12 @@ def test_all_of_a_component_moves_together_and_names_stay(runs: list[ReducedRun]
 
 
 def residual(rows: NDArray[np.float64], maps: NDArray[np.float64]) -> float:
-    """What least squares on some maps leaves of rows: a sum of squares."""
+    """Return the residual sum of squares of a regression of rows on maps."""
     loadings, *_ = np.linalg.lstsq(maps.T, rows.T, rcond=None)
     return float(np.sum((rows.T - maps.T @ loadings) ** 2))
 
 
-def test_participant_variance_is_what_would_be_lost_without_each_map(
+def test_participant_variance_is_the_increase_of_the_residual_without_each_map(
     judged: tuple[Components, ...], runs: list[ReducedRun]
 ) -> None:
     for components in judged:
@@ -275,8 +277,10 @@ def test_participant_variance_is_what_would_be_lost_without_each_map(
             np.testing.assert_allclose(row, np.mean(shares, axis=0), atol=1e-7)
 
 
-def test_a_map_that_overlaps_with_everyones_is_still_one_participants(tmp_path: Path) -> None:
-    """Alone it explains much of everyone; beside the others it explains its owner."""
+def test_a_private_map_that_overlaps_with_shared_maps_is_still_attributed_to_its_participant(
+    tmp_path: Path,
+) -> None:
+    """Alone, it explains variance of all; beyond the other maps, only that of one participant."""
     runs = write_group(tmp_path, with_private_source)
     overlapping = OWN[0] / OWN[0].std() + 1.5 * SHARED[0] / SHARED[0].std()
     maps = np.array([*SHARED, overlapping, np.zeros(N_VOXELS)], dtype=np.float32)
@@ -285,16 +289,16 @@ def test_a_map_that_overlaps_with_everyones_is_still_one_participants(tmp_path: 
     assert found.dominance[3] > 0.9
     assert found.explained_variance[:, 3].argmax() == int(PRIVATE)
     assert found.dominance[1:3].max() < 0.25
-    assert np.isnan(found.dominance[4]), "an empty map is nobody's"
+    assert np.isnan(found.dominance[4]), "an empty map explains no variance"
 
 
-# ---------------------------------------------------------------- who is in a half
+# ---------------------------------------------------------------- participants of halves
 Spied = list[list[Components]]
 
 
 @pytest.fixture
 def spied(monkeypatch: pytest.MonkeyPatch) -> Spied:
-    """Keep what is fitted to each sample, in the order of samples."""
+    """Collect the fits to all samples, in the order of samples."""
     fits: Spied = []
     fit = module.fit_subspaces
 
@@ -307,7 +311,7 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> Spied:
 
 
 def of_participants(runs: Sequence[ReducedRun], labels: Iterable[str]) -> list[ReducedRun]:
-    """Take the runs of some participants; who is named twice takes part as two."""
+    """Return the runs of some participants; a label that is given twice counts as two of them."""
     taken = []
     for nth, label in enumerate(labels):
         for run in runs:
@@ -317,10 +321,10 @@ def of_participants(runs: Sequence[ReducedRun], labels: Iterable[str]) -> list[R
     return taken
 
 
-def test_halves_and_bootstraps_are_what_fits_of_these_participants_alone_give(
+def test_halves_and_bootstraps_are_fits_to_their_participants_alone(
     runs: list[ReducedRun],
 ) -> None:
-    """While voxels and dimensions are few enough that all of them are kept."""
+    """There are few enough voxels and dimensions that all of them are used."""
     wanted = science(4, n_bootstraps=3, methods=("canica",))
 
     def alone(labels: Iterable[str]) -> NDArray[np.float32]:
@@ -339,13 +343,13 @@ def test_halves_and_bootstraps_are_what_fits_of_these_participants_alone_give(
 
 
 def scaled_rows(runs: Sequence[ReducedRun], n_rows: int, mean: float) -> NDArray[np.float64]:
-    """Stack what of each run takes part, all runs brought to one variance."""
+    """Return the rows of all runs that are used, scaled to the same variance."""
     return np.vstack(
         [np.load(run.path)[:n_rows] * np.sqrt(mean / run.total_variance) for run in runs]
     ).astype(np.float64)
 
 
-def test_variance_in_the_other_half_is_that_of_a_least_squares_fit_to_the_other_half(
+def test_variance_in_the_other_half_is_that_of_a_least_squares_fit(
     runs: list[ReducedRun], spied: Spied
 ) -> None:
     judged = judge(runs, science(4, n_splits=2))
@@ -368,7 +372,7 @@ def test_variance_in_the_other_half_is_that_of_a_least_squares_fit_to_the_other_
             )
 
 
-def test_what_maps_explain_in_participants_left_out_is_that_of_a_least_squares_fit(
+def test_variance_in_held_out_participants_is_that_of_a_least_squares_fit(
     runs: list[ReducedRun],
 ) -> None:
     wanted = science(4)
@@ -417,7 +421,7 @@ def share_explained(maps: NDArray[np.floating], rows: NDArray[np.float64]) -> fl
     return 1 - float(np.sum((rows.T - maps.T @ weights) ** 2) / np.sum(rows**2))
 
 
-def test_one_participants_data_reach_one_half_of_each_split(
+def test_the_data_of_one_participant_affect_one_half_of_each_split(
     runs: list[ReducedRun], spied: Spied, tmp_path: Path
 ) -> None:
     wanted = science(4, n_splits=5)
@@ -426,7 +430,7 @@ def test_one_participants_data_reach_one_half_of_each_split(
     changed = list(runs)
     for index, run in enumerate(runs):
         if run.key.participant == PRIVATE:
-            # Its numbers stay: weights are relative to the whole group's variance.
+            # The record keeps its variance, because weights are relative to that of the group.
             changed[index] = replace(run, path=tmp_path / run.path.name)
             np.save(changed[index].path, np.roll(np.load(run.path), 7, axis=1))
             changed[index].volumes_path.write_bytes(run.volumes_path.read_bytes())
@@ -445,7 +449,7 @@ def test_one_participants_data_reach_one_half_of_each_split(
         assert sum(same) == 5
 
 
-def test_identical_participants_give_one(tmp_path: Path) -> None:
+def test_identical_participants_have_a_reproducibility_of_one(tmp_path: Path) -> None:
     series = with_shared_sources(np.random.default_rng(2), "")
     same = write_group(tmp_path, lambda *_: series, n_runs=1)
     for components in judge(same, science(3, n_bootstraps=2)):
@@ -462,13 +466,13 @@ def test_identical_participants_give_one(tmp_path: Path) -> None:
         np.testing.assert_allclose(own, other, rtol=1e-4)
 
 
-def test_one_participant_cannot_be_halved_and_its_maps_stand_by_what_they_explain(
+def test_with_one_participant_maps_are_sorted_by_explained_variance(
     runs: list[ReducedRun], caplog: pytest.LogCaptureFixture
 ) -> None:
     own = [run for run in runs if run.key.participant == PRIVATE]
     with caplog.at_level(logging.WARNING):
         judged = judge(own, science(4, n_splits=5, n_bootstraps=2))
-    assert "1 participant: the reproducibility of maps cannot be judged" in caplog.text
+    assert "The reproducibility of maps cannot be judged with 1 participant" in caplog.text
     for components in judged:
         evidence = evidence_of(components)
         assert (
@@ -480,17 +484,17 @@ def test_one_participant_cannot_be_halved_and_its_maps_stand_by_what_they_explai
         assert evidence.halves.trace.shape == evidence.halves.overlap.shape == (0,)
         assert (np.diff(components.explained_variance) <= 0).all()
         np.testing.assert_array_equal(evidence.participants.dominance, 1.0)
-        # Nobody else can be drawn.
+        # Only this participant can be drawn.
         np.testing.assert_allclose(evidence.halves.bootstrap, 1.0, atol=1e-3)
 
 
-def test_two_participants_can_be_halved_once(
+def test_two_participants_have_one_split(
     runs: list[ReducedRun], caplog: pytest.LogCaptureFixture
 ) -> None:
     two = [run for run in runs if run.key.participant in {"00", "01"}]
     with caplog.at_level(logging.WARNING):
         judged = judge(two, science(3, n_splits=5))
-    assert "2 participants: the reproducibility of maps is judged from 1 split only" in caplog.text
+    assert "The reproducibility of maps is judged from 1 split only: 2 participants" in caplog.text
     for components in judged:
         evidence = evidence_of(components)
         assert evidence.halves.reproducibility.shape == (1, 3)
@@ -498,7 +502,7 @@ def test_two_participants_can_be_halved_once(
         assert evidence.halves.reproducibility.min() > 0.9
 
 
-def test_without_splits_and_bootstraps_only_participants_are_told(
+def test_without_splits_and_bootstraps_there_is_only_evidence_of_participants(
     runs: list[ReducedRun], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -511,7 +515,7 @@ def test_without_splits_and_bootstraps_only_participants_are_told(
         assert evidence.participants.explained_variance.shape == (8, 4)
 
 
-def test_a_half_that_cannot_be_fitted_leaves_its_split_out(
+def test_a_split_is_left_out_if_one_of_its_halves_cannot_be_fitted(
     runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = science(4, n_bootstraps=2)
@@ -520,7 +524,7 @@ def test_a_half_that_cannot_be_fitted_leaves_its_split_out(
     fit, calls = module.fit_subspaces, iter(range(8))
 
     def failing(*given: object, **named: object) -> list[Components]:
-        # The second half of the second of three splits, and the first of two bootstraps.
+        # The second half of the second of three splits, and the first of two bootstrap samples.
         if next(calls) in {3, 6}:
             raise NothingToDoError("There is no signal.")
         return fit(*given, **named)
@@ -542,7 +546,7 @@ TWO_SMOOTHINGS = replace(
 
 
 def as_bytes(judged: Iterable[Components]) -> list[dict[str, object]]:
-    """Give all that is known of each decomposition, to the last bit."""
+    """Return the maps and all evidence of each decomposition as bytes."""
     return [
         {
             "maps": components.maps.tobytes(),
@@ -561,7 +565,7 @@ def as_bytes(judged: Iterable[Components]) -> list[dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def two_smoothings(tmp_path_factory: pytest.TempPathFactory) -> list[ReducedRun]:
-    """Seven participants, whose halves differ in size, with motion, at two smoothings."""
+    """Return runs of seven participants (halves differ in size) with motion, at two smoothings."""
     folder, rng = tmp_path_factory.mktemp("smoothings"), np.random.default_rng(3)
     made = []
     for participant in labels_of(7):
@@ -593,7 +597,7 @@ def test_threads_passes_and_order_of_runs_change_no_byte(
     assert as_bytes(judge(two_smoothings[::-1], TWO_SMOOTHINGS, plan)) == expected
 
 
-def test_each_order_is_judged_as_it_would_be_alone(
+def test_each_model_order_is_judged_as_if_it_were_the_only_one(
     two_smoothings: list[ReducedRun], expected: list[dict[str, object]]
 ) -> None:
     settings = replace(TWO_SMOOTHINGS.decomposition, n_components=(5,))
@@ -601,10 +605,10 @@ def test_each_order_is_judged_as_it_would_be_alone(
     assert as_bytes(judge(two_smoothings, alone)) == expected[2:]
 
 
-def test_canica_is_judged_by_runs_at_its_own_smoothing(
+def test_canica_is_judged_on_runs_at_its_own_smoothing(
     two_smoothings: list[ReducedRun], expected: list[dict[str, object]]
 ) -> None:
-    """And dictionary learning by those at the other: it differs from one on the same runs."""
+    """Dictionary learning is judged on runs at the other smoothing, so its evidence differs."""
     alone = replace(TWO_SMOOTHINGS, denoising=Denoising())
     narrow = [run for run in two_smoothings if run.smoothing_fwhm == 6.0]
     assert [
@@ -615,7 +619,7 @@ def test_canica_is_judged_by_runs_at_its_own_smoothing(
     ] == [True, False, True, False]
 
 
-# ---------------------------------------------------------------- what noise explains
+# ---------------------------------------------------------------- noise and sparsity
 def test_maps_of_noise_explain_less_of_the_other_half_than_of_their_own(tmp_path: Path) -> None:
     nothing = write_group(tmp_path, lambda rng, _: noise(rng))
     for components in judge(nothing, science(3)):
@@ -630,7 +634,7 @@ def test_maps_of_noise_explain_less_of_the_other_half_than_of_their_own(tmp_path
 def test_the_penalty_of_halves_gives_about_the_groups_support(
     alpha: float | None, runs: list[ReducedRun], spied: Spied
 ) -> None:
-    """While it is above the noise, which does not grow with the number of runs."""
+    """This holds for penalties above the noise, which does not grow with the number of runs."""
     (components,) = judge(runs, science(3, alpha=alpha, methods=("dictlearning",)))
     group = np.mean(components.maps != 0)
     assert 0.05 < group < 0.25
@@ -643,8 +647,8 @@ def test_the_penalty_of_halves_gives_about_the_groups_support(
 
 
 # ---------------------------------------------------------------- time courses
-def test_slow_fast_and_moving_components_are_told_apart(tmp_path: Path) -> None:
-    """One source at 0.05 Hz, one at 0.2 Hz, one that goes with framewise displacement."""
+def test_slow_fast_and_motion_components_are_distinguished(tmp_path: Path) -> None:
+    """One source is at 0.05 Hz, one at 0.2 Hz, one follows framewise displacement."""
     rng, n_volumes = np.random.default_rng(4), 150
     times_s = REPETITION_TIME_S * np.arange(n_volumes)
     made = []
@@ -656,7 +660,7 @@ def test_slow_fast_and_moving_components_are_told_apart(tmp_path: Path) -> None:
         moving = (displacement - displacement.mean()) / displacement.std()
         series = np.column_stack([*waves, moving]) @ SHARED
         series += 0.5 * rng.normal(size=(n_volumes, N_VOXELS))
-        # It is not known for the first volume, and one participant has no such table.
+        # The first volume has no framewise displacement, and one participant no confounds at all.
         displacement[0] = np.nan
         motion = np.column_stack([rng.normal(size=(n_volumes, 6)), displacement])
         path, key = tmp_path / f"{participant}.npy", key_of(participant, 1)
@@ -667,7 +671,7 @@ def test_slow_fast_and_moving_components_are_told_apart(tmp_path: Path) -> None:
         high = evidence_of(components).participants.high_frequency
         assert high[slow] < 0.1
         assert high[fast] > 0.9
-        # White noise at a Nyquist frequency of 0.25 Hz.
+        # The share of white noise above 0.1 Hz with a Nyquist frequency of 0.25 Hz.
         assert high[moving] == pytest.approx(0.6, abs=0.1)
         with_motion = evidence_of(components).participants.motion_r
         assert with_motion[moving] > 0.95
@@ -675,7 +679,7 @@ def test_slow_fast_and_moving_components_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_time_courses_of_maps_that_overlap_do_not_leak_into_each_other(tmp_path: Path) -> None:
-    """They are those of all maps together; one map's product with the data has some of both."""
+    """All maps are fitted together; the product of one map with the data would mix both sources."""
     maps = np.array([OWN[0] + SHARED[0], OWN[0] + SHARED[1]], dtype=np.float32)
     assert r_with(maps[:1], maps[1:]).item() > 0.4
     times_s = REPETITION_TIME_S * np.arange(N_VOLUMES)
@@ -695,7 +699,7 @@ def test_time_courses_of_maps_that_overlap_do_not_leak_into_each_other(tmp_path:
     assert high[fast] > 0.98
 
 
-# ---------------------------------------------------------------- what is less than a whole fit
+# ---------------------------------------------------------------- approximations of sample fits
 def judged_both_ways(
     runs: list[ReducedRun],
     wanted: Science,
@@ -703,7 +707,7 @@ def judged_both_ways(
     setting: str,
     enough: int,
 ) -> Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Give the mean reproducibility of the fitted maps with a shortcut, and without."""
+    """Yield the mean reproducibility of fitted maps with and without an approximation."""
     fitted = fit_group(runs, wanted)
     short = judge_reproducibility(fitted, runs, wanted)
     monkeypatch.setattr(module, setting, enough)
@@ -713,12 +717,12 @@ def judged_both_ways(
 
 
 def by_place(fitted: Components, judged: Components) -> NDArray[np.float64]:
-    """Give the mean reproducibility in the order in which components were fitted."""
+    """Return the mean reproducibility in the order in which components were fitted."""
     order = [int(np.flatnonzero((judged.maps == one).all(axis=1)).item()) for one in fitted.maps]
     return np.asarray(evidence_of(judged).halves.reproducibility.mean(axis=0)[order])
 
 
-def test_voxels_that_halves_look_at_are_drawn_evenly_and_always_the_same() -> None:
+def test_evenly_spaced_voxels_cover_the_mask_and_are_always_the_same() -> None:
     np.testing.assert_array_equal(evenly_spaced(20_000, 20_000), np.arange(20_000))
     voxels = evenly_spaced(60_000, 20_000)
     np.testing.assert_array_equal(voxels, evenly_spaced(60_000, 20_000))
@@ -728,7 +732,7 @@ def test_voxels_that_halves_look_at_are_drawn_evenly_and_always_the_same() -> No
     np.testing.assert_allclose(in_tenths, 2000, rtol=0.1)
 
 
-def test_the_number_of_voxels_that_halves_looked_at_is_told(
+def test_the_number_of_voxels_of_halves_is_recorded(
     runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_VOXELS", 700)
@@ -740,10 +744,10 @@ def test_the_number_of_voxels_that_halves_looked_at_is_told(
         assert evidence.halves.reproducibility[:, 3].max() < 0.5
 
 
-def test_a_third_of_smooth_voxels_tells_what_all_of_them_tell(
+def test_a_third_of_smooth_voxels_gives_the_reproducibility_of_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Batches hold 200 voxels: 20 let dictionary learning's own result depend on their order."""
+    """Batches have 200 voxels: with 20, dictionary learning depends on the order of voxels."""
     rng, grid = np.random.default_rng(5), (40, 40, 38)
 
     def smooth(volume: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -768,7 +772,7 @@ def test_a_third_of_smooth_voxels_tells_what_all_of_them_tell(
         np.testing.assert_allclose(short, whole, atol=0.02)
 
 
-def test_three_dimensions_a_component_tell_what_all_of_them_tell(
+def test_three_dimensions_for_each_component_give_the_reproducibility_of_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A half has 200 rows, of which 60 dimensions are kept."""

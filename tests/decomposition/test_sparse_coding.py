@@ -1,4 +1,4 @@
-"""Sparse codes: the lasso's own conditions, scikit-learn's solution, threads, unsolved voxels."""
+"""Sparse codes: optimality conditions, agreement with scikit-learn, threads, unsolved voxels."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from nidecomp.decomposition.sparse_coding import encode, lasso
 
 
 def problem(n_voxels=300, n_rows=30, n_atoms=8, seed=0):
-    """Samples that a few atoms made, with noise, and a dictionary of correlated atoms."""
+    """Return noisy samples of a few atoms, and a dictionary of correlated atoms."""
     rng = np.random.default_rng(seed)
     atoms = rng.standard_normal((n_atoms, n_rows)) + 0.7 * rng.standard_normal(n_rows)
     atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
@@ -20,7 +20,7 @@ def problem(n_voxels=300, n_rows=30, n_atoms=8, seed=0):
 # More atoms than rows: their Gram matrix is singular.
 @pytest.mark.parametrize(("n_atoms", "alpha"), [(1, 0.05), (8, 0.05), (30, 0.05), (45, 0.5)])
 def test_codes_satisfy_the_lassos_conditions(n_atoms, alpha):
-    """The residual's product with an atom is alpha with the code's sign, or less where it is 0."""
+    """|residual · atom| is alpha, with the sign of the code, or at most alpha if the code is 0."""
     samples, atoms = problem(n_atoms=n_atoms)
     gram = atoms @ atoms.T
     for products in samples.astype(float) @ atoms.T:
@@ -51,7 +51,7 @@ def test_codes_without_a_penalty_are_least_squares():
     np.testing.assert_allclose(encode(samples, atoms, 0.0)[0], expected, rtol=0, atol=1e-5)
 
 
-def test_penalty_above_every_inner_product_leaves_nothing():
+def test_codes_are_empty_if_the_penalty_exceeds_every_inner_product():
     samples, atoms = problem()
     strongest = np.abs(samples @ atoms.T).max()
     assert not encode(samples, atoms, 1.001 * strongest)[0].any()
@@ -69,7 +69,7 @@ def test_empty_voxels_and_empty_atoms_have_no_code():
 
 
 def test_voxels_that_are_not_solved_are_counted():
-    """Two atoms that are nearly one, without a penalty, take more sweeps than there are."""
+    """Without a penalty, two nearly equal atoms need more sweeps than are allowed."""
     atoms = np.array([[1.0, 0.0], [1.0, 0.04]])
     samples = np.array([[0.0, 1.0], [0.0, 0.0], [3.0, -2.0]], dtype=np.float32)
     assert encode(samples, atoms, 0.0)[1] == 2

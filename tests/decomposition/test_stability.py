@@ -1,4 +1,4 @@
-"""Restarts that agree or do not, halves of every small group, maps that were planted."""
+"""Stability across restarts, splits and bootstrap samples, and agreement of halves."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def orthogonal(rng, n):
 
 
 def shuffled_and_turned(rng, matrix):
-    """Give the same components as another restart would: in any order, of any sign."""
+    """Return the same components in another order, with other signs."""
     n = len(matrix)
     return rng.choice([-1.0, 1.0], (n, 1)) * matrix[rng.permutation(n)]
 
 
 @few
 @given(seed=SEEDS, n=st.integers(2, 12), n_restarts=st.integers(2, 8))
-def test_restarts_that_agree_up_to_sign_and_order_are_wholly_stable(seed, n, n_restarts):
-    """Within a cluster |r| is 1, to the others, which are orthogonal, 0."""
+def test_restarts_that_agree_up_to_sign_and_order_have_an_index_of_one(seed, n, n_restarts):
+    """|r| is 1 within a cluster, and 0 between clusters, because components are orthogonal."""
     rng = np.random.default_rng(seed)
     matrix = orthogonal(rng, n)
     restarts = [shuffled_and_turned(rng, matrix) for _ in range(n_restarts)]
@@ -51,14 +51,14 @@ def test_restarts_that_agree_up_to_sign_and_order_are_wholly_stable(seed, n, n_r
     np.testing.assert_allclose(found, 1.0, atol=1e-12)
 
 
-def test_restarts_that_found_anything_are_not_stable():
+def test_unrelated_restarts_are_not_stable():
     rng = np.random.default_rng(0)
     found = restart_stability([orthogonal(rng, 20) for _ in range(10)], 0)
     assert found.max() < 0.6
 
 
-def test_a_component_that_only_the_chosen_restart_found_is_told_in_its_place():
-    """Two directions are turned by 45° in every other restart; the rest stays."""
+def test_a_component_of_the_chosen_restart_only_has_a_low_index():
+    """All other restarts have two directions turned by 45°, and the others unchanged."""
     n, n_restarts = 6, 5
     rng = np.random.default_rng(1)
     chosen = orthogonal(rng, n)
@@ -75,7 +75,7 @@ def test_a_component_that_only_the_chosen_restart_found_is_told_in_its_place():
 
 @few
 @given(seed=SEEDS, order=st.permutations(range(5)))
-def test_the_chosen_restarts_components_keep_their_places(seed, order):
+def test_the_index_follows_the_order_of_the_chosen_restart(seed, order):
     rng = np.random.default_rng(seed)
     restarts = [orthogonal(rng, 5) for _ in range(4)]
     found = restart_stability(restarts, 2)
@@ -84,8 +84,8 @@ def test_the_chosen_restarts_components_keep_their_places(seed, order):
     np.testing.assert_allclose(again, found[order], atol=1e-12)
 
 
-def test_index_is_that_of_its_definition():
-    """Two restarts of two components, the second turned by 30°: clusters as drawn by hand."""
+def test_the_index_follows_its_definition():
+    """Two restarts of two components, the second turned by 30°; clusters are known."""
     c, s = np.cos(np.pi / 6), np.sin(np.pi / 6)
     found = restart_stability([np.eye(2), np.array([[c, s], [-s, c]])], 0)
     within = (1 + 1 + c + c) / 4
@@ -94,7 +94,7 @@ def test_index_is_that_of_its_definition():
 
 
 def clusters_by_hand(similarity, n_clusters):
-    """Join the two clusters whose members are most alike on average, until as many are left."""
+    """Return clusters of average linkage: the two most similar ones are joined repeatedly."""
     clusters = [[index] for index in range(len(similarity))]
     while len(clusters) > n_clusters:
         one, other = max(
@@ -120,21 +120,21 @@ def test_clusters_are_those_of_average_linkage(seed, n, n_restarts):
         assert found[component] == pytest.approx(within.mean() - between.mean(), abs=1e-12)
 
 
-def test_one_restart_has_nothing_to_be_compared_with():
+def test_one_restart_has_no_stability():
     assert restart_stability([np.eye(4)], 0) is None
 
 
-def test_very_many_restarts_are_capped_and_the_chosen_one_is_among_them(monkeypatch):
+def test_the_number_of_compared_restarts_is_limited_and_includes_the_chosen_one(monkeypatch):
     monkeypatch.setattr(stability, "_MOST_CLUSTERED", 35)
     rng = np.random.default_rng(2)
     matrix = orthogonal(rng, 5)
-    # Only the first seven and the chosen one agree.
+    # Only the first seven restarts and the chosen one agree.
     restarts = [shuffled_and_turned(rng, matrix) for _ in range(7)]
     restarts += [orthogonal(rng, 5) for _ in range(20)]
     restarts[21] = shuffled_and_turned(rng, matrix)
     found = restart_stability(restarts, 21)
     np.testing.assert_allclose(found, 1.0, atol=1e-12)
-    # However many components: the chosen one and one other.
+    # With any number of components, at least one other restart is compared.
     monkeypatch.setattr(stability, "_MOST_CLUSTERED", 3)
     np.testing.assert_allclose(restart_stability(restarts, 21), 1.0, atol=1e-12)
 
@@ -145,12 +145,12 @@ def labels_of(n):
 
 
 def as_partitions(splits):
-    """Forget which half came first."""
+    """Return splits as sets, without the order of halves."""
     return [frozenset(map(frozenset, pair)) for pair in splits]
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 7])
-def test_small_groups_are_halved_in_every_way_that_there_is(n):
+def test_small_groups_are_split_in_every_possible_way(n):
     labels = set(labels_of(n))
     expected = {
         frozenset([frozenset(half), frozenset(labels) - frozenset(half)])
@@ -163,7 +163,7 @@ def test_small_groups_are_halved_in_every_way_that_there_is(n):
 
 @few
 @given(n=st.integers(2, 30), n_splits=st.integers(0, 40), seed=SEEDS)
-def test_halves_are_disjoint_complete_even_and_never_the_same_twice(n, n_splits, seed):
+def test_halves_are_disjoint_complete_even_and_all_different(n, n_splits, seed):
     splits = split_halves(labels_of(n), n_splits, seed)
     assert len(splits) <= n_splits
     assert len(splits) == n_splits or n <= 7
@@ -176,8 +176,8 @@ def test_halves_are_disjoint_complete_even_and_never_the_same_twice(n, n_splits,
 
 
 @pytest.mark.parametrize("n_splits", range(1, 12))
-def test_as_many_splits_as_are_wanted_come_back_up_to_all_of_them(n_splits):
-    """Six can be halved in ten ways, five in ten, too."""
+def test_as_many_splits_as_asked_for_are_returned_if_there_are_so_many(n_splits):
+    """Both five and six participants can be halved in ten ways."""
     for n in (5, 6):
         splits = as_partitions(split_halves(labels_of(n), n_splits, 3))
         assert len(splits) == len(set(splits)) == min(n_splits, 10)
@@ -196,18 +196,18 @@ def test_order_and_number_of_a_participants_runs_do_not_matter(order, repeated, 
     )
 
 
-def test_the_seed_decides_which_halves():
+def test_another_seed_gives_other_halves():
     assert split_halves(labels_of(20), 5, 0) == split_halves(labels_of(20), 5, 0)
     assert split_halves(labels_of(20), 5, 0) != split_halves(labels_of(20), 5, 1)
 
 
 @pytest.mark.parametrize("participants", [[], ["01"], ["01", "01", "01"]])
-def test_fewer_than_two_participants_cannot_be_halved(participants):
+def test_fewer_than_two_participants_have_no_splits(participants):
     assert split_halves(participants, 5, 0) == ()
 
 
 @pytest.mark.parametrize("n", [11, 12])
-def test_every_two_participants_are_as_often_together_as_chance_has_it(n):
+def test_any_two_participants_are_in_the_same_half_as_often_as_by_chance(n):
     n_splits = 400
     together = Counter(
         pair
@@ -226,7 +226,7 @@ def test_every_two_participants_are_as_often_together_as_chance_has_it(n):
 # ---------------------------------------------------------------- bootstraps
 @few
 @given(n=st.integers(1, 20), n_samples=st.integers(0, 10), seed=SEEDS)
-def test_a_bootstrap_draws_as_many_as_there_are(n, n_samples, seed):
+def test_a_bootstrap_sample_has_as_many_participants_as_the_group(n, n_samples, seed):
     samples = bootstrap_samples(labels_of(n), n_samples, seed)
     assert len(samples) == n_samples
     for sample in samples:
@@ -236,7 +236,7 @@ def test_a_bootstrap_draws_as_many_as_there_are(n, n_samples, seed):
     assert samples == bootstrap_samples(labels_of(n), n_samples, seed)
 
 
-def test_bootstraps_draw_with_replacement_and_everyone_alike():
+def test_bootstraps_draw_with_replacement_and_equal_probability():
     n, n_samples = 40, 500
     samples = bootstrap_samples(labels_of(n), n_samples, 0)
     left_out = np.mean([1 - len(set(sample)) / n for sample in samples])
@@ -246,10 +246,10 @@ def test_bootstraps_draw_with_replacement_and_everyone_alike():
     assert len(set(samples)) == n_samples
 
 
-# ---------------------------------------------------------------- left out
+# ---------------------------------------------------------------- holdout
 @few
 @given(n=st.integers(1, 40), share=st.floats(0.01, 0.9), seed=SEEDS)
-def test_the_share_that_is_asked_for_is_left_out_and_at_least_one(n, share, seed):
+def test_the_share_asked_for_is_left_out_but_at_least_one_participant(n, share, seed):
     left_out = hold_out(labels_of(n), share, seed)
     assert list(left_out) == sorted(set(left_out))
     assert set(left_out) <= set(labels_of(n))
@@ -258,7 +258,7 @@ def test_the_share_that_is_asked_for_is_left_out_and_at_least_one(n, share, seed
     assert hold_out([*reversed(labels_of(n)), "00"], share, seed) == left_out
 
 
-def test_nobody_is_left_out_where_none_is_asked_for_and_everyone_as_often_as_others():
+def test_all_participants_are_left_out_equally_often_and_none_at_a_share_of_zero():
     assert hold_out(labels_of(10), 0.0, 0) == ()
     drawn = Counter(label for seed in range(500) for label in hold_out(labels_of(10), 0.2, seed))
     assert max(abs(drawn[label] - 100) for label in labels_of(10)) < 5 * np.sqrt(80)
@@ -266,7 +266,7 @@ def test_nobody_is_left_out_where_none_is_asked_for_and_everyone_as_often_as_oth
 
 # ---------------------------------------------------------------- reproducibility
 def planted_halves(seed, n_maps=5, n_voxels=800):
-    """Draw a group's maps and what each half found of them: in the group's order and sign."""
+    """Return the maps of a group and of two halves, all in the same order and with equal signs."""
     rng = np.random.default_rng(seed)
     maps = rng.laplace(size=(n_maps, n_voxels)).astype(np.float32)
     noise = rng.uniform(0.5, 1.5, (2, n_maps, 1))
@@ -280,8 +280,8 @@ def r_of_each(first, second):
 
 @few
 @given(seed=SEEDS)
-def test_halves_are_compared_with_each_other_whatever_their_order_and_sign(seed):
-    """What is reported is the halves' correlation, which is below either's with the group."""
+def test_reproducibility_compares_halves_in_any_order_and_sign(seed):
+    """It is the correlation between halves, which is lower than that of a half with the group."""
     maps, first, second = planted_halves(seed)
     rng = np.random.default_rng(seed)
     expected = r_of_each(first, second)
@@ -295,7 +295,7 @@ def test_halves_are_compared_with_each_other_whatever_their_order_and_sign(seed)
 
 @few
 @given(seed=SEEDS, order=st.permutations(range(5)))
-def test_each_value_goes_with_its_map_and_halves_may_be_swapped(seed, order):
+def test_values_follow_their_maps_and_halves_may_be_swapped(seed, order):
     maps, first, second = planted_halves(seed)
     found = reproducibility(maps, first, second)
     np.testing.assert_array_equal(reproducibility(maps[order], first, second), found[order])
@@ -304,7 +304,7 @@ def test_each_value_goes_with_its_map_and_halves_may_be_swapped(seed, order):
 
 @few
 @given(seed=SEEDS, missing=st.integers(0, 4))
-def test_a_map_that_only_one_half_has_is_not_reproduced(seed, missing):
+def test_a_map_that_only_one_half_has_is_not_reproducible(seed, missing):
     maps, first, second = planted_halves(seed)
     second[missing] = np.random.default_rng([seed, 1]).laplace(size=maps.shape[1])
     found = reproducibility(maps, first, second)
@@ -315,8 +315,8 @@ def test_a_map_that_only_one_half_has_is_not_reproduced(seed, missing):
 
 @few
 @given(seed=SEEDS, missing=st.integers(0, 4))
-def test_a_map_that_no_half_has_is_not_reproduced_by_what_halves_have_left_over(seed, missing):
-    """Both halves agree on another map, which the group does not have."""
+def test_a_map_that_no_half_has_is_not_reproducible(seed, missing):
+    """Here, both halves have another map, which the group does not have."""
     maps, first, second = planted_halves(seed)
     maps[missing] = np.random.default_rng([seed, 1]).laplace(size=maps.shape[1])
     found = reproducibility(maps, first, second)
@@ -325,7 +325,7 @@ def test_a_map_that_no_half_has_is_not_reproduced_by_what_halves_have_left_over(
     assert found[missing] < 0.2 < r_of_each(first, second)[missing]
 
 
-def test_an_empty_map_of_a_half_is_not_reproduced():
+def test_a_map_that_is_empty_in_a_half_is_not_reproducible():
     maps, first, second = planted_halves(3)
     first[1] = 0.0
     found = reproducibility(maps, first, second)
@@ -337,7 +337,7 @@ def test_an_empty_map_of_a_half_is_not_reproduced():
 
 @few
 @given(seed=SEEDS)
-def test_matched_r_is_that_of_each_maps_partner(seed):
+def test_matched_r_is_the_correlation_with_each_maps_match(seed):
     maps, first, _ = planted_halves(seed)
     others = shuffled_and_turned(np.random.default_rng(seed), first)
     np.testing.assert_allclose(matched_r(maps, others), r_of_each(maps, first), atol=1e-6)
@@ -345,7 +345,7 @@ def test_matched_r_is_that_of_each_maps_partner(seed):
 
 @few
 @given(seed=SEEDS)
-def test_which_of_a_halfs_maps_is_meant_and_how_alike_halves_are_in_all_is_told(seed):
+def test_comparing_halves_returns_the_matches_and_the_mean_correlation(seed):
     maps, first, second = planted_halves(seed)
     order = np.random.default_rng(seed).permutation(len(maps))
     found = compare_halves(maps, first[order], second)

@@ -1,4 +1,4 @@
-"""The space that a group shares, gathered run by run, held against numpy's decomposition."""
+"""The group's subspace, computed run by run: agreement with numpy's decomposition, error bound."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nidecomp.decomposition.subspace import SubspaceStream, weighted_rows
 SEEDS = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=20, derandomize=True, database=None)
 many = settings(few, max_examples=100)
-# Inner products of rows are float32: what they lose, as a share of the largest.
+# Inner products of rows are float32: their error, as a share of the largest.
 ROUNDING = 2e-6
 
 
 def reduced_runs(seed, n_runs=4, n_rows=8, n_voxels=300):
-    """Draw runs whose rows are orthogonal and scaled, with much in common."""
+    """Return runs with orthogonal, scaled rows that have much in common."""
     rng = np.random.default_rng(seed)
     shared = rng.laplace(size=(5, n_voxels))
     runs = []
@@ -33,7 +33,7 @@ def reduced_runs(seed, n_runs=4, n_rows=8, n_voxels=300):
 
 
 def gathered(runs, n_dims=100, n_threads=1):
-    """Stream runs by, one `add` each."""
+    """Return the subspace of runs that are added one after the other."""
     stream = SubspaceStream(runs[0].shape[1], n_dims, n_threads)
     for rows in runs:
         stream.add(rows)
@@ -49,7 +49,7 @@ def weighted(runs, weights=None, n_rows=6, canonical=True):
 
 
 def matrices(seed, sizes=(1, 40, 200), scale=True):
-    """Draw rows of any number and any rank, whose singular values fall slowly or fast."""
+    """Return rows of any number and rank, whose singular values decrease slowly or fast."""
     rng = np.random.default_rng(seed)
     n_rows, n_voxels = int(rng.integers(1, sizes[1])), int(rng.integers(5, sizes[2]))
     rank = int(rng.integers(1, min(n_rows, n_voxels) + 1))
@@ -59,7 +59,7 @@ def matrices(seed, sizes=(1, 40, 200), scale=True):
 
 
 def squared_singular_values(rows, n):
-    """Give the n largest; zeros where there are fewer."""
+    """Return the n largest squared singular values, with zeros where there are fewer."""
     squared = np.zeros(max(n, min(rows.shape)))
     squared[: min(rows.shape)] = np.linalg.svd(rows.astype(np.float64), compute_uv=False) ** 2
     return squared[:n]
@@ -80,13 +80,13 @@ def test_subspace_is_that_of_numpys_decomposition(seed, n_components, canonical)
     ours = subspace.orthonormal(n_components)
     _, S, Vt = np.linalg.svd(stack, full_matrices=False)
     np.testing.assert_allclose(subspace.squared, S**2, atol=ROUNDING * S[0] ** 2)
-    # Together they hold as much of the rows as any such space can.
+    # Together they have as much of the rows' variance as any space of this size can have.
     assert np.linalg.norm(stack @ ours.T) == pytest.approx(np.linalg.norm(S[:n_components]))
-    # The smaller a singular value beside the largest, the larger is rounding beside it.
+    # Rounding is relative to the largest singular value, so it matters more for small ones.
     smallest = S[n_components - 1]
     off = np.abs(ours @ ours.T - np.eye(n_components)).max()
     assert off < ROUNDING * (S[0] / smallest) ** 2
-    # One by one they are determined where singular values differ from their neighbours.
+    # Single vectors are determined only if their singular values differ from their neighbours.
     gaps = np.abs(np.diff(S))[: n_components + 1] > 1e-2 * S[0]
     determined = gaps[:n_components] & np.r_[True, gaps[: n_components - 1]]
     overlap = np.abs(np.einsum("ij,ij->i", ours, Vt[:n_components]))
@@ -119,7 +119,7 @@ def test_the_largest_direction_comes_first():
 @few
 @given(seed=SEEDS, n_dims=st.integers(1, 30))
 def test_twice_as_many_rows_lose_nothing_of_the_leading_directions(seed, n_dims):
-    """What the last merge leaves out has changed nothing that is kept."""
+    """Directions that the last merge leaves out do not change those that are kept."""
     rng = np.random.default_rng(seed)
     rows = rng.standard_normal((rng.integers(1, 2 * n_dims + 1), 80)).astype(np.float32)
     subspace = gathered([rows], n_dims)
@@ -128,13 +128,13 @@ def test_twice_as_many_rows_lose_nothing_of_the_leading_directions(seed, n_dims)
     np.testing.assert_allclose(subspace.squared, squared, atol=ROUNDING * squared[0])
 
 
-def test_no_rows_give_an_empty_subspace():
+def test_without_rows_the_subspace_is_empty():
     subspace = SubspaceStream(50, 5).finish()
     assert subspace.rows.shape == (0, 50)
     assert (subspace.n_rows, subspace.total_variance, subspace.error_bound) == (0, 0.0, 0.0)
 
 
-# ---------------------------------------------------------------- bounded where something is
+# ---------------------------------------------------------------- error bound
 @many
 @given(seed=SEEDS, n_dims=st.integers(1, 25))
 def test_the_error_bound_holds(seed, n_dims):
@@ -146,13 +146,13 @@ def test_the_error_bound_holds(seed, n_dims):
     missing = true - subspace.squared
     assert missing.min() >= -rounding
     assert missing.max() <= subspace.error_bound + rounding
-    # It is no idle promise: never more than all the variance that was left out.
+    # The bound is tight enough to be useful: at most the variance that was left out.
     assert subspace.error_bound <= subspace.total_variance - subspace.squared.sum() + rounding
 
 
 @many
 @given(seed=SEEDS, n_dims=st.integers(1, 25))
-def test_every_rows_sum_of_squares_counts(seed, n_dims):
+def test_the_total_variance_is_the_sum_of_squares_of_all_rows(seed, n_dims):
     rows = matrices(seed, sizes=(1, 150, 250))
     subspace = gathered(np.array_split(rows, 7), n_dims)
     assert subspace.n_rows == len(rows)
@@ -163,7 +163,7 @@ def test_every_rows_sum_of_squares_counts(seed, n_dims):
 
 @few
 @given(seed=SEEDS)
-def test_directions_that_stand_out_are_found_although_most_rows_are_left_out(seed):
+def test_strong_directions_are_found_although_most_rows_are_left_out(seed):
     """Ten shared networks, three hundred rows, thirty dimensions."""
     rng = np.random.default_rng(seed)
     networks, _ = np.linalg.qr(rng.standard_normal((400, 10)))
@@ -173,14 +173,14 @@ def test_directions_that_stand_out_are_found_although_most_rows_are_left_out(see
     _, S, Vt = np.linalg.svd(rows, full_matrices=False)
     assert subspace.error_bound < S[9] ** 2 - S[10] ** 2
     cosines = np.linalg.svd(subspace.orthonormal(10) @ Vt[:10].T, compute_uv=False)
-    # What is left out turns the space by noise in the noise: second order.
+    # The directions left out are noise, which turns the space by a second-order effect only.
     assert cosines.min() > 0.999
     np.testing.assert_allclose(subspace.squared[:10], S[:10] ** 2, rtol=5e-3)
 
 
 @few
 @given(seed=SEEDS)
-def test_more_dimensions_never_find_less(seed):
+def test_more_dimensions_never_explain_less(seed):
     rows = matrices(seed, sizes=(1, 150, 250))
     found = [gathered([rows], n_dims) for n_dims in (2, 6, 20, 60)]
     for fewer, more in pairwise(found):
@@ -214,7 +214,7 @@ def test_how_rows_are_cut_into_runs_changes_no_byte(seed, n_dims, cuts):
 
 @pytest.mark.parametrize("n_threads", [2, 3, 8])
 def test_the_number_of_threads_changes_no_byte(n_threads):
-    """More voxels than three blocks hold, more rows than are kept."""
+    """There are more than three blocks of voxels, and more rows than are kept."""
     runs = list(np.random.default_rng(0).standard_normal((5, 12, 50_000), dtype=np.float32))
     one, several = gathered(runs, 20), gathered(runs, 20, n_threads)
     assert several.rows.tobytes() == one.rows.tobytes()
@@ -229,7 +229,7 @@ def test_order_of_runs_does_not_change_the_leading_directions(order, n_dims):
     runs = weighted(reduced_runs(5))
     once = gathered(runs, n_dims)
     shuffled = gathered([runs[index] for index in order], n_dims)
-    # At 12 dimensions something is left out, and another order leaves out something else.
+    # With 12 dimensions, directions are left out, which depend on the order of runs.
     tolerance = 2e-6 if n_dims == 100 else 2e-2
     np.testing.assert_allclose(projector(shuffled), projector(once), atol=tolerance)
 
@@ -237,14 +237,14 @@ def test_order_of_runs_does_not_change_the_leading_directions(order, n_dims):
 def test_blocks_of_voxels_add_up(monkeypatch):
     runs = weighted(reduced_runs(6))
     whole = gathered(runs, 10)
-    # `blocks` took its default when it was defined.
+    # `blocks` bound its default when it was defined: patching the constant has no effect.
     monkeypatch.setattr("nidecomp.core.linalg.blocks.__defaults__", (17,))
     np.testing.assert_allclose(projector(gathered(runs, 10)), projector(whole), atol=2e-6)
 
 
 @pytest.mark.parametrize("n_rows", [100, 400])
 def test_memory_does_not_grow_with_the_number_of_rows(n_rows):
-    """Two buffers of all voxels, and blocks of a few of them."""
+    """It is two buffers of all voxels, and a few blocks."""
     n_dims, n_voxels = 20, 60_000
     run = np.random.default_rng(0).standard_normal((10, n_voxels), dtype=np.float32)
     tracemalloc.start()
@@ -261,7 +261,7 @@ def test_memory_does_not_grow_with_the_number_of_rows(n_rows):
     assert buffers <= peak < buffers + 3 * block
 
 
-def test_half_of_the_buffers_is_given_back_at_the_end():
+def test_half_of_the_memory_is_released_at_the_end():
     stream = SubspaceStream(5000, 20)
     stream.add(np.ones((30, 5000), dtype=np.float32))
     subspace = stream.finish()
@@ -289,7 +289,7 @@ def test_other_rows_are_the_runs_leading_rows_times_their_weight(seed, weights):
     np.testing.assert_allclose(rows, expected, rtol=1e-5)
 
 
-def test_weighing_leaves_the_runs_rows_alone():
+def test_weighting_does_not_change_its_input():
     (rows,) = reduced_runs(0, n_runs=1)
     before = rows.copy()
     for canonical in (True, False):
@@ -297,14 +297,14 @@ def test_weighing_leaves_the_runs_rows_alone():
     np.testing.assert_array_equal(rows, before)
 
 
-def test_canonical_rows_do_not_tell_how_strong_a_row_was():
+def test_canonical_rows_do_not_depend_on_the_norm_of_a_row():
     runs = reduced_runs(2)
     gains = np.random.default_rng(2).uniform(0.1, 10, (4, 8, 1)).astype(np.float32)
     louder = [run * gain for run, gain in zip(runs, gains, strict=True)]
     np.testing.assert_allclose(weighted(louder), weighted(runs), atol=1e-6)
 
 
-def test_row_of_zeros_stays_one():
+def test_a_row_of_zeros_stays_a_row_of_zeros():
     runs = reduced_runs(3)
     runs[1][2] = 0.0
     rows = weighted(runs)
@@ -313,7 +313,7 @@ def test_row_of_zeros_stays_one():
 
 
 @pytest.mark.parametrize("canonical", [True, False])
-def test_runs_given_twice_at_half_the_weight_are_runs_given_once(canonical):
+def test_runs_given_twice_with_half_the_weight_count_once(canonical):
     runs = reduced_runs(4)
     once = projector(gathered(weighted(runs, canonical=canonical)))
     half = 2**-0.5

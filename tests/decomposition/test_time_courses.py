@@ -1,4 +1,4 @@
-"""How fast time courses change, and whether they follow motion."""
+"""The high-frequency share of time courses, and their correlation with motion."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ few = settings(deadline=None, max_examples=25, derandomize=True, database=None)
 
 
 def courses_at(times_s, seed, n=3):
-    """Draw courses with slow and fast parts."""
+    """Return time courses with slow and fast parts."""
     rng = np.random.default_rng(seed)
     frequencies = rng.uniform(0.01, 0.24, (n, 8))
     phases = rng.uniform(0, 2 * np.pi, (n, 8))
@@ -31,7 +31,7 @@ def test_without_gaps_the_share_is_that_of_the_fourier_transform(seed, n, step, 
     times = start + step * np.arange(n)
     courses = courses_at(times, seed)
     power = np.abs(np.fft.rfft(courses - courses.mean(axis=0), axis=0)) ** 2
-    # All but 0 and, in even numbers, the last stand for two frequencies.
+    # All but the first and, for even lengths, the last stand for two frequencies.
     power[1 : (n + 1) // 2] *= 2
     fast = np.fft.rfftfreq(n, step) > 0.1 + 1e-9
     expected = power[fast].sum(axis=0) / power[1:].sum(axis=0)
@@ -40,7 +40,7 @@ def test_without_gaps_the_share_is_that_of_the_fourier_transform(seed, n, step, 
 
 @settings(few, max_examples=8)
 @given(seed=SEEDS, kept=st.floats(0.65, 1.0))
-def test_scrubbing_makes_no_slow_course_fast_and_no_fast_one_slow(seed, kept):
+def test_scrubbing_does_not_change_the_share_of_high_frequencies(seed, kept):
     rng = np.random.default_rng(seed)
     times = 2.0 * np.arange(300)
     slow = np.cos(2 * np.pi * times * 20 / 600 + 1)
@@ -64,7 +64,7 @@ def test_scale_sign_and_level_of_a_course_do_not_matter(seed, gain, sign):
     assert ((before >= 0) & (before <= 1)).all()
 
 
-def test_what_the_repetition_time_cannot_show_is_unknown():
+def test_frequencies_above_the_nyquist_frequency_are_unknown():
     times = 5.0 * np.arange(200)
     assert np.isnan(high_frequency_share(courses_at(times, 1), times)).all()
     times = 2.0 * np.arange(200)
@@ -73,7 +73,7 @@ def test_what_the_repetition_time_cannot_show_is_unknown():
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 9, 12])
-def test_too_few_volumes_are_unknown(n):
+def test_the_share_is_unknown_with_too_few_volumes(n):
     times = 2.0 * np.arange(n)
     assert np.isnan(high_frequency_share(np.ones((n, 2)), times)).all()
     chosen = np.array([0, 1, *range(20, 300, 4)])
@@ -81,7 +81,7 @@ def test_too_few_volumes_are_unknown(n):
     assert np.isnan(high_frequency_share(sparse, 2.0 * chosen)).all()
 
 
-def test_a_constant_course_is_neither_slow_nor_fast():
+def test_the_share_of_a_constant_time_course_is_unknown():
     times = 2.0 * np.arange(150)
     courses = courses_at(times, 2).astype(np.float32)
     courses[:, 1] = 0.1
@@ -101,7 +101,7 @@ def test_motion_is_the_largest_of_numpy_s_correlations(seed):
     np.testing.assert_allclose(turned, expected, atol=1e-9)
 
 
-def test_constant_motion_and_missing_numbers_add_nothing():
+def test_constant_columns_and_missing_values_do_not_change_the_correlation():
     rng = np.random.default_rng(1)
     motion, courses = rng.standard_normal((80, 3)), rng.standard_normal((80, 4))
     motion[0, 1] = np.nan
@@ -116,7 +116,7 @@ def test_constant_motion_and_missing_numbers_add_nothing():
     assert motion_correlation(courses[:, 2:3], motion[:, 1:2])[0] == pytest.approx(only)
 
 
-def test_no_motion_and_constant_courses_are_unknown():
+def test_the_correlation_is_unknown_without_motion_or_for_constant_courses():
     rng = np.random.default_rng(2)
     courses = rng.standard_normal((80, 3))
     assert np.isnan(motion_correlation(courses, np.empty((80, 0)))).all()

@@ -1,4 +1,4 @@
-"""Components are taken out as least squares says, and nothing else is."""
+"""Component regression: the removed part is that of least squares, and all else is unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ few = settings(deadline=None, max_examples=20, derandomize=True, database=None)
 
 
 def courses_and_image(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Correlated time courses without a mean, and an image that holds them on a baseline."""
+    """Return correlated, centred time courses, and an image that has them above a baseline."""
     rng = np.random.default_rng(seed)
     courses = rng.normal(size=(N_VOLUMES, K)) @ (np.eye(K) + 0.5)
     courses -= courses.mean(axis=0)
@@ -34,7 +34,7 @@ def cleaned(removal: ComponentRegression, image: NDArray[np.float32]) -> NDArray
 
 @few
 @given(seed=st.integers(0, 2**32 - 1), aggressive=st.booleans())
-def test_what_is_taken_out_is_least_squares(seed: int, aggressive: bool) -> None:
+def test_the_regressed_image_is_the_residual_of_least_squares(seed: int, aggressive: bool) -> None:
     courses, image = courses_and_image(seed)
     removed = (1, 3)
     model = courses[:, list(removed)] if aggressive else courses
@@ -48,8 +48,8 @@ def test_what_is_taken_out_is_least_squares(seed: int, aggressive: bool) -> None
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
-def test_only_aggressively_nothing_of_the_time_course_is_left() -> None:
-    """Otherwise what it shares with other components stays; these are whole in either case."""
+def test_only_aggressive_regression_leaves_nothing_of_the_time_course() -> None:
+    """Otherwise, variance shared with other components stays. These are unchanged in any case."""
     courses, image = courses_and_image(1)
     whole = np.linalg.lstsq(courses, image.astype(float) - image.mean(axis=0))[0]
     for aggressive in (True, False):
@@ -63,7 +63,7 @@ def test_only_aggressively_nothing_of_the_time_course_is_left() -> None:
         np.testing.assert_allclose(left[1:], whole[1:], atol=1e-3)
 
 
-def test_volumes_that_were_dropped_are_as_they_were() -> None:
+def test_dropped_volumes_are_unchanged() -> None:
     courses, image = courses_and_image(2)
     kept = np.array([index for index in range(N_VOLUMES) if index not in {0, 7}])
     removal = fit_component_regression(iter(image[kept]), courses[kept], (2,), aggressive=False)
@@ -73,7 +73,7 @@ def test_volumes_that_were_dropped_are_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_stays_and_spoils_nothing_else(bad: float) -> None:
+def test_values_that_are_not_finite_stay_and_do_not_affect_others(bad: float) -> None:
     courses, image = courses_and_image(3)
     spoilt = image.copy()
     spoilt[5, 10] = bad
@@ -88,8 +88,8 @@ def test_what_is_not_finite_stays_and_spoils_nothing_else(bad: float) -> None:
     assert not np.isfinite(found[5, 10])
 
 
-def test_a_buffer_that_is_filled_anew_is_not_mixed_up() -> None:
-    """Volumes are read into one buffer: what was read before must have been copied."""
+def test_a_reused_buffer_of_volumes_does_not_change_the_fit() -> None:
+    """All volumes are read into the same buffer, so that they must be copied."""
     courses, image = courses_and_image(4)
     buffer = np.empty(N_VOXELS, dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""Connectomes: what correlations are, what inverses are, and whose mean it is."""
+"""Connectomes of runs, and the mean over participants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WHOSE = ("01", "01", "02", "03")
 
 
 def courses(seed: int = 0, n_runs: int = 4) -> list[NDArray[np.float64]]:
-    """Runs in which 0 drives 1, and 1 drives 2."""
+    """Return time courses of runs in which 0 drives 1, and 1 drives 2."""
     rng = np.random.default_rng(seed)
     runs = []
     for _ in range(n_runs):
@@ -36,8 +36,8 @@ def test_correlations_are_pearsons() -> None:
         np.testing.assert_allclose(matrix, np.corrcoef(run.T), atol=1e-12)
 
 
-def test_partial_correlations_are_those_given_all_others() -> None:
-    """What goes through 1 is gone; shrinkage takes little of what is left."""
+def test_partial_correlations_remove_indirect_ones() -> None:
+    """0 and 2 are connected through 1 only. Shrinkage changes the other correlations little."""
     for matrix, run in zip(found("partial correlation", courses()), courses(), strict=False):
         precision = np.linalg.inv(np.corrcoef(run.T))
         deviation = np.sqrt(np.diag(precision))
@@ -47,7 +47,7 @@ def test_partial_correlations_are_those_given_all_others() -> None:
         assert abs(matrix[0, 2]) < 0.2 < matrix[0, 1]
 
 
-def test_tangent_tells_how_runs_differ() -> None:
+def test_tangent_connectomes_are_deviations_from_the_group() -> None:
     same = courses(n_runs=1) * 3
     *runs, group = found("tangent", same)
     for matrix in runs:
@@ -60,19 +60,19 @@ def test_tangent_tells_how_runs_differ() -> None:
     assert np.argmax(sizes) == 3
 
 
-def test_tangent_of_a_single_run_is_not_told() -> None:
+def test_a_single_run_has_no_tangent_connectome() -> None:
     assert connectomes(courses(n_runs=1), WHOSE[:1], "tangent") is None
 
 
 @pytest.mark.parametrize("kind", ["correlation", "partial correlation"])
-def test_the_groups_is_the_mean_of_participants_not_of_runs(kind: Kind) -> None:
+def test_the_group_connectome_is_the_mean_over_participants_not_over_runs(kind: Kind) -> None:
     *runs, group = found(kind, courses())
     expected = np.mean([(runs[0] + runs[1]) / 2, runs[2], runs[3]], axis=0)
     np.testing.assert_allclose(group, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_component_without_a_time_course_is_told_as_unknown(kind: Kind) -> None:
+def test_a_component_without_a_time_course_has_unknown_connectivity(kind: Kind) -> None:
     whole = courses()
     runs = [run.copy() for run in whole]
     for run in runs:

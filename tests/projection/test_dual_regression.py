@@ -1,4 +1,4 @@
-"""Dual regression finds planted time courses and maps, and is least squares to the digit."""
+"""Dual regression: agreement with least squares, and recovery of time courses and maps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ N_VOLUMES, N_VOXELS, K = 60, 900, 4
 
 
 def overlapping(rng: np.random.Generator, n: int = K) -> NDArray[np.float32]:
-    """Maps that overlap: each has a positive and a negative part."""
+    """Return overlapping maps, each with a positive and a negative part."""
     maps = np.zeros((n, N_VOXELS))
     for index, one in enumerate(maps):
         start = 150 * index
@@ -67,30 +67,30 @@ def test_time_courses_are_least_squares(seed: int) -> None:
     assert found.explained_variance == pytest.approx(1 - residual.sum() / total, abs=1e-6)
 
 
-def test_planted_time_courses_of_overlapping_and_negative_maps_are_found() -> None:
+def test_simulated_time_courses_of_overlapping_and_negative_maps_are_found() -> None:
     rng = np.random.default_rng(1)
     maps = overlapping(rng)
     courses, series = planted(rng, -maps, 3.0)
     found = time_courses(series, maps).values
     r = [np.corrcoef(*pair)[0, 1] for pair in zip(found.T, courses.T, strict=True)]
-    assert max(r) < -0.99, "the maps were planted with the other sign"
+    assert max(r) < -0.99, "the simulated maps have the opposite sign"
 
 
-def test_a_map_that_is_empty_or_given_twice_does_not_break_the_others() -> None:
+def test_a_map_that_is_empty_or_given_twice_does_not_change_the_others() -> None:
     rng = np.random.default_rng(2)
     maps = overlapping(rng)
     courses, series = planted(rng, maps, 0.5)
     more = np.vstack([maps, np.zeros((1, N_VOXELS), dtype=np.float32), maps[:1]])
     found = time_courses(series, more).values
     np.testing.assert_array_equal(found[:, K], 0)
-    # Twins share what is theirs.
+    # The two equal maps share their time course equally.
     np.testing.assert_allclose(found[:, 0], found[:, K + 1], rtol=1e-6)
     np.testing.assert_allclose(found[:, 1:K], time_courses(series, maps).values[:, 1:], atol=1e-6)
     assert np.isfinite(run_maps(series, found, 1).z).all()
     assert courses.shape == (N_VOLUMES, K)
 
 
-def test_normalised_time_courses_have_unit_variance_and_zeros_stay() -> None:
+def test_normalised_time_courses_have_unit_variance_or_stay_zero() -> None:
     rng = np.random.default_rng(3)
     maps = np.vstack([overlapping(rng), np.zeros((1, N_VOXELS), dtype=np.float32)])
     _, series = planted(rng, maps, 1.0)
@@ -120,7 +120,7 @@ def test_maps_are_least_squares_with_the_z_of_their_t(seed: int, n_regressors: i
     np.testing.assert_allclose(found.z[strong], z[strong], atol=1e-3)
 
 
-def test_of_noise_z_is_standard_normal() -> None:
+def test_z_is_standard_normal_for_noise() -> None:
     rng = np.random.default_rng(4)
     courses = rng.normal(size=(30, 3))
     series = rng.normal(size=(30, 20_000)).astype(np.float32)
@@ -157,8 +157,8 @@ def test_without_degrees_of_freedom_nothing_is_significant() -> None:
     assert np.isinf(found.variance).all()
 
 
-# ---------------------------------------------------------------- what it is for
-def test_a_shifted_and_a_missing_network_are_seen_in_the_participants_own_map() -> None:
+# ---------------------------------------------------------------- maps of participants
+def test_the_participants_map_shows_a_shifted_and_a_missing_network() -> None:
     rng = np.random.default_rng(8)
     group = overlapping(rng)
     own = group.copy()
@@ -188,7 +188,7 @@ def test_map_correlations_are_correlations(seed: int) -> None:
 
 
 # ---------------------------------------------------------------- runs of one participant
-def test_runs_weigh_by_how_precise_they_are() -> None:
+def test_runs_are_weighted_by_their_precision() -> None:
     effect = np.array([[1.0, 1.0, 1.0]], dtype=np.float32)
     variances = np.array([[[1.0, 1.0, 0.0]], [[0.5, np.inf, 0.0]]], dtype=np.float32)
     both = combine([effect, 4 * effect], list(variances))

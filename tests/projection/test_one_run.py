@@ -1,4 +1,4 @@
-"""The second pass of one run: what it finds, what names it, and what makes it fail."""
+"""The projection of one run: its results, the names of its files, and its failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DENOISING = Denoising(denoise_strategy="none", dummy_scans=N_DUMMIES)
 
 
 def sources() -> NDArray[np.float64]:
-    """Boxes that overlap in part, one of them negative, as (K, x, y, z)."""
+    """Return partly overlapping boxes, one of them negative, as (K, x, y, z)."""
     boxes = np.zeros((K, *SHAPE))
     boxes[0, 1:5, 1:5, 1:4] = 1
     boxes[1, 3:7, 2:7, 2:5] = 1
@@ -90,9 +90,9 @@ def read(path: Path) -> NDArray[np.float64]:
     return np.stack([SPACE.features(volume) for volume in volumes])
 
 
-# ---------------------------------------------------------------- what is found
+# ---------------------------------------------------------------- results
 def test_both_stages_are_least_squares_on_the_cleaned_data(task: ProjectTask) -> None:
-    """With numpy's own lstsq, to 1e-4."""
+    """Results agree with numpy's lstsq to 1e-4."""
     task = replace(task, with_maps=True)
     (cleaned, _, _) = cleaned_series(task.cleaning, (0.0,))[0.0]
     data, maps = cleaned.series.astype(float), components().maps.astype(float)
@@ -116,7 +116,7 @@ def test_time_courses_are_those_of_the_volumes_kept(task: ProjectTask) -> None:
     assert found.maps == {}
 
 
-def test_tsnr_is_that_of_the_data_as_read(task: ProjectTask) -> None:
+def test_tsnr_is_computed_before_cleaning(task: ProjectTask) -> None:
     bold = np.asarray(nib.load(task.cleaning.run.files.bold).dataobj)[..., list(KEPT)]
     expected = np.median((bold.mean(axis=-1) / bold.std(axis=-1))[MASK])
     assert projected(task).tsnr == pytest.approx(expected, rel=1e-4)
@@ -137,8 +137,8 @@ def test_normalised_time_courses_change_the_maps_scale_and_not_their_shape(
     np.testing.assert_allclose(*z, atol=1e-3)
 
 
-# ---------------------------------------------------------------- what is found again
-def test_a_second_call_finds_the_first_ones_work(
+# ---------------------------------------------------------------- stored results
+def test_a_second_call_uses_the_stored_result(
     task: ProjectTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = replace(task, with_maps=True, with_variance=True)
@@ -150,7 +150,7 @@ def test_a_second_call_finds_the_first_ones_work(
 
 
 @pytest.mark.parametrize("name", ["", "_0_effect.nii.gz", "_0_z.nii.gz", "_0_variance.npy"])
-def test_what_is_missing_or_damaged_is_made_again(task: ProjectTask, name: str) -> None:
+def test_missing_or_damaged_files_are_written_again(task: ProjectTask, name: str) -> None:
     task = replace(task, with_maps=True, with_variance=True)
     first = projected(task)
     path = task.stem.with_name(task.stem.name + (name or ".npz"))
@@ -164,7 +164,7 @@ def test_what_is_missing_or_damaged_is_made_again(task: ProjectTask, name: str) 
     np.testing.assert_array_equal(again.projections[0].courses, first.projections[0].courses)
 
 
-def test_maps_that_are_wanted_later_are_added_and_change_no_number(task: ProjectTask) -> None:
+def test_maps_can_be_added_later_without_changing_other_results(task: ProjectTask) -> None:
     before = projected(task).projections[0]
     after = projected(replace(task, with_maps=True)).projections[0]
     assert set(after.maps) == {"effect", "z"}
@@ -172,7 +172,7 @@ def test_maps_that_are_wanted_later_are_added_and_change_no_number(task: Project
     np.testing.assert_array_equal(after.map_r, before.map_r)
 
 
-def test_everything_that_decides_the_numbers_is_in_the_name(
+def test_everything_that_changes_the_result_changes_the_name(
     task: ProjectTask, tmp_path: Path
 ) -> None:
     cleaning = task.cleaning
@@ -203,7 +203,7 @@ def test_the_same_maps_are_stored_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", bytes(5000)])
-def test_stored_maps_that_were_damaged_are_stored_again(tmp_path: Path, content: bytes) -> None:
+def test_damaged_target_maps_are_written_again(tmp_path: Path, content: bytes) -> None:
     path = store_target(components(), 0.0, tmp_path).path
     whole = path.read_bytes()
     path.write_bytes(content)
@@ -212,7 +212,7 @@ def test_stored_maps_that_were_damaged_are_stored_again(tmp_path: Path, content:
     assert store_target(components(), 0.0, tmp_path).path.read_bytes() == whole
 
 
-# ---------------------------------------------------------------- runs together
+# ---------------------------------------------------------------- combined runs
 def test_runs_are_combined_by_their_precision(tmp_path: Path) -> None:
     tasks = [
         task_of(write_run(tmp_path, seed), tmp_path / "work", with_maps=True, with_variance=True)
@@ -238,8 +238,8 @@ def test_runs_are_combined_by_their_precision(tmp_path: Path) -> None:
     assert combine_runs(combining)[1][0]["z"].stat().st_mtime_ns == written
 
 
-# ---------------------------------------------------------------- what goes wrong
-def test_a_file_that_is_gone_is_a_record_with_a_reason(task: ProjectTask) -> None:
+# ---------------------------------------------------------------- failures
+def test_a_damaged_image_gives_a_failed_run_with_a_reason(task: ProjectTask) -> None:
     task.cleaning.run.files.bold.write_bytes(b"not gzip")
     result = project_run(task)
     assert isinstance(result, FailedRun)
@@ -252,7 +252,7 @@ def test_a_file_that_is_gone_is_a_record_with_a_reason(task: ProjectTask) -> Non
     ("error", "says", "traced"),
     [(MemoryError(), "not enough memory", False), (RuntimeError("odd"), "RuntimeError: odd", True)],
 )
-def test_other_errors_are_records_too(
+def test_other_errors_give_a_failed_run_too(
     task: ProjectTask, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str, traced: bool
 ) -> None:
     def broken(*_: object) -> None:

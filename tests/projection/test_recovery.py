@@ -1,4 +1,4 @@
-"""Planted time courses of real networks are found, as well as nilearn's masker finds them."""
+"""Recovery of simulated time courses of real networks, compared with nilearn's masker."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from nidecomp.spaces.voxels import VoxelSpace
 
 SHAPE, N_VOLUMES = (23, 28, 23), 120
 AFFINE = ((8.0, 0, 0, -90), (0, 8.0, 0, -126), (0, 0, 8.0, -72), (0, 0, 0, 1.0))
-# In standard deviations of one network's part of a voxel, root mean square over the mask.
+# Standard deviation of the noise, relative to that of one network's part of the series (root mean
+# square over the mask).
 NOISE = 5.0
 
 
 class Planted:
-    """Networks that overlap and have negative parts, and a series made of them."""
+    """Networks that overlap and have negative parts, and a simulated series with them."""
 
     def __init__(self) -> None:
         grid = Grid(SHAPE, AFFINE)
@@ -29,11 +30,11 @@ class Planted:
         networks = whole.image(shipped_networks(whole).maps).get_fdata()
         self.space = VoxelSpace(grid, (networks != 0).any(axis=-1), "MNI152NLin2009cAsym")
         maps = np.stack([self.space.features(one) for one in np.moveaxis(networks, -1, 0)])
-        # Maps of an ICA hardly overlap; those of dictionaries and atlases do.
+        # Maps of an ICA hardly overlap, but those of dictionary learning and atlases do.
         maps = maps + 0.6 * np.roll(maps, 1, axis=0)
         self.maps = (maps / np.sqrt(np.mean(maps**2, axis=1, keepdims=True))).astype(np.float32)
         rng = np.random.default_rng(0)
-        # A third is common to all networks, so that their time courses correlate.
+        # A part is common to all networks, so that their time courses correlate.
         own = rng.normal(size=(N_VOLUMES, len(maps)))
         self.courses = own + 0.6 * rng.normal(size=(N_VOLUMES, 1))
         noise = gaussian_filter(rng.normal(size=(N_VOLUMES, *SHAPE)), (0, 0.7, 0.7, 0.7))
@@ -54,13 +55,13 @@ def planted() -> Planted:
 
 def test_time_courses_of_real_networks_are_found_at_realistic_noise(planted: Planted) -> None:
     overlap = np.corrcoef(planted.maps) - np.eye(len(planted.maps))
-    assert np.abs(overlap).max() > 0.3, "or there is nothing to tell apart"
+    assert np.abs(overlap).max() > 0.3, "the maps must overlap"
     assert (planted.maps < -1).any()
     found = time_courses(planted.series, planted.maps, 1.0).values
     assert planted.r_with_truth(found).min() >= 0.95
 
 
-def test_they_are_better_than_averages_and_as_good_as_nilearns(planted: Planted) -> None:
+def test_time_courses_are_better_than_averages_and_as_good_as_nilearns(planted: Planted) -> None:
     found = time_courses(planted.series, planted.maps, 1.0).values
     averages = planted.series @ planted.maps.T
     assert planted.r_with_truth(found).mean() > planted.r_with_truth(averages).mean() + 0.05

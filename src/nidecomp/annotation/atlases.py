@@ -1,4 +1,4 @@
-"""Published maps on the group's features: networks to compare components with, and tissues."""
+"""Reading atlases: networks to compare components with, and tissue masks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAXIMUM_MAPS = 512
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Named maps on the group's features.
+    """Named maps, resampled to the features of the group.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Tissues:
-    """How much of each of the group's features is what no network should be.
+    """Tissue shares of each feature of the group: tissues in which no network should be.
 
     All three are ndarrays of float32, shape (n_features,), from 0 to 1; what is left is the brain.
 
@@ -71,7 +71,7 @@ _BEYOND = (0.0, 0.0, 1.0)
 
 
 def shipped_networks(space: FeatureSpace) -> Reference | None:
-    """Return the 14 networks that come with NiDecomp (annotation/data/README.md says whence).
+    """Return the 14 networks that NiDecomp ships (see annotation/data/README.md).
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def shipped_networks(space: FeatureSpace) -> Reference | None:
 
 
 def tissues(space: FeatureSpace) -> Tissues | None:
-    """Return the tissue masks that come with NiDecomp (annotation/data/README.md says whence).
+    """Return the tissue masks that NiDecomp ships (see annotation/data/README.md).
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def tissues(space: FeatureSpace) -> Tissues | None:
 
 
 def label_atlas(path: Path, space: FeatureSpace, option: str = "--label-atlas") -> Reference:
-    """Read an atlas that the user has and bring it to the group's features.
+    """Return a user's atlas, resampled to the features of the group.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def _table_of(path: Path) -> Path:
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
-    """Read a table; cells that a row lacks are empty."""
+    """Return the rows of a table; missing cells are empty."""
     try:
         # Spreadsheets write a byte-order mark, which would be part of the first column's name.
         with table.open(encoding="utf-8-sig", newline="") as file:

@@ -1,6 +1,6 @@
 """The background of a map: a normal distribution, estimated from the centre of the map's values.
 
-How, why, and from which papers: docs/decisions/0019-thresholds.md.
+docs/decisions/0019-thresholds.md derives it and cites the papers.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Limits = tuple[float, float]
 # open to signal, but the variance in it says less about the sd: at 1.5 a one-sided signal in a
 # quarter of the voxels moves the centre by 0.05 to 0.17 sd, the sd by 4 to 13 %.
 _WINDOW = 1.5
-# The variance of a standard normal variable that is known to lie within the window.
+# The variance of a standard normal variable truncated to the window.
 _WINDOW_VARIANCE = 1 - 2 * _WINDOW * math.exp(-(_WINDOW**2) / 2) / math.sqrt(2 * math.pi) / (
     math.erf(_WINDOW / math.sqrt(2))
 )
-# Between the quartiles of a standard normal variable.
+# The interquartile range of a standard normal variable.
 _QUARTILE_RANGE = 2 * float(ndtri(0.75))
 # How far from the median values are looked at, in the sds that the quartiles give: a rule of thumb,
 # on which nothing depends as long as it is far beyond the window.
@@ -33,13 +33,13 @@ _MAX_STEPS, _TOLERANCE = 100, 1e-6
 
 @dataclass(frozen=True)
 class Null:
-    """The distribution of a map's background: normal. An sd of 0 is a background of one value."""
+    """The normal distribution of a map's background; an sd of 0 means that it has one value."""
 
     centre: float
     sd: float
 
     def limits(self, p: float) -> Limits:
-        """Give the values at and beyond which the two-sided p is at most `p`."""
+        """Return the values at and beyond which the two-sided p is at most `p`."""
         if self.sd == 0:
             return around(self.centre)
         reach = -float(ndtri(p / 2)) * self.sd
@@ -47,9 +47,9 @@ class Null:
 
 
 def fit_null(ordered: NDArray[np.float32]) -> Null:
-    """Estimate the distribution of a map's background from the centre of its values.
+    """Return the distribution of a map's background, estimated from its central values.
 
-    See docs/decisions/0019-thresholds.md for how it is found and what it assumes.
+    docs/decisions/0019-thresholds.md has the method and its assumptions.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def fit_null(ordered: NDArray[np.float32]) -> Null:
     if low == high:
         return Null(low, 0.0)
     scale = (high - low) / _QUARTILE_RANGE
-    # Far values are in no window, but would cost the sums of the others their digits.
+    # Distant values lie in no window, but would reduce the precision of cumulative sums.
     bounds = [median - _REACH * scale, median + _REACH * scale]
     central = values[slice(*values.searchsorted(bounds))].astype(np.float64)
     centre, sd = _fit_window((central - median) / scale)
@@ -78,7 +78,7 @@ def fit_null(ordered: NDArray[np.float32]) -> Null:
 
 
 def _quartiles(ordered: NDArray[np.float32]) -> tuple[float, float, float]:
-    """Give the quartiles of ascending values; those of the negated values are the negated ones."""
+    """Return the quartiles of ascending values; negating the values negates the quartiles."""
     last = ordered.size - 1
     low, high = float(ordered[last // 4]), float(ordered[last - last // 4])
     return low, (float(ordered[last // 2]) + float(ordered[last - last // 2])) / 2, high
@@ -99,12 +99,12 @@ def _fit_window(values: NDArray[np.float64]) -> tuple[float, float]:
         sd = math.sqrt(max(variance, 0.0) / _WINDOW_VARIANCE)
         if abs(centre - before[0]) + abs(sd - before[1]) < _TOLERANCE:
             break
-    # Values that pile up in one place can make the window close around it: no width is to be had.
+    # The window can collapse around values that are nearly equal: the fit then has no width.
     return (centre, sd) if sd > _TOLERANCE else (0.0, 1.0)
 
 
 def around(value: float) -> Limits:
-    """Give the limits that keep everything but one value."""
+    """Return limits that keep everything but one value."""
     if value == 0:
         # 0 is never kept.
         return 0.0, 0.0

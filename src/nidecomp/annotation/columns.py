@@ -2,87 +2,108 @@
 
 from __future__ import annotations
 
-# A label is only given where the map looks like the network: with a smaller correlation than this
-# the nearest network is a coincidence. The correlation is told in any case. A rule of thumb:
-# nothing depends on it but the name.
+# Below this correlation, a map does not look like the most similar network, and it gets no label.
+# The correlation itself is always written. The limit is a rule of thumb, which changes names only.
 LEAST_LABEL_R = 0.3
 
-# Column to what it holds.
+# Descriptions of the columns. They are in the JSON of the table and in the documentation.
 METRICS: dict[str, str] = {
-    "component": "Name of the component: volume number `index` of the maps",
-    "index": "Position of the map in the 4D images, counted from 0",
+    "component": "Name of the component, whose map is volume `index` of the 4D images",
+    "index": "Volume number of the component's map in the 4D images, counted from 0",
     "label": (
-        "The most similar network of those that NiDecomp brings (14 networks of ABIDE), n/a where "
-        f"its correlation is below {LEAST_LABEL_R:g} or the space is none of MNI's"
+        "Name of the most similar network among NiDecomp's 14 resting-state networks (group ICA of "
+        f"ABIDE); n/a if label_r is below {LEAST_LABEL_R:g}, or if the maps are not in an MNI space"
     ),
-    "label_r": "Correlation of the map with the most similar network, over the mask",
-    "second_label": "The second most similar network",
-    "second_label_r": "Correlation of the map with the second most similar network",
-    "atlas_label": "The most similar region or map of --label-atlas",
-    "atlas_label_r": "Correlation of the map with it, over the mask",
-    "second_atlas_label": "The second most similar region or map of --label-atlas",
-    "second_atlas_label_r": "Correlation of the map with it, over the mask",
+    "label_r": "Correlation (Pearson's r over the mask) of the map with the most similar network",
+    "second_label": "Name of the second most similar network",
+    "second_label_r": (
+        "Correlation (Pearson's r over the mask) of the map with the second most similar network"
+    ),
+    "atlas_label": (
+        "Name of the most similar region or map of --label-atlas; n/a if atlas_label_r is below "
+        f"{LEAST_LABEL_R:g}"
+    ),
+    "atlas_label_r": (
+        "Correlation (Pearson's r over the mask) of the map with the most similar region or map of "
+        "--label-atlas"
+    ),
+    "second_atlas_label": "Name of the second most similar region or map of --label-atlas",
+    "second_atlas_label_r": (
+        "Correlation (Pearson's r over the mask) of the map with the second most similar region or "
+        "map of --label-atlas"
+    ),
     "flags": (
-        "What speaks for noise, separated by commas; n/a: nothing. A recommendation: no component "
-        "is left out because of it"
+        "Signs that the component is noise, separated by commas; n/a if there are none. Flags are "
+        "recommendations: no component is left out because of them"
     ),
-    "flag_reasons": "The number behind each flag and the limit that it exceeds",
+    "flag_reasons": "For each flag, the value that raised it and the limit that it exceeds",
     "reproducibility": (
-        "Mean over splits of the participants of |r| between what both halves found for this "
-        "component (at most |r| of either with the map itself); the halves share no participant"
+        "|r| between the matching maps of two halves of the participants, which are fitted "
+        "separately (at most the |r| of either with the group map); mean over random splits"
     ),
-    "reproducibility_sd": "Standard deviation of it over splits",
-    "reproducibility_min": "The smallest of the splits",
+    "reproducibility_sd": "Standard deviation of the reproducibility over splits",
+    "reproducibility_min": "Smallest reproducibility of all splits",
     "bootstrap_r": (
-        "Mean |r| of the map with its match in groups drawn with replacement (--n-bootstraps)"
+        "|r| of the map with the matching map of a bootstrap sample of the participants; mean over "
+        "samples (--n-bootstraps)"
     ),
-    "bootstrap_r_sd": "Standard deviation of it over these groups",
+    "bootstrap_r_sd": "Standard deviation of this |r| over bootstrap samples",
     "restart_stability": (
-        "Icasso's quality index: mean |r| within the component's cluster of all ICA restarts' "
-        "components less the mean |r| to all others; n/a for dictionary learning"
+        "Icasso's quality index of the component's cluster among the components of all ICA "
+        "restarts: mean |r| within the cluster minus mean |r| between it and all other components. "
+        "1 if every restart found this map; n/a for dictionary learning"
     ),
     "explained_variance": (
-        "Share of the variance of the reduced runs that a regression on this map alone explains "
-        "(overlapping maps share some of it)"
+        "Share of the variance of the reduced runs that a regression on this map alone explains. "
+        "Overlapping maps explain some of the same variance"
     ),
     "explained_variance_other_half": (
-        "The same for participants that were not fitted: what this component of one half of them "
-        "explains in the other half, mean over splits"
+        "Explained variance in participants that were not fitted: the share of the variance of one "
+        "half of the participants that the matching map of the other half explains alone; mean "
+        "over both halves of all splits"
     ),
     "explained_variance_holdout": (
-        "The same for the participants that --holdout left out, mean over them"
+        "Explained variance in the participants that --holdout left out of the fit: the share that "
+        "this map explains alone; mean over these participants"
     ),
     "dominance": (
-        "The largest share of one participant in what the component explains beside all others; "
-        "1/n where all n participants have it alike"
+        "Share of the participant who contributes most to the variance that only this component "
+        "explains, summed over participants; 1/n if all n participants contribute equally"
     ),
-    "dominant_participant": "The participant with that share",
-    "csf_share": "Share of the map's weight in cerebrospinal fluid (ICA-AROMA's mask)",
-    "edge_share": "Share of the map's weight at the brain's edge (ICA-AROMA's mask)",
-    "outside_share": "Share of the map's weight outside of the brain (ICA-AROMA's mask)",
-    "edge_coverage": ("Share of what is edge or outside, of the mask, in which the map is strong"),
+    "dominant_participant": "Participant who contributes most to that variance (see dominance)",
+    "csf_share": (
+        "Share of the map's weight (the squared values of its strong voxels) in cerebrospinal "
+        "fluid, by ICA-AROMA's mask"
+    ),
+    "edge_share": "Share of the map's weight at the edge of the brain, by ICA-AROMA's mask",
+    "outside_share": "Share of the map's weight outside the brain, by ICA-AROMA's mask",
+    "edge_coverage": (
+        "Of the voxels of the group mask at the edge of the brain or outside, the share in which "
+        "the map is strong"
+    ),
     "edge_limit": (
-        "How much may lie at the edge and outside together before it is flagged: it depends on the "
-        "mask, and is lower where much of the edge is covered"
+        "Limit for the sum of edge_share and outside_share; a larger sum raises the edge flag. It "
+        "depends on the group mask, and is lower for maps with a large edge_coverage"
     ),
     "high_frequency_share": (
-        "Share of the power of the time courses above 0.1 Hz, mean over participants"
+        "Share of the power of the component's time courses above 0.1 Hz; mean over participants"
     ),
     "motion_r": (
-        "Largest |r| of the time courses with a motion parameter or framewise displacement, mean "
-        "over participants, both cleaned: a parameter that was regressed out adds nothing"
+        "Largest |r| of the component's time course with a motion parameter or framewise "
+        "displacement; mean over participants. Both are cleaned in the same way, so that motion "
+        "parameters that were regressed out do not count"
     ),
-    "peak_x": "Position of the map's largest value, first RAS+ coordinate of the space",
-    "peak_y": "Position of the map's largest value, second RAS+ coordinate",
-    "peak_z": "Position of the map's largest value, third RAS+ coordinate",
+    "peak_x": "First coordinate (RAS+, in the space of the maps) of the map's largest value",
+    "peak_y": "Second coordinate (RAS+, in the space of the maps) of the map's largest value",
+    "peak_z": "Third coordinate (RAS+, in the space of the maps) of the map's largest value",
     "peak_value": "The map's largest value; maps have a root mean square of 1 over the mask",
-    "threshold_low": "Values at or below this are kept in the thresholded map",
-    "threshold_high": "Values at or above this are kept in the thresholded map",
+    "threshold_low": "Values at or below this limit are kept in the thresholded map",
+    "threshold_high": "Values at or above this limit are kept in the thresholded map",
     "support": "Share of the mask's voxels in which the unthresholded map is not 0",
-    "thresholded_support": "Share of the mask's voxels that the threshold keeps",
+    "thresholded_support": "Share of the mask's voxels in which the thresholded map is not 0",
     "kurtosis": (
-        "Excess kurtosis of the map's values over the mask: how far its voxels are from a "
-        "Gaussian distribution"
+        "Excess kurtosis of the map's values over the mask; 0 for a Gaussian distribution, larger "
+        "for maps with few strong voxels"
     ),
 }
 

@@ -1,4 +1,4 @@
-"""What is known of each component, put together: thresholds, labels, flags, one table row each."""
+"""Describing components: thresholds, labels, noise flags, and the rows of the metrics table."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Row = Mapping[str, object]
 
 
 @dataclass(frozen=True, eq=False)
-class References:
-    """What maps are compared with; None where it does not apply to the space or was not given."""
+class ReferenceMaps:
+    """The maps that components are compared with; None where there are none for the space."""
 
     networks: Reference | None = None
     tissues: Tissues | None = None
@@ -34,49 +34,49 @@ class References:
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """Everything that is said about one decomposition's components, beside the maps."""
+    """The description of one decomposition: thresholded maps, peaks, and the metrics table."""
 
     thresholded: Thresholded
     peaks: tuple[Peak, ...]
     table: tuple[Row, ...]
 
 
-def read_references(space: FeatureSpace, options: EvidenceOptions) -> References:
-    """Bring all references to the group's features.
+def read_references(space: FeatureSpace, options: EvidenceOptions) -> ReferenceMaps:
+    """Return the reference maps, resampled to the features of the group.
 
     Parameters
     ----------
     space : FeatureSpace
-        What NiDecomp brings is in MNI space and of no use elsewhere.
+        The networks and tissue masks of NiDecomp are used in MNI space only.
     options : EvidenceOptions
 
     Returns
     -------
-    Compared
+    ReferenceMaps
 
     Raises
     ------
     UsageError
-        ``--label-atlas`` is not what it should be.
+        ``--label-atlas`` cannot be used.
     """
     atlas = options.label_atlas and label_atlas(Path(options.label_atlas), space)
-    return References(shipped_networks(space), tissues(space), atlas or None)
+    return ReferenceMaps(shipped_networks(space), tissues(space), atlas or None)
 
 
 def describe(
     components: Components,
     space: FeatureSpace,
-    references: References,
+    references: ReferenceMaps,
     options: EvidenceOptions,
 ) -> Description:
-    """Say what is known of each component.
+    """Return thresholded maps, peaks and metrics of a decomposition.
 
     Parameters
     ----------
     components : Components
-        With their evidence, or without.
+        With or without their evidence.
     space : FeatureSpace
-    references : Compared
+    references : ReferenceMaps
     options : EvidenceOptions
 
     Returns
@@ -100,9 +100,11 @@ def describe(
     return Description(thresholded, tuple(peak_table(thresholded.maps, space)), table)
 
 
-# ---------------------------------------------------------------- what it looks like
-def label_columns(maps: NDArray[np.float32], references: References) -> dict[str, Sequence[object]]:
-    """Return the columns that say which networks and atlas regions the maps are most similar to."""
+# ---------------------------------------------------------------- maps
+def label_columns(
+    maps: NDArray[np.float32], references: ReferenceMaps
+) -> dict[str, Sequence[object]]:
+    """Return the columns with the most similar networks and atlas regions of each map."""
     columns: dict[str, Sequence[object]] = {}
     for prefix, reference in (("", references.networks), ("atlas_", references.atlas)):
         labels: Sequence[NetworkLabel | None] = [None] * len(maps)
@@ -145,7 +147,7 @@ def _kurtosis(values: NDArray[np.float32]) -> float:
     return float(kurtosis(values.astype(np.float64))) if np.ptp(values) else -3.0
 
 
-# ---------------------------------------------------------------- how far to trust it
+# ---------------------------------------------------------------- evidence and noise
 def _evidence_columns(components: Components) -> dict[str, Sequence[object]]:
     n = components.n_components
     unknown: list[object] = [None] * n
@@ -186,7 +188,7 @@ def _evidence_columns(components: Components) -> dict[str, Sequence[object]]:
 def _over_samples(
     values: NDArray[np.float64], how: Callable[..., NDArray[np.float64]]
 ) -> Sequence[object]:
-    """Reduce over samples; nothing where there are none."""
+    """Return a statistic over samples for each component; None where there are no samples."""
     reduced: list[object] = (
         how(values, axis=0).tolist() if len(values) else [None] * values.shape[1]
     )
@@ -200,7 +202,9 @@ def _spread(values: NDArray[np.float64]) -> Sequence[object]:
     return spread
 
 
-def _noise_columns(components: Components, references: References) -> dict[str, Sequence[object]]:
+def _noise_columns(
+    components: Components, references: ReferenceMaps
+) -> dict[str, Sequence[object]]:
     numbers = noise_numbers(components, references)
     evidence = components.evidence
     n_participants = len(evidence.participants.labels) if evidence else 0
@@ -221,8 +225,8 @@ def _noise_columns(components: Components, references: References) -> dict[str, 
     }
 
 
-def noise_numbers(components: Components, references: References) -> tuple[NoiseNumbers, ...]:
-    """Gather what the flags are raised by; NaN is what is not known."""
+def noise_numbers(components: Components, references: ReferenceMaps) -> tuple[NoiseNumbers, ...]:
+    """Return the numbers that noise flags are based on; NaN where they are unknown."""
     n = components.n_components
     numbers = dict.fromkeys((field.name for field in fields(NoiseNumbers)), np.full(n, np.nan))
     if references.tissues is not None:

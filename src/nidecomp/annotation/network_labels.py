@@ -1,4 +1,4 @@
-"""What the components look like: the named map that each is most like."""
+"""Label components with the named map that each is most similar to."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nidecomp.decomposition.matching import correlations, is_constant
 
 @dataclass(frozen=True)
 class NetworkLabel:
-    """The two named maps that a component is most like, and how much.
+    """The two named maps that are most similar to a component, and their correlations with it.
 
-    `r` and `second_r` are Pearson correlations over the voxels of the mask. A component that is
-    empty is like nothing: its names are "" and its correlations NaN. Where there is one named map
-    only, `second` is "" and `second_r` NaN.
+    `r` and `second_r` are Pearson correlations over the voxels of the mask. For an empty component,
+    names are "" and correlations are NaN. If there is only one named map, `second` is "" and
+    `second_r` is NaN.
     """
 
     name: str
@@ -32,25 +32,25 @@ def label_components(
     reference_maps: NDArray[np.floating],
     reference_names: Sequence[str],
 ) -> tuple[NetworkLabel, ...]:
-    """Name each component after the reference map that correlates best with it.
+    """Label each component with the reference maps that have the largest correlation with it.
 
-    The best is the largest r and not the largest |r|: maps of both have a positive peak
-    (`order.arrange`), so a strong negative r is a component that is high where the network is low
-    (the task-negative network and the attention network, for instance). It must not get the
-    other's name.
+    The signed r is compared, not |r|. Components and references both have a positive peak
+    (`decomposition.arrange`), so that a strong negative r belongs to a component that is high where
+    the network is low, as the default mode network is where attention networks are. It must not
+    get the name of that network.
 
     Parameters
     ----------
     maps : ndarray, shape (n_components, n_voxels)
     reference_maps : ndarray, shape (n_references, n_voxels)
-        At least one. Those without variance in the mask correlate 0 with everything.
+        At least one map. A map that is constant over the mask has a correlation of 0.
     reference_names : sequence of str
-        One for each of them.
+        The name of each reference map.
 
     Returns
     -------
     tuple of NetworkLabel
-        One for each component. Among equals the reference that comes first is taken.
+        One for each component. With equal correlations, the first reference is used.
     """
     r = correlations(maps, reference_maps)
     r[is_constant(maps)] = nan

@@ -1,6 +1,6 @@
-"""What speaks for noise in a component: where it lies, how it changes in time, whose it is.
+"""Flags of components that are probably noise: by their place, time courses and participants.
 
-Nothing is removed for it: the numbers and the flags are for whoever looks at the component.
+Flags are recommendations for whoever inspects the components. No component is removed for them.
 """
 
 from __future__ import annotations
@@ -17,67 +17,68 @@ from nidecomp.decomposition.time_courses import CUTOFF_HZ
 
 Flag = Literal["csf", "edge", "outside", "high-frequency", "motion", "single-participant"]
 
-# What says where a component lies was set on maps at 4 mm, in four brain masks, from one 10 mm
-# outside of the brain to one 4 mm inside of it. For noise: planted rings at the border of the mask,
-# one side of them, ventricles, half of them, smoothed at 6 mm, with 10 to 75 % of their variance
-# noise as smooth. For signal: the 14 networks of reference/networks.nii.gz, and spheres at the
-# places of 17 small networks. No signal is flagged, and all noise is (with 75 % in the tightest
-# mask, 80 % of the rings). How they do in whole simulated groups: python benchmarks/evidence.py,
+# The limits on the place of components were set on maps with 4 mm voxels in four brain masks, from
+# one 10 mm larger than the brain to one 4 mm smaller. Noise: simulated rings at the border of the
+# mask, one side of these rings, ventricles, and half of the ventricles, smoothed at 6 mm, with
+# smooth background noise as 10 to 75 % of their variance. Signal: the 14 networks of
+# data/networks.nii.gz, and spheres at the places of 17 small networks. No signal is flagged, and
+# all noise is (except that 80 % of rings are with 75 % background noise in the smallest mask).
+# For rates in simulated groups, see python benchmarks/evidence.py and
 # docs/decisions/0011-evidence.md.
 
-# A map weighs where it is stronger than this many times its root mean square. Without a threshold
-# the weak noise of all other voxels pulls every share to that of the mask: where it is 60 % of the
-# variance, ventricles were hardly ever flagged, and rings not in the tighter masks.
+# The voxels that count are those stronger than this many times the map's root mean square. Without
+# a threshold, weak background noise in all other voxels moves every share to that of the mask: with
+# 60 % background noise, ventricles were hardly ever flagged, and rings not in the smaller masks.
 STRONG = 2.0
-# A map that is about equally strong in more than a quarter of the mask has no such voxel: from half
-# of its peak on, it weighs in any case.
+# Voxels count in any case if they have at least this share of the map's peak. A map that is about
+# equally strong in more than a quarter of the mask would have no voxel above the threshold.
 OF_PEAK = 0.5
 # Ventricles have 0.61 to 0.96 of their weight in CSF, networks at most 0.01, and the head of the
-# caudate, which lies between the ventricles, 0.30. ICA-AROMA's limit is 0.10 (Pruim et al. 2015,
-# NeuroImage 112:267, doi:10.1016/j.neuroimage.2015.02.064): it would flag the caudate.
+# caudate, which lies between the ventricles, 0.30. ICA-AROMA's limit of 0.10 (Pruim et al. 2015,
+# NeuroImage 112:267, doi:10.1016/j.neuroimage.2015.02.064) would flag the caudate.
 CSF_LIMIT = 0.40
-# How much of any map lies at the edge or outside depends on the mask: it is the place of half of
-# the voxels of a wide one and of a tenth of a tight one. So the odds that a component's weight lies
-# there are held against those of the mask's voxels. Rings as they are have 6.4 times these odds or
-# more, networks 3.1 at most, spheres 3.8, and the network of the occipital pole as a decomposition
-# finds it in simulated groups 4.7 (8 mm) and 5.0 (2 mm).
+# The limit for the edge and the outside depends on the mask, because they are half of the voxels of
+# a wide mask and a tenth of a tight one. Therefore the odds of a component's weight being there are
+# divided by the odds of the mask's voxels. This ratio is 6.4 or more for the simulated rings, at
+# most 3.1 for networks, 3.8 for spheres, and 4.7 (8 mm) and 5.0 (2 mm) for the network of the
+# occipital pole as decompositions of simulated groups find it.
 EDGE_ODDS = 7.0
-# As decompositions find them, rings bring other things along: their odds are 2 or more. But what
-# moves is at much of the edge (12 to 75 % of it), and a network at one place (11 % at most).
+# Rings as decompositions find them are mixed with other signals: their ratio is 2 or more. But
+# motion covers much of the edge (12 to 75 % of it), a network only one place (at most 11 %).
 EDGE_COVERAGE = 0.12
 EDGE_ODDS_IF_COVERED = 2.0
-# A mask without an edge (one 8 mm inside of the brain) cannot show it: the odds are those of a few
-# voxels (a sphere in the temporal pole has 10 times the mask's with a share of 0.11).
+# The smallest limit. In a mask with hardly any edge (8 mm smaller than the brain), the ratio is
+# that of a few voxels: a sphere in the temporal pole has a ratio of 10 with a share of 0.11.
 EDGE_LEAST = 1 / 3
-# Most of it. Networks have 0.39 at most in a mask of which 31 % is outside of the brain, the one of
-# the occipital pole as it is found on a grid of 8 mm 0.54.
+# Networks have at most 0.39 of their weight outside in a mask of which 31 % is outside of the
+# brain; the network of the occipital pole as found with 8 mm voxels has 0.54.
 OUTSIDE_LIMIT = 0.60
-# BOLD is below 0.1 Hz (Griffanti et al. 2017, NeuroImage 154:188,
-# doi:10.1016/j.neuroimage.2016.12.036). White noise has 0.6 of its power above at a repetition
-# time of 2 s, and 0.4 at 3 s: there, this flag is rarely raised.
+# The BOLD signal of networks is mostly below 0.1 Hz (Griffanti et al. 2017, NeuroImage 154:188,
+# doi:10.1016/j.neuroimage.2016.12.036). White noise has 0.6 of its power above 0.1 Hz with a
+# repetition time of 2 s, and 0.4 with 3 s, where this flag is rarely raised.
 HIGH_FREQUENCY_LIMIT = 0.50
-# An eighth of the variance. Time courses that have nothing to do with a run's 13 measured motion
-# parameters, as slow as an autoregression of 0.3 to 0.8 makes them, reach 0.5 in 1 % of single runs
-# of 200 volumes or more, and 0.1 to 0.3 on average over many. Planted components that follow
-# framewise displacement have 0.28 to 0.55 after denoising, networks 0.26 at most.
+# |r| of 0.35 is an eighth of the variance. Time courses that are unrelated to a run's 13 motion
+# measures, with an autocorrelation of 0.3 to 0.8, reach 0.5 in 1 % of single runs of 200 volumes or
+# more, and their mean over many runs is 0.1 to 0.3. Simulated components that follow framewise
+# displacement have 0.28 to 0.55 after denoising, networks at most 0.26.
 MOTION_LIMIT = 0.35
-# Of fewer, one has half of the variance by chance.
+# With fewer participants, one of them often has half of the variance by chance.
 FEWEST_PARTICIPANTS = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """Where the components lie.
+    """The shares of components that lie where no network is expected.
 
     Parameters
     ----------
     csf, edge, out : ndarray, shape (n_components,)
-        Shares of the weight of each; NaN for an empty one.
+        The shares of each map's weight in CSF, at the edge of the brain and outside the brain; NaN
+        for an empty map.
     coverage : ndarray, shape (n_components,)
-        The share of what is edge or outside in the mask in which each is strong.
+        The share of the mask's edge and outside in which each map is strong.
     edge_limit : ndarray, shape (n_components,)
-        How much of each may lie at the edge and outside together: it depends on the mask, and on
-        how much of its edge is covered.
+        The limit for ``edge + out``. It depends on the mask and on `coverage`.
     """
 
     csf: NDArray[np.float64]
@@ -89,22 +90,22 @@ class Shares:
 
 @dataclass(frozen=True)
 class NoiseNumbers:
-    """What is known of one component; NaN is unknown and raises no flag.
+    """The values that raise flags for one component. NaN stands for unknown and raises no flag.
 
     Parameters
     ----------
     csf, edge, out : float
-        Shares of its map's weight in CSF, at the brain's edge and outside.
+        The shares of the map's weight in CSF, at the edge of the brain and outside the brain.
     coverage : float
-        The share of what is edge or outside in which its map is strong.
+        The share of the mask's edge and outside in which the map is strong.
     edge_limit : float
-        How much may lie at the edge and outside together, `Shares.edge_limit`.
+        The limit for ``edge + out``: see `Shares.edge_limit`.
     high_frequency : float
-        Share of its time courses' power above `CUTOFF_HZ`.
+        The share of the time courses' power above `CUTOFF_HZ`.
     motion_r : float
-        Largest absolute correlation of its time courses with motion.
+        The largest absolute correlation of the time courses with a measure of motion.
     dominance : float
-        Largest share of its variance that one participant has.
+        The largest participant's share of the variance that only this component explains.
     """
 
     csf: float
@@ -117,24 +118,24 @@ class NoiseNumbers:
     dominance: float
 
 
-# ---------------------------------------------------------------- where it lies
+# ---------------------------------------------------------------- place of the map
 def tissue_shares(
     maps: NDArray[np.floating],
     csf: NDArray[np.floating],
     edge: NDArray[np.floating],
     out: NDArray[np.floating],
 ) -> Shares:
-    """Compute what share of each map's weight lies where no network should be.
+    """Compute the shares of each map's weight that lie where no network is expected.
 
-    A voxel weighs the map's squared value, if that is a strong one (`STRONG`, `OF_PEAK`), so that
-    neither scale nor sign matters. ICA-AROMA takes absolute values above a threshold; squares tell
-    planted noise from networks a little better.
+    The weight of a voxel is the squared value of the map if it is strong (`STRONG`, `OF_PEAK`), and
+    0 otherwise. Scale and sign do not matter. ICA-AROMA uses absolute values above a threshold;
+    squares separate simulated noise from networks a little better.
 
     Parameters
     ----------
     maps : ndarray, shape (n_components, n_voxels)
     csf, edge, out : ndarray, shape (n_voxels,)
-        How much of each voxel is CSF, the brain's edge and outside, from 0 to 1.
+        The shares of each voxel that are CSF, edge of the brain and outside, from 0 to 1.
 
     Returns
     -------
@@ -171,26 +172,27 @@ def _thresholds(maps: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _edge_limit(expected: float, odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the share whose odds are so many times those of the share of the mask."""
+    """Return the share whose odds are `odds` times those of the mask, but at least `EDGE_LEAST`."""
     return np.asarray(np.maximum(EDGE_LEAST, odds * expected / (1 + (odds - 1) * expected)))
 
 
 # ---------------------------------------------------------------- flags
 def flags(numbers: NoiseNumbers, n_participants: int) -> tuple[Flag, ...]:
-    """Name what speaks for noise in a component.
+    """Return the flags that a component's values raise.
 
     Parameters
     ----------
     numbers : NoiseNumbers
     n_participants : int
-        In the group. One of fewer than `FEWEST_PARTICIPANTS` dominates nothing.
+        The number of participants of the group. With fewer than `FEWEST_PARTICIPANTS`, the flag
+        ``single-participant`` is not raised.
 
     Returns
     -------
     tuple of str
         In the order of `Flag`.
     """
-    # A comparison with NaN is false: what is unknown raises no flag.
+    # A comparison with NaN is false, so that unknown values raise no flag.
     raised: dict[Flag, bool] = {
         "csf": numbers.csf > CSF_LIMIT,
         "edge": numbers.edge + numbers.out > numbers.edge_limit,
@@ -204,13 +206,14 @@ def flags(numbers: NoiseNumbers, n_participants: int) -> tuple[Flag, ...]:
 
 
 def dominance_limit(n_participants: int) -> float:
-    """Give the share of a component's variance that one participant may have.
+    """Return the largest share of a component's variance that raises no flag for one participant.
 
     The effective number of participants (the inverse of the sum of squared shares; Laakso and
-    Taagepera 1979, doi:10.1177/001041407901200101) is n where all shares are the same. One
-    participant with a share of 1/√n adds as much to that sum as all of those: half of the
-    group's worth is lost to them. Where shares vary by chance alone (log-normal, a spread of 0.5),
-    8 % of components pass it with 4 participants, 2 % with 10 and 0.3 % with 20.
+    Taagepera 1979, doi:10.1177/001041407901200101) is n if all shares are the same. A participant
+    with a share of 1/√n adds as much to this sum as n participants with equal shares do, which
+    reduces the effective number to about half. If shares vary by chance only (log-normal, with a
+    standard deviation of 0.5), 8 % of components exceed this limit with 4 participants, 2 % with
+    10, and 0.3 % with 20.
 
     Parameters
     ----------
@@ -219,49 +222,53 @@ def dominance_limit(n_participants: int) -> float:
     Returns
     -------
     float
+        1/√n.
     """
     return 1 / sqrt(n_participants)
 
 
 def reason(flag: Flag, numbers: NoiseNumbers, n_participants: int) -> str:
-    """Say why a flag was raised, with the number and the limit.
+    """Return a sentence that explains a flag, with the value and the limit.
 
     Parameters
     ----------
     flag : str
-        One that `flags` gave.
+        A flag that `flags` returned.
     numbers : NoiseNumbers
     n_participants : int
+        The number of participants of the group.
 
     Returns
     -------
     str
-        A sentence.
     """
     match flag:
         case "csf":
             number, limit = _percent(numbers.csf), _percent(CSF_LIMIT)
-            return f"{number} of its weight lies in CSF; the limit is {limit}."
+            return f"{number} of the map's weight is in CSF; the limit is {limit}."
         case "edge":
             number, limit = _percent(numbers.edge + numbers.out), _percent(numbers.edge_limit)
             return (
-                f"{number} of its weight lies at the brain's edge or outside, of which it covers "
-                f"{_percent(numbers.coverage)}; the limit in this mask is then {limit}."
+                f"{number} of the map's weight is at the brain's edge or outside; the limit is "
+                f"{limit} for a map that covers {_percent(numbers.coverage)} of both in this mask."
             )
         case "outside":
             number, limit = _percent(numbers.out), _percent(OUTSIDE_LIMIT)
-            return f"{number} of its weight lies outside of the brain; the limit is {limit}."
+            return f"{number} of the map's weight is outside the brain; the limit is {limit}."
         case "high-frequency":
             number, limit = _percent(numbers.high_frequency), _percent(HIGH_FREQUENCY_LIMIT)
-            return f"{number} of its power lies above {CUTOFF_HZ:g} Hz; the limit is {limit}."
+            return (
+                f"{number} of the time courses' power is above {CUTOFF_HZ:g} Hz; the limit is "
+                f"{limit}."
+            )
         case "motion":
             number, limit = f"{numbers.motion_r:.2f}", f"{MOTION_LIMIT:.2f}"
-            return f"It correlates with motion at |r| = {number}; the limit is {limit}."
+            return f"The time courses correlate with motion, |r| = {number}; the limit is {limit}."
         case "single-participant":
             number, limit = _percent(numbers.dominance), _percent(dominance_limit(n_participants))
             return (
-                f"One participant has {number} of its variance; the limit with {n_participants} "
-                f"participants is {limit}."
+                f"One participant has {number} of the variance that only this component explains; "
+                f"the limit is {limit} with {n_participants} participants."
             )
 
 

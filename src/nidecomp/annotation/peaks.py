@@ -1,4 +1,4 @@
-"""Where the largest clusters of thresholded maps are, and how strong and large they are."""
+"""The table of peaks: position, value and size of the largest clusters of thresholded maps."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from nidecomp.spaces.contract import FeatureSpace
 
 Sign = Literal[1, -1]
-# What sizes are rounded by, as a share of a feature.
+# The rounding error of sizes, as a share of a feature.
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Peak:
-    """The strongest feature of one cluster, and the cluster's size.
+    """The peak of one cluster, and the size of the cluster.
 
     `cluster` counts the clusters of a component from 1, the largest first. `x`, `y` and `z` are
     RAS+ coordinates in mm, in the space of the maps. `value` carries the cluster's sign, `size` is
@@ -51,10 +51,10 @@ def peak_table(
     n_clusters: int = 3,
     min_size: float | None = None,
 ) -> list[Peak]:
-    """List the peaks of the largest clusters of each map.
+    """Return the peaks of the largest clusters of each map.
 
-    Features belong together where they touch and their values share a sign: voxels of one face,
-    as in nilearn's ``get_clusters_table``.
+    A cluster consists of neighbouring features whose values have the same sign: voxels that share
+    a face, as in nilearn's ``get_clusters_table``.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ def peak_table(
         Thresholded: 0 where a feature is not kept. All values finite.
     space : FeatureSpace
     n_clusters : int
-        How many are listed of each map at most, positive and negative ones together.
+        The largest number of clusters per map, positive and negative ones together.
     min_size : float, optional
-        Smaller clusters are left out; by default those that the space's measure says.
+        Smaller clusters are left out; by default `Measure.min_cluster` of the space.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def peak_table(
         whose first feature comes first, among features of the same strength the first one.
     """
     least = space.measure.min_cluster if min_size is None else min_size
-    # Sizes are rounded: a cluster of exactly the size that is asked for must stay.
+    # A cluster of exactly the smallest size must not be lost to rounding.
     least -= _ROUNDING * float(space.sizes.min())
     found = [
         (index, number, cluster)
@@ -99,7 +99,7 @@ def peak_table(
 def _largest(
     values: NDArray[np.floating], space: FeatureSpace, n_clusters: int, min_size: float
 ) -> list[_Cluster]:
-    """Find the largest clusters of one map, positive and negative ones together."""
+    """Return the largest clusters of one map, positive and negative ones together."""
     signs: tuple[Sign, ...] = (1, -1)
     clusters = [
         cluster
@@ -118,7 +118,7 @@ def _largest_of_sign(
         return
     labels = space.clusters(features)
     numbers, first = np.unique(labels, return_index=True)
-    # Added one by one: clusters of as many features of one size have the same sum.
+    # Summed one by one, so that clusters of equally many equal features have equal sizes.
     sizes = np.bincount(labels, weights=space.sizes[features])[numbers]
     for which in np.lexsort((first, -sizes))[:n_clusters]:
         members = features[labels == numbers[which]]

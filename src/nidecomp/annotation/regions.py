@@ -1,4 +1,4 @@
-"""Regions: a network's map taken apart into pieces that hang together."""
+"""Regions: the connected pieces of a network's map."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nidecomp.decomposition.components import Components
 from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.spaces.contract import FeatureSpace, RegionKind
 
-# Of a region in one hemisphere, this share of its weight at least lies there.
+# A region is in one hemisphere if at least this share of its weight is there.
 _ONE_SIDED = 0.95
 
 
@@ -46,20 +46,20 @@ class Region:
 def extract_regions(
     values: NDArray[np.float32], space: FeatureSpace, kind: RegionKind
 ) -> tuple[Region, ...]:
-    """Take one map apart.
+    """Return the regions of one map.
 
     Parameters
     ----------
     values : ndarray of float32, shape (n_features,)
-        The thresholded map; what is below 0 is no part of it.
+        The thresholded map; negative values are ignored.
     space : FeatureSpace
     kind : {"local_regions", "connected_components"}
-        Around the peaks of the smoothed map, or what hangs together as it is.
+        Regions around the peaks of the smoothed map, or the connected components of the map.
 
     Returns
     -------
     tuple of Region
-        The largest first; none smaller than the least that the space's measure says.
+        The largest first; none smaller than `Measure.min_region` of the space.
     """
     positive = np.maximum(values, 0)
     if not positive.any():
@@ -70,7 +70,7 @@ def extract_regions(
 
 
 def parcellation(regions: tuple[Region, ...], n_features: int) -> NDArray[np.int32]:
-    """Give each feature to the region that weighs most in it.
+    """Return the region with the largest weight at each feature.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def parcellation(regions: tuple[Region, ...], n_features: int) -> NDArray[np.int
     Returns
     -------
     ndarray of int32, shape (n_features,)
-        Number of the region, from 1; 0 where there is none. Of equals the first.
+        Number of the region, from 1; 0 where there is none. The first of several equal ones.
     """
     labels = np.zeros(n_features, dtype=np.int32)
     largest = np.zeros(n_features, dtype=np.float32)
@@ -107,7 +107,7 @@ def _described(weights: NDArray[np.floating], space: FeatureSpace) -> Region | N
 
 _LOG = logging.getLogger(__name__)
 
-# nilearn's RegionExtractor was made for dictionary maps; an ICA's are what their threshold leaves.
+# nilearn's RegionExtractor is meant for dictionary maps; ICA maps are split as they are.
 KIND_OF_METHOD: dict[str, RegionKind] = {
     "dictlearning": "local_regions",
     "canica": "connected_components",
@@ -116,7 +116,7 @@ KIND_OF_METHOD: dict[str, RegionKind] = {
 
 @dataclass(frozen=True, eq=False)
 class RegionTask:
-    """One map: where it lies (an array and a row of it), from what value on it is taken apart."""
+    """The task of splitting one map: its file and row there, and its threshold."""
 
     path: Path
     decomposition: int
@@ -128,7 +128,7 @@ class RegionTask:
 
 @dataclass(frozen=True, eq=False)
 class RegionsOfMap:
-    """What one map was taken apart into."""
+    """The regions of one map."""
 
     decomposition: int
     row: int
@@ -142,13 +142,13 @@ def find_regions(
     science: Science,
     executor: Executor,
 ) -> tuple[tuple[tuple[Region, ...], ...], ...]:
-    """Take every map apart.
+    """Return the regions of every map.
 
     Parameters
     ----------
     components : sequence of Components
     paths : sequence of Path
-        Where the maps of each are stored; none where no regions are wanted.
+        The stored maps of each; empty where no regions are wanted.
     space : FeatureSpace
     science : Science
         The threshold.
@@ -158,7 +158,7 @@ def find_regions(
     Returns
     -------
     tuple
-        For each decomposition, for each component, its regions, the largest first.
+        The regions of each component of each decomposition, the largest first.
     """
     if not paths:
         return ()
@@ -183,9 +183,9 @@ def find_regions(
 
 
 def regions_of_map(task: RegionTask) -> RegionsOfMap:
-    """Threshold one map, bring its largest value to 1, and take it apart."""
+    """Return the regions of one map, thresholded and scaled to a maximum of 1."""
     values = np.array(np.load(task.path, mmap_mode="r")[task.row])
-    # The threshold is infinite or not a number where nothing is kept.
+    # The threshold is infinite or NaN where nothing is kept.
     values[~(values >= max(task.threshold, 0))] = 0
     largest = values.max()
     if not largest > 0:

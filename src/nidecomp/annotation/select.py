@@ -1,4 +1,4 @@
-"""Which components images are written without (``--regress-out``)."""
+"""Select the components that are regressed out of the runs' images (``--regress-out``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from nidecomp.annotation.describe import References, label_columns, noise_numbers, read_references
+from nidecomp.annotation.describe import (
+    ReferenceMaps,
+    label_columns,
+    noise_numbers,
+    read_references,
+)
 from nidecomp.annotation.noise_flags import Flag, flags
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
@@ -16,12 +21,12 @@ from nidecomp.decomposition.components import Components
 from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
-# Words whose meaning rests, in whole or in part, on a fit to the runs.
-_NOT_OF_MAPS_ALONE = frozenset({"flagged", "high-frequency", "motion", "single-participant"})
+# Words whose flags, or some of them, need time courses or participants of a fit.
+_NEED_A_FIT = frozenset({"flagged", "high-frequency", "motion", "single-participant"})
 
 
 def check_words(space: FeatureSpace, settings: Settings) -> None:
-    """Find out before hours of work that no component can be meant by a word.
+    """Check that every word of ``--regress-out`` can stand for components.
 
     Parameters
     ----------
@@ -32,26 +37,29 @@ def check_words(space: FeatureSpace, settings: Settings) -> None:
     Raises
     ------
     UsageError
+        A word is not a flag, a label or a component's name, or ``--level`` is not ``full``.
     """
     projection = settings.science.projection
     if not projection.regress_out:
         return
     if settings.extent.level != "full" and projection.maps is None:
-        raise UsageError("--regress-out needs --level full: nothing is projected without it.")
+        raise UsageError(
+            "--regress-out needs --level full: lower levels do not project components to the runs."
+        )
     references = read_references(space, settings.science.evidence)
     unknown = unknown_words(projection.regress_out, references)
     if unknown:
         raise UsageError(
-            f"--regress-out {unknown[0]}: no component can be meant by it. There are flagged, the "
-            f"flags ({', '.join(get_args(Flag))}), component names (canica03), the labels of the "
-            "networks that NiDecomp brings and those of --label-atlas."
+            f"--regress-out {unknown[0]}: this is not a flag, a label or a component's name. Use "
+            f"'flagged', a flag ({', '.join(get_args(Flag))}), a component's name (such as "
+            "canica03), or a label of NiDecomp's networks or of --label-atlas."
         )
 
 
 def components_to_regress_out(
     components: Sequence[Components], space: FeatureSpace, request: Request
 ) -> tuple[Mapping[int, str], ...]:
-    """Find the components that are meant.
+    """Return the components that ``--regress-out`` selects, and log their names.
 
     Parameters
     ----------
@@ -63,56 +71,59 @@ def components_to_regress_out(
     Returns
     -------
     tuple of mapping
-        For each decomposition, index of the component to why it is meant; empty where nothing was
-        asked for.
+        For each decomposition, the index of each selected component to the reason. Empty without
+        ``--regress-out``.
     """
     words = request.science.projection.regress_out
     if not words:
         return ()
-    if request.science.projection.maps is not None and set(words) & _NOT_OF_MAPS_ALONE:
+    if request.science.projection.maps is not None and set(words) & _NEED_A_FIT:
         _LOG.warning(
-            "--regress-out: of maps that were given only the flags that follow from where a map "
-            "lies are known, not those of time courses and participants; name the components to be "
-            "sure"
+            "--regress-out: template maps (--maps) get only the flags that depend on the place of "
+            "a map (csf, edge, outside), not those that depend on time courses and participants. "
+            "Name the components to be sure which are regressed out"
         )
     references = read_references(space, request.science.evidence)
-    found = tuple(selected(one, references, words) for one in components)
-    for one, mine in zip(components, found, strict=True):
-        names = ", ".join(one.names[index] for index in mine) or "none"
+    selections = tuple(selected(decomposition, references, words) for decomposition in components)
+    for decomposition, selection in zip(components, selections, strict=True):
         _LOG.info(
-            "To be regressed out, of %d components of %s: %s", one.n_components, one.method, names
+            "Regressing out %d of %d %s components: %s",
+            len(selection),
+            decomposition.n_components,
+            decomposition.method,
+            ", ".join(decomposition.names[index] for index in selection) or "none",
         )
-    return found
+    return selections
 
 
 _COMPONENT_NAME = re.compile(r"[a-z]+[0-9]+")
 
 
 def selected(
-    components: Components, references: References, words: Sequence[str]
+    components: Components, references: ReferenceMaps, words: Sequence[str]
 ) -> dict[int, str]:
-    """Find the components that are meant by some words.
+    """Return the components of one decomposition that words select.
 
     Parameters
     ----------
     components : Components
-        With their evidence, or without: then fewer flags can be raised.
-    references : Compared
+        Without evidence, fewer flags can be raised.
+    references : ReferenceMaps
     words : sequence of str
-        ``flagged``, a flag, a label of a network or of the atlas, or a component's name; in any
-        case.
+        ``flagged``, a flag, a label of a network or of the atlas, or a component's name, in lower
+        or upper case.
 
     Returns
     -------
     dict
-        Index of the component to why it is meant.
+        The index of each selected component to the reason.
     """
     wanted = {word.casefold() for word in words}
     evidence = components.evidence
     n_participants = len(evidence.participants.labels) if evidence else 0
-    raised = [flags(one, n_participants) for one in noise_numbers(components, references)]
+    raised = [flags(numbers, n_participants) for numbers in noise_numbers(components, references)]
     labels = label_columns(components.maps, references)
-    found = {}
+    selection = {}
     for index, name in enumerate(components.names):
         terms: dict[str, str] = {name.casefold(): "named"}
         for column in ("label", "atlas_label"):
@@ -120,14 +131,14 @@ def selected(
                 terms[str(label).casefold()] = f"label {label}"
         for flag in raised[index]:
             terms |= {flag: f"flag {flag}", "flagged": f"flags {', '.join(raised[index])}"}
-        why = [reason for term, reason in terms.items() if term in wanted]
-        if why:
-            found[index] = "; ".join(why)
-    return found
+        reasons = [reason for term, reason in terms.items() if term in wanted]
+        if reasons:
+            selection[index] = "; ".join(reasons)
+    return selection
 
 
-def unknown_words(words: Sequence[str], references: References) -> list[str]:
-    """Give the words that no component can be meant by, whatever is found."""
+def unknown_words(words: Sequence[str], references: ReferenceMaps) -> list[str]:
+    """Return the words that are not a flag, a label or a possible component name."""
     known = {"flagged", *get_args(Flag)}
     for reference in (references.networks, references.atlas):
         known |= {name.casefold() for name in reference.names} if reference else set()

@@ -1,4 +1,4 @@
-"""Maps that were not fitted here: an atlas, or the results of an earlier run."""
+"""Reading template maps (``--maps``): an atlas, or the results of another analysis."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from nidecomp.core.text import in_one_line, parse_json, read_text
 from nidecomp.decomposition.components import Components
 from nidecomp.spaces.contract import FeatureSpace
 
-# What stands for the method in the names of an atlas's files.
+# The method in the file names of an atlas.
 GIVEN = "given"
 _OPTION = "--maps"
 
 
 def read_template_maps(path: Path, space: FeatureSpace) -> tuple[Components, ...]:
-    """Read maps and bring them to the features of the runs.
+    """Return template maps, resampled to the features of the runs.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def _json_object(path: Path) -> dict[str, Any]:
 
 
 def _unlike(names: Sequence[str]) -> tuple[str, ...]:
-    """Tell apart what has one name: names become the columns of tables."""
+    """Return unique names, since names become the columns of tables."""
     counts, seen = Counter(names), Counter[str]()
     unlike = []
     for name in names:

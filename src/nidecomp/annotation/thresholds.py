@@ -1,6 +1,6 @@
-"""Where a map ends and its background begins: thresholds, each map on its own.
+"""Thresholding maps: each map is separated from its own background.
 
-Which rules there are, why, and from which papers: docs/decisions/0019-thresholds.md.
+docs/decisions/0019-thresholds.md explains the rules and cites their papers.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Kind = Literal["p", "fdr", "isotropy", "ratio"]
 
 @dataclass(frozen=True)
 class Rule:
-    """How maps are thresholded: by a p, a false discovery rate, or a number of voxels.
+    """A rule for thresholding: a p-value, a false discovery rate, or a number of voxels.
 
-    `level` is what is allowed of p or of the false discovery rate, or for ``ratio`` how many times
-    n_voxels / n_components voxels are kept of each map.
+    `level` is the p-value or false discovery rate, or for ``ratio`` the number of voxels that are
+    kept of each map, in units of n_voxels / n_components.
     """
 
     kind: Kind
@@ -33,14 +33,14 @@ class Rule:
 
 @dataclass(frozen=True, eq=False)
 class Thresholded:
-    """Maps with 0 below their thresholds, and these.
+    """Thresholded maps and their thresholds.
 
     Parameters
     ----------
     maps : ndarray of float32, shape (n_components, n_voxels)
     limits : ndarray of float64, shape (n_components, 2)
-        A value that is not 0 is kept where it is at most the first or at least the second; NaN
-        for a map of which nothing is kept.
+        A nonzero value is kept where it is at most the first or at least the second; NaN for a map
+        without values that are kept.
     """
 
     maps: NDArray[np.float32]
@@ -48,12 +48,12 @@ class Thresholded:
 
 
 def parse_rule(text: str) -> Rule:
-    """Read a rule as users write it.
+    """Return the rule that a user wrote.
 
     Parameters
     ----------
     text : str
-        ``p:0.001``, ``fdr:0.05``, ``ratio:1``; the kind alone stands for these levels.
+        ``p:0.001``, ``fdr:0.05``, ``ratio:1``; these levels are used where only the kind is given.
 
     Returns
     -------
@@ -62,14 +62,14 @@ def parse_rule(text: str) -> Rule:
     Raises
     ------
     ValueError
-        Where it is none; the message says what is accepted.
+        It is no rule; the message lists those that are accepted.
     """
     kind, _, level = threshold(text).partition(":")
     return Rule(cast(Kind, kind), float(level))
 
 
 def rule_in_words(rule: Rule) -> str:
-    """Say in a part of a sentence what a rule does, for sidecars.
+    """Return a rule in words, for sidecars.
 
     Parameters
     ----------
@@ -81,33 +81,30 @@ def rule_in_words(rule: Rule) -> str:
         Begins with "only" and ends without a full stop.
     """
     null = (
-        "under a normal distribution fitted to the centre of that map's values (of a map that is "
-        "0 in more than half of the voxels, all other voxels)"
+        "under a normal distribution fitted to the central values of the map (all nonzero values "
+        "are kept where more than half of the voxels are 0)"
     )
     match rule.kind:
         case "p":
-            return f"only values kept with a two-sided p of at most {rule.level:g} {null}"
+            return f"only values with a two-sided p of at most {rule.level:g} {null}"
         case "fdr":
             return (
-                "only values kept that pass a false discovery rate of "
+                "only values that pass a false discovery rate of "
                 f"{rule.level:g} over the map (Benjamini–Hochberg), with two-sided p-values {null}"
             )
         case "isotropy":
             return (
-                f"only values kept with a two-sided p of at most {rule.level:g} under the null of "
-                "no special direction in the whitened data (normal, with the map's root mean "
-                "square)"
+                f"only values with a two-sided p of at most {rule.level:g} under the null "
+                "hypothesis that no direction of the whitened data is special (normal, with the "
+                "map's root mean square)"
             )
         case "ratio":
             times = "" if rule.level == 1 else f"{rule.level:g} × "
-            return (
-                f"only the strongest {times}n_voxels / n_components absolute values of each map "
-                "kept"
-            )
+            return f"only the {times}n_voxels / n_components largest absolute values of each map"
 
 
 def apply_rule(maps: NDArray[np.floating], rule: Rule) -> Thresholded:
-    """Threshold each map by a rule.
+    """Return maps thresholded by a rule.
 
     Parameters
     ----------
@@ -130,7 +127,7 @@ def apply_rule(maps: NDArray[np.floating], rule: Rule) -> Thresholded:
 
 
 def threshold_by_p(maps: NDArray[np.floating], p: float) -> Thresholded:
-    """Keep of each map the values that its own background would seldom reach.
+    """Return the values of each map that are improbable under its own background.
 
     Parameters
     ----------
@@ -148,7 +145,7 @@ def threshold_by_p(maps: NDArray[np.floating], p: float) -> Thresholded:
 
 
 def threshold_by_isotropy(maps: NDArray[np.floating], p: float) -> Thresholded:
-    """Keep of each map the values that a direction chosen without regard to signal seldom has.
+    """Return the values of each map that are improbable for a random direction of the data.
 
     Parameters
     ----------
@@ -173,7 +170,7 @@ def threshold_by_isotropy(maps: NDArray[np.floating], p: float) -> Thresholded:
 
 
 def threshold_by_fdr(maps: NDArray[np.floating], q: float) -> Thresholded:
-    """Keep of each map the values that pass a false discovery rate.
+    """Return the values of each map that pass a false discovery rate.
 
     Parameters
     ----------
@@ -182,7 +179,7 @@ def threshold_by_fdr(maps: NDArray[np.floating], q: float) -> Thresholded:
     q : float
         The false discovery rate over the voxels of one map, above 0 and below 1: Benjamini and
         Hochberg's, on two-sided p-values under the null that `fit_null` gives for the map. Voxels
-        that are exactly 0 are none of the tests. A map whose background is 0 keeps all its other
+        that are exactly 0 are not tested. A map whose background is 0 keeps all its other
         values.
 
     Returns
@@ -200,7 +197,7 @@ def threshold_by_fdr(maps: NDArray[np.floating], q: float) -> Thresholded:
 
 
 def threshold_by_ratio(maps: NDArray[np.floating], ratio: float = 1.0) -> Thresholded:
-    """Keep of each map its strongest ratio × n_voxels / n_components values.
+    """Return the strongest ratio × n_voxels / n_components values of each map.
 
     nilearn's CanICA (``threshold=ratio``) keeps that many on average over all maps.
 
@@ -228,9 +225,9 @@ def threshold_by_ratio(maps: NDArray[np.floating], ratio: float = 1.0) -> Thresh
 
 
 def _largest_p(ordered: NDArray[np.float32], null: Null, q: float) -> float | None:
-    """Give the p up to which Benjamini and Hochberg keep values; None where they keep none.
+    """Return the p-value threshold of Benjamini and Hochberg; None where no value passes.
 
-    Found by counting again and again, without sorting the p-values.
+    Computed by counting, without sorting the p-values.
     """
     n_kept, n_values = ordered.size, ordered.size
     while n_kept:
@@ -247,7 +244,7 @@ def _largest_p(ordered: NDArray[np.float32], null: Null, q: float) -> float | No
 def _threshold(
     maps: NDArray[np.floating], find: Callable[[NDArray[np.float32]], Limits]
 ) -> Thresholded:
-    """Apply to each map the limits that are found for it; one map's copy is all that is held."""
+    """Return maps thresholded by the limits found for each; only one map is copied at a time."""
     kept = np.zeros(maps.shape, dtype=np.float32)
     limits = np.full((len(maps), 2), math.nan)
     for one, target, bounds in zip(maps, kept, limits, strict=True):

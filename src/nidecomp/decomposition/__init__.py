@@ -1,1 +1,1 @@
-"""From reduced runs to group components: arrays in, arrays out."""
+"""Compute group components from reduced runs, on arrays only."""

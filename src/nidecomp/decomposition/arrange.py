@@ -1,4 +1,4 @@
-"""The order, sign and scale of components, and what they explain."""
+"""Order, sign and scale of components, and the variance that they explain."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from nidecomp.core.linalg import products
 def explained_variance(
     maps: NDArray[np.floating], rows: NDArray[np.float32], total_variance: float
 ) -> tuple[NDArray[np.float64], float]:
-    """Compute what share of the runs' variance the maps explain, each alone and all together.
+    """Compute the share of the runs' variance that maps explain, each alone and all together.
 
     Parameters
     ----------
     maps : ndarray, shape (n_components, n_voxels)
     rows : ndarray of float32, shape (n_rows, n_voxels)
-        The weighted rows of all runs, or of the group's subspace, which stands for them: what lies
-        outside of it counts as not explained.
+        The weighted rows of all runs, or of the group's subspace, which represents them: variance
+        outside of the subspace counts as not explained.
     total_variance : float
         Sum of squares of the weighted rows of all runs.
 
     Returns
     -------
     alone : ndarray, shape (n_components,)
-        ``‖X c‖² / (‖c‖² ‖X‖²)``: the share that a regression on that one map explains. Maps that
-        overlap share some of it, so these can sum to more than the total.
+        ``‖X c‖² / (‖c‖² ‖X‖²)``: the share that a regression on this map alone explains. Maps that
+        overlap explain some of the same variance, so the shares can sum to more than `together`.
     together : float
         The share that a regression on all maps explains.
     """
@@ -43,21 +43,21 @@ def explained_variance(
 def arrange(
     maps: NDArray[np.floating], explained: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Order, sign and scale maps.
+    """Return maps sorted by what they explain, signed and scaled.
 
     Parameters
     ----------
     maps : ndarray, shape (n_components, n_voxels)
     explained : ndarray, shape (n_components,)
-        What each explains alone.
+        The share of variance that each map explains alone.
 
     Returns
     -------
     maps : ndarray of float32, shape (n_components, n_voxels)
-        The one that explains most comes first; each has its largest absolute value positive and a
-        root mean square of 1 over the mask (an empty one stays empty).
+        Sorted by `explained`, the largest first. The value of largest magnitude of each map is
+        positive, and its root mean square over the mask is 1; an empty map stays empty.
     order : ndarray of int, shape (n_components,)
-        Where each of them stood before.
+        The index that each of these maps had before.
     """
     order = np.argsort(-explained, kind="stable")
     arranged = maps[order].astype(np.float64)
@@ -70,20 +70,21 @@ def arrange(
 def by_reproducibility(
     reproducibility: NDArray[np.float64], explained: NDArray[np.float64]
 ) -> NDArray[np.intp]:
-    """Order components: those that other participants would give, too, come first.
+    """Return the order of components by reproducibility, then by explained variance.
 
     Parameters
     ----------
     reproducibility : ndarray, shape (n_splits, n_components)
-        |r| between halves; without splits only what is explained counts.
+        |r| between halves of the participants. Without splits, components are sorted by
+        `explained` only.
     explained : ndarray, shape (n_components,)
-        What each explains alone: it decides between components whose mean |r| is the same to two
-        decimals, which is as much as a few splits can tell.
+        The share of variance that each map explains alone. It sorts components whose mean |r| is
+        the same to two decimals, which is as precise as a few splits are.
 
     Returns
     -------
     ndarray of int, shape (n_components,)
-        Which component stands where.
+        The index of the component that comes first, second, …
     """
     n_splits, n_components = reproducibility.shape
     mean = reproducibility.mean(axis=0) if n_splits else np.zeros(n_components)

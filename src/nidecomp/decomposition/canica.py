@@ -21,17 +21,17 @@ from nidecomp.decomposition.fastica import CubicStep, Unmixing, cubic_step, fast
 
 @dataclass(frozen=True, eq=False)
 class CanicaFit:
-    """How CanICA went.
+    """The result of CanICA.
 
     Parameters
     ----------
     maps : ndarray, shape (n_components, n_voxels)
-        Of the chosen restart: unsigned, unordered, unscaled.
+        The maps of the chosen restart: not yet sorted, signed or scaled.
     restarts : tuple of Restart
-        One for each start, in order, each with its unmixing matrix.
+        All restarts, each with its unmixing matrix.
     chosen : int
-        The restart whose largest map (by L1 norm) is smallest, as in nilearn's CanICA; only those
-        that converged are compared, if any did.
+        The index of the restart whose largest map (by L1 norm) is smallest, as in nilearn's
+        CanICA. If any restart converged, only those that did are compared.
     """
 
     maps: NDArray[np.float64]
@@ -40,26 +40,26 @@ class CanicaFit:
 
     @property
     def n_converged(self) -> int:
-        """How many restarts converged."""
+        """The number of restarts that converged."""
         return sum(restart.converged for restart in self.restarts)
 
 
 def fit_canica(
     subspace: NDArray[np.float64], n_init: int, seed: int, n_threads: int = 1
 ) -> CanicaFit:
-    """Rotate the group's subspace to independent maps, from several starts.
+    """Fit CanICA: rotate the group's subspace to independent maps, from several random starts.
 
     Parameters
     ----------
     subspace : ndarray, shape (n_components, n_voxels)
         Orthonormal rows.
     n_init : int
-        How many restarts. One costs a few milliseconds: the iteration makes no pass over the
-        voxels, and the choice among restarts one pass for each.
+        The number of restarts. A restart costs a few milliseconds, because its iterations make no
+        pass over the voxels; choosing among restarts takes one pass for each.
     seed : int
-        Seeds the restarts' own seeds.
+        The seed from which the seeds of the restarts are drawn.
     n_threads : int
-        The result does not depend on it.
+        The number of threads. The result does not depend on it.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def fit_canica(
     Raises
     ------
     NidecompError
-        No restart came to an end.
+        All restarts failed.
     """
     white = whiten(subspace)
     step = cubic_step(white, n_threads)
@@ -77,14 +77,14 @@ def fit_canica(
     finished = [index for index, end in enumerate(ends) if end is not None]
     if not finished:
         raise NidecompError(
-            f"Each of the {n_init} ICA restarts broke down at {len(subspace)} components: the "
-            "data hold fewer dimensions; use fewer components."
+            f"All ICA restarts ({n_init}) failed with {len(subspace)} components: the data have "
+            "fewer dimensions. Use fewer components."
         )
     norms = _largest_l1_norms(white, ends, n_threads)
     restarts = tuple(map(_record, seeds, ends, norms))
     chosen = min(finished, key=lambda index: (not restarts[index].converged, norms[index]))
     unmixing = restarts[chosen].unmixing
-    assert unmixing is not None  # noqa: S101  for the type checker: it is among the finished
+    assert unmixing is not None  # noqa: S101  for the type checker: the chosen restart finished
     return CanicaFit(unmixing @ white, restarts, chosen)
 
 
@@ -97,7 +97,7 @@ def _record(seed: int, end: Unmixing | None, norm: float) -> Restart:
 def _largest_l1_norms(
     white: NDArray[np.float64], ends: Sequence[Unmixing | None], n_threads: int
 ) -> list[float]:
-    """Give the L1 norm of each restart's largest map; infinity where it has none."""
+    """Return the L1 norm of each restart's largest map; infinity for restarts that failed."""
     matrices = [end.matrix for end in ends if end is not None]
 
     def norms_of_block(block: slice) -> NDArray[np.float64]:
@@ -112,11 +112,11 @@ def _largest_l1_norms(
 
 
 def whiten(subspace: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Centre rows and make them uncorrelated with unit variance.
+    """Return centred, uncorrelated rows of unit variance.
 
-    scikit-learn's own whitening multiplies by the signs of singular vectors' first entries. In
-    the subspace of a group, whose rows are orthonormal, those can be exactly 0: dimensions vanish
-    and the iteration never converges. The symmetric square root has no signs to choose.
+    scikit-learn's whitening multiplies by the signs of the first entries of singular vectors. In
+    a group's subspace, whose rows are orthonormal, these entries can be exactly 0: dimensions are
+    lost and the iteration never converges. The symmetric square root has no signs to choose.
 
     Parameters
     ----------
@@ -130,14 +130,14 @@ def whiten(subspace: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     centred = subspace - subspace.mean(axis=1, keepdims=True)
     values, vectors = np.linalg.eigh(centred @ centred.T / centred.shape[1])
-    # A row that is constant over the mask has no variance; it must not be blown up.
+    # A row that is constant over the mask has no variance. The floor keeps it from being amplified.
     floor = values[-1] * len(values) * np.finfo(np.float64).eps
     inverse_root = (vectors / np.sqrt(np.maximum(values, floor))) @ vectors.T
     return np.asarray(inverse_root @ centred)
 
 
 def _one_restart(step: CubicStep, n_components: int, seed: int) -> Unmixing | None:
-    """Iterate from one start; None where the iteration broke down (its matrix became singular)."""
+    """Run FastICA from one random start; return None where its matrix became singular."""
     start = np.random.RandomState(seed).normal(size=(n_components, n_components))
     try:
         return fastica_cube(step, start)

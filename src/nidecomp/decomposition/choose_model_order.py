@@ -1,4 +1,4 @@
-"""How many components? Chosen from the reduced runs, where it was not given."""
+"""Choose the number of components from the reduced runs (``--n-components auto``)."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _LOG = logging.getLogger(__name__)
 
 
 def lowered_to_runs(science: Science, runs: Sequence[UsableRun]) -> Science:
-    """Return the science with no larger model order to choose from than the shortest run holds.
+    """Return the settings with ``--max-components`` lowered to what the shortest run can hold.
 
-    Shared dimensions are sought in equally many rows of each run.
+    The choice uses the same number of rows of each run.
 
     Parameters
     ----------
     science : Science
     runs : sequence of UsableRun
-        All runs of the group that are used, also where only some are reduced.
+        All runs of the group that are used, also where this process reduces only some of them.
 
     Returns
     -------
     Science
-        The same where the number of components was given.
+        Unchanged where the number of components was given.
     """
     asked = science.decomposition
     shortest = min(runs, key=lambda run: (run.degrees_of_freedom, run.label))
     if not asked.is_auto or shortest.degrees_of_freedom >= asked.max_components:
         return science
     _LOG.warning(
-        "At most %d components are considered: %s has no more dimensions after cleaning (%d "
-        "volumes less %d regressors); without it there may be more to be found",
+        "--n-components auto considers at most %d components: %s has no more dimensions after "
+        "cleaning (%d volumes minus %d regressors). Without this run, more might be found",
         shortest.degrees_of_freedom,
         shortest.label,
         shortest.n_kept,
@@ -52,31 +52,31 @@ def lowered_to_runs(science: Science, runs: Sequence[UsableRun]) -> Science:
 
 
 def check_participants(participants: Sequence[str]) -> None:
-    """Refuse to choose among too few participants.
+    """Check that there are enough participants to choose the number of components.
 
     Parameters
     ----------
     participants : sequence of str
-        Whose each run to be fitted is.
+        The participant of each run that is to be fitted.
 
     Raises
     ------
     NothingToDoError
+        There are fewer than `FEWEST_PARTICIPANTS` participants.
     """
     n_participants = len(set(participants))
     if n_participants < FEWEST_PARTICIPANTS:
         raise NothingToDoError(
-            "--n-components auto compares halves of the group, which takes "
-            f"{FEWEST_PARTICIPANTS} participants or more; there "
-            f"{'is' if n_participants == 1 else 'are'} {count(n_participants, 'participant')} to "
-            "be fitted. Give a number."
+            "--n-components auto compares halves of the group, which needs at least "
+            f"{FEWEST_PARTICIPANTS} participants; the runs to be fitted come from "
+            f"{count(n_participants, 'participant')}. Set --n-components to a number."
         )
 
 
 def choose_model_order(
     reduced: Sequence[ReducedRun], science: Science, n_threads: int = 1
 ) -> ModelOrderChoice:
-    """Choose the number of components, at CanICA's smoothing.
+    """Choose the number of components from the runs at CanICA's smoothing.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def choose_model_order(
         The runs to be fitted, in any order.
     science : Science
     n_threads : int
-        The result does not depend on it.
+        The number of threads. The result does not depend on it.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def choose_model_order(
         return rows
 
     participants = [run.participant for run in runs]
-    # One thread: sums that are split between threads depend on how many there are.
+    # BLAS gets one thread: sums that it splits between threads depend on how many there are.
     with threadpool_limits(limits=1):
         choice = estimate_model_order(read, participants, runs[0].n_voxels, settings, n_threads)
     _LOG.info("Chose %s. %s", count(choice.n_components, "component"), choice.reason)

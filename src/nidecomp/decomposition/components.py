@@ -206,7 +206,7 @@ class Components:
 
     @property
     def n_components(self) -> int:
-        """How many maps."""
+        """The number of maps."""
         return len(self.maps)
 
     def in_order(self, order: NDArray[np.intp]) -> Components:
@@ -225,6 +225,6 @@ class Components:
 
 
 def component_names(method: str, n_components: int) -> tuple[str, ...]:
-    """Name the components of one decomposition: ``canica01`` and so on, all of one length."""
+    """Return the names of a method's components: ``canica01`` and so on, all of equal length."""
     width = max(2, len(str(n_components)))
     return tuple(f"{method}{number:0{width}d}" for number in range(1, n_components + 1))

@@ -1,8 +1,8 @@
-"""Dictionary learning: sparse maps, started from CanICA's.
+"""Dictionary learning: sparse maps, starting from those of CanICA.
 
 Mensch et al. (2016), Compressed online dictionary learning for fast resting-state fMRI
-decomposition, ISBI, doi:10.1109/ISBI.2016.7493501. Voxels are the samples, their codes the maps.
-From the same first dictionary and seed it is scikit-learn's
+decomposition, ISBI, doi:10.1109/ISBI.2016.7493501. The samples are the voxels, and their codes are
+the maps. With the same first dictionary and seed, the result is that of scikit-learn's
 ``MiniBatchDictionaryLearning(fit_algorithm="cd")``.
 """
 
@@ -16,35 +16,37 @@ from numpy.typing import NDArray
 from nidecomp.core.linalg import products
 from nidecomp.decomposition.sparse_coding import Learner, batch_bounds, encode, learn, new_learner
 
-# The length of the first atoms: see `first_dictionary`, and for what others do
+# The norm of the first atoms. For the reason see `first_dictionary`, for that of other packages
 # docs/decisions/0009-dictionary-learning.md.
 _FIRST_LENGTH = 3.0
-# The noise added to a sample that becomes an atom, as a share of its deviation (scikit-learn's).
+# The noise added to a sample that becomes an atom, as a share of the sample's standard deviation
+# (as in scikit-learn).
 _NOISE_OF_NEW_ATOM = 0.01
 
 
 @dataclass(frozen=True, eq=False)
 class DictionaryFit:
-    """How dictionary learning went.
+    """The result of dictionary learning.
 
     Parameters
     ----------
     maps : ndarray of float32, shape (n_components, n_voxels)
-        Every voxel's code: unsigned, unordered, unscaled.
+        The code of every voxel: not yet sorted, signed or scaled.
     dictionary : ndarray, shape (n_components, n_rows)
-        The atoms; once learnt from, none is longer than 1.
+        The atoms. After learning, their norms are at most 1.
     alpha : float
-        The penalty.
+        The sparsity penalty.
     n_steps : int
-        Batches that were taken.
+        The number of batches that were used.
     converged : bool
-        The dictionary settled, or its cost stopped improving, before the batches were used up.
+        Whether the dictionary stopped changing, or its cost stopped improving, before all batches
+        were used.
     lasso_converged : bool
-        Every lasso, of a batch or of the maps, reached its tolerance.
+        Whether every lasso, of a batch or of the maps, reached its tolerance.
     n_reseeded : int
-        How many times an atom had fallen out of use and a voxel's sample took its place.
+        How many times an unused atom was replaced by the sample of a voxel.
     n_empty : int
-        Maps without a single value. They are counted and kept, never hidden.
+        The number of maps that are 0 everywhere. They are kept.
     """
 
     maps: NDArray[np.float32]
@@ -58,19 +60,21 @@ class DictionaryFit:
 
 
 def first_dictionary(maps: NDArray[np.floating], rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Fit maps to the rows by least squares, for a first dictionary.
+    """Return a first dictionary: maps fitted to the rows by least squares.
 
-    nilearn scales each *row* of the data to unit norm over the atoms, which makes atoms longer than
-    1 (√(rows / components) on average) and depends on the rows' rotation. What helps is the length:
-    the first batches' codes are then less sparse, and no atom falls out of use before it has been
-    improved; the first updates bring the lengths back to 1. So here all atoms have one length, in
-    whatever rotation (docs/decisions/0009-dictionary-learning.md has the numbers).
+    nilearn scales each *row* of the data to unit norm over the atoms. This makes atoms longer than
+    1 (√(rows / components) on average) and depends on how the rows are rotated. The length is what
+    helps: the codes of the first batches are less sparse, so that no atom falls out of use before
+    it has been improved, and the first updates bring the lengths back to 1. Here, all atoms have
+    the same length, however the rows are rotated (docs/decisions/0009-dictionary-learning.md has
+    the numbers).
 
     Parameters
     ----------
     maps : ndarray, shape (n_components, n_voxels)
-        Of any scale and sign; an empty one gives an empty atom, which learning replaces.
+        Maps of any scale and sign. An empty map gives an empty atom, which learning replaces.
     rows : ndarray of float32, shape (n_rows, n_voxels)
+        The rows that the dictionary is for.
 
     Returns
     -------
@@ -79,7 +83,7 @@ def first_dictionary(maps: NDArray[np.floating], rows: NDArray[np.float32]) -> N
     gram, cross = products(maps, maps), products(maps, rows)
     scale = np.sqrt(np.diag(gram))
     scale[scale == 0] = 1.0
-    # The ridge keeps maps that are empty or alike from making the system singular.
+    # The ridge keeps the system regular where maps are empty or nearly the same.
     correlations = gram / np.outer(scale, scale) + 1e-8 * np.eye(len(gram))
     loadings = np.linalg.solve(correlations, cross / scale[:, None])
     return _FIRST_LENGTH * with_unit_norm(loadings)
@@ -101,7 +105,7 @@ def fit_dictlearning(
     seed: int,
     n_threads: int = 1,
 ) -> DictionaryFit:
-    """Learn a dictionary, and with it sparse maps that explain the rows.
+    """Fit sparse maps to rows by online dictionary learning.
 
     Minimises ½‖rowsᵀ − codes · dictionary‖² + alpha ‖codes‖₁ over codes and atoms of norm 1 or
     less.
@@ -109,21 +113,21 @@ def fit_dictlearning(
     Parameters
     ----------
     rows : ndarray of float32, shape (n_rows, n_voxels)
-        The runs' rows, scaled by their singular values, or those of the group's subspace: only
-        inner products with atoms count, so that a rotation changes nothing.
+        The rows of all runs, scaled by their singular values, or those of the group's subspace:
+        only their inner products with atoms are used, so that a rotation does not change the maps.
     dictionary : ndarray, shape (n_components, n_rows)
-        The first one, of `first_dictionary`.
+        The first dictionary, as `first_dictionary` returns it.
     alpha : float
-        Penalty on the maps' L1 norm, in the units of the rows (as in nilearn).
+        The penalty on the L1 norm of the maps, in the units of the rows (as in nilearn).
     batch_size : int
-        Voxels in one batch.
+        The number of voxels in one batch.
     n_epochs : int
-        Passes over the voxels at most. It settles within the first two or three where a batch is
-        small against the number of voxels.
+        The largest number of passes over the voxels. The dictionary settles within two or three
+        passes where a batch is small compared with the number of voxels.
     seed : int
-        Of the order of voxels and of the samples that replace atoms out of use.
+        The seed of the order of voxels and of the samples that replace unused atoms.
     n_threads : int
-        The result does not depend on it.
+        The number of threads. The result does not depend on it.
 
     Returns
     -------
@@ -166,7 +170,7 @@ def learn_dictionary(
     n_voxels = len(samples)
     batch_size = min(batch_size, n_voxels)
     n_steps = n_epochs * ((n_voxels - 1) // batch_size + 1)
-    # numpy's old generator: it draws scikit-learn's numbers.
+    # numpy's legacy generator, so that the numbers drawn are those of scikit-learn.
     random = np.random.RandomState(seed)
     order = np.arange(n_voxels)
     random.shuffle(order)
@@ -185,7 +189,7 @@ def _replace_atom(
     batch: NDArray[np.int64],
     random: np.random.RandomState,
 ) -> None:
-    """Put a sample of the batch, with a little noise, in the place of an atom out of use."""
+    """Replace an unused atom by a sample of the batch, with a little noise."""
     state = learner.state
     sample = samples[batch[random.choice(len(batch))]].astype(np.float64)
     deviation = _NOISE_OF_NEW_ATOM * (float(sample.std()) or 1.0)

@@ -1,6 +1,6 @@
-"""The engine on arrays, with scikit-learn's conventions and without BIDS.
+"""Group CanICA and dictionary learning on arrays, as scikit-learn estimators.
 
-What a feature is does not matter here: a voxel, a vertex, a grayordinate.
+Features can be anything that is the same in all runs: voxels, vertices, grayordinates.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Runs = ArrayLike | Sequence[ArrayLike]
 
 
 class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """What both estimators share: from runs to the group's subspaces, and back to time courses."""
+    """The common part of both estimators: the group's subspaces, and time courses of components."""
 
     n_components: int
     n_init: int
@@ -38,7 +38,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     @abstractmethod
     def _settings(self, seed: int) -> DecompositionOptions:
-        """Give what is to be fitted."""
+        """Return the settings of the fit."""
 
     def fit(
         self,
@@ -46,18 +46,18 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         y: object = None,  # noqa: ARG002  scikit-learn's signature
         groups: Sequence[object] | None = None,
     ) -> Self:
-        """Find the group's components.
+        """Fit the group's components.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or a list of such
-            One run or several, over the same features: cleaned, and standardised if features are
-            to weigh the same. Each is centred.
+            One run or several, over the same features. Runs should be cleaned, and standardised if
+            all features are to have the same weight. Each run is centred.
         y : None
             Not used.
         groups : sequence, optional
-            Whose each run is. Runs of one participant together weigh as one; by default each run
-            is a participant's only one.
+            The participant of each run. All runs of one participant together have the weight of
+            one run. By default, each run is from another participant.
 
         Returns
         -------
@@ -66,7 +66,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Raises
         ------
         ValueError
-            A run has fewer dimensions, or there are fewer features, than components.
+            A run has fewer dimensions than components, or there are fewer features.
         """
         runs = self._checked_runs(X)
         n_features = runs[0].shape[1]
@@ -75,10 +75,12 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                 f"n_components={self.n_components} must be between 1 and n_features={n_features}."
             )
         if groups is not None and len(groups) != len(runs):
-            raise ValueError(f"groups names {len(groups)} participants for {len(runs)} runs.")
+            raise ValueError(
+                f"groups has {len(groups)} labels, X has {len(runs)} runs: each run needs one."
+            )
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         names = [str(group) for group in (range(len(runs)) if groups is None else groups)]
-        # One thread: sums that are split between threads depend on how many there are.
+        # BLAS gets one thread: sums that it splits between threads depend on how many there are.
         with threadpool_limits(limits=1):
             self._keep(self._fit(runs, names, self._settings(seed)))
         return self
@@ -105,7 +107,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return components
 
     def _reduced(self, run: NDArray[np.float32], index: int) -> tuple[NDArray[np.float32], float]:
-        """Keep the leading dimensions of one run, and its variance."""
+        """Return the leading dimensions of one run, and its variance."""
         centred = run - run.mean(axis=0)
         gram = centred.astype(np.float64) @ centred.T.astype(np.float64)
         leading = principal_components(centred, gram, self.n_components)
@@ -113,7 +115,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         rank = int(np.count_nonzero(squared > 1e-6 * max(squared[0], np.finfo(np.float32).tiny)))
         if rank < self.n_components:
             raise ValueError(
-                f"Run {index} has n_samples={len(run)} and holds {rank} dimensions: fewer than "
+                f"Run {index} (n_samples={len(run)}) has {rank} dimensions, fewer than "
                 f"n_components={self.n_components}."
             )
         return leading.rows, leading.total_variance
@@ -126,7 +128,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.converged_ = bool(components.fit["Converged"])
 
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:
-        """Fit the components to samples by least squares: the components' time courses.
+        """Return the components' time courses: their least-squares fit to each sample.
 
         Parameters
         ----------
@@ -135,7 +137,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Returns
         -------
         ndarray, shape (n_samples, n_components)
-            Of the samples' precision.
+            In the precision of the samples.
         """
         check_is_fitted(self)
         samples = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
@@ -144,11 +146,12 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return np.asarray((samples @ maps.T) @ weights, dtype=samples.dtype)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Give the samples that time courses stand for.
+        """Return the samples that the components reconstruct from time courses.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components)
+            Time courses, as `transform` returns them.
 
         Returns
         -------
@@ -163,7 +166,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             arrays = list(X)
         runs = []
         for index, array in enumerate(arrays):
-            # The first decides how many features there are, the others must have as many.
+            # The first run sets the number of features, which the others are checked against.
             runs.append(
                 validate_data(
                     self,
@@ -182,7 +185,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
 
 class CanICA(_GroupDecomposition):
-    """Group ICA in the subspace that participants share.
+    """Group ICA in the subspace that participants share (CanICA).
 
     Varoquaux et al. (2010), A group model for stable multi-subject ICA on fMRI datasets, NeuroImage
     51:288, doi:10.1016/j.neuroimage.2010.02.010.
@@ -190,30 +193,33 @@ class CanICA(_GroupDecomposition):
     Parameters
     ----------
     n_components : int
+        The number of components.
     n_init : int
-        Restarts of the ICA. Of those that converge the one whose largest component (by L1 norm) is
-        smallest is chosen.
+        The number of restarts of the ICA. The result is that of the restart whose largest component
+        (by L1 norm) is smallest, among those that converge.
     subspace_dims : int, optional
-        Dimensions that are kept while runs stream by; by default five for each component, at least
-        100.
+        The number of dimensions of the group's subspace that are kept while runs are added; by
+        default five for each component, at least 100.
     n_threads : int
-        The result does not depend on it.
+        The number of threads. The result does not depend on it.
     random_state : int, RandomState or None
-        Of the restarts.
+        The seed of the restarts.
 
     Attributes
     ----------
     components_ : ndarray of float32, shape (n_components, n_features)
-        The one that explains most comes first; root mean square 1, largest absolute value positive.
+        The components, sorted by explained variance. Each has a root mean square of 1, and its
+        value of largest magnitude is positive.
     explained_variance_ratio_ : ndarray, shape (n_components,)
-        What each explains alone of the reduced runs' variance.
+        The share of the reduced runs' variance that each component explains alone.
     total_explained_variance_ratio_ : float
-        What all explain together.
+        The share that all components explain together.
     converged_ : bool
         Whether the chosen restart converged.
     fit_report_ : dict
-        How the fit went: restarts, subspaces.
+        Details of the fit: restarts, subspaces.
     n_features_in_ : int
+        The number of features of the runs.
 
     Examples
     --------
@@ -254,7 +260,7 @@ class CanICA(_GroupDecomposition):
 
 
 class DictLearning(_GroupDecomposition):
-    """Sparse group maps by online dictionary learning, started from CanICA's.
+    """Sparse group maps by online dictionary learning, starting from those of CanICA.
 
     Mensch et al. (2016), Compressed online dictionary learning for fast resting-state fMRI
     decomposition, ISBI, doi:10.1109/ISBI.2016.7493501.
@@ -262,43 +268,47 @@ class DictLearning(_GroupDecomposition):
     Parameters
     ----------
     n_components : int
+        The number of components.
     map_support : float
-        Share of the features that a component covers on average; the penalty is found for it.
+        The share of the features that a component covers on average. The sparsity penalty is chosen
+        to give this share.
     alpha : float, optional
-        The penalty itself, in nilearn's units, in place of `map_support`.
+        The sparsity penalty in nilearn's units. It replaces `map_support`.
     batch_size : int
-        Features in one batch.
+        The number of features in one batch.
     n_epochs : int
-        Passes over the features at most.
+        The largest number of passes over the features.
     n_init : int
-        Restarts of the ICA that it starts from.
+        The number of restarts of the ICA that learning starts from.
     subspace_dims : int, optional
-        Dimensions that are kept while runs stream by; by default five for each component, at least
-        100.
+        The number of dimensions of the group's subspace that are kept while runs are added; by
+        default five for each component, at least 100.
     n_threads : int
-        The result does not depend on it.
+        The number of threads. The result does not depend on it.
     random_state : int, RandomState or None
-        Of the restarts and of the order of features.
+        The seed of the restarts and of the order of features.
 
     Attributes
     ----------
     components_ : ndarray of float32, shape (n_components, n_features)
-        Sparse; the one that explains most comes first; root mean square 1, largest absolute value
-        positive. An empty one is 0 throughout, and counted in `fit_report_`.
+        The sparse components, sorted by explained variance. Each has a root mean square of 1, and
+        its value of largest magnitude is positive. Empty components are 0 everywhere; `fit_report_`
+        has their number.
     explained_variance_ratio_ : ndarray, shape (n_components,)
-        What each explains alone of the reduced runs' variance.
+        The share of the reduced runs' variance that each component explains alone.
     total_explained_variance_ratio_ : float
-        What all explain together.
+        The share that all components explain together.
     converged_ : bool
         Whether the dictionary settled.
     fit_report_ : dict
-        How the fit went: penalty, support, batches, the ICA that it started from.
+        Details of the fit: penalty, support, batches, the ICA that learning started from.
     n_features_in_ : int
+        The number of features of the runs.
     """
 
     _method: Method = "dictlearning"
 
-    def __init__(  # noqa: PLR0913  scikit-learn's way: every parameter by its name
+    def __init__(  # noqa: PLR0913  scikit-learn's convention: one argument for each parameter
         self,
         n_components: int = 20,
         *,

@@ -5,8 +5,8 @@ analysis, IEEE Transactions on Neural Networks 10:626) is, for white data z and 
 
     W ← decorrelate(E[(W z)³ zᵀ] − 3 W),
 
-and E[(wᵀz)³ z] needs nothing of the data but E[z_i z_j z_k z_l]. These moments are summed over the
-voxels once; every iteration of every restart then costs the same, however many voxels there are.
+and E[(wᵀz)³ z] depends on the data only through E[z_i z_j z_k z_l]. These moments are summed over
+the voxels once. The cost of an iteration then does not depend on the number of voxels.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from numpy.typing import NDArray
 from nidecomp.core.linalg import blocks
 from nidecomp.core.parallel import map_ordered
 
-# The change of W below which the iteration has converged: scikit-learn's default.
+# The iteration has converged when W changes by less than this (scikit-learn's default).
 TOLERANCE = 1e-4
-# An iteration costs no pass over the voxels, so a slow start is waited for.
+# Larger than scikit-learn's limit: an iteration is cheap, as it makes no pass over the voxels.
 MAX_ITERATIONS = 1000
-# The moments take (n (n + 1) / 2)² numbers: 530 MB at 128 components. Above, every iteration
-# passes over the voxels instead.
+# The moments are (n (n + 1) / 2)² numbers: 530 MB at 128 components. With more components, every
+# iteration passes over the voxels instead.
 MAX_COMPONENTS_OF_MOMENTS = 128
 
-# Numbers in one block of products of pairs: 16 MB.
+# The size of one block of products of pairs: 16 MB.
 _PRODUCTS_OF_A_BLOCK = 1 << 21
-# Their moments take 35 MB for each thread; above, one thread sums them.
+# With up to 64 components, each thread sums moments of its own (35 MB); with more, one thread does.
 MAX_COMPONENTS_OF_THREADS = 64
 
-# From W (n × n, rows are directions) to E[(W z)³ zᵀ], n × n.
+# Returns E[(W z)³ zᵀ], n × n, for W, n × n, whose rows are directions.
 CubicStep = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
 class Unmixing:
-    """Where one start led: the orthogonal matrix, after how many iterations, settled or not."""
+    """The result of one start: the orthogonal unmixing matrix, and how the iteration ended."""
 
     matrix: NDArray[np.float64]
     n_iter: int
@@ -47,25 +47,25 @@ class Unmixing:
 
 
 def cubic_step(white: NDArray[np.float64], n_threads: int = 1) -> CubicStep:
-    """Prepare the one thing that the iteration asks of the data.
+    """Return the function through which the iteration depends on the data.
 
     Parameters
     ----------
     white : ndarray, shape (n_components, n_voxels)
         Centred, uncorrelated rows of unit variance.
     n_threads : int
-        The result does not depend on it.
+        The number of threads. The result does not depend on it.
 
     Returns
     -------
     callable
-        From W to ``E[(W z)³ zᵀ]``, both (n_components, n_components).
+        Returns ``E[(W z)³ zᵀ]`` for W, both (n_components, n_components).
     """
     if len(white) > MAX_COMPONENTS_OF_MOMENTS:
         return lambda matrix: _step_over_voxels(white, matrix, n_threads)
     first, second = np.triu_indices(len(white))
     moments = _fourth_moments(white, first, second, n_threads)
-    # Each unordered pair stands for two ordered ones, but for the squares.
+    # An unordered pair counts twice, as it stands for two ordered pairs, unless it is a square.
     twice = np.where(first == second, 1.0, 2.0)
 
     def step(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,14 +86,14 @@ def _fourth_moments(
     second: NDArray[np.intp],
     n_threads: int,
 ) -> NDArray[np.float64]:
-    """Sum E[z_i z_j z_k z_l] over the voxels, for all unordered pairs (i, j) and (k, l)."""
+    """Compute E[z_i z_j z_k z_l] for all unordered pairs (i, j) and (k, l)."""
 
     def moments_of_block(block: slice) -> NDArray[np.float64]:
         part = white[:, block]
         products = part[first] * part[second]
         return np.asarray(products @ products.T)
 
-    # Each thread holds the products of a block and their moments: both have a bound.
+    # Each thread holds the products of a block and their moments. This bounds the size of both.
     size = max(256, _PRODUCTS_OF_A_BLOCK // len(first))
     if len(white) > MAX_COMPONENTS_OF_THREADS:
         n_threads = 1
@@ -118,14 +118,15 @@ def _step_over_voxels(
 
 
 def fastica_cube(step: CubicStep, start: NDArray[np.float64]) -> Unmixing:
-    """Iterate from one start, all components at once (symmetric decorrelation).
+    """Run FastICA from one start, all components at once (symmetric decorrelation).
 
-    From the same start this is scikit-learn's ``fastica(fun="cube", whiten=False)``.
+    From the same start, the result is that of scikit-learn's
+    ``fastica(fun="cube", whiten=False)``.
 
     Parameters
     ----------
     step : callable
-        As `cubic_step` prepares it.
+        As `cubic_step` returns it.
     start : ndarray, shape (n_components, n_components)
         Any matrix of full rank.
 
@@ -137,7 +138,7 @@ def fastica_cube(step: CubicStep, start: NDArray[np.float64]) -> Unmixing:
     Raises
     ------
     numpy.linalg.LinAlgError
-        The iteration broke down.
+        The matrix became singular.
     """
     matrix = _decorrelate(start)
     for n_iter in range(1, MAX_ITERATIONS + 1):
@@ -150,6 +151,6 @@ def fastica_cube(step: CubicStep, start: NDArray[np.float64]) -> Unmixing:
 
 
 def _decorrelate(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the orthogonal matrix nearest to one: (W Wᵀ)^(-1/2) W."""
+    """Return the nearest orthogonal matrix, (W Wᵀ)^(-1/2) W."""
     U, _, V = np.linalg.svd(matrix)
     return np.asarray(U @ V)

@@ -1,4 +1,4 @@
-"""The group fit: every method at every number of components, on the reduced runs."""
+"""The group fit: every method at every model order (number of components)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from nidecomp.config.science import DecompositionOptions, Method, Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import ReducedRun
+from nidecomp.core.text import count
 from nidecomp.decomposition.arrange import arrange, explained_variance
 from nidecomp.decomposition.canica import CanicaFit, fit_canica
 from nidecomp.decomposition.components import Components, component_names
@@ -33,13 +34,12 @@ _LOG = logging.getLogger(__name__)
 def fit_group(
     reduced: Sequence[ReducedRun], science: Science, plan: GroupPlan | None = None
 ) -> tuple[Components, ...]:
-    """Fit every method at every number of components that was asked for.
+    """Fit every method at every number of components to the reduced runs.
 
     Parameters
     ----------
     reduced : sequence of ReducedRun
-        Each run at each of ``science.smoothings_fwhm``. Their order does not matter: they are
-        sorted by name.
+        Each run at each of ``science.smoothings_fwhm``, in any order: they are sorted by name.
     science : Science
         Methods, numbers of components, restarts, penalty, smoothings, seed.
     plan : GroupPlan, optional
@@ -48,23 +48,23 @@ def fit_group(
     Returns
     -------
     tuple of Components
-        By model order, then by method; none where the number of components is yet
-        to be chosen (see `choose_model_order`).
+        Sorted by number of components, then by method. Empty where the number of components has
+        not been chosen yet (see `choose_model_order`).
 
     Raises
     ------
     NothingToDoError
-        More components were asked for than there are voxels.
+        The group mask has no more voxels than components were asked for.
     """
     settings = science.decomposition
     runs = sorted(reduced, key=lambda run: run.key.label)
     n_voxels = runs[0].n_voxels
     if settings.largest_model_order >= n_voxels:
         raise NothingToDoError(
-            f"--n-components {settings.largest_model_order} is more than the group mask's "
-            f"{n_voxels} voxels can hold."
+            f"--n-components {settings.largest_model_order} is too large: the group mask has "
+            f"{n_voxels} voxels, and there must be more voxels than components."
         )
-    # One thread: sums that are split between threads depend on how many there are.
+    # BLAS gets one thread: sums that it splits between threads depend on how many there are.
     with threadpool_limits(limits=1):
         return tuple(
             components
@@ -79,7 +79,7 @@ def _fit_one_model_order(
     settings = science.decomposition
     canonical, scaled = subspace_keys(science)
     n_dims = settings.kept_dims(n_components)
-    _LOG.info("Fitting %d components; runs: %d", n_components, len({run.key for run in runs}))
+    _LOG.info("Fitting %d components to %s", n_components, count(len({r.key for r in runs}), "run"))
     wanted = list(dict.fromkeys([canonical, *scaled.values()]))
     subspaces = gather(runs, wanted, n_components, n_dims, plan)
     shared = subspaces.pop(canonical)
@@ -96,26 +96,27 @@ def fit_subspaces(
     *,
     warn: bool = True,
 ) -> list[Components]:
-    """Fit methods to the group's subspaces.
+    """Fit each method to the group's subspaces.
 
     Parameters
     ----------
     shared : Subspace
-        Of rows with unit norm: CanICA's.
+        The subspace of rows with unit norm, which CanICA is fitted to.
     own : mapping
-        Method to the subspace of rows scaled by their singular values, in which it is measured and
-        which dictionary learning is fitted to; the methods that are wanted.
+        Each method to be fitted, to its subspace of rows scaled by their singular values. Explained
+        variance is computed in it, and dictionary learning is fitted to it.
     n_components : int
     settings : DecompositionOptions
     n_threads : int
-        The result does not depend on it.
+        The number of threads. The result does not depend on it.
     warn : bool
-        Whether what did not converge is logged, as it is recorded.
+        Whether to log a warning where a fit did not converge or maps are empty. Both are recorded
+        in any case.
 
     Returns
     -------
     list of Components
-        In the order of `own`.
+        One for each method, in the order of `own`.
     """
     ica = fit_canica(
         shared.orthonormal(n_components), settings.n_init, settings.random_seed, n_threads
@@ -123,31 +124,31 @@ def fit_subspaces(
     if warn:
         _warn_of_ica(ica, n_components)
     restarts = _stability_of_restarts(ica)
-    how = {**ica_as_metadata(ica), "SharedSubspace": described(shared)}
+    ica_metadata = {**ica_as_metadata(ica), "SharedSubspace": described(shared)}
     fitted: list[Components] = []
     for method, subspace in own.items():
         if method == "canica":
-            fitted.append(_finish(method, ica.maps, subspace, how, restarts))
+            fitted.append(_finish(method, ica.maps, subspace, ica_metadata, restarts))
         else:
             result = _fit_dictionary(subspace, ica.maps, settings, n_threads)
             if warn:
                 _warn_of_dictionary(result, settings)
-            metadata = dictionary_as_metadata(result, settings, how)
+            metadata = dictionary_as_metadata(result, settings, ica_metadata)
             fitted.append(_finish(method, result.maps, subspace, metadata))
     return fitted
 
 
 def _stability_of_restarts(ica: CanicaFit) -> NDArray[np.float64] | None:
-    ended = [index for index, restart in enumerate(ica.restarts) if restart.unmixing is not None]
+    finished = [index for index, restart in enumerate(ica.restarts) if restart.unmixing is not None]
     matrices = [restart.unmixing for restart in ica.restarts if restart.unmixing is not None]
-    return restart_stability(matrices, ended.index(ica.chosen))
+    return restart_stability(matrices, finished.index(ica.chosen))
 
 
 def _warn_of_ica(ica: CanicaFit, n_components: int) -> None:
     if not ica.n_converged:
         _LOG.warning(
-            "None of the %d ICA restarts converged within %d iterations at %d components: "
-            "their maps are not to be trusted; try fewer components",
+            "None of the %d ICA restarts converged within %d iterations with %d components. Do not "
+            "interpret these maps; try fewer components",
             len(ica.restarts),
             MAX_ITERATIONS,
             n_components,
@@ -157,7 +158,7 @@ def _warn_of_ica(ica: CanicaFit, n_components: int) -> None:
 def _fit_dictionary(
     subspace: Subspace, start: NDArray[np.float64], settings: DecompositionOptions, n_threads: int
 ) -> DictionaryFit:
-    """Learn at the penalty given, or at the one that gives the maps the support asked for."""
+    """Fit dictionary learning with the penalty given, or with the one for the wanted support."""
     dictionary = first_dictionary(start, subspace.rows)
     alpha = settings.alpha
     if alpha is None:
@@ -186,15 +187,18 @@ def _warn_of_dictionary(result: DictionaryFit, settings: DecompositionOptions) -
         remedy = (
             f"--alpha {settings.alpha:g} is too strong for these data"
             if settings.alpha is not None
-            else "fewer components, or a larger --map-support"
+            else "use fewer components or a larger --map-support"
         )
         _LOG.warning(
-            "%d of %d dictionary maps are empty: %s", result.n_empty, len(result.maps), remedy
+            "%d of %d dictionary-learning maps are empty: %s",
+            result.n_empty,
+            len(result.maps),
+            remedy,
         )
     if not (result.converged and result.lasso_converged):
         _LOG.warning(
-            "Dictionary learning did not converge at %d components (see Fit in the decomposition's "
-            "JSON)",
+            "Dictionary learning did not converge with %d components. For details see Fit in the "
+            "decomposition's JSON file",
             len(result.maps),
         )
 
@@ -206,7 +210,7 @@ def _finish(
     fit: Mapping[str, object],
     restarts: NDArray[np.float64] | None = None,
 ) -> Components:
-    """Order, sign, scale and name what a method found."""
+    """Return a method's maps as a record: sorted, signed, scaled and named."""
     alone, together = explained_variance(maps, subspace.rows, subspace.total_variance)
     arranged, order = arrange(maps, alone)
     return Components(

@@ -1,4 +1,4 @@
-"""How a fit went, in the words of the decomposition's JSON."""
+"""Metadata of a fit, for the decomposition's JSON file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nidecomp.decomposition.subspace import Subspace
 
 
 def described(subspace: Subspace) -> dict[str, object]:
-    """Say how well a subspace stands for all rows."""
+    """Return how much of all rows a subspace represents, as metadata."""
     return {
         "Rows": subspace.n_rows,
         "Dimensions": len(subspace.rows),
         "VarianceShare": float(subspace.squared.sum() / subspace.total_variance)
         if subspace.total_variance
         else 0.0,
-        # As a share of the smallest squared singular value that is kept.
+        # Relative to the smallest squared singular value that is kept.
         "LargestRelativeError": float(subspace.error_bound / subspace.squared[-1])
         if subspace.squared[-1]
         else 0.0,
@@ -31,7 +31,7 @@ def described(subspace: Subspace) -> dict[str, object]:
 
 
 def ica_as_metadata(ica: CanicaFit) -> dict[str, object]:
-    """Return what is recorded of the restarts of the ICA."""
+    """Return the metadata of the ICA's restarts."""
     return {
         "Restarts": [
             {
@@ -52,7 +52,7 @@ def ica_as_metadata(ica: CanicaFit) -> dict[str, object]:
 def dictionary_as_metadata(
     result: DictionaryFit, settings: DecompositionOptions, start: Mapping[str, object]
 ) -> dict[str, object]:
-    """Return what is recorded of dictionary learning, and of the ICA that it started from."""
+    """Return the metadata of dictionary learning and of the ICA that it started from."""
     target = {} if settings.alpha is not None else {"MapSupportWanted": settings.map_support}
     return {
         "Alpha": result.alpha,

@@ -1,4 +1,4 @@
-"""The group's subspaces, gathered from the reduced runs."""
+"""Compute the group's subspaces from the reduced runs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _EVERYWHERE = slice(None)
 
 @dataclass(frozen=True)
 class GroupPlan:
-    """How the group fit is executed: none of it changes a byte of what comes out.
+    """Threads and memory of the group fit. They do not change a byte of the outputs.
 
-    `at_once`: the subspaces that are gathered in one pass over the reduced runs;
-    `samples_at_once`: the halves and bootstraps that are, 0 for all of them.
+    `at_once` is the number of subspaces that are computed in one pass over the reduced runs;
+    `samples_at_once` that of halves and bootstrap samples, where 0 stands for all of them.
     """
 
     n_threads: int = 1
@@ -31,7 +31,11 @@ class GroupPlan:
 
 @dataclass(frozen=True)
 class SubspaceKey:
-    """One of the group's subspaces: of which reduced runs, and how their rows are scaled."""
+    """Which subspace of the group: the smoothing of its runs, and the scaling of their rows.
+
+    `smoothing_fwhm` is in mm. `canonical` stands for rows of unit norm, otherwise rows are scaled
+    by their singular values.
+    """
 
     smoothing_fwhm: float
     canonical: bool
@@ -39,10 +43,10 @@ class SubspaceKey:
 
 @dataclass(frozen=True)
 class Weights:
-    """What each run's rows are multiplied by, so that all participants weigh the same.
+    """The factors of each run's rows that give all participants the same weight.
 
     `canonical` is for rows of unit norm. `scaled` is for rows scaled by their singular values,
-    whose variance grows with the number of volumes: it brings every run to the mean variance first.
+    whose variance grows with the number of volumes. It also brings all runs to the mean variance.
     """
 
     canonical: tuple[float, ...]
@@ -50,19 +54,20 @@ class Weights:
 
 
 def participant_weights(participants: Sequence[str], variances: Sequence[float]) -> Weights:
-    """Weigh each run so that all runs of one participant together weigh as one participant.
+    """Return the weights with which all participants count the same, however many runs they have.
 
     Parameters
     ----------
     participants : sequence of str
-        Whose each run is.
+        The participant of each run.
     variances : sequence of float
-        Each run's total variance.
+        The total variance of each run.
 
     Returns
     -------
     Weights
-        1/√(number of the participant's runs), and that times √(mean variance / its variance).
+        For each run, ``canonical`` is 1/√(number of the participant's runs), and ``scaled`` is that
+        times √(mean variance / the run's variance).
     """
     counts = Counter(participants)
     share = np.array([counts[participant] ** -0.5 for participant in participants])
@@ -79,7 +84,24 @@ def gather(
     n_dims: int,
     plan: GroupPlan,
 ) -> dict[SubspaceKey, Subspace]:
-    """Gather subspaces over all runs, as many of them in one pass as the plan says."""
+    """Return subspaces of all runs, as many in one pass over the runs as the plan allows.
+
+    Parameters
+    ----------
+    runs : sequence of ReducedRun
+        In a fixed order, at every smoothing that is wanted.
+    wanted : sequence of SubspaceKey
+    n_components : int
+        The number of leading rows that are used of each run.
+    n_dims : int
+        The number of dimensions that are kept of each subspace.
+    plan : GroupPlan
+
+    Returns
+    -------
+    dict
+        SubspaceKey to Subspace.
+    """
     gathered: dict[SubspaceKey, Subspace] = {}
     for start in range(0, len(wanted), plan.at_once):
         here = wanted[start : start + plan.at_once]
@@ -107,22 +129,23 @@ def weighted_runs(
     n_components: int,
     voxels: slice | NDArray[np.intp] = _EVERYWHERE,
 ) -> Iterator[tuple[ReducedRun, SubspaceKey, NDArray[np.float32]]]:
-    """Read each run once and scale its leading rows for every subspace that is made of them.
+    """Yield each run's leading rows, scaled for every subspace; each file is read once.
 
     Parameters
     ----------
     runs : sequence of ReducedRun
         In a fixed order, at every smoothing that is wanted.
-    wanted : sequence of Wanted
+    wanted : sequence of SubspaceKey
     n_components : int
-        How many of a run's rows are taken.
+        The number of leading rows that are used of each run.
     voxels : slice or ndarray of int
-        The voxels that are taken; by default all.
+        The voxels that are used; by default all.
 
     Yields
     ------
-    run, which, rows
-        The rows are float32, (n_components, n_voxels).
+    run : ReducedRun
+    which : SubspaceKey
+    rows : ndarray of float32, shape (n_components, n_voxels)
     """
     for fwhm in {which.smoothing_fwhm: None for which in wanted}:
         smoothed = [run for run in runs if run.smoothing_fwhm == fwhm]
@@ -130,7 +153,7 @@ def weighted_runs(
             [run.participant for run in smoothed], [run.total_variance for run in smoothed]
         )
         for index, run in enumerate(smoothed):
-            # Copied, so that the file's pages are given back before the next run.
+            # A copy, so that the memory-mapped file is released before the next run.
             rows = np.array(np.load(run.path, mmap_mode="r")[:n_components, voxels])
             for which in wanted:
                 if which.smoothing_fwhm == fwhm:
@@ -140,7 +163,7 @@ def weighted_runs(
 
 # ---------------------------------------------------------------- the methods
 def subspace_keys(science: Science) -> tuple[SubspaceKey, dict[Method, SubspaceKey]]:
-    """Name the canonical subspace, and the scaled one that each method is measured in."""
+    """Return the canonical subspace, and each method's scaled one."""
     smoothing_of = science.denoising.smoothing_of
     return SubspaceKey(smoothing_of("canica"), canonical=True), {
         method: SubspaceKey(smoothing_of(method), canonical=False)

@@ -1,4 +1,4 @@
-"""Which map of one decomposition is which map of another."""
+"""Match the maps of one decomposition to those of another."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from scipy.optimize import linear_sum_assignment
 
 from nidecomp.core.linalg import blocks, products
 
-# A map's variance is 0 where it is less of its mean square than this: what rounding leaves of a
-# constant is 1e-32, and one voxel of a million that differs in its last digit is 1e-21.
+# A variance below this share of the mean square counts as 0. Rounding gives a constant map a share
+# of 1e-32; one voxel in a million that differs in its last digit gives 1e-21.
 _ROUNDING = 1e-26
 
 
 @dataclass(frozen=True, eq=False)
 class Matching:
-    """Pairs of maps, one to one.
+    """One-to-one pairs of maps from two sets.
 
     Parameters
     ----------
     first, second : ndarray of int, shape (n_pairs,)
-        Indices into either set of maps, `first` ascending; as many as the smaller set has.
+        The indices of each pair's maps in the first and the second set, sorted by `first`. There
+        are as many pairs as maps in the smaller set.
     r : ndarray, shape (n_pairs,)
-        The pairs' correlation, with its sign.
+        The correlation of each pair, with its sign.
     """
 
     first: NDArray[np.intp]
@@ -33,7 +34,7 @@ class Matching:
 
 
 def correlations(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Correlate every map of one set with every map of another over the voxels.
+    """Return the correlation over voxels of every map of one set with every map of another.
 
     Parameters
     ----------
@@ -60,14 +61,14 @@ def correlations(first: NDArray[np.floating], second: NDArray[np.floating]) -> N
         ~_is_rounding(square, mean, first.shape[1])
         for square, mean in zip(squares, means, strict=True)
     ]
-    # Not the product of the squares: that of very small maps would be 0.
+    # The roots are multiplied, because the product of very small sums of squares would be 0.
     scale = np.outer(*(np.sqrt(square) for square in squares))
     r = np.divide(cross, scale, out=np.zeros_like(cross), where=np.logical_and.outer(*varies))
     return np.asarray(np.clip(r, -1.0, 1.0))
 
 
 def is_constant(maps: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Tell which maps have the same value everywhere, but for rounding, shape (n_maps,)."""
+    """Return which maps have the same value in every voxel, except for rounding, (n_maps,)."""
     means = _means(maps)
     squares = np.zeros(len(maps))
     for block in blocks(maps.shape[1]):
@@ -78,7 +79,7 @@ def is_constant(maps: NDArray[np.floating]) -> NDArray[np.bool_]:
 def _is_rounding(
     squares: NDArray[np.float64], means: NDArray[np.float64], n_voxels: int
 ) -> NDArray[np.bool_]:
-    """Tell whether sums of squared deviations are what rounding leaves of a constant."""
+    """Return which sums of squared deviations are so small that only rounding caused them."""
     return np.asarray(squares <= _ROUNDING * (squares + n_voxels * means**2))
 
 
@@ -86,19 +87,20 @@ def _means(maps: NDArray[np.floating]) -> NDArray[np.float64]:
     total = np.zeros(len(maps))
     for block in blocks(maps.shape[1]):
         total += maps[:, block].sum(axis=1, dtype=np.float64)
-    # Of no values at all the mean is as good as 0: nothing varies.
+    # Without any voxels, the mean is set to 0.
     return np.asarray(total / max(maps.shape[1], 1))
 
 
 def match(correlation: NDArray[np.float64]) -> Matching:
-    """Pair maps one to one so that the sum of absolute correlations is largest.
+    """Return the one-to-one pairs of maps with the largest sum of absolute correlations.
 
-    The assignment problem, solved by the Hungarian method's successor in scipy, as in Varoquaux et
-    al. (2010), NeuroImage 51:288, section 2.5.
+    This assignment problem is solved with scipy's `linear_sum_assignment`; Varoquaux et al. (2010),
+    NeuroImage 51:288, section 2.5, use the Hungarian method.
 
     Parameters
     ----------
     correlation : ndarray, shape (n_first, n_second)
+        The correlation of every map of one set with every map of another.
 
     Returns
     -------
@@ -109,7 +111,7 @@ def match(correlation: NDArray[np.float64]) -> Matching:
 
 
 def subspace_overlap(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """Tell how far two sets of maps span the same space, whatever their rotation.
+    """Return how far two sets of maps span the same space, independent of their rotation.
 
     Parameters
     ----------
@@ -118,8 +120,8 @@ def subspace_overlap(first: NDArray[np.floating], second: NDArray[np.floating]) 
     Returns
     -------
     float
-        The mean squared cosine of the principal angles: 1 for the same space, near 0 for unrelated
-        ones (Varoquaux et al. 2010, equation 12).
+        The mean squared cosine of the principal angles (Varoquaux et al. 2010, equation 12): 1 for
+        the same space, near 0 for unrelated spaces.
     """
     bases = [_orthonormal(maps) for maps in (first, second)]
     n_dims = min(len(basis) for basis in bases)
@@ -129,7 +131,7 @@ def subspace_overlap(first: NDArray[np.floating], second: NDArray[np.floating]) 
 
 
 def _orthonormal(maps: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give an orthonormal basis of what maps span, shape (rank, n_voxels)."""
+    """Return an orthonormal basis of the space that maps span, shape (rank, n_voxels)."""
     values, vectors = np.linalg.eigh(products(maps, maps))
     kept = values > max(values[-1], 0.0) * len(values) * np.finfo(np.float32).eps
     across = vectors[:, kept] / np.sqrt(values[kept])

@@ -1,4 +1,4 @@
-"""Memory that the group fit takes."""
+"""Estimate the memory that the group fit takes."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from nidecomp.decomposition.model_order_data import ModelOrderSettings
 from nidecomp.decomposition.reproducibility import MOST_VOXELS, sample_dims
 from nidecomp.execution.memory import BLOCKS_MB, IMAGE_COPIES, INTERPRETER_MB, MB, row_mb
 
-# float32 copies of the components in the group fit: float64 subspace, centred, whitened and maps.
+# Memory of the ICA in float32 copies of the maps: subspace, centred, whitened and maps in float64.
 _ICA_COPIES = 8.0
-# The same at the end of it: float64 maps and those in order; then copies of one image and its
-# bytes.
+# The same when maps are finished and written: float64 maps before and after sorting, then copies of
+# one image and its bytes.
 _MAP_COPIES = 5.0
-# Maps that are held beside a decomposition's own while it is described: thresholded, scaled, and
-# the networks and tissues that NiDecomp brings.
+# Maps in memory while a decomposition is described, besides its own: thresholded and scaled ones,
+# and NiDecomp's reference networks and tissue maps.
 _DESCRIBED_COPIES = 3.0
 _REFERENCE_MAPS = 17
 
 
 def count_maps(science: Science) -> int:
-    """Count the maps of all decompositions together."""
+    """Return the number of maps of all decompositions together."""
     decomposition = science.decomposition
     model_orders = decomposition.model_orders or (decomposition.largest_model_order,)
     return sum(model_orders) * len(decomposition.methods)
 
 
 def count_subspaces(science: Science) -> int:
-    """Count the group's subspaces at one number of components: the canonical one, and the scaled.
+    """Return the number of the group's subspaces at one number of components.
 
-    Each smoothing at which a method is fitted has a scaled one.
+    There is one canonical subspace, and a scaled one for each smoothing at which a method is
+    fitted.
     """
     canonical, scaled = subspace_keys(science)
     return len({canonical, *scaled.values()})
@@ -39,11 +40,28 @@ def count_subspaces(science: Science) -> int:
 def group_fit_mb(
     n_runs: int, n_features: int, n_stored: int, science: Science, n_threads: int, at_once: int
 ) -> float:
-    """Memory of the group fit at its largest moment; `n_stored` numbers of a map are written."""
+    """Return the peak memory of the group fit, in MB.
+
+    Parameters
+    ----------
+    n_runs : int
+    n_features : int
+        Voxels of the group mask.
+    n_stored : int
+        Numbers that are written of one map, such as the voxels of the whole grid.
+    science : Science
+    n_threads : int
+    at_once : int
+        The number of subspaces that are computed in one pass over the reduced runs.
+
+    Returns
+    -------
+    float
+    """
     k = science.decomposition.largest_model_order
     n_dims = min(science.decomposition.kept_dims(k), n_runs * k)
     n_subspaces = count_subspaces(science)
-    # Subspaces that are finished, those that are gathered (held twice), and a run's rows.
+    # Finished subspaces, those being computed (held twice), and the rows of one run.
     gathering = 3 * k + n_dims * max(
         finished + 2 * min(at_once, n_subspaces - finished)
         for finished in range(0, n_subspaces, at_once)
@@ -57,7 +75,7 @@ def group_fit_mb(
             / MB
             * (n_threads + 2 if k <= MAX_COMPONENTS_OF_THREADS else 2)
         )
-    # The voxels' rows beside each other, for dictionary learning.
+    # Dictionary learning holds a transposed copy of its subspace's rows.
     learning = n_subspaces * n_dims + n_dims + (_MAP_COPIES + 4) * k
     n_maps = k * len(science.decomposition.methods)
     image = 4 * n_stored * k / MB
@@ -69,7 +87,7 @@ def group_fit_mb(
 
 
 def _choosing_mb(n_features: int, science: Science) -> float:
-    """Memory of the choice of the number of components: see `model_order.estimate_model_order`."""
+    """Return the peak memory of `model_order.estimate_model_order`, in MB."""
     if not science.decomposition.is_auto:
         return 0.0
     how = ModelOrderSettings(max_components=science.decomposition.largest_model_order)
@@ -79,9 +97,9 @@ def _choosing_mb(n_features: int, science: Science) -> float:
 
 
 def count_samples_at_once(n_features: int, science: Science, group_mb: float) -> int:
-    """Count the halves and bootstraps that fit into what the group fit takes in any case.
+    """Return how many halves and bootstrap samples fit into the memory of the group fit.
 
-    A pair of halves at least.
+    At least one pair of halves.
     """
     n_maps = science.decomposition.largest_model_order * len(science.decomposition.methods)
     room_mb = group_mb - INTERPRETER_MB - n_maps * row_mb(n_features)
@@ -90,7 +108,10 @@ def count_samples_at_once(n_features: int, science: Science, group_mb: float) ->
 
 
 def _sample_mb(n_features: int, science: Science) -> float:
-    """Memory of one half of the group: its subspaces, which are held twice, on some voxels."""
+    """Return the memory of one half of the group, in MB: its subspaces on a subset of the voxels.
+
+    Subspaces are held twice.
+    """
     n_dims = sample_dims(science.decomposition.largest_model_order)
     n_voxels = min(n_features, MOST_VOXELS)
     return 2 * count_subspaces(science) * n_dims * 4 * n_voxels / MB

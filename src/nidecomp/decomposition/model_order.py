@@ -1,4 +1,4 @@
-"""How many components a group's data support: see `model_order_choice.RULE`.
+"""Estimating the model order of a group: see `model_order_choice.RULE`.
 
 The canonical correlations are CanICA's own (Varoquaux et al. 2010, NeuroImage 51:288, section 2.2).
 They alone say too much: in a large group whatever a few participants have in common stands out from
@@ -30,10 +30,10 @@ from nidecomp.decomposition.model_order_data import (
 )
 from nidecomp.decomposition.model_order_maps import with_maps
 
-# Squared correlation, above chance, of a dimension with participants who had no part in finding it.
-# Sources of simulated groups have 0.02 to 0.6, the dimension behind the last 0.01 to 0.07. Too low
-# a bound costs little: the maps of dimensions too many are not found again. With 0.04, orders of 20
-# to 30 came out lower by one in three cases out of ten. Chosen, as the constants of
+# Squared correlation, above chance, of a dimension with participants that were not used to find it.
+# Sources of simulated groups have 0.02 to 0.6, the first dimension after them 0.01 to 0.07. A low
+# bound costs little, because maps of superfluous dimensions are not reproducible. With 0.04, model
+# orders of 20 to 30 were one too low in three cases out of ten. Chosen, as the constants of
 # `model_order_maps` are, on simulations such as python benchmarks/model_order.py makes
 # (docs/decisions/0011-evidence.md).
 LEAST_OTHER_HALF = 0.02
@@ -46,7 +46,7 @@ def estimate_model_order(
     settings: ModelOrderSettings | None = None,
     n_threads: int = 1,
 ) -> ModelOrderChoice:
-    """Choose the number of components.
+    """Return the model order that the data support, with the evidence.
 
     Parameters
     ----------
@@ -95,9 +95,9 @@ def estimate_model_order(
     )
 
 
-# ---------------------------------------------------------------- evidence of dimensions
+# ---------------------------------------------------------------- evidence about dimensions
 def _canonical_evidence(gathered: Gathered, max_components: int) -> tuple[ModelOrderEvidence, ...]:
-    """Hold each canonical correlation against its null, in which those before it are taken."""
+    """Return the canonical correlation of each dimension and its null distribution's quantile."""
     n_participants, n_rows = gathered.group.n_members, gathered.n_rows
     squared = gathered.group.subspace.squared / n_participants
     n_judged = min(max_components, len(squared), round(n_rows))
@@ -108,7 +108,7 @@ def _canonical_evidence(gathered: Gathered, max_components: int) -> tuple[ModelO
             null_quantile=null_quantile(
                 n_participants,
                 max(n_rows - before, 0.0),
-                # One participant tells nothing of noise, and needs it for nothing.
+                # With one participant the null distribution is unknown, and not needed.
                 max(np.nan_to_num(gathered.effective_voxels) - before, 1.0),
             ),
         )
@@ -119,7 +119,7 @@ def _canonical_evidence(gathered: Gathered, max_components: int) -> tuple[ModelO
 def _with_halves(
     evidence: tuple[ModelOrderEvidence, ...], gathered: Gathered
 ) -> tuple[ModelOrderEvidence, ...]:
-    """Add what the other half of each split says."""
+    """Return the evidence, completed by the halves of each split."""
     if not gathered.halves:
         return evidence
     n_leading = min(
@@ -147,14 +147,14 @@ def _with_halves(
 
 
 def _overlaps(first: Part, second: Part, n_leading: int) -> NDArray[np.float64]:
-    """Give the mean squared cosine between the leading k dimensions of both, for each k."""
+    """Return the mean squared cosine between the leading k dimensions of both, for each k."""
     bases = [part.subspace.orthonormal(n_leading) for part in (first, second)]
     within = np.cumsum(np.cumsum(products(*bases) ** 2, axis=0), axis=1)
     return np.asarray(np.diag(within) / np.arange(1, n_leading + 1))
 
 
 def _least_other_half_r(gathered: Gathered) -> float:
-    """Give the held-out correlation that is asked for: the least one above chance."""
+    """Return the smallest correlation in the other half that supports a dimension."""
     chance = min(gathered.n_rows / gathered.effective_voxels, 1.0)
     return math.sqrt(chance + LEAST_OTHER_HALF * (1 - chance))
 
@@ -164,5 +164,5 @@ def _is_supported(one: ModelOrderEvidence, least_other_half_r: float) -> bool:
 
 
 def _count_leading(evidence: Sequence[ModelOrderEvidence]) -> int:
-    """Count the dimensions before the first that is not supported."""
+    """Return the number of dimensions before the first unsupported one."""
     return sum(1 for _ in takewhile(lambda one: one.supported, evidence))

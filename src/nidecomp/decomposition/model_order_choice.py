@@ -1,4 +1,4 @@
-"""How many components were chosen, from what, and why: the records and their words."""
+"""Records of the choice of the number of components, and sentences that explain it."""
 
 from __future__ import annotations
 
@@ -6,57 +6,62 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nidecomp.core.text import count
+
 RULE = (
-    "The number of CanICA maps that random halves of the participants both find again, with a "
-    "mean |r| of at least what is asked for with so many participants and of more than random "
-    "rotations of the halves' maps have by chance (95 % quantile), where as many maps are fitted "
-    "as there are supported dimensions: the leading ones whose canonical correlation across "
-    "participants exceeds the 95 % quantile of what unrelated participants have by chance in "
-    "noise as smooth, and which participants who had no part in finding them hold with a squared "
-    "correlation of at least a set amount above chance."
+    "The number of CanICA maps that random halves of the participants reproduce, where as many "
+    "maps are fitted as there are supported dimensions. Supported dimensions are the leading ones "
+    "that meet two conditions. First, their canonical correlation across participants exceeds the "
+    "95 % quantile that unrelated participants reach by chance in noise of the same smoothness. "
+    "Second, their squared correlation with participants that they were not computed from is "
+    "above chance by at least a fixed share of what chance leaves. A map is reproduced if its |r| "
+    "between halves, mean over splits, exceeds two limits: one that rises with the number of "
+    "participants, and the 95 % quantile that is reached by chance if the maps of the halves are "
+    "rotated at random."
 )
 
-# Both halves need two: of one participant alone every dimension is as good as any other.
+# Each half needs two participants: one participant alone shares all dimensions with itself.
 FEWEST_PARTICIPANTS = 4
 
 
 @dataclass(frozen=True)
 class ModelOrderEvidence:
-    """What speaks for the k-th shared dimension and for decompositions into k maps.
+    """The evidence for the k-th shared dimension and for decompositions into k maps.
+
+    CanICA is fitted for a few k only. For all others, the fields about maps are NaN, None or empty.
 
     Parameters
     ----------
     n_components : int
         k.
     canonical_r : float
-        Root mean square, over participants, of the k-th shared dimension's correlation with what
-        each participant's rows span: the k-th canonical correlation.
+        The k-th canonical correlation: the root mean square over participants of the correlation
+        between the k-th shared dimension and the subspace of each participant's rows.
     null_quantile : float
-        95 % quantile of the same where participants have no k-th dimension in common.
+        The 95 % quantile of `canonical_r` where participants have no k-th dimension in common.
     other_half_r : float
-        The same as `canonical_r` with participants who had no part in finding the dimension, root
-        mean square over splits; NaN where it cannot be judged.
+        The same as `canonical_r`, but with participants that the dimension was not computed from;
+        root mean square over the halves of all splits. NaN where there are no halves.
     other_half_sd : float
-        Standard deviation over the splits' halves.
+        The standard deviation over the halves of all splits.
     overlap : float
-        Mean squared cosine of the principal angles between the halves' k-dimensional subspaces,
-        mean over splits; NaN where it cannot be judged.
+        The mean squared cosine of the principal angles between the k-dimensional subspaces of both
+        halves, mean over splits. NaN where there are no halves.
     map_r : float
-        Mean |r| between both halves' CanICA maps of the same component, over splits and the k
-        components; NaN where k is none of those that were fitted.
+        The |r| between both halves' CanICA maps of the same component, mean over splits and
+        components.
     map_r_sd : float
-        Its standard deviation over the components.
+        The standard deviation over components of |r|, mean over splits.
     least_map_r : float
-        What is asked for: the larger one of `least_map_r` and the 95 % quantile of |r| where each
-        half's maps are rotated at random in the space that they span; NaN where k is none of those
-        that were fitted.
+        The limit that a map's |r| must exceed: the value of `model_order.least_map_r` or the 95 %
+        quantile of |r| where each half's maps are rotated at random in the space that they span,
+        whichever is larger.
     n_reproducible : int or None
-        How many of k maps halves find again; None where k is none of those that were fitted.
+        How many of the k maps exceed this limit.
     map_rs : tuple of float
-        `map_r` of each of the k components, the largest first; empty where k is none of those that
-        were fitted.
+        The |r| of each component, mean over splits, the largest first.
     supported : bool
-        Whether the k-th dimension satisfies both conditions on dimensions.
+        Whether the k-th dimension meets both conditions on dimensions.
     """
 
     n_components: int
@@ -75,24 +80,27 @@ class ModelOrderEvidence:
 
 @dataclass(frozen=True)
 class ModelOrderChoice:
-    """How many components the data support, and why.
+    """The number of components that the data support, and why.
 
     Parameters
     ----------
     n_components : int
-        0 where nothing is reproducible, or where it cannot be judged.
+        0 where no component is reproducible, or where this cannot be judged.
     reason : str
-        A sentence for people, with the numbers.
+        Sentences for users, with the numbers.
     n_dimensions : int
-        Supported dimensions: how many maps were fitted to see which of them are found again.
+        The number of supported dimensions, and of maps that were fitted to see which of them halves
+        of the participants reproduce.
     evidence : tuple of ModelOrderEvidence
         For k = 1, 2, …
     n_participants, n_splits, n_voxels : int
-        Participants, splits of them into halves, voxels that were looked at.
+        The numbers of participants, of their splits into halves and of the voxels that were used.
     effective_voxels : float
-        How many independent voxels smooth noise amounts to; NaN with one participant.
+        The number of independent voxels with the same chance correlations as the smooth noise of
+        the data; NaN with one participant.
     least_other_half_r : float
-        The `ModelOrderEvidence.other_half_r` that is asked for; NaN with one participant.
+        The smallest `ModelOrderEvidence.other_half_r` of a supported dimension; NaN with one
+        participant.
     """
 
     n_components: int
@@ -113,16 +121,16 @@ def reason(
     n_participants: int,
     least: float,
 ) -> str:
-    """Say what was chosen and why, with the numbers.
+    """Return sentences that explain the choice, with the numbers.
 
     Parameters
     ----------
     chosen, n_dimensions : int
-        Components, and supported dimensions.
+        The numbers of components and of supported dimensions.
     evidence : sequence of ModelOrderEvidence
     n_participants : int
     least : float
-        The held-out correlation that is asked for.
+        The smallest correlation with the participants of the other half that supports a dimension.
 
     Returns
     -------
@@ -131,38 +139,41 @@ def reason(
     """
     if n_participants < FEWEST_PARTICIPANTS:
         return (
-            f"What is reproducible cannot be judged with {n_participants} "
-            f"participant{'s' * (n_participants != 1)}: halves of the group are compared, which "
-            f"takes {FEWEST_PARTICIPANTS} or more. Give a number."
+            "The number of components cannot be chosen from "
+            f"{count(n_participants, 'participant')}: halves of the group are compared, which "
+            f"needs at least {FEWEST_PARTICIPANTS}. Set the number of components yourself."
         )
     if not evidence:
-        return "The reduced runs hold no variance: nothing can be found in them."
+        return "The reduced runs have no variance, so that there are no components to be found."
     if n_dimensions == 0:
-        return (
-            f"Participants share nothing: of the first dimension, {_failing(evidence[0], least)}."
-        )
+        return f"Participants share no dimension: for the first, {_failing(evidence[0], least)}."
     if n_dimensions == len(evidence):
         end = (
-            "as many as were judged; there may be more: reduce runs to more rows, or raise the "
-            "largest number that is considered"
+            "the largest number that was considered; there may be more with a larger "
+            "--max-components"
         )
     else:
-        end = f"of the next, {_failing(evidence[n_dimensions], least)}"
+        end = f"for the next, {_failing(evidence[n_dimensions], least)}"
     last = evidence[n_dimensions - 1]
+    shared = count(n_dimensions, "dimension")
+    fitted = count(n_dimensions, "CanICA map")
     maps = (
-        "the ICA of as many maps broke down in a part of the group"
+        f"The ICA with {fitted} failed in the group or in one of its halves."
         if last.n_reproducible is None
-        else f"of as many maps, halves of the group reproduce {chosen or 'none'} with |r| above "
-        f"{last.least_map_r:.2f}"
+        else f"Of {fitted}, halves of the group reproduce {chosen or 'none'} with |r| above "
+        f"{last.least_map_r:.2f}."
     )
-    return f"Participants share {n_dimensions} dimensions ({end}); {maps}."
+    return f"Participants share {shared} ({end}). {maps}"
 
 
-def _failing(one: ModelOrderEvidence, least: float) -> str:
-    """Say which of the two conditions a dimension does not satisfy, with its numbers."""
-    if not one.canonical_r > one.null_quantile:
+def _failing(dimension: ModelOrderEvidence, least: float) -> str:
+    """Return which of the two conditions a dimension does not meet, with the numbers."""
+    if not dimension.canonical_r > dimension.null_quantile:
         return (
-            f"the canonical correlation {one.canonical_r:.2f} is within chance (95 % quantile "
-            f"{one.null_quantile:.2f})"
+            f"the canonical correlation across participants, {dimension.canonical_r:.2f}, does not "
+            f"exceed the 95 % quantile of chance, {dimension.null_quantile:.2f}"
         )
-    return f"participants of other halves hold it with r = {one.other_half_r:.2f} < {least:.2f}"
+    return (
+        "the correlation with the participants of the other half, "
+        f"{dimension.other_half_r:.2f}, is below the limit of {least:.2f}"
+    )

@@ -1,4 +1,4 @@
-"""One pass over the runs: what the participants share, all of them and halves of them.
+"""One pass over the runs for the model order: subspaces of all participants and of halves.
 
 It is what the number of components is chosen from, see `model_order`.
 """
@@ -22,14 +22,14 @@ from nidecomp.decomposition.subspace import Subspace, SubspaceStream, weighted_r
 
 ReadRows = Callable[[int], NDArray[np.float32]]
 
-# Participants, and rows of each, that tell how many independent voxels there are. A rule of thumb:
-# what is taken is the median of some 40,000 squared correlations.
+# Participants, and rows of each, from which the number of independent voxels is estimated. A rule
+# of thumb: the estimate is the median of some 40,000 squared correlations.
 _MOST_SAMPLED, _ROWS_SAMPLED = 24, 12
 
 
 @dataclass(frozen=True)
 class ModelOrderSettings:
-    """What the choice of the number of components depends on, beside the data.
+    """Settings of the choice of the model order.
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ class ModelOrderSettings:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What some of the participants share."""
+    """The shared subspace of some of the participants."""
 
     n_members: int
     subspace: Subspace
 
     def held_in(self, other: Part, n_leading: int) -> NDArray[np.float64]:
-        """Tell how much of each leading dimension of this part another part's participants hold.
+        """Return how strongly the participants of another part express each dimension of this part.
 
         Shape (n_leading,): mean squared correlation. What the other part's subspace left out is not
         counted.
@@ -71,7 +71,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """The whole group, the halves of each split, and how smooth noise is."""
+    """The whole group, the halves of each split, and the smoothness of noise."""
 
     group: Part
     halves: tuple[tuple[Part, Part], ...]
@@ -79,7 +79,7 @@ class Gathered:
 
     @property
     def n_rows(self) -> float:
-        """How many rows of unit norm a participant has, on average."""
+        """The mean number of rows of unit norm per participant."""
         return self.group.subspace.total_variance / self.group.n_members
 
 
@@ -90,7 +90,7 @@ def gather(
     settings: ModelOrderSettings,
     n_threads: int,
 ) -> Gathered:
-    """Return what `model_order.estimate_model_order` looks at, each run read once.
+    """Return the data of `model_order.estimate_model_order`; each run is read once.
 
     Parameters
     ----------
@@ -130,13 +130,13 @@ def gather(
 def _canonical_rows(
     rows: NDArray[np.float32], voxels: NDArray[np.intp], n_runs: int
 ) -> NDArray[np.float32]:
-    """Scale rows for the group and take the constant map out of them."""
+    """Return rows scaled for the group, without the constant map."""
     unit = weighted_rows(rows[:, voxels], n_runs**-0.5, canonical=True)
     means = unit.mean(axis=1, keepdims=True, dtype=np.float64)
     return np.asarray(unit - means.astype(np.float32))
 
 
 def _trailing(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pick rows of the second half, where there is more noise than signal, with unit norm."""
+    """Return rows of the second half, which are mostly noise, with unit norm."""
     picked = np.linspace(len(rows) // 2, len(rows) - 1, _ROWS_SAMPLED).round().astype(np.intp)
     return weighted_rows(rows[np.unique(picked)], 1.0, canonical=True)

@@ -1,4 +1,4 @@
-"""Which of a group's maps both halves of its participants find, at a number of components."""
+"""Reproducibility of maps between halves of the participants, for several model orders."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def with_maps(
     settings: ModelOrderSettings,
     n_threads: int,
 ) -> tuple[ModelOrderEvidence, ...]:
-    """Add how alike CanICA's maps of both halves are, at some numbers of maps."""
+    """Return the evidence with the similarity of both halves' CanICA maps, at some model orders."""
     model_orders = _orders_of_maps(n_dimensions)
     return tuple(
         _with_map_r(one, gathered, settings, n_threads) if one.n_components in model_orders else one
@@ -48,7 +48,7 @@ def with_maps(
 
 
 def _orders_of_maps(n_dimensions: int) -> set[int]:
-    """Choose k up to the number of supported dimensions, and that number itself.
+    """Return the model orders to be fitted, up to the number of supported dimensions.
 
     With more, restarts do not converge: there is nothing left to find, and that takes minutes.
     """
@@ -59,7 +59,7 @@ def _orders_of_maps(n_dimensions: int) -> set[int]:
 def _with_map_r(
     one: ModelOrderEvidence, gathered: Gathered, settings: ModelOrderSettings, n_threads: int
 ) -> ModelOrderEvidence:
-    """Fit the group and the halves, and see which maps of the group both halves of a split find."""
+    """Return the evidence for k, completed by fits to the group and to the halves."""
     parts = [gathered.group, *(half for split in gathered.halves for half in split)]
     if any(len(part.subspace.rows) < one.n_components for part in parts):
         return one
@@ -88,20 +88,20 @@ def _with_map_r(
 
 @dataclass(frozen=True, eq=False)
 class _Agreement:
-    """Correlations of the group's maps with both halves' and of these, (k, k) each."""
+    """Correlations between the group's maps and both halves' maps, (k, k) each."""
 
     with_first: NDArray[np.float64]
     with_second: NDArray[np.float64]
     across: NDArray[np.float64]
 
     def of_components(self) -> NDArray[np.float64]:
-        """Tell how alike both halves found each component, as `stability.reproducibility` does."""
+        """Return the similarity of each component in both halves: `stability.reproducibility`."""
         matches = [match(with_half) for with_half in (self.with_first, self.with_second)]
         across = np.abs(self.across[matches[0].second, matches[1].second])
         return np.asarray(np.minimum.reduce([across, *(np.abs(found.r) for found in matches)]))
 
     def rotated(self, random: np.random.RandomState) -> _Agreement:
-        """Rotate both halves' maps at random: uncorrelated, of unit variance, they stay so."""
+        """Return both halves' maps rotated at random, which keeps them uncorrelated."""
         size = self.across.shape
         first, second = (np.linalg.qr(random.normal(size=size))[0] for _ in range(2))
         return _Agreement(
@@ -110,7 +110,7 @@ class _Agreement:
 
 
 def _chance_of_rotations(agreements: Sequence[_Agreement], seed: int) -> float:
-    """Give the 95 % quantile of a component's |r| without any rotation that halves agree on.
+    """Return the 95 % quantile of a component's |r| between randomly rotated halves.
 
     Halves that share a space of few dimensions match well whatever their maps are.
     """
@@ -131,7 +131,7 @@ def _fit_maps(part: Part, n_components: int, settings: ModelOrderSettings) -> ND
 
 
 def least_map_r(n_participants: int) -> float:
-    """Give the mean |r| between halves from which on a map counts as reproduced.
+    """Return the mean |r| between halves from which on a map counts as reproducible.
 
     Halves of more participants agree better, on networks as on what is left. What is asked for
     rises with them as the agreement of means does whose single members agree by

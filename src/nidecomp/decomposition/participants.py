@@ -96,7 +96,7 @@ class _Measured:
 
 
 def _measure(components: Components, runs: Sequence[ReducedRun], n_threads: int) -> list[_Measured]:
-    """Measure every run, in the order given."""
+    """Return the measures of all runs, in the order given."""
     gram = products(components.maps, components.maps)
     return list(map_ordered(partial(_measure_run, components.maps, gram), runs, n_threads))
 

@@ -1,7 +1,7 @@
 """Evidence about every map: fits to halves and bootstrap samples of the participants.
 
 Halves are fitted as the group is, from the same reduced runs. Each run was reduced on its own, so
-that the halves are independent but for the group mask and grid, which are those of all
+that the halves are independent except for the group mask and grid, which are those of all
 participants. To save time, samples are fitted on at most 20,000 voxels, evenly spaced in the mask,
 and three dimensions for each component are kept of their subspaces. docs/decisions/0011-evidence.md
 has the measurements that bound the effect of both.
@@ -95,11 +95,14 @@ def _warn_of_few(runs: Sequence[ReducedRun], science: Science) -> None:
     n = count(len(set(participants)), "participant")
     if not possible and wanted:
         _LOG.warning(
-            "%s: the reproducibility of maps cannot be judged without a second participant", n
+            "The reproducibility of maps cannot be judged with %s: it needs at least two", n
         )
     elif possible < wanted:
         _LOG.warning(
-            "%s: the reproducibility of maps is judged from %s only", n, count(possible, "split")
+            "The reproducibility of maps is judged from %s only: %s cannot be split into halves in "
+            "more ways",
+            count(possible, "split"),
+            n,
         )
 
 
@@ -239,7 +242,7 @@ def _gather_samples(
     n_components: int,
     n_threads: int,
 ) -> list[dict[SubspaceKey, Subspace]]:
-    """Gather every sample's subspaces in one pass over the runs."""
+    """Return every sample's subspaces, computed in one pass over the runs."""
     n_dims = sample_dims(n_components)
     counts = [Counter(sample) for sample in members]
     streams = [{which: SubspaceStream(len(voxels), n_dims) for which in wanted} for _ in members]
@@ -257,7 +260,7 @@ def _gather_samples(
 
 
 def _add(rows: NDArray[np.float32], taking: tuple[SubspaceStream, int]) -> None:
-    """Add rows as often as their participant was drawn: twice the same row is √2 times it."""
+    """Add rows as often as their participant was drawn: twice the same row equals √2 times it."""
     stream, count = taking
     stream.add(rows * np.float32(np.sqrt(count)) if count > 1 else rows)
 
@@ -282,7 +285,7 @@ def _fit_sample(
             subspaces[canonical], own, n_components, settings, n_threads=1, warn=False
         )
     except NidecompError as error:
-        _LOG.debug("A part of the group could not be fitted: %s", error)
+        _LOG.debug("A half or bootstrap sample of the group could not be fitted: %s", error)
         return _Sample({}, subspaces)
     return _Sample({components.method: components for components in fitted}, subspaces)
 

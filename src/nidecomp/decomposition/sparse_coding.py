@@ -27,7 +27,7 @@ _LASSO_TOLERANCE = 1e-9
 # scikit-learn's limit; it is met where atoms are nearly alike and the penalty is weak.
 _MAX_SWEEPS = 1000
 
-# What follows is scikit-learn's. The mean square of an atom's codes up to which it is out of use.
+# As in scikit-learn: an atom is unused if the mean square of its codes is at most this.
 _UNUSED = 1e-6
 # The change of the dictionary in one step (Frobenius norm by the number of atoms) that ends it.
 _SETTLED = 1e-3
@@ -151,7 +151,7 @@ def _descend(
     code: NDArray[np.float64],
     slopes: NDArray[np.float64],
 ) -> float:
-    """Minimise over one coordinate; give by how much its inner product with the residual moved."""
+    """Minimise over one coordinate; return the change of its inner product with the residual."""
     power = gram_row[atom]
     if power == 0.0:
         return 0.0
@@ -198,7 +198,7 @@ def _gram(dictionary: NDArray[np.float64]) -> NDArray[np.float64]:
 
 # ---------------------------------------------------------------- the dictionary's steps
 class Learner(NamedTuple):
-    """A dictionary while it is learnt: what the batches so far say of it, and where it stands.
+    """The state of a dictionary while it is learnt: averages over batches, and counters.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ STATE = np.dtype(
 
 
 def new_learner(dictionary: NDArray[np.float64]) -> Learner:
-    """Begin with a copy of a first dictionary, shape (n_atoms, n_rows)."""
+    """Return the state for a copy of a first dictionary, shape (n_atoms, n_rows)."""
     state = np.zeros(1, dtype=STATE)[0]
     state["average_cost"] = state["lowest_cost"] = np.inf
     n_atoms = len(dictionary)
@@ -250,7 +250,7 @@ def learn(
     batch_size: int,
     n_steps: int,
 ) -> bool:
-    """Take batch after batch until the dictionary has settled or an atom is out of use.
+    """Process batches until the dictionary has converged or an atom is unused.
 
     Parameters
     ----------
@@ -286,7 +286,7 @@ def learn(
 
 @compiled
 def batch_bounds(step: int, batch_size: int, n_voxels: int) -> tuple[int, int]:
-    """Give where a step's batch begins and ends in the order of voxels."""
+    """Return the first and last index of a batch in the order of voxels."""
     n_batches = (n_voxels - 1) // batch_size + 1
     first = (step % n_batches) * batch_size
     return first, min(first + batch_size, n_voxels)
@@ -296,7 +296,7 @@ def batch_bounds(step: int, batch_size: int, n_voxels: int) -> tuple[int, int]:
 def _take_batch(
     samples: NDArray[np.float32], batch: NDArray[np.int64], learner: Learner, alpha: float
 ) -> None:
-    """Code a batch of voxels and add what they say to the averages."""
+    """Code a batch of voxels and update the averages."""
     state = learner.state
     n_atoms = len(learner.dictionary)
     gram = _gram(learner.dictionary)
@@ -323,7 +323,7 @@ def _take_batch(
 
 @compiled
 def _share_kept(step: int, size: int) -> float:
-    """Give the weight of what older batches said when one of `size` voxels is added."""
+    """Return the weight of older batches when one of `size` voxels is added."""
     theta = (step + 1.0) * size if step < size - 1 else size * size + step + 1.0 - size
     return (theta + 1 - size) / (theta + 1)
 
@@ -343,7 +343,7 @@ def _add_atom(
     sample: NDArray[np.float32],
     size: int,
 ) -> None:
-    """Add what one voxel says of one atom, as one of `size` voxels."""
+    """Update the averages of one atom by one of `size` voxels."""
     share = code[atom] / size
     usage, weighted = learner.usage[atom], learner.weighted[atom]
     for other in range(len(code)):
@@ -354,7 +354,7 @@ def _add_atom(
 
 @compiled
 def _improve_atoms(learner: Learner) -> None:
-    """Improve the atoms that are left in this step, one by one, up to one that is out of use."""
+    """Update the remaining atoms of this step one by one, up to an unused one."""
     state = learner.state
     fresh = np.empty(learner.dictionary.shape[1])
     while state["atom"] < len(learner.usage):
@@ -376,7 +376,7 @@ def _improve_atoms(learner: Learner) -> None:
 
 @compiled
 def _best_atom(learner: Learner, atom: int, power: float, fresh: NDArray[np.float64]) -> float:
-    """Compute D_a + (B_a − A_a D) / A_aa into `fresh`; give its squared norm."""
+    """Compute D_a + (B_a − A_a D) / A_aa into `fresh`; return its squared norm."""
     dictionary, usage, weighted, _ = learner
     for row in range(len(fresh)):
         fresh[row] = weighted[atom, row]
@@ -394,7 +394,7 @@ def _best_atom(learner: Learner, atom: int, power: float, fresh: NDArray[np.floa
 
 @compiled
 def _end_step(state: Any, n_atoms: int, size: int, n_voxels: int) -> None:
-    """Count a step of `size` voxels and see whether the dictionary has settled."""
+    """Count a step of `size` voxels and check convergence."""
     change = np.sqrt(state["squared_change"]) / n_atoms
     state["squared_change"] = 0.0
     state["atom"] = 0

@@ -1,4 +1,4 @@
-"""How far components depend on where the ICA began and on who took part."""
+"""Stability of components across restarts of the ICA and across samples of the participants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from scipy.spatial.distance import squareform
 
 from nidecomp.decomposition.matching import correlations, match
 
-# Restarts' components that are clustered at most, a bound of memory: their distances take 130 MB.
+# The largest number of components of restarts that are clustered. It bounds memory: their distances
+# take 130 MB.
 _MOST_CLUSTERED = 4000
 
 
@@ -22,26 +23,26 @@ _MOST_CLUSTERED = 4000
 def restart_stability(
     unmixings: Sequence[NDArray[np.float64]], chosen: int
 ) -> NDArray[np.float64] | None:
-    """Return how tightly the restarts' components gather around each component of the chosen one.
+    """Return how stable each component of the chosen restart is across restarts (Icasso).
 
     Himberg, Hyvärinen and Esposito (2004), Validating the independent components of neuroimaging
-    time series via clustering and visualization, NeuroImage 22:1214. The data are white, so that
-    the restarts' unmixing matrices alone give the correlations of their maps.
+    time series via clustering and visualization, NeuroImage 22:1214. Because the data are white,
+    the correlations of maps follow from the unmixing matrices alone.
 
     Parameters
     ----------
     unmixings : sequence of ndarray, each (n_components, n_components)
-        Orthogonal; of the restarts that came to an end.
+        The orthogonal matrices of the restarts that did not fail.
     chosen : int
-        Which of them is the decomposition.
+        The index of the restart whose components the decomposition has.
 
     Returns
     -------
     ndarray, shape (n_components,), or None
-        Icasso's Iq of the component's cluster: the mean |r| within it less the mean |r| between it
-        and all others. 1: every restart found this map. None where there is only one restart. Where
-        there are very many, as many as 4,000 components come from are compared: the chosen one and
-        the first others.
+        Icasso's Iq of each component's cluster: the mean |r| within the cluster minus the mean |r|
+        between it and all other components. 1 means that every restart found this map. None where
+        there is only one restart. At most 4,000 components are clustered: those of the chosen
+        restart, then those of the others in order.
     """
     n_components = len(unmixings[chosen])
     others = [matrix for index, matrix in enumerate(unmixings) if index != chosen]
@@ -67,21 +68,21 @@ def restart_stability(
 def split_halves(
     participants: Sequence[str], n_splits: int, seed: int
 ) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
-    """Split participants into halves, several times, never twice in the same way.
+    """Return several splits of the participants into halves, all of them different.
 
     Parameters
     ----------
     participants : sequence of str
-        Their order and repetitions do not matter.
+        Their labels. The order and repetitions do not matter.
     n_splits : int
-        How many splits are wanted; fewer come back where there are no more.
+        The number of splits. Fewer are returned if there are not as many different ones.
     seed : int
 
     Returns
     -------
     tuple of pairs
-        Each the labels of both halves, sorted; with an odd number the first half is smaller by
-        one. Empty where there are fewer than two participants.
+        Each pair has the sorted labels of both halves. With an odd number of participants, the
+        first half is smaller by one. Empty with fewer than two participants.
     """
     labels = sorted(set(participants))
     n_half = len(labels) // 2
@@ -106,32 +107,33 @@ def split_halves(
 
 def _random_halves(n: int, n_half: int, n_splits: int, seed: int) -> list[tuple[int, ...]]:
     random = np.random.RandomState(seed)
-    found: dict[tuple[int, ...], None] = {}
-    while len(found) < n_splits:
+    halves: dict[tuple[int, ...], None] = {}
+    while len(halves) < n_splits:
         half = set(random.permutation(n)[:n_half].tolist())
-        # The other half of an even split is the same split.
+        # With an even number, both halves stand for the same split: the one with 0 is used.
         if 2 * n_half == n and 0 not in half:
             half = set(range(n)) - half
-        found[tuple(sorted(half))] = None
-    return list(found)
+        halves[tuple(sorted(half))] = None
+    return list(halves)
 
 
 def bootstrap_samples(
     participants: Sequence[str], n_samples: int, seed: int
 ) -> tuple[tuple[str, ...], ...]:
-    """Draw participants with replacement, as many as there are, several times.
+    """Return bootstrap samples: as many participants as there are, drawn with replacement.
 
     Parameters
     ----------
     participants : sequence of str
-        Their order and repetitions do not matter.
+        Their labels. The order and repetitions do not matter.
     n_samples : int
+        The number of samples.
     seed : int
 
     Returns
     -------
     tuple of tuple of str
-        Each the labels drawn, sorted, repeated as often as they were drawn.
+        For each sample the sorted labels, each as often as it was drawn.
     """
     labels = sorted(set(participants))
     random = np.random.RandomState(seed)
@@ -142,20 +144,20 @@ def bootstrap_samples(
 
 
 def hold_out(participants: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
-    """Draw the participants that are left out of a fit.
+    """Return randomly drawn participants that are left out of the fit.
 
     Parameters
     ----------
     participants : sequence of str
-        Their order and repetitions do not matter.
+        Their labels. The order and repetitions do not matter.
     share : float
-        From 0 to 1; where it is not 0, at least one participant is drawn.
+        The share of participants to leave out, from 0 to 1. Unless it is 0, at least one is drawn.
     seed : int
 
     Returns
     -------
     tuple of str
-        Their labels, sorted.
+        The sorted labels of the participants drawn.
     """
     labels = sorted(set(participants))
     n_out = max(1, round(share * len(labels))) if share else 0
@@ -165,17 +167,17 @@ def hold_out(participants: Sequence[str], share: float, seed: int) -> tuple[str,
 
 @dataclass(frozen=True, eq=False)
 class HalvesAgreement:
-    """How alike two halves of the group found the group's maps.
+    """The agreement between the maps of two halves of the group.
 
     Parameters
     ----------
     reproducibility : ndarray, shape (n_components,)
-        For each of the group's maps, |r| of the first half's match with the second half's match,
-        at most |r| of either with the map itself.
+        For each of the group's maps, |r| between its matches in the first and the second half, but
+        at most |r| of either match with the group's map.
     trace : float
-        Mean |r| of both halves' maps, matched with each other one to one.
+        The mean |r| between the maps of both halves, matched with each other one to one.
     in_first, in_second : ndarray of int, shape (n_components,)
-        Which of a half's maps is each of the group's.
+        The index of each group map's match among the maps of the first and the second half.
     """
 
     reproducibility: NDArray[np.float64]
@@ -187,35 +189,35 @@ class HalvesAgreement:
 def compare_halves(
     maps: NDArray[np.floating], first: NDArray[np.floating], second: NDArray[np.floating]
 ) -> HalvesAgreement:
-    """Tell for each map how alike two halves of the group found it.
+    """Compute how well two halves of the group reproduce each map of the whole group.
 
-    What is correlated comes from the halves, which share no participant. The whole group's maps,
-    matched one to one with those of each half, say which are meant. A map that a half did not find
-    is matched with one that is left over: what a match has in common with the map itself, which is
-    more than halves have with each other wherever it is the same component, is the upper limit.
+    The group's maps are matched one to one with those of each half, and the matches are correlated
+    between the halves, which share no participant. If a half has no such component, the map is
+    matched with one that is left over. For this reason, |r| is at most that of either match with
+    the group's map, which is the larger one wherever the match is the same component.
 
     Parameters
     ----------
     maps : ndarray, shape (n_components, n_voxels)
-        The whole group's.
+        The maps of the whole group.
     first, second : ndarray, shape (n_components, n_voxels)
-        The halves'.
+        The maps of each half.
 
     Returns
     -------
     HalvesAgreement
     """
-    meant = [match(correlations(maps, half)) for half in (first, second)]
+    in_first, in_second = (match(correlations(maps, half)) for half in (first, second))
     between = correlations(first, second)
-    across = np.abs(between[meant[0].second, meant[1].second])
+    across = np.abs(between[in_first.second, in_second.second])
     return HalvesAgreement(
-        reproducibility=np.minimum.reduce([across, *(np.abs(found.r) for found in meant)]),
+        reproducibility=np.minimum.reduce([across, np.abs(in_first.r), np.abs(in_second.r)]),
         trace=float(np.mean(np.abs(match(between).r))),
-        in_first=meant[0].second,
-        in_second=meant[1].second,
+        in_first=in_first.second,
+        in_second=in_second.second,
     )
 
 
 def matched_r(maps: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give |r| of each map with its one-to-one match in as many others, shape (n_components,)."""
+    """Return |r| of each map with its one-to-one match in another set, shape (n_components,)."""
     return np.abs(match(correlations(maps, others)).r)

@@ -1,9 +1,10 @@
-"""The space that the group shares, out of every run's leading components, one run at a time.
+"""The group's subspace, computed from the principal components of one run after the other.
 
-A truncated singular value decomposition in memory that does not grow with the number of runs: rows
-are gathered until as many have come as are kept, then the leading directions of both are kept. This
-is the frequent-directions scheme without its shrinkage (Liberty 2013, Simple and deterministic
-matrix sketching, KDD, doi:10.1145/2487575.2487623); while nothing had to be left out it is exact.
+This is a truncated singular value decomposition whose memory does not grow with the number of runs.
+Incoming rows are collected until there are as many as are kept, then the leading directions of both
+are kept. The scheme is that of frequent directions without the shrinkage (Liberty 2013, Simple and
+deterministic matrix sketching, KDD, doi:10.1145/2487575.2487623). It is exact as long as no
+direction had to be left out.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ class Subspace:
     Parameters
     ----------
     rows : ndarray of float32, shape (n_dims, n_voxels)
-        Orthogonal, the largest first, each scaled by its singular value.
+        The orthogonal singular vectors, the largest first, each scaled by its singular value.
     squared : ndarray, shape (n_dims,)
         The squared singular values.
     total_variance : float
-        Sum of squares of all rows that were added.
+        The sum of squares of all rows that were added.
     error_bound : float
-        No squared singular value of all rows together is larger than the one found by more than
-        this, and none is smaller: the sum, over the times that directions were left out, of the
-        largest squared singular value among them. 0 where nothing was left out but at the end.
+        The largest possible error of `squared`: the squared singular values of all rows together
+        are not smaller than `squared`, and larger by at most this. It is the largest squared
+        singular value that was left out, summed over all times that directions were left out. It is
+        0 if that happened at the end only.
     n_rows : int
-        How many rows were added.
+        The number of rows that were added.
     """
 
     rows: NDArray[np.float32]
@@ -45,27 +47,27 @@ class Subspace:
     n_rows: int
 
     def orthonormal(self, n_leading: int) -> NDArray[np.float64]:
-        """Give the leading directions with unit norm, shape (n_leading, n_voxels)."""
+        """Return the leading directions with unit norm, shape (n_leading, n_voxels)."""
         singular = np.sqrt(np.maximum(self.squared[:n_leading], np.finfo(np.float64).tiny))
         return np.asarray(self.rows[:n_leading] / singular[:, None])
 
 
 class SubspaceStream:
-    """Gathers rows and keeps their leading directions.
+    """Computes a subspace from rows that are added in parts.
 
     Parameters
     ----------
     n_voxels : int
     n_dims : int
-        How many directions are kept.
+        The number of directions that are kept.
     n_threads : int
-        The result does not depend on it.
+        The number of threads. The result does not depend on it.
 
     Notes
     -----
-    Memory is ``2 · n_dims · n_voxels`` float32 numbers. Rows are merged `n_dims` at a time: that
-    number decides the result's last digits, so nothing about execution may change it. Merging
-    costs about ``4 · n_dims · n_voxels`` multiplications a row.
+    Memory is ``2 · n_dims · n_voxels`` float32 numbers. Rows are merged `n_dims` at a time. This
+    number changes the last digits of the result, so it must not depend on how a job is executed.
+    Merging costs about ``4 · n_dims · n_voxels`` multiplications for each row.
     """
 
     def __init__(self, n_voxels: int, n_dims: int, n_threads: int = 1) -> None:
@@ -77,7 +79,7 @@ class SubspaceStream:
         self._total = self._dropped = 0.0
 
     def add(self, rows: NDArray[np.float32]) -> None:
-        """Add rows, shape (n_rows, n_voxels); the order in which they come matters to rounding."""
+        """Add rows, shape (n_rows, n_voxels). Their order changes the rounding of the result."""
         self._n_rows += len(rows)
         while len(rows):
             if self._n_incoming == len(self._incoming):
@@ -88,17 +90,17 @@ class SubspaceStream:
             rows = rows[len(taken) :]
 
     def finish(self) -> Subspace:
-        """Give what was found; nothing can be added afterwards."""
+        """Return the subspace; no more rows can be added afterwards."""
         dropped_before = self._dropped
         if self._n_incoming:
             self._merge()
-        # What the last merge leaves out was no part of any later one: it changed no value kept.
+        # Directions that the last merge leaves out do not change the values that are kept.
         bound = dropped_before
         self._incoming = np.empty((0, self._kept.shape[1]), dtype=np.float32)
         return Subspace(self._kept[: self._n_kept], self._squared, self._total, bound, self._n_rows)
 
     def _merge(self) -> None:
-        """Keep the leading directions of what is kept and what has come."""
+        """Replace the kept directions by the leading ones of kept and incoming rows together."""
         n_voxels = self._kept.shape[1]
         n_both = self._n_kept + self._n_incoming
         gram = np.zeros((n_both, n_both))
@@ -130,18 +132,20 @@ class SubspaceStream:
 def weighted_rows(
     rows: NDArray[np.float32], weight: float, *, canonical: bool
 ) -> NDArray[np.float32]:
-    """Scale one run's rows for the group.
+    """Return the rows of one run, scaled for the group's subspace.
 
     Parameters
     ----------
     rows : ndarray of float32, shape (n_rows, n_voxels)
         The run's orthogonal rows, each scaled by its singular value.
     weight : float
-        With 1/√(runs of the participant) the runs of one participant weigh together as one.
+        The factor of all rows. With 1/√(runs of the participant), all runs of a participant
+        together have the weight of one run.
     canonical : bool
-        Scale each row to unit norm first. The singular value decomposition of such rows is the
-        generalised canonical correlation analysis of CanICA (Varoquaux et al. 2010, NeuroImage
-        51:288, section 2.2): what the participants share counts, not what is large in one.
+        Whether to scale each row to unit norm first. The singular value decomposition of such rows
+        is the generalised canonical correlation analysis of CanICA (Varoquaux et al. 2010,
+        NeuroImage 51:288, section 2.2): directions that participants share lead, not those with a
+        large variance in one participant.
 
     Returns
     -------

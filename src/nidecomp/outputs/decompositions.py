@@ -1,4 +1,4 @@
-"""The group's results as a BIDS-Derivatives dataset."""
+"""Writing the results of a group analysis as a BIDS-Derivatives dataset."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _METHOD_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
 
 
 def write_group(result: GroupResult) -> OutputTree:
-    """Write maps, tables, descriptions and logs.
+    """Write the maps, tables, descriptions and logs of a group analysis.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def write_group(result: GroupResult) -> OutputTree:
     Returns
     -------
     OutputTree
-        To be finished: the manifest comes last.
+        To be finished by the caller, which writes the manifest.
     """
     tree = OutputTree(result.settings.output_dir)
     write_description(tree, result, "group networks", _readme(result))
@@ -77,7 +77,7 @@ def write_group(result: GroupResult) -> OutputTree:
 
 # ---------------------------------------------------------------- the dataset as a whole
 def _write_atlas_card(tree: OutputTree, result: GroupResult) -> None:
-    """Describe the soft atlas; the validator refuses the card where there is no atlas."""
+    """Write the description of the soft atlas; the validator refuses it where there is no atlas."""
     atlas = result.settings.science.decomposition.atlas_label
     tree.write_json(
         atlas_description_file(atlas),
@@ -131,9 +131,9 @@ def _write_components(tree: OutputTree, result: GroupResult, components: Compone
         result.file(components, "components", ".json"),
         {
             "Description": f"Group maps of {_METHOD_NAMES[components.method]}, signed and "
-            "unthresholded, one volume a component. Each has a root mean square of 1 over the "
-            "mask and its largest absolute value positive; Evidence in the decomposition's JSON "
-            "says how they are ordered.",
+            "unthresholded, one volume per component. Each map has a root mean square of 1 over "
+            "the mask, and its largest absolute value is positive; see Evidence in the "
+            "decomposition's JSON for their order.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
             "Mask": f"bids::{result.mask_file()}",
@@ -145,7 +145,7 @@ def _write_components(tree: OutputTree, result: GroupResult, components: Compone
 
 
 def _masking(result: GroupResult) -> dict[str, object]:
-    """Say which voxels; a mask that was given by its name and content, not by its whole path."""
+    """Return how the mask was made; --mask by its name and content, not by its path."""
     masking = result.settings.science.masking
     if masking.mask is None:
         return {"mask_threshold": masking.mask_threshold}
@@ -154,7 +154,7 @@ def _masking(result: GroupResult) -> dict[str, object]:
 
 
 def _choice(result: GroupResult) -> dict[str, object]:
-    """Say how the number of components came about, where it was not given."""
+    """Return how the number of components was chosen; empty where it was given."""
     if result.choice is None:
         return {}
     return {
@@ -167,12 +167,12 @@ def _choice(result: GroupResult) -> dict[str, object]:
 
 
 def _settings(result: GroupResult, method: str) -> dict[str, object]:
-    """Take the settings that have to do with a method.
+    """Return the settings that apply to a method.
 
-    Another method's would say that something was done that was not.
+    Those of other methods would suggest something that was not done.
     """
     science = science_as_tables(result.settings.science)
-    # All numbers of components together decide which runs are too short.
+    # All numbers of components: the largest decides which runs are too short.
     used = {"n_init", "random_seed", "n_components", "subspace_dims"}
     if result.choice is not None:
         used.add("max_components")
@@ -188,7 +188,7 @@ def _settings(result: GroupResult, method: str) -> dict[str, object]:
 
 
 def _decomposition(result: GroupResult, components: Components) -> dict[str, object]:
-    """Say everything that is needed to fit these maps again."""
+    """Return the content of the decomposition's JSON: all that is needed to repeat the fit."""
     runs = result.runs
     fwhm = result.settings.science.denoising.smoothing_of(components.method)
     reduced = [
@@ -209,8 +209,8 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         ),
         "ComponentsPerRun": components.n_components,
         "SmoothingFWHM": fwhm,
-        "Weighting": "every participant weighs the same: runs have equal variance (CanICA: rows "
-        "of unit norm) and are scaled by 1/sqrt(number of the participant's runs)",
+        "Weighting": "all participants have the same weight: runs are scaled to equal variance "
+        "(CanICA: rows to unit norm) and by 1/sqrt(number of the participant's runs)",
         **_choice(result),
         "Fit": dict(components.fit),
         "Evidence": evidence_summary(components) or {"Order": "by explained variance"},

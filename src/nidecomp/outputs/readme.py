@@ -1,4 +1,4 @@
-"""The README of an output folder, of a template in Markdown."""
+"""The README of an output folder, from a template in Markdown."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from nidecomp.version import __version__
 
 
 def readme(template: str, **values: object) -> str:
-    """Return a template of ``templates/`` with its values filled in.
+    """Return a template of ``templates/`` with its values inserted.
 
     Parameters
     ----------
     template : str
         Name of the file.
     **values
-        What it asks for, beside NiDecomp's version; another name is an error.
+        The values that it needs, other than the version of NiDecomp; unknown names are errors.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The regions of each decomposition as a soft atlas and as a parcellation with its table."""
+"""Writing the regions of each decomposition: a soft atlas, and a parcellation with its table."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from nidecomp.spaces.contract import Measure
 
 
 def region_columns(measure: Measure) -> dict[str, str]:
-    """Return the columns of the table of regions and what they hold."""
+    """Return the columns of the table of regions with their descriptions."""
     return {
         "index": "",
-        "name": "Name of the region: its component and its number in it, from 1, the largest first",
-        "label": "The same, under the name that other programs look for",
-        "network": "Component that it is a region of",
-        "network_label": "The most similar network, see the metrics file; n/a where none is "
-        "similar",
-        "hemisphere": "L, R, or B where less than 95 % of its weight lies on one side",
-        "x": "Centre of its weights in the soft atlas, first RAS+ coordinate of the space",
-        "y": "Centre of its weights, second RAS+ coordinate",
-        "z": "Centre of its weights, third RAS+ coordinate",
+        "name": "Name of the region: its component, and its number from 1, the largest first",
+        "label": "The same name, in the column that other programs use",
+        "network": "Component to which the region belongs",
+        "network_label": "The network most similar to that component (see the metrics file); n/a "
+        "where none is similar",
+        "hemisphere": "L or R; B (both) where less than 95 % of the weight is on one side",
+        "x": "Centre of the region's weights in the soft atlas, first RAS+ coordinate of the space",
+        "y": "Centre of the weights, second RAS+ coordinate",
+        "z": "Centre of the weights, third RAS+ coordinate",
         measure.column: f"{measure.size.capitalize()} of its {measure.features} in the image",
     }
 
 
 def region_units(measure: Measure) -> dict[str, str]:
-    """Return the units of those columns that have one."""
+    """Return the units of the columns of the table of regions."""
     return {**dict.fromkeys("xyz", "mm"), measure.column: measure.unit}
 
 
@@ -47,7 +47,7 @@ def write_regions(
     of_maps: Sequence[tuple[Region, ...]],
     network_labels: Sequence[object],
 ) -> None:
-    """Write the regions of one decomposition; nothing where no map has any."""
+    """Write the regions of one decomposition, if there are any."""
     regions = tuple(region for of_map in of_maps for region in of_map)
     if not regions:
         return
@@ -84,8 +84,9 @@ def write_regions(
         table,
         units=region_units(measure),
         about={
-            "Description": "Regions of the networks: of the soft atlas of regions each "
-            f"{measure.feature} belongs to the region that weighs most in it.",
+            "Description": "Parcellation into regions of the networks: each "
+            f"{measure.feature} belongs to the region with the largest weight in the soft atlas "
+            "of regions.",
             "Sources": [f"bids::{result.maps_file(components, 'probseg', 'regions')}"],
             **result.spatial,
         },
@@ -107,9 +108,9 @@ def _write_soft_atlas(
     tree.write_json(
         result.file(components, "probseg", ".json", "regions"),
         {
-            "Description": f"Regions of the thresholded networks, of {measure.min_region:g} "
-            f"{measure.unit} or more: {rule}. Values are those of the soft atlas of networks, from "
-            "0 to 1.",
+            "Description": "Regions of the thresholded networks of at least "
+            f"{measure.min_region:g} {measure.unit}: {rule}. Values are those of the soft atlas of "
+            "networks, from 0 to 1.",
             "LabelMap": list(names),
             "Sources": [f"bids::{result.maps_file(components, 'probseg')}"],
             **result.spatial,

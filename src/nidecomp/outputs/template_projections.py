@@ -1,4 +1,4 @@
-"""What runs hold of maps that were not fitted here, as a BIDS-Derivatives dataset."""
+"""Writing the projections of runs to template maps as a BIDS-Derivatives dataset."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from nidecomp.outputs.tree import OutputTree
 
 
 def write_template_projections(result: GroupResult, *, is_job: bool) -> OutputTree:
-    """Write the projections.
+    """Write the projections to template maps.
 
     Parameters
     ----------
     result : GroupResult
-        Whose components were given.
+        Its components are template maps.
     is_job : bool
-        Whether this is one of several jobs, each for its participants: then only what is theirs is
-        written, and what is the same from every job; a group run adds the rest.
+        Whether this is one of several participant jobs: only the files of its participants, and
+        those that are the same from every job, are written; a group run adds the rest.
 
     Returns
     -------
     OutputTree
-        To be finished: the manifest comes last.
+        To be finished by the caller, which writes the manifest.
     """
     tree = OutputTree(result.settings.output_dir, _job_name(result) if is_job else None)
     write_description(tree, result, "projections to maps", _readme(result))
@@ -56,13 +56,13 @@ def write_template_projections(result: GroupResult, *, is_job: bool) -> OutputTr
 
 
 def _job_name(result: GroupResult) -> str:
-    """Name a job after its participants, so that no two of them share a manifest."""
+    """Return a name of a job, from its participants: no two jobs share a manifest."""
     first, *others = result.participants
     return f"sub-{first}" + (f"+{len(others)}" if others else "")
 
 
 def _source(result: GroupResult) -> str:
-    """Name what was given, without the path to it."""
+    """Return the name of the template maps, without their path."""
     return Path(str(result.settings.science.projection.maps)).name
 
 
@@ -73,8 +73,8 @@ def _write_maps(tree: OutputTree, result: GroupResult, components: Components) -
     tree.write_json(
         result.file(components, "components", ".json"),
         {
-            "Description": f"The {what} that were given ({_source(result)}), on the grid of the "
-            "runs and within the mask, with a root mean square of 1 over it: one volume a map.",
+            "Description": f"Template {what} ({_source(result)}), on the grid of the runs and "
+            "within the mask, scaled to a root mean square of 1 over it: one volume per map.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
             "Mask": f"bids::{result.mask_file()}",

@@ -1,1 +1,1 @@
-"""From group maps back to each run: dual regression, connectomes, component regression."""
+"""Project group maps to each run: dual regression, connectomes, component regression."""

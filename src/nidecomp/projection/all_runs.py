@@ -1,4 +1,4 @@
-"""The second pass over all runs: each is projected, and each participant's runs are combined."""
+"""Project all runs to the group's maps, and combine the runs of each participant."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Projections:
-    """What the second pass gave, sorted.
+    """The projections of all runs, sorted by name.
 
-    `paths` is where the maps of each decomposition are stored. `combined` has, of participants with
-    several runs, the files with their maps: for each decomposition, statistic to file.
+    `paths` are the files with the maps of each decomposition. `combined` has the maps of
+    participants with several runs: for each participant and decomposition, statistic to file.
     """
 
     runs: tuple[ProjectedRun, ...] = ()
@@ -44,12 +44,12 @@ def project_runs(
     executor: Executor,
     removed: Sequence[Mapping[int, str]] = (),
 ) -> Projections:
-    """Project runs to the group's maps, in whatever order they finish.
+    """Project all runs to the group's maps.
 
     Parameters
     ----------
     components : sequence of Components
-        The decompositions, as they are to be written.
+        The decompositions, as they are written.
     cleaning : sequence of ReduceTask
         How each run is read and cleaned.
     request : Request
@@ -57,11 +57,12 @@ def project_runs(
     executor : Executor
         The result does not depend on it.
     removed : sequence of mapping
-        For each decomposition the components that images are wanted without; by default none.
+        For each decomposition, the components that are regressed out of the runs' images (index to
+        reason); by default none.
 
     Returns
     -------
-    Projected
+    Projections
     """
     smoothing_of = request.science.denoising.smoothing_of
     targets = tuple(
@@ -69,24 +70,24 @@ def project_runs(
     )
     tasks = _tasks(targets, cleaning, request, tuple(tuple(sorted(one)) for one in removed))
     results = executor.map_unordered(project_run, tasks)
-    found, failed = [], []
+    projected, failed = [], []
     for result in progress.with_progress(results, len(tasks), "Projecting runs"):
         match result:
             case ProjectedRun():
-                found.append(result)
+                projected.append(result)
             case FailedRun():
                 failed.append(result)
             case WorkerDied(item=ProjectTask(cleaning=ReduceTask(run=lost))):
                 failed.append(FailedRun(lost.key, lost.files.bold, lost_worker()))
-    failed = [replace(one, reason=f"not projected: {one.reason}") for one in failed]
-    found.sort(key=lambda record: record.key.label)
+    failed = [replace(run, reason=f"not projected: {run.reason}") for run in failed]
+    projected.sort(key=lambda record: record.key.label)
     failed.sort(key=lambda record: record.key.label)
     if failed:
         reasons = Inventory(failed=tuple(failed)).reasons()
         _LOG.error("%s could not be projected:\n%s", count(len(failed), "run"), reasons)
-    combined = _combined(found, tasks, executor) if request.extent.participant_maps else {}
+    combined = _combined(projected, tasks, executor) if request.extent.participant_maps else {}
     return Projections(
-        runs=tuple(found),
+        runs=tuple(projected),
         paths=tuple(target.path for target in targets),
         failed=tuple(failed),
         removed=tuple(removed),
@@ -117,24 +118,24 @@ def _tasks(
 
 
 def _combined(
-    found: Sequence[ProjectedRun], tasks: Sequence[ProjectTask], executor: Executor
+    projected: Sequence[ProjectedRun], tasks: Sequence[ProjectTask], executor: Executor
 ) -> dict[str, tuple[Mapping[str, Path], ...]]:
-    """Combine the maps of participants with several runs."""
-    own: dict[str, list[Path]] = {}
-    for run in found:
-        own.setdefault(run.run.participant, []).append(run.stem)
-    todo = [
-        CombineTask(label, tuple(paths), len(tasks[0].targets), tasks[0].cleaning.space)
-        for label, paths in own.items()
-        if len(paths) > 1
+    """Return the combined maps of participants with several runs."""
+    stems: dict[str, list[Path]] = {}
+    for run in projected:
+        stems.setdefault(run.run.participant, []).append(run.stem)
+    to_combine = [
+        CombineTask(label, tuple(of_runs), len(tasks[0].targets), tasks[0].cleaning.space)
+        for label, of_runs in stems.items()
+        if len(of_runs) > 1
     ]
-    return dict(sorted(_each_combined(todo, executor)))
+    return dict(sorted(_each_combined(to_combine, executor)))
 
 
 def _each_combined(
-    todo: Sequence[CombineTask], executor: Executor
+    tasks: Sequence[CombineTask], executor: Executor
 ) -> Iterable[tuple[str, tuple[Mapping[str, Path], ...]]]:
-    for result in executor.map_unordered(combine_runs, todo):
+    for result in executor.map_unordered(combine_runs, tasks):
         match result:
             case WorkerDied(item=CombineTask(participant=label)):
                 _LOG.error("The runs of sub-%s were not combined: %s", label, lost_worker("them"))

@@ -1,4 +1,4 @@
-"""Taking components out of a run's own image, as it was preprocessed."""
+"""Component regression: regress components out of a run's preprocessed image."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-# Volumes whose products are formed at once: a bound of memory, float64 of a few volumes.
+# The number of volumes that are multiplied with the time courses at once. It bounds memory.
 _VOLUMES_AT_ONCE = 8
 
 
 @dataclass(frozen=True, eq=False)
 class ComponentRegression:
-    """What is taken out of each volume: ``courses[volume] @ effects``.
+    """The fit of the components that are regressed out: ``courses[volume] @ effects``.
 
     Parameters
     ----------
     courses : ndarray of float32, shape (n_kept, n_removed)
+        The time courses of these components, at the volumes kept.
     effects : ndarray of float32, shape (n_removed, n_voxels)
+        Their regression coefficients in each voxel, in the units of the image.
     """
 
     courses: NDArray[np.float32]
@@ -34,47 +36,51 @@ def fit_component_regression(
     *,
     aggressive: bool,
 ) -> ComponentRegression:
-    """Find what some components put into every voxel of an image.
+    """Fit the components that are regressed out to every voxel of an image.
 
     Parameters
     ----------
     volumes : iterable of ndarray of float32, each (n_voxels,)
         The volumes kept, in their order, as preprocessed: neither cleaned nor smoothed.
     courses : ndarray, shape (n_kept, n_components)
-        Time courses of all components. Cleaning made them orthogonal to the constant, the trends
-        and the confounds, which are therefore left in the image as they are.
+        The time courses of all components. Cleaning made them orthogonal to the constant, the
+        trends and the confounds, which therefore remain in the image.
     removed : tuple of int
-        Which components are taken out.
+        The indices of the components to regress out.
     aggressive : bool
-        Whether all that their time courses explain is taken out, rather than only what they explain
-        beside all other components (as FSL's ``fsl_regfilt`` does with and without ``-a``).
+        Whether to remove all variance that their time courses explain. Otherwise, the variance that
+        they share with the other components remains (FSL's ``fsl_regfilt`` with and without
+        ``-a``).
 
     Returns
     -------
-    Removal
+    ComponentRegression
     """
     columns = list(removed)
     model = courses[:, columns] if aggressive else courses
     across = np.ascontiguousarray(model.T, dtype=np.float32)
     cross = _products(volumes, across)
     effects = np.linalg.pinv(model.T @ model, hermitian=True) @ cross
-    mine = effects if aggressive else effects[columns]
-    return ComponentRegression(courses[:, columns].astype(np.float32), mine.astype(np.float32))
+    of_removed = effects if aggressive else effects[columns]
+    return ComponentRegression(
+        courses[:, columns].astype(np.float32), of_removed.astype(np.float32)
+    )
 
 
 def _products(
     volumes: Iterable[NDArray[np.float32]], across: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Give time courses times volumes, some volumes at a time.
+    """Return the product of time courses and volumes, computed for a few volumes at a time.
 
-    The first volume is taken off all of them, which changes nothing and keeps numbers small.
+    The first volume is subtracted from all of them. This keeps the numbers small, and it does not
+    change the product, because time courses have a mean of 0.
     """
     stream = iter(volumes)
     total, first, start = None, None, 0
     while batch := [volume.copy() for volume in islice(stream, _VOLUMES_AT_ONCE)]:
         first = batch[0].copy() if first is None else first
         block = np.stack(batch) - first
-        # What is not finite in the image says nothing of the components.
+        # Values that are not finite are ignored.
         np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         part = across[:, start : start + len(block)] @ block
         total = part if total is None else total + part
@@ -86,20 +92,20 @@ def _products(
 def regressed_volumes(
     volumes: Iterable[NDArray[np.float32]], kept: NDArray[np.intp], removal: ComponentRegression
 ) -> Iterator[NDArray[np.float32]]:
-    """Take components out of an image, volume by volume.
+    """Yield the volumes of an image with components regressed out.
 
     Parameters
     ----------
     volumes : iterable of ndarray of float32, each (n_voxels,)
         All volumes of the image.
     kept : ndarray of int, shape (n_kept,)
-        Which of them the time courses stand for.
-    removal : Removal
+        The indices of the volumes that the time courses were computed for.
+    removal : ComponentRegression
 
     Yields
     ------
     ndarray of float32, shape (n_voxels,)
-        Volumes that were dropped are left as they are: nothing is known of them.
+        Volumes that were not kept are unchanged, because they have no time courses.
     """
     position = {int(volume): index for index, volume in enumerate(kept)}
     for number, values in enumerate(volumes):

@@ -1,4 +1,4 @@
-"""Connectomes from the components' time courses, by nilearn."""
+"""Connectomes of the components' time courses, computed with nilearn."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ KINDS: tuple[Kind, ...] = ("correlation", "partial correlation", "tangent")
 
 @dataclass(frozen=True, eq=False)
 class Connectomes:
-    """One kind of connectome of every run, and the group's.
+    """The connectomes of one kind, for every run and for the group.
 
     Parameters
     ----------
-    kind : str
+    kind : {"correlation", "partial correlation", "tangent"}
     runs : tuple of ndarray, each (n_components, n_components)
-        NaN for components without a time course.
+        NaN for components that have a constant time course in any run.
     group : ndarray, shape (n_components, n_components)
-        Mean over participants, of whom each is the mean of their runs; for tangent the geometric
-        mean of all runs' covariances, from which each run's departure is told.
+        The mean over participants of the means over their runs. For tangent, it is the geometric
+        mean of the covariances of all runs, and those of runs are deviations from it.
     """
 
     kind: Kind
@@ -37,25 +37,25 @@ class Connectomes:
 def connectomes(
     courses: Sequence[NDArray[np.float64]], participants: Sequence[str], kind: Kind
 ) -> Connectomes | None:
-    """Compute one kind of connectome for all runs.
+    """Compute one kind of connectome for all runs and for the group.
 
     Parameters
     ----------
     courses : sequence of ndarray, each (n_volumes, n_components)
-        Time courses of each run, at the volumes kept.
+        The time courses of each run, at the volumes kept.
     participants : sequence of str
-        Whose each run is.
+        The participant of each run.
     kind : {"correlation", "partial correlation", "tangent"}
 
     Returns
     -------
     Connectomes or None
-        None for tangent with a single run: it tells how runs differ from all of them.
+        None for tangent with a single run, as it measures how runs deviate from their mean.
 
     Notes
     -----
-    Correlation is Pearson's. The other two need inverses or logarithms of covariances, which are
-    shrunk towards a multiple of the identity (Ledoit and Wolf 2004, Journal of Multivariate
+    Correlation is Pearson's. The other two kinds need inverses or logarithms of covariances, which
+    are shrunk towards a multiple of the identity (Ledoit and Wolf 2004, Journal of Multivariate
     Analysis 88:365). Tangent: Varoquaux et al. (2010), MICCAI, doi:10.1007/978-3-642-15705-9_25.
     """
     if kind == "tangent" and len(courses) < 2:
@@ -65,7 +65,7 @@ def connectomes(
     if used.sum() < 2:
         nothing = np.full((n_components, n_components), np.nan)
         return Connectomes(kind, tuple(nothing for _ in courses), nothing)
-    # Only correlations are standardised by nilearn: shrinkage must not depend on units either.
+    # nilearn standardises correlations only, but shrinkage must not depend on units either.
     standardised = [
         (course[:, used] - course[:, used].mean(axis=0)) / course[:, used].std(axis=0)
         for course in courses
@@ -87,14 +87,14 @@ def connectomes(
 def _mean_of_participants(
     matrices: NDArray[np.float64], participants: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Average runs within participants, then participants, so that all of them weigh the same."""
+    """Return the mean over participants of the means over their runs."""
     names = np.array(participants)
-    means = [matrices[names == one].mean(axis=0) for one in sorted(set(participants))]
+    means = [matrices[names == label].mean(axis=0) for label in sorted(set(participants))]
     return np.asarray(np.mean(means, axis=0))
 
 
 def _spread_out(matrix: NDArray[np.float64], used: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Put a matrix of some components where they stand among all of them."""
+    """Return the matrix of all components: NaN for those that were not used."""
     whole = np.full((len(used), len(used)), np.nan)
     whole[np.ix_(used, used)] = matrix
     return whole

@@ -1,4 +1,4 @@
-"""Dual regression: a run's time courses of the group's maps, and its own maps of these.
+"""Dual regression: time courses of the group's maps in a run, and the run's own maps.
 
 Nickerson, Smith, Öngür and Beckmann (2017), Using dual regression to investigate network shape and
 amplitude in functional connectivity analyses, Frontiers in Neuroscience 11:115,
@@ -18,22 +18,22 @@ from scipy.special import ndtri_exp, stdtr
 from nidecomp.core.linalg import blocks, products
 from nidecomp.decomposition.matching import correlations, is_constant
 
-# What is left of a series cannot be told more precisely, as a share of it: series are float32.
+# The smallest residual of a series, as a share of it: smaller ones are rounding errors of float32.
 _ROUNDING = 1e-6
-# Between the nodes of the spline from t to z the error is below 1e-6 (1e-9 for 1 degree of freedom,
-# less for more); beyond 40, z hardly grows.
+# Nodes of the spline that converts t to z. Between them, its error is below 1e-6 (1e-9 for one
+# degree of freedom, less for more). Beyond 40, z hardly increases.
 _N_NODES, _LARGEST_T = 2001, 40.0
 
 
 @dataclass(frozen=True, eq=False)
 class TimeCourses:
-    """Stage 1: what the volumes of a run hold of each map.
+    """Dual regression stage 1: the time courses of all maps in one run.
 
     Parameters
     ----------
     values : ndarray of float64, shape (n_volumes, n_components)
-        Loadings by least squares on all maps together: volumes are ``values @ maps`` as far as the
-        maps explain them.
+        Regression coefficients of each volume on all maps together (spatial regression):
+        ``values @ maps`` is the part of the volumes that the maps explain.
     explained_variance : float
         The share of the series' sum of squares that all maps explain together.
     """
@@ -42,10 +42,10 @@ class TimeCourses:
     explained_variance: float
 
     def normalised(self) -> TimeCourses:
-        """Give the same with unit variance.
+        """Return the time courses with unit variance.
 
-        Maps of stage 2 then hold how strongly a network fluctuates as well as its shape, without it
-        its shape alone (Nickerson et al. 2017).
+        The maps of stage 2 then depend on the amplitude of a network's fluctuations as well as on
+        its shape; without normalisation they depend on its shape only (Nickerson et al. 2017).
         """
         deviation = self.values.std(axis=0, ddof=1)
         scaled = self.values / np.where(deviation > 0, deviation, 1.0)
@@ -54,16 +54,16 @@ class TimeCourses:
 
 @dataclass(frozen=True, eq=False)
 class RunMaps:
-    """Stage 2: maps of a run's or a participant's own.
+    """Dual regression stage 2: the maps of one run or participant.
 
     Parameters
     ----------
     effect : ndarray of float32, shape (n_components, n_voxels)
         Regression coefficients of each voxel's series on all time courses together.
     variance : ndarray of float32, shape (n_components, n_voxels)
-        Their sampling variance; infinite where it cannot be told.
+        The sampling variance of the coefficients; infinite where it is unknown.
     z : ndarray of float32, shape (n_components, n_voxels)
-        ``effect / √variance`` as a standard normal value.
+        ``effect / √variance``, converted to a standard normal value of the same probability.
     """
 
     effect: NDArray[np.float32]
@@ -74,16 +74,16 @@ class RunMaps:
 def time_courses(
     series: NDArray[np.float32], maps: NDArray[np.floating], total_variance: float
 ) -> TimeCourses:
-    """Fit all maps together to each volume (stage 1).
+    """Compute time courses by regressing each volume on all maps together (stage 1).
 
     Parameters
     ----------
     series : ndarray of float32, shape (n_volumes, n_voxels)
-        Cleaned.
+        The cleaned series of the run.
     maps : ndarray, shape (n_components, n_voxels)
-        They may overlap and be negative; an empty one has a time course of 0.
+        Maps may overlap and have negative values. An empty map has a time course of 0.
     total_variance : float
-        The series' sum of squares, which cleaning gives.
+        The sum of squares of the series, which is known from cleaning.
 
     Returns
     -------
@@ -91,12 +91,12 @@ def time_courses(
 
     Notes
     -----
-    Without a constant over voxels: the series of a voxel has no mean after cleaning, and what all
-    voxels do together is a map's business.
+    The model has no constant over voxels: cleaning removed the mean of each voxel's series, and
+    fluctuations that all voxels share are left to be explained by the maps.
     """
     cross = np.zeros((len(series), len(maps)))
     for block in blocks(series.shape[1]):
-        # As precise as the series are; what blocks add up to is float64.
+        # Blocks are multiplied in the float32 of the series and summed in float64.
         cross += series[:, block] @ maps[:, block].astype(np.float32, copy=False).T
     values = cross @ np.linalg.pinv(products(maps, maps), hermitian=True)
     explained = float(np.sum(cross * values))
@@ -104,14 +104,15 @@ def time_courses(
 
 
 def effect_maps(series: NDArray[np.float32], courses: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Fit all time courses together to each voxel's series (stage 2).
+    """Compute maps by regressing each voxel's series on all time courses together (stage 2).
 
     Parameters
     ----------
     series : ndarray of float32, shape (n_volumes, n_voxels)
-        Cleaned.
+        The cleaned series of the run.
     courses : ndarray, shape (n_volumes, n_components)
-        Of stage 1: within what cleaning left, as the series are.
+        The time courses of stage 1. Like the series, they are orthogonal to the regressors of
+        cleaning.
 
     Returns
     -------
@@ -131,16 +132,16 @@ def run_maps(
     effect: NDArray[np.float32],
     n_regressors: int,
 ) -> RunMaps:
-    """Tell how sure each regression coefficient is.
+    """Compute the sampling variance and the z value of each regression coefficient.
 
     Parameters
     ----------
     series, courses : ndarray
         As for `effect_maps`.
     effect : ndarray of float32, shape (n_components, n_voxels)
-        What that gave.
+        The coefficients that `effect_maps` returned.
     n_regressors : int
-        How many dimensions cleaning took from the volumes.
+        The number of regressors of cleaning, by which the degrees of freedom are reduced.
 
     Returns
     -------
@@ -152,12 +153,12 @@ def run_maps(
     variance, z = np.empty_like(effect), np.empty_like(effect)
     z_of_t = _z_of_t(max(dof, 1))
     for block in blocks(series.shape[1]):
-        part, found = series[:, block], effect[:, block].astype(np.float64)
+        part, coefficients = series[:, block], effect[:, block].astype(np.float64)
         squares = np.einsum("ij,ij->j", part, part).astype(np.float64)
-        left = squares - np.einsum("ij,ij->j", found, gram @ found)
-        left = np.maximum(left, _ROUNDING * squares)
-        noise = left / dof if dof > 0 else np.full(len(left), np.inf)
-        # A voxel without signal in it has neither an effect nor a variance.
+        residual = squares - np.einsum("ij,ij->j", coefficients, gram @ coefficients)
+        residual = np.maximum(residual, _ROUNDING * squares)
+        noise = residual / dof if dof > 0 else np.full(len(residual), np.inf)
+        # A voxel whose series is 0 has an effect and a variance of 0.
         noise[squares == 0] = 0.0
         variance[:, block] = np.outer(scale, noise)
         z[:, block] = z_of_t(_ratio(effect[:, block], variance[:, block]))
@@ -165,7 +166,7 @@ def run_maps(
 
 
 def _solver(courses: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give what takes series to coefficients, and the coefficients' variances for unit noise."""
+    """Return the matrix that gives coefficients of series, and their variances for unit noise."""
     inverse = np.linalg.pinv(courses.T @ courses, hermitian=True)
     return inverse @ courses.T, np.diag(inverse)
 
@@ -173,22 +174,23 @@ def _solver(courses: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
 def combine(
     effects: Sequence[NDArray[np.float32]], variances: Sequence[NDArray[np.float32]]
 ) -> RunMaps:
-    """Combine the runs of a participant by fixed effects.
+    """Combine the maps of a participant's runs in a fixed-effects model.
 
-    Each run weighs by the inverse of its variance, voxel by voxel, as second-level analyses of
-    runs within a participant do (Worsley et al. 2002, NeuroImage 15:1, section 2.3, with the random
-    effect left out).
+    In each voxel, runs are weighted by the inverse of their variance, as in second-level analyses
+    of the runs of a participant (Worsley et al. 2002, NeuroImage 15:1, section 2.3, without the
+    random effect).
 
     Parameters
     ----------
     effects, variances : sequence of ndarray, each (n_components, n_voxels)
-        Of one participant's runs, in a fixed order. A variance of 0 (a voxel without signal) or
-        infinity is that of nothing known.
+        The maps of the participant's runs, in a fixed order. A run is left out in voxels where its
+        variance is 0 (no signal) or infinite (unknown).
 
     Returns
     -------
     RunMaps
-        `z` is that of a normal distribution: runs have many degrees of freedom together.
+        `z` is ``effect / √variance`` without conversion from Student's t, as several runs together
+        have many degrees of freedom.
     """
     total, weighted = np.zeros(effects[0].shape), np.zeros(effects[0].shape)
     for effect, variance in zip(effects, variances, strict=True):
@@ -203,16 +205,17 @@ def combine(
 
 
 def map_correlations(own: NDArray[np.floating], group: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Correlate each map of a run with the group's map of the same component.
+    """Return the correlation of each map of a run with the group's map of the same component.
 
     Parameters
     ----------
     own, group : ndarray, shape (n_components, n_voxels)
+        The maps of the run and of the group.
 
     Returns
     -------
     ndarray, shape (n_components,)
-        NaN where one of both is constant.
+        Pearson's r over voxels; NaN where a map is constant.
     """
     r = np.diagonal(correlations(own, group)).copy()
     r[is_constant(own) | is_constant(group)] = np.nan
@@ -226,15 +229,15 @@ def _ratio(effect: NDArray[np.float32], variance: NDArray[np.float32]) -> NDArra
 
 
 def _z_of_t(dof: int) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
-    """Prepare what gives standard normal values of the same probability as Student's t.
+    """Return a function from Student's t to the standard normal value of the same probability.
 
-    Through the logarithm of the tail's probability, so that strong effects do not end at infinity.
+    It uses the logarithm of the tail's probability, so that strong effects have finite values.
     """
     nodes = np.linspace(0.0, _LARGEST_T, _N_NODES)
     spline = CubicSpline(nodes, -np.asarray(ndtri_exp(np.log(stdtr(dof, -nodes)))))
 
     def z_of_t(t: NDArray[np.float32]) -> NDArray[np.float64]:
-        # Beyond the nodes z hardly grows: what lies there is as strong as can be told.
+        # Beyond the last node, z hardly increases: larger values of t get the same z.
         return np.asarray(np.copysign(spline(np.minimum(np.abs(t), _LARGEST_T)), t))
 
     return z_of_t

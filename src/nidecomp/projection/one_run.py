@@ -1,8 +1,8 @@
-"""The second pass over one run: what it holds of the group's maps.
+"""Project one run to the group's maps.
 
-As in the reduce step, this is one picklable function of one picklable task. What is stored has a
-name made of everything that it depends on, so that a second start and the jobs of a cluster array
-find it.
+As in the reduce step, this is a picklable function of a picklable task. The names of its files have
+a hash of everything that they depend on, so that a restarted run and the jobs of a cluster array
+find what is done already.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from nidecomp.spaces.contract import FeatureSpace
 
 
 def project_run(task: ProjectTask) -> ProjectedRun | FailedRun:
-    """Project one run to the group's maps, or find that it was done before.
+    """Project one run to the group's maps, unless this was done before.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def project_run(task: ProjectTask) -> ProjectedRun | FailedRun:
     Returns
     -------
     ProjectedRun or FailedRun
-        Never raises for what is wrong with the run.
+        A problem with the run is returned as a FailedRun, never raised.
     """
     return failures_recorded(task.cleaning.run.files, lambda: _found_or_projected(task))
 
@@ -90,7 +90,7 @@ def _project(task: ProjectTask, stem: Path) -> ProjectedRun:
         if task.with_variance:
             store_variance(own, stem, index)
     check_unchanged(stem, task.stem)
-    # What the record stands for comes last: where it is, the rest is whole.
+    # This file is written last: if it is there, all others are complete.
     with writing(stem.with_name(stem.name + ".npz")) as file:
         np.savez(file, allow_pickle=False, **stored)
     found = find_projected(task, stem)
@@ -105,7 +105,7 @@ def _store_regressed(
     courses: NDArray[np.float64],
     kept: NDArray[np.intp],
 ) -> None:
-    """Write the run's image without some components: two passes over it, volume by volume."""
+    """Write the run's image with components regressed out, in two passes over its volumes."""
     image = task.cleaning.space.open_run(task.cleaning.run.files.bold)
     removal = fit_component_regression(
         image.volumes(kept), courses, task.regressed_out_of(index), aggressive=task.aggressive
@@ -119,7 +119,7 @@ def _store_regressed(
 # ---------------------------------------------------------------- maps
 @dataclass(frozen=True, eq=False)
 class CombineTask:
-    """The runs of one participant that are to be combined, in a fixed order."""
+    """The runs of one participant whose maps are combined, in a fixed order."""
 
     participant: str
     stems: tuple[Path, ...]
@@ -128,14 +128,14 @@ class CombineTask:
 
     @property
     def stem(self) -> Path:
-        """Name what is stored, without extension."""
+        """The path of the stored files, without index, statistic and extension."""
         names = "\n".join(stem.name for stem in self.stems)
         digest = hashlib.sha256(names.encode()).hexdigest()
         return self.stems[0].with_name(f"sub-{self.participant}_{digest[:20]}")
 
 
 def combine_runs(task: CombineTask) -> tuple[str, tuple[Mapping[str, Path], ...]]:
-    """Combine the maps of a participant's runs by fixed effects.
+    """Combine the maps of a participant's runs in a fixed-effects model and store them.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Projections of one run as they are kept in the work folder."""
+"""Store projections in the work folder, and read them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from nidecomp.spaces.contract import FeatureSpace
 
 
 def store_target(components: Components, smoothing_fwhm: float, work_dir: Path) -> Target:
-    """Store a decomposition's maps for the workers.
+    """Store a decomposition's maps where the worker processes read them.
 
     Parameters
     ----------
     components : Components
     smoothing_fwhm : float
-        Of the data that they were fitted to, in mm.
+        The smoothing of the data that the components were fitted to (full width at half maximum in
+        mm).
     work_dir : Path
 
     Returns
@@ -45,18 +46,18 @@ def _digest(maps: NDArray[np.float32]) -> str:
 
 
 def _holds(path: Path, digest: str) -> bool:
-    """Tell whether a file has the maps that its name says; another job may be reading it."""
+    """Return whether a file has these maps. If so it is kept, as another job may be reading it."""
     try:
         return _digest(np.load(path)) == digest
-    except Exception:  # numpy raises anything for a damaged file, which is made anew
+    except Exception:  # numpy raises various errors for a damaged file, which is written again
         return False
 
 
 def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
-    """Read what is stored; None where there is nothing or where something is missing."""
+    """Return the stored projection of a run; None if it or one of its files is missing."""
     projections, space = [], task.cleaning.space
     try:
-        # Opened here: where it is no archive, numpy would leave it open.
+        # Opened here because numpy does not close a file that is not an archive.
         with stem.with_name(stem.name + ".npz").open("rb") as file, np.load(file) as content:
             for index in range(len(task.targets)):
                 maps = {name: map_file(stem, index, name, space) for name in STATISTICS}
@@ -80,23 +81,23 @@ def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
                     )
                 )
             tsnr = float(content["tsnr"])
-    except Exception:  # numpy raises anything for a damaged file, which is made anew
+    except Exception:  # numpy raises various errors for a damaged file, which is written again
         return None
     return ProjectedRun(task.cleaning.run, stem, tsnr, tuple(projections))
 
 
 def map_file(stem: Path, index: int, statistic: str, space: FeatureSpace) -> Path:
-    """Return the file of a target's maps of one statistic."""
+    """Return the path of a target's maps of one statistic."""
     return stem.with_name(f"{stem.name}_{index}_{statistic}{space.extensions.maps}")
 
 
 def array_file(stem: Path, index: int, name: str) -> Path:
-    """Return the file of an array that is stored for a target."""
+    """Return the path of an array that is stored for a target."""
     return stem.with_name(f"{stem.name}_{index}_{name}.npy")
 
 
 def store_maps(own: RunMaps, stem: Path, index: int, space: FeatureSpace) -> None:
-    """Store maps as the files that they will be: compressing them is work for many processes."""
+    """Store maps as the compressed images of the outputs, so that many processes compress them."""
     for name in STATISTICS:
         content = space.encode(getattr(own, name))
         with replace_atomically(map_file(stem, index, name, space)) as temporary:
@@ -104,7 +105,7 @@ def store_maps(own: RunMaps, stem: Path, index: int, space: FeatureSpace) -> Non
 
 
 def store_variance(own: RunMaps, stem: Path, index: int) -> None:
-    """Store the effect and its variance, from which runs of a participant are combined."""
+    """Store the effect and its variance, from which the runs of a participant are combined."""
     for name in ("effect", "variance"):
         with writing(array_file(stem, index, name)) as file:
             np.save(file, getattr(own, name))

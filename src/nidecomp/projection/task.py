@@ -1,4 +1,4 @@
-"""What the projection of one run depends on, and what comes out of it."""
+"""Records of the projection of one run: its inputs and its results."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from nidecomp.core.records import RunKey, UsableRun
 from nidecomp.runs.task import ReduceTask
 
-# Part of every key: raise it whenever the numbers that this module writes change.
+# Part of the name of stored files. Increase it whenever the stored numbers change.
 _FORMAT = 2
 STATISTICS = ("effect", "z")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A decomposition's maps, stored where every process finds them.
+    """A decomposition's maps in a file that every process can read.
 
-    `path` is an array of float32, (n_components, n_voxels); `digest` tells maps apart.
+    `path` has an array of float32, (n_components, n_voxels), and `digest` is its hash.
+    `smoothing_fwhm` is the smoothing of the runs that are projected to it, in mm.
     """
 
     path: Path
@@ -33,12 +34,25 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class ProjectTask:
-    """Everything that one run's projection depends on.
+    """Everything that the projection of one run depends on.
 
-    `cleaning` says how the run is read and cleaned; its smoothings are those of the targets.
-    `with_maps`: whether the run's own maps are wanted; `with_variance`: whether other runs of the
-    participant will be combined with them. `removed`: for each target the components that its image
-    is wanted without.
+    Parameters
+    ----------
+    cleaning : ReduceTask
+        How the run is read and cleaned.
+    targets : tuple of Target
+        The decompositions that the run is projected to.
+    normalise : bool
+        Whether time courses are scaled to unit variance before stage 2 of dual regression.
+    with_maps : bool
+        Whether the run's own maps are stored.
+    with_variance : bool
+        Whether their variances are stored, too, because the participant has other runs that they
+        are combined with.
+    removed : tuple of tuple of int
+        For each target, the components that are regressed out of the run's image.
+    aggressive : bool
+        Whether this removes the variance that they share with other components, too.
     """
 
     cleaning: ReduceTask
@@ -55,11 +69,11 @@ class ProjectTask:
         return self.cleaning.label
 
     def regressed_out_of(self, index: int) -> tuple[int, ...]:
-        """Give the components of one target that are taken out of the run's image."""
+        """Return the components of one target that are regressed out of the run's image."""
         return self.removed[index] if self.removed else ()
 
     def regressed_path(self, stem: Path, index: int) -> Path:
-        """Name the image without one target's components."""
+        """Return the path of the image that components of one target are regressed out of."""
         what = json.dumps([self.regressed_out_of(index), self.aggressive])
         digest = hashlib.sha256(what.encode()).hexdigest()
         extension = self.cleaning.space.extensions.run
@@ -67,9 +81,9 @@ class ProjectTask:
 
     @property
     def stem(self) -> Path:
-        """Name what is stored, without extension; the name is its identity.
+        """The path of the stored files, without extension; its hash stands for all inputs.
 
-        The ends of the run's files are read each time that it is asked for.
+        Each access reads the ends of the run's files.
         """
         smoothings = sorted({target.smoothing_fwhm for target in self.targets})
         identity = {
@@ -84,21 +98,21 @@ class ProjectTask:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """What one run holds of one decomposition.
+    """The projection of one run to one decomposition.
 
     Parameters
     ----------
     courses : ndarray, shape (n_kept, n_components)
-        Time courses at the volumes kept.
+        The time courses of dual regression stage 1, at the volumes kept.
     explained_variance : float
         The share of the cleaned run's variance that all maps explain together.
     map_r : ndarray, shape (n_components,)
-        Correlation of the run's own map of each component with the group's.
+        The correlation of the run's own map of each component with the group's map.
     maps : mapping
-        Statistic to the file with the run's own maps of it, as they are to be written; empty where
-        they were not wanted.
+        Statistic to the file with the run's own maps (stage 2), ready to be copied to the outputs;
+        empty if they are not wanted.
     denoised : Path or None
-        The run's image without some components, as it is to be written.
+        The run's image with components regressed out, ready to be copied to the outputs.
     """
 
     courses: NDArray[np.float64]
@@ -110,11 +124,11 @@ class Projection:
 
 @dataclass(frozen=True, eq=False)
 class ProjectedRun:
-    """One run after the second pass: a projection for each target, in the task's order.
+    """The projections of one run, one for each target, in the order of the task.
 
-    `stem` names what is stored, as the task did when it began. `tsnr` is the median over voxels of
-    mean / standard deviation over the volumes kept, as read and smoothed at the first target's
-    smoothing.
+    `stem` is the path of the stored files, as the task had it when it began. `tsnr` is the median
+    over voxels of the mean divided by the standard deviation over the volumes kept, without
+    cleaning, at the smoothing of the first target.
     """
 
     run: UsableRun

@@ -1,9 +1,9 @@
-"""What the steps need to know of a feature: how runs become features, and features files again.
+"""The contract of a feature space: reading runs as features, and writing maps of features.
 
-The decomposition sees samples × features. Whatever a feature is (a voxel of a mask, a vertex of a
-surface), a `FeatureSpace` tells how a run's file becomes a series of features, how large features
-are, where they lie and which of them touch, and how maps of them are written. Nothing outside of
-this package, but for what makes a space from the runs (`runs.group_mask`), knows more of it.
+The decomposition works on samples × features. A feature is a voxel of a mask or a vertex of a
+surface; a `FeatureSpace` reads the series of features of a run, knows their size, coordinates and
+neighbours, and writes maps. Outside of this package, only the code that makes a space from the
+runs (`runs.group_mask`) knows which space it is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 
 from nidecomp.core.records import UsableRun
 
-# nilearn's words: pieces of the map as it is, or around the peaks of the smoothed map.
+# nilearn's names: around the peaks of the smoothed map, or the connected components of the map.
 RegionKind = Literal["local_regions", "connected_components"]
 # Files of values, or of whole-number labels.
 MapKind = Literal["maps", "labels"]
@@ -29,18 +29,18 @@ MapKind = Literal["maps", "labels"]
 
 @dataclass(frozen=True)
 class Measure:
-    """What features are called, how their size is measured, and what is too small to be listed.
+    """The names and units of features and of their size, and the smallest clusters and regions.
 
     Parameters
     ----------
     feature, features : str
-        What one of them is called, and several: ``voxel`` and ``voxels``.
+        Singular and plural: ``voxel`` and ``voxels``.
     size : str
-        What their size is: ``volume`` or ``area``.
+        The kind of size: ``volume`` or ``area``.
     unit : str
-        Its unit as BIDS writes it: ``mm^3`` or ``mm^2``.
+        The unit of size in BIDS notation: ``mm^3`` or ``mm^2``.
     neighbours : str
-        Which of them belong together: ``voxels that share a face``.
+        The definition of neighbours: ``voxels that share a face``.
     min_cluster, min_region : float
         In that unit: smaller clusters and regions are left out.
     """
@@ -55,18 +55,18 @@ class Measure:
 
     @property
     def column(self) -> str:
-        """What a column of sizes is called: ``volume_mm3``."""
+        """The name of a column of sizes: ``volume_mm3``."""
         return f"{self.size}_{self.unit.replace('^', '')}"
 
     @property
     def count_key(self) -> str:
-        """What their number is called in a sidecar: ``NumberOfVoxels``."""
+        """The key of the number of features in a sidecar: ``NumberOfVoxels``."""
         return f"NumberOf{self.features.capitalize()}"
 
 
 @dataclass(frozen=True)
 class Extensions:
-    """How the names of a space's files end, each with its dot.
+    """The extensions of the files of a space, each with its dot.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Extensions:
 
 
 class LabelFile(NamedTuple):
-    """A file of labels.
+    """The labels of a file.
 
     Parameters
     ----------
@@ -98,21 +98,21 @@ class LabelFile(NamedTuple):
 
 
 class RunImage(Protocol):
-    """A run's own file as it was preprocessed, whatever of it are features."""
+    """A run's preprocessed file, including what is not in the features."""
 
     @property
     def n_volumes(self) -> int:
-        """How many volumes it has."""
+        """The number of volumes."""
 
     def volumes(self, kept: NDArray[np.intp]) -> Iterator[NDArray[np.float32]]:
-        """Read some volumes, ascending, each of shape (n_numbers,), in the file's order."""
+        """Yield some volumes, ascending, each of shape (n_numbers,), in the order of the file."""
 
     def encode(self, volumes: Iterable[NDArray[np.float32]]) -> Iterator[bytes]:
-        """Return the parts of a file like it that holds other volumes, one volume at a time."""
+        """Yield the parts of a file with the same header and other volumes, volume by volume."""
 
 
 class FeatureSpace(ABC):
-    """What a feature is.
+    """A feature space: voxels of a mask, or vertices of a surface.
 
     A space is immutable and can be pickled; a pickle holds nothing large that can be computed.
 
@@ -133,7 +133,7 @@ class FeatureSpace(ABC):
     extensions: ClassVar[Extensions]
     atlas_format: ClassVar[str]
 
-    # ------------------------------------------------------------ what there is
+    # ------------------------------------------------------------ features
     @property
     @abstractmethod
     def n_features(self) -> int:
@@ -142,7 +142,7 @@ class FeatureSpace(ABC):
     @property
     @abstractmethod
     def digest(self) -> str:
-        """A hash of the features and their order: with the same digest they are the same.
+        """A hash of the features and their order: spaces with the same digest are the same.
 
         It is part of the names of reduced runs, and must not change with the version.
         """
@@ -153,7 +153,7 @@ class FeatureSpace(ABC):
         """The size of each feature in `measure.unit`, shape (n_features,)."""
 
     def size_of(self, features: NDArray[np.integer]) -> float:
-        """Return the size of some features together.
+        """Return the total size of some features.
 
         Parameters
         ----------
@@ -169,7 +169,7 @@ class FeatureSpace(ABC):
 
     @abstractmethod
     def coordinates(self, features: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Return where some features lie.
+        """Return the coordinates of some features.
 
         Parameters
         ----------
@@ -185,10 +185,10 @@ class FeatureSpace(ABC):
     @property
     @abstractmethod
     def adjacency(self) -> csr_array:
-        """Which features touch: bool, shape (n_features, n_features), symmetric, none itself."""
+        """Neighbouring features: bool, (n_features, n_features), symmetric, zero diagonal."""
 
     def clusters(self, features: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Return which of some features hang together.
+        """Return the connected components of some features.
 
         Parameters
         ----------
@@ -201,7 +201,7 @@ class FeatureSpace(ABC):
             A number for each; features of one cluster have the same.
         """
         among = self.adjacency[features][:, features]
-        # It is symmetric, so that strong components are the connected ones, and found faster.
+        # For a symmetric matrix strong components are the connected ones, and faster to find.
         return cast(
             NDArray[np.integer], connected_components(among, directed=True, connection="strong")[1]
         )
@@ -209,11 +209,11 @@ class FeatureSpace(ABC):
     @property
     @abstractmethod
     def references(self) -> str | None:
-        """Which of the reference maps that NiDecomp brings lie in it; None where none do."""
+        """The set of reference maps that NiDecomp ships for this space; None: there are none."""
 
     @abstractmethod
     def spatial_metadata(self, reference: str, res: str | None) -> dict[str, object]:
-        """Return what BIDS asks for in the sidecar of a map: where features are, and how large.
+        """Return the spatial metadata that BIDS requires in the sidecar of a map.
 
         Parameters
         ----------
@@ -232,7 +232,7 @@ class FeatureSpace(ABC):
     def read_series(
         self, path: Path, kept: NDArray[np.intp], smoothing_fwhm: tuple[float, ...]
     ) -> tuple[tuple[NDArray[np.float32], ...], int]:
-        """Read the kept volumes of one run once; smooth them and take the features.
+        """Return the series of features of one run, read once, at each smoothing.
 
         Parameters
         ----------
@@ -259,11 +259,11 @@ class FeatureSpace(ABC):
 
     @abstractmethod
     def reading_bytes(self, run: UsableRun) -> float:
-        """Return the memory that reading a run takes beside its series, in bytes."""
+        """Return the memory that reading a run takes in addition to its series, in bytes."""
 
     @abstractmethod
     def open_run(self, path: Path) -> RunImage:
-        """Open a run's own file, to read it and to write one like it, volume by volume.
+        """Open a run's preprocessed file, to read it and to write one like it volume by volume.
 
         Raises
         ------
@@ -275,7 +275,7 @@ class FeatureSpace(ABC):
     @property
     @abstractmethod
     def n_stored(self) -> int:
-        """How many numbers one map has in its file: those that are no features among them."""
+        """The number of values of one map in its file, including those outside the features."""
 
     @abstractmethod
     def encode(self, maps: NDArray[np.floating]) -> bytes:
@@ -292,7 +292,7 @@ class FeatureSpace(ABC):
         """
 
     def encode_each(self, maps: Iterable[NDArray[np.floating]], n_maps: int) -> Iterator[bytes]:
-        """Return the parts of a file of maps that need not be in memory together.
+        """Yield the parts of a file of maps, which need not be in memory together.
 
         Parameters
         ----------
@@ -312,16 +312,16 @@ class FeatureSpace(ABC):
 
     @abstractmethod
     def encode_labels(self, labels: NDArray[np.int32]) -> bytes:
-        """Return the bytes of a parcellation: shape (n_features,), 0 where there is no region."""
+        """Return the bytes of a parcellation, (n_features,); 0: no region."""
 
     @abstractmethod
     def encode_mask(self) -> bytes:
-        """Return the bytes of the file that tells which features there are."""
+        """Return the bytes of the file of the features themselves: the mask."""
 
-    # ------------------------------------------------------------ maps of others
+    # ------------------------------------------------------------ atlases and other maps
     @abstractmethod
     def describe_maps(self, path: Path) -> tuple[MapKind, int]:
-        """Find out what a file holds that may be an atlas, without reading it all.
+        """Return what a possible atlas contains, without reading all of it.
 
         Parameters
         ----------
@@ -342,7 +342,7 @@ class FeatureSpace(ABC):
 
     @abstractmethod
     def read_maps(self, path: Path, n_maps: int) -> NDArray[np.float32]:
-        """Read maps and bring them to the features by linear interpolation.
+        """Return maps, interpolated linearly at the features.
 
         Parameters
         ----------
@@ -363,7 +363,7 @@ class FeatureSpace(ABC):
 
     @abstractmethod
     def read_share(self, path: Path, beyond: float) -> NDArray[np.float32]:
-        """Read one map of shares from 0 to 1 that NiDecomp brings, such as one of a tissue.
+        """Return a map of shares that NiDecomp ships, such as that of a tissue.
 
         Parameters
         ----------
@@ -380,7 +380,7 @@ class FeatureSpace(ABC):
 
     @abstractmethod
     def read_labels(self, path: Path) -> LabelFile:
-        """Read labels and bring them to the features by nearest neighbour.
+        """Return the labels at the features, by nearest neighbour.
 
         Raises
         ------
@@ -391,7 +391,7 @@ class FeatureSpace(ABC):
     # ------------------------------------------------------------ regions
     @abstractmethod
     def split(self, values: NDArray[np.float32], kind: RegionKind) -> list[NDArray[np.floating]]:
-        """Take a map apart into pieces that hang together.
+        """Return the regions of a map: its connected pieces.
 
         Parameters
         ----------
@@ -408,4 +408,4 @@ class FeatureSpace(ABC):
 
     @abstractmethod
     def region_rule(self, kind: RegionKind) -> str:
-        """Return in words how `split` does it, for sidecars."""
+        """Return in words how `split` defines regions, for sidecars."""

@@ -1,4 +1,4 @@
-"""Where the voxels of an image are."""
+"""The voxel grid of an image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Matrix4 = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Grid:
-    """A voxel grid: how many voxels, and where they are (4 × 4, voxel to RAS+ mm)."""
+    """A voxel grid: its shape, and its affine (4 × 4, from voxels to RAS+ mm)."""
 
     shape: tuple[int, int, int]
     affine: Matrix4
@@ -25,12 +25,12 @@ class Grid:
 
     @property
     def n_numbers(self) -> int:
-        """How many voxels it has."""
+        """The number of voxels."""
         return math.prod(self.shape)
 
     @property
     def voxel_mm3(self) -> float:
         """The volume of a voxel in mm³."""
-        # The determinant, exact for axes that are not turned, which numpy's is not.
+        # The determinant; unlike numpy's it is exact for axes that are not rotated.
         i, j, k = self.matrix[:3, :3]
         return abs(float(np.cross(i, j) @ k))

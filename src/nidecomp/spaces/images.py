@@ -1,4 +1,4 @@
-"""Reading images: headers, masks and other small images, with bounds on what a file can cost."""
+"""Reading headers, masks and other small images; damaged files cannot take all memory."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from nidecomp.core.errors import FailedRunError
 from nidecomp.core.text import in_one_line
 from nidecomp.spaces.grid import Grid
 
-# What is read at once of what is not needed: dropped volumes, the end of the file.
+# The size of reads of data that are not needed, such as the end of a file.
 _CHUNK = 1 << 20
-# What may follow the last volume, or as much as the volumes themselves: reading it takes no time.
+# Largest amount of data after the last volume (or as much as the volumes): quickly read.
 _MOST_PADDING = 1 << 26
-# A NIfTI header with extensions.
+# Room for a NIfTI header with extensions.
 _HEADER_ROOM = 1 << 20
-# Beyond all images and runs of brains (a whole head at 0.4 mm, a day at a volume a second): a
-# header that says more is damaged, and believing it would take all memory.
+# More than any image of a brain has (a whole head at 0.4 mm, a day at one volume per second): a
+# header with larger numbers is damaged, and trusting it would take all memory.
 MAXIMUM_VOXELS = 512**3
 MAXIMUM_VOLUMES = 100_000
 _FAR_MM = 1e6
-# A byte of a gzip file cannot become more than this many.
+# The largest compression ratio of gzip.
 _MOST_INFLATED = 1032
-# What nibabel and the decoders raise for files that make no sense; there is no one class for them.
+# The errors of nibabel and the decoders for broken files, which have no common class.
 _BROKEN_FILE: tuple[type[BaseException], ...] = (
     OSError,
     EOFError,
@@ -55,7 +55,7 @@ _BROKEN_FILE: tuple[type[BaseException], ...] = (
 
 @contextmanager
 def unreadable_file_fails(path: Path) -> Iterator[None]:
-    """Turn what a broken file raises into one sentence.
+    """Raise FailedRunError with one sentence for every error of a broken file.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ def unreadable_file_fails(path: Path) -> Iterator[None]:
     except MemoryError:
         raise FailedRunError(f"{path.name} does not fit into the memory that there is") from None
     except _BROKEN_FILE as error:
-        # The system's own words without the path that it adds.
+        # The message of the system, without the path that it adds.
         text = in_one_line(getattr(error, "strerror", None) or error)
         raise FailedRunError(f"{path.name} cannot be read: {text}") from None
 
 
 def open_image(path: Path) -> nib.Nifti1Image:
-    """Read an image's header, refusing one that its file cannot stand for.
+    """Return an image of which only the header was read, checked against the size of the file.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def open_image(path: Path) -> nib.Nifti1Image:
         this can hold.
     """
     with unreadable_file_fails(path):
-        # nibabel does not say why it cannot open a file.
+        # Opened first, because nibabel does not report why it cannot open a file.
         path.open("rb").close()
         image = nib.load(path)
         shape = tuple(int(size) for size in image.shape)
@@ -127,7 +127,7 @@ def open_image(path: Path) -> nib.Nifti1Image:
 
 
 def voxels_of(image: nib.Nifti1Image, path: Path) -> NDArray[Any]:
-    """Read all voxels of a small image: a mask, an atlas.
+    """Return all voxels of a small image such as a mask or an atlas.
 
     Parameters
     ----------
@@ -156,16 +156,16 @@ def voxels_of(image: nib.Nifti1Image, path: Path) -> NDArray[Any]:
 
 
 def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
-    """Take an image's voxel grid, refusing an affine that cannot be one.
+    """Return the voxel grid of an image.
 
     Raises
     ------
     FailedRunError
     """
-    # float32 is what a NIfTI header holds: finer differences come from how it was computed.
+    # NIfTI headers store float32: smaller differences are rounding.
     with np.errstate(over="ignore"):
         rounded = np.round(np.asarray(image.affine, dtype=np.float64), 4) + 0.0
-    # Nothing in a scanner is a kilometre away.
+    # No voxel is a kilometre from the origin.
     is_near = bool(np.all(np.abs(rounded) < _FAR_MM))
     if not is_near or abs(np.linalg.det(rounded[:3, :3])) < 1e-6:
         raise FailedRunError(f"{path.name} has an affine that maps its voxels nowhere")
@@ -177,14 +177,14 @@ def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a file, decompressing it where it is a ``.gz``."""
+    """Open a file; a ``.gz`` is decompressed while it is read."""
     if path.suffix == ".gz":
         return cast(BinaryIO, igzip.IGzipFile(path, "rb"))  # type: ignore[no-untyped-call]
     return path.open("rb", buffering=0)
 
 
 def read_to_the_end(file: BinaryIO, path: Path, n_before: int) -> None:
-    """Read what follows the last volume: nothing, or some padding.
+    """Read what follows the last volume, which may be padding.
 
     Raises
     ------
@@ -201,13 +201,13 @@ def read_to_the_end(file: BinaryIO, path: Path, n_before: int) -> None:
             )
 
 
-# What NIfTI's xyzt_units say of the fourth dimension, in seconds.
+# NIfTI's units of time (xyzt_units) in seconds.
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an image's header says.
+    """The content of an image's header.
 
     `stored_bytes` is the size of one number in the file; the repetition time is None where the
     header says nothing.
@@ -220,7 +220,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of a 4D image without its voxels.
+    """Return the header of a 4D image.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def _unit_of_time(header: nib.Nifti1Header) -> str:
 
 
 def read_mask(path: Path, grid: Grid | None = None) -> tuple[NDArray[np.bool_], Grid]:
-    """Read a brain mask, on its own grid or another.
+    """Return a brain mask, on its own grid or resampled to another.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ def read_mask(path: Path, grid: Grid | None = None) -> tuple[NDArray[np.bool_], 
         raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a mask has 3")
     own = grid_of(image, path)
     data = voxels_of(image, path)
-    # NaN is not above 0.
+    # NaN counts as outside.
     inside = (data[..., 0] if data.ndim > len(shape) else data) > 0
     if grid is None or grid == own:
         return inside, own
@@ -299,6 +299,6 @@ def read_mask(path: Path, grid: Grid | None = None) -> tuple[NDArray[np.bool_], 
             force_resample=True,
         )
     except BoundingBoxError:
-        # The two grids have no point in common.
+        # The two grids do not overlap.
         return np.zeros(grid.shape, dtype=bool), own
     return np.asarray(moved.dataobj) > 0, own

@@ -1,4 +1,4 @@
-"""Values of other images at the places of features: atlases, networks, tissues."""
+"""Interpolating atlases, networks and tissue masks at the features."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nidecomp.spaces.volumes import describe_image, stored_volumes
 
 
 def maps_at(path: Path, places: NDArray[np.float64], n_maps: int) -> NDArray[np.float32]:
-    """Interpolate the volumes of a 4D image linearly, one in memory at a time.
+    """Return the volumes of a 4D image, interpolated linearly, one in memory at a time.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def _volumes(path: Path) -> Iterator[NDArray[np.float32]]:
 
 
 def share_at(path: Path, places: NDArray[np.float64], beyond: float) -> NDArray[np.float32]:
-    """Interpolate a 3D image linearly that comes with NiDecomp.
+    """Return a 3D image that NiDecomp ships, interpolated linearly.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def share_at(path: Path, places: NDArray[np.float64], beyond: float) -> NDArray[
 def labels_at(
     path: Path, places: NDArray[np.float64]
 ) -> tuple[NDArray[np.number], NDArray[np.number]]:
-    """Take the values of a 3D image of labels at some places, by nearest neighbour.
+    """Return the labels of a 3D image at some coordinates, by nearest neighbour.
 
     Parameters
     ----------
@@ -106,6 +106,6 @@ def labels_at(
 
 
 def _voxels(affine: NDArray[np.floating], places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return where some places lie in another image, in its voxels, shape (3, n)."""
-    # Rounded as grids are: an edge voxel must not lie outside by a rounding error.
+    """Return coordinates in the voxels of another image, shape (3, n)."""
+    # Rounded as grids are, so that no voxel at the edge is outside by a rounding error.
     return np.asarray(np.round(apply_affine(np.linalg.inv(affine), places), 6).T)

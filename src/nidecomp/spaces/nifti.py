@@ -1,4 +1,4 @@
-"""NIfTI images as they are written."""
+"""Writing NIfTI images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nidecomp.spaces.grid import Grid
 
 
 def nifti(data: NDArray[np.generic], grid: Grid) -> nib.Nifti1Image:
-    """Make a NIfTI image whose header says what it is: space, units, no scaling.
+    """Return a NIfTI image with space codes and units in its header, and no scaling.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def nifti(data: NDArray[np.generic], grid: Grid) -> nib.Nifti1Image:
     nibabel.Nifti1Image
     """
     image = nib.Nifti1Image(data, grid.matrix)
-    # Code 4: the coordinates are those of a template, which is what group maps are.
+    # Code 4: coordinates of a template, such as MNI.
     image.set_sform(grid.matrix, code=4)
     image.set_qform(grid.matrix, code=4)
     # The validator warns about images whose units are unknown.
@@ -34,25 +34,25 @@ def nifti(data: NDArray[np.generic], grid: Grid) -> nib.Nifti1Image:
     return image
 
 
-# Not ISA-L, with which we read: it compresses ten times as fast, but now and then finds another
-# match in the same content, so that its bytes differ (seen once in hundreds of runs). Below level
-# 4, sparse maps come out half as large again.
+# zlib and not ISA-L, which is used for reading: ISA-L compresses ten times as fast, but its bytes
+# differed once in hundreds of runs for the same content. Below level 4, files of sparse maps are
+# half as large again.
 _LEVEL = 4
-# zlib's number for the gzip format with the largest window; its header holds no time stamp.
+# zlib's code for the gzip format with the largest window; the header has no time stamp.
 _GZIP = 31
-# Of a NIfTI file without extensions.
+# The header of a NIfTI-1 file without extensions.
 _HEADER_BYTES = 352
 
 
 def compressed(image: nib.Nifti1Image) -> bytes:
-    """Give the bytes of a .nii.gz that holds no time stamp."""
+    """Return the bytes of a .nii.gz without a time stamp."""
     return zlib.compress(image.to_bytes(), _LEVEL, wbits=_GZIP)
 
 
 def compressed_parts(
     header: nib.Nifti1Header, volumes: Iterable[NDArray[np.generic]]
 ) -> Iterator[bytes]:
-    """Compress a .nii.gz volume by volume: no more than one is held.
+    """Yield the parts of a .nii.gz, one volume at a time.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From a run's file to its features: read, mask and smooth, one volume at a time."""
+"""Reading the series of voxels of a run: read, smooth and mask, one volume at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_series(
     kept: NDArray[np.intp],
     smoothing_fwhm: tuple[float, ...],
 ) -> tuple[tuple[NDArray[np.float32], ...], int]:
-    """Read the kept volumes of one run once; smooth them and take the features.
+    """Return the series of the voxels of a mask, read once, at each smoothing.
 
     The result is that of nilearn's maskers within float32 rounding, in their order: values that
     are not finite become 0, then the volume is resampled (where its grid is another one), smoothed
@@ -89,7 +89,7 @@ def _take_all(
 
 
 def compile_reading(stored: str) -> None:
-    """Get the compiled loops of reading and smoothing made, on a small volume.
+    """Compile the loops of reading and smoothing, on a small volume.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def compile_reading(stored: str) -> None:
 
 
 class _Resampling:
-    """Moves volumes to another grid one by one, as nilearn's maskers do."""
+    """Resamples volumes to another grid one by one, as nilearn's maskers do."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class _Resampling:
 
 
 def _resampled(volume: NDArray[np.float32], grid: Grid, target: Grid) -> NDArray[np.float32]:
-    """Resample one volume as nilearn's maskers do."""
+    """Return one volume, resampled as nilearn's maskers do."""
     moved = resample_img(
         nib.Nifti1Image(volume.T, grid.matrix),
         target_affine=target.matrix,

@@ -1,4 +1,4 @@
-"""Smoothing a volume and taking a mask's voxels of it, in one go.
+"""Smoothing a volume and masking it in one pass.
 
 The Gaussian is separable: three passes of one-dimensional sums. They are done only in the box
 around the mask, widened by the kernel's radius (and mirrored where that lies outside of the image,
@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from nidecomp.core.compiled import compiled
 
-# scipy's and so nilearn's: weights beyond four standard deviations are left out.
+# As in scipy, and so in nilearn: the kernel is truncated at four standard deviations.
 _TRUNCATE = 4.0
 _FWHM_PER_SIGMA = float(np.sqrt(8.0 * np.log(2.0)))
-# float32 holds every number of these types.
+# float32 represents every number of these types exactly.
 _EXACT = frozenset({"int8", "uint8", "int16", "uint16"})
 
 Kernels = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
@@ -33,7 +33,7 @@ Indices = NDArray[np.int64]
 
 
 class Box(NamedTuple):
-    """Where a mask lies, in a box around it that is widened by the kernels' radii.
+    """The bounding box of a mask, widened by the radii of the kernels.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Box(NamedTuple):
 
 
 def half_kernel(fwhm: float, voxel_size: float) -> NDArray[np.float32]:
-    """Make one side of a one-dimensional Gaussian, the centre first.
+    """Return one side of a one-dimensional Gaussian, from its centre.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def half_kernel(fwhm: float, voxel_size: float) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class Smoother:
-    """What one smoothing needs to know of a mask: made once a run, used for each volume.
+    """The smoothing of volumes within a mask: prepared once per run, used for each volume.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class Smoother:
         features: NDArray[np.float32],
         nonfinite: NDArray[np.bool_],
     ) -> None:
-        """Scale and smooth one volume and take the mask's voxels.
+        """Scale, smooth and mask one volume.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class Smoother:
             Set where a value that was needed is not finite.
         """
         if stored.dtype.name in _EXACT:
-            # Smoothing is linear: there are fewer numbers to scale afterwards.
+            # Smoothing is linear, and after masking fewer numbers have to be scaled.
             _smooth(stored, (1.0, 0.0), self.kernels, self.box, nonfinite, features)
             if scaling != (1.0, 0.0):
                 np.multiply(features, np.float32(scaling[0]), out=features)
@@ -128,7 +128,7 @@ class Smoother:
 def make_smoother(
     mask: NDArray[np.bool_], voxel_sizes: tuple[float, float, float], fwhm: float
 ) -> Smoother:
-    """Work out what a smoothing needs to know of a mask.
+    """Return the smoother for a mask.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def make_smoother(
 
 
 def _widened(first: int, last: int, radius: int, size: int) -> Indices:
-    """Say where each index of a widened range lies in the image: d c b a | a b c d | d c b a."""
+    """Return the image index of each index of a widened range: d c b a | a b c d | d c b a."""
     wanted = np.arange(first - radius, last + radius + 1) % (2 * size)
     return np.asarray(np.minimum(wanted, 2 * size - 1 - wanted))
 
@@ -232,7 +232,7 @@ def _take_plane(
     plane: NDArray[np.float32],
     nonfinite: NDArray[np.bool_],
 ) -> None:
-    """Make values of stored numbers, in float64 as nibabel does where there is a scaling."""
+    """Convert stored numbers to values, in float64 as nibabel does where there is a scaling."""
     slope, inter = scaling
     start, stop = box.start, box.stop
     for y in range(len(box.rows)):
@@ -277,7 +277,7 @@ def _weigh(
     half: NDArray[np.float32],
     result: NDArray[np.float32],
 ) -> None:
-    """Weigh and add runs of values that begin some way below and above a start.
+    """Add weighted ranges of values at equal distances below and above a start.
 
     Several steps at once, so that the result is passed over few times: five, because that is the
     radius of 6 mm in voxels of 2 mm, then two, then one.

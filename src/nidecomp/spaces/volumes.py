@@ -1,4 +1,4 @@
-"""The numbers of an image, volume by volume, as they lie in the file.
+"""Reading the volumes of an image one by one, as they are stored in the file.
 
 A run is never whole in memory: its bytes are read and decompressed once, into a buffer of one
 volume. Compressed files go through ISA-L, the fastest well-kept decoder of gzip.
@@ -29,7 +29,7 @@ from nidecomp.spaces.nifti import compressed_parts
 
 @dataclass(frozen=True)
 class StoredImage:
-    """Where the numbers of a 4D image lie in its file, and how they become values.
+    """The layout of a 4D image in its file, and the scaling of its numbers.
 
     The value of a stored number is ``slope * number + inter``. `dtype` has the file's byte order,
     `offset` counts bytes of the decompressed file. The first spatial axis varies fastest.
@@ -45,7 +45,7 @@ class StoredImage:
 
 
 def describe_image(path: Path) -> StoredImage:
-    """Find out where and how a 4D image stores its numbers, from its header.
+    """Return the layout of a 4D image, from its header.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def describe_image(path: Path) -> StoredImage:
         slope, inter, offset = float(proxy.slope), float(proxy.inter), int(proxy.offset)
     if len(shape) != 4:
         raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a BOLD run has 4")
-    # Beyond 8 bytes: the compiled loops know no such numbers.
+    # The compiled loops support numbers of up to 8 bytes.
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise FailedRunError(
             f"{path.name} stores {dtype.name} in its voxels; a BOLD run has one real number in each"
@@ -77,7 +77,7 @@ def describe_image(path: Path) -> StoredImage:
 
 
 def stored_volumes(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArray[np.generic]]:
-    """Read some volumes of an image in one pass over its file.
+    """Yield some volumes of an image, in one pass over its file.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def stored_volumes(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArr
 
 
 def values_of(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArray[np.float32]]:
-    """Read some volumes of an image as values, in the file's order.
+    """Yield some volumes of an image as values, in the order of the file.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def values_of(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArray[np
 
 @dataclass(frozen=True)
 class VolumeImage:
-    """A 4D image that is read volume by volume, and another like it written so.
+    """A 4D image that is read volume by volume, and from which another one can be written.
 
     Parameters
     ----------
@@ -151,15 +151,15 @@ class VolumeImage:
 
     @property
     def n_volumes(self) -> int:
-        """How many volumes it has."""
+        """The number of volumes."""
         return self.stored.n_volumes
 
     def volumes(self, kept: NDArray[np.intp]) -> Iterator[NDArray[np.float32]]:
-        """Read some volumes as `values_of` does."""
+        """Yield some volumes, as `values_of` does."""
         return values_of(self.stored, kept)
 
     def encode(self, volumes: Iterable[NDArray[np.float32]]) -> Iterator[bytes]:
-        """Return the parts of a .nii.gz of float32 with the image's header and other volumes.
+        """Yield the parts of a .nii.gz of float32 with the header of the image and other volumes.
 
         Parameters
         ----------

@@ -33,7 +33,7 @@ from nidecomp.spaces.nifti import compressed, compressed_parts, nifti
 from nidecomp.spaces.series import read_series
 from nidecomp.spaces.volumes import VolumeImage, describe_image
 
-# 1350 mm³ is nilearn's least volume of a region, 6 mm its smoothing before peaks are sought.
+# nilearn's defaults: regions of at least 1350 mm³, and 6 mm of smoothing before finding peaks.
 VOLUME = Measure(
     feature="voxel",
     features="voxels",
@@ -107,7 +107,7 @@ class VoxelSpace(FeatureSpace):
 
     @cached_property
     def adjacency(self) -> csr_array:
-        """Which voxels share a face."""
+        """The voxels that share a face with each voxel."""
         numbers = np.full(self.mask.T.shape, -1, dtype=np.int32)
         numbers[self.mask.T] = np.arange(self.n_features, dtype=np.int32)
         first, second = [], []
@@ -126,7 +126,7 @@ class VoxelSpace(FeatureSpace):
         return "MNI" if self.label.startswith("MNI") else None
 
     def spatial_metadata(self, reference: str, res: str | None) -> dict[str, object]:
-        """Return the image that lies where maps do, and what a resolution's label stands for."""
+        """Return the image on whose grid maps are, and what the label of the resolution means."""
         # The images decide where the voxels are; the validator asks for it even of templates.
         content: dict[str, object] = {"SpatialReference": reference}
         if res is not None:
@@ -143,7 +143,7 @@ class VoxelSpace(FeatureSpace):
 
     def reading_bytes(self, run: UsableRun) -> float:
         """Return the memory of a few volumes: as stored, as float32, and where bad values are."""
-        # Moving a volume to another grid is done by libraries that work in float64.
+        # Libraries resample volumes in float64.
         resampling = 40 if run.resampled else 0
         return run.grid.n_numbers * (run.stored_bytes + 5 + resampling)
 
@@ -158,7 +158,7 @@ class VoxelSpace(FeatureSpace):
         return self.grid.n_numbers
 
     def features(self, volume: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Take the features of one volume on this grid.
+        """Return the features of one volume on this grid.
 
         Parameters
         ----------
@@ -171,7 +171,7 @@ class VoxelSpace(FeatureSpace):
         return volume.T[self.mask.T]
 
     def image(self, maps: NDArray[np.floating]) -> nib.Nifti1Image:
-        """Put maps back into an image; voxels outside the mask are 0.
+        """Return maps as an image; voxels outside the mask are 0.
 
         Parameters
         ----------
@@ -182,7 +182,7 @@ class VoxelSpace(FeatureSpace):
         nibabel.Nifti1Image
             float32, 4D for several maps, with units, space codes and scaling set.
         """
-        # Laid out as the file will be, so that neither this nor writing transposes anything.
+        # In the order of the file, so that nothing is transposed.
         data = np.zeros(maps.shape[:-1] + self.grid.shape[::-1], dtype=np.float32)
         data[..., self.mask.T] = maps
         return nifti(data.T, self.grid)
@@ -192,12 +192,12 @@ class VoxelSpace(FeatureSpace):
         return nifti(self.mask.astype(np.uint8), self.grid)
 
     def encode(self, maps: NDArray[np.floating]) -> bytes:
-        """Return a 4D .nii.gz, a volume a map."""
+        """Return a 4D .nii.gz with one volume per map."""
         return compressed(self.image(maps))
 
     def encode_each(self, maps: Iterable[NDArray[np.floating]], n_maps: int) -> Iterator[bytes]:
         """Return a 4D .nii.gz in parts: many sparse maps take little memory."""
-        # An array that is one number everywhere: it only says how large the image is.
+        # A broadcast array takes no memory: only its shape is used.
         whole = nifti(np.broadcast_to(np.float32(0), (*self.grid.shape, n_maps)), self.grid)
         volumes = (np.asarray(self.image(one).dataobj).T for one in maps)
         yield from compressed_parts(whole.header, volumes)
@@ -214,7 +214,7 @@ class VoxelSpace(FeatureSpace):
 
     # ------------------------------------------------------------ maps of others
     def describe_maps(self, path: Path) -> tuple[MapKind, int]:
-        """Tell by its dimensions what an image holds: 4D maps, 3D labels."""
+        """Return what an image contains, by its dimensions: 4D maps, 3D labels."""
         shape = open_image(path).shape
         match len(shape):
             case 4:
@@ -227,15 +227,15 @@ class VoxelSpace(FeatureSpace):
                 )
 
     def read_maps(self, path: Path, n_maps: int) -> NDArray[np.float32]:
-        """Interpolate the volumes of a 4D image on any grid linearly, one in memory at a time."""
+        """Return the volumes of a 4D image on any grid, interpolated linearly."""
         return maps_at(path, self._places, n_maps)
 
     def read_share(self, path: Path, beyond: float) -> NDArray[np.float32]:
-        """Interpolate a 3D image on any grid linearly."""
+        """Return a 3D image on any grid, interpolated linearly."""
         return share_at(path, self._places, beyond)
 
     def read_labels(self, path: Path) -> LabelFile:
-        """Take the labels of a 3D image on any grid, by nearest neighbour."""
+        """Return the labels of a 3D image on any grid, by nearest neighbour."""
         return LabelFile(*labels_at(path, self._places))
 
     @property
@@ -244,12 +244,12 @@ class VoxelSpace(FeatureSpace):
 
     # ------------------------------------------------------------ regions
     def split(self, values: NDArray[np.float32], kind: RegionKind) -> list[NDArray[np.floating]]:
-        """Take a map apart as nilearn's RegionExtractor does."""
-        # Those who find regions alone need it.
+        """Return regions as nilearn's RegionExtractor defines them."""
+        # Only finding regions needs it.
         from nilearn.regions import connected_regions  # noqa: PLC0415
 
         with warnings.catch_warnings():
-            # nilearn says that a map has no region of the size asked for: then there is none.
+            # nilearn warns where a map has no region of this size: the result is then empty.
             warnings.simplefilter("ignore", UserWarning)
             image, _ = connected_regions(
                 self.image(values[np.newaxis]),
@@ -263,5 +263,5 @@ class VoxelSpace(FeatureSpace):
         return [self.features(data[..., index]) for index in range(data.shape[-1])]
 
     def region_rule(self, kind: RegionKind) -> str:
-        """Return which of nilearn's ways it is."""
+        """Return nilearn's name of the method and what it does."""
         return f"{_SPLIT[kind]} (nilearn's RegionExtractor, {kind})"

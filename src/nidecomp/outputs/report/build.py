@@ -1,4 +1,4 @@
-"""The report: pictures drawn by many processes, put into one page and into ``figures/``."""
+"""Making the report: figures are drawn by many processes, for the page and for ``figures/``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ REPORT = PurePosixPath("report.html")
 _LOGS = PurePosixPath("logs")
 _FIGURES = PurePosixPath("figures")
 _LOG = logging.getLogger(__name__)
-# Points of a spectrum's line in the report: a matter of looks.
+# Points of the line of a spectrum; only its looks depend on it.
 _N_FREQUENCIES = 80
 _STRIPS = {
     "map_r": "own maps' r",
@@ -110,7 +110,7 @@ def remake_report(settings: Settings) -> Outcome:
 
 
 def add_report(tree: OutputTree, executor: Executor) -> bool:
-    """Make the report of what an output folder holds and add it.
+    """Make the report of an output folder and add it to the folder.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def add_report(tree: OutputTree, executor: Executor) -> bool:
     Returns
     -------
     bool
-        Whether it was made. What goes wrong is told and stops nothing: all data are there.
+        Whether it was made. An error is logged and stops nothing: all data are written.
     """
     try:
         folder = read_results(tree.root)
@@ -145,14 +145,14 @@ def add_report(tree: OutputTree, executor: Executor) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """All pictures, in a fixed order; `small` are those that only the page has."""
+    """All figures, in a fixed order; `small` are those that only the page has."""
 
     pictures: tuple[Picture, ...]
     small: tuple[Picture, ...]
     slices: Mapping[str, Slices]
 
     def by_key(self, folder: Results) -> dict[str, bytes]:
-        """Give what the page shows: WebP, and the curve of the order as it was drawn."""
+        """Return the images of the page: WebP, and the model order curve as it was drawn."""
         found = {picture.key: picture.webp for picture in (*self.pictures, *self.small)}
         if folder.order_figure is not None:
             found["order"] = folder.order_figure.read_bytes()
@@ -160,7 +160,7 @@ class Drawn:
 
 
 def draw_all(folder: Results, executor: Executor) -> Drawn:
-    """Draw all pictures.
+    """Draw all figures.
 
     Parameters
     ----------
@@ -170,17 +170,17 @@ def draw_all(folder: Results, executor: Executor) -> Drawn:
     Returns
     -------
     Drawn
-        What a process drew that died is not in it.
+        Without the figures of processes that died.
     """
     overviews = [task for one in folder.decompositions for task in _overview_task(one)]
     components = [task for one in folder.decompositions for task in _component_tasks(folder, one)]
-    # What takes longest first.
+    # The tasks that take longest come first.
     tasks: list[OverviewTask | ComponentTask] = [*overviews, *components]
     found: dict[str, ComponentPictures | Picture] = {}
     for result in executor.map_unordered(draw, tasks):
         match result:
             case WorkerDied(item=task):
-                _LOG.error("The picture of %s was not drawn: its process was killed", task.key)
+                _LOG.error("The figure of %s was not drawn: its process was killed", task.key)
             case Picture(key=key) | ComponentPictures(key=key):
                 found[key] = result
     in_order = [found[task.key] for task in tasks if task.key in found]
@@ -204,7 +204,7 @@ def draw_all(folder: Results, executor: Executor) -> Drawn:
 
 
 def _background(folder: Results) -> Background | None:
-    """Give what components are shown on in the viewer; None where there is no mask to be shown."""
+    """Return the background of the viewer; None where there is no mask to show."""
     if folder.mask is None or not folder.decompositions:
         return None
     return panels_for(folder.mask, is_mni=_is_mni(folder.decompositions[0])).background(folder.mask)
@@ -212,7 +212,7 @@ def _background(folder: Results) -> Background | None:
 
 # ---------------------------------------------------------------- components
 def _is_mni(one: WrittenDecomposition) -> bool:
-    """Tell whether the template's anatomy and glass brain fit."""
+    """Return whether maps are in MNI space, so that its template and glass brain can be used."""
     return one.stem.name.startswith("tpl-MNI")
 
 
@@ -242,7 +242,7 @@ def _component_tasks(folder: Results, one: WrittenDecomposition) -> list[Compone
 
 
 def _spectra(one: WrittenDecomposition) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give frequencies, and at each the power of every component, mean over runs."""
+    """Return frequencies, and the power of every component at each, mean over runs."""
     runs = [found for path in one.courses if (found := _read_courses(path, one)) is not None]
     if not runs:
         return np.zeros(0), np.zeros((0, 0))
@@ -255,7 +255,7 @@ def _spectra(one: WrittenDecomposition) -> tuple[NDArray[np.float64], NDArray[np
 def _read_courses(
     path: Path, one: WrittenDecomposition
 ) -> tuple[NDArray[np.float64], float] | None:
-    """Read a run's time courses and their sampling rate; None where they cannot be had."""
+    """Return a run's time courses and their sampling rate; None where they cannot be read."""
     rate = read_json(path.with_suffix(".json")).get("SamplingFrequency")
     try:
         values = np.genfromtxt(path, delimiter="\t", skip_header=1, missing_values="n/a")
@@ -270,7 +270,7 @@ def _read_courses(
 def _spectrum(
     values: NDArray[np.float64], rate: float, frequency_hz: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Give the power spectrum of each time course; volumes that were dropped count as its mean."""
+    """Return the power spectrum of each time course; dropped volumes are set to its mean."""
     centred = np.nan_to_num(values - np.nanmean(values, axis=0))
     power = np.abs(np.fft.rfft(centred, axis=0)) ** 2
     power /= np.where(power.sum(axis=0) > 0, power.sum(axis=0), 1)
@@ -293,7 +293,7 @@ def _matrix(one: WrittenDecomposition) -> NDArray[np.float64] | None:
 def _matching(
     folder: Results, first: WrittenDecomposition, second: WrittenDecomposition, rows: Sequence[Row]
 ) -> Picture | None:
-    """Draw all correlations between two decompositions' maps, matched ones on the diagonal."""
+    """Draw the correlations between maps of two decompositions, matched ones on the diagonal."""
     if folder.mask is None or first.maps is None or second.maps is None:
         return None
     panels = panels_for(first.maps, is_mni=_is_mni(first))

@@ -1,4 +1,4 @@
-"""The pictures of the report, each drawn by a function that any process can run."""
+"""The figures of the report, each drawn by a function that any process can run."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 _COLOURS = "RdBu_r"
 _DPI = 90
 _FOUND, _MARK = "#0072B2", "#D55E00"
-# More would stand on each other.
+# More labels would overlap.
 _MOST_NAMES = 8
 
 
 @dataclass(frozen=True, eq=False)
 class ComponentTask:
-    """One component to be drawn.
+    """The task of drawing one component.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class ComponentTask:
 
 @dataclass(frozen=True, eq=False)
 class OverviewTask:
-    """All components of a decomposition, to be drawn into one picture.
+    """The task of drawing all components of a decomposition in one figure.
 
     `maps` is a file of maps, thresholded if there is such a one.
     """
@@ -77,7 +77,7 @@ class OverviewTask:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture as PNG for papers and as WebP for the page."""
+    """A figure as PNG for papers and as WebP for the page."""
 
     key: str
     png: bytes
@@ -86,7 +86,7 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class ComponentPictures:
-    """A component: a small picture, everything about it, and its slices where a viewer has them."""
+    """The figures of a component: a thumbnail, the whole figure, and slices for the viewer."""
 
     key: str
     small: Picture
@@ -95,7 +95,7 @@ class ComponentPictures:
 
 
 def draw(task: ComponentTask | OverviewTask) -> ComponentPictures | Picture:
-    """Draw what a task asks for.
+    """Draw the figure of a task.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def draw(task: ComponentTask | OverviewTask) -> ComponentPictures | Picture:
 
 @drawn_plainly()
 def draw_component(task: ComponentTask) -> ComponentPictures:
-    """Draw a component.
+    """Draw the figure of a component.
 
     Parameters
     ----------
@@ -120,14 +120,14 @@ def draw_component(task: ComponentTask) -> ComponentPictures:
     -------
     ComponentPictures
     """
-    # The report alone needs it, and it takes long to import.
+    # Only the report needs it, and importing it takes long.
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     panels = panels_for(task.maps, is_mni=task.is_mni)
     whole = panels.read(task.maps, task.index)
     kept = whole if task.thresholded is None else panels.read(task.thresholded, task.index)
     with warnings.catch_warnings():
-        # nilearn warns of empty maps and of values that are not finite: the page says so itself.
+        # nilearn warns of empty maps and of values that are not finite; the report shows these.
         warnings.simplefilter("ignore")
         small = Figure(figsize=(1.6, 1.6))
         panels.draw_small(small, kept, task.peak_mm)
@@ -157,7 +157,7 @@ def draw_overview(task: OverviewTask) -> Picture:
     Picture
     """
     with warnings.catch_warnings():
-        # As above, and contours of empty maps.
+        # As above; nilearn also warns of contours of empty maps.
         warnings.simplefilter("ignore")
         figure = panels_for(task.maps, is_mni=task.is_mni).overview(task.maps)
         return _picture(task.key, figure)
@@ -173,7 +173,7 @@ def _draw_spectrum(axes: Axes, task: ComponentTask) -> None:
 
 
 def _draw_fits(figure: Figure, fits: Fits | None) -> None:
-    """Draw how a component is found in each run; those that stand apart have their names."""
+    """Draw the correlation and amplitude of a component in each run; outliers are named."""
     columns = {} if fits is None else {
         "r of the run's own map with it": fits.map_r,
         "amplitude (standard deviation of its time course)": fits.amplitude,
@@ -191,8 +191,8 @@ def _draw_strip(
     marked: NDArray[np.bool_],
     names: Sequence[str],
 ) -> None:
-    """Draw each value as a point; those that are marked stand out and have their names."""
-    # Spread in a fixed pattern, so that equal values are seen.
+    """Draw each value as a point; marked values are coloured and named."""
+    # Spread in a fixed pattern, so that equal values do not overlap.
     height = np.arange(len(values)) * 0.618 % 1
     for chosen, colour in ((~marked, _FOUND), (marked, _MARK)):
         axes.plot(values[chosen], height[chosen], "o", color=colour, alpha=0.7, markersize=4)
@@ -213,7 +213,7 @@ def _draw_strip(
 
 @drawn_plainly()
 def draw_connectome(matrix: NDArray[np.float64], labels: Sequence[str]) -> Picture:
-    """Draw a connectome with the components' names.
+    """Draw a connectome with the names of the components.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def draw_connectome(matrix: NDArray[np.float64], labels: Sequence[str]) -> Pictu
 
 @drawn_plainly()
 def draw_matching(r: NDArray[np.float64], first: Sequence[str], second: Sequence[str]) -> Picture:
-    """Draw how alike the maps of two decompositions are, matched ones on the diagonal.
+    """Draw the correlations between maps of two decompositions, matched ones on the diagonal.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def draw_strips(
     marked: NDArray[np.bool_],
     names: Sequence[str],
 ) -> Picture:
-    """Draw how participants are distributed in some numbers; those marked stand out.
+    """Draw the distribution of participants in several measures; marked participants are coloured.
 
     Parameters
     ----------

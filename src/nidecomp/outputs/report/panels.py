@@ -1,4 +1,4 @@
-"""What draws brain maps: chosen by how the names of their files end."""
+"""Drawing brain maps: the implementation is chosen by the extension of their files."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ Place = tuple[float, float, float, float]
 
 
 class MapPanels(Protocol):
-    """Draws the maps of one kind of file into figures. What `read` returns is its own affair."""
+    """Draws the maps of one kind of file; what `read` returns is for the other methods."""
 
     def read(self, path: Path, index: int) -> Any:
         """Return one map of a file, as the other methods take it."""
 
     def draw_small(self, figure: Figure, brain_map: Any, peak_mm: tuple[float, ...]) -> None:
-        """Fill a small figure with a map, where its peak is."""
+        """Draw a map at its peak, filling a small figure."""
 
     def draw_unthresholded(
         self, figure: Figure, place: Place, brain_map: Any, peak_mm: tuple[float, ...]
     ) -> None:
-        """Draw a whole map, where its peak is."""
+        """Draw an unthresholded map at its peak."""
 
     def draw_thresholded(self, figure: Figure, place: Place, brain_map: Any) -> None:
-        """Draw all of a map of which a threshold has left something."""
+        """Draw the whole of a thresholded map."""
 
     def overview(self, path: Path) -> Figure:
         """Return a figure of all maps of a file."""
 
     def slices(self, brain_map: Any) -> Slices | None:
-        """Return what the page's viewer shows of a map; None where it cannot show such maps."""
+        """Return the slices of a map for the viewer; None where it cannot show such maps."""
 
     def background(self, mask: Path) -> Background | None:
-        """Return what the viewer shows them on; None where it cannot show such maps."""
+        """Return the background of the viewer; None where it cannot show such maps."""
 
     def within_mask(self, maps: Path, mask: Path) -> NDArray[np.float32]:
         """Read the maps of a file within a mask, shape (n_maps, n_features)."""
 
 
-# How the names of files end, and what draws them, given whether MNI's anatomy fits.
+# Extension to the implementation, which is told whether the maps are in MNI space.
 PANELS: dict[str, Callable[[bool], MapPanels]] = {".nii.gz": VolumePanels}
 
 
 def panels_for(path: Path, *, is_mni: bool) -> MapPanels:
-    """Return what draws the maps of a file.
+    """Return the implementation that draws the maps of a file.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def panels_for(path: Path, *, is_mni: bool) -> MapPanels:
 
 
 def files_of_maps(folder: Path, pattern: str) -> list[tuple[Path, str]]:
-    """Find the files of maps that can be drawn.
+    """Return the files of maps that can be drawn.
 
     Parameters
     ----------

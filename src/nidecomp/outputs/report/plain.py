@@ -1,4 +1,4 @@
-"""Drawing with matplotlib's own settings: the same figures for everybody."""
+"""Drawing with matplotlib's default settings, so that figures are the same for everybody."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def drawn_plainly() -> Iterator[None]:
-    """Leave out what a user's matplotlibrc, or a notebook, has set; it is as before afterwards.
+    """Use matplotlib's defaults in place of a matplotlibrc or of a notebook's settings.
 
     A decorator, too.
     """

@@ -1,4 +1,4 @@
-"""Text, JSON and tables of an output folder, read for the report even where they are damaged."""
+"""Reading text, JSON and tables of an output folder, which may be damaged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Row = Mapping[str, str]
 
 
 def read_text(path: Path, missing: list[str] | None = None) -> str:
-    """Return the text of a file; nothing where there is none, which is added to `missing`."""
+    """Return the text of a file; if it cannot be read, add it to `missing` and return nothing."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -22,7 +22,7 @@ def read_text(path: Path, missing: list[str] | None = None) -> str:
 
 
 def read_json(path: Path, missing: list[str] | None = None) -> Mapping[str, object]:
-    """Read a JSON object; nothing where there is none, which is added to `missing`."""
+    """Return a JSON object; if it cannot be read, add it to `missing` and return nothing."""
     try:
         content = parse_json(read_text(path, missing) or "{}")
     except ValueError:
@@ -35,7 +35,7 @@ def read_json(path: Path, missing: list[str] | None = None) -> Mapping[str, obje
 
 
 def read_table(path: Path, missing: list[str] | None = None) -> tuple[Row, ...]:
-    """Read a table; n/a becomes an empty cell."""
+    """Return the rows of a table; n/a becomes an empty cell."""
     lines = read_text(path, missing).splitlines()
     try:
         rows = list(csv.DictReader(lines, delimiter="\t", restval=""))
@@ -54,7 +54,7 @@ def read_table(path: Path, missing: list[str] | None = None) -> tuple[Row, ...]:
 
 
 def number(text: str | None) -> float:
-    """Read a number of a table; NaN where there is none."""
+    """Return a number of a table; NaN where there is none."""
     try:
         return float(text or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""What an output folder holds, for the report: read from files that anybody can read."""
+"""Reading an output folder for the report, from its published files alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nidecomp.outputs.report.panels import files_of_maps
 from nidecomp.outputs.report.reading import Row, number, read_json, read_table, read_text
 
-# Its method and number of components, and the name of a component.
+# Method and number of components of a decomposition, and the name of a component.
 ComponentKey = tuple[str, str, str]
 _DECOMPOSITION, _COMPONENTS = "_decomposition.json", "_components"
 _MASK = "tpl-*/**/anat/*_desc-brain_mask"
@@ -24,7 +24,7 @@ _MASK = "tpl-*/**/anat/*_desc-brain_mask"
 
 @dataclass(frozen=True, eq=False)
 class Fits:
-    """How one component is found in each run: names of runs, and a value for each of them.
+    """How strongly each run expresses one component.
 
     `map_r` is the correlation of the run's own map with the group's, `amplitude` the standard
     deviation of the time course; both of shape (n_runs,).
@@ -37,7 +37,7 @@ class Fits:
 
 @dataclass(frozen=True, eq=False)
 class WrittenDecomposition:
-    """One decomposition as it was written.
+    """One decomposition, as it was written.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ class WrittenDecomposition:
 
     @property
     def key(self) -> str:
-        """What tells it from the others, as a part of names."""
+        """An identifier of the decomposition, for names."""
         return f"seg-{self.method}_scale-{self.scale}"
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """The title of the decomposition in the report."""
         names = {"canica": "CanICA", "dictlearning": "Dictionary learning", "given": "Maps given"}
         given = " (given)" if self.is_template and self.method != "given" else ""
         return f"{names.get(self.method, self.method)}{given}, {self.scale} components"
@@ -88,7 +88,7 @@ class WrittenDecomposition:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """An output folder; what should be there and is not is told in `missing`.
+    """The content of an output folder; `missing` lists what should be there and is not.
 
     `is_template` says that maps were projected which were not fitted here. `fits` has, for each
     component, how each run has it, `circumstances` how and where nidecomp was run.
@@ -114,7 +114,7 @@ class Results:
 
 
 def read_results(root: Path) -> Results:
-    """Read what the report is made of.
+    """Read everything that the report is made of.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def read_results(root: Path) -> Results:
     if not decompositions:
         missing.append("There is no decomposition (tpl-*/func/*_decomposition.json).")
     figure = root / "figures" / "order.svg"
-    # Of maps that were given there is no evidence to be missed.
+    # There is no evidence about template maps.
     of_fits = None if is_template else missing
     return Results(
         root=root,
@@ -162,7 +162,7 @@ def read_results(root: Path) -> Results:
 
 
 def _maps_were_given(settings: str) -> bool:
-    """Tell from the settings whether maps were projected rather than fitted."""
+    """Return whether template maps were projected, according to the settings."""
     try:
         projection = tomllib.loads(settings).get("projection")
     except tomllib.TOMLDecodeError:
@@ -171,7 +171,7 @@ def _maps_were_given(settings: str) -> bool:
 
 
 def _stems(root: Path) -> list[Path]:
-    """Find what the names of each decomposition's files begin with, fitted or given."""
+    """Return the beginning of the file names of each decomposition."""
     described = {
         path.with_name(path.name.removesuffix(_DECOMPOSITION))
         for path in root.glob(f"tpl-*/**/func/*{_DECOMPOSITION}")
@@ -184,13 +184,13 @@ def _stems(root: Path) -> list[Path]:
 
 
 def _of_name(stem: str, entity: str) -> str:
-    """Give an entity's label in a name; nothing where it is not there."""
+    """Return the label of an entity in a file name; empty where it is missing."""
     found = re.search(rf"_{entity}-([^_]+)", stem)
     return found[1] if found else ""
 
 
 def _scale(stem: str, n_names: int) -> int:
-    """Take the number of components from a name; count them where it does not say."""
+    """Return the number of components from a file name; count them where it is not there."""
     label = _of_name(stem, "scale")
     return int(label) if label.isdecimal() else n_names
 
@@ -229,12 +229,12 @@ def _decomposition(
 
 
 def _images(path: Path) -> tuple[Path | None, Path | None, Path | None]:
-    """Find the images of a decomposition's maps, as they are and thresholded, and their JSON."""
+    """Return the files of a decomposition's maps, unthresholded and thresholded, and their JSON."""
     stem = path.name
     images = {
         name.removeprefix(stem): image
         for image, name in files_of_maps(path.parent, f"{stem}*{_COMPONENTS}")
-        # Not those of 20 components among those of 2.
+        # scale-2 must not match scale-20.
         if name.removeprefix(stem).startswith("_")
     }
     plain = next((name for name in images if "_desc-" not in name), None)
@@ -245,13 +245,13 @@ def _images(path: Path) -> tuple[Path | None, Path | None, Path | None]:
 
 
 def _names(sidecar: Path, missing: list[str]) -> tuple[str, ...]:
-    """Read the names of components from the JSON beside their maps."""
+    """Return the names of components from the JSON beside their maps."""
     listed = read_json(sidecar, missing).get("ComponentNames")
     return tuple(str(name) for name in listed) if isinstance(listed, list) else ()
 
 
 def _fits(path: Path, missing: list[str]) -> dict[ComponentKey, Fits]:
-    """Read how each component is found in each run; a row each makes it a long table."""
+    """Return how strongly each run expresses each component, from the long table."""
     found: dict[ComponentKey, list[tuple[str, float, float]]] = defaultdict(list)
     reader = csv.DictReader(read_text(path, missing).splitlines(), delimiter="\t")
     try:

@@ -1,4 +1,4 @@
-"""Maps as brainsprite, the viewer of the report, wants them: all sagittal slices in one picture.
+"""Maps in the format of brainsprite, the viewer of the report: all sagittal slices in one image.
 
 See https://brainsprite.github.io: slices stand row by row, each seen from the left, with the front
 to the right and up upwards. Everything is on one grid of 3 mm, so that a map is 10 to 20 KB.
@@ -24,7 +24,7 @@ _N_COLOURS = 256
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """One component's slices as a WebP picture, clear where the map is 0.
+    """The slices of one component as a WebP image, transparent where the map is 0.
 
     `limit` is the value that has the last colour, as its negative has the first.
     """
@@ -35,7 +35,7 @@ class Slices:
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """What all components are shown on.
+    """The background image of the viewer.
 
     `background` and `colours` are WebP pictures; `shape` is that of the grid, `affine` leads from
     its indices to RAS+ mm.
@@ -48,13 +48,13 @@ class Background:
 
 
 def viewer_library() -> str:
-    """Give brainsprite's script, as nilearn brings it; empty where it does not."""
+    """Return brainsprite's script, which nilearn ships; empty where it does not."""
     script = files("nilearn") / "_assets" / "js" / "brainsprite.min.js"
     return script.read_text(encoding="utf-8") if script.is_file() else ""
 
 
 def on_grid(image: nib.Nifti1Image, *, is_mni: bool, interpolation: str) -> nib.Nifti1Image:
-    """Bring an image, 3D or 4D, to the viewer's grid.
+    """Resample an image, 3D or 4D, to the grid of the viewer.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def on_grid(image: nib.Nifti1Image, *, is_mni: bool, interpolation: str) -> nib.
     from nilearn.image import resample_img, resample_to_img  # noqa: PLC0415  it takes long
 
     with warnings.catch_warnings():
-        # A map of which a threshold leaves nothing is 0 everywhere, as a mask may be.
+        # A map may be 0 everywhere after thresholding.
         warnings.filterwarnings("ignore", "Resampling binary images")
         if is_mni:
             return resample_to_img(image, _template(), interpolation=interpolation)
@@ -79,7 +79,7 @@ def on_grid(image: nib.Nifti1Image, *, is_mni: bool, interpolation: str) -> nib.
 
 
 def take_slices(image: nib.Nifti1Image, *, is_mni: bool) -> Slices:
-    """Make a map's picture for the viewer.
+    """Return the slices of a map for the viewer.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def take_slices(image: nib.Nifti1Image, *, is_mni: bool) -> Slices:
     """
     from matplotlib import colormaps  # noqa: PLC0415  it takes long
 
-    # No interpolation: what is read at a voxel is a value of the map.
+    # No interpolation: the value that is shown at a voxel is one of the map.
     values = on_grid(image, is_mni=is_mni, interpolation="nearest").get_fdata(dtype=np.float32)
     limit = float(np.abs(values).max()) or 1.0
     mosaic = _mosaic(values)
@@ -104,7 +104,7 @@ def take_slices(image: nib.Nifti1Image, *, is_mni: bool) -> Slices:
 
 
 def make_background(mask: nib.Nifti1Image, *, is_mni: bool) -> Background:
-    """Make what all maps are shown on: the template, or the mask where there is none.
+    """Return the background of the viewer: the template, or the mask where there is none.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def _template() -> nib.Nifti1Image:
 
 
 def _mosaic(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Lay out the sagittal slices of a volume, (x, y, z), as one picture."""
+    """Arrange the sagittal slices of a volume, (x, y, z), as one image."""
     n_x, n_y, n_z = values.shape
     n_rows = math.ceil(math.sqrt(n_x))
     n_columns = math.ceil(n_x / n_rows)
@@ -148,7 +148,7 @@ def _mosaic(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _webp(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode without loss: the viewer reads values from colours."""
+    """Return a lossless WebP image: the viewer derives values from colours."""
     from PIL import Image  # noqa: PLC0415  it takes long
 
     file = io.BytesIO()

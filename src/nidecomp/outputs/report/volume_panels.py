@@ -1,4 +1,4 @@
-"""Maps that are NIfTI images, drawn by nilearn on slices and glass brains."""
+"""Drawing NIfTI images on slices and glass brains with nilearn."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = "RdBu_r"
-# Many colours that can be told apart, in one order.
+# A colour map with many colours that can be distinguished.
 _MANY = "gist_rainbow"
 
 
 class VolumePanels:
-    """Draws volumes: see `panels.MapPanels`, which says what each method does.
+    """Draws volumes; see `panels.MapPanels` for the methods.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class VolumePanels:
         Whether the template's anatomy and glass brain fit; without them maps stand alone.
     """
 
-    # The report alone needs matplotlib and nilearn.plotting, and they take long to import.
+    # Only the report needs matplotlib and nilearn.plotting, and importing them takes long.
 
     def __init__(self, is_mni: bool) -> None:
         self._is_mni = is_mni
@@ -47,7 +47,7 @@ class VolumePanels:
     def draw_small(
         self, figure: Figure, brain_map: nib.Nifti1Image, peak_mm: tuple[float, ...]
     ) -> None:
-        """Draw an axial cut."""
+        """Draw an axial slice."""
         from nilearn import plotting  # noqa: PLC0415
 
         plotting.plot_stat_map(
@@ -69,7 +69,7 @@ class VolumePanels:
         brain_map: nib.Nifti1Image,
         peak_mm: tuple[float, ...],
     ) -> None:
-        """Draw three cuts."""
+        """Draw three orthogonal slices."""
         from nilearn import plotting  # noqa: PLC0415
 
         plotting.plot_stat_map(
@@ -89,7 +89,7 @@ class VolumePanels:
         place: tuple[float, float, float, float],
         brain_map: nib.Nifti1Image,
     ) -> None:
-        """Draw a glass brain, or axial cuts where there is none that fits."""
+        """Draw a glass brain in MNI space, and axial slices in other spaces."""
         from nilearn import plotting  # noqa: PLC0415
 
         axes = figure.add_axes(place)
@@ -143,18 +143,18 @@ class VolumePanels:
                 size = np.abs(volume.get_fdata())
                 if size.any():
                     outline = nib.Nifti1Image(size, volume.affine)
-                    # Half of its largest value: the core of it.
+                    # The outline at half of the largest value shows the core of a map.
                     glass.add_contours(
                         outline, levels=[size.max() / 2], colors=[colour], linewidths=1.2
                     )
         return figure
 
     def slices(self, brain_map: nib.Nifti1Image) -> Slices:
-        """Lay out all sagittal slices."""
+        """Arrange all sagittal slices."""
         return take_slices(brain_map, is_mni=self._is_mni)
 
     def background(self, mask: Path) -> Background:
-        """Take the template, or the mask where there is none."""
+        """Return the template in MNI space, and the mask in other spaces."""
         return make_background(nib.load(mask), is_mni=self._is_mni)
 
     def within_mask(self, maps: Path, mask: Path) -> NDArray[np.float32]:
