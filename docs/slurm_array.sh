@@ -51,7 +51,7 @@ case ${1:-submit} in
     sed -n 's/^sub-\([^_ ]*\)_[^ ]* *used .*/\1/p' <<<"$plan" | sort -u >"$list"
     megabytes() { sed -n "s/^$1: \([0-9,]*\) MB.*/\1/p" <<<"$plan" | tr -d ,; }
     run_mb=$(megabytes "Reduce step")
-    peak_mb=$(megabytes "Memory at the peak")
+    peak_mb=$(megabytes "Peak memory")
     participants=$(wc -l <"$list")
     last=$(((participants - 1) / participants_per_job))
     # 20 % is added to the estimated memory.

@@ -1,4 +1,4 @@
-"""What a run will take: the arithmetic, the bounds, and the error that shows both."""
+"""The forecast of memory and disk space: the calculation, its limits, and error messages."""
 
 import bisect
 import dataclasses
@@ -79,7 +79,7 @@ def request_of(science, *, with_fit=True, extent=None, **execution):
 
 # ---------------------------------------------------------------- the arithmetic
 def test_one_process_holds_its_series_and_volumes_but_not_its_image():
-    """The run is read volume by volume."""
+    """Runs are read volume by volume."""
     image_mb = 2 * np.prod(SHAPE) * 1000 / 1e6
     series_mb = 4 * MASK.sum() * 100 / 1e6
     volumes_mb = np.prod(SHAPE) * (2 + 4) / 1e6
@@ -92,7 +92,7 @@ def test_one_process_holds_its_series_and_volumes_but_not_its_image():
 
 
 def test_a_second_smoothing_holds_a_second_series():
-    """CanICA's is always among them: dictionary learning starts from its maps."""
+    """CanICA's is always included, because dictionary learning is initialised with its maps."""
     one, two = (forecast_of(science=science_of(smoothing=mm), mem_mb=PLENTY) for mm in (6.0, 2.0))
     series_mb = 4 * MASK.sum() * 200 / 1e6
     assert two.run_mb - one.run_mb == pytest.approx(series_mb)
@@ -117,7 +117,7 @@ def test_several_numbers_of_components_are_reduced_to_the_largest():
     science = science_of((5, 20, 40))
     several = forecast_of(science=science, mem_mb=PLENTY, with_fit=True)
     assert dataclasses.replace(several, waiting_mb=largest.waiting_mb) == largest
-    # But the maps of all of them are held while runs are projected.
+    # But the maps of all decompositions are in memory while runs are projected.
     maps_mb = 2 * 4 * (5 + 20) * 2 * MASK.sum() / 1e6
     assert several.waiting_mb - largest.waiting_mb == pytest.approx(maps_mb)
 
@@ -128,7 +128,7 @@ def test_a_number_that_is_to_be_chosen_counts_as_the_largest():
 
 
 def test_choosing_a_number_takes_memory_where_the_fit_takes_little():
-    """With few voxels the halves that are compared are larger than the group's own subspace."""
+    """With few voxels, the subspaces of the halves are larger than that of the group."""
 
     def group_mb(n_components, max_components):
         science = science_of(n_components, max_components=max_components)
@@ -142,7 +142,7 @@ def test_choosing_a_number_takes_memory_where_the_fit_takes_little():
 
 def test_too_little_memory_for_choosing_names_the_option_that_helps():
     science = science_of(("auto",), max_components=80)
-    with pytest.raises(UsageError, match="Fewer --subspace-dims or --max-components take less"):
+    with pytest.raises(UsageError, match="Decrease --subspace-dims or --max-components"):
         forecast_of(science=science, with_fit=True, run=run_of(30), mem_mb=450)
 
 
@@ -154,7 +154,7 @@ def test_longest_run_says_what_a_process_takes():
 
 # ---------------------------------------------------------------- the group fit
 def test_the_group_fit_takes_the_same_whatever_the_number_of_runs():
-    """Once there are as many rows as dimensions are kept; before, it takes less."""
+    """Memory does not depend on the number of runs once the subspace has all its dimensions."""
     few_runs, some, many = (
         forecast_of(n_runs, with_fit=True, mem_mb=PLENTY).group_mb for n_runs in (2, 10, 5000)
     )
@@ -162,7 +162,7 @@ def test_the_group_fit_takes_the_same_whatever_the_number_of_runs():
 
 
 def test_the_group_fit_holds_what_it_gathers():
-    """Two subspaces that are gathered at once, each with a buffer as large for what comes in."""
+    """Two subspaces are in memory at once, each with a buffer of the same size for new rows."""
     result = forecast_of(100, with_fit=True, mem_mb=PLENTY)
     dims = DecompositionOptions().kept_dims(20)
     assert (result.n_subspaces, result.at_once) == (2, 2)
@@ -170,7 +170,7 @@ def test_the_group_fit_holds_what_it_gathers():
 
 
 def test_subspaces_are_counted_by_what_they_are_gathered_from():
-    """The canonical one, and a scaled one for each smoothing that a method is fitted to."""
+    """There is a canonical subspace, and a scaled one for each smoothing of a method."""
 
     def n_subspaces(**given):
         science = science_of(**given)
@@ -183,7 +183,7 @@ def test_subspaces_are_counted_by_what_they_are_gathered_from():
 
 
 def needed_mb(at_once, **given):
-    """Give the smallest memory at which so many subspaces are gathered at once."""
+    """Return the smallest memory with which a number of subspaces is computed in one pass."""
 
     def is_enough(mem_mb):
         try:
@@ -195,7 +195,7 @@ def needed_mb(at_once, **given):
 
 
 def numbers_in(message):
-    """Give the numbers that a message shows, but for the one in the name of a type."""
+    """Return the numbers in a message, except in names of data types."""
     return [float(text) for text in re.findall(r"(?<!float)\b\d+", message)]
 
 
@@ -225,7 +225,7 @@ def test_more_memory_never_gives_fewer_processes_or_more_passes(mem_mb, more, n_
         return
     greater = at(mem_mb + more)
     assert greater.n_processes >= less.n_processes
-    # Threads are given up before a pass is added.
+    # The number of threads is decreased before a pass is added.
     assert (greater.at_once, greater.n_threads) >= (less.at_once, less.n_threads)
 
 
@@ -243,20 +243,20 @@ def test_memory_too_small_for_the_group_fit_is_an_error_with_the_arithmetic():
     with pytest.raises(UsageError) as caught:
         forecast_of(500, with_fit=True, science=science, mem_mb=enough - 1)
     message = str(caught.value)
-    assert message.startswith(f"--mem-mb {enough - 1} is too little: the group fit takes ")
+    assert message.startswith(f"--mem-mb {enough - 1} is not enough: the group fit needs ")
     said, needed, _, dims, voxels, components = numbers_in(message)
     assert said < needed <= enough + 1
     assert (dims, voxels, components) == (1000, MASK.sum(), 50)
     assert "--subspace-dims" in message
     assert "--n-components" in message
-    # Where the group is not fitted it does not matter.
+    # It is irrelevant if the group is not fitted.
     assert forecast_of(500, science=science, mem_mb=enough - 1).group_mb == 0.0
 
 
 @pytest.mark.parametrize("with_fit", [True, False])
 def test_too_little_free_memory_is_told_as_such(monkeypatch, with_fit):
     monkeypatch.setattr("nidecomp.plan.free_mb", lambda: 200.0)
-    with pytest.raises(UsageError, match="The 200 MB that are free now are too little"):
+    with pytest.raises(UsageError, match="The free memory of 200 MB is not enough"):
         forecast_of(with_fit=with_fit)
 
 
@@ -332,7 +332,7 @@ def test_each_bound_takes_its_turn():
     n_runs=st.integers(1, 40),
 )
 def test_never_more_threads_than_nprocs_in_all(n_cores, nprocs, omp_nthreads, n_runs):
-    """In the reduce step a process has one thread, in the group fit one process has several."""
+    """In the reduce step each process has one thread, in the group fit one process has several."""
     result = forecast_of(
         n_runs, n_cores=n_cores, nprocs=nprocs, omp_nthreads=omp_nthreads, mem_mb=PLENTY
     )
@@ -387,7 +387,7 @@ def test_too_little_memory_for_two_smoothings_says_that_there_are_two():
 @few
 @given(spare_mb=st.integers(0, 2000), n_cores=st.integers(1, 8), with_fit=st.booleans())
 def test_peak_that_is_announced_keeps_within_the_limit(spare_mb, n_cores, with_fit):
-    """What --mem-mb allows is never said to be exceeded; else it is an error."""
+    """The forecast never exceeds --mem-mb; otherwise an error is raised."""
     mem_mb = int(forecast_of(mem_mb=PLENTY).run_mb) + 1 + spare_mb
     try:
         result = forecast_of(n_cores=n_cores, with_fit=with_fit, mem_mb=mem_mb)
@@ -414,18 +414,18 @@ def test_workers_on_other_machines_take_nothing_of_this_one():
 def test_a_worker_with_too_little_memory_for_a_run_is_an_error_with_the_numbers():
     one_mb = forecast_with(mem_mb=PLENTY).run_mb
     forecast_with(one_mb + 1, executor="dask", dask_config="x")
-    with pytest.raises(UsageError, match="of each worker") as caught:
+    with pytest.raises(UsageError, match="per worker") as caught:
         forecast_with(one_mb - 50, executor="dask", dask_config="x")
     assert numbers_in(str(caught.value))[:2] == pytest.approx([one_mb - 50, one_mb], abs=1)
 
 
 def test_workers_of_dask_on_this_machine_have_a_process_beside_them():
-    """Even one of them, so that it takes more than a run alone."""
+    """The main process waits even for a single worker, which needs memory for both."""
     local = forecast_with(mem_mb=PLENTY, nprocs=1)
     beside = forecast_with(mem_mb=PLENTY, nprocs=1, executor="dask")
     assert local.peak_mb == max(local.run_mb, local.group_mb)
     assert beside.peak_mb == max(beside.run_mb + beside.waiting_mb, beside.group_mb)
-    with pytest.raises(UsageError, match="of the process that waits"):
+    with pytest.raises(UsageError, match="for the main process"):
         forecast_with(mem_mb=int(local.run_mb) + 100, executor="dask")
 
 
@@ -457,7 +457,7 @@ def test_text_shows_each_number():
     ):
         assert any(shown in line for line in lines), shown
     assert len(lines) == 4
-    assert any("whatever the number of runs" in line for line in lines)
+    assert any("for any number of runs" in line for line in lines)
 
 
 def test_text_says_nothing_of_a_group_fit_that_is_not_made():
@@ -474,7 +474,7 @@ def test_passes_are_as_many_as_the_subspaces_need(n_subspaces, at_once, passes):
 
 # ---------------------------------------------------------------- evidence
 def with_evidence(n_voxels_side=40, **execution):
-    """Forecast the judging of 20 components on a larger mask, 10 samples."""
+    """Return a forecast with evidence for 20 components on a larger mask, with 10 samples."""
     shape = (n_voxels_side,) * 3
     space = VoxelSpace(
         Grid(shape, run_of().grid.affine), np.ones(shape, dtype=bool), "MNI152NLin2009cAsym"
@@ -498,7 +498,7 @@ def test_maps_that_are_not_judged_need_no_halves():
 
 # ---------------------------------------------------------------- projections
 def test_projecting_holds_the_groups_maps_and_the_runs_own():
-    """And with maps to be written their variance, their z and copies of one image of them."""
+    """Writing maps also needs their variance and z maps, and copies of one image."""
 
     def run_mb(**extent):
         wanted = request_of(science_of((100,)), extent=OutputOptions(**extent), mem_mb=PLENTY)
@@ -513,7 +513,7 @@ def test_projecting_holds_the_groups_maps_and_the_runs_own():
 
 # ---------------------------------------------------------------- the report
 def test_as_many_draw_the_report_as_fit_into_memory():
-    """One waits beside several; one alone draws where it is."""
+    """With several processes, the main process draws, too; one alone is the main process."""
     plenty = forecast_of(with_fit=True, mem_mb=PLENTY)
     assert plenty.n_drawing == 4
     little = forecast_of(with_fit=True, mem_mb=int(3 * plenty.drawing_mb + 1))

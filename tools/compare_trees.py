@@ -1,7 +1,7 @@
-"""Say in which files two output folders differ that should not: ``compare_trees.py FIRST SECOND``.
+"""Compare two output folders that should have the same files: ``compare_trees.py FIRST SECOND``.
 
-Two runs on the same inputs with the same settings give the same bytes, but for what tells of the
-run itself: the log, what it took, and where the report tells of it.
+Two analyses of the same inputs with the same settings give the same bytes, except for the log, the
+resources used, and the section of the report about them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-# What tells of one run; the folder of the work is no result.
+# Files about the run itself; the work folder is not compared either.
 OF_THE_RUN = frozenset({"logs/nidecomp.log", "logs/resources.tsv", "logs/resources.json"})
 _WORK = "work"
 _REPORT, _MANIFEST = "report.html", "logs/manifest.tsv"
@@ -21,7 +21,7 @@ _IN_THE_MANIFEST = re.compile(rb"^report\.html\t.*\n", re.MULTILINE)
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Hash what has to be the same of each file of an output folder.
+    """Return hashes of the content of each file that should be the same.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def digests(folder: Path) -> dict[str, str]:
     Returns
     -------
     dict
-        Path of the file, relative to the folder, to its hash.
+        Path of each file, relative to the folder, to its hash.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
@@ -47,30 +47,30 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def _how(first: Path, second: Path) -> str:
-    """Say whether compressed files differ in what they hold, or only in how it was compressed."""
+    """Return how compressed files differ: in their content, or only in the compression."""
     if first.suffix != ".gz":
         return ""
     one, other = (gzip.decompress(path.read_bytes()) for path in (first, second))
     if one == other:
-        return " (the same, compressed in another way)"
+        return " (same content, different compression)"
     n_different = sum(a != b for a, b in zip(one, other, strict=False))
-    return f" ({n_different} of {len(one)} bytes that it holds)"
+    return f" ({n_different} of {len(one)} uncompressed bytes differ)"
 
 
 def main(first: Path, second: Path) -> int:
-    """Print the names of files that differ; 0 where there are none."""
+    """Print the names of files that differ; return 0 if there are none."""
     one, other = digests(first), digests(second)
     if not one:
-        print(f"There is nothing in {first}.")
+        print(f"{first} contains no files to compare.")
         return 2
     different = sorted(
         name for name in one.keys() | other.keys() if one.get(name) != other.get(name)
     )
     for name in different:
-        where = "" if name in one and name in other else " (in one of them only)"
+        where = "" if name in one and name in other else " (in one folder only)"
         print(f"{name}{where or _how(first / name, second / name)}")
     if not different:
-        print(f"The same, byte for byte: {len(one)} files.")
+        print(f"All {len(one)} files are identical.")
     return 1 if different else 0
 
 

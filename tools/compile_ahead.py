@@ -1,8 +1,8 @@
-"""Compile all inner loops into a folder that an image brings: ``compile_ahead.py FOLDER [TYPE …]``.
+"""Compile all inner loops ahead of time for a container: ``compile_ahead.py FOLDER [TYPE …]``.
 
-``NIDECOMP_COMPILED=FOLDER`` then makes NiDecomp use them. They are bound to the installed source
-files (their place, size and time) and to the kind of processor, so this is run where NiDecomp is
-installed for good. Whatever is not found there is compiled when it is needed.
+NiDecomp uses the compiled code if ``NIDECOMP_COMPILED=FOLDER``. It is valid only for the installed
+source files (their paths, sizes and times) and the type of processor, so that this must be run in
+the final installation. Code that is not found is compiled when it is needed.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# What images store; of anything else a run's first volume waits for the compiler.
+# Data types of images; for others, loops are compiled when the first volume is read.
 STORED = ("uint8", "int8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 
 
 def main(folder: Path, stored: Sequence[str] = STORED) -> None:
-    """Call everything that is compiled, with every kind of argument that it gets."""
-    # Read when numba is imported.
+    """Call all compiled functions with all types of arguments."""
+    # numba reads this variable on import.
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
     import numpy as np  # noqa: PLC0415  after the variable
 
@@ -28,7 +28,7 @@ def main(folder: Path, stored: Sequence[str] = STORED) -> None:
     for name in stored:
         warm_up(name)
     rng = np.random.default_rng(0)
-    # More voxels than one block has: parts of an array are another kind of argument.
+    # More voxels than one block has, because slices of an array are another type of argument.
     networks = rng.laplace(size=(3, 2500))
     runs = [
         (rng.standard_normal((20, 3)) @ networks + rng.standard_normal((20, 2500))).astype("f4")

@@ -1,6 +1,6 @@
-"""The options as tables in Markdown: README's and the documentation site's.
+"""Write the tables of options in Markdown, for README.md and the documentation site.
 
-``python tools/document_options.py`` prints what README is to hold.
+``python tools/document_options.py`` prints the tables for README.md.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from nidecomp.config.settings import SECTIONS, declared_options
 
 
 def main() -> None:
-    """Print README's tables."""
+    """Print the tables for README.md."""
     print(options_tables("**{}**"))
 
 
 def options_tables(heading: str) -> str:
-    """Give a table for each section of options.
+    """Return a table for each section of options.
 
     Parameters
     ----------
     heading : str
-        What stands above each table, with ``{}`` for the section.
+        The heading of each table, with ``{}`` for the section.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def _table(section: str) -> list[str]:
 
 
 def _row(declared: Field[Any]) -> str:
-    """Give the line of one option."""
+    """Return the table row of an option."""
     flag = "--" + declared.name.replace("_", "-")
     short = f"`{declared.metadata['short']}`, " if declared.metadata["short"] else ""
     metavar = declared.metadata["metavar"]

@@ -1,4 +1,4 @@
-"""What the code knows of its outputs and ends, as tables in Markdown for the documentation site."""
+"""Write tables of output columns and exit codes in Markdown, for the documentation site."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nidecomp.spaces.voxels import VOLUME
 
 Columns = Mapping[str, str]
 
-# File, when it is there, its columns and their units.
+# File name, description, columns and their units.
 _TABLES: tuple[tuple[str, str, Columns, Columns], ...] = (
     (
         "*_metrics.tsv",
@@ -81,7 +81,7 @@ _TABLES: tuple[tuple[str, str, Columns, Columns], ...] = (
 
 
 def columns_of_tables() -> str:
-    """Describe every column of every table, a heading for each file."""
+    """Return a description of all columns of all tables, with a heading for each file."""
     return "\n\n".join(
         "\n".join(
             [
@@ -102,13 +102,13 @@ def columns_of_tables() -> str:
 
 
 def exit_codes() -> str:
-    """Say what each exit code means."""
+    """Return a table of exit codes."""
     rows = [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
-    return "\n".join(["| code | what it means |", "|---|---|", *rows])
+    return "\n".join(["| code | meaning |", "|---|---|", *rows])
 
 
 def _escaped(text: str) -> str:
-    """Keep what Markdown would take for its own: a table's bars, emphasis."""
+    """Return text with characters escaped that have a meaning in Markdown."""
     return text.replace("|", "\\|").replace("*", "\\*")
 
 

@@ -1,9 +1,9 @@
-"""Feed every reader of files with what it should not be fed, and print how it took that.
+"""Test all readers of files with damaged and malicious files.
 
-``python tools/fuzz.py`` draws changed files (``tests/faults/hostile_files.py``) for each reader in
-a process of its own, whose memory is bounded, and prints a table: inputs tried, crashes, peak
-memory, longest time. A reader may answer with what it read or with the sentence that it promises;
-everything else is a crash. Ends with 1 where there was any.
+``python tools/fuzz.py`` draws damaged files (``tests/faults/hostile_files.py``) for each reader in
+a separate process with limited memory, and prints a table: inputs, crashes, peak memory and longest
+time. A reader may return its result or raise its documented error; anything else is a crash. The
+exit code is 1 if there was any.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ from nidecomp.spaces.images import read_header, read_mask  # noqa: E402
 from nidecomp.spaces.volumes import describe_image, stored_volumes  # noqa: E402
 from nidecomp.spaces.voxels import VoxelSpace  # noqa: E402
 
-# A reader of a file of some kilobytes may take this much memory, and this long.
+# Limits of memory and time to read a file of some kilobytes.
 MOST_MB = 1024
 MOST_S = 10.0
 _GRID = Grid(hostile.SHAPE, tuple(tuple(map(float, row)) for row in hostile.AFFINE))
@@ -80,12 +80,12 @@ _RUN = UsableRun(
 
 
 class BadAnswerError(AssertionError):
-    """A reader's answer that is none it promises."""
+    """Raised if a reader returns an invalid result or an unclear message."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What reads a file, what is drawn for it, and what it may raise."""
+    """A reader, its inputs, and the errors that it may raise."""
 
     read: Callable[[Path, Any], object]
     inputs: st.SearchStrategy[Any]
@@ -137,7 +137,7 @@ def _inspect(folder: Path, **changed: Any) -> None:
 
 
 def _is_sentence(reason: str) -> bool:
-    """Tell whether a reason is one line of bounded length that names no exception."""
+    """Return whether a reason is one line of limited length without the name of an exception."""
     return (
         reason.isprintable()
         and len(reason) < 1000
@@ -249,7 +249,7 @@ def _manifest(folder: Path, drawn: bytes) -> None:
 
 
 def _reduced(folder: Path, drawn: tuple[bytes, int, int]) -> None:
-    """Look for a reduced run of which one file was changed."""
+    """Find a reduced run after one of its files was changed."""
     stem = folder / "run"
     np.save(f"{stem}.npy", np.ones((2, 5), dtype=np.float32))
     np.savez(f"{stem}.npz", rows=np.ones((9, 2)), times_s=np.ones(9), motion=np.ones((9, 1)))
@@ -314,7 +314,7 @@ distributed:
     memory: {target: 0.5}
 array: {}
 """
-# What is more in YAML than in JSON.
+# YAML syntax that is not in JSON.
 _YAML = st.sampled_from(
     ["", "-2GB", "1e400GB", "2020-13-45", "12:30:99", "!!bool x", "!!int ''", "!!timestamp x",
      "!!binary é", "&a [*a]", "&a {b: *a}", "*a", "<<", "{? [1]: 2}", "{5: 3}", "{<<: {a: 1}}",
@@ -331,7 +331,7 @@ _MANIFEST = "path\tsize\tsha256\n../outside.txt\t8\t0\nOUTSIDE\t8\t0\nlogs/a\t1\
 
 @st.composite
 def _changed_text(draw: st.DrawFn, text: str, change: Callable[[st.DrawFn, str], str]) -> bytes:
-    """Change up to two lines of a text, then perhaps some bytes of it."""
+    """Draw a text with up to two lines and possibly some bytes changed."""
     lines = text.splitlines()
     for _ in range(draw(st.integers(0, 2))):
         index = draw(st.integers(0, len(lines) - 1))
@@ -430,10 +430,10 @@ READERS: dict[str, Reader] = {
 }
 
 
-# ---------------------------------------------------------------- trying them
+# ---------------------------------------------------------------- running them
 @dataclass
 class Tried:
-    """How one reader took what it was fed."""
+    """The results of a reader."""
 
     reader: str
     inputs: int = 0
@@ -444,12 +444,12 @@ class Tried:
 
     @property
     def is_well(self) -> bool:
-        """Whether there was no crash and no bound was passed."""
+        """Whether there was no crash and no limit was exceeded."""
         return not self.crashes and self.peak_mb <= MOST_MB and self.longest_s <= MOST_S
 
 
 def try_reader(name: str, n_inputs: int, seed_number: int) -> Tried:
-    """Feed one reader, in this process."""
+    """Run one reader in this process."""
     reader, tried = READERS[name], Tried(name)
     own_mb = _peak_mb()
 
@@ -483,8 +483,8 @@ def try_reader(name: str, n_inputs: int, seed_number: int) -> Tried:
 
 
 def _note(tried: Tried, error: Exception, drawn: object) -> None:
-    """Keep the first crash of each kind and place."""
-    # A bad answer has no traceback of its own, but comes of the error whose answer it is.
+    """Record the first crash of each type and place."""
+    # An invalid answer is located by the error that caused it.
     frames = traceback.extract_tb((error.__cause__ or error).__traceback__)
     inside = [frame for frame in frames if "/nidecomp/" in frame.filename] or frames
     place = f"{type(error).__name__} at {Path(inside[-1].filename).name}:{inside[-1].lineno}"
@@ -497,7 +497,7 @@ def _peak_mb() -> float:
 
 
 def _bound_memory() -> None:
-    """Let this process have no more than the bound beside what it has: then allocations fail."""
+    """Limit the memory of this process, so that larger allocations fail."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MOST_MB * 1024**2
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -515,7 +515,7 @@ def _in_own_process(name: str, n_inputs: int, seed_number: int) -> Tried:
 
 
 def main() -> int:
-    """Try the readers named, or each of them in a process of its own."""
+    """Run the given readers in this process, or all of them in separate processes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reader", nargs="*", choices=READERS, help="in this process")
     parser.add_argument("--inputs", type=int, default=5000, help="for each reader")

@@ -1,8 +1,8 @@
-"""Write boutiques.json, which tells platforms such as CBRAIN how to call NiDecomp's image.
+"""Write boutiques.json, which describes how platforms such as CBRAIN call NiDecomp's container.
 
-``python tools/make_boutiques.py`` writes it anew from the options that the command line has; a test
-compares. The format: https://boutiques.github.io, schema 0.5, in the form that Boutiques asks of
-BIDS Apps (``bosh validate --bids``).
+``python tools/make_boutiques.py`` writes it from the options of the command line; a test checks
+that it is up to date. The format is that of https://boutiques.github.io, schema 0.5, as required
+for BIDS Apps (``bosh validate --bids``).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from nidecomp.version import __version__
 
 DESCRIPTOR = Path(__file__).resolve().parents[1] / "boutiques.json"
 
-# BIDS Apps have these two behind the positional arguments, then whatever else there is.
+# In BIDS Apps, these two follow the positional arguments.
 _FIRST = ("participant_label", "session_label")
-# Of these the platform has to hand over a file or a folder that is there; other paths (DIR) are
-# made where they are not.
+# Options with an existing file or folder, which the platform must provide; other folders (DIR) are
+# created if needed.
 _FILES = {"FILE", "PATH"}
 
 
@@ -32,18 +32,18 @@ def main() -> None:
 
 
 def descriptor_text() -> str:
-    """Give the descriptor as it stands in its file."""
+    """Return the descriptor as text."""
     return json.dumps(descriptor(), indent=2, ensure_ascii=False) + "\n"
 
 
 def descriptor() -> dict[str, Any]:
-    """Describe the command line of this version.
+    """Return the descriptor of the command line.
 
     Returns
     -------
     dict
-        As Boutiques' schema has it. Defaults stand in the descriptions alone: a default of
-        Boutiques' would be written on the command line, where it wins over ``--config-file``.
+        Following Boutiques' schema. Defaults are given in descriptions only, because Boutiques
+        writes its defaults to the command line, where they override ``--config-file``.
     """
     parser = build_parser()
     positional = {action.dest: action for action in parser._actions if not action.option_strings}
@@ -65,7 +65,7 @@ def descriptor() -> dict[str, Any]:
             {
                 "id": "output_folder",
                 "name": "Output folder",
-                "description": "A new one by its name, or one that is there.",
+                "description": "The name of a new folder, or an existing folder.",
                 "members": ["output_dir", "existing_output_dir"],
                 "mutually-exclusive": True,
                 "one-is-required": True,
@@ -87,7 +87,7 @@ def descriptor() -> dict[str, Any]:
 
 
 def _positionals(actions: dict[str, argparse.Action]) -> list[dict[str, Any]]:
-    """Describe what stands before the options; BIDS Apps have the output folder twice."""
+    """Return the positional arguments; in BIDS Apps the output folder is given twice."""
     bids_dir, output_dir, level = (
         {"description": actions[name].help, "value-key": f"[{name.upper()}]"}
         for name in ("bids_dir", "output_dir", "analysis_level")
@@ -96,16 +96,16 @@ def _positionals(actions: dict[str, argparse.Action]) -> list[dict[str, Any]]:
         {"id": "bids_dir", "name": "BIDS_DIR", **bids_dir, "type": "File"},
         {
             "id": "output_dir",
-            "name": "OUTPUT_DIR, by its name",
+            "name": "OUTPUT_DIR (new)",
             **output_dir,
             "type": "String",
             "optional": True,
         },
         {
             "id": "existing_output_dir",
-            "name": "OUTPUT_DIR that is there",
+            "name": "OUTPUT_DIR (existing)",
             **output_dir,
-            "description": "an output folder of earlier jobs, which the results are added to",
+            "description": "an output folder of earlier jobs, to which results are added",
             "type": "File",
             "optional": True,
         },
@@ -120,7 +120,7 @@ def _positionals(actions: dict[str, argparse.Action]) -> list[dict[str, Any]]:
 
 
 def _options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """Give all options that a job can have, in the order of the command line."""
+    """Return all options of a job, in the order of the command line."""
     found = [
         action
         for action in parser._actions
@@ -130,7 +130,7 @@ def _options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def _option(action: argparse.Action) -> dict[str, Any]:
-    """Describe one option."""
+    """Return the description of an option."""
     flag = action.option_strings[-1]
     return {
         "id": action.dest,
@@ -145,7 +145,7 @@ def _option(action: argparse.Action) -> dict[str, Any]:
 
 
 def _value(action: argparse.Action) -> dict[str, Any]:
-    """Say what kind of value an option takes."""
+    """Return the type of an option's value."""
     kinds = _kinds(_TYPES.get(action.dest, str))
     if kinds == {bool}:
         return {"type": "Flag"}
@@ -164,7 +164,7 @@ _TYPES = {
 
 
 def _kinds(annotation: object) -> set[Any]:
-    """Give all types and words that an annotation is made of, such as {int, "auto"}."""
+    """Return all types and literals in an annotation, such as {int, "auto"}."""
     parts = get_args(annotation)
     if not parts:
         return set() if annotation in {types.NoneType, ...} else {annotation}

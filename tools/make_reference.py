@@ -1,7 +1,7 @@
-"""Make src/nidecomp/annotation/data from the published maps and masks.
+"""Create src/nidecomp/annotation/data from published maps and masks.
 
-``python tools/make_reference.py SHARED_DATA_DIR`` reads ``abide_ica32/`` and ``aroma_masks/`` of
-that folder (README.md beside the results says what they are) and writes the same bytes each time.
+``python tools/make_reference.py SHARED_DATA_DIR`` reads ``abide_ica32/`` and ``aroma_masks/`` in
+that folder (see README.md next to the results) and always writes the same bytes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 REFERENCE = Path(__file__).resolve().parents[1] / "src" / "nidecomp" / "annotation" / "data"
-# z-values are stored in these steps: far below their noise of about 1, and small when compressed.
+# z-values are stored in these steps, which are far below their noise of about 1 and compress well.
 STEP = 1 / 64
-# The published names that hold an abbreviation.
+# Published names with an abbreviation.
 SPELT_OUT = {"Anterior DMN": "Anterior default mode", "Posterior DMN": "Posterior default mode"}
 
 
 def main(shared: Path) -> None:
-    """Write the networks with their table, and the masks."""
+    """Write the network maps with their table, and the masks."""
     maps = nib.load(shared / "abide_ica32" / "melodic_IC32_4mm.nii.gz")
     named = _named_networks(shared / "abide_ica32" / "melodic_IC_labels.tsv")
     networks = np.asarray(maps.dataobj)[..., list(named)]
@@ -44,17 +44,17 @@ def main(shared: Path) -> None:
 def _outer_edge(
     csf: NDArray[np.bool_], edge: NDArray[np.bool_], out: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Keep of the edge what is nearer to the outside than to CSF.
+    """Return the part of the edge mask that is closer to the outside of the brain than to CSF.
 
-    The rest is a band around the ventricles, in which the caudate and the thalamus lie: up to 85 %
-    of a caudate network's weight was "at the edge".
+    The rest is a band around the ventricles, including the caudate and the thalamus: up to 85 % of
+    the weight of a caudate network was in the edge mask.
     """
     to_out, to_csf = (ndimage.distance_transform_edt(~mask) for mask in (out, csf))
     return np.asarray(edge & (to_out <= to_csf))
 
 
 def _named_networks(table: Path) -> dict[int, str]:
-    """Give volume (from 0) and name of each component that its authors took for a network."""
+    """Return the volume (from 0) and name of each component that its authors call a network."""
     with table.open(encoding="utf-8", newline="") as file:
         return {
             int(row["index"]) - 1: SPELT_OUT.get(row["label"], row["label"])
@@ -66,13 +66,13 @@ def _named_networks(table: Path) -> dict[int, str]:
 def _write_image(
     path: Path, numbers: NDArray[np.generic], affine: NDArray[np.float64], step: float = 1.0
 ) -> None:
-    """Write whole numbers with a scale, in MNI space, gzipped without the time of day."""
+    """Write an integer image with a scale in MNI space, compressed without a time stamp."""
     header = nib.Nifti1Image(numbers, affine).header
     header.set_sform(affine, code="mni")
     header.set_qform(affine, code="mni")
     header.set_xyzt_units("mm")
     header.set_slope_inter(step, 0.0)
-    # nibabel would choose a scale of its own: header and numbers go out as they are.
+    # Written without nibabel, which would change the scale.
     header["vox_offset"] = 352
     content = header.binaryblock + bytes(4) + numbers.tobytes(order="F")
     with (

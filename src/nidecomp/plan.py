@@ -34,20 +34,20 @@ _WAITING_COPIES = 2.0
 _DRAWING_MB = 380.0
 _DRAWING_MB_OF_COMPONENT = 2.7
 
-# Where runs are worked on: in this process where one is enough, in others on this machine in any
-# case, or on other machines.
+# Where runs are processed: in this process if one is enough, always in worker processes on this
+# machine, or on other machines.
 Where = Literal["here", "beside", "elsewhere"]
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run will take, and how it is going to be executed.
+    """The memory and disk space that an analysis needs, and how it will be executed.
 
-    `n_processes` of this machine work at once, `where` says whether on runs; `n_drawing` draw the
-    report's pictures, each with `drawing_mb` (0 where there is no report); the group fit uses
-    `n_threads` and gathers `at_once` of its `n_subspaces` in one pass over the reduced runs, and
-    `samples_at_once` of the halves that maps are judged by. `waiting_mb` is what this process holds
-    while others work.
+    Runs are processed by `n_processes` processes, in the place given by `where`. `n_drawing`
+    processes draw the figures of the report, each with `drawing_mb` (0 without a report). The group
+    fit uses `n_threads`, and adds runs to `at_once` of its `n_subspaces` in one pass over the
+    reduced runs, and to `samples_at_once` of the split-halves and bootstrap samples. `waiting_mb`
+    is the memory of this process while workers process runs.
     """
 
     run_mb: float
@@ -65,23 +65,23 @@ class Forecast:
 
     @property
     def group_plan(self) -> GroupPlan:
-        """How the group fit is executed."""
+        """The part of the plan for the group fit."""
         return GroupPlan(self.n_threads, self.at_once, self.samples_at_once)
 
     @property
     def peak_mb(self) -> float:
-        """Memory of the whole on this machine at its largest moment, in MB."""
-        # This process puts the pictures together, and draws some of them.
+        """Peak memory on this machine in MB, of all processes together."""
+        # This process draws figures, too, and assembles them.
         drawing = self.drawing_mb * (self.n_drawing + 1 if self.n_drawing > 1 else 1)
         if self.where == "elsewhere":
             return max(self.waiting_mb, self.group_mb, drawing)
-        # One process works where it is; several have this one waiting beside them.
+        # A single process is this one; with several, this process waits for them.
         is_waiting = self.where == "beside" or self.n_processes > 1
         waiting_mb = self.waiting_mb if is_waiting else 0.0
         return max(self.run_mb * self.n_processes + waiting_mb, self.group_mb, drawing)
 
     def as_text(self) -> str:
-        """Return the forecast as text, one line per item."""
+        """Return the forecast as text, one line for each step."""
         is_elsewhere = self.where == "elsewhere"
         at_once = (
             "one at a time in each worker" if is_elsewhere else f"{self.n_processes} at a time"
@@ -89,13 +89,13 @@ class Forecast:
         lines = [
             f"Reduce step: {self.run_mb:,.0f} MB for one run, {at_once} with one thread each",
             f"Disk: {self.disk_mb:,.0f} MB of reduced runs in the work folder",
-            f"Memory at the peak: {self.peak_mb:,.0f} MB"
+            f"Peak memory: {self.peak_mb:,.0f} MB"
             + (f" here, {self.run_mb:,.0f} MB in each worker" if is_elsewhere else ""),
         ]
         if self.group_mb:
             passes = -(-self.n_subspaces // self.at_once)
             fit = (
-                f"Group fit: {self.group_mb:,.0f} MB whatever the number of runs, "
+                f"Group fit: {self.group_mb:,.0f} MB for any number of runs, "
                 f"threads: {self.n_threads}, passes over the reduced runs for each number of "
                 f"components: {passes}"
             )
@@ -109,7 +109,7 @@ def make_plan(
     request: Request,
     end_workers: Callable[[], None],
 ) -> Forecast:
-    """Forecast what the request takes, write it to the log, and end workers that are of no use.
+    """Forecast the resources needed, log them, and stop workers that will not be used.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def make_plan(
     space : FeatureSpace
     request : Request
     end_workers : callable
-        Ends workers that were started early.
+        Stops workers that were started early.
 
     Returns
     -------
@@ -127,14 +127,14 @@ def make_plan(
     Raises
     ------
     UsageError
-        There is too little memory.
+        There is not enough memory.
     """
     worker_mb = worker_memory_mb(request.execution)
     plan = forecast(runs, space, request, available_cores(), worker_mb)
     for line in plan.as_text().splitlines():
         _LOG.info(line)
     if plan.n_processes == 1:
-        # Everything is done in this process: workers would only hold memory.
+        # Everything is done in this process, so that workers would only use memory.
         end_workers()
     return plan
 
@@ -146,22 +146,22 @@ def forecast(
     n_cores: int,
     worker_mb: float | None = None,
 ) -> Forecast:
-    """Work out memory, disk, how many runs may be processed at once and how the group is fitted.
+    """Return the memory and disk space needed, and the number of processes and threads to use.
 
     Parameters
     ----------
     runs : tuple of UsableRun
         The runs to be reduced; at least one.
     space : FeatureSpace
-        The features that they are reduced on.
+        The feature space of the reduced runs.
     request : Request
-        Numbers of components, methods and smoothings; ``nprocs``, ``omp_nthreads`` and ``mem_mb``,
-        of which 0 stands for what the machine has; whether the group is fitted, its maps judged
-        and the runs projected.
+        Its numbers of components, methods, smoothings, analysis level and extent determine the
+        resources needed; ``nprocs``, ``omp_nthreads`` and ``mem_mb`` limit them (0: all that the
+        machine has).
     n_cores : int
-        Cores of this machine that may be used.
+        Number of cores available on this machine.
     worker_mb : float, optional
-        Memory of each worker, where they are on other machines: infinite where it is not known.
+        Memory of each worker if they are on other machines; infinite if it is unknown.
 
     Returns
     -------
@@ -170,8 +170,8 @@ def forecast(
     Raises
     ------
     UsageError
-        ``--mem-mb``, or a worker's memory, is too little for a single run, or for the group fit,
-        with the arithmetic.
+        ``--mem-mb`` or the memory of a worker is not enough for a single run or for the group fit.
+        The message has the calculation.
     """
     science, extent = request.science, request.extent
     limit = _Limit.of(request.execution)
@@ -218,15 +218,15 @@ class _Limit:
     """The memory that may be used, and the beginning of the message if it is too little."""
 
     mb: float
-    too_little: str
+    not_enough: str
 
     @classmethod
     def of(cls, execution: Execution) -> _Limit:
         """Return ``--mem-mb``, or what is free now."""
         if execution.mem_mb:
-            return cls(execution.mem_mb, f"--mem-mb {execution.mem_mb:.0f} is too little")
+            return cls(execution.mem_mb, f"--mem-mb {execution.mem_mb:.0f} is not enough")
         free = free_mb()
-        return cls(free, f"The {free:.0f} MB that are free now are too little")
+        return cls(free, f"The free memory of {free:.0f} MB is not enough")
 
 
 def _check_run_fits(
@@ -235,18 +235,20 @@ def _check_run_fits(
     """Raise UsageError where there is too little memory for a single run."""
     if worker_mb is not None:
         if run_mb > worker_mb:
-            too_little = f"The {worker_mb:.0f} MB of each worker (--dask-config) are too little"
-            raise UsageError(f"{too_little}: {run_takes}.")
+            not_enough = (
+                f"The memory of {worker_mb:.0f} MB per worker (--dask-config) is not enough"
+            )
+            raise UsageError(f"{not_enough}: {run_takes}.")
     elif run_mb + beside_mb > limit.mb:
-        beside = f", beside {beside_mb:.0f} MB of the process that waits" if beside_mb else ""
-        raise UsageError(f"{limit.too_little}: {run_takes}{beside}.")
+        beside = f", in addition to {beside_mb:.0f} MB for the main process" if beside_mb else ""
+        raise UsageError(f"{limit.not_enough}: {run_takes}{beside}.")
 
 
 def _fit_group_into(
     n_runs: int, space: FeatureSpace, request: Request, cores: int, limit: _Limit
 ) -> tuple[int, int, float]:
     """Return threads, subspaces per pass and memory of the group fit, as fast as memory allows."""
-    # Fewer threads first, then more passes: both change no byte, and passes cost more.
+    # Prefer fewer threads to more passes, which cost more time. Neither changes the results.
     most_threads = min(cores, request.execution.omp_nthreads or cores)
     ways = [
         (n_threads, at_once)
@@ -271,15 +273,15 @@ def _check_group_fits(
     dims = science.decomposition.kept_dims(n_components)
     fewer = "--max-components" if science.decomposition.is_auto else "--n-components"
     raise UsageError(
-        f"{limit.too_little}: the group fit takes {group_mb:.0f} MB with one thread "
-        f"({INTERPRETER_MB:.0f} MB for Python and its libraries, the rest for a subspace of "
-        f"{dims} dimensions × {_features(space)} in float32, held twice, and "
-        f"{n_components} components). Fewer --subspace-dims or {fewer} take less."
+        f"{limit.not_enough}: the group fit needs {group_mb:.0f} MB with one thread "
+        f"({INTERPRETER_MB:.0f} MB for Python and its libraries, the rest for two copies of a "
+        f"subspace of {dims} dimensions × {_features(space)} in float32, and for "
+        f"{n_components} components). Decrease --subspace-dims or {fewer} to use less."
     )
 
 
 def _drawing_mb(request: Request) -> float:
-    """Memory of one process that draws for the report; 0 where there is none."""
+    """Return the memory in MB of a process that draws figures, or 0 without a report."""
     extent = request.extent
     if request.analysis_level != "group" or extent.level != "full" or extent.no_report:
         return 0.0
@@ -296,14 +298,13 @@ def _where(execution: Execution, worker_mb: float | None) -> Where:
 def _run_takes(
     run_mb: float, runs: tuple[UsableRun, ...], space: FeatureSpace, n_smoothings: int
 ) -> str:
-    """Return what one run takes in words, with the arithmetic."""
+    """Return a description of the memory needed for one run, with the calculation."""
     most = max(run.n_kept for run in runs)
     smoothings = f", {n_smoothings} smoothings" if n_smoothings > 1 else ""
     return (
-        f"one run takes {run_mb:.0f} MB in the reduce step ({INTERPRETER_MB:.0f} MB for Python and "
+        f"one run needs {run_mb:.0f} MB in the reduce step ({INTERPRETER_MB:.0f} MB for Python and "
         f"its libraries, {run_mb - INTERPRETER_MB:.0f} MB for {most} volumes × "
-        f"{_features(space)} in float32{smoothings}, and the volumes and blocks that are "
-        "worked on)"
+        f"{_features(space)} in float32{smoothings}, and the volumes and blocks being processed)"
     )
 
 

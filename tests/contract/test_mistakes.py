@@ -171,7 +171,7 @@ def test_dry_run_writes_nothing_and_shows_runs_and_cost(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert "sub-02_task-rest  refused" in done.stdout
     assert "sub-01_task-rest  used" in done.stdout
-    assert "Memory at the peak:" in done.stdout
+    assert "Peak memory:" in done.stdout
     assert "Group fit:" in done.stdout
     assert "Disk:" in done.stdout
     assert not output.exists()
@@ -258,7 +258,7 @@ def _submit(folder: Path, **variables: str) -> tuple[subprocess.CompletedProcess
     binaries, said = folder / "bin", folder / "said.txt"
     binaries.mkdir()
     plan = "sub-01_task-rest  used  9\\nsub-02_task-rest  used  9\\n"
-    plan += "Reduce step: 370 MB for one run\\nMemory at the peak: 1,164 MB\\n"
+    plan += "Reduce step: 370 MB for one run\\nPeak memory: 1,164 MB\\n"
     for name, does in (
         ("nidecomp", f"printf '{plan}'"),
         ("sbatch", f"printf '%s\\n' \"$@\" >>'{said}'; echo 7"),
