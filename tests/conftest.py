@@ -46,7 +46,7 @@ def shares(file: Path) -> bool:
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """Give a folder ``networks`` that is made by the first process that needs it.
+    """Return a folder ``networks``, which is created by the first process that needs it.
 
     Each process has a copy, as deep in the tree as the first: links from it lead to the same.
     """

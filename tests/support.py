@@ -38,7 +38,7 @@ class Finished:
 
 @cache
 def server() -> Server:
-    """Give what runs NiDecomp for all tests of this process."""
+    """Return the server that runs NiDecomp for all tests of this process."""
     started = Server()
     atexit.register(started.close)
     return started
@@ -77,7 +77,7 @@ def nidecomp(
 
 
 def small(output: Path, *more: object, level: str = "group") -> tuple[object, ...]:
-    """Give words for three participants with two tasks each, which takes a second.
+    """Return arguments for a fast analysis of three participants with two tasks each.
 
     Two restarts: noise takes each of them to its last iteration.
     """
@@ -91,7 +91,7 @@ def results(folder: Path) -> dict[str, str]:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    """Give size and time of every file, to show that nothing was touched."""
+    """Return the size and time of every file, to check that no file was modified."""
     return {
         str(path.relative_to(folder)): (path.lstat().st_size, path.lstat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
@@ -141,7 +141,7 @@ def validator_issues(folder: Path) -> list[tuple[str, str, str]]:
 
 @cache
 def another_user() -> int | None:
-    """Give the user, for `Server.run_lines`, whom permissions bind, unlike root."""
+    """Return a user other than root for `Server.run_lines`, to whom permissions apply."""
     user = 65534 if os.geteuid() == 0 else None
     readable = "import nidecomp, pandas\nfor one in (nidecomp, pandas): open(one.__file__).close()"
     ended = server().run_lines(readable, user=user)

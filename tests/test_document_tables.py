@@ -9,7 +9,7 @@ from document_tables import columns_of_tables
 
 
 def described() -> dict[str, list[str]]:
-    """Give the columns of each heading of the page."""
+    """Return the columns listed under each heading of the page."""
     parts = re.split(r"^## `(.+)`$", columns_of_tables(), flags=re.MULTILINE)
     return {
         name: re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)

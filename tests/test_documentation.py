@@ -25,7 +25,7 @@ def test_the_readme_lists_every_option_as_the_program_has_it() -> None:
 def test_the_readme_says_what_exit_codes_mean() -> None:
     """Those of signals stand in the help and in the documentation alone."""
     in_one_line = " ".join(README.split())
-    told = [f"{code} {meaning}" for code, meaning in EXIT_CODES.items() if code < 128]
+    told = [f"{code}: {meaning}" for code, meaning in EXIT_CODES.items() if code < 128]
     assert [text for text in told if text not in in_one_line] == []
 
 

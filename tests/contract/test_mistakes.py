@@ -66,7 +66,7 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
         "strategies possible with this table",
     ),
     "a mask that is none": ((*SMALL_GROUP, "--mask", SMALL / "README"), 2, "--mask"),
-    "too little memory": ((*SMALL_GROUP, "--mem-mb", "10"), 2, "--mem-mb 10 is too little"),
+    "too little memory": ((*SMALL_GROUP, "--mem-mb", "10"), 2, "--mem-mb 10 is not enough"),
     "an atlas that is not there": ((*SMALL_GROUP, "--label-atlas", "TMP/a.nii"), 2, "no such file"),
     "an atlas that is none": (
         (*SMALL_GROUP, "--label-atlas", SMALL / "README"),
@@ -83,7 +83,7 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
     "filters that leave nothing": (
         (*SMALL_GROUP, "--low-pass", "0.01", "--high-pass", "0.1"),
         2,
-        "must be above",
+        "must be greater than",
     ),
     "everything moved": (
         (*SMALL_GROUP, "--mean-fd-cutoff", "0.001"),

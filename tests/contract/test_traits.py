@@ -151,4 +151,4 @@ def test_one_participants_data_under_two_names_are_told(tmp_path: Path) -> None:
     done = nidecomp(copied, tmp_path / "out", *options, *minimal)
     assert done.exit_code == 0, done.stderr
     assert done.stderr.count("have identical data: is one a copy") == 1
-    assert re.search(r"sub-01_task-rest\S*, sub-09_task-rest\S* hold the same", done.stderr)
+    assert re.search(r"sub-01_task-rest\S*, sub-09_task-rest\S* have identical", done.stderr)
