@@ -63,6 +63,6 @@ def test_a_dataset_whose_content_was_not_fetched_is_one_sentence(tmp_path: Path)
     (source,) = tmp_path.iterdir()
     done = nidecomp(source, tmp_path / "out", "group")
     assert done.exit_code == 70
-    assert "None of the 72 matching BOLD images" in done.stderr
+    assert "All of the 72 matching BOLD images" in done.stderr
     assert "datalad get" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

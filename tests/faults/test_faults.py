@@ -67,7 +67,7 @@ def test_a_quota_is_a_sentence(case: Case, whole: Undisturbed) -> None:
     """Writing fails in the middle of a file, within numpy, compression and shutil."""
     done = case.run(Fault(largest_file=4000))
     assert done.code == 1
-    assert "File too large" in done.stderr or "a quota reached" in done.stderr
+    assert "File too large" in done.stderr or "a quota is exceeded" in done.stderr
     assert "Traceback" not in done.stderr
     case.check_nothing_is_lost(whole)
     case.check_next_start_completes(whole)
