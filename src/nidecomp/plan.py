@@ -9,6 +9,7 @@ from typing import Literal
 
 from nidecomp.config.execution import Execution
 from nidecomp.config.request import Request
+from nidecomp.config.science import Science
 from nidecomp.core.errors import UsageError
 from nidecomp.core.records import UsableRun
 from nidecomp.decomposition.gather import GroupPlan
@@ -172,75 +173,108 @@ def forecast(
         ``--mem-mb`` or the memory of a worker is not enough for a single run or for the group fit.
         The message has the calculation.
     """
-    science, execution = request.science, request.execution
+    science, extent = request.science, request.extent
+    limit = _Limit.of(request.execution)
     is_template = science.projection.maps is not None
     with_fit = request.analysis_level == "group" and not is_template
-    is_full = with_fit and request.extent.level == "full"
-    limit_mb = execution.mem_mb or free_mb()
-    limit = (
-        f"--mem-mb {limit_mb:.0f} is not enough"
-        if execution.mem_mb
-        else f"The free memory of {limit_mb:.0f} MB is not enough"
-    )
-    n_rows = science.decomposition.largest_model_order
-    n_smoothings = len(science.smoothings_fwhm)
+    is_full = with_fit and extent.level == "full"
+    n_rows, n_smoothings = science.decomposition.largest_model_order, len(science.smoothings_fwhm)
     rows = n_rows
-    with_images = request.extent.participant_maps or bool(science.projection.regress_out)
     if is_full or is_template:
+        with_images = extent.participant_maps or bool(science.projection.regress_out)
         rows = max(rows, projecting_rows(space, n_rows, with_images))
     run_mb = max(memory_of_run_mb(run, space, rows, n_smoothings) for run in runs)
     waiting_mb = INTERPRETER_MB
     if is_full:
         waiting_mb += _WAITING_COPIES * count_maps(science) * row_mb(space.n_features)
-    where = _where(execution, worker_mb)
-    if worker_mb is not None and run_mb > worker_mb:
-        too_little = f"The memory of {worker_mb:.0f} MB per worker (--dask-config) is not enough"
-        raise UsageError(f"{too_little}: {_run_takes(run_mb, runs, space, n_smoothings)}.")
-    beside_mb = waiting_mb if where == "beside" else 0.0
-    if where != "elsewhere" and run_mb + beside_mb > limit_mb:
-        beside = f", in addition to {beside_mb:.0f} MB for the main process" if beside_mb else ""
-        raise UsageError(f"{limit}: {_run_takes(run_mb, runs, space, n_smoothings)}{beside}.")
-    cores = execution.nprocs or n_cores
-    n_subspaces = count_subspaces(science)
-    # Prefer fewer threads to more passes, which cost more time. Neither changes the results.
-    ways = [
-        (n_threads, at_once)
-        for at_once in range(n_subspaces, 0, -1)
-        for n_threads in range(min(cores, execution.omp_nthreads or cores), 0, -1)
-    ]
-    sizes = {
-        way: group_fit_mb(len(runs), space.n_features, space.n_stored, science, *way)
-        for way in ways
-    }
-    n_threads, at_once = next((way for way in ways if sizes[way] <= limit_mb), ways[-1])
-    group_mb = sizes[n_threads, at_once]
-    if with_fit and group_mb > limit_mb:
-        dims = science.decomposition.kept_dims(n_rows)
-        fewer = "--max-components" if science.decomposition.is_auto else "--n-components"
-        raise UsageError(
-            f"{limit}: the group fit needs {group_mb:.0f} MB with one thread "
-            f"({INTERPRETER_MB:.0f} MB for Python and its libraries, the rest for two copies of a "
-            f"subspace of {dims} dimensions × {_features(space)} in float32, and for "
-            f"{n_rows} components). Decrease --subspace-dims or {fewer} to use less."
-        )
-    fitting = int((limit_mb - waiting_mb) // run_mb)
+    where = _where(request.execution, worker_mb)
+    _check_run_fits(run_mb, _run_takes(run_mb, runs, space, n_smoothings), limit, worker_mb,
+                    waiting_mb if where == "beside" else 0.0)  # fmt: skip
+    cores = request.execution.nprocs or n_cores
+    n_threads, at_once, group_mb = _fit_group_into(len(runs), space, request, cores, limit)
+    if with_fit:
+        _check_group_fits(group_mb, space, science, limit)
     drawing_mb = _drawing_mb(request)
-    drawing = int(limit_mb // drawing_mb) - 1 if drawing_mb else 1
+    drawing = int(limit.mb // drawing_mb) - 1 if drawing_mb else 1
+    n_samples = count_samples_at_once(space.n_features, science, group_mb) if is_full else 0
     return Forecast(
         run_mb=run_mb,
         group_mb=group_mb if with_fit else 0.0,
         disk_mb=len(runs) * n_smoothings * n_rows * row_mb(space.n_features),
-        n_processes=max(1, min(cores, fitting, len(runs))),
+        n_processes=max(1, min(cores, int((limit.mb - waiting_mb) // run_mb), len(runs))),
         n_threads=n_threads,
-        n_subspaces=n_subspaces,
+        n_subspaces=count_subspaces(science),
         at_once=at_once,
         waiting_mb=waiting_mb,
         where=where,
         n_drawing=max(1, min(cores, drawing)),
         drawing_mb=drawing_mb,
-        samples_at_once=count_samples_at_once(space.n_features, science, group_mb)
-        if is_full
-        else 0,
+        samples_at_once=n_samples,
+    )
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """The memory that may be used, and the beginning of the message if it is not enough."""
+
+    mb: float
+    too_little: str
+
+    @classmethod
+    def of(cls, execution: Execution) -> _Limit:
+        """Return ``--mem-mb``, or the free memory."""
+        if execution.mem_mb:
+            return cls(execution.mem_mb, f"--mem-mb {execution.mem_mb:.0f} is not enough")
+        free = free_mb()
+        return cls(free, f"The free memory of {free:.0f} MB is not enough")
+
+
+def _check_run_fits(
+    run_mb: float, run_takes: str, limit: _Limit, worker_mb: float | None, beside_mb: float
+) -> None:
+    """Raise UsageError if there is not enough memory for a single run."""
+    if worker_mb is not None:
+        if run_mb > worker_mb:
+            too_little = f"The memory of {worker_mb:.0f} MB per worker (--dask-config)"
+            raise UsageError(f"{too_little} is not enough: {run_takes}.")
+    elif run_mb + beside_mb > limit.mb:
+        beside = f", in addition to {beside_mb:.0f} MB for the main process" if beside_mb else ""
+        raise UsageError(f"{limit.too_little}: {run_takes}{beside}.")
+
+
+def _fit_group_into(
+    n_runs: int, space: FeatureSpace, request: Request, cores: int, limit: _Limit
+) -> tuple[int, int, float]:
+    """Return threads, subspaces per pass and memory of the group fit, as fast as memory allows."""
+    # Prefer fewer threads to more passes, which cost more time. Neither changes the results.
+    most_threads = min(cores, request.execution.omp_nthreads or cores)
+    ways = [
+        (n_threads, at_once)
+        for at_once in range(count_subspaces(request.science), 0, -1)
+        for n_threads in range(most_threads, 0, -1)
+    ]
+    sizes = {
+        way: group_fit_mb(n_runs, space.n_features, space.n_stored, request.science, *way)
+        for way in ways
+    }
+    chosen = next((way for way in ways if sizes[way] <= limit.mb), ways[-1])
+    return (*chosen, sizes[chosen])
+
+
+def _check_group_fits(
+    group_mb: float, space: FeatureSpace, science: Science, limit: _Limit
+) -> None:
+    """Raise UsageError if there is not enough memory for the group fit."""
+    if group_mb <= limit.mb:
+        return
+    n_components = science.decomposition.largest_model_order
+    dims = science.decomposition.kept_dims(n_components)
+    fewer = "--max-components" if science.decomposition.is_auto else "--n-components"
+    raise UsageError(
+        f"{limit.too_little}: the group fit needs {group_mb:.0f} MB with one thread "
+        f"({INTERPRETER_MB:.0f} MB for Python and its libraries, the rest for two copies of a "
+        f"subspace of {dims} dimensions × {_features(space)} in float32, and for "
+        f"{n_components} components). Decrease --subspace-dims or {fewer} to use less."
     )
 
 

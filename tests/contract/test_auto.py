@@ -155,7 +155,7 @@ def test_too_few_participants_end_it_before_any_run_is_reduced(tmp_path: Path) -
     assert not (output / "work" / "reduced").exists()
 
 
-def test_auto_stands_alone() -> None:
+def test_auto_cannot_be_combined_with_numbers() -> None:
     done = nidecomp(REST, "out", "group", "--n-components", "20", "auto")
     assert done.exit_code == 2
-    assert "it stands alone, without 20" in done.stderr
+    assert "cannot be combined with numbers (20)" in done.stderr

@@ -15,7 +15,7 @@ from nidecomp.annotation.regions import (
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
-from nidecomp.spaces.contract import Measure
+from nidecomp.spaces.contract import FeatureSpace, Measure
 
 
 def region_columns(measure: Measure) -> dict[str, str]:
@@ -57,24 +57,11 @@ def write_regions(
         for number in range(1, len(of_map) + 1)
     ]
     whose = [row for row, of_map in enumerate(of_maps) for _ in of_map]
+    networks = [(components.names[row], network_labels[row]) for row in whose]
     _write_soft_atlas(tree, result, components, regions, names)
     space, measure = result.space, result.space.measure
     labels = parcellation(regions, space.n_features)
-    table = [
-        {
-            "index": number,
-            "name": name,
-            "label": name,
-            "network": components.names[row],
-            "network_label": network_labels[row],
-            "hemisphere": region.hemisphere,
-            **dict(zip("xyz", region.centre, strict=True)),
-            measure.column: space.size_of(np.flatnonzero(labels == number)),
-        }
-        for number, (name, row, region) in enumerate(
-            zip(names, whose, regions, strict=True), start=1
-        )
-    ]
+    table = _rows(regions, names, networks, labels, space)
     tree.write_bytes(
         result.file(components, "dseg", space.extensions.labels), space.encode_labels(labels)
     )
@@ -91,6 +78,31 @@ def write_regions(
             **result.spatial,
         },
     )
+
+
+def _rows(
+    regions: Sequence[Region],
+    names: Sequence[str],
+    networks: Sequence[tuple[str, object]],
+    labels: NDArray[np.int32],
+    space: FeatureSpace,
+) -> list[dict[str, object]]:
+    """Return a row for each region; `networks` has the name and the label of each one's network."""
+    return [
+        {
+            "index": number,
+            "name": name,
+            "label": name,
+            "network": network,
+            "network_label": network_label,
+            "hemisphere": region.hemisphere,
+            **dict(zip("xyz", region.centre, strict=True)),
+            space.measure.column: space.size_of(np.flatnonzero(labels == number)),
+        }
+        for number, (name, (network, network_label), region) in enumerate(
+            zip(names, networks, regions, strict=True), start=1
+        )
+    ]
 
 
 def _write_soft_atlas(
