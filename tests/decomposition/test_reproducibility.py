@@ -23,7 +23,7 @@ from nidecomp.config.science import (
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.linalg import evenly_spaced
 from nidecomp.core.records import ReducedRun, RunKey
-from nidecomp.decomposition import reproducibility as module
+from nidecomp.decomposition import samples as module
 from nidecomp.decomposition.arrange import by_reproducibility
 from nidecomp.decomposition.components import Components, Evidence
 from nidecomp.decomposition.fit import fit_group

@@ -6,7 +6,7 @@ from nidecomp.config.science import Science
 from nidecomp.decomposition.fastica import MAX_COMPONENTS_OF_MOMENTS, MAX_COMPONENTS_OF_THREADS
 from nidecomp.decomposition.gather import subspace_keys
 from nidecomp.decomposition.model_order_data import ModelOrderSettings
-from nidecomp.decomposition.reproducibility import MOST_VOXELS, sample_dims
+from nidecomp.decomposition.samples import MOST_VOXELS, sample_dims
 from nidecomp.execution.memory import BLOCKS_MB, IMAGE_COPIES, INTERPRETER_MB, MB, row_mb
 
 # Memory of the ICA in float32 copies of the maps: subspace, centred, whitened and maps in float64.

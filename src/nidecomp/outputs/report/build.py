@@ -6,7 +6,7 @@ import logging
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,9 @@ from nidecomp.outputs.report.figures import (
 )
 from nidecomp.outputs.report.page import anchor, pairs_of, peak_of, render
 from nidecomp.outputs.report.panels import panels_for
-from nidecomp.outputs.report.reading import Row, number, read_json
+from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results, WrittenDecomposition, read_results
+from nidecomp.outputs.report.spectra import spectra
 from nidecomp.outputs.report.viewer import Background, Slices
 from nidecomp.outputs.resources import write_resources
 from nidecomp.outputs.result import Outcome
@@ -46,8 +47,6 @@ REPORT = PurePosixPath("report.html")
 _LOGS = PurePosixPath("logs")
 _FIGURES = PurePosixPath("figures")
 _LOG = logging.getLogger(__name__)
-# Points of the line of a spectrum; only its looks depend on it.
-_N_FREQUENCIES = 80
 _STRIPS = {
     "map_r": "own maps' r",
     "explained_variance": "explained",
@@ -224,7 +223,7 @@ def _overview_task(one: WrittenDecomposition) -> list[OverviewTask]:
 def _component_tasks(folder: Results, one: WrittenDecomposition) -> list[ComponentTask]:
     if one.maps is None:
         return []
-    frequency_hz, power = _spectra(one)
+    frequency_hz, power = spectra(one)
     return [
         ComponentTask(
             key=f"{one.key}_{row['component']}",
@@ -239,43 +238,6 @@ def _component_tasks(folder: Results, one: WrittenDecomposition) -> list[Compone
         )
         for index, row in enumerate(one.metrics)
     ]
-
-
-def _spectra(one: WrittenDecomposition) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return frequencies, and the power of every component at each, mean over runs."""
-    runs = [found for path in one.courses if (found := _read_courses(path, one)) is not None]
-    if not runs:
-        return np.zeros(0), np.zeros((0, 0))
-    highest = min(0.5 * rate for _, rate in runs)
-    frequency_hz = np.linspace(0, highest, _N_FREQUENCIES)
-    spectra = [_spectrum(values, rate, frequency_hz) for values, rate in runs]
-    return frequency_hz, np.mean(spectra, axis=0)
-
-
-def _read_courses(
-    path: Path, one: WrittenDecomposition
-) -> tuple[NDArray[np.float64], float] | None:
-    """Return a run's time courses and their sampling rate; None where they cannot be read."""
-    rate = read_json(path.with_suffix(".json")).get("SamplingFrequency")
-    try:
-        values = np.genfromtxt(path, delimiter="\t", skip_header=1, missing_values="n/a")
-    except (OSError, ValueError):
-        return None
-    values = np.atleast_2d(values)
-    if not isinstance(rate, int | float) or values.shape[1] != len(one.names):
-        return None
-    return values, float(rate)
-
-
-def _spectrum(
-    values: NDArray[np.float64], rate: float, frequency_hz: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the power spectrum of each time course; dropped volumes are set to its mean."""
-    centred = np.nan_to_num(values - np.nanmean(values, axis=0))
-    power = np.abs(np.fft.rfft(centred, axis=0)) ** 2
-    power /= np.where(power.sum(axis=0) > 0, power.sum(axis=0), 1)
-    own = np.fft.rfftfreq(len(values), 1 / rate)
-    return np.column_stack([np.interp(frequency_hz, own, column) for column in power.T])
 
 
 # ---------------------------------------------------------------- group and participants
