@@ -215,14 +215,14 @@ def forecast(
 
 @dataclass(frozen=True)
 class _Limit:
-    """The memory that may be used, and the beginning of the message if it is too little."""
+    """The memory that may be used, and the beginning of the message if it is not enough."""
 
     mb: float
     not_enough: str
 
     @classmethod
     def of(cls, execution: Execution) -> _Limit:
-        """Return ``--mem-mb``, or what is free now."""
+        """Return ``--mem-mb``, or the free memory."""
         if execution.mem_mb:
             return cls(execution.mem_mb, f"--mem-mb {execution.mem_mb:.0f} is not enough")
         free = free_mb()
@@ -232,7 +232,7 @@ class _Limit:
 def _check_run_fits(
     run_mb: float, run_takes: str, limit: _Limit, worker_mb: float | None, beside_mb: float
 ) -> None:
-    """Raise UsageError where there is too little memory for a single run."""
+    """Raise UsageError if there is not enough memory for a single run."""
     if worker_mb is not None:
         if run_mb > worker_mb:
             not_enough = (
@@ -266,7 +266,7 @@ def _fit_group_into(
 def _check_group_fits(
     group_mb: float, space: FeatureSpace, science: Science, limit: _Limit
 ) -> None:
-    """Raise UsageError where there is too little memory for the group fit."""
+    """Raise UsageError if there is not enough memory for the group fit."""
     if group_mb <= limit.mb:
         return
     n_components = science.decomposition.largest_model_order
