@@ -210,10 +210,10 @@ def check_request(settings: Settings) -> Path:
     atlas = settings.science.evidence.label_atlas
     for option, file in (("--mask", mask), ("--label-atlas", atlas)):
         if file is not None and not Path(file).is_file():
-            raise UsageError(f"{option} {file}: there is no such file.")
+            raise UsageError(f"{option} {file} does not exist or is not a file.")
     maps = settings.science.projection.maps
     if maps is not None and not Path(maps).exists():
-        raise UsageError(f"--maps {maps}: there is no such file or folder.")
+        raise UsageError(f"--maps {maps} does not exist.")
     if execution.bids_database_dir:
         database = Path(execution.bids_database_dir)
         check_outside(settings.bids_dir, root, database, "--bids-database-dir")

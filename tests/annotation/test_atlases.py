@@ -246,7 +246,7 @@ def told(path, space):
 def test_files_that_are_not_an_atlas_are_refused(tmp_path, space):
     missing = told(tmp_path / "none.nii.gz", space)
     assert str(tmp_path / "none.nii.gz") in missing
-    assert "not there" in missing
+    assert "does not exist" in missing
     (tmp_path / "text.nii.gz").write_text("no image")
     assert "cannot be read" in told(tmp_path / "text.nii.gz", space)
     path = save(tmp_path / "cut.nii.gz", four_d())
@@ -270,10 +270,10 @@ def test_a_3d_image_with_fractions_is_refused(tmp_path, space):
 def test_too_many_maps_and_no_maps_are_refused(tmp_path, space, monkeypatch):
     monkeypatch.setattr(reference, "MAXIMUM_MAPS", 2)
     sentence = told(save(tmp_path / "a.nii.gz", regions()), space)
-    assert "holds 3 labels: give one with 1 to 2 of them" in sentence
-    assert "holds 3 maps" in told(save(tmp_path / "b.nii.gz", four_d()), space)
+    assert "has 3 labels; between 1 and 2 are possible" in sentence
+    assert "has 3 maps" in told(save(tmp_path / "b.nii.gz", four_d()), space)
     empty = save(tmp_path / "c.nii.gz", np.zeros(SHAPE, np.int16))
-    assert "holds 0 labels" in told(empty, space)
+    assert "has 0 labels" in told(empty, space)
 
 
 @pytest.mark.parametrize(

@@ -165,8 +165,8 @@ def test_mistakes_get_a_sentence(rest_output: Path, tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.zeros((3, 3, 3, 2), np.float32), np.eye(4)), tmp_path / "zero.nii")
     (tmp_path / "text.nii.gz").write_text("no image")
     wrong = [
-        (tmp_path / "nowhere", "there is no such file or folder"),
-        (tmp_path / "empty", "holds no decomposition"),
+        (tmp_path / "nowhere", "does not exist"),
+        (tmp_path / "empty", "has no decomposition"),
         (tmp_path / "zero.nii", "is 0 in every voxel of the brain mask"),
         (tmp_path / "text.nii.gz", "give a NIfTI file"),
     ]

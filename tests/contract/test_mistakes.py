@@ -67,7 +67,11 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
     ),
     "a mask that is none": ((*SMALL_GROUP, "--mask", SMALL / "README"), 2, "--mask"),
     "too little memory": ((*SMALL_GROUP, "--mem-mb", "10"), 2, "--mem-mb 10 is not enough"),
-    "an atlas that is not there": ((*SMALL_GROUP, "--label-atlas", "TMP/a.nii"), 2, "no such file"),
+    "an atlas that is not there": (
+        (*SMALL_GROUP, "--label-atlas", "TMP/a.nii"),
+        2,
+        "does not exist",
+    ),
     "an atlas that is none": (
         (*SMALL_GROUP, "--label-atlas", SMALL / "README"),
         2,

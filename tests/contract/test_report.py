@@ -137,14 +137,14 @@ def test_a_folder_that_is_not_complete_is_not_made_so(tiny: Path, tmp_path: Path
         path.unlink()
     code, said = rebuild(broken)
     assert code == 0, said
-    assert "participants.tsv is not there" in (broken / "report.html").read_text(encoding="utf-8")
+    assert "participants.tsv is missing" in (broken / "report.html").read_text(encoding="utf-8")
     assert not (broken / "logs" / "manifest.tsv").exists()
 
 
 def test_a_folder_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     code, said = rebuild(tmp_path)
     assert code == 2
-    assert "is no output folder of nidecomp" in said
+    assert "is not an output folder of nidecomp" in said
 
 
 def test_a_report_that_fails_takes_nothing_with_it(tiny: Path, tmp_path: Path) -> None:

@@ -72,18 +72,18 @@ def _claims_terabytes(files: dict[str, Path]) -> str:
 
 def _claims_much_of_little(files: dict[str, Path]) -> str:
     files["bold"].write_bytes(gzip.compress(header((500, 500, 500, 66))))
-    return "too small a file"
+    return "is smaller than the"
 
 
 def _inflates_without_end(files: dict[str, Path]) -> str:
     content = files["bold"].read_bytes() + zeros(64 * GIGABYTE)
     files["bold"].write_bytes(content)
-    return "goes on long after"
+    return "continues long after"
 
 
 def _mask_claims_much_of_little(files: dict[str, Path]) -> str:
     files["mask"].write_bytes(gzip.compress(header((500, 500, 500), "uint8")))
-    return "too small a file"
+    return "is smaller than the"
 
 
 def _mask_with_an_affine_of_nan(files: dict[str, Path]) -> str:
@@ -91,7 +91,7 @@ def _mask_with_an_affine_of_nan(files: dict[str, Path]) -> str:
     content[280:328] = np.full(12, np.nan, "<f4").tobytes()
     content[256:280] = np.full(6, np.nan, "<f4").tobytes()
     files["mask"].write_bytes(gzip.compress(bytes(content)))
-    return "maps its voxels nowhere"
+    return "has an invalid affine"
 
 
 def _sidecar_of_a_gigabyte(files: dict[str, Path]) -> str:

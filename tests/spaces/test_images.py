@@ -87,7 +87,7 @@ def test_text_under_an_images_name_is_told_by_its_name(tmp_path, packed):
 
 def test_file_that_is_gone_is_told_by_its_name(tmp_path):
     for reads in (read_header, read_mask):
-        with pytest.raises(FailedRunError, match=r"gone\.nii\.gz is not there"):
+        with pytest.raises(FailedRunError, match=r"gone\.nii\.gz does not exist"):
             reads(tmp_path / "gone.nii.gz")
 
 

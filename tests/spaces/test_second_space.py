@@ -270,4 +270,4 @@ def test_the_report_has_a_picture_of_each_component(results: Results) -> None:
         assert {f"seg-{method}_scale-3_{method}0{index}.png" for index in (1, 2, 3)} <= figures
     page = (results.root / "report.html").read_text(encoding="utf-8")
     assert f"{SPACE.n_features} vertices" in page
-    assert "is not there" not in page
+    assert "is missing" not in page

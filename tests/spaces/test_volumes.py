@@ -244,7 +244,7 @@ def test_affine_that_maps_nothing_is_told(tmp_path, broken):
         tmp_path / "lost.nii.gz"
     )
     for reads in (read_header, describe_image):
-        with pytest.raises(FailedRunError, match=r"lost\.nii\.gz has an affine"):
+        with pytest.raises(FailedRunError, match=r"lost\.nii\.gz has an invalid affine"):
             reads(tmp_path / "lost.nii.gz")
 
 
@@ -367,7 +367,7 @@ def test_file_that_is_gone_is_told_by_its_name(tmp_path):
     image = describe_image(path)
     path.unlink()
     for reads in (describe_image, lambda _: list(stored_volumes(image, ALL))):
-        with pytest.raises(FailedRunError, match=r"gone\.nii\.gz is not there"):
+        with pytest.raises(FailedRunError, match=r"gone\.nii\.gz does not exist"):
             reads(path)
 
 

@@ -153,8 +153,8 @@ def label_atlas(path: Path, space: FeatureSpace, option: str = "--label-atlas") 
         raise UsageError(f"{option} {path}: {error}; give {space.atlas_format}.") from None
     if not atlas.maps.any():
         raise UsageError(
-            f"{option} {path} is 0 in every {space.measure.feature} of the brain mask: give one in "
-            "the space of the runs."
+            f"{option} {path} is 0 in every {space.measure.feature} of the brain mask: it must be "
+            "in the space of the runs."
         )
     return atlas
 
@@ -191,7 +191,7 @@ def _region_atlas(path: Path, space: FeatureSpace, option: str) -> Reference:
 def _check_number(path: Path, number: int, what: str, option: str) -> None:
     if not 0 < number <= MAXIMUM_MAPS:
         raise UsageError(
-            f"{option} {path} holds {number} {what}: give one with 1 to {MAXIMUM_MAPS} of them."
+            f"{option} {path} has {number} {what}; between 1 and {MAXIMUM_MAPS} are possible."
         )
 
 

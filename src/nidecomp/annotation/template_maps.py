@@ -52,7 +52,7 @@ def _results(folder: Path, space: FeatureSpace) -> tuple[Components, ...]:
     found = sorted(folder.glob("tpl-*/**/func/*_decomposition.json"))
     if not found:
         raise UsageError(
-            f"{_OPTION} {folder} holds no decomposition: give an output folder of nidecomp, or a "
+            f"{_OPTION} {folder} has no decomposition: use an output folder of nidecomp, or a "
             "NIfTI file."
         )
     decompositions = []

@@ -69,7 +69,7 @@ def unreadable_file_fails(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise FailedRunError(f"{path.name} is not there (any more)") from None
+        raise FailedRunError(f"{path.name} does not exist (any more)") from None
     except EOFError:
         raise FailedRunError(
             f"{path.name} ends in the middle of its data: it was cut off, copy it again"
@@ -120,7 +120,7 @@ def open_image(path: Path) -> nib.Nifti1Image:
         )
     if n_bytes > most:
         raise FailedRunError(
-            f"{path.name} is too small a file for the {n_bytes} bytes that its header speaks of: "
+            f"{path.name} is smaller than the {n_bytes} bytes that its header describes: "
             "it was cut off, copy it again"
         )
     return image
@@ -168,7 +168,7 @@ def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
     # No voxel is a kilometre from the origin.
     is_near = bool(np.all(np.abs(rounded) < _FAR_MM))
     if not is_near or abs(np.linalg.det(rounded[:3, :3])) < 1e-6:
-        raise FailedRunError(f"{path.name} has an affine that maps its voxels nowhere")
+        raise FailedRunError(f"{path.name} has an invalid affine")
     shape = tuple(int(size) for size in image.shape[:3])
     return Grid(
         shape=(shape[0], shape[1], shape[2]),
@@ -196,7 +196,7 @@ def read_to_the_end(file: BinaryIO, path: Path, n_before: int) -> None:
         n_read += len(part)
         if n_read > max(_MOST_PADDING, n_before):
             raise FailedRunError(
-                f"{path.name} goes on long after the {n_before} bytes of its volumes: its header "
+                f"{path.name} continues long after the {n_before} bytes of its volumes: its header "
                 "belongs to another image"
             )
 

@@ -101,7 +101,7 @@ def stored_volumes(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArr
     """
     if len(kept) and kept[-1] >= image.n_volumes:
         raise FailedRunError(
-            f"{image.path.name} has {image.n_volumes} volumes and had more before: start again"
+            f"{image.path.name} has {image.n_volumes} volumes and had more before: run it again"
         )
     i, j, k = image.grid.shape
     buffer = np.empty(i * j * k * image.dtype.itemsize, dtype=np.uint8)

@@ -252,7 +252,7 @@ def test_a_partial_folder_gives_a_partial_report_that_says_so(tmp_path: Path) ->
     write(root / "logs" / "settings.toml", "")
     write(root / "dataset_description.json", "{not json")
     page = page_of(root)
-    for part in ("participants.tsv is not there", "_metrics.tsv is not there", "maps of",
+    for part in ("participants.tsv is missing", "_metrics.tsv is missing", "maps of",
                  "dataset_description.json is damaged"):  # fmt: skip
         assert part in page
 

@@ -17,7 +17,7 @@ def read_text(path: Path, missing: list[str] | None = None) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         if missing is not None:
-            missing.append(f"{path.name} is not there.")
+            missing.append(f"{path.name} is missing.")
         return ""
 
 
