@@ -113,7 +113,7 @@ def make_background(mask: nib.Nifti1Image, *, is_mni: bool) -> Background:
 
     Returns
     -------
-    Stage
+    Background
     """
     from matplotlib import colormaps  # noqa: PLC0415  it takes long
 
