@@ -39,7 +39,11 @@ class RunKey:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run found in the dataset, with its files."""
+    """A run found in the dataset, with its files.
+
+    `sidecars` and `confounds_sidecars` are the JSON files that apply to the image and to the
+    confounds table by the inheritance principle of BIDS, the most general first.
+    """
 
     key: RunKey
     space: str
@@ -49,6 +53,8 @@ class RunFiles:
     confounds: Path | None
     cohort: str | None = None
     desc: str | None = None
+    sidecars: tuple[Path, ...] = ()
+    confounds_sidecars: tuple[Path, ...] = ()
 
 
 class Sampling(Protocol):
@@ -65,7 +71,9 @@ class UsableRun:
 
     `grid` has the sampling points of its volumes, `stored_bytes` is the size of one number in the
     file, `kept` are the indices of the volumes to use, and `notes` lists assumptions that had to be
-    made.
+    made. `n_regressors` is the number of independent regressors; `regressors` has the number of
+    columns of each part of the nuisance model, such as ``motion``, and `dropped` the number of
+    volumes dropped for each reason. `mask_voxels` is the size of the run's own brain mask.
     """
 
     files: RunFiles
@@ -80,6 +88,10 @@ class UsableRun:
     notes: tuple[str, ...] = ()
     resampled: bool = False
     coverage: float | None = None
+    repetition_time_source: str = "sidecar"
+    regressors: tuple[tuple[str, int], ...] = ()
+    dropped: tuple[tuple[str, int], ...] = ()
+    mask_voxels: int | None = None
 
     @property
     def key(self) -> RunKey:
@@ -113,6 +125,15 @@ class RefusedRun:
 
     key: RunKey
     bold: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class UnmatchedFolder:
+    """A participant's (or session's) folder without a run that matches the selection, and why."""
+
+    name: str
+    folder: Path
     reason: str
 
 
@@ -176,7 +197,7 @@ class ReducedRun:
 
 @dataclass(frozen=True)
 class Inventory:
-    """All runs that were found: used, refused by a check, or failed.
+    """All runs that were found (used, refused by a check, or failed), and folders without runs.
 
     Parameters
     ----------
@@ -185,11 +206,14 @@ class Inventory:
         Each with its `reason`.
     failed : tuple of FailedRun
         Each with its `reason`.
+    unmatched : tuple of UnmatchedFolder
+        Participants' folders without a run that matches the selection.
     """
 
     used: tuple[UsableRun, ...] = ()
     refused: tuple[RefusedRun, ...] = ()
     failed: tuple[FailedRun, ...] = ()
+    unmatched: tuple[UnmatchedFolder, ...] = ()
 
     def with_failed(self, failed: Iterable[FailedRun]) -> Inventory:
         """Return a copy with more failed runs."""

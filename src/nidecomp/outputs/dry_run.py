@@ -23,7 +23,8 @@ def print_dry_run(inventory: Inventory, root: Path, plan: Forecast) -> None:
     """
     print(as_text(rows(inventory, root)))  # noqa: T201
     used, refused = count(len(inventory.used), "run"), len(inventory.refused)
-    print(f"{used} used, {refused} refused")  # noqa: T201
+    unmatched = count(len(inventory.unmatched), "folder")
+    print(f"{used} used, {refused} refused, {unmatched} without a matching run")  # noqa: T201
     print(plan.as_text())  # noqa: T201
 
 
@@ -43,7 +44,7 @@ def as_text(table: Sequence[Mapping[str, object]]) -> str:
     lines = []
     width = max((len(str(row["run"])) for row in table), default=3)
     for row in table:
-        line = f"{row['run']!s:<{width}}  {row['status']!s:<7}"
+        line = f"{row['run']!s:<{width}}  {row['status']!s:<11}"
         if row["status"] == "used":
             line += (
                 f"  {row['n_volumes_kept']}/{row['n_volumes']} volumes, "
@@ -53,7 +54,6 @@ def as_text(table: Sequence[Mapping[str, object]]) -> str:
                 line += f", mean FD {row['mean_fd']:.2f} mm"
             if row["resampled"]:
                 line += ", resampled"
-        if row["reason"]:
-            line += f"  {row['reason']}"
+        line += "".join(f"  {row[name]}" for name in ("reason", "notes") if row[name])
         lines.append(line)
     return "\n".join(lines)

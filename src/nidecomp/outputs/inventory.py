@@ -1,27 +1,41 @@
-"""The table of every run that was found: used, refused or failed, and why."""
+"""The table of every run and participant that was found: used or not, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from nidecomp.core.records import FailedRun, Inventory, ReducedRun, RefusedRun, RunKey, UsableRun
+from nidecomp.core.records import (
+    FailedRun,
+    Inventory,
+    ReducedRun,
+    RefusedRun,
+    UnmatchedFolder,
+    UsableRun,
+)
 from nidecomp.core.text import in_one_line
 
 COLUMNS = {
     "run": "Name of the run, as in its file names",
-    "status": "used; refused (cannot be used, see reason); failed (error while it was processed)",
-    "reason": "Why the run was refused or failed, or what was assumed about it",
-    "source_file": "The BOLD image (or a folder that cannot be read), relative to the preprocessed "
-    "dataset",
+    "status": "used; refused (cannot be used, see reason); failed (error while it was processed); "
+    "not matched (a participant without a run that matches the selection)",
+    "reason": "Why the run was refused, failed or did not match",
+    "notes": "What was assumed about the run, or is unusual about it",
+    "source_file": "The BOLD image (or a folder), relative to the preprocessed dataset",
     "repetition_time": "Time from one volume to the next, in s",
+    "repetition_time_source": "Where the repetition time was read: sidecar or header",
     "start_time": "Time that the first volume refers to (after slice timing correction), in s",
     "n_volumes": "Number of volumes in the image",
     "n_volumes_kept": "Number of volumes after scrubbing and dropping",
+    "dropped": "Number of volumes dropped for each reason: dummy (--dummy-scans), non-steady state "
+    "(confounds table), motion (scrubbing), empty (all values in the brain are the same)",
     "n_regressors": "Number of independent regressors that were removed from the volumes kept, "
     "including the constant, the trend and filters",
+    "regressors": "Number of regressors of each part of the nuisance model: trend (with the "
+    "constant), filter (--high-pass and --low-pass), and the parts of --denoise-strategy",
     "mean_fd": "Mean framewise displacement over all volumes, in mm",
     "resampled": "Whether the run was resampled to the voxel grid of the group",
+    "mask_voxels": "Number of voxels in the run's own brain mask",
     "mask_coverage": "Share of the voxels in at least half of the participants' brain masks (or in "
     "--mask) that the run's own brain mask covers",
     "n_nonfinite_voxels": "Number of voxels with NaN or infinite values; these were set to 0",
@@ -56,23 +70,32 @@ def rows(inventory: Inventory, root: Path, reduced: Sequence[ReducedRun] = ()) -
         *(row for key, row in used.items() if key not in failed_keys),
         *(_unused_row("refused", run, root) for run in inventory.refused),
         *(_unused_row("failed", run, root) for run in inventory.failed),
+        *(_unmatched_row(folder, root) for folder in inventory.unmatched),
     ]
     return sorted(table, key=lambda row: (str(row["run"]), str(row["source_file"])))
 
 
 def _used_row(run: UsableRun, root: Path) -> Row:
-    row = _row("used", run.key, run.files.bold, root, "; ".join(run.notes))
-    row |= {
+    return _row("used", run.label, run.files.bold, root) | {
+        "notes": "; ".join(run.notes) or None,
         "repetition_time": run.repetition_time_s,
+        "repetition_time_source": run.repetition_time_source,
         "start_time": run.start_time_s,
         "n_volumes": run.n_volumes,
         "n_volumes_kept": run.n_kept,
+        "dropped": _counts(run.dropped),
         "n_regressors": run.n_regressors,
+        "regressors": _counts(run.regressors),
         "mean_fd": run.mean_fd_mm,
         "resampled": run.resampled,
+        "mask_voxels": run.mask_voxels,
         "mask_coverage": run.coverage,
     }
-    return row
+
+
+def _counts(numbers: Sequence[tuple[str, int]]) -> str | None:
+    """Return counts as text: ``motion 24, high_pass 5``."""
+    return ", ".join(f"{name} {number}" for name, number in numbers) or None
 
 
 def _reduced_row(reduced: ReducedRun, root: Path) -> Row:
@@ -84,15 +107,19 @@ def _reduced_row(reduced: ReducedRun, root: Path) -> Row:
 
 
 def _unused_row(status: str, run: RefusedRun | FailedRun, root: Path) -> Row:
-    return _row(status, run.key, run.bold, root, run.reason)
+    return _row(status, run.key.label, run.bold, root, run.reason)
 
 
-def _row(status: str, key: RunKey, bold: Path, root: Path, reason: str) -> Row:
+def _unmatched_row(folder: UnmatchedFolder, root: Path) -> Row:
+    return _row("not matched", folder.name, folder.folder, root, folder.reason)
+
+
+def _row(status: str, name: str, source: Path, root: Path, reason: str | None = None) -> Row:
     row: Row = dict.fromkeys(COLUMNS)
     row |= {
-        "run": key.label,
+        "run": name,
         "status": status,
-        "reason": in_one_line(reason, longest=None) or None,
-        "source_file": bold.relative_to(root).as_posix(),
+        "reason": in_one_line(reason, longest=None) if reason else None,
+        "source_file": source.relative_to(root).as_posix(),
     }
     return row
