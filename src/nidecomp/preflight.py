@@ -22,6 +22,7 @@ from nidecomp.config.parse import read_config_file
 from nidecomp.config.request import Request
 from nidecomp.config.science import science_as_tables
 from nidecomp.config.settings import Settings
+from nidecomp.core.content import is_not_fetched, not_fetched
 from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.records import Inventory, UsableRun
 from nidecomp.core.text import count
@@ -32,6 +33,7 @@ from nidecomp.execution.executor import Executor
 from nidecomp.execution.monitor import Monitor
 from nidecomp.execution.progress import logging_to
 from nidecomp.outputs.dataset import exclusive_output, keep_inventory
+from nidecomp.outputs.name_lengths import refuse_long_names
 from nidecomp.outputs.resources import recording_steps
 from nidecomp.runs.find import find_usable_runs, runs_of_participants
 from nidecomp.runs.group_mask import share_space
@@ -117,7 +119,7 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
         workers_started_early(settings, warm_up) as end_workers,
     ):
         with monitor.step("finding runs"):
-            inventory = find_usable_runs(root, settings)
+            inventory = refuse_long_names(find_usable_runs(root, settings), settings)
             space, inventory = _share_space(root, inventory, settings)
         check_words(space, settings)
         runs = runs_of_participants(inventory, settings.science.selection.participant_label)
@@ -139,9 +141,10 @@ def _share_space(
     if inventory.refused:
         refused = count(len(inventory.refused), "run")
         _LOG.warning("Refused %s by a rule:\n%s", refused, inventory.reasons())
-    for run in inventory.used:
-        for note in run.notes:
-            _LOG.warning("%s: %s", run.label, note)
+    if inventory.unmatched:
+        _LOG.warning("No run that matches the selection in:\n%s", inventory.unmatched_as_lines())
+    if notes := inventory.notes_as_lines():
+        _LOG.warning("Notes on runs that are used:\n%s", notes)
     return space, inventory
 
 
@@ -209,17 +212,24 @@ def check_request(settings: Settings) -> Path:
     mask = settings.science.masking.mask
     atlas = settings.science.evidence.label_atlas
     for option, file in (("--mask", mask), ("--label-atlas", atlas)):
-        if file is not None and not Path(file).is_file():
-            raise UsageError(f"{option} {file} does not exist or is not a file.")
+        if file is not None:
+            _check_file(option, Path(file))
     maps = settings.science.projection.maps
-    if maps is not None and not Path(maps).exists():
-        raise UsageError(f"--maps {maps} does not exist.")
+    if maps is not None and not Path(maps).is_dir():
+        _check_file("--maps", Path(maps))
     if execution.bids_database_dir:
         database = Path(execution.bids_database_dir)
         check_outside(settings.bids_dir, root, database, "--bids-database-dir")
     if (settings.analysis_level == "group" or maps is not None) and not execution.dry_run:
         _check_same_request(root, settings.shared())
     return root
+
+
+def _check_file(option: str, path: Path) -> None:
+    if is_not_fetched(path):
+        raise UsageError(f"{option}: {not_fetched('the file', path)}.")
+    if not path.is_file():
+        raise UsageError(f"{option} {path} does not exist or is not a file.")
 
 
 def _check_same_request(root: Path, settings: Settings) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from nidecomp.bids.names import OLD_IMAGES, OLD_NAMES
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.text import in_one_line, parse_json, read_text
@@ -20,7 +21,8 @@ def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path
     Parameters
     ----------
     bids_dir : Path
-        The output folder of fMRIPrep, or a raw dataset with ``derivatives/fmriprep*``.
+        The output folder of fMRIPrep, a raw dataset with ``derivatives/fmriprep*``, or a folder
+        with ``fmriprep`` (fMRIPrep's legacy layout, which has ``freesurfer`` beside it).
     skip_validation : bool
         Accept the folder whatever its ``dataset_description.json`` says.
 
@@ -43,6 +45,11 @@ def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path
     if description.get("DatasetType") == "derivative":
         return root
     inside, closed = _fmripreps_in(root / "derivatives", skip_validation=skip_validation)
+    if not inside and not any(root.glob("sub-*")):
+        # The legacy layout; work folders of fMRIPrep may have similar names.
+        here, closed_here = _fmripreps_in(root, skip_validation=skip_validation)
+        inside = [folder for folder in here if any(folder.glob("sub-*"))]
+        closed = closed or closed_here
     if len(inside) == 1:
         return inside[0]
     if skip_validation and not inside:
@@ -52,6 +59,8 @@ def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path
         raise NothingToDoError(
             f"{root} contains several fMRIPrep outputs. Use one of them as BIDS_DIR: {names}."
         )
+    if any(root.glob(f"sub-*/**/func/{OLD_IMAGES}")):
+        raise NothingToDoError(f"{root}: {OLD_NAMES}.")
     has_images = any(root.glob("sub-*/**/func/*_desc-*_bold.nii*"))
     if has_images or broken:
         wrong = (
@@ -66,13 +75,13 @@ def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path
             f"{root} is not the output of fMRIPrep, and {closed} cannot be read."
         )
     raise NothingToDoError(
-        f"{root} is not the output of fMRIPrep, and has no derivatives/fmriprep with a "
+        f"{root} is not the output of fMRIPrep, and has no fmriprep or derivatives/fmriprep with a "
         f"{DESCRIPTION}. Use the output folder of fMRIPrep as BIDS_DIR."
     )
 
 
 def _fmripreps_in(derivatives: Path, *, skip_validation: bool) -> tuple[list[Path], Path | None]:
-    """Return folders of a raw dataset's derivatives that may be fMRIPrep's, and an unreadable one.
+    """Return the folders in a folder that may be fMRIPrep's, and one that cannot be read.
 
     The second value is None if all of them can be read.
     """

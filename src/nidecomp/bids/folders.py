@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nidecomp.core.errors import UsageError
+from nidecomp.core.text import quoted
 
 _PARTICIPANT = re.compile(r"sub-[a-zA-Z0-9+]+")
 _SESSION_OR_FUNC = re.compile(r"ses-[a-zA-Z0-9+]+|func")
@@ -28,10 +29,14 @@ class Folders:
         Folders that can be read, with their modification time in ns.
     closed : dict of Path to str
         Folders that cannot be read, with the system's error message.
+    without_runs : dict of Path to str
+        Folders of participants and sessions that cannot have runs, with the reason: their name is
+        not a BIDS label, they are links to nothing, or they are empty.
     """
 
     times: dict[Path, int] = field(default_factory=dict)
     closed: dict[Path, str] = field(default_factory=dict)
+    without_runs: dict[Path, str] = field(default_factory=dict)
 
 
 def find_folders(root: Path) -> Folders:
@@ -56,7 +61,7 @@ def find_folders(root: Path) -> Folders:
     """
     folders = Folders()
     try:
-        participants = _inside(root, _PARTICIPANT)
+        participants = _inside(root, _PARTICIPANT, folders)
     except OSError as error:
         raise UsageError(f"BIDS_DIR {root} cannot be read: {error.strerror}.") from None
     for participant in participants:
@@ -73,21 +78,41 @@ def _add_folder(folder: Path, inner: re.Pattern[str], folders: Folders) -> list[
         status = folder.stat()
         if not stat.S_ISDIR(status.st_mode):
             return []
-        inside = _inside(folder, inner)
+        inside = _inside(folder, inner, folders)
     except OSError as error:
         # Dangling and circular links are not folders.
         if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
             folders.closed[folder] = error.strerror or "it cannot be read"
+        elif _PARTICIPANT.fullmatch(folder.name):
+            folders.without_runs[folder] = "it is a link to a folder that does not exist"
         return []
     folders.times[folder] = status.st_mtime_ns
     return inside
 
 
-def _inside(folder: Path, names: re.Pattern[str]) -> list[Path]:
+def _inside(folder: Path, names: re.Pattern[str], folders: Folders) -> list[Path]:
     """Return the entries of a folder whose names match, after checking that it can be entered."""
     found = sorted(folder.iterdir())
     (folder / "..").stat()
+    if not found and _PARTICIPANT.fullmatch(folder.name):
+        folders.without_runs[folder] = (
+            "its folder is empty (if it is a DataLad subdataset, install it with "
+            f"'datalad get -n {folder}')"
+        )
+    short = "sub" if names is _PARTICIPANT else "ses"
+    for path in found:
+        if _is_misnamed(path, short):
+            folders.without_runs[path] = (
+                f"the label in its name may have letters and digits only: rename the folder "
+                f"{quoted(path.name)} and its files"
+            )
     return [path for path in found if names.fullmatch(path.name)]
+
+
+def _is_misnamed(path: Path, short: str) -> bool:
+    is_meant = path.name.startswith(f"{short}-")
+    is_label = re.fullmatch(rf"{short}-[a-zA-Z0-9+]+", path.name)
+    return is_meant and not is_label and os.path.isdir(path)  # noqa: PTH112  it never raises an error
 
 
 def with_closed_links(root: Path, folders: Folders) -> Iterator[Path]:

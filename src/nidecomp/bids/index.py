@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
+from typing import Any, NamedTuple
 
+from nidecomp.bids.checks import (
+    check_labels,
+    check_labels_match,
+    check_one_grid,
+    check_own_space,
+)
+from nidecomp.bids.companions import Companions, Shared, shared_entities
+from nidecomp.bids.entities import canonical, key_of_name, wrong_folder, wrong_name
 from nidecomp.bids.listing import ListedFile, Listing, list_files
 from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.bids.selection import (
     KINDS,
-    check_labels,
-    check_one_grid,
     entities_of_folder,
     entities_of_query,
     filters_of,
@@ -22,9 +28,31 @@ from nidecomp.bids.selection import (
     matches,
     nothing_matches,
 )
+from nidecomp.bids.sidecars import Sidecars, ambiguous_sidecars
+from nidecomp.bids.unmatched import unmatched_folders
 from nidecomp.config.science import Selection
+from nidecomp.core.content import is_not_fetched, not_fetched
 from nidecomp.core.errors import NothingToDoError
-from nidecomp.core.records import RefusedRun, RunFiles, RunKey
+from nidecomp.core.records import RefusedRun, RunFiles, RunKey, UnmatchedFolder
+
+
+class FoundRuns(NamedTuple):
+    """The runs of a dataset that match the selection, and the folders that have none.
+
+    Parameters
+    ----------
+    runs : tuple of RunFiles
+        Sorted by name.
+    refused : tuple of RefusedRun
+        Selected runs that cannot be used, with the reason. A folder that cannot be read is listed
+        once for all runs in it.
+    unmatched : tuple of UnmatchedFolder
+        Folders of participants and sessions without a run that matches, with the reason.
+    """
+
+    runs: tuple[RunFiles, ...]
+    refused: tuple[RefusedRun, ...]
+    unmatched: tuple[UnmatchedFolder, ...]
 
 
 def find_runs(
@@ -35,7 +63,7 @@ def find_runs(
     reset_database: bool = False,
     needs_mask: bool = True,
     of_all_participants: bool = False,
-) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:
+) -> FoundRuns:
     """Return the selected runs with their masks and confounds, and those that cannot be used.
 
     Parameters
@@ -55,19 +83,16 @@ def find_runs(
 
     Returns
     -------
-    runs : tuple of RunFiles
-        Sorted by name.
-    refused : tuple of RefusedRun
-        Selected runs that cannot be used, with the reason. A folder that cannot be read is listed
-        once for all runs in it.
+    FoundRuns
 
     Raises
     ------
     UsageError
-        The filter file has an unknown key, the runs have several spaces or resolutions, or the
-        dataset folder cannot be read.
+        The filter file has an unknown key, the runs have several spaces or resolutions or are in
+        spaces of their own, or the dataset folder cannot be read.
     NothingToDoError
-        No run matches, a selected label does not exist, or the content of no image was fetched.
+        No run matches, a selected label does not exist or has no run that matches, or the content
+        of no image was fetched.
     """
     filters = filters_of(selection)
     root = root.absolute()
@@ -76,24 +101,39 @@ def find_runs(
         kind: [file for file in listing.files if matches(file.entities, query)]
         for kind, query in KINDS.items()
     }
-    check_labels(root, selection, filters["bold"], by_kind["bold"], listing.closed)
-    if of_all_participants:
-        selection = replace(selection, participant_label=())
+    check_labels(root, selection, filters["bold"], by_kind["bold"], listing.folders)
+    named, selection = selection, _of_all(selection) if of_all_participants else selection
     closed = _closed_folders(root, listing, selection, filters["bold"])
     bolds = [file for file in by_kind["bold"] if is_selected(file.entities, selection, filters)]
+    unmatched = unmatched_folders(
+        root,
+        listing.folders,
+        bolds,
+        by_kind["bold"],
+        selection,
+        entities_of_query(selection, filters["bold"]),
+    )
     if not bolds:
         message = nothing_matches(root, selection, filters["bold"], by_kind["bold"])
         raise NothingToDoError("\n".join([message, *(f"  {run.reason}" for run in closed)]))
+    check_labels_match(root, named, filters["bold"], by_kind["bold"], listing.folders, unmatched)
     check_one_grid(bolds)
+    check_own_space(bolds)
     _check_fetched(root, bolds)
     masks = [file for file in by_kind["mask"] if matches(file.entities, filters["mask"])]
     confounds = [
         file for file in by_kind["confounds"] if matches(file.entities, filters["confounds"])
     ]
-    runs, refused = _assemble(
-        bolds, _Companions(masks), _Companions(confounds), filters, needs_mask
+    assembly = _Assembly(
+        root, Companions(masks), Companions(confounds), Sidecars(root), filters, needs_mask
     )
-    return runs, tuple(sorted((*refused, *closed), key=lambda run: run.key.label))
+    runs, refused = assembly.of(bolds)
+    refused = tuple(sorted((*refused, *closed), key=lambda run: run.key.label))
+    return FoundRuns(runs, refused, unmatched)
+
+
+def _of_all(selection: Selection) -> Selection:
+    return replace(selection, participant_label=())
 
 
 # ---------------------------------------------------------------- folders that cannot be read
@@ -103,7 +143,7 @@ def _closed_folders(
     """Return folders that cannot be read and may contain selected runs, as refused runs."""
     query = entities_of_query(selection, filters)
     refused = []
-    for folder, why in listing.closed.items():
+    for folder, why in listing.folders.closed.items():
         known = entities_of_folder(root, folder)
         # Files in a func folder have the session given in its path, or none.
         certain = {*known, "session"} if folder.name == "func" else {*known}
@@ -117,7 +157,7 @@ def _closed_folders(
 
 
 def _check_fetched(root: Path, bolds: list[ListedFile]) -> None:
-    if all(_is_dangling(file.path) for file in bolds):
+    if all(is_not_fetched(file.path) for file in bolds):
         raise NothingToDoError(
             f"All of the {len(bolds)} matching BOLD images in {root} are links to content that was "
             "not fetched. Fetch it first, for example with "
@@ -125,135 +165,127 @@ def _check_fetched(root: Path, bolds: list[ListedFile]) -> None:
         )
 
 
-def _is_dangling(path: Path) -> bool:
-    try:
-        path.stat()
-    except PermissionError:
-        # The target cannot be accessed, so that it may exist.
-        return False
-    except OSError:
-        return path.is_symlink()
-    return False
-
-
 # ---------------------------------------------------------------- matching files to runs
-class _Companions:
-    """Masks or confounds tables, indexed by the entities that they share with their run."""
-
-    def __init__(self, files: Iterable[ListedFile]) -> None:
-        self._files: dict[tuple[tuple[str, str], ...], list[ListedFile]] = defaultdict(list)
-        for file in files:
-            self._files[_shared_entities(file.entities)].append(file)
-
-    def of(self, bold: ListedFile, *, same_voxels: bool) -> list[Path]:
-        """Return the files of a run; with `same_voxels`, of the same space and resolution only."""
-        candidates = self._files.get(_shared_entities(bold.entities), [])
-        # A mask or a confounds table belongs to one echo, or to all if it has no echo entity.
-        echo = bold.entities.get("echo")
-        return [
-            file.path
-            for file in candidates
-            if file.entities.get("echo") in {None, echo}
-            and (
-                not same_voxels
-                or all(
-                    file.entities.get(name) == bold.entities.get(name)
-                    for name in ("space", "cohort", "res")
-                )
-            )
-        ]
-
-
-def _shared_entities(entities: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (name, entities[name])
-        for name in RUN_ENTITIES.values()
-        if name in entities and name not in {"echo", "part"}
-    )
-
-
 def _run_key(entities: Mapping[str, str]) -> RunKey:
     return RunKey(
         tuple((short, entities[name]) for short, name in RUN_ENTITIES.items() if name in entities)
     )
 
 
-def _assemble(
-    bolds: list[ListedFile],
-    masks: _Companions,
-    confounds: _Companions,
-    filters: Mapping[str, Mapping[str, Any]],
-    needs_mask: bool,
-) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:
-    """Return the runs with their masks and confounds, and those that cannot be used."""
-    same_name: dict[RunKey, list[Path]] = defaultdict(list)
-    for bold in bolds:
-        same_name[_run_key(bold.entities)].append(bold.path)
-    runs: list[RunFiles] = []
-    refused: list[RefusedRun] = []
-    for bold in bolds:
-        key = _run_key(bold.entities)
-        mask = masks.of(bold, same_voxels=True)
-        table = confounds.of(bold, same_voxels=False)
+class _Assembly(NamedTuple):
+    """What is needed to match the files of a dataset to runs."""
+
+    root: Path
+    masks: Companions
+    confounds: Companions
+    sidecars: Sidecars
+    filters: Mapping[str, Mapping[str, Any]]
+    needs_mask: bool
+
+    def of(self, bolds: list[ListedFile]) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:
+        """Return the runs with their files, and those that cannot be used, sorted by name."""
+        same_run: dict[tuple[Shared, str | None, str | None], list[Path]] = defaultdict(list)
+        for bold in bolds:
+            same_run[_identity(bold)].append(bold.path)
+        runs: list[RunFiles] = []
+        refused: list[RefusedRun] = []
+        for bold in bolds:
+            found = self._run(bold, same_run[_identity(bold)])
+            if isinstance(found, RunFiles):
+                runs.append(found)
+            else:
+                refused.append(found)
+        runs.sort(key=lambda run: run.key.label)
+        refused.sort(key=lambda run: run.key.label)
+        return tuple(runs), tuple(refused)
+
+    def _run(self, bold: ListedFile, same_run: list[Path]) -> RunFiles | RefusedRun:
+        if reason := wrong_name(bold.path):
+            return RefusedRun(key_of_name(bold.path), bold.path, reason)
+        masks = self.masks.of(bold, same_voxels=True)
+        tables = self.confounds.of(bold, same_voxels=False)
+        sidecars = self.sidecars.of(bold.path)
+        of_table = self.sidecars.of(tables[0]) if tables else ()
         reason = (
-            _wrong_name(bold, same_name[key], filters)
-            or _wrong_companions("brain mask", mask, required=needs_mask)
-            or _wrong_companions("confounds table", table, required=False)
+            wrong_folder(self.root, bold.path, bold.entities)
+            or self._wrong_entities(bold, same_run)
+            or _wrong_companions("brain mask", self._inside(masks))
+            or (_no_mask() if self.needs_mask and not masks else None)
+            or _wrong_companions("confounds table", self._inside(tables))
+            or _unusable("image", bold.path)
+            or next((why for path in masks if (why := _unusable("brain mask", path))), None)
+            or next((why for path in tables if (why := _unusable("confounds table", path))), None)
+            or ambiguous_sidecars(sidecars)
+            or ambiguous_sidecars(of_table)
+            or next(
+                (why for path in (*sidecars, *of_table) if (why := _unusable("sidecar", path))),
+                None,
+            )
         )
         if reason:
-            refused.append(RefusedRun(key, bold.path, reason))
-        else:
-            runs.append(
-                RunFiles(
-                    key=key,
-                    space=bold.entities["space"],
-                    cohort=bold.entities.get("cohort"),
-                    desc=bold.entities.get("desc"),
-                    res=bold.entities.get("res"),
-                    bold=bold.path,
-                    mask=mask[0] if mask else None,
-                    confounds=table[0] if table else None,
-                )
+            return RefusedRun(_run_key(bold.entities), bold.path, reason)
+        return RunFiles(
+            key=_run_key(bold.entities),
+            space=bold.entities["space"],
+            cohort=bold.entities.get("cohort"),
+            desc=bold.entities.get("desc"),
+            res=bold.entities.get("res"),
+            bold=bold.path,
+            mask=masks[0] if masks else None,
+            confounds=tables[0] if tables else None,
+            sidecars=sidecars,
+            confounds_sidecars=of_table,
+        )
+
+    def _inside(self, paths: list[Path]) -> list[str]:
+        return [path.relative_to(self.root).as_posix() for path in paths]
+
+    def _wrong_entities(self, bold: ListedFile, same_run: list[Path]) -> str | None:
+        for entity, short in (("subject", "sub"), ("task", "task"), ("space", "space")):
+            if entity not in bold.entities:
+                return f"its file name has no {short}- entity"
+        if "echo" in bold.entities and "echo" not in self.filters["bold"]:
+            return (
+                "it is a single echo of a multi-echo run; use fMRIPrep's optimally combined image "
+                "(or select an echo with --bids-filter-file)"
             )
-    runs.sort(key=lambda run: run.key.label)
-    refused.sort(key=lambda run: run.key.label)
-    return tuple(runs), tuple(refused)
+        if bold.entities.get("part") in {"phase", "real", "imag"}:
+            return f"it is a {bold.entities['part']} image, not a magnitude image"
+        if len(same_run) > 1:
+            return f"{len(same_run)} files match this run: " + ", ".join(self._inside(same_run))
+        return None
 
 
-def _wrong_name(
-    bold: ListedFile, same_name: list[Path], filters: Mapping[str, Mapping[str, Any]]
-) -> str | None:
-    for entity, short in (("subject", "sub"), ("task", "task"), ("space", "space")):
-        if entity not in bold.entities:
-            return f"its file name has no {short}- entity"
-    if "echo" in bold.entities and "echo" not in filters["bold"]:
-        return (
-            "it is a single echo of a multi-echo run; use fMRIPrep's optimally combined image (or "
-            "select an echo with --bids-filter-file)"
-        )
-    if bold.entities.get("part") == "phase":
-        return "it is a phase image, not a magnitude image"
-    if len(same_name) > 1:
-        return f"{len(same_name)} files match this run: " + ", ".join(
-            path.name for path in same_name
-        )
-    return _is_no_file(bold.path, "image")
+def _identity(bold: ListedFile) -> tuple[Shared, str | None, str | None]:
+    """Return the entities that tell the images of runs apart, with comparable labels."""
+    entities = bold.entities
+    return (
+        shared_entities(entities),
+        canonical("echo", entities.get("echo")),
+        entities.get("part"),
+    )
 
 
-def _wrong_companions(what: str, paths: list[Path], *, required: bool) -> str | None:
-    if len(paths) > 1:
-        return f"{len(paths)} files match as its {what}: " + ", ".join(path.name for path in paths)
-    if required and not paths:
-        return f"it has no {what} with the same entities (*_desc-brain_mask.nii.gz)"
-    return _is_no_file(paths[0], what) if paths else None
+def _no_mask() -> str:
+    return (
+        "it has no brain mask with the same entities (*_desc-brain_mask.nii.gz); use --mask with "
+        "the mask of a template if the dataset has none (as that of XCP-D)"
+    )
 
 
-def _is_no_file(path: Path, what: str) -> str | None:
+def _wrong_companions(what: str, names: list[str]) -> str | None:
+    if len(names) > 1:
+        return f"{len(names)} files match as its {what}: " + ", ".join(names)
+    return None
+
+
+def _unusable(what: str, path: Path) -> str | None:
+    """Return why a file cannot be read, or None: its content was not fetched, or it is a pipe."""
+    if is_not_fetched(path):
+        return not_fetched(f"its {what}", path)
     try:
         is_file = S_ISREG(path.stat().st_mode)
     except OSError as error:
-        if _is_dangling(path):
-            return f"the content of its {what} was not fetched; try 'datalad get {path}'"
         return f"its {what} {path.name} cannot be read: {error.strerror}"
     # Reading from a pipe could block forever.
     return None if is_file else f"its {what} {path.name} is not a regular file"

@@ -48,8 +48,8 @@ _IGNORE = re.compile(
     r"[/\\](?:sub|ses)-[a-zA-Z0-9+]+"
     r"|[/\\]func"
     r"|_bold\.nii(?:\.gz)?"
-    r"|_desc-brain_mask\.nii(?:\.gz)?"
-    r"|_desc-confounds_(?:timeseries|regressors)\.tsv"
+    r"|_desc-brain(?:_[^/\\]*)?_mask\.nii(?:\.gz)?"
+    r"|_desc-confounds(?:_[^/\\]*)?_(?:timeseries|regressors)\.tsv"
     r")$)"
 )
 
@@ -64,18 +64,18 @@ class ListedFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a dataset, and its folders that cannot be read.
+    """The files of a dataset, and its folders.
 
     Parameters
     ----------
     files : list of ListedFile
         Sorted by path.
-    closed : mapping of Path to str
-        Folders of participants that cannot be read, with the system's error message.
+    folders : Folders
+        The folders of participants, sessions and runs; some of them cannot be read.
     """
 
     files: list[ListedFile]
-    closed: Mapping[Path, str]
+    folders: Folders
 
 
 def entity_names() -> set[str]:
@@ -125,7 +125,7 @@ def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> Listing
         except _UnreadableLinkError as error:
             apart |= {error.participant, *with_closed_links(root, folders)}
         else:
-            return Listing(_unique([*files, *_by_name(root, folders, apart)]), folders.closed)
+            return Listing(_unique([*files, *_by_name(root, folders, apart)]), folders)
 
 
 class _UnreadableLinkError(Exception):

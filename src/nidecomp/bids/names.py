@@ -5,6 +5,7 @@ Names follow BIDS 1.11.1, and the drafts BEP012 and BEP017 where the standard is
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -43,9 +44,35 @@ IGNORED_BY_THE_VALIDATOR = (
 )
 
 
+# Names of images before fMRIPrep 1.2, which BIDS Derivatives have replaced.
+OLD_IMAGES = "*_bold_space-*_preproc.nii*"
+OLD_NAMES = (
+    "its images are named as by fMRIPrep before 1.2 (*_bold_space-…_preproc.nii.gz), which is too "
+    "old: use the output of a newer version"
+)
+# The longest label of pooled tasks; names of files have at most 255 bytes.
+_LONGEST_POOLED = 40
+
+
 def pooled_task(tasks: Iterable[str]) -> str:
-    """Return the label of data pooled over tasks, in alphabetical order, such as ``nback+rest``."""
-    return "+".join(sorted(set(tasks)))
+    """Return the label of data pooled over tasks, in alphabetical order, such as ``nback+rest``.
+
+    Parameters
+    ----------
+    tasks : iterable of str
+        May have repetitions.
+
+    Returns
+    -------
+    str
+        If it would have more than 40 characters, the number of tasks and a hash of their labels,
+        such as ``20tasks+1f3a9c``. Sidecars list the tasks.
+    """
+    labels = sorted(set(tasks))
+    joined = "+".join(labels)
+    if len(labels) == 1 or len(joined) <= _LONGEST_POOLED:
+        return joined
+    return f"{len(labels)}tasks+{hashlib.sha256(joined.encode()).hexdigest()[:6]}"
 
 
 def file_name(entities: Mapping[str, str | int | None], suffix: str, extension: str) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nidecomp.bids.entities import same_label
 from nidecomp.bids.listing import ListedFile, entity_names
+from nidecomp.bids.names import OLD_IMAGES, OLD_NAMES, RUN_ENTITIES
 from nidecomp.config.science import Selection
-from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.errors import UsageError
 from nidecomp.core.text import quoted
 
 FUNC = ("datatype", "func")
@@ -18,6 +20,8 @@ KINDS: dict[str, dict[str, object]] = {
     "mask": {"suffix": "mask", "desc": "brain", "extension": [".nii.gz", ".nii"]},
     "confounds": {"suffix": ["timeseries", "regressors"], "desc": "confounds"},
 }
+# pybids' names of entities, and the short names in file names.
+SHORT_NAMES = {name: short for short, name in RUN_ENTITIES.items()}
 
 
 def filters_of(selection: Selection) -> dict[str, dict[str, Any]]:
@@ -66,18 +70,8 @@ def _value_matches(name: str, value: str | None, wanted: object) -> bool:
         return True
     options = wanted if isinstance(wanted, list | tuple) else [wanted]
     return any(
-        value is None if option is None else _same_label(name, value, str(option))
-        for option in options
+        same_label(name, value, None if option is None else str(option)) for option in options
     )
-
-
-def _same_label(name: str, value: str | None, wanted: str) -> bool:
-    """Return whether two labels are the same; run and echo are numbers, so that 1 equals 01."""
-    if value is None:
-        return False
-    if name in {"run", "echo"} and value.isdigit() and wanted.isdigit():
-        return int(value) == int(wanted)
-    return value == wanted
 
 
 def is_selected(
@@ -104,53 +98,13 @@ def entities_of_query(selection: Selection, filters: Mapping[str, Any]) -> dict[
     return {name: wanted for name, wanted in asked.items() if wanted} | dict(filters)
 
 
-def check_labels(
-    root: Path,
-    selection: Selection,
-    filters: Mapping[str, Any],
-    bolds: list[ListedFile],
-    closed: Iterable[Path],
-) -> None:
-    """Check that all selected labels exist, so that no mistyped label is silently ignored.
-
-    Raises
-    ------
-    NothingToDoError
-        No image has one of the labels.
-    """
-    if not bolds:
-        return
-    entities = [
-        *(file.entities for file in bolds),
-        *(entities_of_folder(root, folder) for folder in closed),
-    ]
-    for option, entity, labels in (
-        ("participant-label", "subject", selection.participant_label),
-        ("exclude-participant-label", "subject", selection.exclude_participant_label),
-        ("session-label", "session", selection.session_label),
-        ("task-id", "task", selection.task_id),
-        ("run-id", "run", selection.run_id),
-    ):
-        existing = {value for known in entities if (value := known.get(entity))}
-        unknown = [
-            label
-            for label in labels
-            if not any(_same_label(entity, value, label) for value in existing)
-        ]
-        # The filter file replaces the option.
-        if unknown and entity not in filters:
-            shown = ", ".join(sorted(existing)[:20]) + (", …" if len(existing) > 20 else "")
-            raise NothingToDoError(
-                f"--{option} {' '.join(unknown)}: no image in {root} has this {entity}; found: "
-                f"{shown or 'none'}."
-            )
-
-
 def nothing_matches(
     root: Path, selection: Selection, filters: Mapping[str, Any], bolds: list[ListedFile]
 ) -> str:
     """Return an error message that lists the entities of the images, if none is selected."""
     if not bolds:
+        if any(root.glob(f"sub-*/**/func/{OLD_IMAGES}")):
+            return f"{root}: {OLD_NAMES}."
         return (
             f"{root} has no *_bold.nii.gz in any sub-*/[ses-*/]func folder. Is it the output "
             "folder of fMRIPrep?"
@@ -166,34 +120,16 @@ def nothing_matches(
             ("--run-id", "run"),
         )
     )
-    asked = ", ".join(
-        f"{name} {' or '.join(map(str, wanted)) if isinstance(wanted, list | tuple) else wanted}"
-        for name, wanted in entities_of_query(selection, filters).items()
-    )
+    asked = in_words(entities_of_query(selection, filters))
     return (
         f"No run in {root} matches the selection ({asked}). The {len(bolds)} BOLD images found "
         f"have: {found}."
     )
 
 
-def check_one_grid(bolds: list[ListedFile]) -> None:
-    """Check that all images have the same space, template cohort and resolution.
-
-    Raises
-    ------
-    UsageError
-        They have several.
-    """
-    for entity, what, how in (
-        ("space", "spaces", "choose one with --space"),
-        ("cohort", "cohorts", 'choose one with --bids-filter-file {"bold": {"cohort": "1"}}'),
-        (
-            "res",
-            "resolutions",
-            "choose one with --res, or images without it with --bids-filter-file "
-            '{"bold": {"res": null}}',
-        ),
-    ):
-        values = sorted({file.entities.get(entity, "(none)") for file in bolds})
-        if len(values) > 1:
-            raise UsageError(f"The runs have several {what} ({', '.join(values)}): {how}.")
+def in_words(query: Mapping[str, Any]) -> str:
+    """Return a query as text: ``space T1w, task rest or nback``."""
+    return ", ".join(
+        f"{name} {' or '.join(map(str, wanted)) if isinstance(wanted, list | tuple) else wanted}"
+        for name, wanted in query.items()
+    )

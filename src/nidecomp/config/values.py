@@ -49,6 +49,23 @@ def label(*prefixes: str) -> Convert:
     return convert
 
 
+def space(value: object) -> str:
+    """Accept the label of a space, with or without a prefix."""
+    text, _, more = str(value).partition(":")
+    if more:
+        # fMRIPrep's --output-spaces has resolution and cohort after colons.
+        hints = {
+            "res": "--res {}",
+            "cohort": '--bids-filter-file \'{{"bold": {{"cohort": "{}"}}}}\'',
+        }
+        pairs = [part.partition("-") for part in more.split(":")]
+        options = [hints[name].format(of) for name, _, of in pairs if name in hints]
+        raise ValueError(
+            f"must be the label of a space: use {' '.join([f'--space {text}', *options])}"
+        )
+    return cast(str, label("space-", "tpl-")(value))
+
+
 def one_of(*choices: str) -> Convert:
     """Accept one of the choices."""
 

@@ -15,6 +15,8 @@ from nidecomp.core.errors import UsageError
 
 # Temporary names given by `replace_atomically`.
 _TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}-.+")
+# Their length beyond that of the final name; process numbers of Linux have at most 7 digits.
+LONGEST_PREFIX = len(".1234567-0123abcd-")
 
 
 @contextmanager

@@ -228,15 +228,53 @@ class Inventory:
 
         Each line lists up to three of the runs.
         """
-        names: dict[str, list[str]] = defaultdict(list)
         unused: list[RefusedRun | FailedRun] = [*self.refused, *self.failed]
-        for run in unused:
-            names[run.reason].append(run.key.label)
-        return "\n".join(
-            f"  {count(len(runs), 'run')} ({', '.join(runs[:3])}{', …' * (len(runs) > 3)}): "
-            f"{reason}"
-            for reason, runs in sorted(names.items(), key=lambda entry: -len(entry[1]))
-        )
+        return _as_lines(group_by_text((run.key.label, run.reason) for run in unused))
+
+    def notes(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Return the notes on runs, each with the names of its runs, the most frequent first."""
+        return group_by_text((run.label, note) for run in self.used for note in run.notes)
+
+    def notes_as_lines(self) -> str:
+        """Return the notes on runs, one per line, as in `reasons`."""
+        return _as_lines(self.notes())
+
+    def unmatched_as_lines(self) -> str:
+        """Return why folders have no run that matches, one per line, as in `reasons`."""
+        folders = ((folder.name, folder.reason) for folder in self.unmatched)
+        return _as_lines(group_by_text(folders), "folder")
+
+
+def group_by_text(named: Iterable[tuple[str, str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return each text with the names that have it, the most frequent text first.
+
+    Parameters
+    ----------
+    named : iterable of (str, str)
+        Names and texts.
+
+    Returns
+    -------
+    tuple of (str, tuple of str)
+        Equally frequent texts are in order of first appearance. Texts that differ only in the name
+        of their run, for example in a path, count as one: in it, the name is replaced by ``*``.
+    """
+    names: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name, text in named:
+        participant = name.partition("_")[0]
+        names[text.replace(name, "*").replace(participant, "sub-*")].append((name, text))
+    by_number = sorted(names.items(), key=lambda entry: -len(entry[1]))
+    return tuple(
+        (pattern if len(those) > 1 else those[0][1], tuple(name for name, _ in those))
+        for pattern, those in by_number
+    )
+
+
+def _as_lines(grouped: Iterable[tuple[str, tuple[str, ...]]], noun: str = "run") -> str:
+    return "\n".join(
+        f"  {count(len(names), noun)} ({', '.join(names[:3])}{', …' * (len(names) > 3)}): {text}"
+        for text, names in grouped
+    )
 
 
 def runs_of(records: Iterable[ReducedRun]) -> tuple[UsableRun, ...]:

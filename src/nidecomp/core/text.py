@@ -34,7 +34,8 @@ def read_text(path: Path) -> str:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"it is larger than {MOST_BYTES / 1e6:.0f} MB")
-    return content.decode("utf-8")
+    # Some editors write a byte order mark, which is not part of the text.
+    return content.decode("utf-8-sig")
 
 
 def parse_json(text: str) -> object:

@@ -11,6 +11,7 @@ import numpy as np
 from nidecomp.bids.dataset import SETTINGS
 from nidecomp.bids.names import atlas_description_file
 from nidecomp.config.science import science_as_tables
+from nidecomp.core.records import Inventory
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.comparisons import evidence_summary
 from nidecomp.outputs.components import write_evidence
@@ -136,6 +137,7 @@ def _write_components(tree: OutputTree, result: GroupResult, components: Compone
             "decomposition's JSON for their order.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
+            **result.pooled_tasks,
             "Mask": f"bids::{result.mask_file()}",
             "Decomposition": f"bids::{result.file(components, 'decomposition', '.json')}",
             "Sources": [f"bids::{SOURCES}"],
@@ -187,6 +189,12 @@ def _settings(result: GroupResult, method: str) -> dict[str, object]:
     }
 
 
+def _notes(result: GroupResult) -> dict[str, object]:
+    """Return the notes on runs with the number of runs, empty if there are none."""
+    notes = {text: len(names) for text, names in Inventory(used=result.runs).notes()}
+    return {"RunsWithNotes": notes} if notes else {}
+
+
 def _decomposition(result: GroupResult, components: Components) -> dict[str, object]:
     """Return the content of the decomposition's JSON: all that is needed to repeat the fit."""
     runs = result.runs
@@ -202,6 +210,8 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         "NumberOfComponents": components.n_components,
         "NumberOfParticipants": len(result.participants),
         "NumberOfRuns": len(runs),
+        **result.pooled_tasks,
+        **_notes(result),
         result.space.measure.count_key: result.space.n_features,
         "ExplainedVariance": components.total_explained_variance,
         "ReducedVarianceShare": float(

@@ -118,6 +118,7 @@ def _write_time_courses(
             **start,
             "Units": "arbitrary",
             "ExplainedVariance": found.explained_variance,
+            **_about_run(run),
             "Maps": f"bids::{result.maps_file(components, 'components')}",
             "Sources": [
                 result.uri(path)
@@ -126,6 +127,13 @@ def _write_time_courses(
             ],
         },
     )
+
+
+def _about_run(run: UsableRun) -> dict[str, object]:
+    """Return what was removed from a run and what is unusual about it, for its sidecar."""
+    dropped = {"DroppedVolumes": dict(run.dropped)} if run.dropped else {}
+    notes = {"Notes": list(run.notes)} if run.notes else {}
+    return {"Regressors": dict(run.regressors), **dropped, **notes}
 
 
 # ---------------------------------------------------------------- connectomes

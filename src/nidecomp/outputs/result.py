@@ -88,6 +88,16 @@ class GroupResult:
             cohort=self.runs[0].files.cohort,
         )
 
+    @cached_property
+    def tasks(self) -> list[str]:
+        """The labels of the tasks that the components were fitted to, sorted."""
+        return sorted({run.key.task for run in self.runs})
+
+    @property
+    def pooled_tasks(self) -> dict[str, object]:
+        """The entry of sidecars that lists the tasks, empty if there is only one."""
+        return {"PooledTasks": self.tasks} if len(self.tasks) > 1 else {}
+
     def file(
         self,
         components: Components,
@@ -97,7 +107,7 @@ class GroupResult:
         stat: str | None = None,
     ) -> PurePosixPath:
         """Return the path of a file of one decomposition."""
-        task = pooled_task(run.key.task for run in self.runs)
+        task = pooled_task(self.tasks)
         return group_file(suffix, extension, self.labels(components), task, stat=stat, desc=desc)
 
     def maps_file(

@@ -27,10 +27,10 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
     Returns
     -------
     Inventory
-        Usable and refused runs, sorted by name.
+        Usable and refused runs, and folders without runs, sorted by name.
     """
     science, execution = settings.science, settings.execution
-    found, refused = find_runs(
+    found, refused, unmatched = find_runs(
         root,
         science.selection,
         database_dir=Path(execution.bids_database_dir) if execution.bids_database_dir else None,
@@ -46,7 +46,8 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
     refused += tuple(record for record in inspected if not isinstance(record, UsableRun))
     found_text = count(len(usable) + len(refused), "run")
     _LOG.info("Found %s, %d of them usable", found_text, len(usable))
-    return Inventory(usable, tuple(sorted(refused, key=lambda record: record.key.label)))
+    refused = tuple(sorted(refused, key=lambda record: record.key.label))
+    return Inventory(usable, refused, unmatched=unmatched)
 
 
 def runs_of_participants(inventory: Inventory, labels: tuple[str, ...]) -> tuple[UsableRun, ...]:

@@ -1,0 +1,191 @@
+"""Check that the selection is possible: labels exist, and runs have the same space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nidecomp.bids.entities import canonical
+from nidecomp.bids.folders import Folders
+from nidecomp.bids.listing import ListedFile
+from nidecomp.bids.selection import entities_of_folder, entities_of_query, in_words, matches
+from nidecomp.config.science import Selection
+from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.records import UnmatchedFolder
+from nidecomp.core.text import count
+
+# Spaces in which each participant, or even each run, has coordinates of its own: those that
+# fMRIPrep's --output-spaces accepts, and others in BIDS.
+SPACES_OF_PARTICIPANTS = frozenset({
+    "T1w", "T2w", "anat", "fsnative", "individual", "native", "orig", "scanner",
+})  # fmt: skip
+SPACES_OF_RUNS = frozenset({"func", "bold", "boldref", "boldnative", "run", "sbref", "epi"})
+# The options that name labels, each with its entity.
+_NAMING_OPTIONS = (
+    ("participant-label", "subject"),
+    ("exclude-participant-label", "subject"),
+    ("session-label", "session"),
+    ("task-id", "task"),
+    ("run-id", "run"),
+)
+
+
+def check_labels(
+    root: Path,
+    selection: Selection,
+    filters: Mapping[str, Any],
+    bolds: Sequence[ListedFile],
+    folders: Folders,
+) -> None:
+    """Check that all selected labels exist, so that no mistyped label is silently ignored.
+
+    Parameters
+    ----------
+    root : Path
+        The dataset.
+    selection : Selection
+    filters : mapping
+        The filter file's entities of images, which replace options.
+    bolds : sequence of ListedFile
+        All images.
+    folders : Folders
+
+    Raises
+    ------
+    NothingToDoError
+        No image and no folder has one of the labels.
+    """
+    if not bolds:
+        return
+    all_folders = (*folders.times, *folders.closed, *folders.without_runs)
+    entities = [
+        *(file.entities for file in bolds),
+        *(entities_of_folder(root, folder) for folder in all_folders),
+    ]
+    for option, entity, labels in _named(selection, filters):
+        existing = {value for known in entities if (value := known.get(entity))}
+        unknown = _without(labels, entity, existing)
+        if unknown:
+            shown = ", ".join(sorted(existing)[:20]) + (", …" if len(existing) > 20 else "")
+            raise NothingToDoError(
+                f"--{option} {' '.join(unknown)}: no image in {root} has this {entity}; found: "
+                f"{shown or 'none'}."
+            )
+
+
+def check_labels_match(
+    root: Path,
+    selection: Selection,
+    filters: Mapping[str, Any],
+    bolds: Sequence[ListedFile],
+    folders: Folders,
+    unmatched: Sequence[UnmatchedFolder],
+) -> None:
+    """Check that each label that was asked for is left after all selections.
+
+    Parameters
+    ----------
+    root, selection, filters, bolds, folders
+        As in `check_labels`.
+    unmatched : sequence of UnmatchedFolder
+        The folders of participants without a run that matches.
+
+    Raises
+    ------
+    NothingToDoError
+        A label exists, but no image that has it matches the rest of the selection.
+    """
+    closed = [entities_of_folder(root, folder) for folder in folders.closed]
+    reasons = {folder.name.removeprefix("sub-"): folder.reason for folder in unmatched}
+    lost = [label for label in selection.participant_label if label in reasons]
+    if lost and "subject" not in filters:
+        lines = (f"  sub-{label}: {reasons[label]}" for label in lost)
+        raise NothingToDoError(
+            f"--participant-label {' '.join(lost)}: no run matches the selection:\n"
+            + "\n".join(lines)
+        )
+    query = entities_of_query(selection, filters)
+    for option, entity, labels in _named(selection, filters):
+        if entity == "subject":
+            continue
+        # Not every participant needs to have every task: any will do.
+        rest = {name: wanted for name, wanted in query.items() if name != "subject"}
+        left = {
+            value
+            for known in (
+                *(file.entities for file in bolds if matches(file.entities, rest)),
+                *closed,
+            )
+            if (value := known.get(entity))
+        }
+        if (gone := _without(labels, entity, left)) and left:
+            raise NothingToDoError(
+                f"--{option} {' '.join(gone)}: no image with this {entity} matches the rest of the "
+                f"selection ({in_words(rest)})."
+            )
+
+
+def _named(
+    selection: Selection, filters: Mapping[str, Any]
+) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yield the options that name labels, with their entities, unless the filter replaces them."""
+    for option, entity in _NAMING_OPTIONS:
+        if entity not in filters:
+            yield option, entity, getattr(selection, option.replace("-", "_"))
+
+
+def _without(labels: Iterable[str], entity: str, existing: Iterable[str]) -> list[str]:
+    """Return the labels that are not among the existing ones."""
+    known = {canonical(entity, value) for value in existing}
+    return [label for label in labels if canonical(entity, label) not in known]
+
+
+def check_own_space(bolds: Sequence[ListedFile]) -> None:
+    """Check that images in a participant's or run's own space are not pooled over several.
+
+    Parameters
+    ----------
+    bolds : sequence of ListedFile
+        The selected images, all of one space.
+
+    Raises
+    ------
+    UsageError
+        There are several, whose voxels do not correspond.
+    """
+    space = bolds[0].entities.get("space")
+    whose = "each participant's" if space in SPACES_OF_PARTICIPANTS else "each run's"
+    subjects = {file.entities.get("subject") for file in bolds}
+    is_own = space in SPACES_OF_PARTICIPANTS | SPACES_OF_RUNS
+    if (is_own and len(subjects) > 1) or (space in SPACES_OF_RUNS and len(bolds) > 1):
+        number = count(len(subjects), "participant") + ", " + count(len(bolds), "run")
+        raise UsageError(
+            f"space-{space} is {whose} own space, in which the voxels of {number} do not "
+            "correspond. Choose images in a template's space, such as --space MNI152NLin2009cAsym, "
+            "or one of them with --participant-label."
+        )
+
+
+def check_one_grid(bolds: list[ListedFile]) -> None:
+    """Check that all images have the same space, template cohort and resolution.
+
+    Raises
+    ------
+    UsageError
+        They have several.
+    """
+    for entity, what, how in (
+        ("space", "spaces", "choose one with --space"),
+        ("cohort", "cohorts", 'choose one with --bids-filter-file {"bold": {"cohort": "1"}}'),
+        (
+            "res",
+            "resolutions",
+            "choose one with --res, or images without it with --bids-filter-file "
+            '{"bold": {"res": null}}',
+        ),
+    ):
+        labels = {canonical(entity, file.entities.get(entity)) or "(none)" for file in bolds}
+        values = sorted(labels)
+        if len(values) > 1:
+            raise UsageError(f"The runs have several {what} ({', '.join(values)}): {how}.")

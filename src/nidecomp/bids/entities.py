@@ -1,0 +1,113 @@
+"""Read the entities in the names of BIDS files, and compare their labels."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from nidecomp.bids.names import RUN_ENTITIES
+from nidecomp.core.records import RunKey
+from nidecomp.core.text import quoted
+
+_ENTITY = re.compile(r"([a-zA-Z0-9]+)-([a-zA-Z0-9+]+)")
+# Labels that may be written with leading zeros: run-1 and run-01 are the same run.
+_NUMBERS = frozenset({"run", "echo", "chunk", "res", "cohort"})
+# Entities with labels that BIDS restricts, and a description of these labels.
+_WHOLE = (re.compile(r"[0-9]+"), "a whole number")
+_RESTRICTED = {
+    "run": _WHOLE,
+    "echo": _WHOLE,
+    "chunk": _WHOLE,
+    "part": (re.compile(r"mag|phase|real|imag"), "mag, phase, real or imag"),
+}
+
+
+def same_label(entity: str, one: str | None, other: str | None) -> bool:
+    """Return whether two labels of an entity are the same; 1 and 01 are the same run."""
+    return canonical(entity, one) == canonical(entity, other)
+
+
+def canonical(entity: str, label: str | None) -> str | None:
+    """Return a label without leading zeros if its entity may be a number, such as ``run``."""
+    if label is not None and entity in _NUMBERS and label.isdecimal():
+        return str(int(label))
+    return label
+
+
+def wrong_name(path: Path) -> str | None:
+    """Return what is wrong with the name of a file, or None if all of it can be read.
+
+    A label is never cut off: ``task-rest-open`` and ``task-rest_open`` are not ``task-rest``.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str or None
+        A reason to refuse the run.
+    """
+    *parts, _ = path.name.split(".")[0].split("_")
+    short_names = Counter(part.partition("-")[0] for part in parts)
+    for part in parts:
+        match = _ENTITY.fullmatch(part)
+        short = part.partition("-")[0]
+        if match is None:
+            return (
+                f"its file name has {quoted(part)}, which is not an entity and a label of letters "
+                "and digits (such as task-rest): rename its files"
+            )
+        if short in _RESTRICTED:
+            rule, wanted = _RESTRICTED[short]
+            if not rule.fullmatch(match[2]):
+                return (
+                    f"its file name has {quoted(part)}, but {short} must be {wanted}: rename its "
+                    "files"
+                )
+        if short_names[short] > 1:
+            return f"its file name has the entity {short} twice: rename its files"
+    return None
+
+
+def key_of_name(path: Path) -> RunKey:
+    """Return the entities that identify a run, read from the name of a file that may be wrong."""
+    parts = [part.partition("-") for part in path.name.split(".")[0].split("_")]
+    labels = {short: label for short, _, label in parts if label}
+    return RunKey(tuple((short, labels[short]) for short in RUN_ENTITIES if short in labels))
+
+
+def entities_of_name(name: str) -> dict[str, str]:
+    """Return the entities in a file name, short name to label without leading zeros."""
+    pairs = (match.groups() for part in name.split("_") if (match := _ENTITY.match(part)))
+    return {short: canonical(short, label) or label for short, label in pairs}
+
+
+def wrong_folder(root: Path, path: Path, entities: Mapping[str, str]) -> str | None:
+    """Return how the name of a file contradicts the folders that it is in, or None.
+
+    Parameters
+    ----------
+    root : Path
+        The dataset.
+    path : Path
+        A file in it.
+    entities : mapping
+        The entities in its name, with pybids' entity names.
+
+    Returns
+    -------
+    str or None
+        A reason to refuse the run.
+    """
+    inside = path.relative_to(root)
+    for short, name in (("sub", "subject"), ("ses", "session")):
+        for folder in inside.parts[:-1]:
+            if not folder.startswith(f"{short}-"):
+                continue
+            named = f"{short}-{entities[name]}" if name in entities else f"no {short}- entity"
+            if folder != named:
+                return f"its name has {named}, but it is in the folder {folder}: {inside}"
+    return None

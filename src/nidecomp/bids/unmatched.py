@@ -1,0 +1,106 @@
+"""Explain why a participant has no run that matches the selection, so that nobody vanishes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nidecomp.bids.folders import Folders
+from nidecomp.bids.listing import ListedFile
+from nidecomp.bids.names import OLD_IMAGES, OLD_NAMES
+from nidecomp.bids.selection import (
+    SHORT_NAMES,
+    entities_of_folder,
+    matches,
+)
+from nidecomp.config.science import Selection
+from nidecomp.core.records import UnmatchedFolder
+from nidecomp.core.text import count
+
+
+def unmatched_folders(
+    root: Path,
+    folders: Folders,
+    matched: Iterable[ListedFile],
+    bolds: Iterable[ListedFile],
+    selection: Selection,
+    query: Mapping[str, Any],
+) -> tuple[UnmatchedFolder, ...]:
+    """Return the participants' folders without a run that matches, each with the reason.
+
+    Parameters
+    ----------
+    root : Path
+        The dataset.
+    folders : Folders
+    matched, bolds : iterable of ListedFile
+        The images that match the selection, and all images.
+    selection : Selection
+    query : mapping
+        The entities that images must have.
+
+    Returns
+    -------
+    tuple of UnmatchedFolder
+        Sorted by name. Folders that cannot be read are not included.
+    """
+    with_run = {file.path.relative_to(root).parts[0] for file in matched}
+    with_run |= {folder.relative_to(root).parts[0] for folder in folders.closed}
+    of_participant: dict[str, list[ListedFile]] = {}
+    for file in bolds:
+        of_participant.setdefault(file.path.relative_to(root).parts[0], []).append(file)
+    reasons = dict(folders.without_runs)
+    for folder in folders.times:
+        if folder.parent == root and folder.name not in with_run and folder not in reasons:
+            own = of_participant.get(folder.name, [])
+            reasons[folder] = _reason(folder, folders, own, selection, query)
+    return tuple(
+        UnmatchedFolder("_".join(folder.relative_to(root).parts), folder, reason)
+        for folder, reason in sorted(reasons.items())
+    )
+
+
+def _reason(
+    folder: Path,
+    folders: Folders,
+    bolds: list[ListedFile],
+    selection: Selection,
+    query: Mapping[str, Any],
+) -> str:
+    label = folder.name.removeprefix("sub-")
+    if label in selection.exclude_participant_label:
+        return "excluded by --exclude-participant-label"
+    if not matches(entities_of_folder(folder.parent, folder), _about_subject(query)):
+        return "not selected by --participant-label or --bids-filter-file"
+    if bolds:
+        return f"none of its {count(len(bolds), 'BOLD image')} matches: {_mismatches(bolds, query)}"
+    func = [path for path in folders.times if path.name == "func" and folder in path.parents]
+    if not func:
+        return "it has no func folder"
+    if any(any(path.glob(OLD_IMAGES)) for path in func):
+        return OLD_NAMES
+    return "it has no *_bold.nii.gz in its func folder"
+
+
+def _about_subject(query: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: wanted for name, wanted in query.items() if name == "subject"}
+
+
+def _mismatches(bolds: list[ListedFile], query: Mapping[str, Any]) -> str:
+    """Return the labels of images that are not among those asked for: ``space is T1w``."""
+    found = {
+        name: sorted(
+            {
+                file.entities.get(name, "(none)")
+                for file in bolds
+                if not matches(file.entities, {name: wanted})
+            }
+        )
+        for name, wanted in query.items()
+    }
+    return ", ".join(
+        f"{SHORT_NAMES.get(name, name)} is {' or '.join(labels)}"
+        for name, labels in found.items()
+        if labels
+    )
