@@ -63,6 +63,22 @@ def test_fmriprep_is_found_in_a_folder_without_a_description(tmp_path: Path) -> 
     assert locate_derivatives(tmp_path) == inside
 
 
+def test_the_legacy_layout_has_fmriprep_beside_freesurfer(tmp_path: Path) -> None:
+    (tmp_path / "freesurfer" / "sub-01").mkdir(parents=True)
+    describe(tmp_path / "fmriprep_work")
+    describe(tmp_path / "fmriprep", {"DatasetType": "derivative"})
+    (tmp_path / "fmriprep" / "sub-01").mkdir()
+    assert locate_derivatives(tmp_path) == tmp_path / "fmriprep"
+
+
+def test_names_before_fmriprep_1_2_are_too_old(tmp_path: Path) -> None:
+    func = tmp_path / "sub-01" / "func"
+    func.mkdir(parents=True)
+    (func / "sub-01_task-rest_bold_space-MNI152NLin2009cAsym_preproc.nii.gz").touch()
+    with pytest.raises(NothingToDoError, match=r"fMRIPrep before 1\.2 .* too old"):
+        locate_derivatives(tmp_path)
+
+
 def test_of_several_fmripreps_one_must_be_named(tmp_path: Path) -> None:
     folders = [describe(tmp_path / "derivatives" / name) for name in ("fmriprep", "fmriprep-20")]
     with pytest.raises(NothingToDoError, match="several") as caught:
@@ -135,11 +151,15 @@ def test_a_broken_description_is_an_empty_one(tmp_path: Path, content: bytes) ->
         locate_derivatives(tmp_path)
 
 
+def test_a_byte_order_mark_is_not_part_of_a_description(tmp_path: Path) -> None:
+    (tmp_path / DESCRIPTION).write_bytes(b'\xef\xbb\xbf{"DatasetType": "derivative"}')
+    assert locate_derivatives(tmp_path) == tmp_path
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
         (b"{", "Expecting property name"),
-        (b'\xef\xbb\xbf{"DatasetType": "derivative"}', "BOM"),
         (b"\xff\xfe{}", "'utf-8' codec can't decode"),
         (b"[]", "it does not contain a JSON object"),
         (None, "Is a directory"),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bids_trees import SPACE, bold, confounds, link_to_nothing, make, make_runs, mask, stem
 from support import said_by_another_user
 
 from nidecomp.bids import listing as listing_module
@@ -25,47 +26,7 @@ from nidecomp.config.science import Selection
 from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.records import RefusedRun, RunFiles
 
-SPACE = "MNI152NLin2009cAsym"
 DEFAULT = Selection()
-
-
-# ---------------------------------------------------------------- small trees
-def stem(sub: str = "01", ses: str | None = None, task: str | None = "rest", **more: str) -> str:
-    """Return a run's path up to its space: ``sub-01/func/sub-01_task-rest``."""
-    parts = {"sub": sub, "ses": ses, "task": task, **more}
-    folder = f"sub-{sub}/ses-{ses}/func/" if ses else f"sub-{sub}/func/"
-    return folder + "_".join(f"{name}-{label}" for name, label in parts.items() if label)
-
-
-def bold(run: str, space: str = SPACE, res: str = "", desc: str = "preproc") -> str:
-    return f"{run}_space-{space}{'_res-' * bool(res)}{res}_desc-{desc}_bold.nii.gz"
-
-
-def mask(run: str, space: str = SPACE, res: str = "") -> str:
-    return f"{run}_space-{space}{'_res-' * bool(res)}{res}_desc-brain_mask.nii.gz"
-
-
-def confounds(run: str, suffix: str = "timeseries") -> str:
-    return f"{run}_desc-confounds_{suffix}.tsv"
-
-
-def make(root: Path, *names: str) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
-
-
-def make_runs(root: Path, *runs: str, space: str = SPACE, res: str = "") -> Path:
-    for run in runs:
-        make(root, bold(run, space, res), mask(run, space, res), confounds(run))
-    return root
-
-
-def link_to_nothing(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    path.symlink_to("../../.git/annex/objects/not-fetched")
 
 
 def labels(runs: tuple[RunFiles, ...] | tuple[RefusedRun, ...]) -> list[str]:
@@ -348,9 +309,15 @@ def test_the_remedies_for_several_resolutions_work(tmp_path: Path) -> None:
 
 
 def test_different_resolutions_of_different_participants_are_an_error_too(tmp_path: Path) -> None:
-    make_runs(make_runs(tmp_path, stem("01"), res="2"), stem("02"), res="02")
+    make_runs(make_runs(tmp_path, stem("01"), res="2"), stem("02"), res="1")
     with pytest.raises(UsageError, match="several resolutions"):
         find_runs(tmp_path, DEFAULT)
+
+
+def test_a_resolution_with_a_leading_zero_is_the_same(tmp_path: Path) -> None:
+    make_runs(make_runs(tmp_path, stem("01"), res="2"), stem("02"), res="02")
+    assert found(tmp_path) == ["sub-01_task-rest", "sub-02_task-rest"]
+    assert found(tmp_path, res="002") == ["sub-01_task-rest", "sub-02_task-rest"]
 
 
 # ---------------------------------------------------------------- the filter file

@@ -37,6 +37,8 @@ WRONG = [
     ("task_id", "täsk", "letters and digits"),
     ("run_id", "-1", "letters and digits"),
     ("space", "MNI/6", "letters and digits"),
+    ("space", "MNI6:res-2", "use --space MNI6 --res 2"),
+    ("space", "MNI6:cohort-1", """--bids-filter-file '{"bold": {"cohort": "1"}}'"""),
     ("res", "+", "letters and digits"),
     ("desc_label", "*", "letters and digits"),
     ("bids_filter_file", "nowhere.json", "readable JSON file"),

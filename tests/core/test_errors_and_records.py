@@ -20,6 +20,7 @@ from nidecomp.core.records import (
     RefusedRun,
     RunFiles,
     RunKey,
+    UnmatchedFolder,
     UsableRun,
 )
 from nidecomp.decomposition import components as components_module
@@ -74,7 +75,8 @@ COMPONENTS = Components(
     total_explained_variance=0.25,
     fit={"Converged": True},
 )
-INVENTORY = Inventory((USABLE,), (REFUSED,), (FAILED,))
+UNMATCHED = UnmatchedFolder("sub-03", Path("sub-03"), "why not")
+INVENTORY = Inventory((USABLE,), (REFUSED,), (FAILED,), (UNMATCHED,))
 SPACE = VoxelSpace(GRID, np.ones(GRID.shape, dtype=bool), "MNI152NLin2009cAsym")
 HALVES = SplitHalfEvidence(
     reproducibility=np.ones((1, 2)),
@@ -93,6 +95,7 @@ EXAMPLES = [
     FILES,
     USABLE,
     REFUSED,
+    UNMATCHED,
     FAILED,
     ReducedRun(USABLE, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1),
     Restart(7, 12, True, 3.5, np.eye(2)),

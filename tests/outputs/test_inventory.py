@@ -18,6 +18,7 @@ from nidecomp.core.records import (
     RefusedRun,
     RunFiles,
     RunKey,
+    UnmatchedFolder,
     UsableRun,
 )
 from nidecomp.outputs.dry_run import as_text
@@ -144,9 +145,52 @@ def test_the_share_kept_is_that_of_the_components_asked_for() -> None:
     assert reduced("1", total=0.0).variance_share(2) == 0.0
 
 
-def test_notes_are_the_reason_of_a_run_that_is_used() -> None:
-    (row,) = rows(Inventory((used("1", notes=("one thing", "another")),)), ROOT)
-    assert row["reason"] == "one thing; another"
+def test_what_a_careful_user_checks_is_in_the_row() -> None:
+    run = used(
+        "1",
+        notes=("one thing", "another"),
+        repetition_time_source="header",
+        regressors=(("trend", 2), ("motion", 24)),
+        dropped=(("dummy", 4), ("motion", 6)),
+        mask_voxels=321,
+    )
+    (row,) = rows(Inventory((run,)), ROOT)
+    expected = {
+        "notes": "one thing; another",
+        "reason": None,
+        "repetition_time_source": "header",
+        "regressors": "trend 2, motion 24",
+        "dropped": "dummy 4, motion 6",
+        "mask_voxels": 321,
+    }
+    assert expected.items() <= row.items()
+
+
+def test_a_folder_without_runs_has_a_row() -> None:
+    folder = UnmatchedFolder("sub-4", ROOT / "sub-4", "it has no func folder")
+    (row,) = rows(Inventory(unmatched=(folder,)), ROOT)
+    assert {name: value for name, value in row.items() if value is not None} == {
+        "run": "sub-4",
+        "status": "not matched",
+        "reason": "it has no func folder",
+        "source_file": "sub-4",
+    }
+    assert as_text([row]) == "sub-4  not matched  it has no func folder"
+
+
+def test_equal_notes_and_reasons_are_one_line_whatever_the_run_is_called() -> None:
+    reasons = [f"not fetched; try 'datalad get {bold(label)}'" for label in "1234"]
+    runs = tuple(refused(label, reason) for label, reason in zip("1234", reasons, strict=True))
+    text = Inventory(refused=(*runs, refused("5", "too short"))).reasons()
+    assert text.splitlines() == [
+        "  4 runs (sub-1_task-rest, sub-2_task-rest, sub-3_task-rest, …): not fetched; try "
+        f"'datalad get {ROOT / 'sub-*' / 'func' / '*_bold.nii.gz'}'",
+        "  1 run (sub-5_task-rest): too short",
+    ]
+    alone = Inventory(refused=runs[:1]).reasons()
+    assert str(bold("1")) in alone
+    noted = Inventory(tuple(used(label, notes=("same",)) for label in "12"))
+    assert noted.notes() == (("same", ("sub-1_task-rest", "sub-2_task-rest")),)
 
 
 def test_a_run_that_was_not_used_has_no_numbers() -> None:

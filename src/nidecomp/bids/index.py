@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from stat import S_ISREG
@@ -17,7 +18,7 @@ from nidecomp.bids.checks import (
 )
 from nidecomp.bids.companions import Companions, Shared, shared_entities
 from nidecomp.bids.entities import canonical, key_of_name, wrong_folder, wrong_name
-from nidecomp.bids.listing import ListedFile, Listing, list_files
+from nidecomp.bids.listing import ListedFile, Listing, list_files, listed_by_name
 from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.bids.selection import (
     KINDS,
@@ -63,6 +64,7 @@ def find_runs(
     reset_database: bool = False,
     needs_mask: bool = True,
     of_all_participants: bool = False,
+    reduced_before: Collection[Path] = (),
 ) -> FoundRuns:
     """Return the selected runs with their masks and confounds, and those that cannot be used.
 
@@ -80,6 +82,8 @@ def find_runs(
         Refuse runs without a brain mask.
     of_all_participants : bool
         Ignore the participant labels in `selection`, apart from excluded ones.
+    reduced_before : collection of Path
+        Images whose reduced runs are stored, so that they need not be there any more.
 
     Returns
     -------
@@ -101,6 +105,7 @@ def find_runs(
         kind: [file for file in listing.files if matches(file.entities, query)]
         for kind, query in KINDS.items()
     }
+    by_kind["bold"] += _removed_images(by_kind, reduced_before)
     check_labels(root, selection, filters["bold"], by_kind["bold"], listing.folders)
     named, selection = selection, _of_all(selection) if of_all_participants else selection
     closed = _closed_folders(root, listing, selection, filters["bold"])
@@ -119,13 +124,19 @@ def find_runs(
     check_labels_match(root, named, filters["bold"], by_kind["bold"], listing.folders, unmatched)
     check_one_grid(bolds)
     check_own_space(bolds)
-    _check_fetched(root, bolds)
+    _check_fetched(root, [file for file in bolds if file.path not in reduced_before])
     masks = [file for file in by_kind["mask"] if matches(file.entities, filters["mask"])]
     confounds = [
         file for file in by_kind["confounds"] if matches(file.entities, filters["confounds"])
     ]
     assembly = _Assembly(
-        root, Companions(masks), Companions(confounds), Sidecars(root), filters, needs_mask
+        root,
+        Companions(masks),
+        Companions(confounds),
+        Sidecars(root),
+        filters,
+        needs_mask,
+        reduced_before,
     )
     runs, refused = assembly.of(bolds)
     refused = tuple(sorted((*refused, *closed), key=lambda run: run.key.label))
@@ -156,8 +167,22 @@ def _closed_folders(
     return tuple(refused)
 
 
+def _removed_images(
+    by_kind: Mapping[str, list[ListedFile]], reduced_before: Collection[Path]
+) -> list[ListedFile]:
+    """Return images that were reduced before and then removed, while their companions were kept."""
+    listed = {file.path for file in by_kind["bold"]}
+    companions = Companions([*by_kind["mask"], *by_kind["confounds"]])
+    removed = [
+        listed_by_name(path)
+        for path in sorted(reduced_before)
+        if path not in listed and not os.path.lexists(path)
+    ]
+    return [file for file in removed if companions.of(file, same_voxels=False)]
+
+
 def _check_fetched(root: Path, bolds: list[ListedFile]) -> None:
-    if all(is_not_fetched(file.path) for file in bolds):
+    if bolds and all(is_not_fetched(file.path) for file in bolds):
         raise NothingToDoError(
             f"All of the {len(bolds)} matching BOLD images in {root} are links to content that was "
             "not fetched. Fetch it first, for example with "
@@ -181,6 +206,7 @@ class _Assembly(NamedTuple):
     sidecars: Sidecars
     filters: Mapping[str, Mapping[str, Any]]
     needs_mask: bool
+    reduced_before: Collection[Path]
 
     def of(self, bolds: list[ListedFile]) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:
         """Return the runs with their files, and those that cannot be used, sorted by name."""
@@ -206,13 +232,15 @@ class _Assembly(NamedTuple):
         tables = self.confounds.of(bold, same_voxels=False)
         sidecars = self.sidecars.of(bold.path)
         of_table = self.sidecars.of(tables[0]) if tables else ()
+        image = _unusable("image", bold.path)
+        is_gone = image is not None and bold.path in self.reduced_before
         reason = (
             wrong_folder(self.root, bold.path, bold.entities)
             or self._wrong_entities(bold, same_run)
             or _wrong_companions("brain mask", self._inside(masks))
             or (_no_mask() if self.needs_mask and not masks else None)
             or _wrong_companions("confounds table", self._inside(tables))
-            or _unusable("image", bold.path)
+            or (None if is_gone else image)
             or next((why for path in masks if (why := _unusable("brain mask", path))), None)
             or next((why for path in tables if (why := _unusable("confounds table", path))), None)
             or ambiguous_sidecars(sidecars)
@@ -235,6 +263,7 @@ class _Assembly(NamedTuple):
             confounds=tables[0] if tables else None,
             sidecars=sidecars,
             confounds_sidecars=of_table,
+            image_is_gone=is_gone,
         )
 
     def _inside(self, paths: list[Path]) -> list[str]:

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -83,6 +84,7 @@ def entity_names() -> set[str]:
     return {entry["name"] for entry in _entities()}
 
 
+@cache
 def _entities() -> list[dict[str, str]]:
     return cast(list[dict[str, str]], json.loads(_CONFIG.read_text())["entities"])
 
@@ -218,14 +220,17 @@ def _files_of(layout: BIDSLayout, root: Path) -> list[ListedFile]:
 
 def _by_name(root: Path, folders: Folders, apart: Set[Path]) -> Iterator[ListedFile]:
     """Yield the files of the participants in `apart`, with entities as pybids would read them."""
-    patterns = {entry["name"]: entry["pattern"] for entry in _entities()}
     for folder in folders.times:
         if folder.name == "func" and participant_of(root, folder) in apart:
             for path in folder.glob("sub-*"):
                 if not _IGNORE.search(str(path)):
-                    found = {name: re.search(rule, str(path)) for name, rule in patterns.items()}
-                    entities = {name: match[1] for name, match in found.items() if match}
-                    yield ListedFile(path, entities)
+                    yield listed_by_name(path)
+
+
+def listed_by_name(path: Path) -> ListedFile:
+    """Return a file with the entities in its name, as pybids would read them."""
+    found = {entry["name"]: re.search(entry["pattern"], str(path)) for entry in _entities()}
+    return ListedFile(path, {name: match[1] for name, match in found.items() if match})
 
 
 def _unique(files: list[ListedFile]) -> list[ListedFile]:

@@ -55,7 +55,7 @@ class Selection:
         many=True,
     )
     space: str = option(
-        convert.space,
+        convert.space_label,
         "MNI152NLin2009cAsym",
         "Space of the images to use (space entity).",
         metavar="SPACE",

@@ -49,7 +49,7 @@ def label(*prefixes: str) -> Convert:
     return convert
 
 
-def space(value: object) -> str:
+def space_label(value: object) -> str:
     """Accept the label of a space, with or without a prefix."""
     text, _, more = str(value).partition(":")
     if more:

@@ -42,7 +42,8 @@ class RunFiles:
     """A run found in the dataset, with its files.
 
     `sidecars` and `confounds_sidecars` are the JSON files that apply to the image and to the
-    confounds table by the inheritance principle of BIDS, the most general first.
+    confounds table by the inheritance principle of BIDS, the most general first. The image of a
+    run that was reduced before need not be there any more: then, `image_is_gone` is True.
     """
 
     key: RunKey
@@ -55,6 +56,7 @@ class RunFiles:
     desc: str | None = None
     sidecars: tuple[Path, ...] = ()
     confounds_sidecars: tuple[Path, ...] = ()
+    image_is_gone: bool = False
 
 
 class Sampling(Protocol):

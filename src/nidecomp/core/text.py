@@ -35,7 +35,7 @@ def read_text(path: Path) -> str:
     if len(content) > MOST_BYTES:
         raise ValueError(f"it is larger than {MOST_BYTES / 1e6:.0f} MB")
     # Some editors write a byte order mark, which is not part of the text.
-    return content.decode("utf-8-sig")
+    return content.decode("utf-8").removeprefix("\ufeff")
 
 
 def parse_json(text: str) -> object:

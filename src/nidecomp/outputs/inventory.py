@@ -77,7 +77,7 @@ def rows(inventory: Inventory, root: Path, reduced: Sequence[ReducedRun] = ()) -
 
 def _used_row(run: UsableRun, root: Path) -> Row:
     return _row("used", run.label, run.files.bold, root) | {
-        "notes": "; ".join(run.notes) or None,
+        "notes": in_one_line("; ".join(run.notes), longest=None) or None,
         "repetition_time": run.repetition_time_s,
         "repetition_time_source": run.repetition_time_source,
         "start_time": run.start_time_s,

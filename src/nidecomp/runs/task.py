@@ -9,16 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nidecomp.config.science import Denoising
+from nidecomp.core.content import identity_of
 from nidecomp.core.records import UsableRun
+from nidecomp.runs.known_images import image_identity
 from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.images import unreadable_file_fails
 from nidecomp.version import numerical_versions
 
 # Part of each key: increase it whenever the results of the reduce step change.
-_FORMAT = 4
-# A gzip file ends with a checksum of its content, so that reading this many bytes of both ends
-# distinguishes files of the same size and time without reading them completely.
-_END_BYTES = 65536
+_FORMAT = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +45,13 @@ class ReduceTask:
 
         The beginning and the end of the run's files are read on each call.
         """
-        confounds = self.run.files.confounds
+        files = self.run.files
         identity = {
             "format": _FORMAT,
             "libraries": numerical_versions(),
-            "bold": _identity(self.run.files.bold),
-            "confounds": _identity(confounds),
-            "confounds_sidecar": _identity(confounds and confounds.with_suffix(".json")),
+            "bold": image_identity(files, self.work_dir),
+            "confounds": _identity(files.confounds),
+            "confounds_sidecars": [_identity(path) for path in files.confounds_sidecars],
             "repetition_time_s": self.run.repetition_time_s,
             # The key keeps its original name, so that existing work folders stay valid.
             "geometry": self.space.digest,
@@ -75,14 +74,10 @@ def _cleaning(denoising: Denoising) -> dict[str, object]:
     return {name: value for name, value in settings if name not in elsewhere}
 
 
-def _identity(path: Path | None) -> list[object] | None:
+def _identity(path: Path | None) -> str | None:
     # Path.exists raises an error if a folder cannot be accessed. That matters only if the file is
     # needed, and is reported then.
     if path is None or not os.path.exists(path):  # noqa: PTH110
         return None
-    with unreadable_file_fails(path), path.open("rb") as file:
-        status = path.stat()
-        ends = hashlib.sha256(file.read(_END_BYTES))
-        file.seek(max(0, status.st_size - _END_BYTES))
-        ends.update(file.read())
-    return [status.st_size, status.st_mtime_ns, ends.hexdigest()]
+    with unreadable_file_fails(path):
+        return identity_of(path)

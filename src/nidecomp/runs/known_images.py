@@ -1,0 +1,142 @@
+"""Remember the images of reduced runs, so that they can be used after the images were removed.
+
+For each image, the work folder has a small file with its identity and its header. If the image was
+deleted, or its content was dropped (git-annex), the reduced run is found by them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from nidecomp.core.atomic import replace_atomically
+from nidecomp.core.content import annex_key, identity_of
+from nidecomp.core.errors import FailedRunError
+from nidecomp.core.records import RunFiles
+from nidecomp.core.text import parse_json, read_text
+from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.images import Header, read_header, unreadable_file_fails
+
+_FOLDER = "images"
+
+
+@dataclass(frozen=True)
+class KnownImage:
+    """What is remembered of an image: where it was, its content, and its header.
+
+    `annex_key` is None if it was not in a git-annex repository.
+    """
+
+    path: Path
+    identity: str
+    annex_key: str | None
+    header: Header
+
+
+def remember_image(path: Path, work_dir: Path) -> None:
+    """Write the identity and the header of an image to the work folder.
+
+    Parameters
+    ----------
+    path : Path
+    work_dir : Path
+
+    Raises
+    ------
+    FailedRunError
+        The image cannot be read.
+    """
+    with unreadable_file_fails(path):
+        known = KnownImage(path, identity_of(path), annex_key(path), read_header(path))
+    file = _file(path, work_dir)
+    if _read(file) == known:
+        return
+    content = {
+        "path": str(path),
+        "identity": known.identity,
+        "annex_key": known.annex_key,
+        "shape": known.header.grid.shape,
+        "affine": known.header.grid.affine,
+        "n_volumes": known.header.n_volumes,
+        "stored_bytes": known.header.stored_bytes,
+        "repetition_time_s": known.header.repetition_time_s,
+    }
+    with replace_atomically(file) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+
+
+def known_images(root: Path, work_dir: Path) -> dict[Path, KnownImage]:
+    """Return the images of a dataset that are remembered.
+
+    Parameters
+    ----------
+    root : Path
+        The dataset.
+    work_dir : Path
+
+    Returns
+    -------
+    dict
+        Path to image. An image is left out if another version of it is annexed now.
+    """
+    folder = work_dir / _FOLDER
+    if not folder.is_dir():
+        return {}
+    found = (_read(file) for file in sorted(folder.glob("*.json")))
+    return {
+        known.path: known
+        for known in found
+        if known is not None and known.path.is_relative_to(root) and _is_same_version(known)
+    }
+
+
+def image_identity(files: RunFiles, work_dir: Path) -> str:
+    """Return the identity of a run's image, as remembered if the image is not there any more.
+
+    Raises
+    ------
+    FailedRunError
+        The image cannot be read, or nothing is remembered of it.
+    """
+    if not files.image_is_gone:
+        with unreadable_file_fails(files.bold):
+            return identity_of(files.bold)
+    known = _read(_file(files.bold, work_dir))
+    if known is None:
+        raise FailedRunError(f"{files.bold.name} is not there any more")
+    return known.identity
+
+
+def _is_same_version(known: KnownImage) -> bool:
+    """Return whether the annex has the same content under this path, as far as can be told."""
+    key = annex_key(known.path)
+    if key is None:
+        return True
+    if known.annex_key is not None:
+        return key == known.annex_key
+    # The content of an unlocked file has no key, but keys usually have the size.
+    return f"-s{known.identity.partition('-')[0]}-" in key
+
+
+def _file(path: Path, work_dir: Path) -> Path:
+    digest = hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()
+    return work_dir / _FOLDER / f"{digest[:20]}.json"
+
+
+def _read(file: Path) -> KnownImage | None:
+    """Return a remembered image, or None if its file is missing or damaged."""
+    try:
+        content = cast(dict[str, Any], parse_json(read_text(file)))
+        rows = tuple(tuple(float(value) for value in row) for row in content["affine"])
+        header = Header(
+            grid=Grid(shape=tuple(content["shape"]), affine=rows),
+            n_volumes=int(content["n_volumes"]),
+            stored_bytes=int(content["stored_bytes"]),
+            repetition_time_s=content["repetition_time_s"],
+        )
+        return KnownImage(Path(content["path"]), content["identity"], content["annex_key"], header)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
