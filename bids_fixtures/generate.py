@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import field_traits
 import traits
 from demo import planted_networks, write_rest
 
@@ -33,6 +34,23 @@ DATASETS: dict[str, Callable[[Path], None]] = {
     "raw_root": traits.write_raw_root,
     "sub-study": traits.write_sub_study,
     "missing_columns": traits.write_missing_columns,
+    "many_tasks": field_traits.write_many_tasks,
+    "own_space": field_traits.write_own_space,
+    "absent_people": field_traits.write_absent_people,
+    "cut_labels": field_traits.write_cut_labels,
+    "spellings": field_traits.write_spellings,
+    "legacy_layout": field_traits.write_legacy_layout,
+    "fmriprep_1_0": field_traits.write_fmriprep_1_0,
+    "xcpd": field_traits.write_xcpd,
+    "not_fetched": field_traits.write_not_fetched,
+    "no_cosines": field_traits.write_no_cosines,
+    "motion_zeros": field_traits.write_motion_zeros,
+    "empty_columns": field_traits.write_empty_columns,
+    "displacement_of_dropped": field_traits.write_displacement_of_dropped,
+    "tr_field": field_traits.write_tr_field,
+    "tr_inherited": field_traits.write_tr_inherited,
+    "soft_masks": field_traits.write_soft_masks,
+    "empty_volumes": field_traits.write_empty_volumes,
 }
 """Name of each dataset, and the function that writes it into a given folder."""
 
