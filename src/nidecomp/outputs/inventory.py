@@ -44,6 +44,7 @@ COLUMNS = {
 }
 
 Row = dict[str, object]
+_BETWEEN_NOTES = "; "
 
 
 def rows(inventory: Inventory, root: Path, reduced: Sequence[ReducedRun] = ()) -> list[Row]:
@@ -77,7 +78,7 @@ def rows(inventory: Inventory, root: Path, reduced: Sequence[ReducedRun] = ()) -
 
 def _used_row(run: UsableRun, root: Path) -> Row:
     return _row("used", run.label, run.files.bold, root) | {
-        "notes": in_one_line("; ".join(run.notes), longest=None) or None,
+        "notes": _joined(run.notes),
         "repetition_time": run.repetition_time_s,
         "repetition_time_source": run.repetition_time_source,
         "start_time": run.start_time_s,
@@ -91,6 +92,17 @@ def _used_row(run: UsableRun, root: Path) -> Row:
         "mask_voxels": run.mask_voxels,
         "mask_coverage": run.coverage,
     }
+
+
+def _joined(notes: Sequence[str]) -> str | None:
+    """Return notes as the text of one cell, which `split_notes` takes apart."""
+    whole = [in_one_line(note, longest=None).replace(_BETWEEN_NOTES, ", ") for note in notes]
+    return _BETWEEN_NOTES.join(whole) or None
+
+
+def split_notes(cell: str) -> list[str]:
+    """Return the notes in a cell of the table."""
+    return [note for note in cell.split(_BETWEEN_NOTES) if note]
 
 
 def _counts(numbers: Sequence[tuple[str, int]]) -> str | None:

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from nidecomp.core.records import group_by_text
 from nidecomp.core.text import count
 from nidecomp.execution.monitor import REPORT_STEP
+from nidecomp.outputs.inventory import split_notes
 from nidecomp.outputs.report.methods import methods_text
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results, WrittenDecomposition
@@ -103,6 +105,7 @@ def render(
             participant_columns={name: name for name in (folder.participants or ({},))[0]},
             linked=_with_folder(folder),
             runs=_runs_with_quality(folder),
+            notes=_notes_of(folder),
             resources=[row for row in folder.resources if row.get("step") != REPORT_STEP],
             pairs=pairs_of(folder),
             paragraph=paragraph,
@@ -173,6 +176,20 @@ def _runs_with_quality(folder: Results) -> list[dict[str, str]]:
     ]
 
 
+def _notes_of(folder: Results) -> list[dict[str, str]]:
+    """Return the notes on runs that were used, with the number and the names of the runs."""
+    named = (
+        (row.get("run", ""), note)
+        for row in folder.runs
+        if row.get("status") == "used"
+        for note in split_notes(row.get("notes", ""))
+    )
+    return [
+        {"note": note, "n_runs": str(len(names)), "runs": _few(names)}
+        for note, names in group_by_text(named)
+    ]
+
+
 def anchor(*parts: object) -> str:
     """Return an HTML id made of names that may contain any character."""
     text = "-".join(str(part) for part in parts)
@@ -193,10 +210,15 @@ def warnings_of(folder: Results) -> list[str]:
                 f"{one.title}: {n} not reproducible between halves of the participants "
                 f"(reproducibility below {_LOW}): {_few(low)}."
             )
-    unused = [row for row in folder.runs if row.get("status") in {"refused", "failed"}]
-    if unused:
+    status = Counter(row.get("status", "") for row in folder.runs)
+    if n_unused := status["refused"] + status["failed"]:
+        n_runs = n_unused + status["used"]
+        found.append(f"{n_unused} of {n_runs} runs were not used: see the table of runs.")
+    if status["not matched"]:
+        without = count(status["not matched"], "folder")
         found.append(
-            f"{len(unused)} of {len(folder.runs)} runs were not used: see the table of runs."
+            f"{without} of participants without a run that matches the selection: see the table of "
+            "runs."
         )
     apart = [row["participant_id"] for row in folder.participants if row.get("outlier")]
     if apart:
