@@ -11,6 +11,7 @@ from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import Inventory, UsableRun
 from nidecomp.core.text import count
 from nidecomp.runs.inspect import inspect_run
+from nidecomp.runs.known_images import known_images
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
         Usable and refused runs, and folders without runs, sorted by name.
     """
     science, execution = settings.science, settings.execution
+    known = known_images(root, settings.work_dir)
     found, refused, unmatched = find_runs(
         root,
         science.selection,
@@ -38,10 +40,19 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
         needs_mask=science.masking.mask is None,
         # A participant-level job needs the runs of all participants for the group mask.
         of_all_participants=settings.analysis_level == "participant",
+        reduced_before=known.keys(),
     )
     # Template maps can be projected to runs of any length.
     n_rows = 1 if science.projection.maps is not None else science.decomposition.fewest_rows
-    inspected = [inspect_run(files, science.denoising, n_rows) for files in found]
+    inspected = [
+        inspect_run(
+            files,
+            science.denoising,
+            n_rows,
+            known[files.bold].header if files.image_is_gone else None,
+        )
+        for files in found
+    ]
     usable = tuple(record for record in inspected if isinstance(record, UsableRun))
     refused += tuple(record for record in inspected if not isinstance(record, UsableRun))
     found_text = count(len(usable) + len(refused), "run")

@@ -20,7 +20,9 @@ _AROMA = "smoothAROMAnonaggr"
 _LONGEST_S = 1000.0
 
 
-def inspect_run(files: RunFiles, denoising: Denoising, n_rows: int) -> UsableRun | RefusedRun:
+def inspect_run(
+    files: RunFiles, denoising: Denoising, n_rows: int, known_header: Header | None = None
+) -> UsableRun | RefusedRun:
     """Check the header, sidecar and confounds table of a run.
 
     Parameters
@@ -30,6 +32,8 @@ def inspect_run(files: RunFiles, denoising: Denoising, n_rows: int) -> UsableRun
         The options for cleaning.
     n_rows : int
         Minimum degrees of freedom after cleaning.
+    known_header : Header, optional
+        The header of an image that is not there any more.
 
     Returns
     -------
@@ -37,7 +41,7 @@ def inspect_run(files: RunFiles, denoising: Denoising, n_rows: int) -> UsableRun
         Problems with the run are not raised, but recorded as the reason of a RefusedRun.
     """
     try:
-        return _inspect(files, denoising, n_rows)
+        return _inspect(files, denoising, n_rows, known_header)
     except (RefusedRunError, FailedRunError) as error:
         # Messages of libraries may have several lines, but the reason is written to a table.
         return RefusedRun(files.key, files.bold, in_one_line(error, longest=None))
@@ -45,19 +49,23 @@ def inspect_run(files: RunFiles, denoising: Denoising, n_rows: int) -> UsableRun
         return RefusedRun(files.key, files.bold, "there was not enough memory to check it")
 
 
-def _inspect(files: RunFiles, denoising: Denoising, n_rows: int) -> UsableRun:
+def _inspect(
+    files: RunFiles, denoising: Denoising, n_rows: int, known_header: Header | None
+) -> UsableRun:
     if relies_on_aroma_images(denoising) and files.desc != _AROMA:
         raise RefusedRunError(
             f"it is desc-{files.desc}, but --denoise-strategy ica_aroma needs images denoised by "
             f"ICA-AROMA: use --desc-label {_AROMA} --space MNI152NLin6Asym (fMRIPrep before 23.1), "
             'or a JSON strategy with {"strategy": ["ica_aroma"], "ica_aroma": "basic"}'
         )
-    header = read_header(files.bold)
+    header = known_header or read_header(files.bold)
     sidecar = read_sidecar(files.bold)
     repetition_time_s, notes = _repetition_time(sidecar, header)
     design = build_nuisance_model(files.confounds, header.n_volumes, repetition_time_s, denoising)
     if files.desc == _AROMA and denoising.smoothing_fwhm > 0:
         notes += (f"smoothed by ICA-AROMA and again with {denoising.smoothing_fwhm:g} mm",)
+    if files.image_is_gone:
+        notes += ("its image is not there any more: the reduced run in the work folder is used",)
     n_kept, n_regressors = len(design.kept), design.nuisance.shape[1]
     if n_kept < denoising.min_volumes:
         raise RefusedRunError(

@@ -23,6 +23,7 @@ from nidecomp.core.records import FailedRun, ReducedRun, RunFiles
 from nidecomp.core.reduced_runs import RunVolumes, find_reduced, store_reduced
 from nidecomp.core.text import in_one_line
 from nidecomp.runs.clean import Cleaned, clean
+from nidecomp.runs.known_images import remember_image
 from nidecomp.runs.nuisance import NuisanceModel, build_nuisance_model
 from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.series import compile_reading
@@ -107,8 +108,15 @@ def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
     stems = {fwhm: task.stem(fwhm) for fwhm in task.smoothing_fwhm}
     found = {fwhm: find_reduced(task.run, stem) for fwhm, stem in stems.items()}
     missing = tuple(fwhm for fwhm, record in found.items() if record is None)
+    if missing and task.run.files.image_is_gone:
+        raise FailedRunError(
+            "its image is not there any more, and it was not reduced with these settings before: "
+            "fetch the image"
+        )
     if missing:
         found |= _reduce(task, {fwhm: stems[fwhm] for fwhm in missing})
+    if not task.run.files.image_is_gone:
+        remember_image(task.run.files.bold, task.work_dir)
     return tuple(record for record in found.values() if record is not None)
 
 
