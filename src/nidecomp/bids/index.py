@@ -124,7 +124,8 @@ def find_runs(
     check_labels_match(root, named, filters["bold"], by_kind["bold"], listing.folders, unmatched)
     check_one_grid(bolds)
     check_own_space(bolds)
-    _check_fetched(root, [file for file in bolds if file.path not in reduced_before])
+    if not any(file.path in reduced_before for file in bolds):
+        _check_fetched(root, bolds)
     masks = [file for file in by_kind["mask"] if matches(file.entities, filters["mask"])]
     confounds = [
         file for file in by_kind["confounds"] if matches(file.entities, filters["confounds"])
@@ -182,7 +183,7 @@ def _removed_images(
 
 
 def _check_fetched(root: Path, bolds: list[ListedFile]) -> None:
-    if bolds and all(is_not_fetched(file.path) for file in bolds):
+    if all(is_not_fetched(file.path) for file in bolds):
         raise NothingToDoError(
             f"All of the {len(bolds)} matching BOLD images in {root} are links to content that was "
             "not fetched. Fetch it first, for example with "

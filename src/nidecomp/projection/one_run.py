@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nidecomp.core.atomic import writing
+from nidecomp.core.errors import FailedRunError
 from nidecomp.core.records import FailedRun
 from nidecomp.projection.component_regression import fit_component_regression, regressed_volumes
 from nidecomp.projection.dual_regression import (
@@ -57,7 +58,12 @@ def project_run(task: ProjectTask) -> ProjectedRun | FailedRun:
 
 def _found_or_projected(task: ProjectTask) -> ProjectedRun:
     stem = task.stem
-    return find_projected(task, stem) or _project(task, stem)
+    found = find_projected(task, stem)
+    if found is None and task.cleaning.run.files.image_is_gone:
+        raise FailedRunError(
+            "its image is not there any more, so that the maps cannot be projected to it"
+        )
+    return found or _project(task, stem)
 
 
 def _project(task: ProjectTask, stem: Path) -> ProjectedRun:
