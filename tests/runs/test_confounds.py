@@ -783,9 +783,7 @@ def test_compcor_without_its_sidecar_names_the_file(tmp_path):
     )
     path = write(tmp_path, long_table(csf=np.nan))
     path.with_suffix(".json").unlink()
-    with pytest.raises(
-        RefusedRunError, match=r"table are motion\+high_pass, high_pass, none$"
-    ):
+    with pytest.raises(RefusedRunError, match=r"table are motion\+high_pass, high_pass, none$"):
         long_design(path)
 
 
