@@ -532,3 +532,307 @@ def test_motion_that_no_table_tells_has_no_columns():
         None, N_VOLUMES, REPETITION_TIME_S, Denoising(denoise_strategy="none")
     )
     assert design.motion.shape == (N_VOLUMES, 0)
+
+
+# ---------------------------------------------------------------- what each part removes
+LONG = 140  # volumes; 280 s
+
+
+def long_table(n_cosines=3, **changed):
+    """Return a table of 280 s with cosines, and with columns replaced."""
+    table = pd.concat([fmriprep_table(0, 0, ()), fmriprep_table(1, 0, ())], ignore_index=True)
+    table = pd.concat([table, table.iloc[1:21]], ignore_index=True)
+    table.loc[N_VOLUMES] = table.loc[N_VOLUMES].fillna(table.loc[N_VOLUMES + 1])
+    phase = np.pi * (np.arange(LONG) + 0.5) / LONG
+    cosine = {f"cosine{k:02d}": np.cos((k + 1) * phase) for k in range(n_cosines)}
+    return table.assign(**cosine, **changed)
+
+
+def long_design(path, strategy="simple", volumes=LONG, **options):
+    settings = Denoising(denoise_strategy=strategy, **options)
+    return build_nuisance_model(path, volumes, REPETITION_TIME_S, settings)
+
+
+def test_each_part_is_counted_in_the_order_of_the_strategy(tmp_path):
+    path = write(tmp_path, long_table())
+    assert long_design(path).regressors == (
+        ("trend", 2),
+        ("high_pass", 3),
+        ("motion", 24),
+        ("wm_csf", 2),
+    )
+    assert long_design(path, "motion+wm_csf+global_signal", high_pass=0.0101).regressors == (
+        ("trend", 2),
+        ("filter", 5),
+        ("motion", 24),
+        ("wm_csf", 2),
+        ("global_signal", 1),
+    )
+    assert long_design(path, "none", low_pass=0.2).regressors == (("trend", 2), ("filter", 27))
+    assert dict(long_design(path, "compcor").regressors)["compcor"] == 4
+    basic = json.dumps({"strategy": ["ica_aroma"], "ica_aroma": "basic"})
+    assert long_design(path, basic).regressors == (("trend", 2), ("ica_aroma", 2))
+    assert long_design(path, "none").notes == ()
+
+
+def test_denoised_images_and_scrubbing_are_no_regressors(tmp_path):
+    path = write(tmp_path, long_table())
+    names = [name for name, _ in long_design(path, "ica_aroma").regressors]
+    assert names == ["trend", "high_pass", "wm_csf"]
+    scrubbed = long_design(path, "scrubbing")
+    assert "scrub" not in dict(scrubbed.regressors)
+    assert scrubbed.notes == ()
+
+
+@pytest.mark.parametrize("strategy", ["simple", "high_pass", "motion+high_pass", "compcor"])
+def test_a_long_run_without_cosines_is_refused_with_the_way_out(tmp_path, strategy):
+    path = write(tmp_path, long_table(n_cosines=0))
+    with pytest.raises(RefusedRunError) as caught:
+        long_design(path, strategy)
+    assert str(caught.value) == (
+        "its confounds table has no cosine columns, although it is longer than 128 s, so that "
+        f"--denoise-strategy {strategy} would remove no slow drifts: use --high-pass 0.008 for a "
+        "filter by NiDecomp, or a strategy without high_pass; strategies possible with this table "
+        "are motion+wm_csf, motion, wm_csf, none"
+    )
+    for possible in ("motion+wm_csf", "motion", "wm_csf", "none"):
+        assert long_design(path, possible).notes == ()
+    filtered = long_design(path, strategy, high_pass=0.008)
+    assert filtered.notes == (
+        "the confounds table has no cosine columns; the high-pass filter is that of --high-pass",
+    )
+    assert dict(filtered.regressors)["filter"] == 4
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_constant_cosines_are_none(tmp_path, value):
+    path = write(tmp_path, long_table(n_cosines=0, cosine00=value, cosine01=value))
+    with pytest.raises(RefusedRunError, match="has only constant cosine columns, although"):
+        long_design(path)
+    assert "only constant cosine" in long_design(path, high_pass=0.008).notes[0]
+
+
+@pytest.mark.parametrize(("volumes", "is_short"), [(64, True), (65, False)])
+def test_the_limit_is_the_duration_of_what_is_left_at_the_start(tmp_path, volumes, is_short):
+    """fMRIPrep computes the cosines of the volumes in the steady state."""
+    unsteady = [*[1.0] * 3, *[0.0] * (volumes - 2)]
+    table = long_table(n_cosines=0).iloc[: volumes + 4]
+    table["non_steady_state_outlier00"] = [*unsteady, 0.0, 0.0, 0.0][: volumes + 4]
+    # Scrubbing makes a run no shorter.
+    table.loc[40, "framewise_displacement"] = 5.0
+    path = write(tmp_path, table)
+    options = {"volumes": volumes + 4, "dummy_scans": 4, "fd_threshold": 0.5}
+    if is_short:
+        design = long_design(path, **options)
+        assert design.notes == (
+            "high_pass removes nothing, because the run is not longer than 128 s",
+        )
+        assert ("high_pass", 0) in design.regressors
+    else:
+        with pytest.raises(RefusedRunError, match="no cosine columns"):
+            long_design(path, **options)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.5])
+def test_motion_that_is_constant_is_refused_with_the_way_out(tmp_path, value):
+    constant = dict.fromkeys(MOTION, value)
+    path = write(tmp_path, long_table(**constant))
+    for strategy in ("simple", "motion+high_pass", "compcor"):
+        with pytest.raises(RefusedRunError) as caught:
+            long_design(path, strategy)
+        assert str(caught.value) == (
+            "its six rigid-body parameters (trans_x … rot_z) are constant, as after a motion "
+            f"estimate that failed, but are required by --denoise-strategy {strategy}: exclude the "
+            "run, or use a strategy without motion; strategies possible with this table are "
+            "wm_csf+high_pass, high_pass, none"
+        )
+    for possible in ("wm_csf+high_pass", "high_pass", "none"):
+        assert long_design(path, possible).notes == ()
+
+
+def test_columns_that_are_constant_are_named(tmp_path):
+    still = {name: 0.0 for name in long_table() if name.startswith("rot_z")}
+    design = long_design(write(tmp_path / "rot", long_table(**still)))
+    assert design.notes == ("rot_z (part of motion) is constant and removes nothing",)
+    assert dict(design.regressors)["motion"] == 20
+
+    design = long_design(write(tmp_path / "csf", long_table(csf=0.0)))
+    assert design.notes == ("csf (part of wm_csf) is constant and removes nothing",)
+    assert dict(design.regressors)["wm_csf"] == 1
+
+
+def test_a_part_that_removes_nothing_is_named_with_its_columns(tmp_path):
+    components = {f"a_comp_cor_{k:02d}": 0.0 for k in range(4)}
+    zero = {"csf": 0.0, "white_matter": 0.0, "global_signal": 3.0, **components}
+    path = write(tmp_path, long_table(**zero))
+    assert long_design(path).notes == (
+        "wm_csf removes nothing, because csf, white_matter are constant",
+    )
+    assert long_design(path, "motion+global_signal").notes == (
+        "global_signal removes nothing, because global_signal is constant",
+    )
+    design = long_design(path, "compcor")
+    assert "compcor removes nothing, because a_comp_cor_00, a_comp_cor_01" in design.notes[0]
+    assert ("compcor", 0) in design.regressors
+
+
+def test_what_is_constant_in_the_volumes_kept_removes_nothing(tmp_path):
+    csf = np.r_[np.arange(10.0), np.full(LONG - 10, 9.0)]
+    path = write(tmp_path, long_table(csf=csf))
+    assert long_design(path).notes == ()
+    assert long_design(path, dummy_scans=9).notes == (
+        "csf (part of wm_csf) is constant and removes nothing",
+    )
+
+
+# ---------------------------------------------------------------- displacement
+def test_displacement_of_zero_is_unknown(tmp_path):
+    path = write(tmp_path, long_table(framewise_displacement=[np.nan, *[0.0] * (LONG - 1)]))
+    design = long_design(path)
+    assert design.mean_fd_mm is None
+    assert design.notes == (
+        "the mean framewise displacement is unknown: framewise_displacement is 0 at all volumes, "
+        "as after a motion estimate that failed",
+    )
+    scrubbing = "--denoise-strategy scrubbing"
+    for strategy, options, needed in (
+        ("simple", {"fd_threshold": 0.5}, "--fd-threshold"),
+        ("simple", {"mean_fd_cutoff": 0.5}, "--mean-fd-cutoff"),
+        ("scrubbing", {}, scrubbing),
+        ("scrubbing", {"mean_fd_cutoff": 0.5}, f"--mean-fd-cutoff and {scrubbing}"),
+    ):
+        with pytest.raises(RefusedRunError) as caught:
+            long_design(path, strategy, **options)
+        assert str(caught.value) == (
+            "its framewise_displacement is 0 at all volumes, as after a motion estimate that "
+            f"failed, but is required by {needed}: exclude the run, or do without {needed}"
+        )
+
+
+def test_displacement_that_is_not_there_is_unknown(tmp_path):
+    path = write(tmp_path, long_table(framewise_displacement=np.nan))
+    design = long_design(path)
+    assert design.mean_fd_mm is None
+    assert design.notes == (
+        "the mean framewise displacement is unknown: framewise_displacement is n/a at all volumes",
+    )
+    with pytest.raises(RefusedRunError, match="n/a for 139 of the volumes that are kept, but is "):
+        long_design(path, fd_threshold=0.5)
+    with pytest.raises(RefusedRunError, match=r"without any number .* framewise_displacement"):
+        long_design(path, "scrubbing")
+
+
+def test_displacement_need_not_be_known_in_volumes_that_are_dropped(tmp_path):
+    table = long_table()
+    known = table["framewise_displacement"].to_numpy(copy=True)
+    known[:4] = np.nan
+    path = write(tmp_path, table.assign(framewise_displacement=known))
+    options = {"fd_threshold": 0.5, "mean_fd_cutoff": 1.0}
+    design = long_design(path, dummy_scans=4, **options)
+    assert design.mean_fd_mm == pytest.approx(np.nanmean(known))
+    assert design.notes == ()
+    # The first volume that is kept follows another one, and its displacement must be known.
+    for strategy in ("simple", "scrubbing"):
+        with pytest.raises(RefusedRunError, match="n/a for 1 of the volumes that are kept"):
+            long_design(path, strategy, dummy_scans=3, **options)
+    assert long_design(path).notes == (
+        "the mean framewise displacement leaves out volumes where framewise_displacement is n/a",
+    )
+
+
+def test_scrubbing_needs_to_know_the_change_of_the_image(tmp_path):
+    dvars = long_table()["std_dvars"].to_numpy(copy=True)
+    dvars[50] = np.nan
+    path = write(tmp_path, long_table(std_dvars=dvars))
+    with pytest.raises(RefusedRunError, match=r"std_dvars is n/a for 1 .* by --denoise-strategy "):
+        long_design(path, "scrubbing", fd_threshold=0.5)
+    assert long_design(path, fd_threshold=0.5).notes == ()
+
+
+# ---------------------------------------------------------------- empty columns
+def test_an_empty_column_is_called_empty_and_possible_strategies_do_without_it(tmp_path):
+    path = write(tmp_path, long_table(csf=np.nan))
+    with pytest.raises(RefusedRunError) as caught:
+        long_design(path)
+    assert str(caught.value) == (
+        "its confounds table has a column without any number (all n/a), csf, which is required by "
+        "--denoise-strategy simple; strategies possible with this table are compcor, "
+        "motion+high_pass, high_pass, none"
+    )
+    path = write(tmp_path, long_table(csf=np.nan, white_matter=np.nan, std_dvars=np.nan))
+    with pytest.raises(RefusedRunError, match=r"columns without .* csf, white_matter, std_dvars, "):
+        long_design(path, "scrubbing")
+
+
+def test_an_empty_component_is_called_empty(tmp_path):
+    path = write(tmp_path, long_table(a_comp_cor_02=np.nan))
+    with pytest.raises(RefusedRunError, match=r"without any number \(all n/a\), a_comp_cor_02"):
+        long_design(path, "compcor")
+
+
+# ---------------------------------------------------------------- JSON files of the table
+def test_compcor_without_its_sidecar_names_the_file(tmp_path):
+    path = write(tmp_path, long_table())
+    path.with_suffix(".json").unlink()
+    with pytest.raises(RefusedRunError) as caught:
+        long_design(path, "compcor")
+    assert str(caught.value) == (
+        f"the sidecar of its confounds table, {path.stem}.json, is missing; it is required for "
+        "compcor, because it describes the components: copy it from fMRIPrep's output, or use "
+        "another --denoise-strategy"
+    )
+    path = write(tmp_path, long_table(csf=np.nan))
+    path.with_suffix(".json").unlink()
+    with pytest.raises(RefusedRunError, match=r"table are motion\+high_pass, high_pass, none$"):
+        long_design(path)
+
+
+def test_inherited_sidecars_are_merged_and_the_most_specific_counts(tmp_path):
+    path = write(tmp_path, long_table())
+    whole = long_design(path, "compcor")
+    described = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").unlink()
+    wrong = {name: {"Mask": "WM"} for name in described}
+    general, specific = tmp_path / "desc-confounds.json", tmp_path / "sub-01.json"
+    general.write_text(json.dumps(wrong))
+    specific.write_text(json.dumps(described))
+    settings = Denoising(denoise_strategy="compcor")
+    for sidecars in ((specific,), (general, specific)):
+        design = build_nuisance_model(path, LONG, REPETITION_TIME_S, settings, sidecars=sidecars)
+        np.testing.assert_array_equal(design.nuisance, whole.nuisance)
+    with pytest.raises(RefusedRunError, match=r"confounds table, gone\.json cannot be read"):
+        build_nuisance_model(
+            path, LONG, REPETITION_TIME_S, settings, sidecars=(tmp_path / "gone.json",)
+        )
+
+
+# ---------------------------------------------------------------- why volumes are dropped
+def test_each_dropped_volume_is_counted_once(tmp_path):
+    table = long_table(non_steady_state_outlier00=[0.0, 0.0, 1.0, *[0.0] * (LONG - 3)])
+    table.loc[[1, 2, 50, 60], "framewise_displacement"] = 5.0
+    path = write(tmp_path, table)
+    settings = Denoising(denoise_strategy="simple", fd_threshold=0.5, dummy_scans=2)
+    design = build_nuisance_model(
+        path, LONG, REPETITION_TIME_S, settings, also_dropped=(0, 50, 70, 71)
+    )
+    assert design.dropped == (
+        ("dummy", 2),
+        ("non-steady state", 1),
+        ("motion", 2),
+        ("empty", 2),
+    )
+    assert set(range(LONG)) - set(design.kept) == {0, 1, 2, 50, 60, 70, 71}
+    assert design.nuisance.shape[0] == len(design.kept) == len(design.motion)
+    assert long_design(path).dropped == (("non-steady state", 1),)
+
+
+def test_empty_volumes_refuse_a_run_only_if_none_is_left(table_path):
+    settings = Denoising(denoise_strategy="simple")
+    design = build_nuisance_model(
+        table_path, N_VOLUMES, REPETITION_TIME_S, settings, also_dropped=range(N_VOLUMES - 1)
+    )
+    assert design.kept.tolist() == [N_VOLUMES - 1]
+    with pytest.raises(RefusedRunError, match="all of its 60 volumes were scrubbed or dropped"):
+        build_nuisance_model(
+            table_path, N_VOLUMES, REPETITION_TIME_S, settings, also_dropped=range(N_VOLUMES)
+        )

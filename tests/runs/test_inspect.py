@@ -14,10 +14,14 @@ import pytest
 
 from nidecomp.config.science import Denoising
 from nidecomp.core.records import RefusedRun, RunFiles, RunKey, UsableRun
-from nidecomp.runs.inspect import inspect_run, sidecar_path
+from nidecomp.runs.inspect import inspect_run
+from nidecomp.runs.sidecars import sidecar_path
 
 N_VOLUMES = 20
 NONE = Denoising(denoise_strategy="none")
+FROM_THE_HEADER = (
+    "the repetition time was read from the header, because no sidecar has RepetitionTime"
+)
 
 
 class Run:
@@ -26,6 +30,8 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.bold = folder / "sub-01_task-rest_space-MNI_desc-preproc_bold.nii.gz"
         self.confounds: Path | None = None
+        self.sidecars: tuple[Path, ...] = ()
+        self.desc: str | None = None
         self.image()
 
     def image(
@@ -55,7 +61,9 @@ class Run:
 
     def files(self) -> RunFiles:
         key = RunKey((("sub", "01"), ("task", "rest")))
-        return RunFiles(key, "MNI", None, self.bold, None, self.confounds)
+        return RunFiles(
+            key, "MNI", None, self.bold, None, self.confounds, None, self.desc, self.sidecars
+        )
 
     def inspect(self, denoising: Denoising = NONE, n_rows: int = 2) -> UsableRun | RefusedRun:
         return inspect_run(self.files(), denoising, n_rows)
@@ -89,6 +97,7 @@ def test_the_sidecars_repetition_time_is_taken_where_the_header_does_not_object(
     run.sidecar({"RepetitionTime": 2})
     record = run.used()
     assert record.repetition_time_s == 2.0
+    assert record.repetition_time_source == "sidecar"
     assert record.notes == ()
 
 
@@ -100,8 +109,8 @@ def test_the_headers_repetition_time_is_taken_with_a_note_where_the_sidecar_has_
         run.sidecar(sidecar)
     record = run.used()
     assert record.repetition_time_s == 2.0
-    assert len(record.notes) == 1
-    assert "2 s from the header" in record.notes[0]
+    assert record.repetition_time_source == "header"
+    assert record.notes == (FROM_THE_HEADER,)
 
 
 @pytest.mark.parametrize("sidecar", [None, {}])
@@ -116,7 +125,7 @@ def test_a_repetition_time_that_nobody_tells_is_a_reason(
     assert "RepetitionTime" in run.reason()
 
 
-@pytest.mark.parametrize(("said", "header"), [(2.0, 1.0), (0.8, 2.0), (2.0, 2.01), (2000 / 3, 2.0)])
+@pytest.mark.parametrize(("said", "header"), [(2.0, 3.0), (0.8, 2.0), (2.0, 2.01), (50.0, 2.0)])
 def test_a_contradiction_is_a_reason_with_both_numbers(
     run: Run, said: float, header: float
 ) -> None:
@@ -164,10 +173,175 @@ def test_a_header_whose_fourth_dimension_is_no_time_tells_nothing(run: Run) -> N
     assert run.used().repetition_time_s == 0.8
 
 
-def test_milliseconds_taken_for_seconds_are_no_time_in_the_header_either(run: Run) -> None:
-    """A value of 2000 is also refused in a header without a known unit of time."""
-    run.image(repetition_time=2000.0, unit="unknown")
-    assert "2000" in run.reason()
+@pytest.mark.parametrize("unit", ["sec", "unknown"])
+@pytest.mark.parametrize("header", [101.0, 720.0, 2000.0])
+def test_milliseconds_taken_for_seconds_are_no_time_in_the_header_either(
+    run: Run, header: float, unit: str
+) -> None:
+    run.image(repetition_time=header, unit=unit)
+    assert run.reason() == (
+        f"the repetition time in its header is {header:g} s, which is probably in milliseconds, "
+        "and its sidecar has no RepetitionTime: add it, in seconds"
+    )
+
+
+@pytest.mark.parametrize("said", [101, 720, 2000.0])
+def test_milliseconds_in_the_sidecar_are_named(run: Run, said: float) -> None:
+    run.image(repetition_time=said / 1000)
+    run.sidecar({"RepetitionTime": said})
+    assert run.reason() == (
+        f"RepetitionTime is {said!r} in its sidecar, which is probably in milliseconds: write it "
+        "in seconds"
+    )
+
+
+def test_a_time_of_a_few_milliseconds_is_no_repetition_time(run: Run) -> None:
+    run.sidecar({"RepetitionTime": 0.002})
+    assert "RepetitionTime is 0.002 in its sidecar, which is too short" in run.reason()
+    run.sidecar({})
+    run.image(repetition_time=0.002)
+    assert "in its header is 0.002 s, which is too short" in run.reason()
+
+
+@pytest.mark.parametrize("said", [0.01, 100.0])
+def test_the_limits_are_repetition_times(run: Run, said: float) -> None:
+    run.image(repetition_time=said)
+    run.sidecar({"RepetitionTime": said})
+    assert run.used().repetition_time_s == said
+
+
+@pytest.mark.parametrize(("said", "header"), [(2.0, 2000.0), (2.0, 0.002), (0.8, 0.0008)])
+def test_a_header_whose_unit_is_wrong_is_noted_and_the_sidecar_counts(
+    run: Run, said: float, header: float
+) -> None:
+    run.image(repetition_time=header)
+    run.sidecar({"RepetitionTime": said})
+    record = run.used()
+    assert record.repetition_time_s == said
+    assert record.notes == (
+        "the repetition time in the header differs from RepetitionTime by a factor of 1,000, as if "
+        "its unit were wrong; RepetitionTime counts",
+    )
+
+
+def test_the_one_second_that_fmriprep_wrote_is_noted_and_the_sidecar_counts(run: Run) -> None:
+    run.image(repetition_time=1.0)
+    run.sidecar({"RepetitionTime": 2.0})
+    record = run.used()
+    assert (record.repetition_time_s, record.repetition_time_source) == (2.0, "sidecar")
+    assert record.notes == (
+        "the repetition time in the header is 1 s, which some versions of fMRIPrep wrote whatever "
+        "it was; RepetitionTime counts",
+    )
+    run.sidecar({"RepetitionTime": 1.0})
+    assert run.used().notes == ()
+
+
+def test_the_one_second_is_to_be_checked_where_no_sidecar_tells_another(run: Run) -> None:
+    run.image(repetition_time=1.0)
+    (note,) = run.used().notes
+    assert note.startswith(FROM_THE_HEADER)
+    assert "1 s, which some versions of fMRIPrep wrote whatever it was: check it" in note
+
+
+# ---------------------------------------------------------------- onset times of the volumes
+ONSETS = [round(0.8 * volume, 3) for volume in range(N_VOLUMES)]
+
+
+@pytest.mark.parametrize("header", [0.0, 0.8])
+@pytest.mark.parametrize("first", [0.0, 12.5])
+def test_onset_times_of_volumes_tell_the_repetition_time(
+    run: Run, header: float, first: float
+) -> None:
+    run.image(repetition_time=header)
+    run.sidecar({"VolumeTiming": [first + onset for onset in ONSETS]})
+    record = run.used()
+    assert (record.repetition_time_s, record.repetition_time_source) == (0.8, "VolumeTiming")
+    assert record.notes == ()
+
+
+def test_onset_times_may_be_rounded_to_milliseconds(run: Run) -> None:
+    run.image(repetition_time=0.0)
+    run.sidecar({"VolumeTiming": [round(volume * 0.7204, 3) for volume in range(N_VOLUMES)]})
+    assert run.used().repetition_time_s == pytest.approx(0.7204, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("onsets", "reason"),
+    [
+        (ONSETS[:-1], "has 19 onset times, but its image has 20 volumes"),
+        ([*ONSETS, 16.0], "has 21 onset times, but its image has 20 volumes"),
+        ([*ONSETS[:-1], 15.203], "is not evenly spaced"),
+        ([*ONSETS[:-1], "15.2"], "is not a list of numbers"),
+        ([*ONSETS[:-1], None], "is not a list of numbers"),
+        (0.8, "is not a list of numbers"),
+        ({}, "is not a list of numbers"),
+        ([1000 * onset for onset in ONSETS], "is 800.0 in its sidecar, which is probably in milli"),
+        (ONSETS[::-1], "not a valid time"),
+        ([0] * N_VOLUMES, "not a valid time"),
+    ],
+    ids=str,
+)
+def test_onset_times_that_tell_no_repetition_time_are_a_reason(
+    run: Run, onsets: object, reason: str
+) -> None:
+    run.image(repetition_time=0.8)
+    run.sidecar({"VolumeTiming": onsets})
+    assert "VolumeTiming" in run.reason()
+    assert reason in run.reason()
+
+
+def test_onset_times_that_contradict_are_a_reason_with_both_numbers(run: Run) -> None:
+    run.image(repetition_time=0.0)
+    run.sidecar({"RepetitionTime": 2.0, "VolumeTiming": ONSETS})
+    assert run.reason() == (
+        "RepetitionTime is 2 s in its sidecar, but the spacing of VolumeTiming is 0.8 s: correct "
+        "the wrong one"
+    )
+    run.sidecar({"RepetitionTime": 0.8, "VolumeTiming": ONSETS})
+    assert run.used().repetition_time_source == "sidecar"
+    run.image(repetition_time=3.0)
+    run.sidecar({"VolumeTiming": ONSETS})
+    assert "is 0.8 s in its VolumeTiming, but 3 s in its header" in run.reason()
+
+
+# ---------------------------------------------------------------- inherited JSON files
+def test_the_most_specific_json_file_counts_and_is_named(run: Run) -> None:
+    general = run.bold.with_name("task-rest_bold.json")
+    general.write_text(json.dumps({"RepetitionTime": 2.0, "StartTime": 0.25}), encoding="utf-8")
+    run.sidecar({"StartTime": 0.5})
+    run.sidecars = (general, sidecar_path(run.bold))
+    record = run.used()
+    assert record.repetition_time_s == 2.0
+    assert record.repetition_time_source == "sidecar task-rest_bold.json"
+    assert record.start_time_s == 0.5
+    run.image(repetition_time=3.0)
+    assert "is 2 s in its sidecar task-rest_bold.json, but 3 s in its header" in run.reason()
+    run.sidecar({"RepetitionTime": 3.0})
+    assert run.used().repetition_time_source == "sidecar"
+
+
+def test_an_inherited_json_file_that_cannot_be_read_is_a_reason(run: Run) -> None:
+    run.sidecars = (run.bold.with_name("task-rest_bold.json"),)
+    assert run.reason().startswith("its sidecar task-rest_bold.json cannot be read: ")
+
+
+def test_a_sidecar_whose_content_was_not_fetched_is_a_reason(run: Run) -> None:
+    sidecar_path(run.bold).symlink_to(run.bold.with_name("annexed"))
+    assert sidecar_path(run.bold).name in run.reason()
+
+
+# ---------------------------------------------------------------- smoothing
+@pytest.mark.parametrize("desc", ["denoisedSmoothed", "smoothAROMAnonaggr", "SMOOTH"])
+def test_images_that_are_smoothed_twice_are_noted(run: Run, desc: str) -> None:
+    run.desc = desc
+    run.sidecar({"RepetitionTime": 2.0})
+    assert run.used().notes == (
+        f"the images (desc-{desc}) were smoothed before, and are smoothed again with 6 mm",
+    )
+    assert run.used(Denoising(denoise_strategy="none", smoothing_fwhm=0)).notes == ()
+    run.desc = "preproc"
+    assert run.used().notes == ()
 
 
 @pytest.mark.parametrize(
@@ -217,6 +391,7 @@ def test_volumes_with_motion_above_the_threshold_are_dropped(run: Run) -> None:
     run.table(framewise_displacement=motion)
     record = run.used(Denoising(denoise_strategy="none", fd_threshold=0.5))
     assert set(range(N_VOLUMES)) - set(record.kept) == {3, 7}
+    assert record.dropped == (("motion", 2),)
     assert record.mean_fd_mm == pytest.approx(np.mean([m for m in motion if m != "n/a"]))
 
 
@@ -226,6 +401,8 @@ def test_volumes_flagged_as_non_steady_are_dropped_with_dummy_scans(run: Run) ->
         run.table(non_steady_state_outlier00=flags)
         record = run.used(Denoising(denoise_strategy="none", dummy_scans=1))
         assert record.kept == tuple(v for v in range(N_VOLUMES) if v not in {0, number})
+        # Each volume counts once.
+        assert record.dropped == (("dummy", 1), ("non-steady state", 1))[: 1 + number]
 
 
 def test_a_run_that_moves_too_much_on_average_is_refused(run: Run) -> None:
@@ -276,8 +453,13 @@ def test_confounds_and_filters_count_as_regressors(run: Run) -> None:
         constant_and_trend + len(names)
     )
     # The k-th cosine of a run of T seconds has k / 2T Hz: in 40 s, 4 are up to 0.05 Hz.
-    filtered = run.used(Denoising(denoise_strategy="none", high_pass=0.051)).n_regressors
-    assert filtered == constant_and_trend + 4
+    filtered = run.used(Denoising(denoise_strategy="none", high_pass=0.051))
+    assert filtered.n_regressors == constant_and_trend + 4
+    assert filtered.regressors == (("trend", 2), ("filter", 4))
+    assert run.used(Denoising(denoise_strategy=strategy)).regressors == (
+        ("trend", 2),
+        ("motion", 6),
+    )
 
 
 @pytest.mark.parametrize("n_volumes", [0, 1, 2])

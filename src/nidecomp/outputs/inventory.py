@@ -23,7 +23,8 @@ COLUMNS = {
     "notes": "What was assumed about the run, or is unusual about it",
     "source_file": "The BOLD image (or a folder), relative to the preprocessed dataset",
     "repetition_time": "Time from one volume to the next, in s",
-    "repetition_time_source": "Where the repetition time was read: sidecar or header",
+    "repetition_time_source": "Where the repetition time was read: sidecar (with its name if it "
+    "was inherited), header, or VolumeTiming (the onsets of the volumes in the sidecar)",
     "start_time": "Time that the first volume refers to (after slice timing correction), in s",
     "n_volumes": "Number of volumes in the image",
     "n_volumes_kept": "Number of volumes after scrubbing and dropping",
@@ -31,9 +32,11 @@ COLUMNS = {
     "(confounds table), motion (scrubbing), empty (all values in the brain are the same)",
     "n_regressors": "Number of independent regressors that were removed from the volumes kept, "
     "including the constant, the trend and filters",
-    "regressors": "Number of regressors of each part of the nuisance model: trend (with the "
-    "constant), filter (--high-pass and --low-pass), and the parts of --denoise-strategy",
-    "mean_fd": "Mean framewise displacement over all volumes, in mm",
+    "regressors": "Number of regressors of each part of the nuisance model that are not constant "
+    "over the volumes kept: trend (with the constant), filter (--high-pass and --low-pass), and "
+    "the parts of --denoise-strategy",
+    "mean_fd": "Mean framewise displacement over all volumes, in mm; n/a if it is unknown or 0 at "
+    "all volumes",
     "resampled": "Whether the run was resampled to the voxel grid of the group",
     "mask_voxels": "Number of voxels in the run's own brain mask",
     "mask_coverage": "Share of the voxels in at least half of the participants' brain masks (or in "

@@ -17,7 +17,7 @@ from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.projection.connectome import KINDS, Kind, connectomes
 from nidecomp.projection.task import STATISTICS, Projection
-from nidecomp.runs.inspect import read_sidecar
+from nidecomp.runs.sidecars import read_sidecar
 
 # The stat labels of BEP017 for relationship matrices.
 _STAT: dict[Kind, str] = {
@@ -255,7 +255,7 @@ def _write_regressed(
             **result.spatial,
             # Not the group's grid but the run's own.
             "SpatialReference": result.uri(run.files.bold),
-            **read_sidecar(run.files.bold),
+            **read_sidecar(run.files),
             "Description": f"The preprocessed image after component regression: {how} was "
             "removed from the volumes kept; dropped volumes are unchanged. Confounds, trends and "
             "the mean are retained.",

@@ -2,16 +2,16 @@
 
 The regressors are selected by nilearn's `load_confounds`. It searches for the table by name next to
 the image, which fails if there are runs with and without ``acq-``. Therefore it is called in a
-temporary folder with links to the files of the run.
+temporary folder with a link to the table and a copy of its sidecar.
 """
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from nilearn.interfaces.fmriprep import load_confounds
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import RefusedRunError
-from nidecomp.core.text import MOST_BYTES, in_one_line, parse_json, read_text
+from nidecomp.core.text import MOST_BYTES, in_one_line
+from nidecomp.runs.sidecars import confounds_sidecars, read_json_object
 from nidecomp.runs.strategy import FD, RIGID_BODY, is_full_aroma
 
 # A thousand columns of ten thousand volumes, 27 bytes a number: far beyond any fMRIPrep table.
@@ -94,12 +95,10 @@ def _holds_numbers(column: pd.Series) -> bool:
     return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
 
 
-def mean_displacement(table: pd.DataFrame) -> float | None:
-    """Return the mean framewise displacement of a run in mm, or None if it is unknown."""
-    if FD not in table.columns:
-        return None
-    values = table[FD].to_numpy(dtype=float)
-    return float(np.nanmean(values)) if np.isfinite(values).any() else None
+def non_steady(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which volumes the table marks as acquired before the steady state."""
+    columns = [name for name in table.columns if "non_steady_state" in str(name)]
+    return np.asarray(table[columns].sum(axis=1).to_numpy(dtype=float) != 0)
 
 
 def motion_of(table: pd.DataFrame | None, n_volumes: int) -> NDArray[np.float64]:
@@ -128,18 +127,24 @@ def motion_of(table: pd.DataFrame | None, n_volumes: int) -> NDArray[np.float64]
 
 # ---------------------------------------------------------------- nilearn's load_confounds
 def choose_regressors(
-    table_path: Path, n_volumes: int, arguments: Mapping[str, Any] | None
+    table_path: Path,
+    n_volumes: int,
+    arguments: Mapping[str, Any] | None,
+    sidecars: Sequence[Path] = (),
 ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
     """Return the regressors selected by nilearn, and the volumes to keep.
 
     Parameters
     ----------
     table_path : Path
-        The run's confounds table. With compcor, its JSON sidecar is read.
+        The run's confounds table.
     n_volumes : int
         Number of volumes of the run.
     arguments : mapping or None
         Arguments of `load_confounds`; None for no regressors.
+    sidecars : sequence of Path
+        The JSON files of the table, the most general first; if there are none, the file next to it.
+        They are read for compcor only.
 
     Returns
     -------
@@ -152,13 +157,13 @@ def choose_regressors(
     Raises
     ------
     RefusedRunError
-        nilearn does not accept the table, or its JSON sidecar cannot be read.
+        nilearn does not accept the table, or its JSON sidecar is missing or cannot be read.
     """
     # nilearn warns of an empty strategy. `high_pass` is used instead, and its columns are dropped
     # below.
     asked = dict(arguments) if arguments else {"strategy": ("high_pass",), "demean": False}
     with _folder() as folder:
-        image = _alone_in(folder, table_path, asked)
+        image = _alone_in(folder, table_path, asked, sidecars)
         try:
             with warnings.catch_warnings():
                 # nilearn warns if all volumes are scrubbed; such runs are refused later.
@@ -195,23 +200,42 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _alone_in(folder: Path, table_path: Path, arguments: Mapping[str, Any]) -> Path:
-    """Link the table and its sidecar in an empty folder, and return an image path for nilearn."""
+def _alone_in(
+    folder: Path, table_path: Path, arguments: Mapping[str, Any], sidecars: Sequence[Path]
+) -> Path:
+    """Put the table and its sidecar in an empty folder, and return an image path for nilearn."""
     stem = "sub-x_task-x"
     (folder / f"{stem}_desc-confounds_timeseries.tsv").symlink_to(table_path.absolute())
-    sidecar = table_path.with_suffix(".json")
-    if "compcor" in arguments["strategy"] and os.path.lexists(sidecar):
-        try:
-            parse_json(read_text(sidecar))
-        except (OSError, ValueError) as error:
-            raise RefusedRunError(
-                f"the JSON sidecar of its confounds table, {sidecar.name}, cannot be read: "
-                f"{in_one_line(error)}"
-            ) from None
-        (folder / f"{stem}_desc-confounds_timeseries.json").symlink_to(sidecar.absolute())
-    else:
-        # Only compcor needs the sidecar, but nilearn fails if it is missing or invalid.
-        (folder / f"{stem}_desc-confounds_timeseries.json").write_text("{}")
+    # Only compcor needs the sidecar, but nilearn fails if it is missing or invalid.
+    described = _components(table_path, sidecars) if "compcor" in arguments["strategy"] else {}
+    (folder / f"{stem}_desc-confounds_timeseries.json").write_text(json.dumps(described))
     # nilearn requires one of these descriptions; the actual image has been checked before.
     desc = "smoothAROMAnonaggr" if is_full_aroma(arguments) else "preproc"
     return folder / f"{stem}_space-x_desc-{desc}_bold.nii.gz"
+
+
+def _components(table_path: Path, sidecars: Sequence[Path]) -> dict[str, object]:
+    """Return what the JSON files of a confounds table say about the CompCor components."""
+    found = confounds_sidecars(table_path, sidecars)
+    if not found:
+        raise RefusedRunError(
+            f"the sidecar of its confounds table, {table_path.with_suffix('.json').name}, is "
+            "missing; it is required for compcor, because it describes the components: copy it "
+            "from fMRIPrep's output, or use another --denoise-strategy"
+        )
+    merged: dict[str, object] = {}
+    for path in found:
+        merged |= read_json_object(path, "the sidecar of its confounds table,")
+    components = {name: entry for name, entry in merged.items() if "_comp_cor" in name}
+    described: dict[str, object] = {}
+    for name, entry in components.items():
+        if not isinstance(entry, dict):
+            raise RefusedRunError(
+                f"the sidecar of its confounds table, {found[-1].name}, does not describe "
+                f"{in_one_line(name)} by a JSON object"
+            )
+        # What is nested is not used, and could be nested too deeply to be written.
+        described[name] = {
+            key: value for key, value in entry.items() if not isinstance(value, dict | list)
+        }
+    return described

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
-
-from nidecomp.config.science import Denoising
+from nidecomp.config.science import METHODS, Denoising
 from nidecomp.core.errors import FailedRunError, RefusedRunError
 from nidecomp.core.records import RefusedRun, RunFiles, UsableRun
-from nidecomp.core.text import in_one_line, parse_json, read_text
+from nidecomp.core.text import in_one_line
 from nidecomp.runs.nuisance import build_nuisance_model
+from nidecomp.runs.repetition_time import as_seconds, repetition_time
+from nidecomp.runs.sidecars import sidecar_entries
 from nidecomp.runs.strategy import relies_on_aroma_images
 from nidecomp.spaces.images import Header, read_header
 
-# Headers store float32 seconds (or whole milliseconds), so that smaller differences are ignored.
-_SAME_TIME_S = 1e-3
 _AROMA = "smoothAROMAnonaggr"
-# Longer than any repetition time; a larger value is probably in milliseconds.
-_LONGEST_S = 1000.0
 
 
 def inspect_run(
@@ -59,13 +54,15 @@ def _inspect(
             'or a JSON strategy with {"strategy": ["ica_aroma"], "ica_aroma": "basic"}'
         )
     header = known_header or read_header(files.bold)
-    sidecar = read_sidecar(files.bold)
-    repetition_time_s, notes = _repetition_time(sidecar, header)
-    design = build_nuisance_model(files.confounds, header.n_volumes, repetition_time_s, denoising)
-    if files.desc == _AROMA and denoising.smoothing_fwhm > 0:
-        notes += (f"smoothed by ICA-AROMA and again with {denoising.smoothing_fwhm:g} mm",)
-    if files.image_is_gone:
-        notes += ("its image is not there any more: the reduced run in the work folder is used",)
+    said = sidecar_entries(files)
+    time = repetition_time(said, header.repetition_time_s, header.n_volumes)
+    design = build_nuisance_model(
+        files.confounds,
+        header.n_volumes,
+        time.seconds,
+        denoising,
+        sidecars=files.confounds_sidecars,
+    )
     n_kept, n_regressors = len(design.kept), design.nuisance.shape[1]
     if n_kept < denoising.min_volumes:
         raise RefusedRunError(
@@ -81,78 +78,37 @@ def _inspect(
     return UsableRun(
         files=files,
         grid=header.grid,
-        repetition_time_s=repetition_time_s,
-        start_time_s=_seconds(sidecar.get("StartTime")),
+        repetition_time_s=time.seconds,
+        start_time_s=as_seconds(said["StartTime"].value) if "StartTime" in said else None,
         n_volumes=header.n_volumes,
         stored_bytes=header.stored_bytes,
         kept=tuple(design.kept.tolist()),
         n_regressors=n_regressors,
         mean_fd_mm=design.mean_fd_mm,
-        notes=notes,
+        notes=(
+            *_gone_notes(files),
+            *time.notes,
+            *_smoothing_notes(files.desc, denoising),
+            *design.notes,
+        ),
+        repetition_time_source=time.source,
+        regressors=design.regressors,
+        dropped=design.dropped,
     )
 
 
-def sidecar_path(image: Path) -> Path:
-    """Return the path of the JSON sidecar of an image."""
-    return image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+def _gone_notes(files: RunFiles) -> tuple[str, ...]:
+    """Return a note if the image was removed after the run was reduced."""
+    if not files.image_is_gone:
+        return ()
+    return ("its image is not there any more: the reduced run in the work folder is used",)
 
 
-def read_sidecar(image: Path) -> dict[str, object]:
-    """Read the JSON sidecar of an image; empty if there is none.
-
-    Raises
-    ------
-    RefusedRunError
-        It cannot be read, or does not contain a JSON object.
-    """
-    path = sidecar_path(image)
-    try:
-        if path.exists() and not path.is_file():
-            raise RefusedRunError(f"its sidecar {path.name} is not a regular file")
-        content = parse_json(read_text(path))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise RefusedRunError(
-            f"its sidecar {path.name} cannot be read: {in_one_line(error)}"
-        ) from None
-    if not isinstance(content, dict):
-        raise RefusedRunError(f"its sidecar {path.name} does not contain a JSON object")
-    return content
-
-
-def _repetition_time(sidecar: dict[str, object], header: Header) -> tuple[float, tuple[str, ...]]:
-    """Return the repetition time in seconds, from the sidecar or the header, and notes on it."""
-    in_sidecar = sidecar.get("RepetitionTime")
-    in_header = header.repetition_time_s
-    if in_sidecar is None:
-        if in_header is None:
-            raise RefusedRunError(
-                "its repetition time is unknown: it is neither in its sidecar (RepetitionTime) nor "
-                "in its header (pixdim[4])"
-            )
-        if in_header >= _LONGEST_S:
-            raise RefusedRunError(
-                f"the repetition time in its header is {in_header:g} s, which is probably in "
-                "milliseconds, and its sidecar has no RepetitionTime"
-            )
-        return in_header, (f"RepetitionTime {in_header:g} s from the header, not the sidecar",)
-    seconds = _seconds(in_sidecar)
-    if seconds is None or not 0 < seconds < _LONGEST_S:
-        raise RefusedRunError(
-            f"RepetitionTime is {in_one_line(repr(in_sidecar))} in its sidecar, which is not a "
-            "valid time in seconds"
-        )
-    if in_header is not None and abs(in_header - seconds) > _SAME_TIME_S:
-        raise RefusedRunError(
-            f"RepetitionTime is {seconds:g} s in its sidecar, but {in_header:g} s in its header: "
-            "correct the wrong one"
-        )
-    return seconds, ()
-
-
-def _seconds(value: object) -> float | None:
-    """Return a value of a sidecar as a float, or None if it is not a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+def _smoothing_notes(desc: str | None, denoising: Denoising) -> tuple[str, ...]:
+    """Return a note if images that were smoothed before are smoothed again."""
+    # Dictionary learning may have a kernel of its own.
+    kernels = {denoising.smoothing_of(method) for method in METHODS} - {0.0}
+    if desc is None or "smooth" not in desc.lower() or not kernels:
+        return ()
+    widths = " and ".join(f"{fwhm:g} mm" for fwhm in sorted(kernels))
+    return (f"the images (desc-{desc}) were smoothed before, and are smoothed again with {widths}",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,23 @@ from numpy.typing import NDArray
 from nidecomp.config.science import Denoising
 from nidecomp.core.errors import RefusedRunError
 from nidecomp.runs.clean import cosines, orthonormal_basis, polynomials
-from nidecomp.runs.confounds import choose_regressors, mean_displacement, motion_of, read_table
-from nidecomp.runs.strategy import FD, missing_columns, possible_strategies, resolve_strategy
+from nidecomp.runs.columns import (
+    Confounds,
+    check_columns,
+    check_contributions,
+    check_values,
+    count_regressors,
+)
+from nidecomp.runs.confounds import choose_regressors, motion_of, non_steady, read_table
+from nidecomp.runs.displacement import (
+    check_displacement,
+    check_kept_displacement,
+    check_mean_displacement,
+    mean_displacement,
+    options_with_displacement,
+)
+from nidecomp.runs.sidecars import confounds_sidecars
+from nidecomp.runs.strategy import FD, resolve_strategy
 
 # Regressors of a filter times volumes: 1 GB, more than any realistic run needs.
 _MOST_IN_FILTERS = 1 << 27
@@ -38,12 +53,23 @@ class NuisanceModel:
         Head motion at the volumes kept: the six rigid-body parameters (mm and radians) and
         framewise displacement (mm), as far as they are in the confounds table, after regressing out
         `nuisance`. Missing values are 0.
+    regressors : tuple of (str, int)
+        Number of columns that vary over the volumes kept: of the trend (with the constant), the
+        filter if there is one, and each part of the strategy.
+    dropped : tuple of (str, int)
+        Number of volumes dropped for each reason. A volume with several reasons counts for the
+        first of them: dummy, non-steady state, motion, empty.
+    notes : tuple of str
+        What is unusual about the confounds.
     """
 
     kept: NDArray[np.intp]
     nuisance: NDArray[np.float64]
     mean_fd_mm: float | None
     motion: NDArray[np.float64]
+    regressors: tuple[tuple[str, int], ...] = ()
+    dropped: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def degrees_of_freedom(self) -> int:
@@ -52,7 +78,13 @@ class NuisanceModel:
 
 
 def build_nuisance_model(
-    table_path: Path | None, n_volumes: int, repetition_time_s: float, denoising: Denoising
+    table_path: Path | None,
+    n_volumes: int,
+    repetition_time_s: float,
+    denoising: Denoising,
+    *,
+    sidecars: Sequence[Path] = (),
+    also_dropped: Sequence[int] = (),
 ) -> NuisanceModel:
     """Return the nuisance regressors of a run and the volumes to keep.
 
@@ -66,6 +98,11 @@ def build_nuisance_model(
         Repetition time in seconds.
     denoising : Denoising
         The options for cleaning.
+    sidecars : sequence of Path
+        The JSON files of the confounds table, the most general first. If there are none, the file
+        next to the table is used.
+    also_dropped : sequence of int
+        Indices of volumes to drop because they are empty.
 
     Returns
     -------
@@ -75,42 +112,81 @@ def build_nuisance_model(
     Raises
     ------
     RefusedRunError
-        The table is missing, invalid or incomplete, or no volume is left.
+        The table is missing, invalid or incomplete, a part of the strategy that is essential
+        removes nothing, or no volume is left.
     """
     arguments = resolve_strategy(denoising)
-    table = _usable_table(table_path, n_volumes, arguments, denoising)
+    table = _table(table_path, n_volumes, arguments, denoising)
     _check_filters(n_volumes, repetition_time_s, denoising)
-
-    columns = [
-        polynomials(n_volumes),
-        cosines(n_volumes, repetition_time_s, denoising.high_pass, denoising.low_pass),
-    ]
-    kept = np.ones(n_volumes, dtype=bool)
-    kept[: denoising.dummy_scans] = False
-    mean_fd = None
+    volumes = np.arange(n_volumes)
+    reasons = {"dummy": volumes < denoising.dummy_scans}
+    confounds = None
     regressors = pd.DataFrame(index=range(n_volumes))
     if table is not None and table_path is not None:
-        regressors, steady = choose_regressors(table_path, n_volumes, arguments)
-        columns.append(regressors.to_numpy(dtype=float))
-        kept &= steady
-        mean_fd = mean_displacement(table)
-        if denoising.fd_threshold is not None:
-            kept &= ~(table[FD].to_numpy(dtype=float) > denoising.fd_threshold)
-        if _needs_displacement(denoising):
-            _check_displacement_is_known(table)
-    _check_motion(mean_fd, denoising)
+        reasons["non-steady state"] = non_steady(table)
+        confounds = Confounds(
+            table,
+            arguments,
+            denoising,
+            ~(reasons["dummy"] | reasons["non-steady state"]),
+            repetition_time_s,
+            bool(confounds_sidecars(table_path, sidecars)),
+        )
+        check_columns(confounds)
+        check_displacement(table, confounds.steady, denoising, arguments)
+        regressors, unscrubbed = choose_regressors(table_path, n_volumes, arguments, sidecars)
+        reasons["motion"] = ~unscrubbed | _above_threshold(table, denoising)
+    mean_fd, notes = _checked(confounds, regressors, _kept(reasons, n_volumes))
+
+    reasons["empty"] = np.isin(volumes, np.asarray(also_dropped, dtype=np.intp))
+    kept = _kept(reasons, n_volumes)
+    trend = polynomials(n_volumes)
+    filters = cosines(n_volumes, repetition_time_s, denoising.high_pass, denoising.low_pass)
+    counts = [("trend", trend.shape[1])]
+    if denoising.high_pass is not None or denoising.low_pass is not None:
+        counts.append(("filter", filters.shape[1]))
+    if confounds is not None:
+        counts += count_regressors(confounds, regressors, kept)
+    columns = np.column_stack([trend, filters, regressors.to_numpy(dtype=float)])
+    nuisance = orthonormal_basis(columns[kept])
+    return NuisanceModel(
+        kept=np.flatnonzero(kept),
+        nuisance=nuisance,
+        mean_fd_mm=mean_fd,
+        motion=_cleaned(motion_of(table, n_volumes)[kept], nuisance),
+        regressors=tuple(counts),
+        dropped=_counted(reasons, n_volumes),
+        notes=notes,
+    )
+
+
+def _above_threshold(table: pd.DataFrame, denoising: Denoising) -> NDArray[np.bool_]:
+    """Return which volumes --fd-threshold drops."""
+    if denoising.fd_threshold is None:
+        return np.zeros(len(table), dtype=bool)
+    return np.asarray(table[FD].to_numpy(dtype=float) > denoising.fd_threshold)
+
+
+def _kept(reasons: Mapping[str, NDArray[np.bool_]], n_volumes: int) -> NDArray[np.bool_]:
+    """Return which volumes there is no reason to drop."""
+    kept = np.ones(n_volumes, dtype=bool)
+    for dropped in reasons.values():
+        kept &= ~dropped
     if not kept.any():
         raise RefusedRunError(f"all of its {n_volumes} volumes were scrubbed or dropped")
-    basis = np.column_stack(columns)[kept]
-    if not np.isfinite(basis).all():
-        broken = [str(name) for name in regressors if not np.isfinite(regressors[name][kept]).all()]
-        raise RefusedRunError(
-            "its confounds table has missing values, in volumes that are kept, in "
-            f"{', '.join(broken[:6])}"
-        )
-    nuisance = orthonormal_basis(basis)
-    motion = _cleaned(motion_of(table, n_volumes)[kept], nuisance)
-    return NuisanceModel(np.flatnonzero(kept), nuisance, mean_fd, motion)
+    return kept
+
+
+def _counted(
+    reasons: Mapping[str, NDArray[np.bool_]], n_volumes: int
+) -> tuple[tuple[str, int], ...]:
+    """Return the number of volumes dropped for each reason; the first reason of a volume counts."""
+    left = np.ones(n_volumes, dtype=bool)
+    counts = []
+    for reason, dropped in reasons.items():
+        counts.append((reason, int(np.count_nonzero(dropped & left))))
+        left &= ~dropped
+    return tuple((reason, number) for reason, number in counts if number)
 
 
 def _cleaned(motion: NDArray[np.float64], nuisance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -126,51 +202,41 @@ def _cleaned(motion: NDArray[np.float64], nuisance: NDArray[np.float64]) -> NDAr
 
 
 # ---------------------------------------------------------------- checks
-def _needs_displacement(denoising: Denoising) -> bool:
-    return denoising.fd_threshold is not None or denoising.mean_fd_cutoff is not None
-
-
-def _usable_table(
+def _table(
     path: Path | None,
     n_volumes: int,
     arguments: Mapping[str, Any] | None,
     denoising: Denoising,
 ) -> pd.DataFrame | None:
-    """Return the table after checking its columns, or None if there is none and none is needed."""
+    """Return the confounds table, or None if there is none and none is needed."""
     if path is not None:
-        table = read_table(path, n_volumes)
-        _check_columns(table, arguments, denoising)
-        return table
+        return read_table(path, n_volumes)
     if arguments is not None:
         raise RefusedRunError(
             "it has no confounds table (*_desc-confounds_timeseries.tsv), which is required by "
             f"--denoise-strategy {denoising.denoise_strategy}"
         )
-    if _needs_displacement(denoising):
+    options = options_with_displacement(denoising, arguments)
+    if options:
         raise RefusedRunError(
             "it has no confounds table with framewise displacement, which is required by "
-            "--fd-threshold and --mean-fd-cutoff"
+            f"{' and '.join(options)}"
         )
     return None
 
 
-def _check_columns(
-    table: pd.DataFrame, arguments: Mapping[str, Any] | None, denoising: Denoising
-) -> None:
-    columns = [str(name) for name in table.columns]
-    missing = missing_columns(columns, arguments) if arguments else []
-    if missing:
-        shown = ", ".join(missing[:6]) + (" …" if len(missing) > 6 else "")
-        raise RefusedRunError(
-            f"its confounds table has no {shown}, which is required by --denoise-strategy "
-            f"{denoising.denoise_strategy}; strategies possible with this table are "
-            f"{', '.join(possible_strategies(columns))}"
-        )
-    if _needs_displacement(denoising) and FD not in columns:
-        raise RefusedRunError(
-            f"its confounds table has no {FD}, which is required by --fd-threshold and "
-            "--mean-fd-cutoff"
-        )
+def _checked(
+    confounds: Confounds | None, regressors: pd.DataFrame, kept: NDArray[np.bool_]
+) -> tuple[float | None, tuple[str, ...]]:
+    """Check the confounds of the volumes kept, and return the mean displacement and notes."""
+    if confounds is None:
+        return None, ()
+    table, denoising = confounds.table, confounds.denoising
+    check_kept_displacement(table, kept, denoising, confounds.arguments)
+    mean_fd, notes = mean_displacement(table, confounds.steady)
+    check_mean_displacement(mean_fd, denoising)
+    check_values(confounds, regressors, kept)
+    return mean_fd, (*notes, *check_contributions(confounds, regressors, kept))
 
 
 def _check_filters(n_volumes: int, repetition_time_s: float, denoising: Denoising) -> None:
@@ -189,22 +255,3 @@ def _check_filters(n_volumes: int, repetition_time_s: float, denoising: Denoisin
                 f"--{name}-pass {cutoff:g} Hz must be below its Nyquist frequency of "
                 f"{nyquist:.3g} Hz (TR {repetition_time_s:g} s)"
             )
-
-
-def _check_displacement_is_known(table: pd.DataFrame) -> None:
-    """Check that framewise displacement is known for all volumes after the first."""
-    n_unknown = int(np.count_nonzero(~np.isfinite(table[FD].to_numpy(dtype=float)[1:])))
-    if n_unknown:
-        raise RefusedRunError(
-            f"its {FD} is n/a for {n_unknown} volumes after the first, but is required by "
-            "--fd-threshold and --mean-fd-cutoff"
-        )
-
-
-def _check_motion(mean_fd: float | None, denoising: Denoising) -> None:
-    cutoff = denoising.mean_fd_cutoff
-    if cutoff is not None and mean_fd is not None and mean_fd > cutoff:
-        raise RefusedRunError(
-            f"its mean framewise displacement is {mean_fd:.3f} mm, above --mean-fd-cutoff "
-            f"{cutoff:g}"
-        )

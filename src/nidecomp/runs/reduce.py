@@ -213,7 +213,11 @@ def read_run(
     """
     run = task.run
     design = build_nuisance_model(
-        run.files.confounds, run.n_volumes, run.repetition_time_s, task.denoising
+        run.files.confounds,
+        run.n_volumes,
+        run.repetition_time_s,
+        task.denoising,
+        sidecars=run.files.confounds_sidecars,
     )
     series, n_nonfinite = task.space.read_series(run.files.bold, design.kept, smoothing_fwhm)
     return series, n_nonfinite, design

@@ -1,10 +1,10 @@
-"""Convert denoising strategies to arguments of `load_confounds`, and find the columns needed."""
+"""Convert denoising strategies to arguments of `load_confounds`; which columns they need."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from nilearn.interfaces.fmriprep.load_confounds_strategy import preset_strategies
@@ -14,8 +14,10 @@ from nidecomp.config.values import STRATEGY_PARTS, STRATEGY_PRESETS
 from nidecomp.core.errors import UsageError
 from nidecomp.core.text import quoted
 
-# Columns of fMRIPrep's confounds tables: framewise displacement and rigid-body parameters.
+# Columns of fMRIPrep's confounds tables: framewise displacement, standardised DVARS, and rigid-body
+# parameters.
 FD = "framewise_displacement"
+DVARS = "std_dvars"
 RIGID_BODY = tuple(f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz")
 _MODEL_SUFFIXES = {
     "basic": ("",),
@@ -30,8 +32,12 @@ _BASES = {
 }
 # Default models of load_confounds.
 _DEFAULT_MODEL = {"motion": "full", "wm_csf": "basic", "global_signal": "basic"}
-# Components with any number of columns, which start with one of these prefixes.
-_PREFIXES = {"compcor": ("a_comp_cor_", "t_comp_cor_"), "ica_aroma": ("aroma_motion_",)}
+# Parts with any number of columns, which start with one of these prefixes.
+_PREFIXES = {
+    "high_pass": ("cosine",),
+    "compcor": ("a_comp_cor_", "t_comp_cor_", "c_comp_cor_", "w_comp_cor_"),
+    "ica_aroma": ("aroma_motion_",),
+}
 
 
 def _is_number(value: object) -> bool:
@@ -89,7 +95,7 @@ def resolve_strategy(denoising: Denoising) -> dict[str, Any] | None:
         arguments = _check_arguments(json.loads(name))
     else:
         arguments = {"strategy": name.split("+")}
-    arguments["strategy"] = tuple(arguments["strategy"])
+    arguments["strategy"] = tuple(dict.fromkeys(arguments["strategy"]))
     if "compcor" in arguments["strategy"] and "high_pass" not in arguments["strategy"]:
         raise UsageError(
             "--denoise-strategy: compcor must be combined with high_pass, because fMRIPrep applies "
@@ -134,21 +140,62 @@ def is_full_aroma(arguments: Mapping[str, Any]) -> bool:
 
 
 # ---------------------------------------------------------------- columns of the table
-def missing_columns(columns: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
-    """Return the columns that a strategy needs and that are missing in a confounds table.
+def regressing_parts(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the parts of a strategy that add regressors, in its order.
 
     Parameters
     ----------
-    columns : sequence of str
-        The columns of the table.
     arguments : mapping
         Arguments of `load_confounds`.
 
     Returns
     -------
+    tuple of str
+        Without scrub, which drops volumes, and without ica_aroma if the images were denoised by it.
+    """
+    without = {"scrub"} | ({"ica_aroma"} if is_full_aroma(arguments) else set())
+    return tuple(part for part in arguments["strategy"] if part not in without)
+
+
+def columns_of(part: str, columns: Iterable[str]) -> list[str]:
+    """Return the columns that belong to a part of a strategy.
+
+    Parameters
+    ----------
+    part : str
+        For example ``motion``.
+    columns : iterable of str
+        Columns of a confounds table, or those that `load_confounds` selected from it.
+
+    Returns
+    -------
     list of str
-        Column names, or prefixes followed by ``*``. Cosine columns are not required, because
-        fMRIPrep does not write them for short runs.
+        In the order of `columns`.
+    """
+    if part in _PREFIXES:
+        return [name for name in columns if name.startswith(_PREFIXES[part])]
+    own = {base + suffix for base in _BASES[part] for suffix in _MODEL_SUFFIXES["full"]}
+    return [name for name in columns if name in own]
+
+
+def missing_columns(
+    columns: Iterable[str], arguments: Mapping[str, Any], *, needs_cosines: bool = False
+) -> list[str]:
+    """Return the columns that a strategy needs and that are missing in a confounds table.
+
+    Parameters
+    ----------
+    columns : iterable of str
+        The columns of the table, or those that can be used.
+    arguments : mapping
+        Arguments of `load_confounds`.
+    needs_cosines : bool
+        Whether high_pass needs a column. fMRIPrep writes none for short runs.
+
+    Returns
+    -------
+    list of str
+        Column names, or prefixes followed by ``*``.
     """
     existing = set(columns)
     needed: list[str] = []
@@ -157,37 +204,45 @@ def missing_columns(columns: Sequence[str], arguments: Mapping[str, Any]) -> lis
             suffixes = _MODEL_SUFFIXES.get(arguments.get(part, _DEFAULT_MODEL[part]), ("",))
             needed += [base + suffix for base in _BASES[part] for suffix in suffixes]
         elif part == "scrub":
-            needed += [FD, "std_dvars"]
+            needed += [FD, DVARS]
     missing = [name for name in needed if name not in existing]
-    for part, prefixes in _PREFIXES.items():
-        if (
-            part in arguments["strategy"]
-            and not (part == "ica_aroma" and is_full_aroma(arguments))
-            and not any(name.startswith(prefixes) for name in existing)
-        ):
-            missing.append(prefixes[0] + "*")
+    for part in regressing_parts(arguments):
+        optional = part == "high_pass" and not needs_cosines
+        if part in _PREFIXES and not optional and not columns_of(part, existing):
+            missing.append(_PREFIXES[part][0] + "*")
     return missing
 
 
-def possible_strategies(columns: Sequence[str]) -> list[str]:
+def possible_strategies(columns: Iterable[str], *, needs_cosines: bool = False) -> list[str]:
     """Return the strategies for which a confounds table has all columns.
 
     Parameters
     ----------
-    columns : sequence of str
-        The columns of the table.
+    columns : iterable of str
+        The columns of the table that can be used.
+    needs_cosines : bool
+        Whether high_pass needs a column, as in `missing_columns`.
 
     Returns
     -------
     list of str
         Presets and combinations for ``--denoise-strategy``, always including ``none``.
     """
-    names = ["simple", "scrubbing", "compcor", "motion+high_pass", "high_pass"]
-    fitting = [
-        name
-        for name in names
-        if not missing_columns(
-            columns, resolve_strategy(Denoising(denoise_strategy=name)) or {"strategy": ()}
-        )
-    ]
-    return [*fitting, "none"]
+    existing = list(columns)
+
+    def fitting(*names: str) -> list[str]:
+        return [
+            name
+            for name in names
+            if not missing_columns(
+                existing,
+                resolve_strategy(Denoising(denoise_strategy=name)) or {"strategy": ()},
+                needs_cosines=needs_cosines,
+            )
+        ]
+
+    filtered = fitting(
+        "simple", "scrubbing", "compcor", "motion+high_pass", "wm_csf+high_pass", "high_pass"
+    )
+    # Without a high-pass filter only where there is no other choice.
+    return [*(filtered or fitting("motion+wm_csf", "motion", "wm_csf")), "none"]
