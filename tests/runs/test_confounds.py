@@ -731,10 +731,15 @@ def test_displacement_need_not_be_known_in_volumes_that_are_dropped(tmp_path):
     design = long_design(path, dummy_scans=4, **options)
     assert design.mean_fd_mm == pytest.approx(np.nanmean(known))
     assert design.notes == ()
-    # The first volume that is kept follows another one, and its displacement must be known.
+    # The first volume that is kept may have none either, if it was computed without those before.
+    assert long_design(path, dummy_scans=3, **options).notes == ()
     for strategy in ("simple", "scrubbing"):
         with pytest.raises(RefusedRunError, match="n/a for 1 of the volumes that are kept"):
-            long_design(path, strategy, dummy_scans=3, **options)
+            long_design(path, strategy, dummy_scans=2, **options)
+    known[2] = 0.1
+    path = write(tmp_path, table.assign(framewise_displacement=known))
+    with pytest.raises(RefusedRunError, match="n/a for 1 of the volumes that are kept"):
+        long_design(path, dummy_scans=3, **options)
     assert long_design(path).notes == (
         "the mean framewise displacement leaves out volumes where framewise_displacement is n/a",
     )

@@ -116,7 +116,7 @@ def check_kept_displacement(
     Raises
     ------
     RefusedRunError
-        It is n/a for volumes other than the first of the run.
+        It is n/a for volumes other than the first one.
     """
     options = options_with_displacement(denoising, arguments)
     names = [FD] if options else []
@@ -133,8 +133,15 @@ def check_kept_displacement(
 
 
 def _n_unknown(table: pd.DataFrame, name: str, volumes: NDArray[np.bool_]) -> int:
-    """Return the number of volumes without a value; the first of a run never has one."""
-    return int(np.count_nonzero((volumes & ~np.isfinite(table[name].to_numpy(dtype=float)))[1:]))
+    """Return the number of volumes without a value, apart from the first that could have none.
+
+    The first volume of a run has no displacement, and neither has the first volume after dropped
+    ones if it was computed without these.
+    """
+    unknown = ~np.isfinite(table[name].to_numpy(dtype=float))
+    first = int(np.argmax(volumes))
+    is_start = bool(unknown[: first + 1].all())
+    return int(np.count_nonzero(volumes & unknown)) - int(is_start and bool(volumes.any()))
 
 
 def check_mean_displacement(mean_mm: float | None, denoising: Denoising) -> None:
