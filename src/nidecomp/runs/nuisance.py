@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,11 @@ class NuisanceModel:
 
 
 def build_nuisance_model(
-    table_path: Path | None, n_volumes: int, repetition_time_s: float, denoising: Denoising
+    table_path: Path | None,
+    n_volumes: int,
+    repetition_time_s: float,
+    denoising: Denoising,
+    also_dropped: Sequence[int] = (),
 ) -> NuisanceModel:
     """Return the nuisance regressors of a run and the volumes to keep.
 
@@ -66,6 +70,8 @@ def build_nuisance_model(
         Repetition time in seconds.
     denoising : Denoising
         The options for cleaning.
+    also_dropped : sequence of int
+        Indices of volumes to drop for other reasons.
 
     Returns
     -------
@@ -87,6 +93,7 @@ def build_nuisance_model(
     ]
     kept = np.ones(n_volumes, dtype=bool)
     kept[: denoising.dummy_scans] = False
+    kept[list(also_dropped)] = False
     mean_fd = None
     regressors = pd.DataFrame(index=range(n_volumes))
     if table is not None and table_path is not None:
