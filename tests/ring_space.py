@@ -28,6 +28,7 @@ from nidecomp.spaces.contract import (
     MapKind,
     Measure,
     RegionKind,
+    RunSeries,
 )
 
 RADIUS_MM = 40.0
@@ -124,7 +125,7 @@ class RingSpace(FeatureSpace):
     # ------------------------------------------------------------ runs
     def read_series(
         self, path: Path, kept: NDArray[np.intp], smoothing_fwhm: tuple[float, ...]
-    ) -> tuple[tuple[NDArray[np.float32], ...], int]:
+    ) -> RunSeries:
         values = load(path)[kept][:, self.vertices]
         is_bad = ~np.isfinite(values)
         values = np.where(is_bad, np.float32(0), values)
@@ -132,7 +133,9 @@ class RingSpace(FeatureSpace):
             (values @ self._kernel(fwhm)).astype(np.float32) if fwhm else values.copy()
             for fwhm in smoothing_fwhm
         )
-        return series, int(is_bad.any(axis=0).sum())
+        is_empty = np.ptp(values, axis=1) == 0
+        n_nonfinite = int(is_bad[~is_empty].any(axis=0).sum())
+        return RunSeries(series, n_nonfinite, tuple(np.flatnonzero(is_empty).tolist()))
 
     def _kernel(self, fwhm: float) -> NDArray[np.float64]:
         """Weights by the distance between vertices of one ring, and by their areas."""

@@ -108,7 +108,7 @@ def _bold(folder: Path, drawn: tuple[str, bytes]) -> None:
 
 
 def _mask(folder: Path, drawn: tuple[str, bytes]) -> None:
-    mask, _ = read_mask(_image(folder, drawn, "mask"), _GRID)
+    mask = read_mask(_image(folder, drawn, "mask")).on(_GRID)
     if mask.shape != _GRID.shape or mask.dtype != bool:
         raise BadAnswerError(f"a mask of {mask.shape}, {mask.dtype}")
 

@@ -34,7 +34,12 @@ from nidecomp.pipeline_maps import run_maps
 from nidecomp.plan import make_plan
 from nidecomp.preflight import Preparation, draw_held_out, prepare
 from nidecomp.projection.all_runs import Projections, project_runs
-from nidecomp.runs.reduce_all import reduce_runs, reduce_task, warn_of_copies
+from nidecomp.runs.reduce_all import (
+    reduce_runs,
+    reduce_task,
+    warn_of_copies,
+    warn_of_empty_volumes,
+)
 from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
@@ -132,7 +137,7 @@ def _reduce(
 ) -> tuple[tuple[ReducedRun, ...], Inventory]:
     """Reduce the runs; what becomes of each is written before anything else can go wrong."""
     reduced, failed = reduce_runs(found.runs, found.space, executor, request)
-    inventory = found.inventory.with_failed(failed)
+    inventory = found.inventory.with_used(runs_of(reduced)).with_failed(failed)
     keep_inventory(found.root, inventory, request.asked)
     if failed and request.execution.stop_on_first_crash:
         raise NidecompError(f"Stopped at the first run that failed:\n{inventory.failures()}")
@@ -140,6 +145,7 @@ def _reduce(
         raise NidecompError(f"Every run failed:\n{inventory.failures()}")
     if failed:
         _LOG.error("%s failed:\n%s", count(len(failed), "run"), inventory.failures())
+    warn_of_empty_volumes(runs_of(reduced))
     warn_of_copies(reduced)
     return reduced, inventory
 

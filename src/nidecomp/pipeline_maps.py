@@ -22,7 +22,7 @@ from nidecomp.outputs.template_projections import write_template_projections
 from nidecomp.plan import make_plan
 from nidecomp.preflight import prepare
 from nidecomp.projection.all_runs import project_runs
-from nidecomp.runs.reduce_all import reduce_task
+from nidecomp.runs.reduce_all import reduce_task, warn_of_empty_volumes
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,8 +64,10 @@ def run_maps(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             cleaning = [reduce_task(run, space, request) for run in found.runs]
             with step("projecting runs"):
                 projections = project_runs(maps, cleaning, request, executor, removed)
-            inventory = found.inventory.with_failed(projections.failed)
+            projected = [one.run for one in projections.runs]
+            inventory = found.inventory.with_used(projected).with_failed(projections.failed)
             keep_inventory(found.root, inventory, settings)
+            warn_of_empty_volumes(projected)
             if not projections.runs:
                 raise NidecompError(f"Every run failed:\n{inventory.failures()}")
             result = GroupResult(

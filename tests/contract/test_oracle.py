@@ -55,7 +55,7 @@ def same_runs(tmp_path_factory: pytest.TempPathFactory) -> SameRuns:
     images = []
     for run in inventory.used:
         task = ReduceTask(run, space, science.denoising, (fwhm,), N_COMPONENTS, folder)
-        cleaned, _, _ = cleaned_series(task, (fwhm,))[fwhm]
+        cleaned = cleaned_series(task, (fwhm,)).cleaned[fwhm]
         images.append(space.image(cleaned.series))
     return SameRuns(folder / "out", images, space.mask_image())
 

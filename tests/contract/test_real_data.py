@@ -47,7 +47,7 @@ def test_cleaned_series_are_orthogonal_to_every_regressor(tmp_path: Path) -> Non
     largest = 0.0
     for run in inventory.used:
         task = ReduceTask(run, space, denoising, (6.0,), 5, tmp_path)
-        series = cleaned_series(task, (6.0,))[6.0][0].series
+        series = cleaned_series(task, (6.0,)).cleaned[6.0].series
         table = pd.read_csv(run.files.confounds, sep="\t", na_values=["n/a"])
         regressors = table.filter(regex="^(trans|rot)_|^cosine").bfill().iloc[list(run.kept)]
         correlation = np.corrcoef(series.T.astype(float), regressors.T.to_numpy())

@@ -14,6 +14,7 @@ from nidecomp.config.science import Denoising, Science
 from nidecomp.config.settings import Settings
 from nidecomp.core import errors, records
 from nidecomp.core.records import (
+    EMPTY_NOTE,
     FailedRun,
     Inventory,
     ReducedRun,
@@ -199,6 +200,29 @@ def test_a_reduced_run_knows_what_share_its_leading_components_hold():
     run = ReducedRun(USABLE, Path("r.npy"), 6.0, 2, 3, 10.0, (8.0, 1.0), 0, 1)
     assert [run.variance_share(n) for n in (1, 2, 9)] == pytest.approx([0.8, 0.9, 0.9])
     assert dataclasses.replace(run, total_variance=0.0).variance_share(1) == 0.0
+
+
+def test_a_run_without_empty_volumes_says_what_it_lost():
+    run = dataclasses.replace(
+        USABLE, kept=(2, 3, 5, 7), dropped=(("motion", 4),), notes=("known before",), n_regressors=3
+    )
+    less = run.without_volumes((3, 4, 7), 2)
+    assert (less.kept, less.n_regressors) == ((2, 5), 2)
+    assert less.dropped == (("motion", 4), ("empty", 2))
+    assert less.notes == ("known before", EMPTY_NOTE)
+    # Volumes that are not kept in any case change nothing, nor does doing it again.
+    assert run.without_volumes((4, 9), 1) is run
+    assert run.without_volumes((), 1) is run
+    assert less.without_volumes((3, 4, 7), 1) is less
+
+
+def test_an_inventory_takes_what_became_known_of_its_runs():
+    known = dataclasses.replace(USABLE, kept=(0,))
+    key = RunKey((("sub", "02"), ("task", "rest")))
+    other = dataclasses.replace(USABLE, files=dataclasses.replace(FILES, key=key))
+    inventory = dataclasses.replace(INVENTORY, used=(other, USABLE))
+    assert inventory.with_used([known]).used == (other, known)
+    assert inventory.with_used([]) == inventory
 
 
 def test_a_restart_that_broke_down_has_no_maps():

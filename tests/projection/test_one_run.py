@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nidecomp.config.science import Denoising
-from nidecomp.core.records import FailedRun, RunFiles, RunKey, UsableRun
+from nidecomp.core.records import EMPTY_NOTE, FailedRun, RunFiles, RunKey, UsableRun
 from nidecomp.decomposition.components import Components
 from nidecomp.projection import one_run as module
 from nidecomp.projection.one_run import CombineTask, combine_runs, project_run
@@ -94,7 +94,7 @@ def read(path: Path) -> NDArray[np.float64]:
 def test_both_stages_are_least_squares_on_the_cleaned_data(task: ProjectTask) -> None:
     """Results agree with numpy's lstsq to 1e-4."""
     task = replace(task, with_maps=True)
-    (cleaned, _, _) = cleaned_series(task.cleaning, (0.0,))[0.0]
+    cleaned = cleaned_series(task.cleaning, (0.0,)).cleaned[0.0]
     data, maps = cleaned.series.astype(float), components().maps.astype(float)
     courses = np.linalg.lstsq(maps.T, data.T)[0].T
     effect, left, *_ = np.linalg.lstsq(courses, data)
@@ -120,6 +120,45 @@ def test_tsnr_is_computed_before_cleaning(task: ProjectTask) -> None:
     bold = np.asarray(nib.load(task.cleaning.run.files.bold).dataobj)[..., list(KEPT)]
     expected = np.median((bold.mean(axis=-1) / bold.std(axis=-1))[MASK])
     assert projected(task).tsnr == pytest.approx(expected, rel=1e-4)
+
+
+def test_volumes_without_signal_are_dropped_without_a_reduce_step(task: ProjectTask) -> None:
+    """As in the projection of template maps; the stored projection knows of them, too."""
+    image = nib.load(task.cleaning.run.files.bold)
+    data = np.asarray(image.dataobj).copy()
+    empty = (2, 20, 49)
+    data[..., list(empty)] = 0
+    nib.save(nib.Nifti1Image(data, image.affine), task.cleaning.run.files.bold)
+    first = projected(task)
+    # The first of them is dropped as a dummy scan in any case.
+    kept = tuple(volume for volume in KEPT if volume not in empty)
+    assert first.run.kept == kept
+    assert first.run.dropped == (("empty", 2),)
+    assert first.run.notes == (EMPTY_NOTE,)
+    (found,) = first.projections
+    assert found.courses.shape == (len(kept), K)
+    expected = np.median((data[..., kept].mean(axis=-1) / data[..., kept].std(axis=-1))[MASK])
+    assert first.tsnr == pytest.approx(expected, rel=1e-4)
+    assert projected(task).run == first.run
+    # From the run as the reduce step gives it, the projection is the same.
+    again = projected(replace(task, cleaning=replace(task.cleaning, run=first.run)))
+    assert again.run == first.run
+    elsewhere = replace(task.cleaning, run=first.run, work_dir=task.cleaning.work_dir / "other")
+    anew = projected(replace(task, cleaning=elsewhere))
+    assert anew.run == first.run
+    np.testing.assert_array_equal(anew.projections[0].courses, found.courses)
+
+
+def test_a_stored_projection_is_checked_against_a_stricter_request(task: ProjectTask) -> None:
+    image = nib.load(task.cleaning.run.files.bold)
+    data = np.asarray(image.dataobj).copy()
+    data[..., 20:30] = 0
+    nib.save(nib.Nifti1Image(data, image.affine), task.cleaning.run.files.bold)
+    assert projected(task).run.n_kept == 35
+    stricter = replace(DENOISING, min_volumes=36)
+    result = project_run(replace(task, cleaning=replace(task.cleaning, denoising=stricter)))
+    assert isinstance(result, FailedRun)
+    assert "35 of its 50 volumes are left, fewer than --min-volumes 36" in result.reason
 
 
 def test_normalised_time_courses_change_the_maps_scale_and_not_their_shape(

@@ -14,7 +14,7 @@ import pytest
 
 from nidecomp.config.science import Denoising
 from nidecomp.core.records import FailedRun, ReducedRun, RunFiles, RunKey, UsableRun
-from nidecomp.core.reduced_runs import find_reduced
+from nidecomp.core.reduced_runs import find_reduced, read_volumes
 from nidecomp.runs import reduce as module
 from nidecomp.runs import task as task_module
 from nidecomp.runs.reduce import cleaned_series, reduce_run, warm_up
@@ -138,13 +138,108 @@ def test_the_smoothings_beside_one_are_not_in_its_name(task: ReduceTask) -> None
 
 
 def test_cleaned_series_are_read_and_cleaned_at_each_smoothing(task: ReduceTask) -> None:
-    cleaned = cleaned_series(task, (0.0, 6.0))
-    assert list(cleaned) == [0.0, 6.0]
-    for result, n_nonfinite, design in cleaned.values():
-        assert len(design.kept) == N_VOLUMES
+    found = cleaned_series(task, (0.0, 6.0))
+    assert list(found.cleaned) == [0.0, 6.0]
+    assert len(found.design.kept) == N_VOLUMES
+    assert (found.n_nonfinite, found.empty) == (0, ())
+    assert found.run is task.run
+    for result in found.cleaned.values():
         assert result.series.shape == (N_VOLUMES, SPACE.n_features)
-        assert n_nonfinite == 0
-    assert not np.array_equal(cleaned[0.0][0].series, cleaned[6.0][0].series)
+    assert not np.array_equal(found.cleaned[0.0].series, found.cleaned[6.0].series)
+
+
+# ---------------------------------------------------------------- volumes without signal
+def empty_volumes(task: ReduceTask, volumes: tuple[int, ...]) -> None:
+    """Make volumes of a task's image as those of a scanner that was stopped, or of a padded run."""
+    data = np.asarray(nib.load(task.run.files.bold).dataobj).copy()
+    for index, volume in enumerate(volumes):
+        data[..., volume] = (0.0, 55.0, np.nan)[index % 3]
+    nib.save(nib.Nifti1Image(data, GRID.matrix), task.run.files.bold)
+
+
+def test_volumes_without_signal_are_dropped_and_the_run_says_so(task: ReduceTask) -> None:
+    task = replace(task, denoising=replace(NOTHING, dummy_scans=1), smoothing_fwhm=(0.0, 6.0))
+    task = replace(task, run=replace(task.run, kept=tuple(range(1, N_VOLUMES))))
+    empty = (0, 7, 8, N_VOLUMES - 1)
+    empty_volumes(task, empty)
+    for record in reduced(task):
+        assert record.empty == (7, 8, N_VOLUMES - 1)
+        assert record.run.kept == tuple(set(range(N_VOLUMES)) - set(empty))
+        assert record.run.n_regressors == 2
+        assert record.run.dropped == (("empty", 3),)
+        assert record.run.notes == (
+            "volumes without signal (all values in the brain are the same) were dropped",
+        )
+        assert record.n_nonfinite == 0
+        # Each voxel has unit variance over the volumes that are left.
+        expected = (record.run.n_kept - 1) * SPACE.n_features
+        assert record.total_variance == pytest.approx(expected, rel=1e-5)
+        volumes = read_volumes(record)
+        assert volumes.times_s.tolist() == [2.0 * volume for volume in record.run.kept]
+        assert len(volumes.rows) == record.run.n_kept
+        # As it was before it was read, or known already.
+        stem = task.stem(record.smoothing_fwhm)
+        assert find_reduced(task.run, stem) == find_reduced(record.run, stem) == record
+    assert reduce_run(task) == reduced(task)
+
+
+def test_what_is_left_is_what_a_run_scrubbed_there_has(
+    task: ReduceTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = (0, 11, 12, 30)
+    expected = cleaned_series(task, (0.0, 6.0))
+    build = module.build_nuisance_model
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            module, "build_nuisance_model", lambda *of_run, **_: build(*of_run, also_dropped=empty)
+        )
+        expected = cleaned_series(task, (0.0, 6.0))
+    empty_volumes(task, empty)
+    found = cleaned_series(task, (0.0, 6.0))
+    np.testing.assert_array_equal(found.design.kept, expected.design.kept)
+    np.testing.assert_array_equal(found.design.nuisance, expected.design.nuisance)
+    for fwhm, cleaned in found.cleaned.items():
+        assert cleaned.series.tobytes() == expected.cleaned[fwhm].series.tobytes()
+        # Where it was read: there is no copy.
+        assert cleaned.series.base is not None
+        assert cleaned.series.base.shape == (N_VOLUMES, SPACE.n_features)
+
+
+def test_a_run_of_which_more_than_half_has_no_signal_fails(task: ReduceTask) -> None:
+    empty_volumes(task, tuple(range(20, N_VOLUMES)))
+    assert reduced(task)[0].run.n_kept == 20
+    empty_volumes(task, tuple(range(19, N_VOLUMES)))
+    result = reduce_run(task)
+    assert isinstance(result, FailedRun)
+    assert result.reason == (
+        "21 of the 40 volumes to be used have no signal (all values in the brain are the same): "
+        "bold.nii.gz is incomplete or was padded"
+    )
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_run_with_too_few_volumes_with_signal_fails(task: ReduceTask, is_stored: bool) -> None:
+    empty_volumes(task, tuple(range(25, N_VOLUMES)))
+    if is_stored:
+        # The number of volumes that are required is not in the name.
+        assert reduced(task)[0].run.n_kept == 25
+    result = reduce_run(replace(task, denoising=replace(NOTHING, min_volumes=26)))
+    assert isinstance(result, FailedRun)
+    assert result.reason == (
+        "25 of its 40 volumes are left, fewer than --min-volumes 26: 15 have no signal (all "
+        "values in the brain are the same)"
+    )
+
+
+def test_a_run_with_too_few_degrees_of_freedom_left_fails(task: ReduceTask) -> None:
+    empty_volumes(task, tuple(range(25, N_VOLUMES)))
+    result = reduce_run(replace(task, n_rows=24))
+    assert isinstance(result, FailedRun)
+    assert result.reason == (
+        "it is too short: 25 of its 40 volumes are left; minus 2 regressors, 23 degrees of freedom "
+        "remain, but --n-components requires 24: 15 have no signal (all values in the brain are "
+        "the same)"
+    )
 
 
 # ---------------------------------------------------------------- names

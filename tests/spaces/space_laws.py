@@ -130,24 +130,25 @@ class FeatureSpaceLaws:
     def test_an_unsmoothed_series_is_the_file_s_values(
         self, space: FeatureSpace, run: Path, values: NDArray[np.float32]
     ) -> None:
-        (series,), n_nonfinite = space.read_series(run, ALL, (0.0,))
+        (series,), n_nonfinite, empty = space.read_series(run, ALL, (0.0,))
         assert series.dtype == np.float32
         np.testing.assert_array_equal(series, values)
         assert n_nonfinite == 0
+        assert empty == ()
 
     def test_the_volumes_kept_are_taken(
         self, space: FeatureSpace, run: Path, values: NDArray[np.float32]
     ) -> None:
         kept = np.array([0, 2, 5])
-        (series,), _ = space.read_series(run, kept, (0.0,))
+        (series,), _, _ = space.read_series(run, kept, (0.0,))
         np.testing.assert_array_equal(series, values[kept])
 
     def test_several_smoothings_are_each_what_it_is_alone(
         self, space: FeatureSpace, run: Path
     ) -> None:
-        together, _ = space.read_series(run, ALL, (8.0, 0.0, 14.0))
+        together, _, _ = space.read_series(run, ALL, (8.0, 0.0, 14.0))
         for fwhm, series in zip((8.0, 0.0, 14.0), together, strict=True):
-            (alone,), _ = space.read_series(run, ALL, (fwhm,))
+            (alone,), _, _ = space.read_series(run, ALL, (fwhm,))
             assert series.tobytes() == alone.tobytes()
         spread = [float(series.std()) for series in together]
         assert spread[2] < spread[0] < spread[1]
@@ -156,7 +157,7 @@ class FeatureSpaceLaws:
         path = tmp_path / f"constant{case.space.extensions.run}"
         constant = np.full((N_VOLUMES, case.space.n_features), 3, dtype=np.float32)
         case.write_run(path, constant, 3.0)
-        (series,), _ = case.space.read_series(path, ALL, (10.0,))
+        (series,), _, _ = case.space.read_series(path, ALL, (10.0,))
         np.testing.assert_allclose(series, 3, rtol=1e-5)
 
     def test_what_is_not_finite_is_0_and_counted(
@@ -167,9 +168,34 @@ class FeatureSpaceLaws:
         bad[3, [4, 11]] = np.inf
         path = tmp_path / f"bad{case.space.extensions.run}"
         case.write_run(path, bad, 0.0)
-        (series,), n_nonfinite = case.space.read_series(path, ALL, (0.0,))
+        (series,), n_nonfinite, _ = case.space.read_series(path, ALL, (0.0,))
         assert n_nonfinite == 2
         np.testing.assert_array_equal(series, np.where(np.isfinite(bad), bad, 0))
+
+    def test_volumes_of_one_value_are_empty(
+        self, case: SpaceCase, values: NDArray[np.float32], tmp_path: Path
+    ) -> None:
+        """They are told by their place among the volumes read, at every smoothing."""
+        padded = values.copy()
+        padded[1], padded[3], padded[6] = 0, 7.5, np.nan
+        # Nothing but 0 and what counts as 0.
+        padded[4] = 0
+        padded[4, ::3] = np.inf
+        # One value that differs is signal.
+        padded[5] = 0
+        padded[5, 17] = 1e-3
+        path = tmp_path / f"padded{case.space.extensions.run}"
+        case.write_run(path, padded, 0.0)
+        for fwhm in (0.0, 10.0):
+            found = case.space.read_series(path, ALL, (fwhm,))
+            assert found.empty == (1, 3, 4, 6)
+            # Values of volumes that will be dropped do not count.
+            assert found.n_nonfinite == 0
+            (series,) = found.series
+            assert np.isfinite(series).all()
+            assert series.shape == padded.shape
+        kept = np.array([0, 3, 5, 6])
+        assert case.space.read_series(path, kept, (0.0, 10.0)).empty == (1, 3)
 
     def test_a_file_that_is_not_there_is_told(self, space: FeatureSpace, tmp_path: Path) -> None:
         missing = tmp_path / f"missing{space.extensions.run}"
@@ -186,7 +212,7 @@ class FeatureSpaceLaws:
         again = tmp_path / f"again{space.extensions.run}"
         doubled = (2 * volume for volume in image.volumes(ALL))
         again.write_bytes(b"".join(image.encode(doubled)))
-        (series,), _ = space.read_series(again, ALL, (0.0,))
+        (series,), _, _ = space.read_series(again, ALL, (0.0,))
         np.testing.assert_array_equal(series, 2 * values)
 
     def test_what_reading_takes_is_known(self, case: SpaceCase) -> None:

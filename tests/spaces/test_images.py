@@ -118,19 +118,73 @@ def test_mask_of_colours_is_told(tmp_path):
 
 
 # ---------------------------------------------------------------- masks
-def test_mask_on_its_own_grid_is_what_is_above_zero(tmp_path):
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+@pytest.mark.parametrize(("outside", "inside"), [(0, 1), (0, 100), (1, 2)])
+def test_the_greater_of_two_values_is_inside(tmp_path, dtype, outside, inside):
+    values = np.where(ball(), inside, outside).astype(float)
+    mask = read_mask(save(tmp_path / "mask.nii.gz", values, dtype=dtype))
+    np.testing.assert_array_equal(mask.inside, ball())
+    assert mask.inside.dtype == bool
+    assert mask.grid == grid_at(AFFINE)
+    assert mask.n_voxels == np.count_nonzero(ball())
+    assert mask.note is None
+
+
+@pytest.mark.parametrize(("value", "is_inside"), [(0, False), (1, True), (np.nan, False)])
+def test_a_mask_of_a_single_value_is_full_or_empty(tmp_path, value, is_inside):
+    mask = read_mask(save(tmp_path / "mask.nii.gz", np.full(SHAPE, value, dtype=float)))
+    assert (mask.inside == is_inside).all()
+    assert mask.note is None
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_of_a_mask_that_are_not_finite_count_as_zero(tmp_path, bad):
+    values = ball().astype(float)
+    values[0, 0, 0] = bad
+    values[4, 4, 4] = bad
+    mask = read_mask(save(tmp_path / "mask.nii.gz", values))
+    expected = ball()
+    expected[4, 4, 4] = False
+    np.testing.assert_array_equal(mask.inside, expected)
+    assert mask.note is None
+
+
+def test_faint_tails_of_a_mask_are_outside(tmp_path):
+    """As a mask is that was resampled with a spline, or a probability: above 0 is everywhere."""
+    values = np.full(SHAPE, 1e-6)
+    values[ball()] = 0.8
+    values[4, 4, 3:5] = (0.4, 0.39)
+    values[0, 0] = -0.05
+    expected = ball()
+    expected[4, 4, 4] = False
+    mask = read_mask(save(tmp_path / "mask.nii.gz", values, dtype="float64"))
+    np.testing.assert_array_equal(mask.inside, expected)
+    tenths = round(10 * np.count_nonzero(expected) / np.count_nonzero(values > 0))
+    assert mask.note == (
+        "is not binary: voxels of at least half of its maximum are used, "
+        f"about {10 * tenths} % of those above 0"
+    )
+
+
+def test_half_of_the_maximum_of_whole_numbers_is_inside(tmp_path):
+    values = np.zeros(SHAPE)
+    values[2:6], values[6] = 128, 255
+    values[1] = 127
+    mask = read_mask(save(tmp_path / "mask.nii.gz", values, dtype="uint8"))
+    np.testing.assert_array_equal(mask.inside, values > 127)
+    assert mask.note is not None
+    assert "about 80 % of those above 0" in mask.note
+
+
+def test_negative_values_are_no_mask(tmp_path):
     values = np.random.default_rng(1).uniform(-1, 1, SHAPE)
-    values[0, 0, 0] = np.nan
-    path = save(tmp_path / "mask.nii.gz", values)
-    for grid in (None, grid_at(AFFINE)):
-        mask, own = read_mask(path, grid)
-        np.testing.assert_array_equal(mask, np.nan_to_num(values) > 0)
-        assert own == grid_at(AFFINE)
+    with pytest.raises(FailedRunError, match=r"mask\.nii\.gz has negative values"):
+        read_mask(save(tmp_path / "mask.nii.gz", values))
 
 
 def test_mask_of_one_volume_is_a_mask(tmp_path):
     path = save(tmp_path / "mask.nii.gz", ball()[..., None].astype(float))
-    np.testing.assert_array_equal(read_mask(path)[0], ball())
+    np.testing.assert_array_equal(read_mask(path).inside, ball())
 
 
 def test_run_is_no_mask(tmp_path):
@@ -145,9 +199,17 @@ def test_mask_on_a_flipped_grid_is_the_same_brain(tmp_path):
     flipped = AFFINE.copy()
     flipped[0, 0], flipped[0, 3] = -AFFINE[0, 0], AFFINE[0, 3] + AFFINE[0, 0] * (SHAPE[0] - 1)
     nib.save(nifti(mask[::-1].astype(np.uint8), grid_at(flipped)), tmp_path / "mask.nii.gz")
-    moved, own = read_mask(tmp_path / "mask.nii.gz", grid_at(AFFINE))
-    assert own == grid_at(flipped)
-    np.testing.assert_array_equal(moved, mask)
+    found = read_mask(tmp_path / "mask.nii.gz")
+    assert found.grid == grid_at(flipped)
+    np.testing.assert_array_equal(found.on(grid_at(AFFINE)), mask)
+    assert found.share_within(grid_at(AFFINE)) == 1
+
+
+def test_mask_whose_affine_differs_by_rounding_is_not_resampled(tmp_path):
+    rounded = AFFINE + 1e-4 * np.eye(4)[[0, 1, 2, 2]]
+    found = read_mask(save(tmp_path / "mask.nii.gz", ball().astype(float), rounded))
+    assert found.grid != grid_at(AFFINE)
+    assert found.on(grid_at(AFFINE)) is found.inside
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -155,7 +217,21 @@ def test_mask_on_a_flipped_grid_is_the_same_brain(tmp_path):
 def test_mask_that_lies_beside_the_grid_holds_none_of_it(tmp_path, shift_mm, axis):
     displaced = AFFINE.copy()
     displaced[axis, 3] += shift_mm
-    path = save(tmp_path / "mask.nii.gz", ball().astype(float), displaced)
-    mask, _ = read_mask(path, grid_at(AFFINE))
+    found = read_mask(save(tmp_path / "mask.nii.gz", ball().astype(float), displaced))
+    mask = found.on(grid_at(AFFINE))
     assert mask.shape == SHAPE
     assert not mask.any()
+    assert found.share_within(grid_at(AFFINE)) == 0
+
+
+def test_the_share_of_a_mask_in_the_field_of_view_is_by_volume(tmp_path):
+    """A box of 6 voxels along x, at half of the voxel size, of which the image holds a part."""
+    half = AFFINE @ np.diag([0.5, 0.5, 0.5, 1])
+    box = np.zeros(SHAPE)
+    box[2:8, 3:5, 3:5] = 1
+    found = read_mask(save(tmp_path / "mask.nii.gz", box, half))
+    assert found.share_within(grid_at(AFFINE)) == 1
+    cut = AFFINE.copy()
+    # The image begins before the fifth of these voxels.
+    cut[0, 3] += 3 * 3.0
+    assert found.share_within(grid_at(cut)) == pytest.approx(3 / 6)

@@ -31,6 +31,8 @@ from nidecomp.pipeline import run
 SPACE = ring_space(400)
 N_PARTICIPANTS, N_RUNS, N_VOLUMES, K = 6, 2, 60, 3
 TR_S = 2.0
+# Volumes of the first run of sub-02 in which the scanner gave nothing.
+EMPTY = (0, 31, 32)
 
 
 def planted() -> NDArray[np.float64]:
@@ -48,6 +50,8 @@ def write_run(folder: Path, participant: int, number: int) -> UsableRun:
     courses = rng.laplace(size=(N_VOLUMES, K)) * [5, 4, 3]
     noise = rng.standard_normal((N_VOLUMES, SPACE.n_features))
     series = 100 + courses @ planted() + noise
+    if (participant, number) == (2, 1):
+        series[list(EMPTY)] = 0
     key = RunKey((("sub", f"{participant:02d}"), ("task", "rest"), ("run", str(number))))
     path = folder / f"sub-{participant:02d}" / "func" / f"{key.label}_space-rings.func.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -241,6 +245,33 @@ def test_each_run_has_its_courses_maps_and_quality(results: Results) -> None:
     quality = results.rows("logs/quality.tsv")
     assert len(quality) == 2 * N_PARTICIPANTS * N_RUNS
     assert all(float(row["map_r"]) > 0.7 for row in quality)
+
+
+def test_volumes_without_signal_are_dropped_in_all_that_is_written(results: Results) -> None:
+    name = "sub-02_task-rest_run-1"
+    (used,) = [run for run in results.outcome.inventory.used if run.label == name]
+    assert set(range(N_VOLUMES)) - set(used.kept) == set(EMPTY)
+    for row in results.rows("logs/inventory.tsv"):
+        expected = ("57", "empty 3") if row["run"] == name else ("60", "n/a")
+        assert (row["n_volumes_kept"], row["dropped"]) == expected
+        assert row["notes"].startswith("volumes without signal") == (row["run"] == name)
+    for method in ("canica", "dictlearning"):
+        courses = results.rows(f"sub-02/func/{name}_*_seg-{method}_*_timeseries.tsv")
+        unknown = [index for index, row in enumerate(courses) if "n/a" in row.values()]
+        assert (len(courses), unknown) == (N_VOLUMES, list(EMPTY))
+    dropped = [int(row["dropped"]) for row in results.rows(f"sub-02/func/{name}_outliers.tsv")]
+    assert np.flatnonzero(dropped).tolist() == list(EMPTY)
+    quality = results.rows("logs/quality.tsv")
+    assert {row["n_volumes_kept"] for row in quality if row["run"] == name} == {"57"}
+    (participant,) = [
+        row for row in results.rows("participants.tsv") if row["participant_id"] == "sub-02"
+    ]
+    assert participant["n_volumes_kept"] == "117"
+    # They stay as they are in the image that a component was removed from.
+    source = results.root.parent / f"input/sub-02/func/{name}_space-rings.func.npy"
+    without = np.load(results.one(f"sub-02/func/{name}_*_desc-canica3nonaggr_bold.func.npy"))
+    np.testing.assert_array_equal(without[list(EMPTY)], np.load(source)[list(EMPTY)])
+    assert not np.array_equal(without, np.load(source))
 
 
 def test_a_run_is_written_without_a_component(results: Results) -> None:

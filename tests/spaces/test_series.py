@@ -38,7 +38,7 @@ ROUNDING = 2e-6
 
 def read_one(path, space=SPACE, kept=ALL, fwhm=6.0):
     """Read a run at one smoothing."""
-    (series,), n_nonfinite = space.read_series(path, kept, (fwhm,))
+    (series,), n_nonfinite, _ = space.read_series(path, kept, (fwhm,))
     return series, n_nonfinite
 
 
@@ -226,7 +226,7 @@ def test_several_smoothings_of_one_read_are_those_of_a_read_each(tmp_path, fwhms
     data = intensities()
     data[4, 4, 4, 2] = np.nan
     path = save(tmp_path / "run.nii.gz", data)
-    together, n_nonfinite = space.read_series(path, ALL, fwhms)
+    together, n_nonfinite, _ = space.read_series(path, ALL, fwhms)
     assert len(together) == len(fwhms)
     assert n_nonfinite == 1
     for series, fwhm in zip(together, fwhms, strict=True):
@@ -313,9 +313,10 @@ def test_only_kept_volumes_are_searched_for_values_that_are_not_finite(tmp_path)
 
 def test_a_run_without_any_number_is_zero(tmp_path):
     path = save(tmp_path / "run.nii.gz", np.full((*SHAPE, N_VOLUMES), np.nan))
-    series, n_nonfinite = read_one(path)
-    assert not series.any()
-    assert n_nonfinite == SPACE.n_features
+    found = SPACE.read_series(path, ALL, (6.0,))
+    assert not found.series[0].any()
+    # The values of empty volumes are not counted.
+    assert (found.n_nonfinite, found.empty) == (0, tuple(ALL.tolist()))
 
 
 def test_resampled_series_has_no_value_that_is_not_finite(tmp_path):
@@ -329,6 +330,65 @@ def test_resampled_series_has_no_value_that_is_not_finite(tmp_path):
     assert np.isfinite(series).all()
     # On another grid the whole image is counted.
     assert n_nonfinite == 2
+
+
+# ---------------------------------------------------------------- volumes without signal
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+@pytest.mark.parametrize(("slope", "inter"), [(None, 0.0), (0.37, -12.5)])
+def test_volumes_of_one_value_within_the_mask_are_empty(tmp_path, dtype, slope, inter):
+    data = intensities()
+    data[..., 1] = 0
+    data[SPACE.mask, 3] = 50
+    # One voxel in hundreds is signal, wherever it is.
+    data[..., 4] = 7
+    data[(*np.argwhere(SPACE.mask)[101], 4)] = 8
+    scaling = {"dtype": dtype, "slope": slope, "inter": inter}
+    path = save(tmp_path / "run.nii.gz", data, **scaling)
+    assert SPACE.read_series(path, ALL, (0.0, 6.0)).empty == (1, 3)
+    assert SPACE.read_series(path, np.array([0, 3]), (6.0,)).empty == (1,)
+
+
+def test_resampled_volumes_are_empty_if_the_whole_image_has_one_value(tmp_path):
+    data = intensities()
+    data[..., 1] = 0
+    data[..., 2] = 9
+    data[..., 3] = np.nan
+    shifted = AFFINE.copy()
+    shifted[0, 3] += 1.5
+    space = VoxelSpace(grid_at(shifted), ball(), "MNI152NLin2009cAsym")
+    found = space.read_series(save(tmp_path / "run.nii.gz", data), ALL, (0.0, 6.0))
+    assert (found.n_nonfinite, found.empty) == (0, (1, 2, 3))
+
+
+def test_the_mask_is_only_looked_at_where_a_few_voxels_are_the_same(tmp_path, monkeypatch):
+    """Looking for empty volumes takes no time in a run that has none."""
+    looked_at = []
+    whole = module._Probe._is_constant
+
+    def counted(probe, stored):
+        looked_at.append(stored.size)
+        return whole(probe, stored)
+
+    monkeypatch.setattr(module._Probe, "_is_constant", counted)
+    data = intensities()
+    data[..., 2] = 0
+    read_one(save(tmp_path / "run.nii.gz", data))
+    assert looked_at == [64, 64, 64, SPACE.n_features, 64, 64]
+
+
+def test_a_mask_of_one_voxel_cannot_tell_empty_volumes(tmp_path):
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[4, 4, 4] = True
+    space = VoxelSpace(grid_at(AFFINE), mask, "MNI152NLin2009cAsym")
+    assert space.read_series(save(tmp_path / "run.nii", intensities()), ALL, (0.0,)).empty == ()
+
+
+def test_a_grid_that_differs_by_rounding_is_not_resampled(tmp_path):
+    rounded = AFFINE.copy()
+    rounded[:3] += 1e-4
+    exact, other = save(tmp_path / "exact.nii", intensities()), tmp_path / "rounded.nii"
+    save(other, intensities(), rounded)
+    assert read_one(other)[0].tobytes() == read_one(exact)[0].tobytes()
 
 
 # ---------------------------------------------------------------- memory

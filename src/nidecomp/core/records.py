@@ -67,6 +67,9 @@ class Sampling(Protocol):
         """The number of values in one volume."""
 
 
+EMPTY_NOTE = "volumes without signal (all values in the brain are the same) were dropped"
+
+
 @dataclass(frozen=True)
 class UsableRun:
     """A run whose files passed all checks.
@@ -120,6 +123,31 @@ class UsableRun:
         """The degrees of freedom left after cleaning, an upper limit of the model order."""
         return self.n_kept - self.n_regressors
 
+    def without_volumes(self, empty: Iterable[int], n_regressors: int) -> UsableRun:
+        """Return the run without volumes that turned out to have no signal.
+
+        Parameters
+        ----------
+        empty : iterable of int
+            Indices of volumes of the image. Those that are not kept in any case change nothing.
+        n_regressors : int
+            Number of independent regressors in the volumes that are left.
+
+        Returns
+        -------
+        UsableRun
+        """
+        lost = set(empty).intersection(self.kept)
+        if not lost:
+            return self
+        return replace(
+            self,
+            kept=tuple(volume for volume in self.kept if volume not in lost),
+            n_regressors=n_regressors,
+            dropped=(*self.dropped, ("empty", len(lost))),
+            notes=(*self.notes, EMPTY_NOTE),
+        )
+
 
 @dataclass(frozen=True)
 class RefusedRun:
@@ -158,7 +186,9 @@ class ReducedRun:
 
     The array in `path` is float32 with shape (n_rows, n_voxels): the leading right singular vectors
     of the cleaned, standardised run, each scaled by its singular value. A run that is reduced with
-    several smoothing kernels (full width at half maximum in mm) has one record for each.
+    several smoothing kernels (full width at half maximum in mm) has one record for each. `empty`
+    has the indices of volumes that were dropped because they have no signal; `run` is the run
+    without them.
     """
 
     run: UsableRun
@@ -170,6 +200,7 @@ class ReducedRun:
     squared_singular_values: tuple[float, ...]
     n_nonfinite: int
     n_constant: int
+    empty: tuple[int, ...] = ()
 
     @property
     def key(self) -> RunKey:
@@ -220,6 +251,21 @@ class Inventory:
     def with_failed(self, failed: Iterable[FailedRun]) -> Inventory:
         """Return a copy with more failed runs."""
         return replace(self, failed=(*self.failed, *failed))
+
+    def with_used(self, used: Iterable[UsableRun]) -> Inventory:
+        """Return a copy with what became known of used runs when they were read.
+
+        Parameters
+        ----------
+        used : iterable of UsableRun
+            They replace those of the same name.
+
+        Returns
+        -------
+        Inventory
+        """
+        known = {run.key: run for run in used}
+        return replace(self, used=tuple(known.get(run.key, run) for run in self.used))
 
     def failures(self) -> str:
         """Return the reasons why runs failed, one per line."""

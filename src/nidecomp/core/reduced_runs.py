@@ -42,6 +42,7 @@ def find_reduced(run: UsableRun, stem: Path) -> ReducedRun | None:
     Parameters
     ----------
     run : UsableRun
+        As it was before it was read, or without empty volumes already.
     stem : Path
         The path of its files without extension, see `ReduceTask.stem`.
 
@@ -56,7 +57,9 @@ def find_reduced(run: UsableRun, stem: Path) -> ReducedRun | None:
         rows = np.load(array, mmap_mode="r")
         is_whole = _checksum(rows) == numbers.pop("checksum")
         numbers["squared_singular_values"] = tuple(numbers["squared_singular_values"])
-        reduced = ReducedRun(run=run, path=array, **numbers)
+        numbers["empty"] = tuple(numbers["empty"])
+        used = run.without_volumes(numbers["empty"], numbers.pop("n_regressors"))
+        reduced = ReducedRun(run=used, path=array, **numbers)
         n_rows = read_volumes(reduced).rows.shape[1]
     except Exception:  # numpy raises all kinds of errors for damaged files; the run is reduced anew
         return None
@@ -102,7 +105,7 @@ def store_reduced(reduced: ReducedRun, rows: NDArray[np.float32], volumes: RunVo
         np.save(file, rows)
     with writing(reduced.volumes_path) as file:
         np.savez(file, rows=volumes.rows, times_s=volumes.times_s, motion=volumes.motion)
-    # The run itself is not stored; `find_reduced` is given it.
+    # The run itself is not stored; `find_reduced` is given it as it was before it was read.
     numbers = {
         entry.name: getattr(reduced, entry.name)
         for entry in fields(reduced)
@@ -110,5 +113,6 @@ def store_reduced(reduced: ReducedRun, rows: NDArray[np.float32], volumes: RunVo
     }
     # The record is written last: if it exists, the arrays are complete.
     with replace_atomically(reduced.path.with_suffix(".json")) as temporary:
-        text = json.dumps(numbers | {"checksum": _checksum(rows)})
+        more = {"checksum": _checksum(rows), "n_regressors": reduced.run.n_regressors}
+        text = json.dumps(numbers | more)
         temporary.write_text(text, encoding="utf-8")

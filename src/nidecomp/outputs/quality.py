@@ -27,7 +27,8 @@ QUALITY: dict[str, str] = {
     "map_r_min": "The smallest of these correlations",
     "tsnr": (
         "Temporal signal-to-noise ratio: median over voxels of mean / standard deviation over the "
-        "volumes kept, computed on smoothed data before confounds are removed"
+        "volumes kept, computed on smoothed data before confounds are removed; n/a where it is "
+        "below 1, because such data have no baseline (they were centred before)"
     ),
     "n_volumes_kept": "Number of volumes after scrubbing and dropping",
     "mean_fd": COLUMNS["mean_fd"],

@@ -36,7 +36,7 @@ from nidecomp.projection.store import (
 )
 from nidecomp.projection.task import STATISTICS, ProjectedRun, ProjectTask
 from nidecomp.runs.clean import clean
-from nidecomp.runs.reduce import check_unchanged, failures_recorded, read_run
+from nidecomp.runs.reduce import check_enough_left, check_unchanged, failures_recorded, read_run
 from nidecomp.runs.tsnr import temporal_snr
 from nidecomp.spaces.contract import FeatureSpace
 
@@ -63,18 +63,25 @@ def _found_or_projected(task: ProjectTask) -> ProjectedRun:
         raise FailedRunError(
             "its image is not there any more, so that the maps cannot be projected to it"
         )
-    return found or _project(task, stem)
+    found = found or _project(task, stem)
+    check_enough_left(found.run, task.cleaning)
+    return found
 
 
 def _project(task: ProjectTask, stem: Path) -> ProjectedRun:
     smoothings = tuple(sorted({target.smoothing_fwhm for target in task.targets}))
-    series, _, design = read_run(task.cleaning, smoothings)
-    tsnr = temporal_snr(series[smoothings.index(task.targets[0].smoothing_fwhm)])
+    read = read_run(task.cleaning, smoothings)
+    design = read.design
+    tsnr = temporal_snr(read.series[smoothings.index(task.targets[0].smoothing_fwhm)])
     n_regressors = design.nuisance.shape[1]
     cleaned = {
-        fwhm: clean(one, design.nuisance) for fwhm, one in zip(smoothings, series, strict=True)
+        fwhm: clean(one, design.nuisance) for fwhm, one in zip(smoothings, read.series, strict=True)
     }
-    stored: dict[str, NDArray[np.float64]] = {"tsnr": np.array(tsnr)}
+    stored: dict[str, NDArray[np.generic]] = {
+        "tsnr": np.array(tsnr),
+        "empty": np.array(read.empty, dtype=np.int64),
+        "n_regressors": np.array(n_regressors),
+    }
     for index, target in enumerate(task.targets):
         maps = np.load(target.path, mmap_mode="r")
         here = cleaned[target.smoothing_fwhm]

@@ -81,9 +81,11 @@ def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
                     )
                 )
             tsnr = float(content["tsnr"])
+            empty, n_regressors = content["empty"].tolist(), int(content["n_regressors"])
     except Exception:  # numpy raises various errors for a damaged file, which is written again
         return None
-    return ProjectedRun(task.cleaning.run, stem, tsnr, tuple(projections))
+    run = task.cleaning.run.without_volumes(empty, n_regressors)
+    return ProjectedRun(run, stem, tsnr, tuple(projections))
 
 
 def map_file(stem: Path, index: int, statistic: str, space: FeatureSpace) -> Path:

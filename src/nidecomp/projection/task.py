@@ -15,7 +15,7 @@ from nidecomp.core.records import RunKey, UsableRun
 from nidecomp.runs.task import ReduceTask
 
 # Part of the name of stored files. Increase it whenever the stored numbers change.
-_FORMAT = 2
+_FORMAT = 3
 STATISTICS = ("effect", "z")
 
 
@@ -126,9 +126,10 @@ class Projection:
 class ProjectedRun:
     """The projections of one run, one for each target, in the order of the task.
 
-    `stem` is the path of the stored files, as the task had it when it began. `tsnr` is the median
-    over voxels of the mean divided by the standard deviation over the volumes kept, without
-    cleaning, at the smoothing of the first target.
+    `run` is the run without the volumes that turned out to be empty. `stem` is the path of the
+    stored files, as the task had it when it began. `tsnr` is the median over voxels of the mean
+    divided by the standard deviation over the volumes kept, without cleaning, at the smoothing of
+    the first target; NaN for data without a baseline.
     """
 
     run: UsableRun

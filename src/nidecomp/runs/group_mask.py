@@ -27,7 +27,7 @@ from nidecomp.spaces.voxels import VoxelSpace
 
 _LOG = logging.getLogger(__name__)
 # Part of the key of a stored mask: increase it whenever the computation of the mask changes.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def share_space(
@@ -84,7 +84,7 @@ def share_space(
             )
             refused.append(RefusedRun(run.key, run.files.bold, reason))
         else:
-            used.append(replace(run, resampled=run.grid != grid, coverage=share))
+            used.append(replace(run, resampled=not _is_on(run, grid), coverage=share))
     n_resampled = sum(run.resampled for run in used)
     if n_resampled:
         _LOG.warning("Runs that are resampled because their grid differs: %d", n_resampled)
@@ -96,32 +96,68 @@ def _sorted(refused: Sequence[RefusedRun]) -> tuple[RefusedRun, ...]:
     return tuple(sorted(refused, key=lambda run: run.key.label))
 
 
+def _is_on(run: UsableRun, grid: Grid) -> bool:
+    return isinstance(run.grid, Grid) and grid.is_same(run.grid)
+
+
 def _with_readable_mask(inventory: Inventory) -> tuple[list[UsableRun], list[RefusedRun]]:
-    """Return the runs whose brain mask can be read and is not empty, and the others as refused."""
+    """Return the runs whose brain mask can be used, with notes on it, and the others as refused."""
     runs: list[UsableRun] = []
     refused = list(inventory.refused)
     for run in inventory.used:
         try:
-            if run.files.mask is not None and not read_mask(run.files.mask)[0].any():
-                raise FailedRunError(f"its brain mask {run.files.mask.name} is empty")
+            runs.append(_with_mask_checked(run))
         except FailedRunError as error:
             refused.append(RefusedRun(run.key, run.files.bold, str(error)))
-        else:
-            runs.append(run)
     return runs, refused
+
+
+def _with_mask_checked(run: UsableRun) -> UsableRun:
+    """Return a run with the size of its brain mask, and notes on what is unusual about it.
+
+    Raises
+    ------
+    FailedRunError
+        The mask cannot be read, is empty, or lies elsewhere than the image.
+    """
+    path = run.files.mask
+    if path is None:
+        return run
+    mask = read_mask(path)
+    if not mask.inside.any():
+        raise FailedRunError(f"its brain mask {path.name} is empty")
+    notes = [f"its brain mask {mask.note}"] if mask.note else []
+    inside = mask.inside
+    if isinstance(run.grid, Grid) and not run.grid.is_same(mask.grid):
+        share = mask.share_within(run.grid)
+        if share < MINIMUM_COVERAGE:
+            raise FailedRunError(
+                f"its brain mask does not overlap with its image: {100 * share:.0f} % of "
+                f"{path.name} is within the field of view: correct the affine of one of the two"
+            )
+        notes.append("its brain mask is on another grid than its image and was resampled")
+        inside = mask.on(run.grid)
+    if inside.all():
+        notes.append("its brain mask covers the entire field of view of its image")
+    return replace(run, mask_voxels=mask.n_voxels, notes=(*run.notes, *notes))
 
 
 def _given_mask(masking: Masking, grid: Grid) -> NDArray[np.bool_] | None:
     if masking.mask is None:
         return None
     try:
-        mask, own = read_mask(Path(masking.mask), grid)
+        given = read_mask(Path(masking.mask))
     except FailedRunError as error:
         raise UsageError(f"--mask {masking.mask}: {error}.") from None
-    if own != grid:
+    if given.note:
+        _LOG.warning("--mask %s %s", masking.mask, given.note)
+    if not grid.is_same(given.grid):
         _LOG.warning("The grid of --mask differs from that of the runs; it was resampled")
+    mask = given.on(grid)
     if not mask.any():
         raise UsageError(f"--mask {masking.mask} has no voxel within the grid of the runs.")
+    if mask.all():
+        _LOG.warning("--mask %s covers the entire field of view of the runs", masking.mask)
     return mask
 
 
@@ -136,7 +172,7 @@ def _cached_mask(
     paths = {run.label: run.files.mask for run in runs if run.files.mask is not None}
 
     def load(label: str) -> NDArray[np.bool_]:
-        return read_mask(paths[label], grid)[0]
+        return read_mask(paths[label]).on(grid)
 
     if given is not None:
         return given, {label: covered_share(load(label), given) for label in sorted(paths)}
@@ -184,17 +220,35 @@ def _key(runs: Sequence[UsableRun], grid: Grid, masking: Masking) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
-# Runs that cover a smaller share of the group mask than this are probably misaligned or cut off. A
-# rule of thumb: runs in the same space cover nearly all (logs/inventory.tsv has the coverage).
+# Runs that cover a smaller share of the group mask than this are probably misaligned or cut off,
+# and so are masks of which less is in the field of view of their image. A rule of thumb: runs in
+# the same space cover nearly all (logs/inventory.tsv has the coverage).
 MINIMUM_COVERAGE = 0.5
 
 LoadMask = Callable[[str], NDArray[np.bool_]]
 
 
 def common_grid(grids: Sequence[Grid]) -> Grid:
-    """Return the most frequent grid; of equally frequent ones the first in sorted order."""
+    """Return the most frequent grid, whatever the order of the runs.
+
+    Parameters
+    ----------
+    grids : sequence of Grid
+        Of all runs; at least one.
+
+    Returns
+    -------
+    Grid
+        The one that is the same as most others but for rounding; of several, the one that most
+        runs have exactly; of several, the first in sorted order.
+    """
     counts = Counter(grids)
-    return min(counts, key=lambda grid: (-counts[grid], grid.shape, grid.affine))
+
+    def preference(grid: Grid) -> tuple[object, ...]:
+        n_same = sum(number for other, number in counts.items() if grid.is_same(other))
+        return -n_same, -counts[grid], grid.shape, grid.affine
+
+    return min(counts, key=preference)
 
 
 def group_mask(

@@ -8,7 +8,8 @@ commands and the jobs of a cluster array find runs that were reduced before.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.core.errors import FailedRunError, NidecompError
 from nidecomp.core.pca import principal_components
-from nidecomp.core.records import FailedRun, ReducedRun, RunFiles
+from nidecomp.core.records import FailedRun, ReducedRun, RunFiles, UsableRun
 from nidecomp.core.reduced_runs import RunVolumes, find_reduced, store_reduced
 from nidecomp.core.text import in_one_line
 from nidecomp.runs.clean import Cleaned, clean
@@ -117,13 +118,17 @@ def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
         found |= _reduce(task, {fwhm: stems[fwhm] for fwhm in missing})
     if not task.run.files.image_is_gone:
         remember_image(task.run.files.bold, task.work_dir)
-    return tuple(record for record in found.values() if record is not None)
+    records = tuple(record for record in found.values() if record is not None)
+    for record in records:
+        check_enough_left(record.run, task)
+    return records
 
 
 def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, ReducedRun]:
     """Reduce a run with each smoothing and store the results under the given names."""
     reduced: dict[float, ReducedRun] = {}
-    for fwhm, (cleaned, n_nonfinite, design) in cleaned_series(task, tuple(stems)).items():
+    found = cleaned_series(task, tuple(stems))
+    for fwhm, cleaned in found.cleaned.items():
         leading = principal_components(cleaned.series, cleaned.gram, task.n_rows)
         squared = leading.squared
         rank = int(np.count_nonzero(squared > _RANK_TOLERANCE * squared[0]))
@@ -135,26 +140,51 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
             )
         check_unchanged(stems[fwhm], task.stem(fwhm))
         record = ReducedRun(
-            run=task.run,
+            run=found.run,
             path=stems[fwhm].with_name(stems[fwhm].name + ".npy"),
             smoothing_fwhm=fwhm,
             n_rows=leading.rows.shape[0],
             n_voxels=leading.rows.shape[1],
             total_variance=leading.total_variance,
             squared_singular_values=tuple(squared.tolist()),
-            n_nonfinite=n_nonfinite,
+            n_nonfinite=found.n_nonfinite,
             n_constant=cleaned.n_constant,
+            empty=found.empty,
         )
-        times_s = np.asarray(design.kept * task.run.repetition_time_s, dtype=np.float64)
-        store_reduced(record, leading.rows, RunVolumes(leading.volumes, times_s, design.motion))
+        times_s = np.asarray(found.design.kept * task.run.repetition_time_s, dtype=np.float64)
+        volumes = RunVolumes(leading.volumes, times_s, found.design.motion)
+        store_reduced(record, leading.rows, volumes)
         reduced[fwhm] = record
     return reduced
 
 
-def cleaned_series(
-    task: ReduceTask, smoothing_fwhm: tuple[float, ...]
-) -> dict[float, tuple[Cleaned, int, NuisanceModel]]:
-    """Read a run, and return it cleaned with each smoothing.
+@dataclass(frozen=True, eq=False)
+class CleanedRun:
+    """A run that was read and cleaned.
+
+    Parameters
+    ----------
+    run : UsableRun
+        Without the volumes that are empty.
+    cleaned : mapping
+        Smoothing in mm to the cleaned series.
+    n_nonfinite : int
+        Number of voxels with nonfinite values.
+    empty : tuple of int
+        Indices of the volumes that were dropped because they have no signal.
+    design : NuisanceModel
+        The nuisance regressors, and the volumes that are left.
+    """
+
+    run: UsableRun
+    cleaned: Mapping[float, Cleaned]
+    n_nonfinite: int
+    empty: tuple[int, ...]
+    design: NuisanceModel
+
+
+def cleaned_series(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> CleanedRun:
+    """Return a run as it was read, cleaned with each smoothing.
 
     Parameters
     ----------
@@ -164,19 +194,17 @@ def cleaned_series(
 
     Returns
     -------
-    dict
-        Smoothing to the cleaned series, the number of voxels with nonfinite values, and the
-        nuisance model.
+    CleanedRun
 
     Raises
     ------
     FailedRunError
-        The data cannot be read, or most voxels have no signal.
+        The data cannot be read, or most voxels or most volumes have no signal.
     """
-    read, n_nonfinite, design = read_run(task, smoothing_fwhm)
+    read = read_run(task, smoothing_fwhm)
     cleaned = {
-        fwhm: clean(smoothed, design.nuisance)
-        for fwhm, smoothed in zip(smoothing_fwhm, read, strict=True)
+        fwhm: clean(smoothed, read.design.nuisance)
+        for fwhm, smoothed in zip(smoothing_fwhm, read.series, strict=True)
     }
     n_constant = max(result.n_constant for result in cleaned.values())
     space = task.space
@@ -185,13 +213,36 @@ def cleaned_series(
             f"{n_constant} of the {space.n_features} {space.measure.features} in the group mask "
             "have no signal"
         )
-    return {fwhm: (result, n_nonfinite, design) for fwhm, result in cleaned.items()}
+    return CleanedRun(read.run, cleaned, read.n_nonfinite, read.empty, read.design)
 
 
-def read_run(
-    task: ReduceTask, smoothing_fwhm: tuple[float, ...]
-) -> tuple[tuple[NDArray[np.float32], ...], int, NuisanceModel]:
-    """Read a run with each smoothing, and build its nuisance model.
+@dataclass(frozen=True, eq=False)
+class ReadRun:
+    """A run that was read, without its empty volumes.
+
+    Parameters
+    ----------
+    run : UsableRun
+        Without the volumes that are empty.
+    series : tuple of ndarray of float32, each (n_kept, n_features)
+        One for each smoothing.
+    n_nonfinite : int
+        Number of voxels with nonfinite values.
+    empty : tuple of int
+        Indices of the volumes that were dropped because they have no signal.
+    design : NuisanceModel
+        The nuisance regressors, and the volumes that are left.
+    """
+
+    run: UsableRun
+    series: tuple[NDArray[np.float32], ...]
+    n_nonfinite: int
+    empty: tuple[int, ...]
+    design: NuisanceModel
+
+
+def read_run(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> ReadRun:
+    """Return a run with each smoothing, without empty volumes, and its nuisance model.
 
     Parameters
     ----------
@@ -201,23 +252,83 @@ def read_run(
 
     Returns
     -------
-    series : tuple of ndarray of float32, each (n_kept, n_features)
-    n_nonfinite : int
-        Number of voxels with nonfinite values.
-    design : NuisanceModel
+    ReadRun
 
     Raises
     ------
     FailedRunError
-        The data cannot be read.
+        The data cannot be read, or too few volumes with signal are left.
     """
     run = task.run
-    design = build_nuisance_model(
+    # From the files, so that the projection, whose run has no empty volumes any more, does the
+    # same as the reduce step.
+    design = _nuisance_model(task)
+    series, n_nonfinite, rows = task.space.read_series(run.files.bold, design.kept, smoothing_fwhm)
+    if not rows:
+        return ReadRun(run, series, n_nonfinite, (), design)
+    n_wanted = len(design.kept)
+    if 2 * len(rows) > n_wanted:
+        raise FailedRunError(
+            f"{len(rows)} of the {n_wanted} volumes to be used have no signal (all values in the "
+            f"brain are the same): {run.files.bold.name} is incomplete or was padded"
+        )
+    empty = tuple(design.kept[list(rows)].tolist())
+    design = _nuisance_model(task, empty)
+    run = run.without_volumes(empty, design.nuisance.shape[1])
+    check_enough_left(run, task)
+    series = tuple(_without_rows(one, rows) for one in series)
+    return ReadRun(run, series, n_nonfinite, empty, design)
+
+
+def _nuisance_model(task: ReduceTask, also_dropped: Sequence[int] = ()) -> NuisanceModel:
+    run = task.run
+    return build_nuisance_model(
         run.files.confounds,
         run.n_volumes,
         run.repetition_time_s,
         task.denoising,
         sidecars=run.files.confounds_sidecars,
+        also_dropped=also_dropped,
     )
-    series, n_nonfinite = task.space.read_series(run.files.bold, design.kept, smoothing_fwhm)
-    return series, n_nonfinite, design
+
+
+def _without_rows(series: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
+    """Return a series without some rows, in the same memory: a copy may not fit beside it."""
+    left = np.delete(np.arange(len(series)), list(rows))
+    for to, row in enumerate(left):
+        if to != row:
+            series[to] = series[row]
+    return series[: len(left)]
+
+
+def check_enough_left(run: UsableRun, task: ReduceTask) -> None:
+    """Check that a run has enough volumes after empty ones were dropped.
+
+    Runs without empty volumes were checked before they were read.
+
+    Parameters
+    ----------
+    run : UsableRun
+        Without the volumes that are empty.
+    task : ReduceTask
+        With the numbers that are required.
+
+    Raises
+    ------
+    FailedRunError
+    """
+    n_empty = dict(run.dropped).get("empty", 0)
+    if not n_empty:
+        return
+    why = f"{n_empty} have no signal (all values in the brain are the same)"
+    if run.n_kept < task.denoising.min_volumes:
+        raise FailedRunError(
+            f"{run.n_kept} of its {run.n_volumes} volumes are left, fewer than --min-volumes "
+            f"{task.denoising.min_volumes}: {why}"
+        )
+    if run.degrees_of_freedom < task.n_rows:
+        raise FailedRunError(
+            f"it is too short: {run.n_kept} of its {run.n_volumes} volumes are left; minus "
+            f"{run.n_regressors} regressors, {run.degrees_of_freedom} degrees of freedom remain, "
+            f"but --n-components requires {task.n_rows}: {why}"
+        )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from nidecomp.config.request import Request
 from nidecomp.core.records import FailedRun, ReducedRun, UsableRun
+from nidecomp.core.text import count
 from nidecomp.execution import progress
 from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.runs.reduce import reduce_run
@@ -14,6 +15,8 @@ from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
+# Runs in a warning; the table of runs has all.
+_MOST_NAMED = 10
 
 
 def reduce_runs(
@@ -81,6 +84,26 @@ def reduce_task(run: UsableRun, space: FeatureSpace, request: Request) -> Reduce
         n_rows=science.decomposition.largest_model_order,
         work_dir=request.work_dir,
     )
+
+
+def warn_of_empty_volumes(runs: Sequence[UsableRun]) -> None:
+    """Log a warning about runs of which volumes without signal were dropped.
+
+    Parameters
+    ----------
+    runs : sequence of UsableRun
+        As they are after they were read.
+    """
+    empty = {run.label: dict(run.dropped).get("empty", 0) for run in runs}
+    some = [f"{label} ({number})" for label, number in sorted(empty.items()) if number]
+    if some:
+        _LOG.warning(
+            "Volumes without signal (all values in the brain are the same) were dropped from %s: "
+            "%s%s",
+            count(len(some), "run"),
+            ", ".join(some[:_MOST_NAMED]),
+            ", …" * (len(some) > _MOST_NAMED),
+        )
 
 
 def warn_of_copies(reduced: Sequence[ReducedRun]) -> None:

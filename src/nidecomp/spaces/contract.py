@@ -97,6 +97,25 @@ class LabelFile(NamedTuple):
     here: NDArray[np.number]
 
 
+class RunSeries(NamedTuple):
+    """What was read of a run.
+
+    Parameters
+    ----------
+    series : tuple of ndarray of float32, each of shape (n_kept, n_features)
+        One for each smoothing, finite: a value that is not counts as 0.
+    n_nonfinite : int
+        How many features were NaN or infinite in at least one volume that is not empty.
+    empty : tuple of int
+        Which of the volumes read have no signal: before smoothing, all of their features have the
+        same value (a run that was stopped or padded). Ascending indices into the volumes read.
+    """
+
+    series: tuple[NDArray[np.float32], ...]
+    n_nonfinite: int
+    empty: tuple[int, ...]
+
+
 class RunImage(Protocol):
     """A run's preprocessed file, including what is not in the features."""
 
@@ -231,7 +250,7 @@ class FeatureSpace(ABC):
     @abstractmethod
     def read_series(
         self, path: Path, kept: NDArray[np.intp], smoothing_fwhm: tuple[float, ...]
-    ) -> tuple[tuple[NDArray[np.float32], ...], int]:
+    ) -> RunSeries:
         """Return the series of features of one run, read once, at each smoothing.
 
         Parameters
@@ -246,10 +265,8 @@ class FeatureSpace(ABC):
 
         Returns
         -------
-        series : tuple of ndarray of float32, each of shape (n_kept, n_features)
-            One for each smoothing, finite: a value that is not counts as 0.
-        n_nonfinite : int
-            How many features were NaN or infinite in at least one volume.
+        RunSeries
+            The series have all volumes, including those that are empty, which mean nothing.
 
         Raises
         ------

@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 from isal import igzip
 from isal.igzip_lib import IsalError
+from nibabel.affines import apply_affine
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nilearn.image import resample_img
@@ -258,47 +259,122 @@ def _unit_of_time(header: nib.Nifti1Header) -> str:
         return ""
 
 
-def read_mask(path: Path, grid: Grid | None = None) -> tuple[NDArray[np.bool_], Grid]:
-    """Return a brain mask, on its own grid or resampled to another.
+@dataclass(frozen=True, eq=False)
+class BrainMask:
+    """A brain mask as its file holds it.
+
+    Parameters
+    ----------
+    inside : ndarray of bool, shape grid.shape
+    grid : Grid
+        The grid of the file.
+    note : str or None
+        What had to be assumed to make a mask of the file's values: "is not binary: …".
+    """
+
+    inside: NDArray[np.bool_]
+    grid: Grid
+    note: str | None = None
+
+    @property
+    def n_voxels(self) -> int:
+        """The number of voxels inside."""
+        return int(np.count_nonzero(self.inside))
+
+    def on(self, grid: Grid) -> NDArray[np.bool_]:
+        """Return the mask on a grid, by nearest neighbour if that is not its own.
+
+        Parameters
+        ----------
+        grid : Grid
+
+        Returns
+        -------
+        ndarray of bool, shape grid.shape
+        """
+        if grid.is_same(self.grid):
+            return self.inside
+        try:
+            moved = resample_img(
+                nib.Nifti1Image(self.inside.astype(np.uint8), self.grid.matrix),
+                target_affine=grid.matrix,
+                target_shape=grid.shape,
+                interpolation="nearest",
+                copy_header=True,
+                force_resample=True,
+            )
+        except BoundingBoxError:
+            # The two grids do not overlap.
+            return np.zeros(grid.shape, dtype=bool)
+        return np.asarray(moved.dataobj) > 0
+
+    def share_within(self, grid: Grid) -> float:
+        """Return the share of the mask that is within the field of view of another image.
+
+        Parameters
+        ----------
+        grid : Grid
+            Of the other image.
+
+        Returns
+        -------
+        float
+            By volume; 0 for an empty mask.
+        """
+        if not self.inside.any():
+            return 0.0
+        return grid.share_of(apply_affine(self.grid.matrix, np.argwhere(self.inside)))
+
+
+def read_mask(path: Path) -> BrainMask:
+    """Return the brain mask that an image holds.
 
     Parameters
     ----------
     path : Path
-        A 3D image; voxels above 0 are inside.
-    grid : Grid, optional
-        Where to resample it to (nearest neighbour) if its own differs.
+        A 3D image. Of two values, the greater one is inside; of more, those of at least half of the
+        maximum are. A single value is inside if it is above 0. What is not finite counts as 0.
 
     Returns
     -------
-    mask : ndarray of bool
-    own_grid : Grid
-        The grid that the file has.
+    BrainMask
 
     Raises
     ------
     FailedRunError
-        The file cannot be read, is damaged or is not 3D.
+        The file cannot be read, is damaged, is not 3D, or has large negative values.
     """
     image = open_image(path)
     shape = image.shape[:3] if image.shape[3:] == (1,) else image.shape
     if len(shape) != 3:
         raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a mask has 3")
-    own = grid_of(image, path)
+    grid = grid_of(image, path)
     data = voxels_of(image, path)
-    # NaN counts as outside.
-    inside = (data[..., 0] if data.ndim > len(shape) else data) > 0
-    if grid is None or grid == own:
-        return inside, own
-    try:
-        moved = resample_img(
-            nib.Nifti1Image(inside.astype(np.uint8), own.matrix),
-            target_affine=grid.matrix,
-            target_shape=grid.shape,
-            interpolation="nearest",
-            copy_header=True,
-            force_resample=True,
-        )
-    except BoundingBoxError:
-        # The two grids do not overlap.
-        return np.zeros(grid.shape, dtype=bool), own
-    return np.asarray(moved.dataobj) > 0, own
+    inside, note = _inside(data[..., 0] if data.ndim > len(shape) else data, path)
+    return BrainMask(inside, grid, note)
+
+
+def _inside(values: NDArray[Any], path: Path) -> tuple[NDArray[np.bool_], str | None]:
+    """Return which voxels a mask's values put inside, and a note if this is an assumption."""
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        low, high = values.min(), values.max()
+    # Resampling with a spline leaves faint negative values around a mask.
+    if -low > 0.5 * float(high):
+        raise FailedRunError(f"{path.name} has negative values, so that it is no mask")
+    greatest = values == high
+    n_greatest = np.count_nonzero(greatest)
+    if low == high:
+        return greatest if high > 0 else np.zeros_like(greatest), None
+    # Counting is much faster than finding all distinct values.
+    if n_greatest + np.count_nonzero(values == low) == values.size:
+        return greatest, None
+    # A probability, or a mask that was resampled: faint tails are not brain.
+    inside = values >= 0.5 * float(high)
+    # Rounded, so that runs have the same note.
+    tenths = round(10 * np.count_nonzero(inside) / np.count_nonzero(values > 0))
+    return inside, (
+        "is not binary: voxels of at least half of its maximum are used, "
+        f"about {10 * tenths} % of those above 0"
+    )

@@ -11,9 +11,14 @@ from nibabel.affines import voxel_sizes
 from nilearn.image import resample_img
 from numpy.typing import NDArray
 
+from nidecomp.core.linalg import evenly_spaced
+from nidecomp.spaces.contract import RunSeries
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.smooth import Smoother, make_smoother
 from nidecomp.spaces.volumes import describe_image, stored_volumes
+
+# Values of a volume that are looked at first: in a brain that was scanned they differ.
+_N_PROBED = 64
 
 
 def read_series(
@@ -22,7 +27,7 @@ def read_series(
     mask: NDArray[np.bool_],
     kept: NDArray[np.intp],
     smoothing_fwhm: tuple[float, ...],
-) -> tuple[tuple[NDArray[np.float32], ...], int]:
+) -> RunSeries:
     """Return the series of the voxels of a mask, read once, at each smoothing.
 
     The result is that of nilearn's maskers within float32 rounding, in their order: values that
@@ -45,11 +50,9 @@ def read_series(
 
     Returns
     -------
-    series : tuple of ndarray of float32, each of shape (n_kept, n_features)
-        One for each smoothing.
-    n_nonfinite : int
-        How many voxels were NaN or infinite in at least one volume: of the mask's, or of the
-        whole image where that is on another grid.
+    RunSeries
+        Nonfinite values and empty volumes are looked for in the mask, or in the whole image where
+        that is on another grid.
 
     Raises
     ------
@@ -66,14 +69,15 @@ def read_series(
     shape = (len(kept), int(np.count_nonzero(mask)))
     series = tuple(np.empty(shape, dtype=np.float32) for _ in smoothers)
     volumes, scaling = stored_volumes(image, kept), (image.slope, image.inter)
-    if image.grid == grid:
+    if image.grid.is_same(grid):
+        probe = _Probe(mask.T, scaling)
         nonfinite = np.zeros(grid.shape[::-1], dtype=np.bool_)
-        _take_all(volumes, scaling, smoothers, series, nonfinite)
-        return series, int(np.count_nonzero(nonfinite & mask.T))
+        empty = _take_all(volumes, scaling, smoothers, series, nonfinite, probe)
+        return RunSeries(series, int(np.count_nonzero(nonfinite & mask.T)), empty)
     moved = _Resampling(volumes, scaling, image.grid, grid)
     nowhere = np.zeros(grid.shape[::-1], dtype=np.bool_)
     _take_all(moved, (1.0, 0.0), smoothers, series, nowhere)
-    return series, int(np.count_nonzero(moved.nonfinite))
+    return RunSeries(series, int(np.count_nonzero(moved.nonfinite)), tuple(moved.empty))
 
 
 def _take_all(
@@ -82,10 +86,56 @@ def _take_all(
     smoothers: Sequence[Smoother],
     series: Sequence[NDArray[np.float32]],
     nonfinite: NDArray[np.bool_],
-) -> None:
+    probe: _Probe | None = None,
+) -> tuple[int, ...]:
+    """Smooth and mask all volumes, and return which of them are empty."""
+    empty: list[int] = []
     for index, volume in enumerate(volumes):
+        found = nonfinite
+        if probe is not None and probe.finds_nothing_in(volume):
+            empty.append(index)
+            # It will be dropped, so that it does not matter how many of its values are NaN.
+            found = np.zeros_like(nonfinite)
         for smoother, features in zip(smoothers, series, strict=True):
-            smoother.take(volume, scaling, features[index], nonfinite)
+            smoother.take(volume, scaling, features[index], found)
+    return tuple(empty)
+
+
+class _Probe:
+    """Finds volumes without signal: all values are the same; one that is not finite counts as 0.
+
+    A few values are looked at first, so that a volume with signal costs nothing measurable.
+
+    Parameters
+    ----------
+    where : ndarray of bool, shape (n_z, n_y, n_x)
+        The voxels to look at.
+    scaling : two floats
+        Slope and intercept that make values of stored numbers.
+    """
+
+    def __init__(self, where: NDArray[np.bool_], scaling: tuple[float, float]) -> None:
+        places = np.flatnonzero(where)
+        self._where, self._scaling = where, scaling
+        self._few = places[evenly_spaced(len(places), _N_PROBED)]
+        # A single voxel has always the same value as itself.
+        self._can_tell = len(places) > 1
+
+    def finds_nothing_in(self, volume: NDArray[np.generic]) -> bool:
+        """Return whether a volume of stored numbers is empty."""
+        return (
+            self._can_tell
+            and self._is_constant(volume.reshape(-1)[self._few])
+            and self._is_constant(volume[self._where])
+        )
+
+    def _is_constant(self, stored: NDArray[np.generic]) -> bool:
+        slope, inter = self._scaling
+        # Compared as float32, in which they are used.
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = (stored.astype(np.float64) * slope + inter).astype(np.float32)
+        values[~np.isfinite(values)] = 0
+        return bool((values == values[0]).all())
 
 
 def compile_reading(stored: str) -> None:
@@ -114,10 +164,18 @@ class _Resampling:
     ) -> None:
         self._volumes, self._scaling, self._grid, self._target = volumes, scaling, grid, target
         self.nonfinite = np.zeros(grid.shape[::-1], dtype=np.bool_)
+        self.empty: list[int] = []
+        # What lies beyond the image becomes 0, so that only its own voxels say whether it is empty.
+        self._probe = _Probe(np.ones(grid.shape[::-1], dtype=np.bool_), scaling)
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         slope, inter = self._scaling
-        for stored in self._volumes:
+        for index, stored in enumerate(self._volumes):
+            if self._probe.finds_nothing_in(stored):
+                # It will be dropped; resampling it takes time, and nilearn would warn about it.
+                self.empty.append(index)
+                yield np.zeros(self._target.shape[::-1], dtype=np.float32)
+                continue
             values = (stored.astype(np.float64) * slope + inter).astype(np.float32)
             bad = ~np.isfinite(values)
             self.nonfinite |= bad

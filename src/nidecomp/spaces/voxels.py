@@ -25,6 +25,7 @@ from nidecomp.spaces.contract import (
     MapKind,
     Measure,
     RegionKind,
+    RunSeries,
 )
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import open_image
@@ -137,7 +138,7 @@ class VoxelSpace(FeatureSpace):
     # ------------------------------------------------------------ runs
     def read_series(
         self, path: Path, kept: NDArray[np.intp], smoothing_fwhm: tuple[float, ...]
-    ) -> tuple[tuple[NDArray[np.float32], ...], int]:
+    ) -> RunSeries:
         """Read some volumes of a 4D image on any grid: see `spaces.series.read_series`."""
         return read_series(path, self.grid, self.mask, kept, smoothing_fwhm)
 
