@@ -15,10 +15,10 @@ from typing import Any, cast
 from nidecomp.core.atomic import replace_atomically
 from nidecomp.core.content import annex_key, identity_of
 from nidecomp.core.errors import FailedRunError
-from nidecomp.core.records import RunFiles
+from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.core.text import parse_json, read_text
 from nidecomp.spaces.grid import Grid
-from nidecomp.spaces.images import Header, read_header, unreadable_file_fails
+from nidecomp.spaces.images import Header, unreadable_file_fails
 
 _FOLDER = "images"
 
@@ -36,12 +36,13 @@ class KnownImage:
     header: Header
 
 
-def remember_image(path: Path, work_dir: Path) -> None:
-    """Write the identity and the header of an image to the work folder.
+def remember_image(run: UsableRun, work_dir: Path) -> None:
+    """Write the identity and the header of a run's image to the work folder.
 
     Parameters
     ----------
-    path : Path
+    run : UsableRun
+        Of another kind than a NIfTI image, nothing is remembered.
     work_dir : Path
 
     Raises
@@ -49,8 +50,13 @@ def remember_image(path: Path, work_dir: Path) -> None:
     FailedRunError
         The image cannot be read.
     """
+    path = run.files.bold
+    if run.files.image_is_gone or not isinstance(run.grid, Grid):
+        return
+    # The header agrees with the repetition time, or was found to be wrong.
+    header = Header(run.grid, run.n_volumes, run.stored_bytes, run.repetition_time_s)
     with unreadable_file_fails(path):
-        known = KnownImage(path, identity_of(path), annex_key(path), read_header(path))
+        known = KnownImage(path, identity_of(path), annex_key(path), header)
     file = _file(path, work_dir)
     if _read(file) == known:
         return
@@ -58,11 +64,11 @@ def remember_image(path: Path, work_dir: Path) -> None:
         "path": str(path),
         "identity": known.identity,
         "annex_key": known.annex_key,
-        "shape": known.header.grid.shape,
-        "affine": known.header.grid.affine,
-        "n_volumes": known.header.n_volumes,
-        "stored_bytes": known.header.stored_bytes,
-        "repetition_time_s": known.header.repetition_time_s,
+        "shape": header.grid.shape,
+        "affine": header.grid.affine,
+        "n_volumes": header.n_volumes,
+        "stored_bytes": header.stored_bytes,
+        "repetition_time_s": header.repetition_time_s,
     }
     with replace_atomically(file) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")

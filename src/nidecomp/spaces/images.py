@@ -361,7 +361,7 @@ def _inside(values: NDArray[Any], path: Path) -> tuple[NDArray[np.bool_], str | 
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         low, high = values.min(), values.max()
     # Resampling with a spline leaves faint negative values around a mask.
-    if -low > 0.5 * float(high):
+    if -float(low) > 0.5 * float(high):
         raise FailedRunError(f"{path.name} has negative values, so that it is no mask")
     greatest = values == high
     n_greatest = np.count_nonzero(greatest)
