@@ -173,9 +173,9 @@ def test_a_high_pass_filter_of_ours_replaces_missing_cosines(tmp_path: Path) -> 
     assert done.exit_code == 0, done.stderr
     rows = inventory(tmp_path)
     assert [row["regressors"] for row in rows] == [
-        "trend 2, filter 2, motion 24, wm_csf 2, high_pass 1",
-        "trend 2, filter 2, motion 24, wm_csf 2, high_pass 0",
-        "trend 2, filter 2, motion 24, wm_csf 2, high_pass 1",
+        "trend 2, filter 2, high_pass 1, motion 24, wm_csf 2",
+        "trend 2, filter 2, high_pass 0, motion 24, wm_csf 2",
+        "trend 2, filter 2, high_pass 1, motion 24, wm_csf 2",
     ]
 
 
