@@ -21,10 +21,12 @@ RUN = "sub-01_task-rest"
 def output(rest_output: Path) -> Path:
     folder = rest_output.with_name("without")
     done = nidecomp(
-        REST, folder, *OPTIONS, "--regress-out", "auditory", "canica01",
+        REST, folder, *OPTIONS, "--regress-out", "auditory", "canica01", "canica99",
         "--work-dir", rest_output / "work",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
+    assert done.stderr.count("no component has this name or label") == 1
+    assert "--regress-out canica99: no component has this name or label" in done.stderr
     return folder
 
 

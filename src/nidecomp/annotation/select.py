@@ -85,6 +85,10 @@ def components_to_regress_out(
         )
     references = read_references(space, request.science.evidence)
     selections = tuple(selected(decomposition, references, words) for decomposition in components)
+    for word in words:
+        is_flag = word.casefold() in {"flagged", *get_args(Flag)}
+        if not is_flag and not any(selected(one, references, (word,)) for one in components):
+            _LOG.warning("--regress-out %s: no component has this name or label", word)
     for decomposition, selection in zip(components, selections, strict=True):
         _LOG.info(
             "Regressing out %d of %d %s components: %s",
