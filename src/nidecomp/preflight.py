@@ -141,8 +141,8 @@ def _share_space(
     if inventory.refused:
         refused = count(len(inventory.refused), "run")
         _LOG.warning("Refused %s by a rule:\n%s", refused, inventory.reasons())
-    if inventory.unmatched:
-        _LOG.warning("No run that matches the selection in:\n%s", inventory.unmatched_as_lines())
+    if unmatched := inventory.unmatched_as_lines():
+        _LOG.warning("No run that matches the selection in:\n%s", unmatched)
     if notes := inventory.notes_as_lines():
         _LOG.warning("Notes on runs that are used:\n%s", notes)
     return space, inventory

@@ -29,8 +29,8 @@ def people(root: Path) -> Path:
 def test_every_folder_has_a_line_with_its_reason(tmp_path: Path) -> None:
     found = reasons(people(tmp_path), task_id=("rest",))
     assert found == {
-        "sub-02": "none of its 1 BOLD image matches: space is T1w",
-        "sub-03": "none of its 1 BOLD image matches: task is nback",
+        "sub-02": "its BOLD images (1) do not match the selection: space is T1w",
+        "sub-03": "its BOLD images (1) do not match the selection: task is nback",
         "sub-04": "it has no func folder",
         "sub-05": "it has no *_bold.nii.gz in its func folder",
         "sub-06": "its folder is empty (if it is a DataLad subdataset, install it with 'datalad "
@@ -47,6 +47,9 @@ def test_those_who_were_not_asked_for_are_listed_as_such(tmp_path: Path) -> None
         "sub-02": "excluded by --exclude-participant-label",
         "sub-03": "not selected by --participant-label or --bids-filter-file",
     }
+    (tmp_path / "sub-04").mkdir()
+    found = search(tmp_path, exclude_participant_label=("02", "04")).unmatched
+    assert [(one.name, one.is_deselected) for one in found] == [("sub-02", True), ("sub-04", True)]
 
 
 def test_names_before_fmriprep_1_2_are_too_old(tmp_path: Path) -> None:
@@ -66,7 +69,7 @@ def test_naming_somebody_without_a_matching_run_is_an_error(tmp_path: Path) -> N
         search(people(tmp_path), participant_label=("01", "02", "04"))
     assert str(caught.value) == (
         "--participant-label 02 04: no run matches the selection:\n"
-        "  sub-02: none of its 1 BOLD image matches: space is T1w\n"
+        "  sub-02: its BOLD images (1) do not match the selection: space is T1w\n"
         "  sub-04: it has no func folder"
     )
 

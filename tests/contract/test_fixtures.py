@@ -29,7 +29,8 @@ def test_the_tree_equals_the_generators_output(name: str, generated: Path) -> No
     assert files(FIXTURES) == files(generated)
     for file in files(generated):
         shipped, fresh = FIXTURES / file, generated / file
-        if not file.endswith(".nii.gz"):
+        # A pointer of git-annex is text, whatever its name says.
+        if not shipped.read_bytes().startswith(b"\x1f\x8b"):
             assert shipped.read_bytes() == fresh.read_bytes(), file
         elif name != "truncated_gzip":
             _assert_same_image(shipped, fresh)

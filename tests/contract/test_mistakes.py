@@ -51,7 +51,8 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
     "a participant without such a run": (
         (MIXED, "OUT", "participant", *FAST, "--participant-label", "03", "--run-id", "1"),
         70,
-        "No run of participant 03 matches the selection; participants found: 01, 02.",
+        "--participant-label 03: no run matches the selection: sub-03: its BOLD images (3) do not "
+        "match the selection: run is (none)",
     ),
     "another resolution": ((*SMALL_GROUP, "--res", "2"), 70, "--res: (none)"),
     "too many components": (

@@ -147,7 +147,7 @@ def test_everybody_has_a_line(ended: Callable[[str], Ended]) -> None:
     }
     assert unmatched == {
         "sub-04": "it has no func folder",
-        "sub-05": "none of its 1 BOLD image matches: space is MNI152NLin6Asym",
+        "sub-05": "its BOLD images (1) do not match the selection: space is MNI152NLin6Asym",
         "sub-A_06": "the label in its name may have letters and digits only: rename the folder "
         "'sub-A_06' and its files",
     }
@@ -156,7 +156,7 @@ def test_everybody_has_a_line(ended: Callable[[str], Ended]) -> None:
 def test_a_dry_run_shows_who_does_not_match() -> None:
     done = nidecomp(FIXTURES / "absent_people", "nowhere", "group", "--dry-run")
     assert done.exit_code == 0
-    assert "sub-04            not matched  it has no func folder" in done.stdout
+    assert "sub-04            not matched   it has no func folder" in done.stdout
     assert "3 runs used, 0 refused, 3 folders without a matching run" in done.stdout
 
 

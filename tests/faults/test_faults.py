@@ -146,11 +146,11 @@ def test_a_disk_that_fails_while_an_image_is_read_costs_its_run(
     case: Case, whole: Undisturbed
 ) -> None:
     path = case.file_of(f"{RUN}_*_bold.nii.gz")
-    for number in (1, 4):
+    for number in (1, 6):
         shutil.rmtree(case.output, ignore_errors=True)
         done = case.run(Fault(READ, number, "EIO", only=path.name))
         status, reason = reasons(case.output)[RUN]
-        assert (done.code, status) == {1: (0, "refused"), 4: (1, "failed")}[number]
+        assert (done.code, status) == {1: (0, "refused"), 6: (1, "failed")}[number]
         assert "Input/output error" in reason
         assert "Traceback" not in done.stderr
     case.check_next_start_completes(whole)
@@ -209,13 +209,19 @@ def test_a_clock_that_runs_back_changes_no_byte(case: Case, whole: Undisturbed) 
     case.check_next_start_completes(whole)
 
 
+def of_maps_and_tables(found: dict[str, str]) -> dict[str, str]:
+    """Leave out the inventory, which lists folders without runs, and the manifest."""
+    others = {"logs/inventory.tsv", "logs/manifest.tsv"}
+    return {name: digest for name, digest in found.items() if name not in others}
+
+
 def test_names_that_are_no_utf8(server: Server, whole: Undisturbed, tmp_path: Path) -> None:
     case = Case(server, Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 \xff\xfe'\"<b>&$(id)")))
     (case.source / os.fsdecode(b"sub-0\xff")).mkdir()
     (case.source / "sub-01" / "func" / os.fsdecode(b"sub-01_\xff_bold.nii.gz")).write_bytes(b"")
     done = case.run()
     assert done.code == 0, done.stderr
-    assert results(case.output) == whole.results
+    assert of_maps_and_tables(results(case.output)) == of_maps_and_tables(whole.results)
 
 
 def test_links_that_lead_in_circles_are_passed_by(case: Case, whole: Undisturbed) -> None:
@@ -231,7 +237,8 @@ def test_links_that_lead_in_circles_are_passed_by(case: Case, whole: Undisturbed
     loop.symlink_to(loop.name)
     done = case.run()
     assert done.code == 0, done.stderr
-    assert results(case.output) == whole.results
+    assert of_maps_and_tables(results(case.output)) == of_maps_and_tables(whole.results)
+    assert [reasons(case.output)[name][0] for name in ("sub-98", "sub-99")] == ["not selected"] * 2
 
 
 def test_nothing_is_written_through_a_link_that_leads_into_the_input(

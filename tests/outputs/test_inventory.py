@@ -175,7 +175,7 @@ def test_a_folder_without_runs_has_a_row() -> None:
         "reason": "it has no func folder",
         "source_file": "sub-4",
     }
-    assert as_text([row]) == "sub-4  not matched  it has no func folder"
+    assert as_text([row]) == "sub-4  not matched   it has no func folder"
 
 
 def test_equal_notes_and_reasons_are_one_line_whatever_the_run_is_called() -> None:

@@ -16,7 +16,6 @@ from nidecomp.bids.selection import (
 )
 from nidecomp.config.science import Selection
 from nidecomp.core.records import UnmatchedFolder
-from nidecomp.core.text import count
 
 
 def unmatched_folders(
@@ -53,38 +52,42 @@ def unmatched_folders(
     reasons = dict(folders.without_runs)
     for folder in folders.times:
         if folder.parent == root and folder.name not in with_run and folder not in reasons:
-            own = of_participant.get(folder.name, [])
-            reasons[folder] = _reason(folder, folders, own, selection, query)
+            reasons[folder] = _reason(folder, folders, of_participant.get(folder.name, []), query)
+    # The selection of participants is the reason that counts, whatever else is wrong.
+    deselected = {
+        folder: why for folder in reasons if (why := _deselected(root, folder, selection, query))
+    }
     return tuple(
-        UnmatchedFolder("_".join(folder.relative_to(root).parts), folder, reason)
-        for folder, reason in sorted(reasons.items())
+        UnmatchedFolder("_".join(folder.relative_to(root).parts), folder, why, folder in deselected)
+        for folder, why in sorted((reasons | deselected).items())
     )
 
 
-def _reason(
-    folder: Path,
-    folders: Folders,
-    bolds: list[ListedFile],
-    selection: Selection,
-    query: Mapping[str, Any],
-) -> str:
-    label = folder.name.removeprefix("sub-")
-    if label in selection.exclude_participant_label:
+def _deselected(
+    root: Path, folder: Path, selection: Selection, query: Mapping[str, Any]
+) -> str | None:
+    """Return how the selection leaves a participant out, or None."""
+    entities = entities_of_folder(root, folder)
+    if entities.get("subject") in selection.exclude_participant_label:
         return "excluded by --exclude-participant-label"
-    if not matches(entities_of_folder(folder.parent, folder), _about_subject(query)):
+    of_subject = {name: wanted for name, wanted in query.items() if name == "subject"}
+    if not matches(entities, of_subject):
         return "not selected by --participant-label or --bids-filter-file"
+    return None
+
+
+def _reason(
+    folder: Path, folders: Folders, bolds: list[ListedFile], query: Mapping[str, Any]
+) -> str:
     if bolds:
-        return f"none of its {count(len(bolds), 'BOLD image')} matches: {_mismatches(bolds, query)}"
+        mismatches = _mismatches(bolds, query)
+        return f"its BOLD images ({len(bolds)}) do not match the selection: {mismatches}"
     func = [path for path in folders.times if path.name == "func" and folder in path.parents]
     if not func:
         return "it has no func folder"
     if any(any(path.glob(OLD_IMAGES)) for path in func):
         return OLD_NAMES
     return "it has no *_bold.nii.gz in its func folder"
-
-
-def _about_subject(query: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: wanted for name, wanted in query.items() if name == "subject"}
 
 
 def _mismatches(bolds: list[ListedFile], query: Mapping[str, Any]) -> str:

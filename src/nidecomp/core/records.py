@@ -160,11 +160,15 @@ class RefusedRun:
 
 @dataclass(frozen=True)
 class UnmatchedFolder:
-    """A participant's (or session's) folder without a run that matches the selection, and why."""
+    """A participant's (or session's) folder without a run that matches the selection, and why.
+
+    `is_deselected` is True for a participant that was excluded or not named.
+    """
 
     name: str
     folder: Path
     reason: str
+    is_deselected: bool = False
 
 
 @dataclass(frozen=True)
@@ -288,8 +292,13 @@ class Inventory:
         return _as_lines(self.notes())
 
     def unmatched_as_lines(self) -> str:
-        """Return why folders have no run that matches, one per line, as in `reasons`."""
-        folders = ((folder.name, folder.reason) for folder in self.unmatched)
+        """Return why folders have no run that matches, one per line, as in `reasons`.
+
+        Participants that were not selected are left out.
+        """
+        folders = (
+            (folder.name, folder.reason) for folder in self.unmatched if not folder.is_deselected
+        )
         return _as_lines(group_by_text(folders), "folder")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nidecomp.core.records import Inventory
@@ -21,9 +22,12 @@ def print_dry_run(inventory: Inventory, root: Path, plan: Forecast) -> None:
         The preprocessed dataset.
     plan : Forecast
     """
-    print(as_text(rows(inventory, root)))  # noqa: T201
-    used, refused = count(len(inventory.used), "run"), len(inventory.refused)
-    unmatched = count(len(inventory.unmatched), "folder")
+    found = replace(
+        inventory, unmatched=tuple(one for one in inventory.unmatched if not one.is_deselected)
+    )
+    print(as_text(rows(found, root)))  # noqa: T201
+    used, refused = count(len(found.used), "run"), len(found.refused)
+    unmatched = count(len(found.unmatched), "folder")
     print(f"{used} used, {refused} refused, {unmatched} without a matching run")  # noqa: T201
     print(plan.as_text())  # noqa: T201
 
@@ -44,7 +48,7 @@ def as_text(table: Sequence[Mapping[str, object]]) -> str:
     lines = []
     width = max((len(str(row["run"])) for row in table), default=3)
     for row in table:
-        line = f"{row['run']!s:<{width}}  {row['status']!s:<11}"
+        line = f"{row['run']!s:<{width}}  {row['status']!s:<12}"
         if row["status"] == "used":
             line += (
                 f"  {row['n_volumes_kept']}/{row['n_volumes']} volumes, "

@@ -18,7 +18,8 @@ from nidecomp.core.text import in_one_line
 COLUMNS = {
     "run": "Name of the run, as in its file names",
     "status": "used; refused (cannot be used, see reason); failed (error while it was processed); "
-    "not matched (a participant without a run that matches the selection)",
+    "not matched (a participant without a run that matches the selection); not selected (a "
+    "participant that was excluded or not named)",
     "reason": "Why the run was refused, failed or did not match",
     "notes": "What was assumed about the run, or is unusual about it",
     "source_file": "The BOLD image (or a folder), relative to the preprocessed dataset",
@@ -126,7 +127,8 @@ def _unused_row(status: str, run: RefusedRun | FailedRun, root: Path) -> Row:
 
 
 def _unmatched_row(folder: UnmatchedFolder, root: Path) -> Row:
-    return _row("not matched", folder.name, folder.folder, root, folder.reason)
+    status = "not selected" if folder.is_deselected else "not matched"
+    return _row(status, folder.name, folder.folder, root, folder.reason)
 
 
 def _row(status: str, name: str, source: Path, root: Path, reason: str | None = None) -> Row:

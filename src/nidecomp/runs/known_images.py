@@ -58,10 +58,10 @@ def remember_image(run: UsableRun, work_dir: Path) -> None:
     with unreadable_file_fails(path):
         known = KnownImage(path, identity_of(path), annex_key(path), header)
     file = _file(path, work_dir)
-    if _read(file) == known:
+    if _read(file, _root_of(path)) == known:
         return
     content = {
-        "path": str(path),
+        "path": str(path.relative_to(_root_of(path))),
         "identity": known.identity,
         "annex_key": known.annex_key,
         "shape": header.grid.shape,
@@ -91,12 +91,8 @@ def known_images(root: Path, work_dir: Path) -> dict[Path, KnownImage]:
     folder = work_dir / _FOLDER
     if not folder.is_dir():
         return {}
-    found = (_read(file) for file in sorted(folder.glob("*.json")))
-    return {
-        known.path: known
-        for known in found
-        if known is not None and known.path.is_relative_to(root) and _is_same_version(known)
-    }
+    found = (_read(file, root) for file in sorted(folder.glob(f"{_digest(root)}_*.json")))
+    return {known.path: known for known in found if known is not None and _is_same_version(known)}
 
 
 def image_identity(files: RunFiles, work_dir: Path) -> str:
@@ -110,7 +106,7 @@ def image_identity(files: RunFiles, work_dir: Path) -> str:
     if not files.image_is_gone:
         with unreadable_file_fails(files.bold):
             return identity_of(files.bold)
-    known = _read(_file(files.bold, work_dir))
+    known = _read(_file(files.bold, work_dir), _root_of(files.bold))
     if known is None:
         raise FailedRunError(f"{files.bold.name} is not there any more")
     return known.identity
@@ -127,12 +123,22 @@ def _is_same_version(known: KnownImage) -> bool:
     return f"-s{known.identity.partition('-')[0]}-" in key
 
 
+def _root_of(path: Path) -> Path:
+    """Return the dataset of an image: ``sub-*/[ses-*/]func`` are below it."""
+    folder = path.parent.parent
+    return folder.parent.parent if folder.name.startswith("ses-") else folder.parent
+
+
 def _file(path: Path, work_dir: Path) -> Path:
-    digest = hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()
-    return work_dir / _FOLDER / f"{digest[:20]}.json"
+    root = _root_of(path)
+    return work_dir / _FOLDER / f"{_digest(root)}_{_digest(path.relative_to(root))}.json"
 
 
-def _read(file: Path) -> KnownImage | None:
+def _digest(path: Path) -> str:
+    return hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()[:20]
+
+
+def _read(file: Path, root: Path) -> KnownImage | None:
     """Return a remembered image, or None if its file is missing or damaged."""
     try:
         content = cast(dict[str, Any], parse_json(read_text(file)))
@@ -143,6 +149,7 @@ def _read(file: Path) -> KnownImage | None:
             stored_bytes=int(content["stored_bytes"]),
             repetition_time_s=content["repetition_time_s"],
         )
-        return KnownImage(Path(content["path"]), content["identity"], content["annex_key"], header)
+        path = root / content["path"]
+        return KnownImage(path, content["identity"], content["annex_key"], header)
     except (OSError, ValueError, KeyError, TypeError):
         return None
