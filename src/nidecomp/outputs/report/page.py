@@ -171,7 +171,12 @@ def _runs_with_quality(folder: Results) -> list[dict[str, str]]:
         if (known := [value for value in found if math.isfinite(value)])
     }
     return [
-        {**row, **{name: means.get((row.get("run", ""), name), "") for name in _QUALITY}}
+        {
+            **row,
+            **{name: means.get((row.get("run", ""), name), "") for name in _QUALITY},
+            # A run that is used has no reason, and one that is not has no notes.
+            "remarks": row.get("reason") or row.get("notes") or "",
+        }
         for row in folder.runs
     ]
 
