@@ -114,3 +114,12 @@ def test_the_key_of_a_wrong_name_has_the_whole_label() -> None:
     name = Path("sub-1_task-rest-open_run-2_bold.nii.gz")
     assert key_of_name(name).label == "sub-1_task-rest-open_run-2"
     assert entities_of_name("sub-1_run-02_bold") == {"sub": "1", "run": "2"}
+
+
+def test_entities_that_are_not_known_are_noted(tmp_path: Path) -> None:
+    make(tmp_path, bold(stem(foo="x")), mask(stem(foo="x")), confounds(stem(foo="x")))
+    ((files,), refused, _) = search(tmp_path)
+    assert refused == ()
+    assert files.notes == ("entities in its file name that are not known were ignored: foo",)
+    make_runs(tmp_path, stem(foo="y"))
+    assert search(tmp_path).runs == ()

@@ -12,6 +12,7 @@ from nidecomp.core.records import RunKey
 from nidecomp.core.text import quoted
 
 _ENTITY = re.compile(r"([a-zA-Z0-9]+)-([a-zA-Z0-9+]+)")
+_KNOWN = frozenset(RUN_ENTITIES) | {"space", "cohort", "res", "desc"}
 # Labels that may be written with leading zeros: run-1 and run-01 are the same run.
 _NUMBERS = frozenset({"run", "echo", "chunk", "res", "cohort"})
 # Entities with labels that BIDS restricts, and a description of these labels.
@@ -70,6 +71,15 @@ def wrong_name(path: Path) -> str | None:
         if short_names[short] > 1:
             return f"its file name has the entity {short} twice: rename its files"
     return None
+
+
+def unknown_entities(path: Path) -> tuple[str, ...]:
+    """Return a note on entities in the name of a file that do not tell runs apart, if any."""
+    *parts, _ = path.name.split(".")[0].split("_")
+    unknown = sorted({part.partition("-")[0] for part in parts} - _KNOWN)
+    if not unknown:
+        return ()
+    return (f"entities in its file name that are not known were ignored: {', '.join(unknown)}",)
 
 
 def key_of_name(path: Path) -> RunKey:

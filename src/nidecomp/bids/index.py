@@ -17,7 +17,13 @@ from nidecomp.bids.checks import (
     check_own_space,
 )
 from nidecomp.bids.companions import Companions, Shared, shared_entities
-from nidecomp.bids.entities import canonical, key_of_name, wrong_folder, wrong_name
+from nidecomp.bids.entities import (
+    canonical,
+    key_of_name,
+    unknown_entities,
+    wrong_folder,
+    wrong_name,
+)
 from nidecomp.bids.listing import ListedFile, Listing, list_files, listed_by_name
 from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.bids.selection import (
@@ -265,6 +271,7 @@ class _Assembly(NamedTuple):
             sidecars=sidecars,
             confounds_sidecars=of_table,
             image_is_gone=is_gone,
+            notes=unknown_entities(bold.path),
         )
 
     def _inside(self, paths: list[Path]) -> list[str]:

@@ -43,7 +43,8 @@ class RunFiles:
 
     `sidecars` and `confounds_sidecars` are the JSON files that apply to the image and to the
     confounds table by the inheritance principle of BIDS, the most general first. The image of a
-    run that was reduced before need not be there any more: then, `image_is_gone` is True.
+    run that was reduced before need not be there any more: then, `image_is_gone` is True. `notes`
+    has what is unusual about the names of the files.
     """
 
     key: RunKey
@@ -57,6 +58,7 @@ class RunFiles:
     sidecars: tuple[Path, ...] = ()
     confounds_sidecars: tuple[Path, ...] = ()
     image_is_gone: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class Sampling(Protocol):

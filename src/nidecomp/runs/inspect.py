@@ -86,6 +86,7 @@ def _inspect(
         n_regressors=n_regressors,
         mean_fd_mm=design.mean_fd_mm,
         notes=(
+            *files.notes,
             *_gone_notes(files),
             *time.notes,
             *_smoothing_notes(files.desc, denoising),
