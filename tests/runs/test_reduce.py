@@ -140,8 +140,8 @@ def test_the_smoothings_beside_one_are_not_in_its_name(task: ReduceTask) -> None
 def test_cleaned_series_are_read_and_cleaned_at_each_smoothing(task: ReduceTask) -> None:
     found = cleaned_series(task, (0.0, 6.0))
     assert list(found.cleaned) == [0.0, 6.0]
-    assert len(found.design.kept) == N_VOLUMES
-    assert (found.n_nonfinite, found.empty) == (0, ())
+    assert len(found.read.design.kept) == N_VOLUMES
+    assert (found.read.n_nonfinite, found.read.empty) == (0, ())
     assert found.run is task.run
     for result in found.cleaned.values():
         assert result.series.shape == (N_VOLUMES, SPACE.n_features)
@@ -196,8 +196,8 @@ def test_what_is_left_is_what_a_run_scrubbed_there_has(
         expected = cleaned_series(task, (0.0, 6.0))
     empty_volumes(task, empty)
     found = cleaned_series(task, (0.0, 6.0))
-    np.testing.assert_array_equal(found.design.kept, expected.design.kept)
-    np.testing.assert_array_equal(found.design.nuisance, expected.design.nuisance)
+    np.testing.assert_array_equal(found.read.design.kept, expected.read.design.kept)
+    np.testing.assert_array_equal(found.read.design.nuisance, expected.read.design.nuisance)
     for fwhm, cleaned in found.cleaned.items():
         assert cleaned.series.tobytes() == expected.cleaned[fwhm].series.tobytes()
         # Where it was read: there is no copy.

@@ -36,7 +36,8 @@ from nidecomp.projection.store import (
 )
 from nidecomp.projection.task import STATISTICS, ProjectedRun, ProjectTask
 from nidecomp.runs.clean import clean
-from nidecomp.runs.reduce import check_enough_left, check_unchanged, failures_recorded, read_run
+from nidecomp.runs.read import check_enough_left, read_run
+from nidecomp.runs.reduce import check_unchanged, failures_recorded
 from nidecomp.runs.tsnr import temporal_snr
 from nidecomp.spaces.contract import FeatureSpace
 

@@ -8,24 +8,23 @@ commands and the jobs of a cluster array find runs that were reduced before.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nidecomp.core.errors import FailedRunError, NidecompError
 from nidecomp.core.pca import principal_components
-from nidecomp.core.records import FailedRun, ReducedRun, RunFiles, UsableRun
+from nidecomp.core.records import FailedRun, ReducedRun, RunFiles
 from nidecomp.core.reduced_runs import RunVolumes, find_reduced, store_reduced
 from nidecomp.core.text import in_one_line
 from nidecomp.runs.clean import Cleaned, clean
 from nidecomp.runs.known_images import remember_image
-from nidecomp.runs.nuisance import NuisanceModel, build_nuisance_model
+from nidecomp.runs.read import ReadRun, check_enough_left, read_run
 from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.series import compile_reading
 
@@ -127,6 +126,7 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
     """Reduce a run with each smoothing and store the results under the given names."""
     reduced: dict[float, ReducedRun] = {}
     found = cleaned_series(task, tuple(stems))
+    read = found.read
     for fwhm, cleaned in found.cleaned.items():
         leading = principal_components(cleaned.series, cleaned.gram, task.n_rows)
         squared = leading.squared
@@ -139,19 +139,19 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
             )
         check_unchanged(stems[fwhm], task.stem(fwhm))
         record = ReducedRun(
-            run=found.run,
+            run=read.run,
             path=stems[fwhm].with_name(stems[fwhm].name + ".npy"),
             smoothing_fwhm=fwhm,
             n_rows=leading.rows.shape[0],
             n_voxels=leading.rows.shape[1],
             total_variance=leading.total_variance,
             squared_singular_values=tuple(squared.tolist()),
-            n_nonfinite=found.n_nonfinite,
+            n_nonfinite=read.n_nonfinite,
             n_constant=cleaned.n_constant,
-            empty=found.empty,
+            empty=read.empty,
         )
-        times_s = np.asarray(found.design.kept * task.run.repetition_time_s, dtype=np.float64)
-        volumes = RunVolumes(leading.volumes, times_s, found.design.motion)
+        times_s = np.asarray(read.design.kept * task.run.repetition_time_s, dtype=np.float64)
+        volumes = RunVolumes(leading.volumes, times_s, read.design.motion)
         store_reduced(record, leading.rows, volumes)
         reduced[fwhm] = record
     return reduced
@@ -163,23 +163,14 @@ class CleanedRun:
 
     Parameters
     ----------
-    run : UsableRun
-        Without the volumes that are empty.
+    read : ReadRun
+        The series in it were cleaned in place.
     cleaned : mapping
         Smoothing in mm to the cleaned series.
-    n_nonfinite : int
-        Number of voxels with nonfinite values.
-    empty : tuple of int
-        Indices of the volumes that were dropped because they have no signal.
-    design : NuisanceModel
-        The nuisance regressors, and the volumes that are left.
     """
 
-    run: UsableRun
+    read: ReadRun
     cleaned: Mapping[float, Cleaned]
-    n_nonfinite: int
-    empty: tuple[int, ...]
-    design: NuisanceModel
 
 
 def cleaned_series(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> CleanedRun:
@@ -212,122 +203,4 @@ def cleaned_series(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> Clean
             f"{n_constant} of the {space.n_features} {space.measure.features} in the group mask "
             "have no signal"
         )
-    return CleanedRun(read.run, cleaned, read.n_nonfinite, read.empty, read.design)
-
-
-@dataclass(frozen=True, eq=False)
-class ReadRun:
-    """A run that was read, without its empty volumes.
-
-    Parameters
-    ----------
-    run : UsableRun
-        Without the volumes that are empty.
-    series : tuple of ndarray of float32, each (n_kept, n_features)
-        One for each smoothing.
-    n_nonfinite : int
-        Number of voxels with nonfinite values.
-    empty : tuple of int
-        Indices of the volumes that were dropped because they have no signal.
-    design : NuisanceModel
-        The nuisance regressors, and the volumes that are left.
-    """
-
-    run: UsableRun
-    series: tuple[NDArray[np.float32], ...]
-    n_nonfinite: int
-    empty: tuple[int, ...]
-    design: NuisanceModel
-
-
-def read_run(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> ReadRun:
-    """Return a run with each smoothing, without empty volumes, and its nuisance model.
-
-    Parameters
-    ----------
-    task : ReduceTask
-    smoothing_fwhm : tuple of float
-        In mm.
-
-    Returns
-    -------
-    ReadRun
-
-    Raises
-    ------
-    FailedRunError
-        The data cannot be read, or too few volumes with signal are left.
-    """
-    run = task.run
-    # From the files, so that the projection, whose run has no empty volumes any more, does the
-    # same as the reduce step.
-    design = _nuisance_model(task)
-    series, n_nonfinite, rows = task.space.read_series(run.files.bold, design.kept, smoothing_fwhm)
-    if not rows:
-        return ReadRun(run, series, n_nonfinite, (), design)
-    n_wanted = len(design.kept)
-    if 2 * len(rows) > n_wanted:
-        raise FailedRunError(
-            f"{len(rows)} of the {n_wanted} volumes to be used have no signal (all values in the "
-            f"brain are the same): {run.files.bold.name} is incomplete or was padded"
-        )
-    empty = tuple(design.kept[list(rows)].tolist())
-    design = _nuisance_model(task, empty)
-    run = run.without_volumes(empty, design.nuisance.shape[1])
-    check_enough_left(run, task)
-    series = tuple(_without_rows(one, rows) for one in series)
-    return ReadRun(run, series, n_nonfinite, empty, design)
-
-
-def _nuisance_model(task: ReduceTask, also_dropped: Sequence[int] = ()) -> NuisanceModel:
-    run = task.run
-    return build_nuisance_model(
-        run.files.confounds,
-        run.n_volumes,
-        run.repetition_time_s,
-        task.denoising,
-        sidecars=run.files.confounds_sidecars,
-        also_dropped=also_dropped,
-    )
-
-
-def _without_rows(series: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
-    """Return a series without some rows, in the same memory: a copy may not fit beside it."""
-    left = np.delete(np.arange(len(series)), list(rows))
-    for to, row in enumerate(left):
-        if to != row:
-            series[to] = series[row]
-    return series[: len(left)]
-
-
-def check_enough_left(run: UsableRun, task: ReduceTask) -> None:
-    """Check that a run has enough volumes after empty ones were dropped.
-
-    Runs without empty volumes were checked before they were read.
-
-    Parameters
-    ----------
-    run : UsableRun
-        Without the volumes that are empty.
-    task : ReduceTask
-        With the numbers that are required.
-
-    Raises
-    ------
-    FailedRunError
-    """
-    n_empty = dict(run.dropped).get("empty", 0)
-    if not n_empty:
-        return
-    why = f"{n_empty} have no signal (all values in the brain are the same)"
-    if run.n_kept < task.denoising.min_volumes:
-        raise FailedRunError(
-            f"{run.n_kept} of its {run.n_volumes} volumes are left, fewer than --min-volumes "
-            f"{task.denoising.min_volumes}: {why}"
-        )
-    if run.degrees_of_freedom < task.n_rows:
-        raise FailedRunError(
-            f"it is too short: {run.n_kept} of its {run.n_volumes} volumes are left; minus "
-            f"{run.n_regressors} regressors, {run.degrees_of_freedom} degrees of freedom remain, "
-            f"but --n-components requires {task.n_rows}: {why}"
-        )
+    return CleanedRun(read, cleaned)

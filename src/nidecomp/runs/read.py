@@ -1,0 +1,132 @@
+"""Read the series of one run, without the volumes that are dropped, and its nuisance model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.core.errors import FailedRunError
+from nidecomp.core.records import UsableRun
+from nidecomp.runs.nuisance import NuisanceModel, build_nuisance_model
+from nidecomp.runs.task import ReduceTask
+
+
+@dataclass(frozen=True, eq=False)
+class ReadRun:
+    """A run that was read, without its empty volumes.
+
+    Parameters
+    ----------
+    run : UsableRun
+        Without the volumes that are empty.
+    series : tuple of ndarray of float32, each (n_kept, n_features)
+        One for each smoothing.
+    n_nonfinite : int
+        Number of voxels with nonfinite values.
+    empty : tuple of int
+        Indices of the volumes that were dropped because they have no signal.
+    design : NuisanceModel
+        The nuisance regressors, and the volumes that are left.
+    """
+
+    run: UsableRun
+    series: tuple[NDArray[np.float32], ...]
+    n_nonfinite: int
+    empty: tuple[int, ...]
+    design: NuisanceModel
+
+
+def read_run(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> ReadRun:
+    """Return a run with each smoothing, without empty volumes, and its nuisance model.
+
+    Parameters
+    ----------
+    task : ReduceTask
+    smoothing_fwhm : tuple of float
+        In mm.
+
+    Returns
+    -------
+    ReadRun
+
+    Raises
+    ------
+    FailedRunError
+        The data cannot be read, or too few volumes with signal are left.
+    """
+    run = task.run
+    # From the files, so that the projection, whose run has no empty volumes any more, does the
+    # same as the reduce step.
+    design = _nuisance_model(task)
+    series, n_nonfinite, rows = task.space.read_series(run.files.bold, design.kept, smoothing_fwhm)
+    if not rows:
+        return ReadRun(run, series, n_nonfinite, (), design)
+    n_wanted = len(design.kept)
+    if 2 * len(rows) > n_wanted:
+        raise FailedRunError(
+            f"{len(rows)} of the {n_wanted} volumes to be used have no signal (all values in the "
+            f"brain are the same): {run.files.bold.name} is incomplete or was padded"
+        )
+    empty = tuple(design.kept[list(rows)].tolist())
+    design = _nuisance_model(task, empty)
+    run = run.without_volumes(empty, design.nuisance.shape[1])
+    check_enough_left(run, task)
+    series = tuple(_without_rows(one, rows) for one in series)
+    return ReadRun(run, series, n_nonfinite, empty, design)
+
+
+def _nuisance_model(task: ReduceTask, also_dropped: Sequence[int] = ()) -> NuisanceModel:
+    run = task.run
+    return build_nuisance_model(
+        run.files.confounds,
+        run.n_volumes,
+        run.repetition_time_s,
+        task.denoising,
+        sidecars=run.files.confounds_sidecars,
+        also_dropped=also_dropped,
+    )
+
+
+def _without_rows(series: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
+    """Return a series without some rows, in the same memory: a copy may not fit beside it."""
+    left = np.delete(np.arange(len(series)), list(rows))
+    for to, row in enumerate(left):
+        if to != row:
+            series[to] = series[row]
+    return series[: len(left)]
+
+
+def check_enough_left(run: UsableRun, task: ReduceTask) -> None:
+    """Check that a run has enough volumes after empty ones were dropped.
+
+    Runs without empty volumes were checked before they were read.
+
+    Parameters
+    ----------
+    run : UsableRun
+        Without the volumes that are empty.
+    task : ReduceTask
+        With the numbers that are required.
+
+    Raises
+    ------
+    FailedRunError
+    """
+    n_empty = dict(run.dropped).get("empty", 0)
+    if not n_empty:
+        return
+    why = f"{n_empty} have no signal (all values in the brain are the same)"
+    if run.n_kept < task.denoising.min_volumes:
+        raise FailedRunError(
+            f"{run.n_kept} of its {run.n_volumes} volumes are left, fewer than --min-volumes "
+            f"{task.denoising.min_volumes}: {why}"
+        )
+    if run.degrees_of_freedom < task.n_rows:
+        raise FailedRunError(
+            f"it is too short: {run.n_kept} of its {run.n_volumes} volumes are left; minus "
+            f"{run.n_regressors} regressors, {run.degrees_of_freedom} degrees of freedom remain, "
+            f"but --n-components requires {task.n_rows}: {why}"
+        )
