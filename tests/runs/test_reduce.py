@@ -15,6 +15,7 @@ import pytest
 from nidecomp.config.science import Denoising
 from nidecomp.core.records import FailedRun, ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.core.reduced_runs import find_reduced, read_volumes
+from nidecomp.runs import read as read_module
 from nidecomp.runs import reduce as module
 from nidecomp.runs import task as task_module
 from nidecomp.runs.reduce import cleaned_series, reduce_run, warm_up
@@ -142,7 +143,7 @@ def test_cleaned_series_are_read_and_cleaned_at_each_smoothing(task: ReduceTask)
     assert list(found.cleaned) == [0.0, 6.0]
     assert len(found.read.design.kept) == N_VOLUMES
     assert (found.read.n_nonfinite, found.read.empty) == (0, ())
-    assert found.run is task.run
+    assert found.read.run is task.run
     for result in found.cleaned.values():
         assert result.series.shape == (N_VOLUMES, SPACE.n_features)
     assert not np.array_equal(found.cleaned[0.0].series, found.cleaned[6.0].series)
@@ -187,11 +188,12 @@ def test_what_is_left_is_what_a_run_scrubbed_there_has(
     task: ReduceTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = (0, 11, 12, 30)
-    expected = cleaned_series(task, (0.0, 6.0))
-    build = module.build_nuisance_model
+    build = read_module.build_nuisance_model
     with monkeypatch.context() as patch:
         patch.setattr(
-            module, "build_nuisance_model", lambda *of_run, **_: build(*of_run, also_dropped=empty)
+            read_module,
+            "build_nuisance_model",
+            lambda *of_run, **_: build(*of_run, also_dropped=empty),
         )
         expected = cleaned_series(task, (0.0, 6.0))
     empty_volumes(task, empty)
