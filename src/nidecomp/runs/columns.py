@@ -89,7 +89,7 @@ class Confounds:
             known[0] |= known[1]
         is_known = dict(zip(self.table, known[volumes].all(axis=0), strict=True))
         names = [str(name) for name in self.table if is_known[name]]
-        varying = set(_varying(self.table, names, volumes))
+        varying = _varying(self.table, volumes)
         unusable = {name for name in columns_of("high_pass", names) if name not in varying}
         if not varying & set(RIGID_BODY):
             unusable |= set(RIGID_BODY)
@@ -132,8 +132,8 @@ def check_values(confounds: Confounds, regressors: pd.DataFrame, kept: NDArray[n
     RefusedRunError
         Values are missing.
     """
-    names = [str(name) for name in regressors]
-    broken = [name for name in names if not np.isfinite(regressors[name][kept]).all()]
+    known = np.isfinite(regressors.to_numpy(dtype=float)[kept]).all(axis=0)
+    broken = [str(name) for name, is_known in zip(regressors, known, strict=True) if not is_known]
     empty = [name for name in broken if _is_empty(confounds.table, name)]
     if empty:
         raise _empty_columns(confounds, empty, kept)
@@ -180,8 +180,9 @@ def count_regressors(
     if confounds.arguments is None:
         return ()
     names = [str(name) for name in regressors]
+    varying = _varying(regressors, kept)
     return tuple(
-        (part, len(_varying(regressors, columns_of(part, names), kept)))
+        (part, len(varying.intersection(columns_of(part, names))))
         for part in regressing_parts(confounds.arguments)
     )
 
@@ -212,9 +213,10 @@ def check_contributions(
         return ()
     notes: list[str] = []
     names = [str(name) for name in regressors]
+    all_varying = _varying(regressors, kept)
     for part in regressing_parts(confounds.arguments):
         columns = columns_of(part, names)
-        varying = set(_varying(regressors, columns, kept))
+        varying = all_varying.intersection(columns)
         constant = [name for name in columns if name not in varying]
         if part == "motion" and varying.isdisjoint(RIGID_BODY):
             raise RefusedRunError(
@@ -252,18 +254,16 @@ def _without_cosines(confounds: Confounds, kept: NDArray[np.bool_], *, are_there
     )
 
 
-def _varying(table: pd.DataFrame, names: list[str], volumes: NDArray[np.bool_]) -> list[str]:
+def _varying(table: pd.DataFrame, volumes: NDArray[np.bool_]) -> frozenset[str]:
     """Return the columns that are not constant over the volumes."""
-    values = table[names].to_numpy(dtype=float)[volumes]
+    values = table.to_numpy(dtype=float)[volumes]
     # Columns with missing values vary, if at all, in the values that are there.
-    lowest = np.min(values, axis=0, where=np.isfinite(values), initial=np.inf)
-    highest = np.max(values, axis=0, where=np.isfinite(values), initial=-np.inf)
+    known = np.isfinite(values)
+    lowest = np.min(values, axis=0, where=known, initial=np.inf)
+    highest = np.max(values, axis=0, where=known, initial=-np.inf)
     largest = np.maximum(np.abs(lowest), np.abs(highest))
-    return [
-        name
-        for name, low, high, most in zip(names, lowest, highest, largest, strict=True)
-        if high - low > _CONSTANT * most
-    ]
+    varies = highest - lowest > _CONSTANT * largest
+    return frozenset(str(name) for name, is_it in zip(table, varies, strict=True) if is_it)
 
 
 def _listed(names: list[str]) -> str:
