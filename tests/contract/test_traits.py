@@ -68,7 +68,8 @@ def test_a_dataset_ends_as_its_line_says(name: str, ended: Callable[[str], Ended
     status = [row["status"] for row in inventory(output)]
     counted = [str(status.count(word)) for word in ("used", "refused", "failed")]
     assert counted == [line["used"], line["refused"], line["failed"]]
-    if line["code"] in {"0", "1"}:
+    # Minimal outputs of the others have the same files.
+    if line["code"] in {"0", "1"} and ("minimal" not in line["words"] or name == "many_tasks"):
         assert validator_issues(output) == []
 
 

@@ -26,9 +26,10 @@ def print_dry_run(inventory: Inventory, root: Path, plan: Forecast) -> None:
         inventory, unmatched=tuple(one for one in inventory.unmatched if not one.is_deselected)
     )
     print(as_text(rows(found, root)))  # noqa: T201
-    used, refused = count(len(found.used), "run"), len(found.refused)
-    unmatched = count(len(found.unmatched), "folder")
-    print(f"{used} used, {refused} refused, {unmatched} without a matching run")  # noqa: T201
+    summary = f"{count(len(found.used), 'run')} used, {len(found.refused)} refused"
+    if found.unmatched:
+        summary += f", {count(len(found.unmatched), 'folder')} without a matching run"
+    print(summary)  # noqa: T201
     print(plan.as_text())  # noqa: T201
 
 
