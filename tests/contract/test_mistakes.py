@@ -24,6 +24,7 @@ FAST = ("--n-components", "3", "--n-init", "2")
 
 
 # Mistake: (words of the command, exit code, what is said). TMP is a fresh folder, OUT one in it.
+NOT_FETCHED = next((FIXTURES / "not_fetched" / "sub-04" / "func").glob("*_mask.nii.gz"))
 SMALL_GROUP = (SMALL, "OUT", "group", *FAST)
 MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
     "no such input": (("TMP/nothing", "OUT", "group"), 2, "does not exist or is not a folder"),
@@ -53,6 +54,16 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
         70,
         "--participant-label 03: no run matches the selection: sub-03: its BOLD images (3) do not "
         "match the selection: run is (none)",
+    ),
+    "a mask that was not fetched": (
+        (*SMALL_GROUP, "--mask", NOT_FETCHED),
+        2,
+        "--mask: the content of the file was not fetched; try 'datalad get ",
+    ),
+    "a space as fMRIPrep takes it": (
+        (*SMALL_GROUP, "--space", "MNI152NLin2009cAsym:res-2"),
+        2,
+        "must be the label of a space: use --space MNI152NLin2009cAsym --res 2",
     ),
     "another resolution": ((*SMALL_GROUP, "--res", "2"), 70, "--res: (none)"),
     "too many components": (

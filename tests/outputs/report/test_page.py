@@ -330,3 +330,20 @@ def test_a_reference_says_who_what_and_where(reference: Reference) -> None:
     for part in ("title", "doi", "year", "pages"):
         assert reference.fields.get(part, "") in reference.text
     assert not re.search(r"[{}]|\.\.|others", reference.text)
+
+
+def test_notes_are_counted_by_kind_and_people_without_runs_are_a_warning(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    write_tsv(
+        root / "logs" / "inventory.tsv",
+        ("run", "status", "reason", "notes"),
+        ("sub-01_task-rest", "used", "n/a", "one thing; sub-01_task-rest.json is old"),
+        ("sub-02_task-rest", "used", "n/a", "sub-02_task-rest.json is old"),
+        ("sub-03", "not matched", "it has no func folder", "n/a"),
+        ("sub-04", "not selected", "excluded", "n/a"),
+    )
+    text = " ".join("".join(Reader(page_of(root)).text).split())
+    assert "*.json is old 2 sub-01_task-rest, sub-02_task-rest" in text
+    assert "one thing 1 sub-01_task-rest" in text
+    assert "1 folder of participants without a run that matches the selection" in text
+    assert "runs were not used" not in text
