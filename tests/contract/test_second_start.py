@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import FIXTURES, Finished, nidecomp
 
-OPTIONS = ("--n-components", "3", "--n-init", "2")
+OPTIONS = ("--n-components", "3", "--n-init", "2", "--methods", "canica")
 GONE = "its image is not there any more"
 
 

@@ -169,8 +169,8 @@ def test_what_is_spelled_in_another_way_is_the_same(ended: Callable[[str], Ended
 
 
 def test_a_high_pass_filter_of_ours_replaces_missing_cosines(tmp_path: Path) -> None:
-    options = ("--n-components", "3", *FEW_RESTARTS, "--level", "minimal", "--high-pass", "0.008")
-    done = nidecomp(FIXTURES / "no_cosines", tmp_path, "group", *options)
+    options = ("--n-components", "3", *FEW_RESTARTS, "--level", "minimal", "--methods", "canica")
+    done = nidecomp(FIXTURES / "no_cosines", tmp_path, "group", *options, "--high-pass", "0.008")
     assert done.exit_code == 0, done.stderr
     rows = inventory(tmp_path)
     assert [row["regressors"] for row in rows] == [
@@ -182,7 +182,7 @@ def test_a_high_pass_filter_of_ours_replaces_missing_cosines(tmp_path: Path) -> 
 
 def test_motion_of_zeros_is_unknown_and_never_the_best(tmp_path: Path) -> None:
     source = FIXTURES / "motion_zeros"
-    options = ("--n-components", "3", *FEW_RESTARTS, "--level", "minimal")
+    options = ("--n-components", "3", *FEW_RESTARTS, "--level", "minimal", "--methods", "canica")
     strict = nidecomp(source, tmp_path / "strict", "group", *options, "--mean-fd-cutoff", "0.01")
     assert strict.exit_code == 70
     assert "1 run (sub-02_task-rest): its framewise_displacement is 0 at all" in strict.stderr
