@@ -220,7 +220,7 @@ def check_request(settings: Settings) -> Path:
     if execution.bids_database_dir:
         database = Path(execution.bids_database_dir)
         check_outside(settings.bids_dir, root, database, "--bids-database-dir")
-    if (settings.analysis_level == "group" or maps is not None) and not execution.dry_run:
+    if settings.analysis_level == "group" or maps is not None:
         _check_same_request(root, settings.shared())
     return root
 

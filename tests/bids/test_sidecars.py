@@ -36,6 +36,8 @@ def test_the_nearest_and_the_most_specific_come_last(tmp_path: Path) -> None:
         "task-rest_acq-x_bold.json",
         "run-2_bold.json",
         "task-rest_boldref.json",
+        "task-rest-open_bold.json",
+        "task-rest_open_bold.json",
         "task-rest_bold.tsv",
         "sub-02/task-rest_bold.json",
         "sub-01/ses-b/task-rest_bold.json",

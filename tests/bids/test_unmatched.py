@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from bids_trees import make, make_runs, search, stem
+from bids_trees import bold, make, make_runs, search, stem
 
+from nidecomp.bids.index import find_runs
+from nidecomp.config.science import Selection
 from nidecomp.core.errors import NothingToDoError, UsageError
 
 
@@ -103,3 +106,69 @@ def test_runs_of_one_participant_share_the_anatomical_space_only(tmp_path: Path)
     assert len(search(tmp_path, space="T1w").runs) == 2
     with pytest.raises(UsageError, match="space-func is each run's own space"):
         search(tmp_path, space="func")
+
+
+# ---------------------------------------------------------------- what a review found
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"subject": ["01", "02", "99"]}, "99: no image with this subject"),
+        ({"task": ["rest", "nbak"]}, "nbak: no image with this task"),
+        ({"run": [None, 9]}, "9: no image with this run"),
+    ],
+)
+def test_labels_in_the_filter_are_checked(
+    tmp_path: Path, content: dict[str, object], says: str
+) -> None:
+    make_runs(tmp_path, stem("01"), stem("02"))
+    with pytest.raises(NothingToDoError, match=f"--bids-filter-file .*{says}"):
+        search(tmp_path, bids_filter_file=json.dumps({"bold": content}))
+
+
+def test_a_named_participant_whom_the_filter_leaves_out_is_an_error(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem("01"), stem("02"))
+    with pytest.raises(NothingToDoError, match="--participant-label 02: no run matches"):
+        search(
+            tmp_path,
+            participant_label=("01", "02"),
+            bids_filter_file=json.dumps({"bold": {"subject": "01"}}),
+        )
+
+
+def test_links_empty_sessions_and_files_in_place_of_folders_are_listed(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem("02", ses="1"))
+    (tmp_path / "sub-01").symlink_to("sub-02")
+    (tmp_path / "sub-02" / "ses-2").symlink_to("nowhere")
+    (tmp_path / "sub-02" / "ses-3").mkdir()
+    make(tmp_path, "sub-03")
+    (tmp_path / "sub-04").mkdir()
+    (tmp_path / "sub-04" / "func").symlink_to("nowhere")
+    found = search(tmp_path)
+    assert [run.key.label for run in found.runs] == ["sub-02_ses-1_task-rest"]
+    assert found.refused == ()
+    assert {one.name: one.reason.partition(",")[0] for one in found.unmatched} == {
+        "sub-01": "it is a link to sub-02",
+        "sub-01_ses-2": "it is a link to a folder that does not exist",
+        "sub-01_ses-3": "its folder is empty (if it is a DataLad subdataset",
+        "sub-02_ses-2": "it is a link to a folder that does not exist",
+        "sub-02_ses-3": "its folder is empty (if it is a DataLad subdataset",
+        "sub-03": "it is a file",
+        "sub-04": "it has no func folder",
+        "sub-04_func": "it is a link to a folder that does not exist",
+    }
+
+
+def test_an_image_under_a_new_name_is_not_there_twice(tmp_path: Path) -> None:
+    """Images that were reduced before count if they were removed, not if they were renamed."""
+    root = make_runs(tmp_path, stem("01"), stem("02", run="01"), res="2")
+    old = [bold(stem("01"), res="native"), bold(stem("02", run="1"), res="native")]
+    make_runs(root, stem("03"), res="2")
+    (root / bold(stem("03"), res="2")).unlink()
+    removed = root / bold(stem("03"), res="2")
+    found = find_runs(root, Selection(), reduced_before=[*(root / name for name in old), removed])
+    assert found.refused == ()
+    assert [(run.key.label, run.image_is_gone) for run in found.runs] == [
+        ("sub-01_task-rest", False),
+        ("sub-02_task-rest_run-01", False),
+        ("sub-03_task-rest", True),
+    ]

@@ -841,3 +841,31 @@ def test_empty_volumes_refuse_a_run_only_if_none_is_left(table_path):
         build_nuisance_model(
             table_path, N_VOLUMES, REPETITION_TIME_S, settings, also_dropped=range(N_VOLUMES)
         )
+
+
+# ---------------------------------------------------------------- what a review found
+def test_a_negative_displacement_is_damage(tmp_path):
+    path = write(tmp_path, long_table(framewise_displacement=-0.1))
+    with pytest.raises(RefusedRunError, match="has a negative framewise_displacement"):
+        long_design(path)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    path = write(tmp_path, long_table())
+    lines = path.read_text().splitlines()
+    lines = [f"{line}\t{'trans_x' if number == 0 else 0.5}" for number, line in enumerate(lines)]
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RefusedRunError, match="has the column 'trans_x' twice"):
+        long_design(path)
+
+
+def test_cosines_that_do_not_fit_the_duration_are_noted(tmp_path):
+    """A repetition time that is five times too long asks for many more cosines."""
+    path = write(tmp_path, long_table())
+    note = (
+        "the number of cosine columns does not fit the duration of the run: check its repetition "
+        "time"
+    )
+    assert note not in long_design(path).notes
+    right = build_nuisance_model(path, len(long_table()), 20.0, Denoising())
+    assert note in right.notes

@@ -302,7 +302,7 @@ def test_onset_times_that_contradict_are_a_reason_with_both_numbers(run: Run) ->
     assert run.used().repetition_time_source == "sidecar"
     run.image(repetition_time=3.0)
     run.sidecar({"VolumeTiming": ONSETS})
-    assert "is 0.8 s in its VolumeTiming, but 3 s in its header" in run.reason()
+    assert "VolumeTiming is 0.8 s in its sidecar, but 3 s in its header" in run.reason()
 
 
 # ---------------------------------------------------------------- inherited JSON files

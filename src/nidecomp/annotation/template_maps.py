@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.annotation.atlases import MAXIMUM_MAPS, label_atlas
+from nidecomp.core.content import is_not_fetched, not_fetched
 from nidecomp.core.errors import FailedRunError, UsageError
 from nidecomp.core.text import in_one_line, parse_json, read_text
 from nidecomp.decomposition.components import Components
@@ -81,6 +82,8 @@ def _decomposition(path: Path, space: FeatureSpace) -> Components:
         names = tuple(in_one_line(name) for name in sidecar["ComponentNames"])
         if not 0 < n_components <= MAXIMUM_MAPS or len(names) != n_components:
             raise ValueError(f"{len(names)} names of {n_components} components")
+        if is_not_fetched(image):
+            raise UsageError(f"{_OPTION}: {not_fetched('the file', image)}.")
         maps = space.read_maps(image, n_components)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, FailedRunError) as error:
         raise UsageError(

@@ -9,6 +9,7 @@ from typing import Any
 from nidecomp.bids.entities import canonical
 from nidecomp.bids.folders import Folders
 from nidecomp.bids.listing import ListedFile
+from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.bids.selection import entities_of_folder, entities_of_query, in_words, matches
 from nidecomp.config.science import Selection
 from nidecomp.core.errors import NothingToDoError, UsageError
@@ -99,15 +100,16 @@ def check_labels_match(
     closed = [entities_of_folder(root, folder) for folder in folders.closed]
     reasons = {folder.name.removeprefix("sub-"): folder.reason for folder in unmatched}
     lost = [label for label in selection.participant_label if label in reasons]
-    if lost and "subject" not in filters:
+    if lost:
         lines = (f"  sub-{label}: {reasons[label]}" for label in lost)
         raise NothingToDoError(
             f"--participant-label {' '.join(lost)}: no run matches the selection:\n"
             + "\n".join(lines)
         )
     query = entities_of_query(selection, filters)
-    for option, entity, labels in _named(selection, filters):
-        if entity == "subject":
+    named = [*_named(selection, filters), *_named_in_filter(filters)]
+    for option, entity, labels in named:
+        if option in {"participant-label", "exclude-participant-label"}:
             continue
         # Not every participant needs to have every task: any will do.
         rest = {name: wanted for name, wanted in query.items() if name != "subject"}
@@ -119,7 +121,7 @@ def check_labels_match(
             )
             if (value := known.get(entity))
         }
-        if (gone := _without(labels, entity, left)) and left:
+        if gone := _without(labels, entity, left):
             raise NothingToDoError(
                 f"--{option} {' '.join(gone)}: no image with this {entity} matches the rest of the "
                 f"selection ({in_words(rest)})."
@@ -133,6 +135,15 @@ def _named(
     for option, entity in _NAMING_OPTIONS:
         if entity not in filters:
             yield option, entity, getattr(selection, option.replace("-", "_"))
+
+
+def _named_in_filter(filters: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yield the entities that tell runs apart for which the filter file names labels."""
+    for entity, wanted in filters.items():
+        if entity in RUN_ENTITIES.values():
+            labels = wanted if isinstance(wanted, list | tuple) else [wanted]
+            named = tuple(str(label) for label in labels if label not in {None, "*"})
+            yield "bids-filter-file (bold)", entity, named
 
 
 def _without(labels: Iterable[str], entity: str, existing: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from nidecomp.bids.names import OLD_IMAGES, OLD_NAMES
 from nidecomp.config.settings import Settings
+from nidecomp.core.content import is_not_fetched, not_fetched
 from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.text import in_one_line, parse_json, read_text
 
@@ -118,6 +119,8 @@ def read_description(root: Path) -> dict[str, Any]:
 
 def _try_description(root: Path) -> tuple[dict[str, Any], str | None]:
     """Return the content of dataset_description.json, and what is wrong with the file, if any."""
+    if is_not_fetched(root / DESCRIPTION):
+        return {}, not_fetched("the file", root / DESCRIPTION)
     try:
         content = parse_json(read_text(root / DESCRIPTION))
     except (FileNotFoundError, NotADirectoryError):

@@ -120,4 +120,6 @@ def wrong_folder(root: Path, path: Path, entities: Mapping[str, str]) -> str | N
             named = f"{short}-{entities[name]}" if name in entities else f"no {short}- entity"
             if folder != named:
                 return f"its name has {named}, but it is in the folder {folder}: {inside}"
+        if name in entities and not any(part.startswith(f"{short}-") for part in inside.parts[:-1]):
+            return f"its name has {short}-{entities[name]}, but it is in no such folder: {inside}"
     return None

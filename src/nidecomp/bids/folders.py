@@ -77,13 +77,17 @@ def _add_folder(folder: Path, inner: re.Pattern[str], folders: Folders) -> list[
     try:
         status = folder.stat()
         if not stat.S_ISDIR(status.st_mode):
+            if _PARTICIPANT.fullmatch(folder.name):
+                folders.without_runs[folder] = (
+                    "it is a file, not a folder (perhaps a link that was copied as text)"
+                )
             return []
         inside = _inside(folder, inner, folders)
     except OSError as error:
         # Dangling and circular links are not folders.
         if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
             folders.closed[folder] = error.strerror or "it cannot be read"
-        elif _PARTICIPANT.fullmatch(folder.name):
+        else:
             folders.without_runs[folder] = "it is a link to a folder that does not exist"
         return []
     folders.times[folder] = status.st_mtime_ns
@@ -94,7 +98,7 @@ def _inside(folder: Path, names: re.Pattern[str], folders: Folders) -> list[Path
     """Return the entries of a folder whose names match, after checking that it can be entered."""
     found = sorted(folder.iterdir())
     (folder / "..").stat()
-    if not found and _PARTICIPANT.fullmatch(folder.name):
+    if not found and folder.name.startswith(("sub-", "ses-")):
         folders.without_runs[folder] = (
             "its folder is empty (if it is a DataLad subdataset, install it with "
             f"'datalad get -n {folder}')"

@@ -123,6 +123,7 @@ def find_runs(
         by_kind["bold"],
         selection,
         entities_of_query(selection, filters["bold"]),
+        refused={run.bold for run in closed},
     )
     if not bolds:
         message = nothing_matches(root, selection, filters["bold"], by_kind["bold"])
@@ -178,14 +179,20 @@ def _removed_images(
     by_kind: Mapping[str, list[ListedFile]], reduced_before: Collection[Path]
 ) -> list[ListedFile]:
     """Return images that were reduced before and then removed, while their companions were kept."""
-    listed = {file.path for file in by_kind["bold"]}
-    companions = Companions([*by_kind["mask"], *by_kind["confounds"]])
-    removed = [
-        listed_by_name(path)
-        for path in sorted(reduced_before)
-        if path not in listed and not os.path.lexists(path)
+    # An image that was renamed, decompressed or made again is there under another name.
+    there = {_in_space(file) for file in by_kind["bold"]}
+    masks, tables = Companions(by_kind["mask"]), Companions(by_kind["confounds"])
+    removed = [listed_by_name(path) for path in sorted(reduced_before) if not os.path.lexists(path)]
+    return [
+        file
+        for file in removed
+        if _in_space(file) not in there
+        and (masks.of(file, same_voxels=True) or tables.of(file, same_voxels=False))
     ]
-    return [file for file in removed if companions.of(file, same_voxels=False)]
+
+
+def _in_space(bold: ListedFile) -> tuple[object, ...]:
+    return _identity(bold), bold.entities.get("space"), bold.entities.get("desc")
 
 
 def _check_fetched(root: Path, bolds: list[ListedFile]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -20,9 +21,14 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
+from sqlalchemy.exc import DatabaseError
+
+from nidecomp.bids.entities import wrong_folder
 from nidecomp.bids.folders import Folders, find_folders, participant_of, with_closed_links
 from nidecomp.core.errors import UsageError
 from nidecomp.core.text import in_one_line
+
+_LOG = logging.getLogger(__name__)
 
 try:
     import bids
@@ -127,7 +133,7 @@ def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> Listing
         except _UnreadableLinkError as error:
             apart |= {error.participant, *with_closed_links(root, folders)}
         else:
-            return Listing(_unique([*files, *_by_name(root, folders, apart)]), folders)
+            return Listing(_unique(root, [*files, *_by_name(root, folders, apart)]), folders)
 
 
 class _UnreadableLinkError(Exception):
@@ -145,7 +151,12 @@ def _indexed(
     closed = [path.relative_to(root).as_posix() for path in folders.closed]
     with _home_of_index(root, database_dir, folders, apart) as home:
         links = home / "links"
-        links.mkdir(parents=True, exist_ok=True)
+        try:
+            links.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"--bids-database-dir {database_dir} cannot be written: {error.strerror}."
+            ) from None
         for folder in folders.times:
             if folder.parent == root and folder not in apart:
                 # Another job of a cluster array may create the same link at the same time.
@@ -154,17 +165,20 @@ def _indexed(
         saved = home / "index"
         try:
             if database_dir is None:
-                layout = _layout(links, None, closed)
-            else:
-                if reset or not saved.is_dir():
-                    _save_index(links, saved, closed, reset=reset)
-                layout = _layout(links, saved, closed)
+                return _files_of(_layout(links, None, closed), root)
+            if reset or not saved.is_dir():
+                _save_index(links, saved, closed, reset=reset)
+            try:
+                return _files_of(_layout(links, saved, closed), root)
+            except DatabaseError:
+                _LOG.warning("The saved index in %s is damaged; indexing again", database_dir)
+                _save_index(links, saved, closed, reset=True)
+                return _files_of(_layout(links, saved, closed), root)
         except PermissionError as error:
             path = Path(str(error.filename))
             if not path.is_relative_to(links):
                 raise
             raise _UnreadableLinkError(root / path.relative_to(links).parts[0]) from None
-        return _files_of(layout, root)
 
 
 def _save_index(links: Path, saved: Path, closed: Sequence[str], *, reset: bool) -> None:
@@ -233,9 +247,17 @@ def listed_by_name(path: Path) -> ListedFile:
     return ListedFile(path, {name: match[1] for name, match in found.items() if match})
 
 
-def _unique(files: list[ListedFile]) -> list[ListedFile]:
-    """Return files sorted by path, without those found again through a link to a parent folder."""
-    files = sorted(files, key=lambda file: (len(file.path.parts), str(file.path)))
+def _unique(root: Path, files: list[ListedFile]) -> list[ListedFile]:
+    """Return files sorted by path, without those found again through a link to another folder.
+
+    The path that is kept is one whose folders agree with the name of the file, if there is any.
+    """
+
+    def preference(file: ListedFile) -> tuple[object, ...]:
+        is_elsewhere = wrong_folder(root, file.path, file.entities) is not None
+        return is_elsewhere, len(file.path.parts), str(file.path)
+
+    files = sorted(files, key=preference)
     real = {folder: folder.resolve() for folder in {file.path.parent for file in files}}
     first: dict[Path, ListedFile] = {}
     for file in files:
@@ -257,7 +279,9 @@ def _home_of_index(
         with tempfile.TemporaryDirectory(prefix="nidecomp-") as folder:
             yield Path(folder)
     else:
-        times = [[str(path), time] for path, time in folders.times.items()]
+        # Some ways of copying keep the time of a folder whose files have changed.
+        names = {path: sorted(one.name for one in path.iterdir()) for path in folders.times}
+        times = [[str(path), time, names[path]] for path, time in folders.times.items()]
         left_out = [str(path) for path in (*folders.closed, *sorted(apart))]
         what = [bids.__version__, _IGNORE.pattern, _CONFIG.read_text(), times, left_out]
         key = json.dumps([str(root), *what])

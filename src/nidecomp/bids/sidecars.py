@@ -11,7 +11,7 @@ import os
 from itertools import pairwise
 from pathlib import Path
 
-from nidecomp.bids.entities import entities_of_name
+from nidecomp.bids.entities import entities_of_name, wrong_name
 
 
 class Sidecars:
@@ -46,7 +46,10 @@ class Sidecars:
             names = [
                 name
                 for name in self._names(folder)
-                if (parsed := _parsed(name))[1] == suffix and parsed[0].items() <= entities.items()
+                # A label that would be cut off makes the sidecar one of other files.
+                if wrong_name(Path(name)) is None
+                and (parsed := _parsed(name))[1] == suffix
+                and parsed[0].items() <= entities.items()
             ]
             names.sort(key=lambda name: (len(_parsed(name)[0]), name))
             found += [folder / name for name in names]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ def unmatched_folders(
     bolds: Iterable[ListedFile],
     selection: Selection,
     query: Mapping[str, Any],
+    *,
+    refused: Collection[Path] = (),
 ) -> tuple[UnmatchedFolder, ...]:
     """Return the participants' folders without a run that matches, each with the reason.
 
@@ -38,19 +40,21 @@ def unmatched_folders(
     selection : Selection
     query : mapping
         The entities that images must have.
+    refused : collection of Path
+        Folders that cannot be read and are listed as refused.
 
     Returns
     -------
     tuple of UnmatchedFolder
-        Sorted by name. Folders that cannot be read are not included.
+        Sorted by name.
     """
     with_run = {file.path.relative_to(root).parts[0] for file in matched}
-    with_run |= {folder.relative_to(root).parts[0] for folder in folders.closed}
+    with_run |= {folder.relative_to(root).parts[0] for folder in refused}
     of_participant: dict[str, list[ListedFile]] = {}
     for file in bolds:
         of_participant.setdefault(file.path.relative_to(root).parts[0], []).append(file)
     reasons = dict(folders.without_runs)
-    for folder in folders.times:
+    for folder in (*folders.times, *folders.closed):
         if folder.parent == root and folder.name not in with_run and folder not in reasons:
             reasons[folder] = _reason(folder, folders, of_participant.get(folder.name, []), query)
     # The selection of participants is the reason that counts, whatever else is wrong.
@@ -82,6 +86,11 @@ def _reason(
     if bolds:
         mismatches = _mismatches(bolds, query)
         return f"its BOLD images ({len(bolds)}) do not match the selection: {mismatches}"
+    if folder.is_symlink():
+        return f"it is a link to {folder.readlink()}, where its files are listed"
+    closed = [path.name for path in folders.closed if folder in (path, *path.parents)]
+    if closed:
+        return f"no run that can be read matches; these folders cannot be read: {', '.join(closed)}"
     func = [path for path in folders.times if path.name == "func" and folder in path.parents]
     if not func:
         return "it has no func folder"

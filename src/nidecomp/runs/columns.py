@@ -5,6 +5,7 @@ A regressor that is missing, empty or constant removes nothing, and the result s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,11 +60,25 @@ class Confounds:
     has_sidecar: bool
 
     @property
+    def duration_s(self) -> float:
+        """The duration of the run in the steady state."""
+        n_volumes = len(self.steady) - int(np.argmax(self.steady)) if self.steady.any() else 0
+        return n_volumes * self.repetition_time_s
+
+    @property
     def is_long(self) -> bool:
         """Whether fMRIPrep writes cosines for a run of this duration."""
-        n_volumes = len(self.steady) - int(np.argmax(self.steady)) if self.steady.any() else 0
         # The tolerance is for repetition times that are not exact, from a header.
-        return n_volumes * self.repetition_time_s > _CUTOFF_S * (1 + 1e-6)
+        return self.duration_s > _CUTOFF_S * (1 + 1e-6)
+
+    def fits_duration(self, n_cosines: int) -> bool:
+        """Return whether fMRIPrep may have written this number of cosines for the run.
+
+        It writes floor(2 · duration / cutoff) - 1 (nipype's cosine filter). A few more or less may
+        be due to dummy scans, many to another repetition time.
+        """
+        expected = math.floor(2 * self.duration_s / _CUTOFF_S) - 1
+        return abs(n_cosines - expected) <= max(2.0, 0.25 * expected)
 
     @property
     def needs_cosines(self) -> bool:
@@ -224,6 +239,11 @@ def check_contributions(
                 "as after a motion estimate that failed, but are required by "
                 f"{confounds.strategy}: exclude the run, or use a strategy without motion; "
                 f"{confounds.alternatives(kept)}"
+            )
+        if part == "high_pass" and varying and not confounds.fits_duration(len(varying)):
+            notes.append(
+                "the number of cosine columns does not fit the duration of the run: check its "
+                "repetition time"
             )
         if part == "high_pass" and not varying:
             notes.append(_without_cosines(confounds, kept, are_there=bool(columns)))

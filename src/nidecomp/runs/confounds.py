@@ -22,7 +22,7 @@ from nilearn.interfaces.fmriprep import load_confounds
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import RefusedRunError
-from nidecomp.core.text import MOST_BYTES, in_one_line
+from nidecomp.core.text import MOST_BYTES, in_one_line, quoted
 from nidecomp.runs.sidecars import confounds_sidecars, read_json_object
 from nidecomp.runs.strategy import FD, RIGID_BODY, is_full_aroma
 
@@ -73,11 +73,20 @@ def read_table(path: Path, n_volumes: int) -> pd.DataFrame:
             f"its confounds table {path.name} has {len(table)} rows, but its image has "
             f"{n_volumes} volumes"
         )
+    names = set(map(str, table.columns))
+    twice = [name for name in names if f"{name}.1" in names]
+    if twice:
+        # pandas renames the second of two columns.
+        raise RefusedRunError(
+            f"its confounds table {path.name} has the column {quoted(min(twice))} twice"
+        )
     text = [str(name) for name in table.columns if not _holds_numbers(table[name])]
     if text:
         raise RefusedRunError(
             f"its confounds table {path.name} has text in column {in_one_line(repr(text[0]))}"
         )
+    if FD in table and (table[FD] < 0).any():
+        raise RefusedRunError(f"its confounds table {path.name} has a negative {FD}")
     for name in table.columns:
         values = np.abs(table[name].to_numpy(dtype=float))
         largest = values.max(where=np.isfinite(values), initial=0.0)

@@ -78,8 +78,9 @@ def share_space(
         # With --mask, runs may have no brain mask of their own, so that coverage is unknown.
         share = coverage.get(run.label)
         if share is not None and share < MINIMUM_COVERAGE:
+            of = f"--mask {masking.mask}" if masking.mask else "the group mask"
             reason = (
-                f"its brain mask covers {100 * share:.0f} % of the group mask: it may be "
+                f"its brain mask covers {100 * share:.0f} % of {of}: one of them may be "
                 "misaligned, cut off or in another space"
             )
             refused.append(RefusedRun(run.key, run.files.bold, reason))

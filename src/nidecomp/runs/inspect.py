@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nidecomp.config.science import METHODS, Denoising
 from nidecomp.core.errors import FailedRunError, RefusedRunError
 from nidecomp.core.records import RefusedRun, RunFiles, UsableRun
 from nidecomp.core.text import in_one_line
 from nidecomp.runs.nuisance import build_nuisance_model
 from nidecomp.runs.repetition_time import as_seconds, repetition_time
-from nidecomp.runs.sidecars import sidecar_entries
+from nidecomp.runs.sidecars import Entry, sidecar_entries
 from nidecomp.runs.strategy import relies_on_aroma_images
 from nidecomp.spaces.images import Header, read_header
 
@@ -89,6 +91,7 @@ def _inspect(
             *files.notes,
             *_gone_notes(files),
             *time.notes,
+            *_start_notes(said),
             *_smoothing_notes(files.desc, denoising),
             *design.notes,
         ),
@@ -102,7 +105,17 @@ def _gone_notes(files: RunFiles) -> tuple[str, ...]:
     """Return a note if the image was removed after the run was reduced."""
     if not files.image_is_gone:
         return ()
-    return ("its image is not there any more: the reduced run in the work folder is used",)
+    return (
+        "its image is not there any more: its reduced run is used, if the work folder has one "
+        "with these settings",
+    )
+
+
+def _start_notes(said: Mapping[str, Entry]) -> tuple[str, ...]:
+    """Return a note if the start time of the sidecar is not a number."""
+    if "StartTime" not in said or as_seconds(said["StartTime"].value) is not None:
+        return ()
+    return ("StartTime in its sidecar is not a number and was ignored",)
 
 
 def _smoothing_notes(desc: str | None, denoising: Denoising) -> tuple[str, ...]:

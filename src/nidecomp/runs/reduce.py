@@ -110,8 +110,8 @@ def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
     missing = tuple(fwhm for fwhm, record in found.items() if record is None)
     if missing and task.run.files.image_is_gone:
         raise FailedRunError(
-            "its image is not there any more, and it was not reduced with these settings before: "
-            "fetch the image"
+            "its image is not there any more, and it was not reduced with these settings and this "
+            "group mask before: fetch the image"
         )
     if missing:
         found |= _reduce(task, {fwhm: stems[fwhm] for fwhm in missing})

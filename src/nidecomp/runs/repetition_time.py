@@ -135,10 +135,14 @@ def _compared(found: RepetitionTime, in_header: float | None) -> RepetitionTime:
         )
     else:
         raise RefusedRunError(
-            f"RepetitionTime is {found.seconds:g} s in its {found.source}, but {in_header:g} s in "
+            f"{name} is {found.seconds:g} s in its {_file(found.source)}, but {in_header:g} s in "
             "its header: correct the wrong one"
         )
     return RepetitionTime(found.seconds, found.source, (note,))
+
+
+def _file(source: str) -> str:
+    return "sidecar" if source == "VolumeTiming" else source
 
 
 def _of_header(seconds: float | None) -> RepetitionTime:

@@ -102,7 +102,10 @@ def sidecar_entries(files: RunFiles) -> dict[str, Entry]:
     for path in image_sidecars(files):
         source = "sidecar" if path == own else f"sidecar {path.name}"
         content = read_json_object(path, "its sidecar")
-        entries |= {name: Entry(value, source) for name, value in content.items()}
+        # null says nothing, and does not hide what a more general file says.
+        entries |= {
+            name: Entry(value, source) for name, value in content.items() if value is not None
+        }
     return entries
 
 
