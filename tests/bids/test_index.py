@@ -616,6 +616,17 @@ def test_a_folder_that_may_not_be_read_matters_where_it_was_asked_for_only(share
     assert reason in alone["error"]
 
 
+def test_somebody_whose_closed_folder_is_of_another_session_does_not_vanish(shared: Path) -> None:
+    make_runs(shared / "in", stem("04", ses="1"))
+    (shared / "in" / "sub-04" / "ses-1").chmod(0)
+    named = found_by_another_user(shared, session_label=["2"], participant_label=["03", "04"])
+    assert named["exit_code"] == 70
+    assert (
+        "sub-04: no run that can be read matches; these folders cannot be read: ses-1"
+        in (named["error"])
+    )
+
+
 def test_folders_whose_names_are_none_of_bids_do_not_matter(shared: Path) -> None:
     for name in (b"sub-05_old", b"sub-\xff"):
         path = shared / "in" / os.fsdecode(name)
@@ -790,6 +801,29 @@ def test_a_saved_index_gives_what_a_new_one_gives(tmp_path: Path) -> None:
     fresh = find_runs(root, DEFAULT)
     for _ in range(2):
         assert find_runs(root, DEFAULT, database_dir=tmp_path / "db") == fresh
+
+
+@pytest.mark.parametrize("left", [0, 3000])
+def test_a_damaged_index_is_made_again(
+    tmp_path: Path, left: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make_runs(tmp_path / "in", stem("01"), stem("02"))
+    fresh = find_runs(root, DEFAULT, database_dir=tmp_path / "db")
+    (database,) = (tmp_path / "db").glob("*/index/*.sqlite")
+    os.truncate(database, left)
+    for n_warnings in (1, 1):
+        assert find_runs(root, DEFAULT, database_dir=tmp_path / "db") == fresh
+        assert caplog.text.count("is damaged; indexing again") == n_warnings
+
+
+def test_a_saved_index_sees_new_files_in_a_folder_that_kept_its_time(tmp_path: Path) -> None:
+    root = make_runs(tmp_path / "in", stem("01"))
+    assert len(find_runs(root, DEFAULT, database_dir=tmp_path / "db").runs) == 1
+    func = root / "sub-01" / "func"
+    before = func.stat()
+    make_runs(root, stem("01", task="nback"))
+    os.utime(func, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert len(find_runs(root, DEFAULT, database_dir=tmp_path / "db").runs) == 2
 
 
 def test_a_saved_index_answers_every_selection(tmp_path: Path) -> None:
