@@ -869,3 +869,12 @@ def test_cosines_that_do_not_fit_the_duration_are_noted(tmp_path):
     assert note not in long_design(path).notes
     right = build_nuisance_model(path, len(long_table()), 20.0, Denoising())
     assert note in right.notes
+
+
+def test_fewer_compcor_components_than_asked_for_are_noted(tmp_path):
+    path = write(tmp_path, long_table())
+    strategy = '{"strategy": ["high_pass", "compcor"], "n_compcor": %d}'
+    assert long_design(path, strategy % 1).notes == ()
+    assert long_design(path, strategy % 50).notes == (
+        "the table has fewer CompCor components than n_compcor 50",
+    )

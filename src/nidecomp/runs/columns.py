@@ -245,6 +245,9 @@ def check_contributions(
                 "the number of cosine columns does not fit the duration of the run: check its "
                 "repetition time"
             )
+        wanted = confounds.arguments.get("n_compcor", "all")
+        if part == "compcor" and wanted != "all" and len(columns) < wanted:
+            notes.append(f"the table has fewer CompCor components than n_compcor {wanted}")
         if part == "high_pass" and not varying:
             notes.append(_without_cosines(confounds, kept, are_there=bool(columns)))
         elif constant and not varying:
