@@ -88,7 +88,7 @@ def test_other_settings_need_the_image(dataset: Path, reduced: Path, tmp_path: P
     work = ("--work-dir", str(reduced / "work"))
     done = group(dataset, tmp_path / "other", *work, "--smoothing-fwhm", "3")
     assert done.exit_code == 1
-    assert "it was not reduced with these settings before: fetch the image" in done.stderr
+    assert "not reduced with these settings and this group mask before: fetch" in done.stderr
 
 
 def test_a_participant_who_was_removed_as_a_whole_stays_removed(
