@@ -142,7 +142,7 @@ def _named_in_filter(filters: Mapping[str, Any]) -> Iterator[tuple[str, str, tup
     for entity, wanted in filters.items():
         if entity in RUN_ENTITIES.values():
             labels = wanted if isinstance(wanted, list | tuple) else [wanted]
-            named = tuple(str(label) for label in labels if label not in {None, "*"})
+            named = tuple(str(label) for label in labels if label is not None and label != "*")
             yield "bids-filter-file (bold)", entity, named
 
 

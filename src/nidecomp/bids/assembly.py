@@ -1,0 +1,156 @@
+"""Put the runs together: each image with its mask, its confounds table and its sidecars."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any, NamedTuple
+
+from nidecomp.bids.companions import Companions, Shared, shared_entities
+from nidecomp.bids.entities import (
+    canonical,
+    key_of_name,
+    unknown_entities,
+    wrong_folder,
+    wrong_name,
+)
+from nidecomp.bids.listing import ListedFile
+from nidecomp.bids.names import RUN_ENTITIES
+from nidecomp.bids.sidecars import Sidecars, ambiguous_sidecars
+from nidecomp.core.content import is_not_fetched, not_fetched
+from nidecomp.core.records import RefusedRun, RunFiles, RunKey
+
+
+def run_key(entities: Mapping[str, str]) -> RunKey:
+    """Return the entities that identify a run."""
+    return RunKey(
+        tuple((short, entities[name]) for short, name in RUN_ENTITIES.items() if name in entities)
+    )
+
+
+class Assembly(NamedTuple):
+    """What is needed to match the files of a dataset to runs; `of` does it for some images."""
+
+    root: Path
+    masks: Companions
+    confounds: Companions
+    sidecars: Sidecars
+    filters: Mapping[str, Mapping[str, Any]]
+    needs_mask: bool
+    reduced_before: Collection[Path]
+
+    def of(self, bolds: list[ListedFile]) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:
+        """Return the runs with their files, and those that cannot be used, sorted by name."""
+        same_run: dict[tuple[Shared, str | None, str | None], list[Path]] = defaultdict(list)
+        for bold in bolds:
+            same_run[identity(bold)].append(bold.path)
+        runs: list[RunFiles] = []
+        refused: list[RefusedRun] = []
+        for bold in bolds:
+            found = self._run(bold, same_run[identity(bold)])
+            if isinstance(found, RunFiles):
+                runs.append(found)
+            else:
+                refused.append(found)
+        runs.sort(key=lambda run: run.key.label)
+        refused.sort(key=lambda run: run.key.label)
+        return tuple(runs), tuple(refused)
+
+    def _run(self, bold: ListedFile, same_run: list[Path]) -> RunFiles | RefusedRun:
+        if reason := wrong_name(bold.path):
+            return RefusedRun(key_of_name(bold.path), bold.path, reason)
+        masks = self.masks.of(bold, same_voxels=True)
+        tables = self.confounds.of(bold, same_voxels=False)
+        sidecars = self.sidecars.of(bold.path)
+        of_table = self.sidecars.of(tables[0]) if tables else ()
+        image = _unusable("image", bold.path)
+        is_gone = image is not None and bold.path in self.reduced_before
+        reason = (
+            wrong_folder(self.root, bold.path, bold.entities)
+            or self._wrong_entities(bold, same_run)
+            or _wrong_companions("brain mask", self._inside(masks))
+            or (_no_mask() if self.needs_mask and not masks else None)
+            or _wrong_companions("confounds table", self._inside(tables))
+            or (None if is_gone else image)
+            or _first_unusable("brain mask", masks)
+            or _first_unusable("confounds table", tables)
+            or ambiguous_sidecars(sidecars)
+            or ambiguous_sidecars(of_table)
+            or _first_unusable("sidecar", (*sidecars, *of_table))
+        )
+        if reason:
+            return RefusedRun(run_key(bold.entities), bold.path, reason)
+        return RunFiles(
+            key=run_key(bold.entities),
+            space=bold.entities["space"],
+            cohort=bold.entities.get("cohort"),
+            desc=bold.entities.get("desc"),
+            res=bold.entities.get("res"),
+            bold=bold.path,
+            mask=masks[0] if masks else None,
+            confounds=tables[0] if tables else None,
+            sidecars=sidecars,
+            confounds_sidecars=of_table,
+            image_is_gone=is_gone,
+            notes=unknown_entities(bold.path),
+        )
+
+    def _inside(self, paths: list[Path]) -> list[str]:
+        return [path.relative_to(self.root).as_posix() for path in paths]
+
+    def _wrong_entities(self, bold: ListedFile, same_run: list[Path]) -> str | None:
+        for entity, short in (("subject", "sub"), ("task", "task"), ("space", "space")):
+            if entity not in bold.entities:
+                return f"its file name has no {short}- entity"
+        if "echo" in bold.entities and "echo" not in self.filters["bold"]:
+            return (
+                "it is a single echo of a multi-echo run; use fMRIPrep's optimally combined image "
+                "(or select an echo with --bids-filter-file)"
+            )
+        if bold.entities.get("part") in {"phase", "real", "imag"}:
+            return f"it is a {bold.entities['part']} image, not a magnitude image"
+        if len(same_run) > 1:
+            return f"{len(same_run)} files match this run: " + ", ".join(self._inside(same_run))
+        return None
+
+
+def identity(bold: ListedFile) -> tuple[Shared, str | None, str | None]:
+    """Return the entities that tell the images of runs apart, with comparable labels."""
+    entities = bold.entities
+    return (
+        shared_entities(entities),
+        canonical("echo", entities.get("echo")),
+        entities.get("part"),
+    )
+
+
+def _no_mask() -> str:
+    return (
+        "it has no brain mask with the same entities (*_desc-brain_mask.nii.gz); use --mask with "
+        "the mask of a template if the dataset has none (as that of XCP-D)"
+    )
+
+
+def _wrong_companions(what: str, names: list[str]) -> str | None:
+    if len(names) > 1:
+        return f"{len(names)} files match as its {what}: " + ", ".join(names)
+    return None
+
+
+def _first_unusable(what: str, paths: Iterable[Path]) -> str | None:
+    """Return why the first of some files that cannot be read cannot be, or None."""
+    return next((why for path in paths if (why := _unusable(what, path))), None)
+
+
+def _unusable(what: str, path: Path) -> str | None:
+    """Return why a file cannot be read, or None: its content was not fetched, or it is a pipe."""
+    if is_not_fetched(path):
+        return not_fetched(f"its {what}", path)
+    try:
+        is_file = S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        return f"its {what} {path.name} cannot be read: {error.strerror}"
+    # Reading from a pipe could block forever.
+    return None if is_file else f"its {what} {path.name} is not a regular file"
