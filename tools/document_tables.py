@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from nidecomp.annotation import columns as metrics
 from nidecomp.cli import EXIT_CODES
@@ -13,65 +14,75 @@ from nidecomp.spaces.voxels import VOLUME
 
 Columns = Mapping[str, str]
 
-# File name, description, columns and their units.
-_TABLES: tuple[tuple[str, str, Columns, Columns], ...] = (
-    (
+
+@dataclass(frozen=True)
+class Table:
+    """A kind of table: its file name, a description, its columns and their units."""
+
+    file: str
+    about: str
+    columns: Columns
+    units: Columns
+
+
+TABLES: tuple[Table, ...] = (
+    Table(
         "*_metrics.tsv",
         "A row for each component, in the order of the maps.",
         metrics.METRICS,
         metrics.UNITS,
     ),
-    (
+    Table(
         "*_peaks.tsv",
         "The largest clusters of each thresholded map.",
         evidence.peak_columns(VOLUME),
         evidence.peak_units(VOLUME),
     ),
-    (
+    Table(
         "*_dseg.tsv",
         "A row for each region of the parcellation.",
         {**regions.region_columns(VOLUME), "index": "The region's value in the image"},
         regions.region_units(VOLUME),
     ),
-    (
+    Table(
         "participants.tsv",
         "A row for each participant; the last four columns where runs were projected.",
         dataset.PARTICIPANTS | dataset.QUALITY_OF_PARTICIPANTS,
         {},
     ),
-    ("sub-*_outliers.tsv", "A row for each volume of the run.", dataset.OUTLIERS, {}),
-    ("logs/inventory.tsv", "A row for each run that was found.", inventory.COLUMNS, {}),
-    (
+    Table("sub-*_outliers.tsv", "A row for each volume of the run.", dataset.OUTLIERS, {}),
+    Table("logs/inventory.tsv", "A row for each run that was found.", inventory.COLUMNS, {}),
+    Table(
         "logs/quality.tsv",
         "A row for each run at each decomposition.",
         quality.QUALITY,
         {},
     ),
-    (
+    Table(
         "logs/quality_components.tsv",
         "A row for each component in each run.",
         quality.QUALITY_OF_COMPONENTS,
         {},
     ),
-    (
+    Table(
         "logs/stability.tsv",
         "A row for each split of the participants at each decomposition.",
         comparisons.STABILITY,
         {},
     ),
-    (
+    Table(
         "logs/matching.tsv",
         "A row for each component, with each of the other decompositions.",
         comparisons.MATCHING,
         {},
     ),
-    (
+    Table(
         "logs/order.tsv",
         "With `--n-components auto`: a row for each number that was considered.",
         order.MODEL_ORDER,
         {},
     ),
-    (
+    Table(
         "logs/resources.tsv",
         "A row for each step, with `--resource-monitor` for each run, too.",
         resources.RESOURCES_COLUMNS,
@@ -85,19 +96,19 @@ def columns_of_tables() -> str:
     return "\n\n".join(
         "\n".join(
             [
-                f"## `{name}`",
+                f"## `{table.file}`",
                 "",
-                about,
+                table.about,
                 "",
                 "| column | |",
                 "|---|---|",
                 *(
-                    f"| `{column}` | {_escaped(text)}{_unit(units, column)} |"
-                    for column, text in columns.items()
+                    f"| `{column}` | {_escaped(text)}{_unit(table.units, column)} |"
+                    for column, text in table.columns.items()
                 ),
             ]
         )
-        for name, about, columns, units in _TABLES
+        for table in TABLES
     )
 
 

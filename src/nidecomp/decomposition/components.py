@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from math import nan
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -84,6 +85,9 @@ class SplitHalfEvidence:
         Mean squared cosine of the principal angles between the subspaces of both halves' maps.
     n_voxels : int
         The number of voxels that halves were fitted on.
+    chance : float
+        The |r| that a pair of unrelated maps as smooth as these exceeds in 5 % of the cases; NaN:
+        unknown.
     """
 
     reproducibility: NDArray[np.float64] = field(metadata=_of_components())
@@ -93,6 +97,7 @@ class SplitHalfEvidence:
     trace: NDArray[np.float64]
     overlap: NDArray[np.float64]
     n_voxels: int
+    chance: float = nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +213,18 @@ class Components:
     def n_components(self) -> int:
         """The number of maps."""
         return len(self.maps)
+
+    @property
+    def at_chance(self) -> NDArray[np.bool_]:
+        """Which maps are no more reproducible between halves than chance, (n_components,).
+
+        None is where reproducibility is not known.
+        """
+        halves = self.evidence.halves if self.evidence else None
+        if halves is None or not len(halves.reproducibility):
+            return np.zeros(self.n_components, dtype=bool)
+        # Nothing is below a chance level that is not known.
+        return np.asarray(halves.reproducibility.mean(axis=0) <= halves.chance)
 
     def in_order(self, order: NDArray[np.intp]) -> Components:
         """Return the same decomposition with its components in another order.
