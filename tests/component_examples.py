@@ -8,6 +8,7 @@ from nidecomp.decomposition.components import (
     Components,
     Evidence,
     ParticipantEvidence,
+    Split,
     SplitHalfEvidence,
 )
 from nidecomp.spaces.grid import Grid
@@ -38,6 +39,8 @@ def fitted(n: int = 4, method: str = "canica", **more: object) -> Components:
         "restart_index": np.linspace(1.0, 0.5, n),
         **more,
     }
+    if "evidence" in content:
+        content.setdefault("participants", participants(n))
     return Components(**content)  # type: ignore[arg-type]
 
 
@@ -51,11 +54,18 @@ def evidence(n: int = 4, n_splits: int = 3) -> Evidence:
         trace=np.linspace(0.5, 0.7, n_splits),
         overlap=np.full(n_splits, 0.4),
         n_voxels=N_VOXELS,
+        splits=tuple(
+            Split(number, ("01", "02"), ("03", "04", "05")) for number in range(1, n_splits + 1)
+        ),
+        chance=0.1,
     )
-    participants = ParticipantEvidence(
+    return Evidence(halves)
+
+
+def participants(n: int = 4) -> ParticipantEvidence:
+    return ParticipantEvidence(
         labels=("01", "02", "03", "04", "05"),
         explained_variance=np.vstack([np.full(n, 0.1)] * 4 + [np.linspace(0.1, 0.9, n)]),
         high_frequency=np.linspace(0.1, 0.7, n),
         motion_r=np.full(n, 0.1),
     )
-    return Evidence(halves, participants)

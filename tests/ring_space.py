@@ -115,6 +115,9 @@ class RingSpace(FeatureSpace):
         touch |= touch.T
         return csr_array(touch[np.ix_(self.vertices, self.vertices)])
 
+    def independent_values(self, maps: NDArray[np.floating]) -> float:
+        return float(self.n_features) if len(maps) > 1 else np.nan
+
     @property
     def references(self) -> str | None:
         return None

@@ -90,7 +90,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             with step("reducing runs"):
                 reduced, inventory = _reduce(found, request, executor)
             with step("fitting the group"):
-                choice, components = _decompose(reduced, held_out, request, plan.group_plan)
+                choice, components = _decompose(reduced, held_out, space, request, plan.group_plan)
             with step("projecting runs"):
                 projections = _project(components, reduced, space, request, executor)
             inventory = inventory.with_failed(projections.failed)
@@ -151,7 +151,11 @@ def _reduce(
 
 
 def _decompose(
-    reduced: Sequence[ReducedRun], held_out: frozenset[str], request: Request, plan: GroupPlan
+    reduced: Sequence[ReducedRun],
+    held_out: frozenset[str],
+    space: FeatureSpace,
+    request: Request,
+    plan: GroupPlan,
 ) -> tuple[ModelOrderChoice | None, tuple[Components, ...]]:
     """Choose the model order where it was not given, fit the group and judge its maps."""
     fitted = [run for run in reduced if run.participant not in held_out]
@@ -164,7 +168,9 @@ def _decompose(
         request = request.with_model_order(choice.n_components)
     components = fit_group(fitted, request.science, plan)
     if request.extent.level == "full":
-        components = judge_reproducibility(components, fitted, request.science, plan, held_out_runs)
+        components = judge_reproducibility(
+            components, fitted, request.science, space, plan, held_out_runs
+        )
     return choice, components
 
 

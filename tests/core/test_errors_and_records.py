@@ -31,6 +31,7 @@ from nidecomp.decomposition.components import (
     HoldoutEvidence,
     ParticipantEvidence,
     Restart,
+    Split,
     SplitHalfEvidence,
 )
 from nidecomp.execution.executor import WorkerDied
@@ -88,6 +89,7 @@ HALVES = SplitHalfEvidence(
     overlap=np.ones(1),
     n_voxels=3,
 )
+SPLIT = Split(1, ("01",), ("02",))
 PARTICIPANTS = ParticipantEvidence(("01",), np.ones((1, 2)), np.ones(2), np.ones(2))
 HOLDOUT = HoldoutEvidence(("02",), np.ones(2), 0.2)
 EXAMPLES = [
@@ -103,8 +105,9 @@ EXAMPLES = [
     COMPONENTS,
     HALVES,
     PARTICIPANTS,
+    SPLIT,
     HOLDOUT,
-    Evidence(HALVES, PARTICIPANTS, HOLDOUT),
+    Evidence(HALVES, HOLDOUT),
     INVENTORY,
     Outcome(INVENTORY, Path("out"), (COMPONENTS,)),
     Header(GRID, 5, 2, None),

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nidecomp.decomposition.arrange import arrange, by_reproducibility, explained_variance
+from nidecomp.decomposition.arrange import arrange, by_reproducibility
+from nidecomp.decomposition.explained import explained_variance
 from nidecomp.decomposition.subspace import SubspaceStream
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -22,7 +23,13 @@ def maps_and_stack(seed, n_maps=5, n_voxels=200, n_rows=12):
 
 def explained(maps, stack):
     """Return the variance of the rows that maps explain, relative to all of it."""
-    return explained_variance(maps, stack, float(np.sum(stack.astype(np.float64) ** 2)))
+    return shares(maps, stack, float(np.sum(stack.astype(np.float64) ** 2)))
+
+
+def shares(maps, rows, total_variance):
+    """Return the shares that maps explain alone and together."""
+    found = explained_variance(maps, rows, total_variance)
+    return found.alone, found.together
 
 
 def share_explained(maps, stack):
@@ -98,7 +105,7 @@ def test_maps_explain_the_same_of_a_subspace_as_of_its_rows(seed, n_dims):
     stream = SubspaceStream(stack.shape[1], n_dims)
     stream.add(stack)
     subspace = stream.finish()
-    alone, together = explained_variance(maps, subspace.rows, subspace.total_variance)
+    alone, together = shares(maps, subspace.rows, subspace.total_variance)
     whole_alone, whole_together = explained(maps, stack)
     if n_dims == len(stack):
         np.testing.assert_allclose(alone, whole_alone, atol=1e-5)
@@ -113,8 +120,8 @@ def test_maps_explain_the_same_of_a_subspace_as_of_its_rows(seed, n_dims):
 def test_shares_are_shares_of_the_total_variance(seed, gain):
     maps, stack = maps_and_stack(seed)
     total = float(np.sum(stack.astype(np.float64) ** 2))
-    alone, together = explained_variance(maps, stack, total)
-    others, other_together = explained_variance(maps, stack, gain * total)
+    alone, together = shares(maps, stack, total)
+    others, other_together = shares(maps, stack, gain * total)
     np.testing.assert_allclose(gain * others, alone, rtol=1e-12)
     assert gain * other_together == pytest.approx(together, rel=1e-12)
 

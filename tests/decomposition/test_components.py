@@ -53,7 +53,8 @@ def example() -> Components:
         explained_variance=numbered(N),
         total_explained_variance=0.5,
         restart_index=numbered(N),
-        evidence=Evidence(halves, participants, holdout),
+        participants=participants,
+        evidence=Evidence(halves, holdout),
     )
 
 

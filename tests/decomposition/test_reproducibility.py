@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from component_examples import AFFINE
 from numpy.typing import NDArray
 from run_examples import run_of
 from scipy.ndimage import gaussian_filter
@@ -25,7 +26,7 @@ from nidecomp.core.linalg import evenly_spaced
 from nidecomp.core.records import ReducedRun, RunKey
 from nidecomp.decomposition import samples as module
 from nidecomp.decomposition.arrange import by_reproducibility
-from nidecomp.decomposition.components import Components, Evidence
+from nidecomp.decomposition.components import Components, Evidence, ParticipantEvidence
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
 from nidecomp.decomposition.participants import participant_contributions
@@ -36,6 +37,8 @@ from nidecomp.decomposition.stability import (
     matched_r,
     split_halves,
 )
+from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.voxels import VoxelSpace
 
 N_ROWS, N_VOXELS, N_VOLUMES, REPETITION_TIME_S = 6, 2000, 40, 2.0
 PRIVATE = "03"
@@ -127,15 +130,33 @@ def science(
     )
 
 
+def judge_fitted(
+    fitted: Sequence[Components],
+    runs: Sequence[ReducedRun],
+    wanted: Science,
+    plan: GroupPlan | None = None,
+    held_out_runs: Sequence[ReducedRun] = (),
+) -> tuple[Components, ...]:
+    """Judge maps whose voxels lie in a row."""
+    shape = (runs[0].n_voxels, 1, 1)
+    space = VoxelSpace(Grid(shape, AFFINE), np.ones(shape, dtype=bool), "row")
+    return judge_reproducibility(fitted, runs, wanted, space, plan, held_out_runs)
+
+
 def judge(
     runs: Sequence[ReducedRun], wanted: Science, plan: GroupPlan | None = None
 ) -> tuple[Components, ...]:
-    return judge_reproducibility(fit_group(runs, wanted), runs, wanted, plan)
+    return judge_fitted(fit_group(runs, wanted), runs, wanted, plan)
 
 
 def evidence_of(components: Components) -> Evidence:
     assert components.evidence is not None
     return components.evidence
+
+
+def participants_of(components: Components) -> ParticipantEvidence:
+    assert components.participants is not None
+    return components.participants
 
 
 def r_with(maps: NDArray[np.floating], sources: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -159,7 +180,7 @@ def test_evidence_has_the_documented_shapes(judged: tuple[Components, ...]) -> N
     assert [components.method for components in judged] == list(METHODS)
     for components in judged:
         k, evidence = components.n_components, evidence_of(components)
-        halves, participants = evidence.halves, evidence.participants
+        halves, participants = evidence.halves, participants_of(components)
         shapes = {
             "reproducibility": (3, k),
             "bootstrap": (4, k),
@@ -195,10 +216,10 @@ def test_shared_sources_are_reproduced_and_one_participants_is_not(
         assert evidence.halves.reproducibility[:, places].min() > 0.9
         private = place_of(components, OWN[0])
         assert evidence.halves.reproducibility[:, private].max() < 0.5
-        assert evidence.participants.dominance.argmax() == private
-        assert evidence.participants.dominance[private] > 0.9
-        assert evidence.participants.explained_variance[:, private].argmax() == int(PRIVATE)
-        assert evidence.participants.dominance[places].max() < 0.25
+        assert participants_of(components).dominance.argmax() == private
+        assert participants_of(components).dominance[private] > 0.9
+        assert participants_of(components).explained_variance[:, private].argmax() == int(PRIVATE)
+        assert participants_of(components).dominance[places].max() < 0.25
 
 
 def test_surplus_components_are_the_least_reproducible_and_come_last(
@@ -239,7 +260,7 @@ def test_everything_of_a_component_is_reordered_together_except_names(
     wanted = science(6)
     fitted = fit_group(runs, wanted)
     moved = 0
-    for before, after in zip(fitted, judge_reproducibility(fitted, runs, wanted), strict=True):
+    for before, after in zip(fitted, judge_fitted(fitted, runs, wanted), strict=True):
         order = [int(np.flatnonzero((before.maps == one).all(axis=1)).item()) for one in after.maps]
         assert sorted(order) == list(range(6))
         moved += order != sorted(order)
@@ -266,10 +287,10 @@ def test_participant_variance_is_the_increase_of_the_residual_without_each_map(
 ) -> None:
     for components in judged:
         maps = components.maps.astype(np.float64)
-        for participant, row in enumerate(evidence_of(components).participants.explained_variance):
+        for participant, row in enumerate(participants_of(components).explained_variance):
             shares = []
             for run in (run for run in runs if int(run.key.participant) == participant):
-                rows = np.load(run.path).astype(np.float64)
+                rows = np.load(run.path)[: len(maps)].astype(np.float64)
                 lost = [
                     residual(rows, np.delete(maps, index, axis=0)) for index in range(len(maps))
                 ]
@@ -285,7 +306,7 @@ def test_a_private_map_that_overlaps_with_shared_maps_is_still_attributed_to_its
     overlapping = OWN[0] / OWN[0].std() + 1.5 * SHARED[0] / SHARED[0].std()
     maps = np.array([*SHARED, overlapping, np.zeros(N_VOXELS)], dtype=np.float32)
     fitted = Components("canica", maps, tuple("abcde"), np.ones(5), 1.0)
-    found = participant_contributions(fitted, runs, 1)
+    found = participant_contributions(fitted, runs, 1).participants
     assert found.dominance[3] > 0.9
     assert found.explained_variance[:, 3].argmax() == int(PRIVATE)
     assert found.dominance[1:3].max() < 0.25
@@ -342,34 +363,75 @@ def test_halves_and_bootstraps_are_fits_to_their_participants_alone(
     np.testing.assert_allclose(evidence.halves.bootstrap, samples, atol=1e-4)
 
 
-def scaled_rows(runs: Sequence[ReducedRun], n_rows: int, mean: float) -> NDArray[np.float64]:
-    """Return the rows of all runs that are used, scaled to the same variance."""
-    return np.vstack(
-        [np.load(run.path)[:n_rows] * np.sqrt(mean / run.total_variance) for run in runs]
-    ).astype(np.float64)
+def mean_share(
+    maps: NDArray[np.floating], runs: Sequence[ReducedRun], n_rows: int, member: Iterable[str]
+) -> float:
+    """Return the share of the whole variance of runs that maps explain, mean over participants."""
+    shares = []
+    for label in member:
+        own = [run for run in runs if run.key.participant == label]
+        rows = [np.load(run.path)[:n_rows].astype(np.float64) for run in own]
+        lost = [residual(one, maps.astype(np.float64)) for one in rows]
+        shares.append(
+            np.mean(
+                [
+                    (np.sum(one**2) - rest) / run.total_variance
+                    for one, rest, run in zip(rows, lost, own, strict=True)
+                ]
+            )
+        )
+    return float(np.mean(shares))
 
 
+@pytest.mark.parametrize("n_voxels", [N_VOXELS, 1000])
 def test_variance_in_the_other_half_is_that_of_a_least_squares_fit(
-    runs: list[ReducedRun], spied: Spied
+    n_voxels: int, runs: list[ReducedRun], spied: Spied, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where halves are fitted on half of the voxels, shares are those of half of the variance."""
+    monkeypatch.setattr(module, "MOST_VOXELS", n_voxels)
     judged = judge(runs, science(4, n_splits=2))
-    mean = float(np.mean([run.total_variance for run in runs]))
-    halves = [
-        scaled_rows([run for run in runs if run.key.participant in half], 4, mean)
-        for pair in split_halves(labels_of(8), 2, 0)
-        for half in pair
-    ]
+    halves = [half for pair in split_halves(labels_of(8), 2, 0) for half in pair]
+    voxels = evenly_spaced(N_VOXELS, n_voxels)
     for components in judged:
         evidence = evidence_of(components)
         for learnt, other in enumerate([1, 0, 3, 2]):
             (maps,) = (one.maps for one in spied[learnt] if one.method == components.method)
-            shares = [share_explained(maps, halves[which]) for which in (learnt, other)]
-            np.testing.assert_allclose(evidence.halves.total_variances[learnt], shares, atol=1e-5)
-            alone = [share_explained(one[None], halves[other]) for one in maps]
-            partner = r_with(components.maps[:3], maps).argmax(axis=1)
+            spread = np.zeros((4, N_VOXELS))
+            spread[:, voxels] = maps
+            whole = N_VOXELS / n_voxels
+
+            def share(maps: NDArray[np.floating], half: int, whole: float = whole) -> float:
+                return whole * mean_share(maps, runs, 4, halves[half])
+
+            np.testing.assert_allclose(
+                evidence.halves.total_variances[learnt],
+                [share(spread, which) for which in (learnt, other)],
+                atol=1e-5,
+            )
+            alone = [share(one[None], other) for one in spread]
+            partner = r_with(components.maps[:3, voxels], maps).argmax(axis=1)
             np.testing.assert_allclose(
                 evidence.halves.other_half_variance[learnt, :3], np.array(alone)[partner], atol=1e-5
             )
+        assert [one.number for one in evidence.halves.splits] == [1, 2]
+        assert [one.first for one in evidence.halves.splits] == halves[::2]
+
+
+def test_explained_variance_is_the_mean_share_of_the_whole_variance_of_participants(
+    runs: list[ReducedRun],
+) -> None:
+    for components in fit_group(runs, science(4)):
+        maps = components.maps
+        np.testing.assert_allclose(
+            components.explained_variance,
+            [mean_share(one[None], runs, 4, labels_of(8)) for one in maps],
+            atol=1e-6,
+        )
+        assert components.total_explained_variance == pytest.approx(
+            mean_share(maps, runs, 4, labels_of(8)), abs=1e-6
+        )
+        # Runs have two dimensions more, of which nothing is explained.
+        assert mean_share(maps, runs, 6, labels_of(8)) > components.total_explained_variance
 
 
 def test_variance_in_held_out_participants_is_that_of_a_least_squares_fit(
@@ -380,29 +442,22 @@ def test_variance_in_held_out_participants_is_that_of_a_least_squares_fit(
     out = [run for run in runs if run.key.participant in left_out]
     used = [run for run in runs if run not in out]
     fitted = fit_group(used, wanted)
-    plain = judge_reproducibility(fitted, used, wanted)
+    plain = judge_fitted(fitted, used, wanted)
     for components, without in zip(
-        judge_reproducibility(fitted, used, wanted, held_out_runs=out[::-1]), plain, strict=True
+        judge_fitted(fitted, used, wanted, held_out_runs=out[::-1]), plain, strict=True
     ):
         evidence = evidence_of(components)
         assert evidence.holdout is not None
         assert evidence.holdout.labels == left_out
-        assert evidence.participants.labels == tuple(sorted(set(labels_of(8)) - set(left_out)))
-        rows = [np.load(run.path).astype(np.float64) for run in out]
-        kept = [np.sum(one**2) / run.total_variance for one, run in zip(rows, out, strict=True)]
-
-        def mean_share(
-            maps: NDArray[np.float32], rows: list[NDArray[np.float64]], kept: list[float]
-        ) -> float:
-            shares = [share_explained(maps, one) for one in rows]
-            return float(np.mean(np.array(shares) * kept))
-
+        assert participants_of(components).labels == tuple(
+            sorted(set(labels_of(8)) - set(left_out))
+        )
         assert evidence.holdout.total_explained_variance == pytest.approx(
-            mean_share(components.maps, rows, kept), abs=1e-6
+            mean_share(components.maps, out, 4, left_out), abs=1e-6
         )
         np.testing.assert_allclose(
             evidence.holdout.explained_variance,
-            [mean_share(one[None], rows, kept) for one in components.maps],
+            [mean_share(one[None], out, 4, left_out) for one in components.maps],
             atol=1e-6,
         )
         # Nothing else has seen them.
@@ -410,15 +465,12 @@ def test_variance_in_held_out_participants_is_that_of_a_least_squares_fit(
         for now, then in (
             (evidence.halves.reproducibility, before.halves.reproducibility),
             (evidence.halves.total_variances, before.halves.total_variances),
-            (evidence.participants.explained_variance, before.participants.explained_variance),
+            (
+                participants_of(components).explained_variance,
+                participants_of(without).explained_variance,
+            ),
         ):
             np.testing.assert_array_equal(now, then)
-
-
-def share_explained(maps: NDArray[np.floating], rows: NDArray[np.float64]) -> float:
-    maps = maps.astype(np.float64)
-    weights, *_ = np.linalg.lstsq(maps.T, rows.T, rcond=None)
-    return 1 - float(np.sum((rows.T - maps.T @ weights) ** 2) / np.sum(rows**2))
 
 
 def test_the_data_of_one_participant_affect_one_half_of_each_split(
@@ -426,7 +478,7 @@ def test_the_data_of_one_participant_affect_one_half_of_each_split(
 ) -> None:
     wanted = science(4, n_splits=5)
     fitted = fit_group(runs, wanted)
-    judge_reproducibility(fitted, runs, wanted)
+    judge_fitted(fitted, runs, wanted)
     changed = list(runs)
     for index, run in enumerate(runs):
         if run.key.participant == PRIVATE:
@@ -434,7 +486,7 @@ def test_the_data_of_one_participant_affect_one_half_of_each_split(
             changed[index] = replace(run, path=tmp_path / run.path.name)
             np.save(changed[index].path, np.roll(np.load(run.path), 7, axis=1))
             changed[index].volumes_path.write_bytes(run.volumes_path.read_bytes())
-    judge_reproducibility(fitted, changed, wanted)
+    judge_fitted(fitted, changed, wanted)
     before, after = spied[:10], spied[10:]
     assert len(after) == 10
     for method in range(2):
@@ -461,7 +513,7 @@ def test_identical_participants_have_a_reproducibility_of_one(tmp_path: Path) ->
         ):
             np.testing.assert_allclose(values, 1.0, atol=1e-3)
         np.testing.assert_allclose(evidence.halves.trace, 1.0, atol=1e-3)
-        np.testing.assert_allclose(evidence.participants.dominance, 1 / 8, rtol=1e-6)
+        np.testing.assert_allclose(participants_of(components).dominance, 1 / 8, rtol=1e-6)
         own, other = evidence.halves.total_variances.T
         np.testing.assert_allclose(own, other, rtol=1e-4)
 
@@ -483,7 +535,7 @@ def test_with_one_participant_maps_are_sorted_by_explained_variance(
         assert evidence.halves.total_variances.shape == (0, 2)
         assert evidence.halves.trace.shape == evidence.halves.overlap.shape == (0,)
         assert (np.diff(components.explained_variance) <= 0).all()
-        np.testing.assert_array_equal(evidence.participants.dominance, 1.0)
+        np.testing.assert_array_equal(participants_of(components).dominance, 1.0)
         # Only this participant can be drawn.
         np.testing.assert_allclose(evidence.halves.bootstrap, 1.0, atol=1e-3)
 
@@ -512,7 +564,7 @@ def test_without_splits_and_bootstraps_there_is_only_evidence_of_participants(
         evidence = evidence_of(components)
         assert evidence.halves.reproducibility.shape == evidence.halves.bootstrap.shape == (0, 4)
         assert (np.diff(components.explained_variance) <= 0).all()
-        assert evidence.participants.explained_variance.shape == (8, 4)
+        assert participants_of(components).explained_variance.shape == (8, 4)
 
 
 def test_a_split_is_left_out_if_one_of_its_halves_cannot_be_fitted(
@@ -520,7 +572,7 @@ def test_a_split_is_left_out_if_one_of_its_halves_cannot_be_fitted(
 ) -> None:
     wanted = science(4, n_bootstraps=2)
     fitted = fit_group(runs, wanted)
-    whole = judge_reproducibility(fitted, runs, wanted)
+    whole = judge_fitted(fitted, runs, wanted)
     fit, calls = module.fit_subspaces, iter(range(8))
 
     def failing(*given: object, **named: object) -> list[Components]:
@@ -530,7 +582,7 @@ def test_a_split_is_left_out_if_one_of_its_halves_cannot_be_fitted(
         return fit(*given, **named)
 
     monkeypatch.setattr(module, "fit_subspaces", failing)
-    for before, after in zip(whole, judge_reproducibility(fitted, runs, wanted), strict=True):
+    for before, after in zip(whole, judge_fitted(fitted, runs, wanted), strict=True):
         np.testing.assert_array_equal(
             evidence_of(after).halves.trace, evidence_of(before).halves.trace[[0, 2]]
         )
@@ -558,6 +610,11 @@ def as_bytes(judged: Iterable[Components]) -> list[dict[str, object]]:
             for field in fields(Evidence)
             if (part := getattr(evidence_of(components), field.name)) is not None
             for name, value in vars(part).items()
+            if name != "splits"
+        }
+        | {
+            f"participants.{name}": np.array(value).tobytes()
+            for name, value in vars(participants_of(components)).items()
         }
         for components in judged
     ]
@@ -628,6 +685,9 @@ def test_maps_of_noise_explain_less_of_the_other_half_than_of_their_own(tmp_path
         assert (other < own / 10).all()
         assert (evidence.halves.other_half_variance <= other[:, None] + 1e-9).all()
         assert evidence.halves.reproducibility.max() < 0.5
+        # 2,000 independent voxels.
+        assert evidence.halves.chance == pytest.approx(1.96 / np.sqrt(N_VOXELS), rel=0.05)
+        assert components.at_chance.mean() > 0.6
 
 
 @pytest.mark.parametrize("alpha", [None, 3.0, 10.0])
@@ -668,12 +728,12 @@ def test_slow_fast_and_motion_components_are_distinguished(tmp_path: Path) -> No
         made.append(write_run(path, key, series, motion=known))
     for components in judge(made, science(3, n_splits=0)):
         slow, fast, moving = (place_of(components, source) for source in SHARED)
-        high = evidence_of(components).participants.high_frequency
+        high = participants_of(components).high_frequency
         assert high[slow] < 0.1
         assert high[fast] > 0.9
         # The share of white noise above 0.1 Hz with a Nyquist frequency of 0.25 Hz.
         assert high[moving] == pytest.approx(0.6, abs=0.1)
-        with_motion = evidence_of(components).participants.motion_r
+        with_motion = participants_of(components).motion_r
         assert with_motion[moving] > 0.95
         assert with_motion[[slow, fast]].max() < 0.4
 
@@ -691,12 +751,10 @@ def test_time_courses_of_maps_that_overlap_do_not_leak_into_each_other(tmp_path:
     overlapping = write_group(tmp_path, series_of, n_participants=2, n_runs=1, n_rows=2)
     wanted = science(2, n_splits=0, methods=("canica",))
     (fitted,) = fit_group(overlapping, wanted)
-    (judged,) = judge_reproducibility([replace(fitted, maps=maps)], overlapping, wanted)
-    high = evidence_of(judged).participants.high_frequency
-    slow, fast = (place_of(judged, one) for one in maps)
-    assert slow != fast
-    assert high[slow] < 0.02
-    assert high[fast] > 0.98
+    found = participant_contributions(replace(fitted, maps=maps), overlapping, 1)
+    slow, fast = found.participants.high_frequency
+    assert slow < 0.02
+    assert fast > 0.98
 
 
 # ---------------------------------------------------------------- approximations of sample fits
@@ -709,9 +767,9 @@ def judged_both_ways(
 ) -> Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Yield the mean reproducibility of fitted maps with and without an approximation."""
     fitted = fit_group(runs, wanted)
-    short = judge_reproducibility(fitted, runs, wanted)
+    short = judge_fitted(fitted, runs, wanted)
     monkeypatch.setattr(module, setting, enough)
-    whole = judge_reproducibility(fitted, runs, wanted)
+    whole = judge_fitted(fitted, runs, wanted)
     for before, one, other in zip(fitted, short, whole, strict=True):
         yield (by_place(before, one), by_place(before, other))
 

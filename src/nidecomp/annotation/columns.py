@@ -43,9 +43,16 @@ METRICS: dict[str, str] = {
     ),
     "reproducibility_sd": "Standard deviation of the reproducibility over splits",
     "reproducibility_min": "Smallest reproducibility of all splits",
+    "reproducibility_chance": (
+        "Chance level of the reproducibility: the |r| that two unrelated maps exceed in 5 % of the "
+        "cases if they are as smooth as the maps of this decomposition. A map whose "
+        "reproducibility is not above it may be noise"
+    ),
     "bootstrap_r": (
         "|r| of the map with the matching map of a bootstrap sample of the participants; mean over "
-        "samples (--n-bootstraps)"
+        "samples (--n-bootstraps). Samples contain participants whom the map was fitted to, so "
+        "that maps of pure noise reach 0.4 to 0.7: it shows how much a map depends on who took "
+        "part, not whether other participants would have it, which reproducibility shows"
     ),
     "bootstrap_r_sd": "Standard deviation of this |r| over bootstrap samples",
     "restart_stability": (
@@ -54,17 +61,18 @@ METRICS: dict[str, str] = {
         "1 if every restart found this map; n/a for dictionary learning"
     ),
     "explained_variance": (
-        "Share of the variance of the reduced runs that a regression on this map alone explains. "
-        "Overlapping maps explain some of the same variance"
+        "Share of the whole variance of the cleaned runs that a regression on this map alone "
+        "explains in their leading principal components (as many as there are maps); mean over "
+        "participants. Overlapping maps explain some of the same variance"
     ),
     "explained_variance_other_half": (
-        "Explained variance in participants that were not fitted: the share of the variance of one "
-        "half of the participants that the matching map of the other half explains alone; mean "
-        "over both halves of all splits"
+        "Explained variance in participants that were not fitted: the same share as "
+        "explained_variance, for the participants of one half and the matching map of the other "
+        "half; mean over both halves of all splits"
     ),
     "explained_variance_holdout": (
-        "Explained variance in the participants that --holdout left out of the fit: the share that "
-        "this map explains alone; mean over these participants"
+        "Explained variance in the participants that --holdout left out of the fit: the same share "
+        "as explained_variance, for these participants"
     ),
     "dominance": (
         "Share of the participant who contributes most to the variance that only this component "
@@ -86,12 +94,16 @@ METRICS: dict[str, str] = {
         "depends on the group mask, and is lower for maps with a large edge_coverage"
     ),
     "high_frequency_share": (
-        "Share of the power of the component's time courses above 0.1 Hz; mean over participants"
+        "Share of the power of the component's time courses above 0.1 Hz; mean over participants. "
+        "For this measure and motion_r, time courses are computed from the leading principal "
+        "components of each run (as many as there are maps); those that are written are computed "
+        "from the whole run"
     ),
     "motion_r": (
         "Largest |r| of the component's time course with a motion parameter or framewise "
         "displacement; mean over participants. Both are cleaned in the same way, so that motion "
-        "parameters that were regressed out do not count"
+        "parameters that were regressed out do not count. The displacement of a run's first "
+        "volume, which is not defined, is taken to be that of the second"
     ),
     "peak_x": "First coordinate (RAS+, in the space of the maps) of the map's largest value",
     "peak_y": "Second coordinate (RAS+, in the space of the maps) of the map's largest value",

@@ -163,6 +163,9 @@ def _evidence_columns(components: Components) -> dict[str, Sequence[object]]:
         bootstrap = evidence.halves.bootstrap
     columns |= {
         "reproducibility": _over_samples(reproducibility, np.mean),
+        "reproducibility_chance": (
+            [evidence.halves.chance] * n if evidence and len(reproducibility) else unknown
+        ),
         "reproducibility_sd": _spread(reproducibility),
         "reproducibility_min": _over_samples(reproducibility, np.min),
         "explained_variance_other_half": _over_samples(other_half, np.mean),
@@ -174,8 +177,8 @@ def _evidence_columns(components: Components) -> dict[str, Sequence[object]]:
     }
     if evidence and evidence.holdout:
         columns["explained_variance_holdout"] = evidence.holdout.explained_variance.tolist()
-    if evidence:
-        participants, dominance = evidence.participants, evidence.participants.dominance
+    if components.participants:
+        participants, dominance = components.participants, components.participants.dominance
         whose = participants.explained_variance.argmax(axis=0)
         columns["dominance"] = dominance.tolist()
         columns["dominant_participant"] = [
@@ -206,8 +209,7 @@ def _noise_columns(
     components: Components, references: ReferenceMaps
 ) -> dict[str, Sequence[object]]:
     numbers = noise_numbers(components, references)
-    evidence = components.evidence
-    n_participants = len(evidence.participants.labels) if evidence else 0
+    n_participants = len(components.participants.labels) if components.participants else 0
     raised = [flags(one, n_participants) for one in numbers]
     return {
         "flags": [",".join(names) or None for names in raised],
@@ -239,11 +241,11 @@ def noise_numbers(components: Components, references: ReferenceMaps) -> tuple[No
             "coverage": shares.coverage,
             "edge_limit": shares.edge_limit,
         }
-    evidence = components.evidence
-    if evidence is not None:
-        numbers["high_frequency"] = evidence.participants.high_frequency
-        numbers["motion_r"] = evidence.participants.motion_r
-        numbers["dominance"] = evidence.participants.dominance
+    participants = components.participants
+    if participants is not None:
+        numbers["high_frequency"] = participants.high_frequency
+        numbers["motion_r"] = participants.motion_r
+        numbers["dominance"] = participants.dominance
     return tuple(
         NoiseNumbers(**{name: float(values[index]) for name, values in numbers.items()})
         for index in range(n)

@@ -123,8 +123,7 @@ def selected(
         The index of each selected component to the reason.
     """
     wanted = {word.casefold() for word in words}
-    evidence = components.evidence
-    n_participants = len(evidence.participants.labels) if evidence else 0
+    n_participants = len(components.participants.labels) if components.participants else 0
     raised = [flags(numbers, n_participants) for numbers in noise_numbers(components, references)]
     labels = label_columns(components.maps, references)
     selection = {}

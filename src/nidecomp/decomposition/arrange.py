@@ -1,43 +1,9 @@
-"""Order, sign and scale of components, and the variance that they explain."""
+"""Order, sign and scale of components."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-
-from nidecomp.core.linalg import products
-
-
-def explained_variance(
-    maps: NDArray[np.floating], rows: NDArray[np.float32], total_variance: float
-) -> tuple[NDArray[np.float64], float]:
-    """Compute the share of the runs' variance that maps explain, each alone and all together.
-
-    Parameters
-    ----------
-    maps : ndarray, shape (n_components, n_voxels)
-    rows : ndarray of float32, shape (n_rows, n_voxels)
-        The weighted rows of all runs, or of the group's subspace, which represents them: variance
-        outside of the subspace counts as not explained.
-    total_variance : float
-        Sum of squares of the weighted rows of all runs.
-
-    Returns
-    -------
-    alone : ndarray, shape (n_components,)
-        ``‖X c‖² / (‖c‖² ‖X‖²)``: the share that a regression on this map alone explains. Maps that
-        overlap explain some of the same variance, so the shares can sum to more than `together`.
-    together : float
-        The share that a regression on all maps explains.
-    """
-    if total_variance == 0:
-        return np.zeros(len(maps)), 0.0
-    cross, gram = products(rows, maps), products(maps, maps)
-    norms = np.diag(gram)
-    power = np.einsum("ij,ij->j", cross, cross)
-    alone = np.divide(power, norms * total_variance, out=np.zeros(len(maps)), where=norms > 0)
-    weights = np.linalg.pinv(gram, hermitian=True)
-    return alone, float(np.einsum("ij,jk,ik->", cross, weights, cross) / total_variance)
 
 
 def arrange(

@@ -64,6 +64,15 @@ def in_order(record: Record, order: NDArray[np.intp]) -> Record:
     return replace(record, **changed)
 
 
+@dataclass(frozen=True)
+class Split:
+    """A random split of the participants: its number, from 1, and the labels of both halves."""
+
+    number: int
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class SplitHalfEvidence:
     """How well other samples of the participants reproduce the maps of a decomposition.
@@ -76,7 +85,8 @@ class SplitHalfEvidence:
     bootstrap : ndarray, shape (n_bootstraps, n_components)
         |r| of each component with its match in a group drawn with replacement.
     other_half_variance : ndarray, shape (2 n_splits, n_components)
-        The share of one half's variance that the other half's match explains alone.
+        The share of the variance of one half's cleaned runs that the other half's match explains
+        alone, mean over participants.
     total_variances : ndarray, shape (2 n_splits, 2)
         The share that all maps of a half explain together: of itself, and of the other half.
     trace : ndarray, shape (n_splits,)
@@ -85,6 +95,8 @@ class SplitHalfEvidence:
         Mean squared cosine of the principal angles between the subspaces of both halves' maps.
     n_voxels : int
         The number of voxels that halves were fitted on.
+    splits : tuple of Split
+        The splits that were fitted: n_splits.
     chance : float
         The |r| that a pair of unrelated maps as smooth as these exceeds in 5 % of the cases; NaN:
         unknown.
@@ -97,6 +109,7 @@ class SplitHalfEvidence:
     trace: NDArray[np.float64]
     overlap: NDArray[np.float64]
     n_voxels: int
+    splits: tuple[Split, ...] = ()
     chance: float = nan
 
 
@@ -155,20 +168,17 @@ class HoldoutEvidence:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The evidence about a decomposition's maps, each part made whole by one step.
+    """The evidence about a decomposition's maps from other samples of the participants.
 
     Parameters
     ----------
     halves : SplitHalfEvidence
         From fits to other samples of the participants.
-    participants : ParticipantEvidence
-        From the runs that were fitted.
     holdout : HoldoutEvidence or None
         From the runs of participants that were left out of the fit, if there are any.
     """
 
     halves: SplitHalfEvidence
-    participants: ParticipantEvidence
     holdout: HoldoutEvidence | None = None
 
 
@@ -185,16 +195,20 @@ class Components:
     names : tuple of str
         The names belong to the positions: they stay where they are when maps are reordered.
     explained_variance : ndarray, shape (n_components,)
-        The share of the reduced runs' variance that each map alone explains.
+        The share of the variance of the cleaned runs that each map alone explains, mean over
+        participants: see `participants.participant_contributions`. NaN where the maps were not
+        compared with runs.
     total_explained_variance : float
         The share that all of them explain together.
     total_variance : float
-        The variance of the reduced runs.
+        The variance of the weighted rows that were fitted.
     fit : mapping
         How the fit went.
     restart_index : ndarray, shape (n_components,), optional
         How stably the ICA's restarts found each (Icasso's Iq); None where there are no restarts to
         compare.
+    participants : ParticipantEvidence, optional
+        What the participants who were fitted contribute.
     evidence : Evidence, optional
         How far each map can be trusted.
     """
@@ -207,6 +221,7 @@ class Components:
     total_variance: float = 0.0
     fit: Mapping[str, object] = field(default_factory=dict)
     restart_index: NDArray[np.float64] | None = field(default=None, metadata=_of_components())
+    participants: ParticipantEvidence | None = None
     evidence: Evidence | None = None
 
     @property

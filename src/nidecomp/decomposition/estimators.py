@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self, cast
 
 import numpy as np
@@ -17,10 +18,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from nidecomp.config.science import DecompositionOptions, Method
-from nidecomp.core.pca import principal_components
+from nidecomp.core.pca import PrincipalComponents, principal_components
 from nidecomp.decomposition.components import Components
+from nidecomp.decomposition.explained import explained_variance
 from nidecomp.decomposition.fit import fit_subspaces
 from nidecomp.decomposition.gather import participant_weights
+from nidecomp.decomposition.participants import mean_over_runs
 from nidecomp.decomposition.subspace import SubspaceStream, weighted_rows
 
 Runs = ArrayLike | Sequence[ArrayLike]
@@ -89,14 +92,14 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self, runs: list[NDArray[np.float32]], names: list[str], settings: DecompositionOptions
     ) -> Components:
         reduced = [self._reduced(run, index) for index, run in enumerate(runs)]
-        weights = participant_weights(names, [variance for _, variance in reduced])
+        weights = participant_weights(names, [float(one.squared.sum()) for one in reduced])
         n_dims = settings.kept_dims(self.n_components)
         n_features = runs[0].shape[1]
         shared = SubspaceStream(n_features, n_dims, self.n_threads)
         own = SubspaceStream(n_features, n_dims, self.n_threads)
-        for (rows, _), unit, scaled in zip(reduced, weights.canonical, weights.scaled, strict=True):
-            shared.add(weighted_rows(rows, unit, canonical=True))
-            own.add(weighted_rows(rows, scaled, canonical=False))
+        for one, unit, scaled in zip(reduced, weights.canonical, weights.scaled, strict=True):
+            shared.add(weighted_rows(one.rows, unit, canonical=True))
+            own.add(weighted_rows(one.rows, scaled, canonical=False))
         (components,) = fit_subspaces(
             shared.finish(),
             {self._method: own.finish()},
@@ -104,9 +107,9 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             settings,
             self.n_threads,
         )
-        return components
+        return _with_explained_variance(components, reduced, names)
 
-    def _reduced(self, run: NDArray[np.float32], index: int) -> tuple[NDArray[np.float32], float]:
+    def _reduced(self, run: NDArray[np.float32], index: int) -> PrincipalComponents:
         """Return the leading dimensions of one run, and its variance."""
         centred = run - run.mean(axis=0)
         gram = centred.astype(np.float64) @ centred.T.astype(np.float64)
@@ -118,7 +121,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                 f"Run {index} (n_samples={len(run)}) has {rank} dimensions, fewer than "
                 f"n_components={self.n_components}."
             )
-        return leading.rows, leading.total_variance
+        return leading
 
     def _keep(self, components: Components) -> None:
         self.components_ = components.maps
@@ -184,6 +187,18 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return len(self.components_)
 
 
+def _with_explained_variance(
+    components: Components, reduced: Sequence[PrincipalComponents], names: Sequence[str]
+) -> Components:
+    """Return components with the variance that they explain in the runs, sorted by it."""
+    found = [explained_variance(components.maps, one.rows, one.total_variance) for one in reduced]
+    alone = mean_over_runs([one.alone for one in found], names).mean(axis=0)
+    together = mean_over_runs([np.array(one.together) for one in found], names).mean()
+    return replace(
+        components, explained_variance=alone, total_explained_variance=float(together)
+    ).in_order(np.argsort(-alone, kind="stable"))
+
+
 class CanICA(_GroupDecomposition):
     """Group ICA in the subspace that participants share (CanICA).
 
@@ -211,7 +226,8 @@ class CanICA(_GroupDecomposition):
         The components, sorted by explained variance. Each has a root mean square of 1, and its
         value of largest magnitude is positive.
     explained_variance_ratio_ : ndarray, shape (n_components,)
-        The share of the reduced runs' variance that each component explains alone.
+        The share of the runs' variance that each component explains alone in their `n_components`
+        leading principal components, mean over participants.
     total_explained_variance_ratio_ : float
         The share that all components explain together.
     converged_ : bool
@@ -295,7 +311,8 @@ class DictLearning(_GroupDecomposition):
         its value of largest magnitude is positive. Empty components are 0 everywhere; `fit_report_`
         has their number.
     explained_variance_ratio_ : ndarray, shape (n_components,)
-        The share of the reduced runs' variance that each component explains alone.
+        The share of the runs' variance that each component explains alone in their `n_components`
+        leading principal components, mean over participants.
     total_explained_variance_ratio_ : float
         The share that all components explain together.
     converged_ : bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from nidecomp.config.science import DecompositionOptions, Method, Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import ReducedRun
 from nidecomp.core.text import count
-from nidecomp.decomposition.arrange import arrange, explained_variance
+from nidecomp.decomposition.arrange import arrange
 from nidecomp.decomposition.canica import CanicaFit, fit_canica
 from nidecomp.decomposition.components import Components, component_names
 from nidecomp.decomposition.dictlearning import (
@@ -21,9 +22,11 @@ from nidecomp.decomposition.dictlearning import (
     first_dictionary,
     fit_dictlearning,
 )
+from nidecomp.decomposition.explained import explained_variance
 from nidecomp.decomposition.fastica import MAX_ITERATIONS
 from nidecomp.decomposition.fit_report import described, dictionary_as_metadata, ica_as_metadata
 from nidecomp.decomposition.gather import GroupPlan, gather, subspace_keys
+from nidecomp.decomposition.participants import participant_contributions
 from nidecomp.decomposition.sparsity_penalty import alpha_for_support
 from nidecomp.decomposition.stability import restart_stability
 from nidecomp.decomposition.subspace import Subspace
@@ -84,7 +87,28 @@ def _fit_one_model_order(
     subspaces = gather(runs, wanted, n_components, n_dims, plan)
     shared = subspaces.pop(canonical)
     own = {method: subspaces[which] for method, which in scaled.items()}
-    return fit_subspaces(shared, own, n_components, settings, plan.n_threads)
+    fitted = fit_subspaces(shared, own, n_components, settings, plan.n_threads)
+    return [
+        _with_contributions(
+            components,
+            [run for run in runs if run.smoothing_fwhm == scaled[method].smoothing_fwhm],
+            plan.n_threads,
+        )
+        for method, components in zip(scaled, fitted, strict=True)
+    ]
+
+
+def _with_contributions(
+    components: Components, runs: Sequence[ReducedRun], n_threads: int
+) -> Components:
+    """Return components with what they explain in the runs, sorted by it."""
+    found = participant_contributions(components, runs, n_threads)
+    return replace(
+        components,
+        explained_variance=found.alone,
+        total_explained_variance=found.together,
+        participants=found.participants,
+    ).in_order(np.argsort(-found.alone, kind="stable"))
 
 
 def fit_subspaces(
@@ -103,8 +127,8 @@ def fit_subspaces(
     shared : Subspace
         The subspace of rows with unit norm, which CanICA is fitted to.
     own : mapping
-        Each method to be fitted, to its subspace of rows scaled by their singular values. Explained
-        variance is computed in it, and dictionary learning is fitted to it.
+        Each method to be fitted, to its subspace of rows scaled by their singular values.
+        Dictionary learning is fitted to it.
     n_components : int
     settings : DecompositionOptions
     n_threads : int
@@ -116,7 +140,7 @@ def fit_subspaces(
     Returns
     -------
     list of Components
-        One for each method, in the order of `own`.
+        One for each method, in the order of `own`. What they explain in runs is not known yet.
     """
     ica = fit_canica(
         shared.orthonormal(n_components), settings.n_init, settings.random_seed, n_threads
@@ -210,15 +234,18 @@ def _finish(
     fit: Mapping[str, object],
     restarts: NDArray[np.float64] | None = None,
 ) -> Components:
-    """Return a method's maps as a record: sorted, signed, scaled and named."""
-    alone, together = explained_variance(maps, subspace.rows, subspace.total_variance)
+    """Return a method's maps as a record: signed, scaled and named.
+
+    They are sorted by what they explain of the rows that were fitted.
+    """
+    alone = explained_variance(maps, subspace.rows, subspace.total_variance).alone
     arranged, order = arrange(maps, alone)
     return Components(
         method=method,
         maps=arranged,
         names=component_names(method, len(maps)),
-        explained_variance=alone[order],
-        total_explained_variance=together,
+        explained_variance=np.full(len(maps), np.nan),
+        total_explained_variance=np.nan,
         total_variance=subspace.total_variance,
         fit={**fit, "Subspace": described(subspace)},
         restart_index=None if restarts is None else restarts[order],

@@ -46,7 +46,8 @@ class Weights:
     """The factors of each run's rows that give all participants the same weight.
 
     `canonical` is for rows of unit norm. `scaled` is for rows scaled by their singular values,
-    whose variance grows with the number of volumes. It also brings all runs to the mean variance.
+    whose variance grows with the number of volumes and differs from run to run. It also brings the
+    rows of all runs to their mean variance.
     """
 
     canonical: tuple[float, ...]
@@ -61,13 +62,14 @@ def participant_weights(participants: Sequence[str], variances: Sequence[float])
     participants : sequence of str
         The participant of each run.
     variances : sequence of float
-        The total variance of each run.
+        The variance of the rows that enter of each run: their sum of squares. (Not that of the
+        whole run: of a run with much noise, a smaller share enters.)
 
     Returns
     -------
     Weights
         For each run, ``canonical`` is 1/√(number of the participant's runs), and ``scaled`` is that
-        times √(mean variance / the run's variance).
+        times √(mean variance / the variance of the run's rows).
     """
     counts = Counter(participants)
     share = np.array([counts[participant] ** -0.5 for participant in participants])
@@ -150,7 +152,8 @@ def weighted_runs(
     for fwhm in {which.smoothing_fwhm: None for which in wanted}:
         smoothed = [run for run in runs if run.smoothing_fwhm == fwhm]
         weights = participant_weights(
-            [run.participant for run in smoothed], [run.total_variance for run in smoothed]
+            [run.participant for run in smoothed],
+            [run.variance_share(n_components) * run.total_variance for run in smoothed],
         )
         for index, run in enumerate(smoothed):
             # A copy, so that the memory-mapped file is released before the next run.

@@ -13,18 +13,33 @@ from nidecomp.core.linalg import products
 from nidecomp.core.parallel import map_ordered
 from nidecomp.core.records import ReducedRun
 from nidecomp.core.reduced_runs import read_volumes
-from nidecomp.decomposition.components import (
-    Components,
-    HoldoutEvidence,
-    ParticipantEvidence,
-)
+from nidecomp.decomposition.components import Components, HoldoutEvidence, ParticipantEvidence
+from nidecomp.decomposition.explained import explained_variance
 from nidecomp.decomposition.time_courses import high_frequency_share, motion_correlation
+
+
+@dataclass(frozen=True, eq=False)
+class Contributions:
+    """What the maps explain of the runs that they were fitted to, and what is in participants.
+
+    Parameters
+    ----------
+    alone : ndarray, shape (n_components,)
+        The share of the runs' variance that each map explains alone, mean over participants.
+    together : float
+        The share that all maps explain together, mean over participants.
+    participants : ParticipantEvidence
+    """
+
+    alone: NDArray[np.float64]
+    together: float
+    participants: ParticipantEvidence
 
 
 def participant_contributions(
     components: Components, runs: Sequence[ReducedRun], n_threads: int
-) -> ParticipantEvidence:
-    """Return how much each participant contributes to each component, and their time courses.
+) -> Contributions:
+    """Return what the maps explain in the participants that they were fitted to.
 
     Parameters
     ----------
@@ -36,18 +51,25 @@ def participant_contributions(
 
     Returns
     -------
-    ParticipantEvidence
+    Contributions
+
+    Notes
+    -----
+    All shares are those of the whole variance of the cleaned runs. What maps explain is looked for
+    in as many leading principal components of each run as there are maps: these are what was
+    fitted, and their number does not depend on what else was asked for.
     """
     measured = _measure(components, runs, n_threads)
     labels = [run.participant for run in runs]
-    return ParticipantEvidence(
+    evidence = ParticipantEvidence(
         labels=tuple(sorted(set(labels))),
-        explained_variance=_by_participant([one.unique for one in measured], labels),
+        explained_variance=mean_over_runs([one.unique for one in measured], labels),
         high_frequency=_mean_of_known(
-            _by_participant([one.high_frequency for one in measured], labels)
+            mean_over_runs([one.high_frequency for one in measured], labels)
         ),
-        motion_r=_mean_of_known(_by_participant([one.motion_r for one in measured], labels)),
+        motion_r=_mean_of_known(mean_over_runs([one.motion_r for one in measured], labels)),
     )
+    return Contributions(*_explained(measured, labels), evidence)
 
 
 def explained_in_holdout(
@@ -66,27 +88,63 @@ def explained_in_holdout(
     Returns
     -------
     HoldoutEvidence or None
-        None where there are no such runs.
+        None where there are no such runs. Shares are those of `participant_contributions`.
     """
     if not runs:
         return None
     measured = _measure(components, runs, n_threads)
     labels = [run.participant for run in runs]
-    together = _by_participant([np.array([one.together]) for one in measured], labels)
-    return HoldoutEvidence(
-        labels=tuple(sorted(set(labels))),
-        explained_variance=_mean_of_known(_by_participant([one.alone for one in measured], labels)),
-        total_explained_variance=float(together.mean()),
-    )
+    alone, together = _explained(measured, labels)
+    return HoldoutEvidence(tuple(sorted(set(labels))), alone, together)
+
+
+def explained_by_sets_of_maps(
+    sets: Sequence[NDArray[np.floating]],
+    runs: Sequence[ReducedRun],
+    voxels: NDArray[np.intp],
+    n_threads: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what several sets of maps explain in every participant, in one pass over the runs.
+
+    Parameters
+    ----------
+    sets : sequence of ndarray, each (n_components, n_voxels)
+        All of the same shape.
+    runs : sequence of ReducedRun
+        At the smoothing that the maps were fitted at.
+    voxels : ndarray of int, shape (n_voxels,)
+        The voxels of the group mask that the maps are given at. Voxels have equal variance, so that
+        their share of a run's variance is their share of the mask.
+    n_threads : int
+        The result does not depend on it.
+
+    Returns
+    -------
+    alone : ndarray, shape (n_participants, n_sets, n_components)
+        The share of the variance of each participant, sorted by label, that each map explains
+        alone. Shares are those of `participant_contributions`.
+    together : ndarray, shape (n_participants, n_sets)
+        The share that all maps of a set explain together.
+    """
+    grams = [products(maps, maps) for maps in sets]
+
+    def measure(run: ReducedRun) -> NDArray[np.float64]:
+        rows = np.load(run.path, mmap_mode="r")[: len(sets[0])][:, voxels]
+        total = run.total_variance * len(voxels) / run.n_voxels
+        found = [
+            explained_variance(maps, rows, total, gram)
+            for maps, gram in zip(sets, grams, strict=True)
+        ]
+        return np.array([[*one.alone, one.together] for one in found])
+
+    labels = [run.participant for run in runs]
+    values = mean_over_runs(list(map_ordered(measure, runs, n_threads)), labels)
+    return values[..., :-1], values[..., -1]
 
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """Measures of one run: variance explained by maps, and properties of their time courses.
-
-    `alone` is the share that each map explains alone, `unique` the share that is not explained
-    without it, `together` the share that all of them explain.
-    """
+    """Measures of one run: variance explained by maps, and properties of their time courses."""
 
     alone: NDArray[np.float64]
     unique: NDArray[np.float64]
@@ -104,33 +162,45 @@ def _measure(components: Components, runs: Sequence[ReducedRun], n_threads: int)
 def _measure_run(
     maps: NDArray[np.float32], gram: NDArray[np.float64], run: ReducedRun
 ) -> _Measured:
-    rows = np.load(run.path, mmap_mode="r")
-    cross = products(rows, maps)
+    rows = np.load(run.path, mmap_mode="r")[: len(maps)]
+    explained = explained_variance(maps, rows, run.total_variance, gram)
     volumes = read_volumes(run)
-    # Least squares on all maps together: stage 1 of dual regression.
-    inverse = np.linalg.pinv(gram, hermitian=True)
-    loadings = cross @ inverse
-    courses = volumes.rows @ loadings
+    courses = volumes.rows[:, : len(maps)] @ explained.loadings
     return _Measured(
-        _share(cross, np.diag(gram) * run.total_variance),
-        # By how much the sum of squared residuals grows without the map.
-        _share(loadings, np.diag(inverse) * run.total_variance),
-        float(np.sum(cross * loadings) / run.total_variance) if run.total_variance else 0.0,
+        explained.alone,
+        explained.unique,
+        explained.together,
         high_frequency_share(courses, volumes.times_s),
         motion_correlation(courses, volumes.motion),
     )
 
 
-def _share(values: NDArray[np.float64], norms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return each column's sum of squares divided by a norm; 0 for an empty map."""
-    power = np.einsum("ij,ij->j", values, values)
-    return np.asarray(np.divide(power, norms, out=np.zeros(len(norms)), where=norms > 0))
+def _explained(
+    measured: Sequence[_Measured], labels: Sequence[str]
+) -> tuple[NDArray[np.float64], float]:
+    """Return the shares that maps explain alone and together, mean over participants."""
+    alone = _mean_of_known(mean_over_runs([one.alone for one in measured], labels))
+    together = mean_over_runs([np.array([one.together]) for one in measured], labels)
+    return alone, float(together.mean())
 
 
-def _by_participant(
+def mean_over_runs(
     of_runs: Sequence[NDArray[np.float64]], labels: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Return the mean over the runs of each participant, (n_participants, n_components)."""
+    """Return the mean over the runs of each participant.
+
+    Parameters
+    ----------
+    of_runs : sequence of ndarray
+        Of the same shape for all runs. NaN is left out.
+    labels : sequence of str
+        The participant of each run.
+
+    Returns
+    -------
+    ndarray, shape (n_participants, …)
+        Sorted by label.
+    """
     values, names = np.array(of_runs), np.array(labels)
     return np.array(
         [_mean_of_known(values[names == participant]) for participant in sorted(set(labels))]
@@ -142,5 +212,5 @@ def _mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
     known = np.isfinite(values)
     total = np.where(known, values, 0.0).sum(axis=0)
     count = known.sum(axis=0)
-    mean = np.full(values.shape[1], np.nan)
+    mean = np.full(values.shape[1:], np.nan)
     return np.asarray(np.divide(total, count, out=mean, where=count > 0))

@@ -20,17 +20,19 @@ from threadpoolctl import threadpool_limits
 from nidecomp.config.science import Science
 from nidecomp.core.records import ReducedRun
 from nidecomp.core.text import count
-from nidecomp.decomposition.arrange import by_reproducibility, explained_variance
-from nidecomp.decomposition.components import Components, Evidence, SplitHalfEvidence
+from nidecomp.decomposition.arrange import by_reproducibility
+from nidecomp.decomposition.components import Components, Evidence, Split, SplitHalfEvidence
 from nidecomp.decomposition.gather import GroupPlan
 from nidecomp.decomposition.matching import subspace_overlap
-from nidecomp.decomposition.participants import explained_in_holdout, participant_contributions
+from nidecomp.decomposition.participants import explained_by_sets_of_maps, explained_in_holdout
 from nidecomp.decomposition.samples import SampleFits, Samples, draw_samples, fit_samples
 from nidecomp.decomposition.stability import (
+    chance_r,
     compare_halves,
     matched_r,
     split_halves,
 )
+from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ def judge_reproducibility(
     fitted: Sequence[Components],
     runs: Sequence[ReducedRun],
     science: Science,
+    space: FeatureSpace,
     plan: GroupPlan | None = None,
     held_out_runs: Sequence[ReducedRun] = (),
 ) -> tuple[Components, ...]:
@@ -51,6 +54,8 @@ def judge_reproducibility(
     runs : sequence of ReducedRun
         The runs that they were fitted to.
     science : Science
+    space : FeatureSpace
+        The voxels of the maps.
     plan : GroupPlan, optional
         Threads and memory; it changes no byte.
     held_out_runs : sequence of ReducedRun
@@ -71,7 +76,9 @@ def judge_reproducibility(
         judged: list[Components] = []
         for n_components in science.decomposition.model_orders:
             of_this_order = [one for one in fitted if one.n_components == n_components]
-            judged.extend(_judge_one_model_order(of_this_order, runs, held_out_runs, science, plan))
+            judged.extend(
+                _judge_one_model_order(of_this_order, runs, held_out_runs, science, space, plan)
+            )
         return tuple(judged)
 
 
@@ -99,6 +106,7 @@ def _judge_one_model_order(
     runs: Sequence[ReducedRun],
     held_out_runs: Sequence[ReducedRun],
     science: Science,
+    space: FeatureSpace,
     plan: GroupPlan,
 ) -> list[Components]:
     samples = draw_samples(runs, science)
@@ -110,9 +118,9 @@ def _judge_one_model_order(
             [run for run in some if run.smoothing_fwhm == smoothing]
             for some in (runs, held_out_runs)
         )
+        halves = _compare_samples(components, samples, fits, own, plan.n_threads)
         evidence = Evidence(
-            halves=_compare_samples(components, samples, fits),
-            participants=participant_contributions(components, own, plan.n_threads),
+            halves=replace(halves, chance=chance_r(space.independent_values(components.maps))),
             holdout=explained_in_holdout(components, held_out, plan.n_threads),
         )
         order = by_reproducibility(evidence.halves.reproducibility, components.explained_variance)
@@ -121,28 +129,30 @@ def _judge_one_model_order(
 
 
 def _compare_samples(
-    components: Components, samples: Samples, fits: SampleFits
+    components: Components,
+    samples: Samples,
+    fits: SampleFits,
+    runs: Sequence[ReducedRun],
+    n_threads: int,
 ) -> SplitHalfEvidence:
     """Compare the halves with each other, and the bootstrap samples with the whole group."""
     method, n_components = components.method, components.n_components
     maps = components.maps[:, fits.voxels]
-    agreements, overlaps, other_half, totals = [], [], [], []
-    for pair in samples.pairs:
-        halves = [fits.samples[index] for index in pair]
-        if not all(method in half.fitted for half in halves):
-            continue
-        first, second = (half.fitted[method].maps for half in halves)
-        agreement = compare_halves(maps, first, second)
-        agreements.append(agreement)
-        overlaps.append(subspace_overlap(first, second))
-        for (learnt, other), matched in (
-            (halves, agreement.in_first),
-            (halves[::-1], agreement.in_second),
-        ):
-            here, there = learnt.fitted[method], other.subspaces[fits.scaled[method]]
-            alone, together = explained_variance(here.maps, there.rows, there.total_variance)
-            other_half.append(alone[matched])
-            totals.append((here.total_explained_variance, together))
+    pairs = [
+        pair
+        for pair in samples.pairs
+        if all(method in fits.samples[index].fitted for index in pair)
+    ]
+    of_halves = [tuple(fits.samples[index].fitted[method].maps for index in pair) for pair in pairs]
+    agreements = [compare_halves(maps, *of_both) for of_both in of_halves]
+    explained = _explained_in_halves(
+        [one for of_both in of_halves for one in of_both],
+        [samples.members[index] for pair in pairs for index in pair],
+        runs,
+        fits.voxels,
+        n_threads,
+    )
+    matched = [which for one in agreements for which in (one.in_first, one.in_second)]
     resampled = [
         matched_r(maps, sample.fitted[method].maps)
         for sample in fits.samples[2 * samples.n_splits :]
@@ -151,12 +161,44 @@ def _compare_samples(
     return SplitHalfEvidence(
         reproducibility=_stacked([one.reproducibility for one in agreements], n_components),
         bootstrap=_stacked(resampled, n_components),
-        other_half_variance=_stacked(other_half, n_components),
-        total_variances=_stacked(totals, 2),
+        other_half_variance=_stacked(
+            [alone[which] for (alone, _), which in zip(explained, matched, strict=True)],
+            n_components,
+        ),
+        total_variances=_stacked([together for _, together in explained], 2),
         trace=np.array([one.trace for one in agreements]),
-        overlap=np.array(overlaps),
+        overlap=np.array([subspace_overlap(*of_both) for of_both in of_halves]),
         n_voxels=len(fits.voxels),
+        splits=tuple(
+            Split(first // 2 + 1, samples.members[first], samples.members[second])
+            for first, second in pairs
+        ),
     )
+
+
+def _explained_in_halves(
+    maps: Sequence[NDArray[np.float32]],
+    members: Sequence[tuple[str, ...]],
+    runs: Sequence[ReducedRun],
+    voxels: NDArray[np.intp],
+    n_threads: int,
+) -> list[tuple[NDArray[np.float64], tuple[float, float]]]:
+    """Return what the maps of each half explain in participants, pair by pair of halves.
+
+    For each half: what each map explains alone in the other half, and what all maps explain
+    together in their own half and in the other, mean over participants.
+    """
+    if not maps:
+        return []
+    alone, together = explained_by_sets_of_maps(maps, runs, voxels, n_threads)
+    labels = sorted({run.participant for run in runs})
+    found = []
+    for half in range(len(maps)):
+        # Both halves of a pair follow each other.
+        own, other = (np.isin(labels, members[which]) for which in (half, half ^ 1))
+        shares = (float(together[own, half].mean()), float(together[other, half].mean()))
+        found.append((alone[other, half].mean(axis=0), shares))
+    return found
 
 
 def _stacked(rows: Sequence[ArrayLike], n_columns: int) -> NDArray[np.float64]:

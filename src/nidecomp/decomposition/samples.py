@@ -79,7 +79,6 @@ class SampleFit:
     """
 
     fitted: Mapping[str, Components]
-    subspaces: Mapping[SubspaceKey, Subspace]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,6 @@ class SampleFits:
 
     voxels: NDArray[np.intp]
     samples: tuple[SampleFit, ...]
-    scaled: Mapping[str, SubspaceKey]
 
 
 def sample_dims(n_components: int) -> int:
@@ -138,8 +136,7 @@ def fit_samples(
             penalty=_penalty(fitted),
         )
         done.extend(map_ordered(fit, gathered, plan.n_threads))
-    of_method = {str(method): which for method, which in scaled.items()}
-    return SampleFits(voxels, tuple(done), of_method)
+    return SampleFits(voxels, tuple(done))
 
 
 @dataclass(frozen=True)
@@ -216,5 +213,5 @@ def _fit_sample(
         )
     except NidecompError as error:
         _LOG.debug("A half or bootstrap sample of the group could not be fitted: %s", error)
-        return SampleFit({}, subspaces)
-    return SampleFit({components.method: components for components in fitted}, subspaces)
+        return SampleFit({})
+    return SampleFit({components.method: components for components in fitted})

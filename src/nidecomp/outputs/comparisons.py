@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.matching import correlations, match
@@ -70,8 +71,8 @@ def evidence_summary(components: Components) -> dict[str, object]:
     dict
         Empty where there is none.
     """
-    evidence = components.evidence
-    if evidence is None:
+    evidence, participants = components.evidence, components.participants
+    if evidence is None or participants is None:
         return {}
     halves, holdout = evidence.halves, evidence.holdout
     n_splits = len(halves.trace)
@@ -94,12 +95,18 @@ def evidence_summary(components: Components) -> dict[str, object]:
         "Order": "by mean |r| between halves of the participants to two decimals, then by "
         "explained variance",
         "Splits": n_splits,
-        "SplitParticipants": len(evidence.participants.labels),
+        "SplitParticipants": len(participants.labels),
         "SplitVoxels": halves.n_voxels,
         "SplitNote": "Halves share no participants; runs were reduced independently of each other. "
         "Both use the group mask, and are fitted on SplitVoxels voxels evenly spaced in it",
         "Trace": float(halves.trace.mean()),
         "SubspaceOverlap": float(halves.overlap.mean()),
+        "ReproducibilityChance": None if isnan(halves.chance) else halves.chance,
+        "AtChance": [
+            name
+            for name, is_so in zip(components.names, components.at_chance, strict=True)
+            if is_so
+        ],
         "ExplainedVarianceOfHalves": fitted,
         "ExplainedVarianceOfOtherHalf": other_half,
     }
@@ -108,16 +115,25 @@ def evidence_summary(components: Components) -> dict[str, object]:
 STABILITY: dict[str, str] = {
     "method": "Method of the decomposition",
     "scale": "Number of components of the decomposition",
-    "split": "Number of the split, from 1; the same splits are used for all decompositions",
+    "split": (
+        "Number of the split, from 1; the same splits are used for all decompositions. Who is in "
+        "which half is in logs/splits.tsv"
+    ),
     "trace": "Mean |r| between the maps of both halves, matched one to one",
     "overlap": "Mean squared cosine of the principal angles between both halves' subspaces of maps",
     "explained_variance_fitted": (
-        "Share of the variance of a half that its own maps together explain, mean of both halves"
+        "Share of the whole variance of the cleaned runs of a half that its own maps together "
+        "explain, mean over participants, then of both halves"
     ),
     "explained_variance_other_half": (
-        "Share of the variance of a half that the maps of the other half together explain, mean of "
-        "both halves"
+        "Share of the whole variance of the cleaned runs of a half that the maps of the other half "
+        "together explain, mean over participants, then of both halves"
     ),
+}
+SPLITS: dict[str, str] = {
+    "split": "Number of the split, as in logs/stability.tsv",
+    "participant_id": "Participant",
+    "half": "1 or 2: the half that the participant is in",
 }
 
 
@@ -129,16 +145,32 @@ def stability_table(fitted: Sequence[Components]) -> list[Row]:
             continue
         halves = components.evidence.halves
         totals = halves.total_variances.reshape(-1, 2, 2).mean(axis=1)
-        for split, (trace, overlap) in enumerate(zip(halves.trace, halves.overlap, strict=True)):
+        for position, split in enumerate(halves.splits):
             table.append(
                 {
                     "method": components.method,
                     "scale": components.n_components,
-                    "split": split + 1,
-                    "trace": float(trace),
-                    "overlap": float(overlap),
-                    "explained_variance_fitted": float(totals[split, 0]),
-                    "explained_variance_other_half": float(totals[split, 1]),
+                    "split": split.number,
+                    "trace": float(halves.trace[position]),
+                    "overlap": float(halves.overlap[position]),
+                    "explained_variance_fitted": float(totals[position, 0]),
+                    "explained_variance_other_half": float(totals[position, 1]),
                 }
             )
     return table
+
+
+def splits_table(fitted: Sequence[Components]) -> list[Row]:
+    """Return who is in which half, a row for each participant of each split."""
+    splits = {
+        split.number: split
+        for components in fitted
+        if components.evidence
+        for split in components.evidence.halves.splits
+    }
+    return [
+        {"split": number, "participant_id": f"sub-{label}", "half": half}
+        for number, split in sorted(splits.items())
+        for half, labels in ((1, split.first), (2, split.second))
+        for label in labels
+    ]

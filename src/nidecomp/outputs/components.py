@@ -12,13 +12,21 @@ from nidecomp.annotation.columns import METRICS, UNITS
 from nidecomp.annotation.describe import describe, read_references
 from nidecomp.annotation.thresholds import Thresholded, parse_rule, rule_in_words
 from nidecomp.decomposition.components import Components
-from nidecomp.outputs.comparisons import MATCHING, STABILITY, matching_table, stability_table
+from nidecomp.outputs.comparisons import (
+    MATCHING,
+    SPLITS,
+    STABILITY,
+    matching_table,
+    splits_table,
+    stability_table,
+)
 from nidecomp.outputs.regions import write_regions
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.spaces.contract import Measure
 
 STABILITY_TABLE = PurePosixPath("logs/stability.tsv")
+SPLITS_TABLE = PurePosixPath("logs/splits.tsv")
 MATCHING_TABLE = PurePosixPath("logs/matching.tsv")
 _THRESHOLDED = "thresholded"
 
@@ -71,6 +79,7 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
             units=peak_units(measure),
         )
     tree.write_table(STABILITY_TABLE, STABILITY, stability_table(result.components))
+    tree.write_table(SPLITS_TABLE, SPLITS, splits_table(result.components))
     tree.write_table(MATCHING_TABLE, MATCHING, matching_table(result.components))
 
 

@@ -214,13 +214,18 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         **_notes(result),
         result.space.measure.count_key: result.space.n_features,
         "ExplainedVariance": components.total_explained_variance,
+        "ExplainedVarianceNote": "All explained variances are shares of the whole variance of the "
+        "cleaned runs, mean over participants, looked for in the ComponentsPerRun leading "
+        "principal components of each run, which hold ReducedVarianceShare of the variance (mean "
+        "over runs)",
         "ReducedVarianceShare": float(
             np.mean([record.variance_share(components.n_components) for record in reduced])
         ),
         "ComponentsPerRun": components.n_components,
         "SmoothingFWHM": fwhm,
-        "Weighting": "all participants have the same weight: runs are scaled to equal variance "
-        "(CanICA: rows to unit norm) and by 1/sqrt(number of the participant's runs)",
+        "Weighting": "all participants have the same weight: the principal components of each run "
+        "are scaled to equal variance in all runs (CanICA: each to unit norm) and by "
+        "1/sqrt(number of the participant's runs)",
         **_choice(result),
         "Fit": dict(components.fit),
         "Evidence": evidence_summary(components) or {"Order": "by explained variance"},

@@ -225,6 +225,21 @@ class FeatureSpace(ABC):
             NDArray[np.integer], connected_components(among, directed=True, connection="strong")[1]
         )
 
+    @abstractmethod
+    def independent_values(self, maps: NDArray[np.floating]) -> float:
+        """Return how many independent values unrelated maps as smooth as these have.
+
+        Parameters
+        ----------
+        maps : ndarray, shape (n_maps, n_features)
+
+        Returns
+        -------
+        float
+            1/variance of Pearson's r between two such maps; NaN where there are fewer than two
+            maps that are not constant.
+        """
+
     @property
     @abstractmethod
     def references(self) -> str | None:
