@@ -71,6 +71,12 @@ TABLES: tuple[Table, ...] = (
         {},
     ),
     Table(
+        "logs/splits.tsv",
+        "A row for each participant of each split.",
+        comparisons.SPLITS,
+        {},
+    ),
+    Table(
         "logs/matching.tsv",
         "A row for each component, with each of the other decompositions.",
         comparisons.MATCHING,

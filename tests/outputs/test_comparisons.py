@@ -11,9 +11,11 @@ from component_examples import blobs, evidence, fitted
 from nidecomp.decomposition.components import HoldoutEvidence
 from nidecomp.outputs.comparisons import (
     MATCHING,
+    SPLITS,
     STABILITY,
     evidence_summary,
     matching_table,
+    splits_table,
     stability_table,
 )
 
@@ -41,6 +43,24 @@ def test_splits_of_every_decomposition_have_a_row() -> None:
     assert [row["trace"] for row in table] == pytest.approx([0.5, 0.6, 0.7])
     assert table[0]["explained_variance_fitted"] == pytest.approx(0.6)
     assert table[0]["explained_variance_other_half"] == pytest.approx(0.5)
+
+
+def test_who_is_in_which_half_has_a_row_for_each_participant_of_each_split() -> None:
+    canica = fitted(evidence=evidence())
+    # One half of the second split could not be fitted: the others keep their numbers.
+    halves = evidence().halves
+    partial = replace(
+        halves, splits=(halves.splits[0], halves.splits[2]), trace=halves.trace[[0, 2]]
+    )
+    dictlearning = fitted(4, "dictlearning", evidence=replace(evidence(), halves=partial))
+    table = splits_table([dictlearning, canica, fitted()])
+    assert set(table[0]) == set(SPLITS)
+    assert len(table) == 3 * 5
+    assert [row["participant_id"] for row in table[:5]] == [
+        f"sub-{label}" for label in ("01", "02", "03", "04", "05")
+    ]
+    assert [row["half"] for row in table[:5]] == [1, 1, 2, 2, 2]
+    assert [row["split"] for row in stability_table([dictlearning])] == [1, 3]
 
 
 def test_the_summary_says_how_maps_are_ordered() -> None:

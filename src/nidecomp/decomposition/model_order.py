@@ -52,7 +52,7 @@ def estimate_model_order(
     ----------
     read : callable
         From a run's index to its reduced rows, float32, (n_rows, n_voxels): orthogonal, the largest
-        first. Each run is asked for once, in order. Runs should have some rows more than there are
+        first. Each run is asked for twice, in order. Runs should have some rows more than there are
         components to be found: a network behind the last row is in none.
     participants : sequence of str
         Whose each run is. The order of runs matters to the last digits: callers sort them.
@@ -122,16 +122,8 @@ def _with_halves(
     """Return the evidence, completed by the halves of each split."""
     if not gathered.halves:
         return evidence
-    n_leading = min(
-        len(evidence), *(len(half.subspace.rows) for split in gathered.halves for half in split)
-    )
-    held = np.sqrt(
-        [
-            found.held_in(other, n_leading)
-            for split in gathered.halves
-            for found, other in (split, split[::-1])
-        ]
-    )
+    n_leading = min(len(evidence), gathered.in_other_half.shape[1])
+    held = np.sqrt(gathered.in_other_half[:, :n_leading])
     mean, spread = np.sqrt(np.mean(held**2, axis=0)), held.std(axis=0)
     overlap = np.mean([_overlaps(*split, n_leading) for split in gathered.halves], axis=0)
     judged = tuple(

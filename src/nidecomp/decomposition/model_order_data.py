@@ -1,4 +1,4 @@
-"""One pass over the runs for the model order: subspaces of all participants and of halves.
+"""Two passes over the runs for the model order: subspaces of participants, and what others hold.
 
 It is what the number of components is chosen from, see `model_order`.
 """
@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.core.linalg import products
 from nidecomp.core.parallel import map_ordered
 from nidecomp.decomposition.canonical_null import effective_voxels
 from nidecomp.decomposition.model_order_choice import FEWEST_PARTICIPANTS
@@ -59,22 +58,18 @@ class Part:
     n_members: int
     subspace: Subspace
 
-    def held_in(self, other: Part, n_leading: int) -> NDArray[np.float64]:
-        """Return how strongly the participants of another part express each dimension of this part.
-
-        Shape (n_leading,): mean squared correlation. What the other part's subspace left out is not
-        counted.
-        """
-        shared = products(self.subspace.orthonormal(n_leading), other.subspace.rows)
-        return np.asarray(np.sum(shared**2, axis=1) / other.n_members)
-
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """The whole group, the halves of each split, and the smoothness of noise."""
+    """The whole group, the halves of each split, and the smoothness of noise.
+
+    `in_other_half`, (2 n_splits, n_leading), has the mean squared correlation of the leading
+    dimensions of each half with the participants of the other half.
+    """
 
     group: Part
     halves: tuple[tuple[Part, Part], ...]
+    in_other_half: NDArray[np.float64]
     effective_voxels: float
 
     @property
@@ -90,7 +85,7 @@ def gather(
     settings: ModelOrderSettings,
     n_threads: int,
 ) -> Gathered:
-    """Return the data of `model_order.estimate_model_order`; each run is read once.
+    """Return the data of `model_order.estimate_model_order`; each run is read twice.
 
     Parameters
     ----------
@@ -110,7 +105,8 @@ def gather(
     splits: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
     if len(counts) >= FEWEST_PARTICIPANTS:
         splits = split_halves(participants, settings.n_splits, settings.seed)
-    parts = [frozenset(counts), *(frozenset(half) for split in splits for half in split)]
+    of_halves = [frozenset(half) for split in splits for half in split]
+    parts = [frozenset(counts), *of_halves]
     streams = [SubspaceStream(len(voxels), 2 * settings.max_components) for _ in parts]
     noise: dict[str, NDArray[np.float32]] = {}
     for index, participant in enumerate(participants):
@@ -124,7 +120,48 @@ def gather(
             pass
     found = [Part(len(part), stream.finish()) for part, stream in zip(parts, streams, strict=True)]
     halves = tuple(zip(found[1::2], found[2::2], strict=True))
-    return Gathered(found[0], halves, effective_voxels(list(noise.values())))
+
+    def canonical(index: int) -> NDArray[np.float32]:
+        return _canonical_rows(read(index), voxels, counts[participants[index]])
+
+    held = _held_in_other_half(
+        found[1:], of_halves, canonical, participants, settings.max_components, n_threads
+    )
+    return Gathered(found[0], halves, held, effective_voxels(list(noise.values())))
+
+
+def _held_in_other_half(
+    halves: Sequence[Part],
+    members: Sequence[frozenset[str]],
+    canonical: ReadRows,
+    participants: Sequence[str],
+    n_leading: int,
+    n_threads: int,
+) -> NDArray[np.float64]:
+    """Return how strongly participants of the other half express each half's dimensions.
+
+    Computed from all of their rows: the other half's own subspace has left out some of them, but
+    the level that chance reaches, which this is compared with, is that of all rows.
+    """
+    if not halves:
+        return np.zeros((0, 0))
+    n_leading = min(n_leading, *(len(half.subspace.rows) for half in halves))
+    dimensions = [
+        half.subspace.orthonormal(n_leading).astype(np.float32).T.copy() for half in halves
+    ]
+    held = np.zeros((len(halves), n_leading))
+    for index, participant in enumerate(participants):
+        rows = canonical(index)
+
+        def shared(basis: NDArray[np.float32], rows: NDArray[np.float32] = rows) -> object:
+            return np.sum((rows @ basis) ** 2, axis=0, dtype=np.float64)
+
+        others = [which for which, half in enumerate(members) if participant not in half]
+        found = map_ordered(shared, [dimensions[which] for which in others], n_threads)
+        for which, squared in zip(others, found, strict=True):
+            held[which] += squared
+    n_others = np.array([halves[which ^ 1].n_members for which in range(len(halves))])
+    return np.asarray(held / n_others[:, None])
 
 
 def _canonical_rows(

@@ -21,7 +21,10 @@ from nidecomp.outputs.report.results import Results, read_results
 from nidecomp.outputs.report.viewer import Background, Slices
 
 HOSTILE = '<script>alert("1")</script>"\'&é' + "x" * 200
-METRICS = ("component", "label", "label_r", "reproducibility", "flags", "flag_reasons", "peak_x")
+METRICS = (
+    "component", "label", "label_r", "reproducibility", "reproducibility_chance", "flags",
+    "flag_reasons", "peak_x",
+)  # fmt: skip
 
 
 def write(path: Path, text: str) -> None:
@@ -59,8 +62,8 @@ def make(root: Path, name: str = "Study", label: str = "Auditory", **described: 
     write_tsv(
         func / f"{stem}_metrics.tsv",
         METRICS,
-        ("canica01", label, "0.81234", "0.9", "n/a", "n/a", "10"),
-        ("canica02", "n/a", "0.1", "0.05", "motion", "It correlates.", "n/a"),
+        ("canica01", label, "0.81234", "0.9", "0.1", "n/a", "n/a", "10"),
+        ("canica02", "n/a", "0.1", "0.05", "0.1", "motion", "It correlates.", "n/a"),
     )
     write_tsv(
         root / "logs" / "inventory.tsv",
@@ -238,7 +241,7 @@ def test_what_matters_stands_on_top(tmp_path: Path) -> None:
     write_tsv(root / "participants.tsv", ("participant_id", "outlier"), ("sub-07", "motion 3"))
     told = " ".join(warnings_of(read_results(root)))
     for part in (
-        "did not converge", "1 component not reproducible", "canica02",
+        "did not converge", "1 component no more reproducible", "at most 0.10", "canica02",
         "1 of 2 runs were not used", "sub-07",
     ):  # fmt: skip
         assert part in told

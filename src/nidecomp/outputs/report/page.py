@@ -36,9 +36,6 @@ _SHOWN = {
     "high_frequency_share": "> 0.1 Hz",
     "flags": "flags",
 }
-# Between halves, maps of dimensions that participants do not share have less, in small groups:
-# docs/decisions/0011-evidence.md.
-_LOW = 0.2
 # Columns of the quality table that are added to the table of runs.
 _QUALITY = ("tsnr", "map_r", "explained_variance")
 
@@ -208,12 +205,18 @@ def warnings_of(folder: Results) -> list[str]:
         fit = one.described.get("Fit")
         if isinstance(fit, dict) and fit.get("Converged") is False:
             found.append(f"{one.title}: the fit did not converge: its maps may be unreliable.")
-        low = [row["component"] for row in one.metrics if number(row.get("reproducibility")) < _LOW]
+        low = [
+            row["component"]
+            for row in one.metrics
+            if number(row.get("reproducibility")) <= number(row.get("reproducibility_chance"))
+        ]
         if low:
             n = count(len(low), "component")
+            chance = number(one.metrics[0].get("reproducibility_chance"))
             found.append(
-                f"{one.title}: {n} not reproducible between halves of the participants "
-                f"(reproducibility below {_LOW}): {_few(low)}."
+                f"{one.title}: {n} no more reproducible between halves of the participants than "
+                f"unrelated maps of the same smoothness (reproducibility of at most {chance:.2f}): "
+                f"{_few(low)}."
             )
     status = Counter(row.get("status", "") for row in folder.runs)
     if n_unused := status["refused"] + status["failed"]:
