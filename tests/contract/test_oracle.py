@@ -52,11 +52,16 @@ def same_runs(tmp_path_factory: pytest.TempPathFactory) -> SameRuns:
     space, inventory = share_space(Inventory(usable), Masking(), None)
     assert space is not None
     fwhm = science.denoising.smoothing_fwhm
-    images = []
-    for run in inventory.used:
-        task = ReduceTask(run, space, science.denoising, (fwhm,), N_COMPONENTS, folder)
-        cleaned = cleaned_series(task, (fwhm,)).cleaned[fwhm]
-        images.append(space.image(cleaned.series))
+    tasks = [
+        ReduceTask(run, space, science.denoising, (fwhm,), N_COMPONENTS, folder)
+        for run in inventory.used
+    ]
+    runs = [cleaned_series(task, (fwhm,)).cleaned[fwhm] for task in tasks]
+    # nilearn does not weight runs. We scale their principal components to equal variance, which the
+    # canonical ones of CanICA do not notice.
+    kept = np.array([np.linalg.eigvalsh(run.gram)[-N_COMPONENTS:].sum() for run in runs])
+    weights = np.sqrt(kept.mean() / kept).astype(np.float32)
+    images = [space.image(run.series * by) for run, by in zip(runs, weights, strict=True)]
     return SameRuns(folder / "out", images, space.mask_image())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +100,18 @@ def test_records_with_arrays_are_compared_and_hashed_as_objects(make) -> None:
     assert one == one  # noqa: PLR0124  the comparison itself is tested
     assert one != other
     assert len({one, other, one}) == 2
+
+
+def test_maps_at_or_below_their_chance_level_are_at_chance() -> None:
+    components = example()
+    assert components.evidence is not None
+    halves = components.evidence.halves
+
+    def at_chance(**changed: object) -> list[bool]:
+        evidence = replace(components.evidence, halves=replace(halves, **changed))
+        return replace(components, evidence=evidence).at_chance.tolist()
+
+    assert at_chance(chance=2.0) == [True] * 3 + [False] * 4
+    assert at_chance() == [False] * N, "the level is not known"
+    assert at_chance(chance=2.0, reproducibility=np.zeros((0, N))) == [False] * N
+    assert replace(components, evidence=None).at_chance.tolist() == [False] * N

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from nidecomp.decomposition import stability
 from nidecomp.decomposition.stability import (
     bootstrap_samples,
-    chance_r,
     compare_halves,
     hold_out,
     matched_r,
@@ -353,19 +352,3 @@ def test_comparing_halves_returns_the_matches_and_the_mean_correlation(seed):
     np.testing.assert_array_equal(order[found.in_first], np.arange(len(maps)))
     np.testing.assert_array_equal(found.in_second, np.arange(len(maps)))
     assert found.trace == pytest.approx(matched_r(first, second).mean())
-
-
-@pytest.mark.parametrize("n_values", [50, 500, 5000])
-def test_unrelated_maps_exceed_the_chance_level_in_five_percent_of_the_cases(n_values: int) -> None:
-    rng = np.random.default_rng(n_values)
-    first, second = rng.standard_normal((2, 2000, n_values))
-    first -= first.mean(axis=1, keepdims=True)
-    second -= second.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    r = np.abs(np.sum(first * second, axis=1) / norms)
-    assert np.mean(r > chance_r(n_values)) == pytest.approx(0.05, abs=0.015)
-
-
-def test_the_chance_level_is_unknown_without_a_number_of_values_and_at_most_one() -> None:
-    assert np.isnan(chance_r(np.nan))
-    assert chance_r(2.0) == 1.0

@@ -44,9 +44,10 @@ METRICS: dict[str, str] = {
     "reproducibility_sd": "Standard deviation of the reproducibility over splits",
     "reproducibility_min": "Smallest reproducibility of all splits",
     "reproducibility_chance": (
-        "Chance level of the reproducibility: the |r| that two unrelated maps exceed in 5 % of the "
-        "cases if they are as smooth as the maps of this decomposition. A map whose "
-        "reproducibility is not above it may be noise"
+        "Chance level of the reproducibility: what 95 % of the maps do not exceed if the group and "
+        "its halves are fitted in the same way to runs that are as smooth as these and have no "
+        "signal in common (surrogates with random phases). A map whose reproducibility is not "
+        "above it may be noise"
     ),
     "bootstrap_r": (
         "|r| of the map with the matching map of a bootstrap sample of the participants; mean over "

@@ -98,7 +98,7 @@ class SplitHalfEvidence:
     splits : tuple of Split
         The splits that were fitted: n_splits.
     chance : float
-        The |r| that a pair of unrelated maps as smooth as these exceeds in 5 % of the cases; NaN:
+        The reproducibility that 5 % of the maps exceed where runs have nothing in common; NaN:
         unknown.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,9 @@ from nidecomp.core.records import ReducedRun
 from nidecomp.decomposition.subspace import Subspace, SubspaceStream, weighted_rows
 
 _EVERYWHERE = slice(None)
+
+# A run, a subspace, and the run's rows scaled for it: float32, (n_rows, n_voxels).
+WeightedRows = tuple[ReducedRun, "SubspaceKey", NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,8 @@ def weighted_runs(
     wanted: Sequence[SubspaceKey],
     n_components: int,
     voxels: slice | NDArray[np.intp] = _EVERYWHERE,
-) -> Iterator[tuple[ReducedRun, SubspaceKey, NDArray[np.float32]]]:
+    change: Callable[[ReducedRun, NDArray[np.float32]], NDArray[np.float32]] | None = None,
+) -> Iterator[WeightedRows]:
     """Yield each run's leading rows, scaled for every subspace; each file is read once.
 
     Parameters
@@ -142,6 +146,8 @@ def weighted_runs(
         The number of leading rows that are used of each run.
     voxels : slice or ndarray of int
         The voxels that are used; by default all.
+    change : callable, optional
+        Called with each run and its leading rows, returns others that are used in their place.
 
     Yields
     ------
@@ -158,6 +164,7 @@ def weighted_runs(
         for index, run in enumerate(smoothed):
             # A copy, so that the memory-mapped file is released before the next run.
             rows = np.array(np.load(run.path, mmap_mode="r")[:n_components, voxels])
+            rows = change(run, rows) if change else rows
             for which in wanted:
                 if which.smoothing_fwhm == fwhm:
                     per_run = weights.canonical if which.canonical else weights.scaled

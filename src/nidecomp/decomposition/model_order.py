@@ -36,7 +36,7 @@ from nidecomp.decomposition.model_order_maps import with_maps
 # orders of 20 to 30 were one too low in three cases out of ten. Chosen, as the constants of
 # `model_order_maps` are, on simulations such as python benchmarks/model_order.py makes
 # (docs/decisions/0011-evidence.md).
-LEAST_OTHER_HALF = 0.02
+LEAST_OTHER_HALF = 0.035
 
 
 def estimate_model_order(

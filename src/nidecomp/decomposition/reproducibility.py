@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from math import nan
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,13 +22,13 @@ from nidecomp.config.science import Science
 from nidecomp.core.records import ReducedRun
 from nidecomp.core.text import count
 from nidecomp.decomposition.arrange import by_reproducibility
+from nidecomp.decomposition.chance import chance_of_reproducibility
 from nidecomp.decomposition.components import Components, Evidence, Split, SplitHalfEvidence
 from nidecomp.decomposition.gather import GroupPlan
 from nidecomp.decomposition.matching import subspace_overlap
 from nidecomp.decomposition.participants import explained_by_sets_of_maps, explained_in_holdout
 from nidecomp.decomposition.samples import SampleFits, Samples, draw_samples, fit_samples
 from nidecomp.decomposition.stability import (
-    chance_r,
     compare_halves,
     matched_r,
     split_halves,
@@ -111,6 +112,9 @@ def _judge_one_model_order(
 ) -> list[Components]:
     samples = draw_samples(runs, science)
     fits = fit_samples(fitted, samples, runs, science, plan)
+    chance = (
+        chance_of_reproducibility(fitted, runs, science, space, plan) if samples.n_splits else {}
+    )
     judged = []
     for components in fitted:
         smoothing = science.denoising.smoothing_of(components.method)
@@ -120,7 +124,7 @@ def _judge_one_model_order(
         )
         halves = _compare_samples(components, samples, fits, own, plan.n_threads)
         evidence = Evidence(
-            halves=replace(halves, chance=chance_r(space.independent_values(components.maps))),
+            halves=replace(halves, chance=chance.get(components.method, nan)),
             holdout=explained_in_holdout(components, held_out, plan.n_threads),
         )
         order = by_reproducibility(evidence.halves.reproducibility, components.explained_variance)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,7 +18,13 @@ from nidecomp.core.parallel import map_ordered
 from nidecomp.core.records import ReducedRun
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.fit import fit_subspaces
-from nidecomp.decomposition.gather import GroupPlan, SubspaceKey, subspace_keys, weighted_runs
+from nidecomp.decomposition.gather import (
+    GroupPlan,
+    SubspaceKey,
+    WeightedRows,
+    subspace_keys,
+    weighted_runs,
+)
 from nidecomp.decomposition.stability import (
     bootstrap_samples,
     split_halves,
@@ -118,15 +124,51 @@ def fit_samples(
     -------
     SampleFits
     """
-    canonical, scaled = subspace_keys(science)
-    wanted = list(dict.fromkeys([canonical, *scaled.values()]))
     voxels = evenly_spaced(runs[0].n_voxels, MOST_VOXELS)
     n_components = fitted[0].n_components
+
+    def rows_of_runs(wanted: Sequence[SubspaceKey]) -> Iterator[WeightedRows]:
+        return weighted_runs(runs, wanted, n_components, voxels)
+
+    fits = fit_samples_of_rows(fitted, samples.members, rows_of_runs, science, plan)
+    return SampleFits(voxels, fits)
+
+
+def fit_samples_of_rows(
+    fitted: Sequence[Components],
+    members: Sequence[tuple[str, ...]],
+    rows_of_runs: Callable[[Sequence[SubspaceKey]], Iterator[WeightedRows]],
+    science: Science,
+    plan: GroupPlan,
+) -> tuple[SampleFit, ...]:
+    """Fit every sample to rows of runs, as the group was fitted.
+
+    Parameters
+    ----------
+    fitted : sequence of Components
+        The group's decompositions at one model order: samples use their sparsity penalty.
+    members : sequence of tuple of str
+        The participants of each sample, each as often as it was drawn.
+    rows_of_runs : callable
+        Called with the subspaces that are wanted, yields the weighted rows of all runs, as
+        `gather.weighted_runs` does; once for as many samples as the plan has room for.
+    science : Science
+    plan : GroupPlan
+        Threads and memory; it changes no byte.
+
+    Returns
+    -------
+    tuple of SampleFit
+    """
+    canonical, scaled = subspace_keys(science)
+    wanted = list(dict.fromkeys([canonical, *scaled.values()]))
+    n_components = fitted[0].n_components
     done: list[SampleFit] = []
-    at_once = plan.samples_at_once or len(samples.members)
-    for start in range(0, len(samples.members), max(1, at_once)):
-        members = samples.members[start : start + at_once]
-        gathered = _gather_samples(members, wanted, runs, voxels, n_components, plan.n_threads)
+    at_once = max(1, plan.samples_at_once or len(members))
+    for start in range(0, len(members), at_once):
+        gathered = _gather_samples(
+            members[start : start + at_once], wanted, rows_of_runs, n_components, plan.n_threads
+        )
         fit = partial(
             _fit_sample,
             canonical=canonical,
@@ -136,7 +178,7 @@ def fit_samples(
             penalty=_penalty(fitted),
         )
         done.extend(map_ordered(fit, gathered, plan.n_threads))
-    return SampleFits(voxels, tuple(done))
+    return tuple(done)
 
 
 @dataclass(frozen=True)
@@ -164,16 +206,18 @@ def _penalty(fitted: Sequence[Components]) -> _Penalty | None:
 def _gather_samples(
     members: Sequence[tuple[str, ...]],
     wanted: Sequence[SubspaceKey],
-    runs: Sequence[ReducedRun],
-    voxels: NDArray[np.intp],
+    rows_of_runs: Callable[[Sequence[SubspaceKey]], Iterator[WeightedRows]],
     n_components: int,
     n_threads: int,
 ) -> list[dict[SubspaceKey, Subspace]]:
     """Return every sample's subspaces, computed in one pass over the runs."""
     n_dims = sample_dims(n_components)
     counts = [Counter(sample) for sample in members]
-    streams = [{which: SubspaceStream(len(voxels), n_dims) for which in wanted} for _ in members]
-    for run, which, rows in weighted_runs(runs, wanted, n_components, voxels):
+    streams: list[dict[SubspaceKey, SubspaceStream]] = [{} for _ in members]
+    for run, which, rows in rows_of_runs(wanted):
+        for stream in streams:
+            if which not in stream:
+                stream[which] = SubspaceStream(rows.shape[1], n_dims)
         taking = [
             (stream[which], count[run.participant])
             for stream, count in zip(streams, counts, strict=True)

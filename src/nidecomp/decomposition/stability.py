@@ -11,17 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
-from scipy.special import ndtri
 
 from nidecomp.decomposition.matching import correlations, match
 
 # The largest number of components of restarts that are clustered. It bounds memory: their distances
 # take 130 MB.
 _MOST_CLUSTERED = 4000
-
-
-# The standard normal value that |z| exceeds in 5 % of the cases.
-_TWO_SIDED_5_PERCENT = float(ndtri(0.975))
 
 
 # ---------------------------------------------------------------- restarts of the ICA
@@ -221,28 +216,6 @@ def compare_halves(
         in_first=in_first.second,
         in_second=in_second.second,
     )
-
-
-def chance_r(n_independent: float) -> float:
-    """Return the |r| that two unrelated maps exceed in 5 % of the cases.
-
-    Parameters
-    ----------
-    n_independent : float
-        The number of independent values of the maps: see `FeatureSpace.independent_values`.
-
-    Returns
-    -------
-    float
-        At most 1; NaN where the number is not known.
-
-    Notes
-    -----
-    The maps of halves that share nothing are unrelated; matching both with a map of the group
-    chooses pairs by other correlations than theirs. r of unrelated maps is normal around 0. The
-    mean over splits varies less, so that it exceeds this level more rarely.
-    """
-    return float(np.minimum(_TWO_SIDED_5_PERCENT / np.sqrt(n_independent), 1.0))
 
 
 def matched_r(maps: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -226,18 +226,20 @@ class FeatureSpace(ABC):
         )
 
     @abstractmethod
-    def independent_values(self, maps: NDArray[np.floating]) -> float:
-        """Return how many independent values unrelated maps as smooth as these have.
+    def surrogates(self, maps: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
+        """Return maps that are as smooth as given ones and have nothing else in common with them.
 
         Parameters
         ----------
         maps : ndarray, shape (n_maps, n_features)
+        seed : int
+            Maps with different seeds are unrelated. Those of one call are as correlated with each
+            other as the given maps are.
 
         Returns
         -------
-        float
-            1/variance of Pearson's r between two such maps; NaN where there are fewer than two
-            maps that are not constant.
+        ndarray of float32, shape (n_maps, n_values)
+            At some of the features, which are the same in all calls.
         """
 
     @property

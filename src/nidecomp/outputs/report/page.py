@@ -215,7 +215,7 @@ def warnings_of(folder: Results) -> list[str]:
             chance = number(one.metrics[0].get("reproducibility_chance"))
             found.append(
                 f"{one.title}: {n} no more reproducible between halves of the participants than "
-                f"unrelated maps of the same smoothness (reproducibility of at most {chance:.2f}): "
+                f"maps of noise of the same smoothness (reproducibility of at most {chance:.2f}): "
                 f"{_few(low)}."
             )
     status = Counter(row.get("status", "") for row in folder.runs)
