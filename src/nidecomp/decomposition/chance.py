@@ -7,6 +7,7 @@ group and its halves are fitted to surrogates of the reduced runs (docs/decision
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -22,10 +23,11 @@ from nidecomp.decomposition.samples import MOST_VOXELS, fit_samples_of_rows
 from nidecomp.decomposition.stability import compare_halves, split_halves
 from nidecomp.spaces.contract import FeatureSpace
 
-# Participants whose runs get surrogates, splits of them, and restarts of the ICA: rules of thumb,
-# which bound the time. Noise has no best restart.
-MOST_PARTICIPANTS, _N_SPLITS, _N_INIT = 40, 3, 2
-_QUANTILE = 0.95
+# Participants whose runs get surrogates, and restarts of the ICA: rules of thumb, which bound the
+# time. Noise has no best restart.
+MOST_PARTICIPANTS, _N_INIT = 40, 2
+# The quantile, and of how many values of |r| at least: those of all maps in all splits.
+_QUANTILE, _N_VALUES, _FEWEST_SPLITS, _MOST_SPLITS = 0.95, 60, 3, 10
 
 
 def chance_of_reproducibility(
@@ -52,13 +54,14 @@ def chance_of_reproducibility(
     -------
     dict
         For each method the 95 % quantile of |r| between matching maps of halves, over the maps of
-        three splits of at most `MOST_PARTICIPANTS` participants. Empty where the group cannot be
+        several splits of at most `MOST_PARTICIPANTS` participants. Empty where the group cannot be
         split or surrogates could not be fitted.
     """
     labels = sorted({run.participant for run in runs})
     labels = [labels[index] for index in evenly_spaced(len(labels), MOST_PARTICIPANTS)]
     seed = science.decomposition.random_seed
-    splits = split_halves(labels, _N_SPLITS, seed)
+    n_splits = math.ceil(_N_VALUES / fitted[0].n_components)
+    splits = split_halves(labels, min(max(n_splits, _FEWEST_SPLITS), _MOST_SPLITS), seed)
     if not splits:
         return {}
     own = [run for run in runs if run.participant in set(labels)]
