@@ -27,8 +27,9 @@ _LOG = logging.getLogger(__name__)
 CHECK_INTERVAL_S = 0.5
 # Delay of the first message that no worker is available; it doubles for each further message.
 _FIRST_MESSAGE_S = 30.0
-# An item is given up when as many workers died while processing it.
-_MAX_DEATHS = 2
+# An item is given up when as many workers died while processing it. One more than with processes of
+# this machine: a worker of a cluster may also end with its job, or be lost while it starts.
+_MAX_DEATHS = 3
 # One item at a time in each worker process, even if it has several threads, because memory is
 # planned for one run, and the limit to one thread in linear algebra applies to the whole process.
 _ALONE = threading.Lock()

@@ -12,7 +12,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class WorkerDied(Generic[Item]):
-    """An item whose worker process was killed twice, usually because it ran out of memory."""
+    """An item whose worker process was killed each time it was tried.
+
+    That is twice, three times with dask, and usually because it ran out of memory.
+    """
 
     item: Item
 
@@ -40,7 +43,7 @@ class Executor(Protocol):
         Yields
         ------
         result or WorkerDied
-            One for each item. Items that were being processed when a worker died are tried once
-            more. Errors raised by `func` stop the iteration.
+            One for each item. Items that were being processed when a worker died are tried again.
+            Errors raised by `func` stop the iteration.
         """
         ...
