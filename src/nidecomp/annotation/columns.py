@@ -6,6 +6,13 @@ from __future__ import annotations
 # The correlation itself is always written. The limit is a rule of thumb, which changes names only.
 LEAST_LABEL_R = 0.3
 
+# What both limits say.
+_WHERE_TO_CUT = (
+    "The limits are a rule for where to cut a map, not a test. Both are 0 for a map in which the "
+    "sparsity penalty of dictionary learning has set more than half of the voxels to 0: no "
+    "threshold is applied to it (except ratio)"
+)
+
 # Descriptions of the columns. They are in the JSON of the table and in the documentation.
 METRICS: dict[str, str] = {
     "component": "Name of the component, whose map is volume `index` of the 4D images",
@@ -97,10 +104,19 @@ METRICS: dict[str, str] = {
     "peak_y": "Second coordinate (RAS+, in the space of the maps) of the map's largest value",
     "peak_z": "Third coordinate (RAS+, in the space of the maps) of the map's largest value",
     "peak_value": "The map's largest value; maps have a root mean square of 1 over the mask",
-    "threshold_low": "Values at or below this limit are kept in the thresholded map",
-    "threshold_high": "Values at or above this limit are kept in the thresholded map",
+    "threshold_low": (
+        "Values at or below this limit, except 0, are kept in the thresholded map; n/a if none is "
+        f"kept. {_WHERE_TO_CUT}"
+    ),
+    "threshold_high": (
+        "Values at or above this limit, except 0, are kept in the thresholded map; n/a if none is "
+        f"kept. {_WHERE_TO_CUT}"
+    ),
     "support": "Share of the mask's voxels in which the unthresholded map is not 0",
-    "thresholded_support": "Share of the mask's voxels in which the thresholded map is not 0",
+    "thresholded_support": (
+        "Share of the mask's voxels in which the thresholded map is not 0. Maps of noise keep "
+        "voxels, too: this is no evidence that a map is a network (see reproducibility)"
+    ),
     "kurtosis": (
         "Excess kurtosis of the map's values over the mask; 0 for a Gaussian distribution, larger "
         "for maps with few strong voxels"

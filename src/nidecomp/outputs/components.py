@@ -10,7 +10,7 @@ import numpy as np
 
 from nidecomp.annotation.columns import METRICS, UNITS
 from nidecomp.annotation.describe import describe, read_references
-from nidecomp.annotation.thresholds import Thresholded, parse_rule, rule_in_words
+from nidecomp.annotation.thresholds import Thresholded, is_sparse, kept_in_words, parse_rule
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.comparisons import MATCHING, STABILITY, matching_table, stability_table
 from nidecomp.outputs.regions import write_regions
@@ -78,7 +78,8 @@ def _write_thresholded(
     tree: OutputTree, result: GroupResult, components: Components, thresholded: Thresholded
 ) -> None:
     """Write the thresholded maps, signed, and as a soft atlas with weights from 0 to 1."""
-    rule = rule_in_words(parse_rule(result.settings.science.evidence.threshold))
+    rule = parse_rule(result.settings.science.evidence.threshold)
+    kept = kept_in_words(rule, is_sparse(components.maps), result.space.measure.features)
     source = [f"bids::{result.maps_file(components, 'components')}"]
     tree.write_bytes(
         result.maps_file(components, "components", _THRESHOLDED),
@@ -87,7 +88,7 @@ def _write_thresholded(
     tree.write_json(
         result.file(components, "components", ".json", _THRESHOLDED),
         {
-            "Description": f"The maps of the components file: {rule}.",
+            "Description": f"The maps of the components file after thresholding: {kept}.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
             "Thresholds": [
@@ -105,9 +106,9 @@ def _write_thresholded(
     tree.write_json(
         result.file(components, "probseg", ".json"),
         {
-            "Description": f"Soft atlas: of each map of the components file {rule}, values below 0 "
-            "set to 0, divided by the largest. Values are weights from 0 to 1, not probabilities "
-            "that sum to 1.",
+            "Description": "Soft atlas: the thresholded maps, values below 0 set to 0, divided by "
+            "the largest of each map. Values are weights from 0 to 1, not probabilities that sum "
+            f"to 1. Kept of the components file: {kept}.",
             "LabelMap": list(components.names),
             "Sources": source,
             **result.spatial,
