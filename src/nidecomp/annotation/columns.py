@@ -6,6 +6,12 @@ from __future__ import annotations
 # The correlation itself is always written. The limit is a rule of thumb, which changes names only.
 LEAST_LABEL_R = 0.3
 
+# What is said wherever such maps are left out, continued by what they do not have.
+AT_CHANCE = (
+    "Maps that are no more reproducible between halves of the participants than chance (see the "
+    "metrics file) are not interpreted"
+)
+
 # What both limits say.
 _WHERE_TO_CUT = (
     "The limits are a rule for where to cut a map, not a test. Both are 0 for a map in which the "
@@ -19,7 +25,8 @@ METRICS: dict[str, str] = {
     "index": "Volume number of the component's map in the 4D images, counted from 0",
     "label": (
         "Name of the most similar network among NiDecomp's 14 resting-state networks (group ICA of "
-        f"ABIDE); n/a if label_r is below {LEAST_LABEL_R:g}, or if the maps are not in an MNI space"
+        f"ABIDE); n/a if label_r is below {LEAST_LABEL_R:g}, if the map is no more reproducible "
+        "between halves of the participants than chance, or if the maps are not in an MNI space"
     ),
     "label_r": "Correlation (Pearson's r over the mask) of the map with the most similar network",
     "second_label": "Name of the second most similar network",
@@ -28,7 +35,8 @@ METRICS: dict[str, str] = {
     ),
     "atlas_label": (
         "Name of the most similar region or map of --label-atlas; n/a if atlas_label_r is below "
-        f"{LEAST_LABEL_R:g}"
+        f"{LEAST_LABEL_R:g}, or if the map is no more reproducible between halves of the "
+        "participants than chance"
     ),
     "atlas_label_r": (
         "Correlation (Pearson's r over the mask) of the map with the most similar region or map of "

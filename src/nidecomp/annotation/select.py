@@ -126,7 +126,7 @@ def selected(
     evidence = components.evidence
     n_participants = len(evidence.participants.labels) if evidence else 0
     raised = [flags(numbers, n_participants) for numbers in noise_numbers(components, references)]
-    labels = label_columns(components.maps, references)
+    labels = label_columns(components, references)
     selection = {}
     for index, name in enumerate(components.names):
         terms: dict[str, str] = {name.casefold(): "named"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import asdict
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from nidecomp.annotation.columns import METRICS, UNITS
+from nidecomp.annotation.columns import AT_CHANCE, METRICS, UNITS
 from nidecomp.annotation.describe import describe, read_references
 from nidecomp.annotation.thresholds import Thresholded, is_sparse, kept_in_words, parse_rule
 from nidecomp.decomposition.components import Components
@@ -21,6 +22,7 @@ from nidecomp.spaces.contract import Measure
 STABILITY_TABLE = PurePosixPath("logs/stability.tsv")
 MATCHING_TABLE = PurePosixPath("logs/matching.tsv")
 _THRESHOLDED = "thresholded"
+_LOG = logging.getLogger(__name__)
 
 
 def peak_columns(measure: Measure) -> dict[str, str]:
@@ -69,9 +71,31 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
             peak_columns(measure),
             peaks,
             units=peak_units(measure),
+            about={
+                "Description": "Peaks of the largest clusters of the thresholded maps. "
+                f"{AT_CHANCE} and have no peaks."
+            },
         )
+        _warn_of_chance(components)
     tree.write_table(STABILITY_TABLE, STABILITY, stability_table(result.components))
     tree.write_table(MATCHING_TABLE, MATCHING, matching_table(result.components))
+
+
+def _warn_of_chance(components: Components) -> None:
+    """Log which maps of a decomposition are not interpreted, and what can be done."""
+    names = [
+        name for name, noise in zip(components.names, components.at_chance, strict=True) if noise
+    ]
+    if names:
+        _LOG.warning(
+            "%d of %d %s maps are no more reproducible between halves of the participants than "
+            "chance and get no label, peaks or regions: %s. Do not interpret them; reduce "
+            "--n-components (or use auto), or include more participants",
+            len(names),
+            components.n_components,
+            components.method,
+            ", ".join(names),
+        )
 
 
 def _write_thresholded(
