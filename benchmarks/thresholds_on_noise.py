@@ -33,9 +33,6 @@ RULES = ("background:0.05", "p:0.001", "isotropy:0.001")
 RADIUS_MM = (14.0, 26.0)
 """Smallest and largest radius of a planted region."""
 
-GAIN = 1.0
-"""Standard deviation of the signal at the centre of a region, where that of the noise is 1."""
-
 FOUND_R = 0.5
 """A map is a planted one if their |r| is at least this, matched one to one."""
 
@@ -75,9 +72,12 @@ def plant(mask: BoolArray, n_regions: int, rng: np.random.Generator) -> FloatArr
 def simulate(
     mask: BoolArray, planted: FloatArray, n_volumes: int, fwhm: float, rng: np.random.Generator
 ) -> FloatArray:
-    """Simulate the standardised series of one participant, (n_volumes, n_voxels)."""
+    """Simulate the standardised series of one participant, (n_volumes, n_voxels).
+
+    Before smoothing, the noise has a standard deviation of 1, the signal that of its map.
+    """
     series = np.empty((n_volumes, np.count_nonzero(mask)), dtype=np.float32)
-    courses = GAIN * rng.standard_normal((n_volumes, len(planted))).astype(np.float32)
+    courses = rng.standard_normal((n_volumes, len(planted))).astype(np.float32)
     for row, amplitudes in zip(series, courses, strict=True):
         volume = rng.standard_normal(mask.shape).astype(np.float32)
         volume += np.tensordot(amplitudes, planted, 1)
@@ -109,7 +109,7 @@ def study(arguments: argparse.Namespace, n_regions: int) -> str:
         n_maps = 0
         for seed in range(arguments.seeds):
             rng = np.random.default_rng([seed, n_regions, int(10 * fwhm)])
-            planted = plant(mask, n_regions, rng)
+            planted = arguments.gain * plant(mask, n_regions, rng)
             runs = [
                 simulate(mask, planted, arguments.volumes, fwhm, rng)
                 for _ in range(arguments.participants)
@@ -154,6 +154,7 @@ def main() -> None:
     parser.add_argument("--volumes", type=int, default=100)
     parser.add_argument("--components", type=int, default=20)
     parser.add_argument("--regions", type=int, default=14, help="planted in the second table")
+    parser.add_argument("--gain", type=float, default=1.0, help="sd of signal at their centres")
     parser.add_argument("--smoothing", type=float, nargs="+", default=[0, 6, 10, 14, 19])
     parser.add_argument("--seeds", type=int, default=2, help="groups of each kind")
     arguments = parser.parse_args()
