@@ -185,7 +185,7 @@ def threshold(value: object) -> str:
     """Accept a threshold method with or without its level: ``p`` becomes ``p:0.001``."""
     kind, colon, number = value.partition(":") if isinstance(value, str) else ("", "", "")
     if kind == "fdr":
-        # The name until 0.1.0, in settings files that are used again.
+        # The name before the first release, in settings files that are used again.
         raise ValueError(
             f"this rule is now called background{colon}{number}, because it is a rule for where to "
             "cut a map and does not control the false discovery rate of ICA maps"

@@ -99,8 +99,9 @@ def write_regions(
 
 def _too_small(measure: Measure) -> str:
     return (
-        "Both have the same regions in the same order: those that are left with at least "
-        f"{measure.min_region:g} {measure.unit} where regions of several networks overlap. "
+        "The parcellation and the soft atlas have the same regions in the same order: those that "
+        f"are left with at least {measure.min_region:g} {measure.unit} where regions of several "
+        "networks overlap. "
         f"{measure.features.capitalize()} of smaller ones belong to the region with the next "
         "largest weight, if there is one."
     )
