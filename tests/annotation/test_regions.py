@@ -221,9 +221,13 @@ def test_names_do_not_depend_on_how_an_image_is_stored(kind: str, axes: str) -> 
 @pytest.mark.parametrize("axes", STORED)
 def test_features_are_ranked_from_below_behind_and_left(axes: str) -> None:
     space = stored_as(axes)
-    rank = rank_by_place(space)
+    rank = rank_by_place(space, np.arange(space.n_features))
     places = space.coordinates(np.argsort(rank))
     np.testing.assert_allclose(places, SPACE.coordinates(np.arange(SPACE.n_features)))
+    some = rank_by_place(space, np.array([5, 2, 900]))
+    assert sorted(some[[2, 5, 900]]) == [0, 1, 2]
+    assert np.count_nonzero(some >= 0) == 3
+    assert np.argsort(some[[2, 5, 900]]).tolist() == np.argsort(rank[[2, 5, 900]]).tolist()
 
 
 # ---------------------------------------------------------------- maps at chance

@@ -76,7 +76,7 @@ def peak_table(
     least = space.measure.min_cluster if min_size is None else min_size
     # A cluster of exactly the smallest size must not be lost to rounding.
     least -= _ROUNDING * float(space.sizes.min())
-    rank = rank_by_place(space)
+    rank = rank_by_place(space, np.flatnonzero((maps != 0).any(axis=0)))
     found = [
         (index, number, cluster)
         for index, values in enumerate(maps)

@@ -15,8 +15,8 @@ ONE_SIDED = 0.95
 _DIGITS = 3
 
 
-def rank_by_place(space: FeatureSpace) -> NDArray[np.intp]:
-    """Return the rank of each feature by its place: from below, from behind, from the left.
+def rank_by_place(space: FeatureSpace, features: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Return the rank of features by their place: from below, from behind, from the left.
 
     Ties between peaks and regions are broken by it, and not by the order of the features, which is
     the order in which the voxels of the image happen to be stored.
@@ -24,14 +24,17 @@ def rank_by_place(space: FeatureSpace) -> NDArray[np.intp]:
     Parameters
     ----------
     space : FeatureSpace
+    features : ndarray of int, shape (n,)
+        Those that are compared, each once.
 
     Returns
     -------
     ndarray of int, shape (n_features,)
+        From 0; -1 for all other features.
     """
-    places = space.coordinates(np.arange(space.n_features)).round(_DIGITS)
-    rank = np.empty(space.n_features, dtype=np.intp)
-    rank[np.lexsort(places.T)] = np.arange(space.n_features)
+    order = np.lexsort(space.coordinates(features).round(_DIGITS).T)
+    rank = np.full(space.n_features, -1)
+    rank[features[order]] = np.arange(len(features))
     return rank
 
 

@@ -97,7 +97,7 @@ def extract_regions(
         features = np.flatnonzero(weights > 0)
         if len(features):
             regions.append(Region(features, weights[features].astype(np.float32)))
-    rank = rank_by_place(space)
+    rank = rank_by_place(space, np.flatnonzero(positive))
     return tuple(
         sorted(regions, key=lambda one: (-space.size_of(one.features), rank[one.features].min()))
     )
@@ -156,7 +156,7 @@ def _parcels(
     sizes: Sequence[float],
     space: FeatureSpace,
 ) -> tuple[Parcel, ...]:
-    rank = rank_by_place(space)
+    rank = rank_by_place(space, np.concatenate(won))
     order = sorted(
         range(len(regions)),
         key=lambda one: (regions[one][0], -sizes[one], rank[won[one]].min()),
