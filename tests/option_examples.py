@@ -100,7 +100,7 @@ science_options = st.fixed_dictionaries(
         "n_splits": whole | st.just(0),
         "n_bootstraps": whole | st.just(0),
         "holdout": st.floats(min_value=0, max_value=0.9),
-        "threshold": st.sampled_from(["p", "fdr:0.01", "isotropy", "ratio:2"]),
+        "threshold": st.sampled_from(["p", "background:0.01", "isotropy", "ratio:2"]),
         "label_atlas": texts,
         "normalise_time_courses": st.booleans(),
         "maps": texts,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from component_examples import N_VOXELS, SPACE, blobs, evidence, fitted
@@ -56,6 +58,25 @@ def test_a_component_gets_a_label_only_if_it_is_similar_enough_to_a_network() ->
     assert table[0]["label_r"] > 0.8 > LEAST_LABEL_R > table[2]["label_r"]
     assert table[0]["second_label"] == "second"
     assert [row["atlas_label"] for row in table] == ["first", "second", None, None]
+
+
+def test_a_map_at_chance_gets_no_name_and_no_peaks_but_its_numbers() -> None:
+    networks = Reference(("first", "second"), blobs(4, seed=1)[:2])
+    compared = ReferenceMaps(networks=networks, atlas=networks)
+    known = evidence()  # reproducibility from 0.91 to 0.31
+    noise = replace(known, halves=replace(known.halves, chance=0.8))
+    description = describe(fitted(evidence=noise), SPACE, compared, EvidenceOptions())
+    table = description.table
+    assert [row["label"] for row in table] == ["first", None, None, None]
+    assert [row["atlas_label"] for row in table] == ["first", None, None, None]
+    assert {peak.component_index for peak in description.peaks} == {0}
+    # All else is as without a chance level.
+    before = describe(fitted(evidence=known), SPACE, compared, EvidenceOptions())
+    assert {peak.component_index for peak in before.peaks} == {0, 1, 2, 3}
+    np.testing.assert_array_equal(description.thresholded.maps, before.thresholded.maps)
+    for row, other in zip(table, before.table, strict=True):
+        names = {"label": 0, "atlas_label": 0}
+        assert {**row, **names} == pytest.approx({**other, **names}, nan_ok=True)
 
 
 def test_the_place_of_a_component_is_reported_and_flagged() -> None:

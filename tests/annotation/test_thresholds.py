@@ -12,9 +12,11 @@ from nidecomp.annotation.background import Null, fit_null
 from nidecomp.annotation.thresholds import (
     Rule,
     apply_rule,
+    is_sparse,
+    kept_in_words,
     parse_rule,
     rule_in_words,
-    threshold_by_fdr,
+    threshold_by_background,
     threshold_by_isotropy,
     threshold_by_p,
     threshold_by_ratio,
@@ -26,7 +28,7 @@ RULES = st.sampled_from(
         Rule("p", 0.001),
         Rule("p", 0.1),
         Rule("isotropy", 0.01),
-        Rule("fdr", 0.05),
+        Rule("background", 0.05),
         Rule("ratio", 0.7),
     ]
 )
@@ -112,14 +114,16 @@ def test_the_null_scales_with_the_map_and_its_sign(seed, gain, sign):
 @pytest.mark.parametrize("fwhm_voxels", [0.0, 3.0])
 @pytest.mark.parametrize("both_signs", [False, True])
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.25])
-def test_the_false_positive_rate_is_at_most_the_level(share, both_signs, fwhm_voxels):
+def test_in_a_normal_background_the_false_positive_rate_is_at_most_the_level(
+    share, both_signs, fwhm_voxels
+):
     """Signal in the window lowers the rate, the more so the more signal there is."""
     rates, shares = [], []
     for seed in range(6):
         values, on = simulate(seed, share, fwhm_voxels, both_signs)
         kept = threshold_by_p(values[None], 0.001).maps[0] != 0
         rates.append(kept[~on].mean())
-        kept = threshold_by_fdr(values[None], 0.05).maps[0] != 0
+        kept = threshold_by_background(values[None], 0.05).maps[0] != 0
         shares.append((kept & ~on).sum() / kept.sum())
         # The slopes of blobs are below the noise, their peaks are not.
         assert kept[on].mean() > 0.15
@@ -128,11 +132,11 @@ def test_the_false_positive_rate_is_at_most_the_level(share, both_signs, fwhm_vo
 
 
 @pytest.mark.parametrize("fwhm_voxels", [0.0, 3.0])
-def test_noise_keeps_a_share_of_p_and_almost_nothing_by_fdr(fwhm_voxels):
+def test_normal_noise_keeps_a_share_of_p_and_almost_nothing_by_background(fwhm_voxels):
     maps = np.stack([simulate(seed, 0, fwhm_voxels)[0] for seed in range(10)])
     rate = np.mean(threshold_by_p(maps, 0.001).maps != 0)
     assert rate == pytest.approx(0.001, rel=0.2)
-    discovered = threshold_by_fdr(maps, 0.05)
+    discovered = threshold_by_background(maps, 0.05)
     assert np.count_nonzero(discovered.maps) <= 3
     assert np.isnan(discovered.limits).any(axis=1).sum() >= 8
 
@@ -148,9 +152,9 @@ def test_a_p_keeps_the_values_with_at_most_that_p(seed, p):
 
 @few
 @given(seed=SEEDS, q=st.floats(1e-3, 0.9))
-def test_fdr_is_that_of_scipy(seed, q):
+def test_the_cut_is_that_of_scipys_benjamini_hochberg(seed, q):
     maps = maps_of(seed)
-    kept = threshold_by_fdr(maps, q)
+    kept = threshold_by_background(maps, q)
     for before, after in zip(maps, kept.maps, strict=True):
         adjusted = stats.false_discovery_control(p_values(before), method="bh")
         np.testing.assert_array_equal(after, np.where(adjusted <= q, before, 0))
@@ -161,7 +165,7 @@ def test_fdr_is_that_of_scipy(seed, q):
 def test_voxels_without_data_are_not_counted_as_tests(seed, n_empty):
     values = maps_of(seed, n_maps=1)[0]
     padded = np.concatenate([values, np.zeros(n_empty, np.float32)])
-    for rule in (Rule("p", 0.01), Rule("fdr", 0.05)):
+    for rule in (Rule("p", 0.01), Rule("background", 0.05)):
         alone, together = (apply_rule(one[None], rule) for one in (values, padded))
         np.testing.assert_array_equal(together.maps[0, : values.size], alone.maps[0])
         np.testing.assert_array_equal(together.limits, alone.limits)
@@ -252,7 +256,7 @@ def test_thresholds_scale_with_the_map_and_its_sign(seed, rule, power, sign):
 @few
 @given(
     seed=SEEDS,
-    kind=st.sampled_from(["p", "fdr", "ratio"]),
+    kind=st.sampled_from(["p", "background", "ratio"]),
     levels=st.tuples(st.floats(1e-6, 0.99), st.floats(1e-6, 0.99)),
 )
 def test_a_more_lenient_level_keeps_all_that_a_stricter_one_keeps(seed, kind, levels):
@@ -271,7 +275,7 @@ def test_the_input_maps_are_not_changed(seed, rule):
 
 
 @few
-@given(seed=SEEDS, n_values=st.integers(1, 499), kind=st.sampled_from(["p", "fdr"]))
+@given(seed=SEEDS, n_values=st.integers(1, 499), kind=st.sampled_from(["p", "background"]))
 def test_a_sparse_map_keeps_every_value(seed, n_values, kind):
     """If more than half of the values are 0, a sparsity penalty has selected the others."""
     maps = np.zeros((1, 1000), dtype=np.float32)
@@ -282,7 +286,7 @@ def test_a_sparse_map_keeps_every_value(seed, n_values, kind):
     np.testing.assert_array_equal(kept.limits, [[0.0, 0.0]])
 
 
-@pytest.mark.parametrize("rule", ["p", "fdr", "ratio"])
+@pytest.mark.parametrize("rule", ["p", "background", "ratio"])
 @pytest.mark.parametrize("n_voxels", [1, 2, 5, 1000])
 def test_an_empty_map_stays_empty(n_voxels, rule):
     kept = apply_rule(np.zeros((3, n_voxels), dtype=np.float32), parse_rule(rule))
@@ -290,7 +294,7 @@ def test_an_empty_map_stays_empty(n_voxels, rule):
     assert np.isnan(kept.limits).all()
 
 
-@pytest.mark.parametrize("rule", ["p", "fdr"])
+@pytest.mark.parametrize("rule", ["p", "background"])
 @pytest.mark.parametrize("value", [1.0, -3e20, 1e-40, 0.1])
 def test_a_constant_map_keeps_no_value(value, rule):
     maps = np.full((1, 100), value, dtype=np.float32)
@@ -331,7 +335,7 @@ def test_limits_of_a_null_are_its_quantiles():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_thresholded_maps_are_float32(dtype):
     maps = maps_of(3).astype(dtype)
-    for text in ("p", "fdr", "ratio"):
+    for text in ("p", "background", "ratio"):
         assert apply_rule(maps, parse_rule(text)).maps.dtype == np.float32
 
 
@@ -339,10 +343,10 @@ def test_thresholded_maps_are_float32(dtype):
     ("text", "rule"),
     [
         ("p", Rule("p", 0.001)),
-        ("fdr", Rule("fdr", 0.05)),
+        ("background", Rule("background", 0.05)),
         ("ratio", Rule("ratio", 1.0)),
         ("p:1e-5", Rule("p", 1e-5)),
-        ("fdr:0.1", Rule("fdr", 0.1)),
+        ("background:0.1", Rule("background", 0.1)),
         ("ratio:2.5", Rule("ratio", 2.5)),
     ],
 )
@@ -361,7 +365,7 @@ def test_rules_are_read_as_they_are_written(text, rule):
         "p:-0.1",
         "p:nan",
         "p:x",
-        "fdr:5",
+        "background:5",
         "ratio:0",
         "ratio:inf",
         "P",
@@ -369,18 +373,46 @@ def test_rules_are_read_as_they_are_written(text, rule):
     ],
 )
 def test_an_invalid_rule_is_refused_with_the_valid_ones(text):
-    with pytest.raises(ValueError, match=r"fdr:0\.05|a number above 0"):
+    with pytest.raises(ValueError, match=r"background:0\.05|a number above 0"):
         parse_rule(text)
 
 
 def test_the_description_names_the_level_and_its_measure():
-    assert rule_in_words(Rule("ratio", 1.0)) == (
-        "only the n_voxels / n_components largest absolute values of each map"
+    assert rule_in_words(Rule("ratio", 1.0)).startswith(
+        "only the n_voxels / n_components largest absolute values of each map. "
     )
     assert "the 0.5 × n_voxels / n_components largest" in rule_in_words(Rule("ratio", 0.5))
-    assert "two-sided p of at most 0.001 under" in rule_in_words(Rule("p", 0.001))
-    assert "false discovery rate of 0.05" in rule_in_words(Rule("fdr", 0.05))
-    for kind in ("p", "fdr", "ratio"):
-        words = rule_in_words(Rule(kind, 0.1))
-        assert words.startswith("only ")
-        assert not words.endswith(".")
+    assert "two-sided p of at most 0.001, not corrected" in rule_in_words(Rule("p", 0.001))
+    assert "Hochberg keeps at a level of 0.05, with" in rule_in_words(Rule("background", 0.05))
+
+
+@pytest.mark.parametrize("kind", ["background", "p", "isotropy", "ratio"])
+def test_every_description_says_that_it_is_no_test(kind):
+    words = rule_in_words(Rule(kind, 0.1))
+    assert words.startswith("only ")
+    assert not words.endswith(".")
+    assert "a rule for where to cut a map, not a test: maps of pure noise keep voxels" in words
+    for claim in ("false discovery", "false positive", "control", "improbable", "significant"):
+        assert claim not in words
+
+
+def test_the_rule_is_not_described_where_a_penalty_did_its_work():
+    rule = Rule("background", 0.05)
+    sparse = is_sparse(np.array([[0, 0, 0, 1], [0, 0, 1, 2], [0, 0, 0, 0]], dtype=np.float32))
+    assert sparse.tolist() == [True, False, True]
+    none, all_of_them = np.zeros(3, dtype=bool), np.ones(3, dtype=bool)
+    assert kept_in_words(rule, none, "voxels") == rule_in_words(rule)
+    words = kept_in_words(rule, all_of_them, "vertices")
+    assert words.startswith("all values that are not 0 of the maps in which the sparsity penalty")
+    assert words.endswith("half of the vertices to 0: no threshold is applied to them")
+    both = kept_in_words(rule, sparse, "voxels")
+    assert both.endswith(f"applied to them; of other maps, {rule_in_words(rule)}")
+    assert kept_in_words(Rule("ratio", 1), all_of_them, "voxels") == rule_in_words(Rule("ratio", 1))
+
+
+@pytest.mark.parametrize("text", ["fdr", "fdr:0.1", "fdr:"])
+def test_the_former_name_is_refused_with_the_present_one(text):
+    """In settings files that are used again."""
+    with pytest.raises(ValueError, match="is now called background") as refused:
+        parse_rule(text)
+    assert text.replace("fdr", "background") in str(refused.value)

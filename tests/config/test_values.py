@@ -12,12 +12,12 @@ from nidecomp.config.values import THRESHOLD_LEVELS, threshold
     ("value", "text"),
     [
         ("p", "p:0.001"),
-        ("fdr", "fdr:0.05"),
+        ("background", "background:0.05"),
         ("isotropy", "isotropy:0.001"),
         ("ratio", "ratio:1"),
         ("ratio:2.50", "ratio:2.5"),
         ("p:1e-5", "p:1e-05"),
-        ("fdr:.1", "fdr:0.1"),
+        ("background:.1", "background:0.1"),
     ],
 )
 def test_a_threshold_has_one_spelling(value: str, text: str) -> None:
@@ -36,7 +36,7 @@ def test_no_digit_of_a_level_is_lost(kind: str, level: float) -> None:
     "value",
     [
         *(None, True, 1, "", "z", "P", ":", b"p", ["p"]),
-        *("p:", "p:0", "p:1", "p:nan", "fdr:5", "ratio:0", "ratio:inf"),
+        *("p:", "p:0", "p:1", "p:nan", "background:5", "ratio:0", "ratio:inf"),
     ],
 )
 def test_what_is_no_threshold_is_refused_in_words(value: object) -> None:

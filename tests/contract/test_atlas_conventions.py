@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.affines import apply_affine
 from nilearn.maskers import NiftiLabelsMasker, NiftiMapsMasker
 from support import FIXTURES, group_file
 
@@ -52,8 +53,12 @@ def test_the_parcellation_is_the_soft_atlas_where_it_weighs_most(
         assert float(row["volume_mm3"]) == pytest.approx(
             voxel_mm3 * np.sum(hard == int(row["index"]))
         )
-        assert row["hemisphere"] in {"L", "R", "B"}
-        if row["hemisphere"] != "B":
+        inside = np.argwhere(hard == int(row["index"]))
+        centre = apply_affine(image.affine, inside).mean(axis=0)
+        assert [float(row[axis]) for axis in "xyz"] == pytest.approx(centre, abs=1e-3)
+        assert float(row["volume_mm3"]) >= 1350
+        assert row["hemisphere"] in {"L", "R", "B", "M"}
+        if row["hemisphere"] in {"L", "R"}:
             assert (float(row["x"]) < 0) == (row["hemisphere"] == "L")
 
 
@@ -84,13 +89,30 @@ def test_nilearns_maskers_take_them_as_they_are(rest_output: Path, method: str) 
     maps = NiftiMapsMasker(str(soft), standardize=None).fit_transform(bold)
     assert maps.shape == (bold.shape[-1], n_regions)
     assert np.isfinite(maps).all()
-    table = group_file(rest_output, method, "dseg", ".tsv")
-    masker = NiftiLabelsMasker(
-        str(group_file(rest_output, method, "dseg", ".nii.gz")), standardize=None
-    )
-    labels = masker.fit_transform(bold)
-    has_voxels = [row for row in read_tsv(table) if float(row["volume_mm3"]) > 0]
-    assert labels.shape == (bold.shape[-1], len(has_voxels))
+    dseg = group_file(rest_output, method, "dseg", ".nii.gz")
+    labels = NiftiLabelsMasker(str(dseg), standardize=None).fit_transform(bold)
+    assert labels.shape == (bold.shape[-1], n_regions)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("how", ["labels", "lut"])
+def test_nilearn_gives_regions_their_names(rest_output: Path, method: str, how: str) -> None:
+    """Each signal has the name of the region whose voxels it is the mean of."""
+    dseg = group_file(rest_output, method, "dseg", ".nii.gz")
+    path = group_file(rest_output, method, "dseg", ".tsv")
+    table = read_tsv(path)
+    hard = np.asarray(nib.load(dseg).dataobj)
+    assert np.unique(hard).tolist() == list(range(len(table) + 1))
+    # In each region, its own index.
+    signal = nib.Nifti1Image(hard[..., None].astype(np.float32), nib.load(dseg).affine)
+    names = {
+        "labels": {"labels": ["Background", *(row["name"] for row in table)]},
+        "lut": {"lut": str(path)},
+    }
+    masker = NiftiLabelsMasker(str(dseg), standardize=None, **names[how])
+    (means,) = np.atleast_2d(masker.fit_transform(signal))
+    found = {masker.region_names_[column]: mean for column, mean in enumerate(means.tolist())}
+    assert found == pytest.approx({row["name"]: float(row["index"]) for row in table})
 
 
 @pytest.mark.parametrize("method", METHODS)

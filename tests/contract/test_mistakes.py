@@ -94,7 +94,12 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
         70,
         "leaves none of 1 participant",
     ),
-    "a threshold that is none": ((*SMALL_GROUP, "--threshold", "strong"), 2, "fdr:0.05"),
+    "a threshold that is none": ((*SMALL_GROUP, "--threshold", "strong"), 2, "background:0.05"),
+    "a threshold by its former name": (
+        (*SMALL_GROUP, "--threshold", "fdr:0.1"),
+        2,
+        "is now called background:0.1",
+    ),
     "a cut-off above Nyquist": ((*SMALL_GROUP, "--low-pass", "0.4"), 70, "Nyquist"),
     "filters that leave nothing": (
         (*SMALL_GROUP, "--low-pass", "0.01", "--high-pass", "0.1"),

@@ -8,6 +8,7 @@ import pytest
 from conftest import made_once
 from support import FIXTURES, nidecomp
 
+from recomputed.atlas import atlas_path
 from recomputed.published import LARGEST, Published
 
 
@@ -25,6 +26,7 @@ def detailed(tmp_path_factory: pytest.TempPathFactory) -> Published:
         done = nidecomp(
             FIXTURES / "rest", output, "group", "--n-components", 5, "--holdout", 0.25,
             "--n-bootstraps", 3, "--n-splits", 2, "--participant-maps", "--no-report",
+            "--label-atlas", atlas_path(output),
         )  # fmt: skip
         assert done.exit_code == 0, done.stderr
 

@@ -232,7 +232,8 @@ def test_regions_are_a_parcellation_with_its_table(results: Results) -> None:
     soft = results.maps(f"{FIT}_desc-regions_probseg.maps.npy")
     assert soft.shape == (len(rows), SPACE.n_features)
     about = results.sidecar(f"{FIT}_desc-regions_probseg.json")
-    assert "at least 8 mm^2: connected vertices" in str(about["Description"])
+    assert "thresholded networks: connected vertices" in str(about["Description"])
+    assert "left with at least 8 mm^2" in str(about["Description"])
 
 
 def test_each_run_has_its_courses_maps_and_quality(results: Results) -> None:

@@ -6,13 +6,27 @@ from __future__ import annotations
 # The correlation itself is always written. The limit is a rule of thumb, which changes names only.
 LEAST_LABEL_R = 0.3
 
+# What is said wherever such maps are left out, continued by what they do not have.
+AT_CHANCE = (
+    "Maps that are no more reproducible between halves of the participants than chance (see the "
+    "metrics file) are not interpreted"
+)
+
+# What both limits say.
+_WHERE_TO_CUT = (
+    "The limits are a rule for where to cut a map, not a test. Both are 0 for a map in which the "
+    "sparsity penalty of dictionary learning has set more than half of the voxels to 0: no "
+    "threshold is applied to it (except ratio)"
+)
+
 # Descriptions of the columns. They are in the JSON of the table and in the documentation.
 METRICS: dict[str, str] = {
     "component": "Name of the component, whose map is volume `index` of the 4D images",
     "index": "Volume number of the component's map in the 4D images, counted from 0",
     "label": (
         "Name of the most similar network among NiDecomp's 14 resting-state networks (group ICA of "
-        f"ABIDE); n/a if label_r is below {LEAST_LABEL_R:g}, or if the maps are not in an MNI space"
+        f"ABIDE); n/a if label_r is below {LEAST_LABEL_R:g}, if the map is no more reproducible "
+        "between halves of the participants than chance, or if the maps are not in an MNI space"
     ),
     "label_r": "Correlation (Pearson's r over the mask) of the map with the most similar network",
     "second_label": "Name of the second most similar network",
@@ -21,7 +35,8 @@ METRICS: dict[str, str] = {
     ),
     "atlas_label": (
         "Name of the most similar region or map of --label-atlas; n/a if atlas_label_r is below "
-        f"{LEAST_LABEL_R:g}"
+        f"{LEAST_LABEL_R:g}, or if the map is no more reproducible between halves of the "
+        "participants than chance"
     ),
     "atlas_label_r": (
         "Correlation (Pearson's r over the mask) of the map with the most similar region or map of "
@@ -110,10 +125,19 @@ METRICS: dict[str, str] = {
     "peak_y": "Second coordinate (RAS+, in the space of the maps) of the map's largest value",
     "peak_z": "Third coordinate (RAS+, in the space of the maps) of the map's largest value",
     "peak_value": "The map's largest value; maps have a root mean square of 1 over the mask",
-    "threshold_low": "Values at or below this limit are kept in the thresholded map",
-    "threshold_high": "Values at or above this limit are kept in the thresholded map",
+    "threshold_low": (
+        "Values at or below this limit, except 0, are kept in the thresholded map; n/a if none is "
+        f"kept. {_WHERE_TO_CUT}"
+    ),
+    "threshold_high": (
+        "Values at or above this limit, except 0, are kept in the thresholded map; n/a if none is "
+        f"kept. {_WHERE_TO_CUT}"
+    ),
     "support": "Share of the mask's voxels in which the unthresholded map is not 0",
-    "thresholded_support": "Share of the mask's voxels in which the thresholded map is not 0",
+    "thresholded_support": (
+        "Share of the mask's voxels in which the thresholded map is not 0. Maps of noise keep "
+        "voxels, too: this is no evidence that a map is a network (see reproducibility)"
+    ),
     "kurtosis": (
         "Excess kurtosis of the map's values over the mask; 0 for a Gaussian distribution, larger "
         "for maps with few strong voxels"

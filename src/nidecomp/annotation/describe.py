@@ -88,7 +88,7 @@ def describe(
     columns: dict[str, Sequence[object]] = {
         "component": components.names,
         "index": range(components.n_components),
-        **label_columns(maps, references),
+        **label_columns(components, references),
         **_evidence_columns(components),
         **_noise_columns(components, references),
         **_map_columns(maps, thresholded, space),
@@ -97,21 +97,26 @@ def describe(
         {name: values[index] for name, values in columns.items()}
         for index in range(components.n_components)
     )
-    return Description(thresholded, tuple(peak_table(thresholded.maps, space)), table)
+    # Where a map of noise is largest has no meaning.
+    interpreted = np.where(components.at_chance[:, None], np.float32(0), thresholded.maps)
+    return Description(thresholded, tuple(peak_table(interpreted, space)), table)
 
 
 # ---------------------------------------------------------------- maps
-def label_columns(
-    maps: NDArray[np.float32], references: ReferenceMaps
-) -> dict[str, Sequence[object]]:
-    """Return the columns with the most similar networks and atlas regions of each map."""
+def label_columns(components: Components, references: ReferenceMaps) -> dict[str, Sequence[object]]:
+    """Return the columns with the most similar networks and atlas regions of each map.
+
+    A map that is no more reproducible than chance gets no name, only the correlations.
+    """
+    maps, at_chance = components.maps, components.at_chance
     columns: dict[str, Sequence[object]] = {}
     for prefix, reference in (("", references.networks), ("atlas_", references.atlas)):
         labels: Sequence[NetworkLabel | None] = [None] * len(maps)
         if reference is not None:
             labels = label_components(maps, reference.maps, reference.names)
         columns[f"{prefix}label"] = [
-            label.name if label and label.r >= LEAST_LABEL_R else None for label in labels
+            label.name if label and label.r >= LEAST_LABEL_R and not noise else None
+            for label, noise in zip(labels, at_chance, strict=True)
         ]
         columns[f"{prefix}label_r"] = [label.r if label else None for label in labels]
         columns[f"second_{prefix}label"] = [

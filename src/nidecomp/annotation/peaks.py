@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.annotation.places import rank_by_place
 from nidecomp.spaces.contract import FeatureSpace
 
 Sign = Literal[1, -1]
@@ -37,10 +38,10 @@ class Peak:
 
 @dataclass(frozen=True)
 class _Cluster:
-    """One cluster of one map, in features."""
+    """One cluster of one map, in features; `lowest` is the first one by place."""
 
     size: float
-    first: int
+    lowest: int
     peak: int
     sign: Sign
 
@@ -70,15 +71,16 @@ def peak_table(
     -------
     list of Peak
         By component, then by size, the largest first. Among clusters of the same size the one
-        whose first feature comes first, among features of the same strength the first one.
+        with the lowest feature (`rank_by_place`), among features of the same strength the lowest.
     """
     least = space.measure.min_cluster if min_size is None else min_size
     # A cluster of exactly the smallest size must not be lost to rounding.
     least -= _ROUNDING * float(space.sizes.min())
+    rank = rank_by_place(space, np.flatnonzero((maps != 0).any(axis=0)))
     found = [
         (index, number, cluster)
         for index, values in enumerate(maps)
-        for number, cluster in enumerate(_largest(values, space, n_clusters, least), start=1)
+        for number, cluster in enumerate(_largest(values, space, rank, n_clusters, least), start=1)
     ]
     places = space.coordinates(np.array([one.peak for _, _, one in found], dtype=np.intp))
     return [
@@ -97,25 +99,35 @@ def peak_table(
 
 
 def _largest(
-    values: NDArray[np.floating], space: FeatureSpace, n_clusters: int, min_size: float
+    values: NDArray[np.floating],
+    space: FeatureSpace,
+    rank: NDArray[np.intp],
+    n_clusters: int,
+    min_size: float,
 ) -> list[_Cluster]:
     """Return the largest clusters of one map, positive and negative ones together."""
     signs: tuple[Sign, ...] = (1, -1)
     clusters = [
         cluster
         for sign in signs
-        for cluster in _largest_of_sign(values, space, sign, n_clusters)
+        for cluster in _largest_of_sign(values, space, rank, sign, n_clusters)
         if cluster.size >= min_size
     ]
-    return sorted(clusters, key=lambda one: (-one.size, one.first))[:n_clusters]
+    return sorted(clusters, key=lambda one: (-one.size, one.lowest))[:n_clusters]
 
 
 def _largest_of_sign(
-    values: NDArray[np.floating], space: FeatureSpace, sign: Sign, n_clusters: int
+    values: NDArray[np.floating],
+    space: FeatureSpace,
+    rank: NDArray[np.intp],
+    sign: Sign,
+    n_clusters: int,
 ) -> Iterator[_Cluster]:
     features = np.flatnonzero(values > 0 if sign == 1 else values < 0)
     if features.size == 0:
         return
+    # The first of several equal ones is the lowest.
+    features = features[np.argsort(rank[features])]
     labels = space.clusters(features)
     numbers, first = np.unique(labels, return_index=True)
     # Summed one by one, so that clusters of equally many equal features have equal sizes.
@@ -124,7 +136,7 @@ def _largest_of_sign(
         members = features[labels == numbers[which]]
         yield _Cluster(
             size=space.size_of(members),
-            first=int(members[0]),
+            lowest=int(rank[members[0]]),
             peak=int(members[np.abs(values[members]).argmax()]),
             sign=sign,
         )

@@ -1,8 +1,9 @@
-"""Regions: the connected pieces of a network's map."""
+"""Regions: the connected pieces of the networks' maps, and the parcellation made of them."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from nidecomp.annotation.places import hemisphere, rank_by_place
 from nidecomp.annotation.thresholds import apply_rule, parse_rule
 from nidecomp.config.science import Science
 from nidecomp.decomposition.components import Components
 from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.spaces.contract import FeatureSpace, RegionKind
 
-# A region is in one hemisphere if at least this share of its weight is there.
-_ONE_SIDED = 0.95
+_LOG = logging.getLogger(__name__)
+# The rounding error of sizes, as a share of a feature.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """One region of one map.
+    """One region of one map, which may overlap with those of other maps.
 
     Parameters
     ----------
@@ -31,14 +34,38 @@ class Region:
         Indices into the features, ascending.
     weights : ndarray of float32, shape (n,)
         The map's values there, above 0.
-    centre : tuple of float
-        Centre of the weights, RAS+ coordinates in mm.
-    hemisphere : str
-        ``L``, ``R``, or ``B`` for both.
     """
 
     features: NDArray[np.intp]
     weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Parcel:
+    """What a region has in the parcellation: the features at which its weight is the largest.
+
+    Parameters
+    ----------
+    row : int
+        Which map it belongs to.
+    number : int
+        Its number among the parcels of this map, from 1, the largest first.
+    region : Region
+    features : ndarray of int, shape (n,)
+        The features of the region that are in the parcel, ascending.
+    size : float
+        Their size, at least `Measure.min_region`.
+    centre : tuple of float
+        The centre of their size, RAS+ coordinates in mm.
+    hemisphere : str
+        ``L``, ``R``, ``B`` for both or ``M`` for the midline: see `places.hemisphere`.
+    """
+
+    row: int
+    number: int
+    region: Region
+    features: NDArray[np.intp]
+    size: float
     centre: tuple[float, float, float]
     hemisphere: str
 
@@ -59,53 +86,92 @@ def extract_regions(
     Returns
     -------
     tuple of Region
-        The largest first; none smaller than `Measure.min_region` of the space.
+        The largest first, of several of the same size the one with the lowest feature
+        (`rank_by_place`); none smaller than `Measure.min_region` of the space.
     """
     positive = np.maximum(values, 0)
     if not positive.any():
         return ()
-    found = [_described(weights, space) for weights in space.split(positive, kind)]
-    regions = [region for region in found if region is not None]
-    return tuple(sorted(regions, key=lambda one: (-space.size_of(one.features), one.features[0])))
+    regions = []
+    for weights in space.split(positive, kind):
+        features = np.flatnonzero(weights > 0)
+        if len(features):
+            regions.append(Region(features, weights[features].astype(np.float32)))
+    rank = rank_by_place(space, np.flatnonzero(positive))
+    return tuple(
+        sorted(regions, key=lambda one: (-space.size_of(one.features), rank[one.features].min()))
+    )
 
 
-def parcellation(regions: tuple[Region, ...], n_features: int) -> NDArray[np.int32]:
-    """Return the region with the largest weight at each feature.
+def parcellate(of_maps: Sequence[Sequence[Region]], space: FeatureSpace) -> tuple[Parcel, ...]:
+    """Return the parcels of the regions of all maps of a decomposition.
+
+    Each feature belongs to the region with the largest weight (the first of several equal ones).
+    Regions that are left with less than `Measure.min_region` are dropped, one at a time, the
+    smallest first (the last of several equal ones), and their features belong to the region with
+    the next largest weight.
 
     Parameters
     ----------
-    regions : tuple of Region
-        Of all maps; their weights are comparable.
-    n_features : int
+    of_maps : sequence of sequence of Region
+        The regions of each map. Their weights are comparable.
+    space : FeatureSpace
 
     Returns
     -------
-    ndarray of int32, shape (n_features,)
-        Number of the region, from 1; 0 where there is none. The first of several equal ones.
+    tuple of Parcel
+        In the order of the maps, those of a map the largest first, of several of the same size the
+        one with the lowest feature (`rank_by_place`).
     """
-    labels = np.zeros(n_features, dtype=np.int32)
+    left = [(row, region) for row, of_map in enumerate(of_maps) for region in of_map]
+    # A parcel of exactly the smallest size must not be lost to rounding.
+    least = space.measure.min_region - _ROUNDING * float(space.sizes.min())
+    while left:
+        won = _won([region for _, region in left], space.n_features)
+        sizes = [space.size_of(features) for features in won]
+        smallest = min(sizes)
+        if smallest >= least:
+            return _parcels(left, won, sizes, space)
+        last = max(index for index, size in enumerate(sizes) if size == smallest)
+        del left[last]
+    return ()
+
+
+def _won(regions: Sequence[Region], n_features: int) -> list[NDArray[np.intp]]:
+    """Return the features at which each region has the largest weight."""
+    winner = np.full(n_features, -1)
     largest = np.zeros(n_features, dtype=np.float32)
-    for number, region in enumerate(regions, start=1):
+    for number, region in enumerate(regions):
         wins = region.weights > largest[region.features]
-        labels[region.features[wins]] = number
+        winner[region.features[wins]] = number
         largest[region.features[wins]] = region.weights[wins]
-    return labels
+    return [
+        region.features[winner[region.features] == number] for number, region in enumerate(regions)
+    ]
 
 
-def _described(weights: NDArray[np.floating], space: FeatureSpace) -> Region | None:
-    features = np.flatnonzero(weights > 0)
-    if not len(features):
-        return None
-    own = weights[features].astype(np.float32)
-    places = space.coordinates(features)
-    share = own.astype(np.float64) / own.sum(dtype=np.float64)
-    x, y, z = (share @ places).tolist()
-    left = float(share[places[:, 0] < 0].sum())
-    hemisphere = "L" if left >= _ONE_SIDED else "R" if left <= 1 - _ONE_SIDED else "B"
-    return Region(features, own, (x, y, z), hemisphere)
+def _parcels(
+    regions: Sequence[tuple[int, Region]],
+    won: Sequence[NDArray[np.intp]],
+    sizes: Sequence[float],
+    space: FeatureSpace,
+) -> tuple[Parcel, ...]:
+    rank = rank_by_place(space, np.concatenate(won))
+    order = sorted(
+        range(len(regions)),
+        key=lambda one: (regions[one][0], -sizes[one], rank[won[one]].min()),
+    )
+    numbers: Counter[int] = Counter()
+    parcels = []
+    for one in order:
+        (row, region), features = regions[one], won[one]
+        numbers[row] += 1
+        weights = space.sizes[features] / space.sizes[features].sum()
+        x, y, z = (weights @ space.coordinates(features)).tolist()
+        side = hemisphere(features, space)
+        parcels.append(Parcel(row, numbers[row], region, features, sizes[one], (x, y, z), side))
+    return tuple(parcels)
 
-
-_LOG = logging.getLogger(__name__)
 
 # nilearn's RegionExtractor is meant for dictionary maps; ICA maps are split as they are.
 KIND_OF_METHOD: dict[str, RegionKind] = {
@@ -158,7 +224,8 @@ def find_regions(
     Returns
     -------
     tuple
-        The regions of each component of each decomposition, the largest first.
+        The regions of each component of each decomposition, the largest first; none of a map that
+        is no more reproducible than chance.
     """
     if not paths:
         return ()
@@ -167,6 +234,7 @@ def find_regions(
         RegionTask(path, index, row, high, KIND_OF_METHOD[one.method], space)
         for index, (one, path) in enumerate(zip(components, paths, strict=True))
         for row, (_, high) in enumerate(apply_rule(one.maps, rule).limits.tolist())
+        if not one.at_chance[row]
     ]
     found: dict[tuple[int, int], tuple[Region, ...]] = {}
     for result in executor.map_unordered(regions_of_map, tasks):

@@ -125,7 +125,7 @@ def selected(
     wanted = {word.casefold() for word in words}
     n_participants = len(components.participants.labels) if components.participants else 0
     raised = [flags(numbers, n_participants) for numbers in noise_numbers(components, references)]
-    labels = label_columns(components.maps, references)
+    labels = label_columns(components, references)
     selection = {}
     for index, name in enumerate(components.names):
         terms: dict[str, str] = {name.casefold(): "named"}

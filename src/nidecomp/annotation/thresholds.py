@@ -1,6 +1,8 @@
 """Thresholding maps: each map is separated from its own background.
 
-docs/decisions/0019-thresholds.md explains the rules and cites their papers.
+A rule chooses where to cut a map. None of them is a test of a decomposition's maps: of data without
+networks, they keep voxels, too. docs/decisions/0019-thresholds.md explains the rules, says how many
+maps of noise keep voxels, and cites the papers.
 """
 
 from __future__ import annotations
@@ -16,15 +18,16 @@ from numpy.typing import NDArray
 from nidecomp.annotation.background import Limits, Null, around, fit_null
 from nidecomp.config.values import threshold
 
-Kind = Literal["p", "fdr", "isotropy", "ratio"]
+Kind = Literal["background", "p", "isotropy", "ratio"]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule for thresholding: a p-value, a false discovery rate, or a number of voxels.
+    """A rule for thresholding.
 
-    `level` is the p-value or false discovery rate, or for ``ratio`` the number of voxels that are
-    kept of each map, in units of n_voxels / n_components.
+    `level` is the level of Benjamini and Hochberg's procedure (``background``), a two-sided tail
+    probability (``p``, ``isotropy``), or the number of voxels that are kept of each map, in units
+    of n_voxels / n_components (``ratio``).
     """
 
     kind: Kind
@@ -53,7 +56,8 @@ def parse_rule(text: str) -> Rule:
     Parameters
     ----------
     text : str
-        ``p:0.001``, ``fdr:0.05``, ``ratio:1``; these levels are used where only the kind is given.
+        ``background:0.05``, ``p:0.001``, ``ratio:1``; these levels are used where only the kind is
+        given.
 
     Returns
     -------
@@ -68,8 +72,67 @@ def parse_rule(text: str) -> Rule:
     return Rule(cast(Kind, kind), float(level))
 
 
+# What none of the rules that refer to a normal distribution say about a decomposition's maps.
+_NO_TEST = (
+    "This is a rule for where to cut a map, not a test: maps of pure noise keep voxels, too, "
+    "because {reason}. Whether a map can be trusted is judged by its reproducibility (see the "
+    "metrics file)"
+)
+_NO_TEST_OF_TAILS = _NO_TEST.format(
+    reason="ICA selects maps with heavy tails, and the values of smooth maps are not normally "
+    "distributed"
+)
+_NO_TEST_OF_DIRECTIONS = _NO_TEST.format(
+    reason="the null hypothesis is about a direction drawn at random, and ICA selects the "
+    "directions whose maps have the heaviest tails"
+)
+_NO_TEST_OF_NUMBERS = _NO_TEST.format(reason="every map keeps the same number of them")
+_OWN_BACKGROUND = "a normal distribution fitted to the central values of the map (its background)"
+_SPARSE = (
+    "all values that are not 0 of the maps in which the sparsity penalty has set more than half of "
+    "the {features} to 0: no threshold is applied to them"
+)
+
+
+def is_sparse(maps: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return which maps are sparse by construction: more than half of their values are 0.
+
+    Parameters
+    ----------
+    maps : ndarray, shape (n_components, n_voxels)
+
+    Returns
+    -------
+    ndarray of bool, shape (n_components,)
+        The background of these maps is 0, and every rule but ``ratio`` keeps all other values.
+    """
+    return np.array([2 * np.count_nonzero(values) < values.size for values in maps], dtype=bool)
+
+
+def kept_in_words(rule: Rule, sparse: NDArray[np.bool_], features: str) -> str:
+    """Return in words what is kept of the maps of one decomposition, for sidecars.
+
+    Parameters
+    ----------
+    rule : Rule
+    sparse : ndarray of bool, shape (n_components,)
+        Which maps are sparse by construction, which the rule does not change.
+    features : str
+        What features are called: ``voxels``.
+
+    Returns
+    -------
+    str
+        Sentences without the last full stop, that continue "of each map of the components file".
+    """
+    penalty = _SPARSE.format(features=features)
+    if rule.kind == "ratio" or not sparse.any():
+        return rule_in_words(rule)
+    return penalty if sparse.all() else f"{penalty}; of other maps, {rule_in_words(rule)}"
+
+
 def rule_in_words(rule: Rule) -> str:
-    """Return a rule in words, for sidecars.
+    """Return a rule in words, with what it does not say.
 
     Parameters
     ----------
@@ -80,27 +143,33 @@ def rule_in_words(rule: Rule) -> str:
     str
         Begins with "only" and ends without a full stop.
     """
-    null = (
-        "under a normal distribution fitted to the central values of the map (all nonzero values "
-        "are kept where more than half of the voxels are 0)"
-    )
     match rule.kind:
-        case "p":
-            return f"only values with a two-sided p of at most {rule.level:g} {null}"
-        case "fdr":
+        case "background":
             return (
-                "only values that pass a false discovery rate of "
-                f"{rule.level:g} over the map (Benjamini–Hochberg), with two-sided p-values {null}"
+                "only values that stand out from the map's own background: those that the "
+                f"procedure of Benjamini and Hochberg keeps at a level of {rule.level:g}, with "
+                f"two-sided p-values under {_OWN_BACKGROUND}. {_NO_TEST_OF_TAILS}"
+            )
+        case "p":
+            return (
+                "only values that stand out from the map's own background: those with a two-sided "
+                f"p of at most {rule.level:g}, not corrected for the number of values, under "
+                f"{_OWN_BACKGROUND}. {_NO_TEST_OF_TAILS}"
             )
         case "isotropy":
             return (
-                f"only values with a two-sided p of at most {rule.level:g} under the null "
-                "hypothesis that no direction of the whitened data is special (normal, with the "
-                "map's root mean square)"
+                f"only values with a two-sided p of at most {rule.level:g}, not corrected for the "
+                "number of values, under the null hypothesis that no direction of the whitened "
+                "data is special (normally distributed around 0, with the map's root mean "
+                "square). "
+                f"{_NO_TEST_OF_DIRECTIONS}"
             )
         case "ratio":
             times = "" if rule.level == 1 else f"{rule.level:g} × "
-            return f"only the {times}n_voxels / n_components largest absolute values of each map"
+            return (
+                f"only the {times}n_voxels / n_components largest absolute values of each map. "
+                f"{_NO_TEST_OF_NUMBERS}"
+            )
 
 
 def apply_rule(maps: NDArray[np.floating], rule: Rule) -> Thresholded:
@@ -116,10 +185,10 @@ def apply_rule(maps: NDArray[np.floating], rule: Rule) -> Thresholded:
     Thresholded
     """
     match rule.kind:
+        case "background":
+            return threshold_by_background(maps, rule.level)
         case "p":
             return threshold_by_p(maps, rule.level)
-        case "fdr":
-            return threshold_by_fdr(maps, rule.level)
         case "isotropy":
             return threshold_by_isotropy(maps, rule.level)
         case "ratio":
@@ -127,15 +196,17 @@ def apply_rule(maps: NDArray[np.floating], rule: Rule) -> Thresholded:
 
 
 def threshold_by_p(maps: NDArray[np.floating], p: float) -> Thresholded:
-    """Return the values of each map that are improbable under its own background.
+    """Return the values of each map that are far in the tails of its own background.
 
     Parameters
     ----------
     maps : ndarray, shape (n_components, n_voxels)
         All values finite.
     p : float
-        Two-sided, above 0 and below 1, under the null that `fit_null` gives for the map; not
-        corrected for the number of voxels. A map whose background is 0 keeps all its other values.
+        Two-sided, above 0 and below 1, under the normal distribution that `fit_null` fits to the
+        centre of the map; not corrected for the number of voxels. It is the false positive rate
+        only of maps that are normally distributed, which ICA's and smooth maps are not. A map whose
+        background is 0 keeps all its other values.
 
     Returns
     -------
@@ -145,7 +216,7 @@ def threshold_by_p(maps: NDArray[np.floating], p: float) -> Thresholded:
 
 
 def threshold_by_isotropy(maps: NDArray[np.floating], p: float) -> Thresholded:
-    """Return the values of each map that are improbable for a random direction of the data.
+    """Return the values of each map that are far in the tails of a random direction's map.
 
     Parameters
     ----------
@@ -153,8 +224,9 @@ def threshold_by_isotropy(maps: NDArray[np.floating], p: float) -> Thresholded:
         All values finite.
     p : float
         Two-sided, above 0 and below 1, under the null that no direction of the whitened data is
-        special: a map's values are normal around 0, with its root mean square. A map whose
-        background is 0 keeps all its other values.
+        special: a map's values are normal around 0, with its root mean square. It is the false
+        positive rate of a direction drawn at random, not of those that ICA selects by the tails of
+        their maps. A map whose background is 0 keeps all its other values.
 
     Returns
     -------
@@ -162,25 +234,26 @@ def threshold_by_isotropy(maps: NDArray[np.floating], p: float) -> Thresholded:
     """
 
     def limits(values: NDArray[np.float32]) -> Limits:
-        if 2 * np.count_nonzero(values) < values.size:
+        if is_sparse(values[np.newaxis])[0]:
             return around(0.0)
         return Null(0.0, math.sqrt(np.mean(values.astype(np.float64) ** 2))).limits(p)
 
     return _threshold(maps, limits)
 
 
-def threshold_by_fdr(maps: NDArray[np.floating], q: float) -> Thresholded:
-    """Return the values of each map that pass a false discovery rate.
+def threshold_by_background(maps: NDArray[np.floating], q: float) -> Thresholded:
+    """Return the values of each map that stand out from its own background.
 
     Parameters
     ----------
     maps : ndarray, shape (n_components, n_voxels)
         All values finite.
     q : float
-        The false discovery rate over the voxels of one map, above 0 and below 1: Benjamini and
-        Hochberg's, on two-sided p-values under the null that `fit_null` gives for the map. Voxels
-        that are exactly 0 are not tested. A map whose background is 0 keeps all its other
-        values.
+        The level of Benjamini and Hochberg's procedure, above 0 and below 1, on two-sided p-values
+        under the normal distribution that `fit_null` fits to the centre of the map. The procedure
+        only chooses where to cut: the false discovery rate is `q` where the background is normally
+        distributed, which it is not in smooth maps and those that ICA selects. Voxels that are
+        exactly 0 do not count. A map whose background is 0 keeps all its other values.
 
     Returns
     -------

@@ -291,10 +291,12 @@ class EvidenceOptions:
     )
     threshold: str = option(
         convert.threshold,
-        "fdr:0.05",
-        "How maps are thresholded: fdr:Q or p:P against the map's own background; isotropy:P "
-        "against the null hypothesis of isotropic data; or ratio:R to keep the strongest "
-        "R × voxels / components values.",
+        "background:0.05",
+        "How maps are thresholded: background:Q or p:P keep what stands out from the map's own "
+        "background; isotropy:P what stands out from the null hypothesis of isotropic data; and "
+        "ratio:R the strongest R × voxels / components values. These are rules for where to cut, "
+        "not tests: maps of noise keep voxels, too. Dictionary maps keep all values that are not 0 "
+        "(except with ratio).",
         metavar="RULE",
     )
     label_atlas: str | None = option(

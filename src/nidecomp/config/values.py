@@ -19,9 +19,9 @@ from nidecomp.core.text import in_one_line, parse_json, quoted, read_text
 STRATEGY_PRESETS = ("simple", "scrubbing", "compcor", "ica_aroma")
 # The noise components of load_confounds, of which any combination can be used.
 STRATEGY_PARTS = ("motion", "wm_csf", "global_signal", "high_pass", "compcor", "ica_aroma", "scrub")
-# Methods to threshold maps, with their default level: 0.001 uncorrected and 0.05 corrected are
-# customary in the field, and a ratio of 1 is nilearn's default.
-THRESHOLD_LEVELS = {"p": 0.001, "fdr": 0.05, "isotropy": 0.001, "ratio": 1.0}
+# Methods to threshold maps, with their default level: the levels are those that are customary in
+# the field for values of p (without and with correction), and a ratio of 1 is nilearn's default.
+THRESHOLD_LEVELS = {"background": 0.05, "p": 0.001, "isotropy": 0.001, "ratio": 1.0}
 
 Convert = Callable[[object], Any]
 
@@ -182,8 +182,14 @@ def strategy(value: object) -> str:
 
 
 def threshold(value: object) -> str:
-    """Accept a threshold method with or without its level: ``fdr`` becomes ``fdr:0.05``."""
+    """Accept a threshold method with or without its level: ``p`` becomes ``p:0.001``."""
     kind, colon, number = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind == "fdr":
+        # The name before the first release, in settings files that are used again.
+        raise ValueError(
+            f"this rule is now called background{colon}{number}, because it is a rule for where to "
+            "cut a map and does not control the false discovery rate of ICA maps"
+        )
     if kind not in THRESHOLD_LEVELS:
         usual = ", ".join(f"{kind}:{level:g}" for kind, level in THRESHOLD_LEVELS.items())
         raise ValueError(

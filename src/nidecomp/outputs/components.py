@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import asdict
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from nidecomp.annotation.columns import METRICS, UNITS
+from nidecomp.annotation.columns import AT_CHANCE, METRICS, UNITS
 from nidecomp.annotation.describe import describe, read_references
-from nidecomp.annotation.thresholds import Thresholded, parse_rule, rule_in_words
+from nidecomp.annotation.thresholds import Thresholded, is_sparse, kept_in_words, parse_rule
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.comparisons import (
     MATCHING,
@@ -29,6 +30,7 @@ STABILITY_TABLE = PurePosixPath("logs/stability.tsv")
 SPLITS_TABLE = PurePosixPath("logs/splits.tsv")
 MATCHING_TABLE = PurePosixPath("logs/matching.tsv")
 _THRESHOLDED = "thresholded"
+_LOG = logging.getLogger(__name__)
 
 
 def peak_columns(measure: Measure) -> dict[str, str]:
@@ -77,17 +79,40 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
             peak_columns(measure),
             peaks,
             units=peak_units(measure),
+            about={
+                "Description": "Peaks of the largest clusters of the thresholded maps. "
+                f"{AT_CHANCE} and have no peaks."
+            },
         )
+        _warn_of_chance(components)
     tree.write_table(STABILITY_TABLE, STABILITY, stability_table(result.components))
     tree.write_table(SPLITS_TABLE, SPLITS, splits_table(result.components))
     tree.write_table(MATCHING_TABLE, MATCHING, matching_table(result.components))
+
+
+def _warn_of_chance(components: Components) -> None:
+    """Log which maps of a decomposition are not interpreted, and what can be done."""
+    names = [
+        name for name, noise in zip(components.names, components.at_chance, strict=True) if noise
+    ]
+    if names:
+        _LOG.warning(
+            "%d of %d %s maps are no more reproducible between halves of the participants than "
+            "chance and get no label, peaks or regions: %s. Do not interpret them; reduce "
+            "--n-components (or use auto), or include more participants",
+            len(names),
+            components.n_components,
+            components.method,
+            ", ".join(names),
+        )
 
 
 def _write_thresholded(
     tree: OutputTree, result: GroupResult, components: Components, thresholded: Thresholded
 ) -> None:
     """Write the thresholded maps, signed, and as a soft atlas with weights from 0 to 1."""
-    rule = rule_in_words(parse_rule(result.settings.science.evidence.threshold))
+    rule = parse_rule(result.settings.science.evidence.threshold)
+    kept = kept_in_words(rule, is_sparse(components.maps), result.space.measure.features)
     source = [f"bids::{result.maps_file(components, 'components')}"]
     tree.write_bytes(
         result.maps_file(components, "components", _THRESHOLDED),
@@ -96,7 +121,7 @@ def _write_thresholded(
     tree.write_json(
         result.file(components, "components", ".json", _THRESHOLDED),
         {
-            "Description": f"The maps of the components file: {rule}.",
+            "Description": f"The maps of the components file after thresholding: {kept}.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
             "Thresholds": [
@@ -114,9 +139,9 @@ def _write_thresholded(
     tree.write_json(
         result.file(components, "probseg", ".json"),
         {
-            "Description": f"Soft atlas: of each map of the components file {rule}, values below 0 "
-            "set to 0, divided by the largest. Values are weights from 0 to 1, not probabilities "
-            "that sum to 1.",
+            "Description": "Soft atlas: the thresholded maps, values below 0 set to 0, divided by "
+            "the largest of each map. Values are weights from 0 to 1, not probabilities that sum "
+            f"to 1. Kept of the components file: {kept}.",
             "LabelMap": list(components.names),
             "Sources": source,
             **result.spatial,

@@ -1,4 +1,4 @@
-"""Writing the regions of each decomposition: a soft atlas, and a parcellation with its table."""
+"""Writing the regions of each decomposition: a parcellation with its table, and a soft atlas."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.annotation.columns import AT_CHANCE
 from nidecomp.annotation.regions import (
     KIND_OF_METHOD,
+    Parcel,
     Region,
-    parcellation,
+    parcellate,
 )
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
-from nidecomp.spaces.contract import FeatureSpace, Measure
+from nidecomp.spaces.contract import Measure
 
 
 def region_columns(measure: Measure) -> dict[str, str]:
     """Return the columns of the table of regions with their descriptions."""
+    place = f"Centre of the region's {measure.features} in the image"
     return {
         "index": "",
         "name": "Name of the region: its component, and its number from 1, the largest first",
@@ -27,11 +30,15 @@ def region_columns(measure: Measure) -> dict[str, str]:
         "network": "Component to which the region belongs",
         "network_label": "The network most similar to that component (see the metrics file); n/a "
         "where none is similar",
-        "hemisphere": "L or R; B (both) where less than 95 % of the weight is on one side",
-        "x": "Centre of the region's weights in the soft atlas, first RAS+ coordinate of the space",
-        "y": "Centre of the weights, second RAS+ coordinate",
-        "z": "Centre of the weights, third RAS+ coordinate",
-        measure.column: f"{measure.size.capitalize()} of its {measure.features} in the image",
+        "hemisphere": f"Side of its {measure.features} in the image: L or R if at least 95 % of "
+        f"their {measure.size} is on one side, otherwise B (both); {measure.features} at the "
+        "midline, through which the plane x = 0 passes, count for neither side; M if at least 95 % "
+        "is there",
+        "x": f"{place}, first RAS+ coordinate of the space",
+        "y": f"{place}, second coordinate",
+        "z": f"{place}, third coordinate",
+        measure.column: f"{measure.size.capitalize()} of its {measure.features} in the image, at "
+        f"least {measure.min_region:g} {measure.unit}",
     }
 
 
@@ -47,82 +54,78 @@ def write_regions(
     of_maps: Sequence[tuple[Region, ...]],
     network_labels: Sequence[object],
 ) -> None:
-    """Write the regions of one decomposition, if there are any."""
-    regions = tuple(region for of_map in of_maps for region in of_map)
-    if not regions:
-        return
-    names = [
-        f"{name}-{number}"
-        for name, of_map in zip(components.names, of_maps, strict=True)
-        for number in range(1, len(of_map) + 1)
-    ]
-    whose = [row for row, of_map in enumerate(of_maps) for _ in of_map]
-    networks = [(components.names[row], network_labels[row]) for row in whose]
-    _write_soft_atlas(tree, result, components, regions, names)
+    """Write the regions of one decomposition, if there are any.
+
+    The image of labels, its table and the soft atlas have the same regions in the same order.
+    """
     space, measure = result.space, result.space.measure
-    labels = parcellation(regions, space.n_features)
-    table = _rows(regions, names, networks, labels, space)
+    parcels = parcellate(of_maps, space)
+    if not parcels:
+        return
+    names = [f"{components.names[one.row]}-{one.number}" for one in parcels]
+    _write_soft_atlas(tree, result, components, parcels, names)
+    labels = np.zeros(space.n_features, dtype=np.int32)
+    for index, parcel in enumerate(parcels, start=1):
+        labels[parcel.features] = index
     tree.write_bytes(
         result.file(components, "dseg", space.extensions.labels), space.encode_labels(labels)
     )
     tree.write_table(
         result.file(components, "dseg", ".tsv"),
         region_columns(measure),
-        table,
+        [
+            {
+                "index": index,
+                "name": name,
+                "label": name,
+                "network": components.names[parcel.row],
+                "network_label": network_labels[parcel.row],
+                "hemisphere": parcel.hemisphere,
+                **dict(zip("xyz", parcel.centre, strict=True)),
+                measure.column: parcel.size,
+            }
+            for index, (name, parcel) in enumerate(zip(names, parcels, strict=True), start=1)
+        ],
         units=region_units(measure),
         about={
             "Description": "Parcellation into regions of the networks: each "
             f"{measure.feature} belongs to the region with the largest weight in the soft atlas "
-            "of regions.",
+            f"of regions. {_too_small(measure)} {AT_CHANCE} and are in no region.",
             "Sources": [f"bids::{result.maps_file(components, 'probseg', 'regions')}"],
             **result.spatial,
         },
     )
 
 
-def _rows(
-    regions: Sequence[Region],
-    names: Sequence[str],
-    networks: Sequence[tuple[str, object]],
-    labels: NDArray[np.int32],
-    space: FeatureSpace,
-) -> list[dict[str, object]]:
-    """Return a row for each region; `networks` has the name and the label of each one's network."""
-    return [
-        {
-            "index": number,
-            "name": name,
-            "label": name,
-            "network": network,
-            "network_label": network_label,
-            "hemisphere": region.hemisphere,
-            **dict(zip("xyz", region.centre, strict=True)),
-            space.measure.column: space.size_of(np.flatnonzero(labels == number)),
-        }
-        for number, (name, (network, network_label), region) in enumerate(
-            zip(names, networks, regions, strict=True), start=1
-        )
-    ]
+def _too_small(measure: Measure) -> str:
+    return (
+        "The parcellation and the soft atlas have the same regions in the same order: those that "
+        f"are left with at least {measure.min_region:g} {measure.unit} where regions of several "
+        "networks overlap. "
+        f"{measure.features.capitalize()} of smaller ones belong to the region with the next "
+        "largest weight, if there is one."
+    )
 
 
 def _write_soft_atlas(
     tree: OutputTree,
     result: GroupResult,
     components: Components,
-    regions: Sequence[Region],
+    parcels: Sequence[Parcel],
     names: Sequence[str],
 ) -> None:
     space, measure = result.space, result.space.measure
-    maps = (_dense(region, space.n_features) for region in regions)
-    parts = space.encode_each(maps, len(regions))
+    maps = (_dense(parcel.region, space.n_features) for parcel in parcels)
+    parts = space.encode_each(maps, len(parcels))
     tree.write_bytes(result.maps_file(components, "probseg", "regions"), b"".join(parts))
     rule = space.region_rule(KIND_OF_METHOD[components.method])
     tree.write_json(
         result.file(components, "probseg", ".json", "regions"),
         {
-            "Description": "Regions of the thresholded networks of at least "
-            f"{measure.min_region:g} {measure.unit}: {rule}. Values are those of the soft atlas of "
-            "networks, from 0 to 1.",
+            "Description": f"Soft atlas of regions of the thresholded networks: {rule}. Values are "
+            "those of the soft atlas of networks, from 0 to 1; regions of several networks "
+            "overlap, and the parcellation (dseg) has the largest at each "
+            f"{measure.feature}. {_too_small(measure)} {AT_CHANCE} and have no regions.",
             "LabelMap": list(names),
             "Sources": [f"bids::{result.maps_file(components, 'probseg')}"],
             **result.spatial,

@@ -202,6 +202,11 @@ class FeatureSpace(ABC):
         """
 
     @property
+    def midline_mm(self) -> float:
+        """The largest distance from the plane x = 0 at which a feature is on neither side."""
+        return 0.0
+
+    @property
     @abstractmethod
     def adjacency(self) -> csr_array:
         """Neighbouring features: bool, (n_features, n_features), symmetric, zero diagonal."""

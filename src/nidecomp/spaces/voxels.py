@@ -13,6 +13,7 @@ from typing import ClassVar
 import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -46,6 +47,7 @@ VOLUME = Measure(
     min_region=1350,
 )
 _REGION_SMOOTHING_FWHM = 6
+_RAS = axcodes2ornt("RAS")
 _SPLIT = {
     "local_regions": "around the peaks of the smoothed map, by random walks",
     "connected_components": "connected components",
@@ -106,6 +108,12 @@ class VoxelSpace(FeatureSpace):
         """Return the centres of some voxels, RAS+ in mm, shape (n, 3)."""
         voxels = np.argwhere(self.mask.T)[features][:, ::-1]
         return np.asarray(apply_affine(self.grid.matrix, voxels), dtype=np.float64)
+
+    @property
+    def midline_mm(self) -> float:
+        """Half of a voxel's extent from left to right, a bit less: these voxels hold the plane."""
+        # A voxel that only touches the plane is on one side.
+        return (0.5 - 1e-6) * float(np.abs(self.grid.matrix[0, :3]).sum())
 
     @cached_property
     def adjacency(self) -> csr_array:
@@ -254,18 +262,22 @@ class VoxelSpace(FeatureSpace):
         # Only finding regions needs it.
         from nilearn.regions import connected_regions  # noqa: PLC0415
 
+        # Random walks are solved approximately, and depend a little on the order of the voxels:
+        # that of the file must not matter.
+        as_stored = io_orientation(self.grid.matrix)
         with warnings.catch_warnings():
             # nilearn warns where a map has no region of this size: the result is then empty.
             warnings.simplefilter("ignore", UserWarning)
             image, _ = connected_regions(
-                self.image(values[np.newaxis]),
+                nib.as_closest_canonical(self.image(values[np.newaxis])),
                 min_region_size=self.measure.min_region,
                 extract_type=kind,
                 smoothing_fwhm=_REGION_SMOOTHING_FWHM,
             )
         if image is None:
             return []
-        data = np.asarray(image.dataobj, dtype=np.float32)
+        to_stored = ornt_transform(_RAS, as_stored)
+        data = apply_orientation(np.asarray(image.dataobj, dtype=np.float32), to_stored)
         return [self.features(data[..., index]) for index in range(data.shape[-1])]
 
     def region_rule(self, kind: RegionKind) -> str:
