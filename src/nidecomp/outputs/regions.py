@@ -123,6 +123,7 @@ def _write_soft_atlas(
             "Description": "Regions of the thresholded networks of at least "
             f"{measure.min_region:g} {measure.unit}: {rule}. Values are those of the soft atlas of "
             "networks, from 0 to 1.",
+            "Rule": f"{rule}, of at least {measure.min_region:g} {measure.unit}",
             "LabelMap": list(names),
             "Sources": [f"bids::{result.maps_file(components, 'probseg')}"],
             **result.spatial,

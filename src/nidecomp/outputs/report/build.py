@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -56,7 +56,7 @@ _STRIPS = {
 
 
 def write_report(tree: OutputTree, settings: Settings, n_processes: int, monitor: Monitor) -> bool:
-    """Make the report, where one is wanted.
+    """Make the report, where one is wanted; without it, the files to cite are written all the same.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def write_report(tree: OutputTree, settings: Settings, n_processes: int, monitor
         False where it could not be made.
     """
     if settings.extent.level != "full" or settings.extent.no_report:
-        return True
+        return _is_made("methods text", lambda: _add_citations(tree, read_results(tree.root)))
     write_resources(settings.output_dir, monitor)
     with monitor.step(REPORT_STEP):
         return add_report(tree, LocalProcesses(n_processes))
@@ -123,19 +123,32 @@ def add_report(tree: OutputTree, executor: Executor) -> bool:
     bool
         Whether it was made. An error is logged and stops nothing: all data are written.
     """
+    return _is_made("report", lambda: _add(tree, executor))
+
+
+def _add(tree: OutputTree, executor: Executor) -> None:
+    folder = read_results(tree.root)
+    drawn = draw_all(folder, executor)
+    page = render(folder, drawn.by_key(folder), drawn.slices, _background(folder))
+    for picture in drawn.pictures:
+        tree.write_bytes(_FIGURES / f"{anchor(picture.key)}.png", picture.png)
+    tree.write_text(REPORT, page)
+    _add_citations(tree, folder)
+
+
+def _add_citations(tree: OutputTree, folder: Results) -> None:
+    for name, text in citation_files(folder).items():
+        tree.write_text(_LOGS / name, text)
+
+
+def _is_made(what: str, make: Callable[[], None]) -> bool:
+    """Return whether something could be made; an error is logged and stops nothing."""
     try:
-        folder = read_results(tree.root)
-        drawn = draw_all(folder, executor)
-        page = render(folder, drawn.by_key(folder), drawn.slices, _background(folder))
-        for picture in drawn.pictures:
-            tree.write_bytes(_FIGURES / f"{anchor(picture.key)}.png", picture.png)
-        tree.write_text(REPORT, page)
-        for name, text in citation_files(folder).items():
-            tree.write_text(_LOGS / name, text)
+        make()
     except NidecompError as error:
-        _LOG.error("The report was not made: %s", error)
+        _LOG.error("The %s was not made: %s", what, error)
     except Exception as error:
-        _LOG.error("The report was not made: %s: %s", type(error).__name__, error)
+        _LOG.error("The %s was not made: %s: %s", what, type(error).__name__, error)
         _LOG.debug(traceback.format_exc())
     else:
         return True

@@ -1,0 +1,133 @@
+"""The methods section: dual regression, connectomes and component regression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nidecomp.config.science import Science
+from nidecomp.outputs.report.reading import read_json
+from nidecomp.outputs.report.results import Results, WrittenDecomposition
+from nidecomp.outputs.report.words import listed, paragraph
+
+
+def about_template(folder: Results, science: Science) -> str:
+    """Return the paragraph about template maps, to which nothing was fitted.
+
+    Parameters
+    ----------
+    folder : Results
+    science : Science
+
+    Returns
+    -------
+    str
+    """
+    numbers = listed([str(one.scale) for one in folder.decompositions])
+    source = Path(science.projection.maps or "").name
+    return (
+        f"No decomposition was fitted: runs were projected to {numbers} template maps ({source}), "
+        "which were resampled to the grid of the runs and scaled to a root mean square of 1 in the "
+        "mask."
+    )
+
+
+def about_projections(folder: Results, science: Science) -> str:
+    """Return the paragraph about what was computed of each run.
+
+    Parameters
+    ----------
+    folder : Results
+    science : Science
+
+    Returns
+    -------
+    str
+        Empty where runs were not projected (``--level minimal``).
+    """
+    if not any(one.courses for one in folder.decompositions):
+        return ""
+    normalised = science.projection.normalise_time_courses
+    sentences = [
+        "The time courses of the components in each run were computed by regressing each cleaned "
+        "volume on all maps together (dual regression, stage 1) [@nickerson2017].",
+        "They were scaled to unit variance." if normalised else "",
+        _connectomes(folder),
+        _maps(folder),
+        _component_regression(folder, science),
+    ]
+    return paragraph(sentences)
+
+
+def _connectomes(folder: Results) -> str:
+    kinds = [
+        words
+        for stat, words in (
+            ("pearsoncorrelation", "their Pearson correlation"),
+            (
+                "partialcorrelation",
+                "their partial correlation, from shrunk covariances [@ledoit2004],",
+            ),
+            (
+                "tangent",
+                "the deviation of these from their geometric mean, in its tangent space "
+                "[@varoquaux2010b]",
+            ),
+        )
+        if any(
+            one.stem.with_name(f"{one.stem.name}_stat-{stat}_relmat.tsv").exists()
+            for one in folder.decompositions
+        )
+    ]
+    return f"Connectivity of the time courses was computed as {listed(kinds)}." if kinds else ""
+
+
+def _maps(folder: Results) -> str:
+    """Return how the maps of runs and participants were computed, where they are written."""
+    if not _wrote(folder, "_stat-z_components.json"):
+        return ""
+    sentences = [
+        "The maps of each run were computed by regressing the series of each voxel on all time "
+        "courses together (dual regression, stage 2). The noise of each voxel was modelled as an "
+        "autoregressive process of order 1: the least-squares estimates were kept, and their "
+        "variances and degrees of freedom corrected for it [@worsley1995]. Student's t was "
+        "converted to z values of the same probability."
+    ]
+    if _wrote(folder, "_desc-fixedeffects_components.json"):
+        sentences.append(
+            "The maps of the runs of a participant were combined as fixed effects, with the "
+            "residual variance and the degrees of freedom pooled over these runs."
+        )
+    return " ".join(sentences)
+
+
+def _wrote(folder: Results, ending: str) -> bool:
+    return next(folder.root.glob(f"sub-*/**/func/*{ending}"), None) is not None
+
+
+def _component_regression(folder: Results, science: Science) -> str:
+    words = science.projection.regress_out
+    if not words:
+        return ""
+    removed = listed([_removed(folder, one) for one in folder.decompositions])
+    how = (
+        "all variance that their time courses explain was removed"
+        if science.projection.aggressive
+        else "the variance that they share with other components was left"
+    )
+    return (
+        f"The time courses of components selected as {listed(list(words))} ({removed}) were "
+        f"regressed out of the preprocessed image of each run; {how} "
+        f"({'aggressive' if science.projection.aggressive else 'non-aggressive'} regression). "
+        "Confounds remain in these images, and dropped volumes are unchanged."
+    )
+
+
+def _removed(folder: Results, one: WrittenDecomposition) -> str:
+    """Return the names of the components that were regressed out of runs."""
+    of_one = f"sub-*/**/func/*_desc-{one.method}{one.scale}*aggr_bold.json"
+    path = next(folder.root.glob(of_one), None)
+    names = read_json(path).get("RemovedComponents") if path else None
+    listed_names = (
+        listed([str(name) for name in names]) if isinstance(names, dict) and names else ""
+    )
+    return listed_names or f"none of {one.title}"
