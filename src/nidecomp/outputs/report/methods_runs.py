@@ -126,15 +126,14 @@ def _without_data(used: list[Row]) -> str:
     """Return what became of values that are no numbers, and of voxels without signal."""
     n_nonfinite = sum(number(row.get("n_nonfinite_voxels")) > 0 for row in used)
     n_constant = sum(number(row.get("n_constant_voxels")) > 0 for row in used)
-    sentences = []
-    if n_nonfinite:
-        sentences.append(
-            f"Values that are not finite were set to 0 (in {numbered(n_nonfinite, 'run')})."
+    sentences = [
+        f"In {numbered(number_of_runs, 'run')}, {what} were set to 0."
+        for number_of_runs, what in (
+            (n_nonfinite, "values that are not finite"),
+            (n_constant, "voxels without signal"),
         )
-    if n_constant:
-        sentences.append(
-            f"Voxels without signal in a run were 0 in this run (in {numbered(n_constant, 'run')})."
-        )
+        if number_of_runs
+    ]
     return " ".join(sentences)
 
 
@@ -239,15 +238,15 @@ def _smoothed(folder: Results, denoising: Denoising) -> str:
         # Dictionary learning is initialised with CanICA's maps, written or not.
         methods.insert(0, "canica")
     fwhm = {_NAMES.get(name, "the maps given"): denoising.smoothing_of(name) for name in methods}
+    if not any(fwhm.values()):
+        return ""
     first, *others = fwhm.values()
-    if all(other == first for other in others):
-        return f"Images were smoothed with a {_kernel(first)}." if first else ""
-    kernels = [f"{_kernel(each) if each else 'none'} for {name}" for name, each in fwhm.items()]
-    return f"Images were smoothed with a {listed(kernels)}."
-
-
-def _kernel(fwhm: float) -> str:
-    return f"Gaussian kernel of {fwhm:g} mm full width at half maximum"
+    widths = (
+        f"{first:g} mm"
+        if all(other == first for other in others)
+        else listed([f"{each:g} mm for {name}" for name, each in fwhm.items()])
+    )
+    return f"Images were smoothed with a Gaussian kernel (full width at half maximum: {widths})."
 
 
 def _aroma(denoising: Denoising) -> str:
@@ -305,5 +304,5 @@ def _part(part: str, arguments: Mapping[str, Any]) -> str:
         kind = argument_of(arguments, "compcor")
         return f"{how_many} CompCor components of the kind {kind} [@behzadi2007]"
     if part == "ica_aroma" and not is_full_aroma(arguments):
-        return "motion components of ICA-AROMA [@pruim2015]"
+        return "the motion components of ICA-AROMA [@pruim2015]"
     return ""
