@@ -139,11 +139,13 @@ def _halves(fits: tuple[WrittenDecomposition, ...]) -> str:
     if not isinstance(evidence, dict) or not evidence.get("Splits"):
         return ""
     n_splits = evidence["Splits"]
+    is_sparse = any(one.method == "dictlearning" for one in fits)
+    penalty = " and the group's sparsity penalty" if is_sparse else ""
     times = "once" if n_splits == 1 else f"{n_splits} times"
     text = (
         "To assess how reproducible components are, the participants were split into random halves "
         f"{times}, and each half was fitted as the group was, {_voxels(fits[0], evidence)}with "
-        "three dimensions kept for each component (at least 60). The group's maps were matched one "
+        f"three dimensions kept for each component (at least 60){penalty}. The group's maps were matched one "
         "to one with those of each half. The reproducibility of a component is |r| between its "
         "matches in both halves, at most the |r| of either match with the group's map, averaged "
         "over splits. Components are sorted by it."

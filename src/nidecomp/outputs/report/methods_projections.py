@@ -62,23 +62,27 @@ def _connectomes(folder: Results) -> str:
     kinds = [
         words
         for stat, words in (
-            ("pearsoncorrelation", "their Pearson correlation"),
-            (
-                "partialcorrelation",
-                "their partial correlation, from shrunk covariances [@ledoit2004],",
-            ),
+            ("pearsoncorrelation", "Pearson's correlation"),
+            ("partialcorrelation", "partial correlation"),
             (
                 "tangent",
-                "the deviation of these from their geometric mean, in its tangent space "
-                "[@varoquaux2010b]",
+                "deviation of their covariance from the geometric mean of all runs, in the tangent "
+                "space [@varoquaux2010b]",
             ),
         )
-        if any(
-            one.stem.with_name(f"{one.stem.name}_stat-{stat}_relmat.tsv").exists()
-            for one in folder.decompositions
-        )
+        if _has_matrix(folder, stat)
     ]
-    return f"Connectivity of the time courses was computed as {listed(kinds)}." if kinds else ""
+    if not kinds:
+        return ""
+    shrunk = " (all but the first from shrunk covariances [@ledoit2004])" if kinds[1:] else ""
+    return f"Connectivity of the time courses was computed as {listed(kinds)}{shrunk}."
+
+
+def _has_matrix(folder: Results, stat: str) -> bool:
+    return any(
+        one.stem.with_name(f"{one.stem.name}_stat-{stat}_relmat.tsv").exists()
+        for one in folder.decompositions
+    )
 
 
 def _maps(folder: Results) -> str:
