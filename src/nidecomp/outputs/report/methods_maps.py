@@ -145,10 +145,10 @@ def _halves(fits: tuple[WrittenDecomposition, ...]) -> str:
     text = (
         "To assess how reproducible components are, the participants were split into random halves "
         f"{times}, and each half was fitted as the group was, {_voxels(fits[0], evidence)}with "
-        f"three dimensions kept for each component (at least 60){penalty}. The group's maps were matched one "
-        "to one with those of each half. The reproducibility of a component is |r| between its "
-        "matches in both halves, at most the |r| of either match with the group's map, averaged "
-        "over splits. Components are sorted by it."
+        f"three dimensions kept for each component (at least 60){penalty}. The group's maps were "
+        "matched one to one with those of each half. The reproducibility of a component is |r| "
+        "between its matches in both halves, at most the |r| of either match with the group's map, "
+        "averaged over splits. Components are sorted by it."
     )
     traces = []
     for one in fits:
