@@ -262,7 +262,7 @@ def test_what_was_unusual_in_runs_is_told(tmp_path: Path) -> None:
         ({}, "chosen from the data"),
         ({}, "stage 2"),
         ({}, "regressed out of the preprocessed"),
-        ({"maps": "yeo.nii.gz"}, "CanICA"),
+        ({"maps": "yeo.nii.gz"}, "FastICA"),
         ({"maps": "yeo.nii.gz"}, "thresholded"),
     ],
 )
@@ -283,6 +283,20 @@ def test_evidence_is_told_with_its_numbers(tmp_path: Path) -> None:
         "(canica04 and dictlearning04)", "every participant had the same weight",
     ):  # fmt: skip
         assert part in text
+
+
+def test_that_no_component_was_selected_is_told(tmp_path: Path) -> None:
+    root = make(tmp_path, regress_out="csf")
+    sidecars = sorted(root.rglob("*aggr_bold.json"))
+    sidecars[0].unlink()
+    assert "(none of CanICA with 20 components and dictlearning04)" in text_of(root)
+    sidecars[1].unlink()
+    assert "No component was selected as csf, so that none was regressed out" in text_of(root)
+
+
+def test_template_maps_are_told_with_their_method_where_there_are_several(tmp_path: Path) -> None:
+    text = text_of(make(tmp_path, maps="/x/earlier"))
+    assert "projected to 20 (CanICA) and 20 (dictionary learning) template maps (earlier)" in text
 
 
 def test_maps_of_runs_and_of_participants_are_told_where_they_are_written(tmp_path: Path) -> None:

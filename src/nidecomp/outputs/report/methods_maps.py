@@ -10,9 +10,7 @@ from nidecomp.annotation.thresholds import parse_rule, rule_in_words
 from nidecomp.config.science import DecompositionOptions, Science
 from nidecomp.outputs.report.reading import number, read_json
 from nidecomp.outputs.report.results import Results, WrittenDecomposition
-from nidecomp.outputs.report.words import listed, numbered, paragraph, per_cent
-
-_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
+from nidecomp.outputs.report.words import listed, method_name, numbered, paragraph, per_cent
 
 
 # ---------------------------------------------------------------- fit
@@ -173,7 +171,7 @@ def _voxels(one: WrittenDecomposition, evidence: Mapping[str, object]) -> str:
 
 
 def _title(one: WrittenDecomposition) -> str:
-    return f"{_NAMES.get(one.method, one.method)} with {one.scale} components"
+    return f"{method_name(one.method)} with {one.scale} components"
 
 
 def _bootstraps(fits: tuple[WrittenDecomposition, ...], science: Science) -> str:
@@ -248,7 +246,7 @@ def _regions(fits: tuple[WrittenDecomposition, ...]) -> str:
         for path in sorted(one.stem.parent.glob(f"{one.stem.name}_*desc-regions_probseg.json")):
             rule = read_json(path).get("Rule")
             if isinstance(rule, str):
-                rules[_NAMES.get(one.method, one.method)] = rule
+                rules[method_name(one.method)] = rule
     if not rules:
         return ""
     of_methods = "; ".join(f"for {name}, {rule}" for name, rule in rules.items())

@@ -7,7 +7,7 @@ from pathlib import Path
 from nidecomp.config.science import Science
 from nidecomp.outputs.report.reading import read_json
 from nidecomp.outputs.report.results import Results, WrittenDecomposition
-from nidecomp.outputs.report.words import listed, paragraph
+from nidecomp.outputs.report.words import listed, method_name, paragraph
 
 
 def about_template(folder: Results, science: Science) -> str:
@@ -22,7 +22,13 @@ def about_template(folder: Results, science: Science) -> str:
     -------
     str
     """
-    numbers = listed([str(one.scale) for one in folder.decompositions])
+    several = len(folder.decompositions) > 1
+    numbers = listed(
+        [
+            f"{one.scale} ({method_name(one.method)})" if several else str(one.scale)
+            for one in folder.decompositions
+        ]
+    )
     source = Path(science.projection.maps or "").name
     return (
         f"No decomposition was fitted: runs were projected to {numbers} template maps ({source}), "
@@ -74,7 +80,7 @@ def _connectomes(folder: Results) -> str:
     ]
     if not kinds:
         return ""
-    shrunk = " (all but the first from shrunk covariances [@ledoit2004])" if kinds[1:] else ""
+    shrunk = "; all but the first are from shrunk covariances [@ledoit2004]" if kinds[1:] else ""
     return f"Connectivity of the time courses was computed as {listed(kinds)}{shrunk}."
 
 
@@ -112,26 +118,36 @@ def _component_regression(folder: Results, science: Science) -> str:
     words = science.projection.regress_out
     if not words:
         return ""
-    removed = listed([_removed(folder, one) for one in folder.decompositions])
-    how = (
+    is_aggressive = science.projection.aggressive
+    how = "aggressive" if is_aggressive else "non-aggressive"
+    ending = "aggr" if is_aggressive else "nonaggr"
+    removed = {one: _removed(folder, one, ending) for one in folder.decompositions}
+    if not any(removed.values()):
+        return (
+            f"No component was selected as {' or '.join(words)}, so that none was regressed out of "
+            "the runs."
+        )
+    named = listed(
+        [
+            names or f"none of {method_name(one.method)} with {one.scale} components"
+            for one, names in removed.items()
+        ]
+    )
+    left = (
         "all variance that their time courses explain was removed"
-        if science.projection.aggressive
+        if is_aggressive
         else "the variance that they share with other components was left"
     )
     return (
-        f"The time courses of components selected as {listed(list(words))} ({removed}) were "
-        f"regressed out of the preprocessed image of each run; {how} "
-        f"({'aggressive' if science.projection.aggressive else 'non-aggressive'} regression). "
+        f"The time courses of components selected as {listed(words)} ({named}) were "
+        f"regressed out of the preprocessed image of each run; {left} ({how} regression). "
         "Confounds remain in these images, and dropped volumes are unchanged."
     )
 
 
-def _removed(folder: Results, one: WrittenDecomposition) -> str:
-    """Return the names of the components that were regressed out of runs."""
-    of_one = f"sub-*/**/func/*_desc-{one.method}{one.scale}*aggr_bold.json"
+def _removed(folder: Results, one: WrittenDecomposition, ending: str) -> str:
+    """Return the names of the components that were regressed out; empty if none were."""
+    of_one = f"sub-*/**/func/*_desc-{one.method}{one.scale}{ending}_bold.json"
     path = next(folder.root.glob(of_one), None)
     names = read_json(path).get("RemovedComponents") if path else None
-    listed_names = (
-        listed([str(name) for name in names]) if isinstance(names, dict) and names else ""
-    )
-    return listed_names or f"none of {one.title}"
+    return listed(str(name) for name in names) if isinstance(names, dict) else ""

@@ -11,7 +11,7 @@ from nidecomp.config.science import Denoising, Science
 from nidecomp.config.values import STRATEGY_PRESETS
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results
-from nidecomp.outputs.report.words import listed, numbered, paragraph, per_cent
+from nidecomp.outputs.report.words import listed, method_name, numbered, paragraph, per_cent
 from nidecomp.runs.strategy import argument_of, is_full_aroma, resolve_strategy, scrubbing_of
 
 # The reasons for dropping volumes in the table of runs, as they stand in a sentence.
@@ -23,7 +23,6 @@ _REASONS = {
     "short segments": "in short segments",
     "empty": "without signal",
 }
-_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
 # What the models of load_confounds add to signals.
 _MODELS = {
     "basic": "",
@@ -237,7 +236,7 @@ def _smoothed(folder: Results, denoising: Denoising) -> str:
     if not folder.is_template:
         # Dictionary learning is initialised with CanICA's maps, written or not.
         methods.insert(0, "canica")
-    fwhm = {_NAMES.get(name, "the maps given"): denoising.smoothing_of(name) for name in methods}
+    fwhm = {method_name(name): denoising.smoothing_of(name) for name in methods}
     if not any(fwhm.values()):
         return ""
     first, *others = fwhm.values()

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+_METHODS = {"canica": "CanICA", "dictlearning": "dictionary learning", "given": "the maps given"}
+
+
+def method_name(method: str) -> str:
+    """Return a method as it is called in a sentence."""
+    return _METHODS.get(method, method)
+
 
 def listed(words: Iterable[str]) -> str:
     """Return words as a list: ``a, b and c``."""
