@@ -12,12 +12,13 @@ TEST_PROCESSES ?= logical
 BIN := $(VENV)/bin
 LOCKED := --universal --python-version 3.12 --generate-hashes --upgrade --no-header --quiet
 
-.PHONY: demo test lint docs wheel fixtures picture lock check-container check-slurm check-faults fuzz \
+.PHONY: demo test recomputed lint docs wheel fixtures picture lock check-container check-slurm check-faults fuzz \
         clean help bench-data bench bench-map bench-scaling bench-group bench-executors
 
 help:
 	@echo "make demo      install, run the main job on bids_fixtures/rest, say where the results are"
 	@echo "make test      install, then tests, lint, types and import contract"
+	@echo "make recomputed  published numbers against a recomputation, with the largest differences"
 	@echo "make lint      lint, types and import contract alone"
 	@echo "make docs      make the documentation site in build/site"
 	@echo "make wheel     make wheel and source archive in dist"
@@ -56,6 +57,10 @@ demo: $(VENV)/.runtime
 # A process for each core; to run a part, or one after the other: .venv/bin/pytest tests/bids
 test: lint
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 8 --durations 20
+
+# In one process, so that the table of the largest differences is that of all tests.
+recomputed: $(VENV)/.development
+	$(BIN)/python -m pytest -v -p no:xdist tests/recomputed
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

@@ -207,11 +207,11 @@ def test_a_reduced_run_knows_what_share_its_leading_components_hold():
 
 def test_a_run_without_empty_volumes_says_what_it_lost():
     run = dataclasses.replace(
-        USABLE, kept=(2, 3, 5, 7), dropped=(("motion", 4),), notes=("known before",), n_regressors=3
+        USABLE, kept=(2, 3, 5, 7), dropped=(("DVARS", 4),), notes=("known before",), n_regressors=3
     )
     less = run.without_volumes((3, 4, 7), 2)
     assert (less.kept, less.n_regressors) == ((2, 5), 2)
-    assert less.dropped == (("motion", 4), ("empty", 2))
+    assert less.dropped == (("DVARS", 4), ("empty", 2))
     assert less.notes == ("known before", EMPTY_NOTE)
     # Volumes that are not kept in any case change nothing, nor does doing it again.
     assert run.without_volumes((4, 9), 1) is run

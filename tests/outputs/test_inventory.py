@@ -151,7 +151,7 @@ def test_what_a_careful_user_checks_is_in_the_row() -> None:
         notes=("one thing", "another"),
         repetition_time_source="header",
         regressors=(("trend", 2), ("motion", 24)),
-        dropped=(("dummy", 4), ("motion", 6)),
+        dropped=(("dummy", 4), ("short segments", 6)),
         mask_voxels=321,
     )
     (row,) = rows(Inventory((run,)), ROOT)
@@ -160,7 +160,7 @@ def test_what_a_careful_user_checks_is_in_the_row() -> None:
         "reason": None,
         "repetition_time_source": "header",
         "regressors": "trend 2, motion 24",
-        "dropped": "dummy 4, motion 6",
+        "dropped": "dummy 4, short segments 6",
         "mask_voxels": 321,
     }
     assert expected.items() <= row.items()

@@ -10,7 +10,12 @@ from document_tables import TABLES
 from recomputed.published import RECOMPUTED
 
 # Columns that name, count files or quote a text: no number is computed for them.
-NOT_COMPUTED: dict[str, set[str]] = {}
+NOT_COMPUTED: dict[str, set[str]] = {
+    "logs/matching.tsv": {"method", "scale", "component", "other_method", "other_scale"},
+    "logs/stability.tsv": {"method", "scale", "split"},
+    # Time and memory were measured while the analysis ran: no file has them a second time.
+    "logs/resources.tsv": {"step", "run", "seconds", "cpu_seconds", "peak_memory_mb"},
+}
 
 
 def test_every_column_is_recomputed() -> None:

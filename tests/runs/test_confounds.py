@@ -823,12 +823,33 @@ def test_each_dropped_volume_is_counted_once(tmp_path):
     assert design.dropped == (
         ("dummy", 2),
         ("non-steady state", 1),
-        ("motion", 2),
+        ("displacement", 2),
         ("empty", 2),
     )
     assert set(range(LONG)) - set(design.kept) == {0, 1, 2, 50, 60, 70, 71}
     assert design.nuisance.shape[0] == len(design.kept) == len(design.motion)
     assert long_design(path).dropped == (("non-steady state", 1),)
+
+
+def test_scrubbed_volumes_are_counted_by_what_scrubbed_them(tmp_path):
+    table = long_table(non_steady_state_outlier00=[1.0, *[0.0] * (LONG - 1)])
+    table.loc[[50, 60], "framewise_displacement"] = 0.6
+    table.loc[[50, 54, 66], "std_dvars"] = 1.6
+    path = write(tmp_path, table)
+    # Between 50 and 54 are 3 volumes; between 54 and 60, and between 60 and 66, are 5.
+    expected = {"non-steady state": 1, "displacement": 2, "DVARS": 2, "short segments": 3}
+    design = long_design(path, "scrubbing")
+    assert dict(design.dropped) == expected
+    assert set(range(LONG)) - set(design.kept) == {0, 50, 51, 52, 53, 54, 60, 66}
+    # The rules are those of nilearn's preset, whose defaults hold for other strategies with scrub.
+    assert long_design(path, "motion+scrub").dropped == design.dropped
+    longer = json.dumps({"strategy": ["motion", "scrub"], "scrub": 6, "std_dvars_threshold": 2})
+    assert dict(long_design(path, longer).dropped) == {"non-steady state": 1, "displacement": 2}
+    few = json.dumps({"strategy": ["motion", "scrub"], "scrub": 0, "fd_threshold": 0.7})
+    assert dict(long_design(path, few).dropped) == {"non-steady state": 1, "DVARS": 3}
+    # Without scrub in the strategy, DVARS and segments do not count.
+    alone = long_design(path, "motion", fd_threshold=0.55).dropped
+    assert dict(alone) == {"non-steady state": 1, "displacement": 2}
 
 
 def test_empty_volumes_refuse_a_run_only_if_none_is_left(table_path):

@@ -391,7 +391,7 @@ def test_volumes_with_motion_above_the_threshold_are_dropped(run: Run) -> None:
     run.table(framewise_displacement=motion)
     record = run.used(Denoising(denoise_strategy="none", fd_threshold=0.5))
     assert set(range(N_VOLUMES)) - set(record.kept) == {3, 7}
-    assert record.dropped == (("motion", 2),)
+    assert record.dropped == (("displacement", 2),)
     assert record.mean_fd_mm == pytest.approx(np.mean([m for m in motion if m != "n/a"]))
 
 

@@ -217,6 +217,8 @@ def write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> Non
         [{"dropped": int(volume not in kept)} for volume in range(run.n_volumes)],
         about={
             "Description": "Which volumes of this run were not used, one row per volume.",
+            # As in the table of runs: the first of several reasons counts.
+            "DroppedVolumes": dict(run.dropped),
             "Sources": [
                 result.uri(path)
                 for path in (run.files.bold, run.files.confounds)

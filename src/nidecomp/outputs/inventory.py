@@ -30,7 +30,9 @@ COLUMNS = {
     "n_volumes": "Number of volumes in the image",
     "n_volumes_kept": "Number of volumes after scrubbing and dropping",
     "dropped": "Number of volumes dropped for each reason: dummy (--dummy-scans), non-steady state "
-    "(confounds table), motion (scrubbing), empty (all values in the brain are the same)",
+    "(confounds table), displacement and DVARS (scrubbing), short segments (between scrubbed "
+    "volumes), empty (all values in the brain are the same). A volume with several reasons counts "
+    "for the first of them",
     "n_regressors": "Number of independent regressors that were removed from the volumes kept, "
     "including the constant, the trend and filters",
     "regressors": "Number of regressors of each part of the nuisance model that are not constant "

@@ -126,6 +126,7 @@ def _write_soft_atlas(
             "those of the soft atlas of networks, from 0 to 1; regions of several networks "
             "overlap, and the parcellation (dseg) has the largest at each "
             f"{measure.feature}. {_too_small(measure)} {AT_CHANCE} and have no regions.",
+            "Rule": f"{rule}, of at least {measure.min_region:g} {measure.unit}",
             "LabelMap": list(names),
             "Sources": [f"bids::{result.maps_file(components, 'probseg')}"],
             **result.spatial,

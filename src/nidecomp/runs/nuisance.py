@@ -30,7 +30,7 @@ from nidecomp.runs.displacement import (
     options_with_displacement,
 )
 from nidecomp.runs.sidecars import confounds_sidecars
-from nidecomp.runs.strategy import FD, resolve_strategy
+from nidecomp.runs.strategy import DVARS, FD, resolve_strategy, scrubbing_of
 
 # Regressors of a filter times volumes: 1 GB, more than any realistic run needs.
 _MOST_IN_FILTERS = 1 << 27
@@ -58,7 +58,8 @@ class NuisanceModel:
         filter if there is one, and each part of the strategy.
     dropped : tuple of (str, int)
         Number of volumes dropped for each reason. A volume with several reasons counts for the
-        first of them: dummy, non-steady state, motion, empty.
+        first of them: dummy, non-steady state, displacement, DVARS, short segments (between
+        scrubbed volumes), empty.
     notes : tuple of str
         What is unusual about the confounds.
     """
@@ -135,7 +136,7 @@ def build_nuisance_model(
         check_columns(confounds)
         check_displacement(table, confounds.steady, denoising, arguments)
         regressors, unscrubbed = choose_regressors(table_path, n_volumes, arguments, sidecars)
-        reasons["motion"] = ~unscrubbed | _above_threshold(table, denoising)
+        reasons |= _scrubbed(table, unscrubbed, denoising)
     mean_fd, notes = _checked(confounds, regressors, _kept(reasons, n_volumes))
 
     reasons["empty"] = np.isin(volumes, np.asarray(also_dropped, dtype=np.intp))
@@ -160,11 +161,21 @@ def build_nuisance_model(
     )
 
 
-def _above_threshold(table: pd.DataFrame, denoising: Denoising) -> NDArray[np.bool_]:
-    """Return which volumes --fd-threshold drops."""
-    if denoising.fd_threshold is None:
-        return np.zeros(len(table), dtype=bool)
-    return np.asarray(table[FD].to_numpy(dtype=float) > denoising.fd_threshold)
+def _scrubbed(
+    table: pd.DataFrame, unscrubbed: NDArray[np.bool_], denoising: Denoising
+) -> dict[str, NDArray[np.bool_]]:
+    """Return which volumes are scrubbed for each reason, given those that nilearn keeps."""
+    rule = scrubbing_of(denoising)
+    if rule is None:
+        return {}
+    limits = {"displacement": (FD, rule.fd_mm), "DVARS": (DVARS, rule.std_dvars)}
+    reasons = {
+        reason: np.asarray(table[column].to_numpy(dtype=float) > limit)
+        for reason, (column, limit) in limits.items()
+        if limit is not None
+    }
+    # nilearn does not say why it drops a volume: what is left of them are short segments.
+    return {**reasons, "short segments": ~unscrubbed}
 
 
 def _kept(reasons: Mapping[str, NDArray[np.bool_]], n_volumes: int) -> NDArray[np.bool_]:

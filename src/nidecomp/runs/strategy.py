@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
+from nilearn.interfaces.fmriprep import load_confounds
 from nilearn.interfaces.fmriprep.load_confounds_strategy import preset_strategies
 
 from nidecomp.config.science import Denoising
@@ -137,6 +140,54 @@ def relies_on_aroma_images(denoising: Denoising) -> bool:
 def is_full_aroma(arguments: Mapping[str, Any]) -> bool:
     """Return whether arguments select ica_aroma with denoised images, not regressors (basic)."""
     return "ica_aroma" in arguments["strategy"] and arguments.get("ica_aroma", "full") == "full"
+
+
+# ---------------------------------------------------------------- scrubbing
+@dataclass(frozen=True)
+class Scrubbing:
+    """Which volumes are scrubbed.
+
+    Parameters
+    ----------
+    fd_mm : float
+        Volumes with a larger framewise displacement are dropped.
+    std_dvars : float or None
+        Volumes with a larger standardised DVARS are dropped; None if DVARS does not count.
+    fewest_volumes : int
+        Shorter segments between dropped volumes are dropped, too.
+    """
+
+    fd_mm: float
+    std_dvars: float | None = None
+    fewest_volumes: int = 0
+
+
+def scrubbing_of(denoising: Denoising) -> Scrubbing | None:
+    """Return which volumes are scrubbed, or None if none are.
+
+    Parameters
+    ----------
+    denoising : Denoising
+        With ``scrub`` in its strategy, nilearn scrubs; otherwise only ``--fd-threshold`` does.
+
+    Returns
+    -------
+    Scrubbing or None
+    """
+    arguments = resolve_strategy(denoising)
+    if arguments is None or "scrub" not in arguments["strategy"]:
+        fd_mm = denoising.fd_threshold
+        return None if fd_mm is None else Scrubbing(fd_mm)
+    return Scrubbing(
+        argument_of(arguments, "fd_threshold"),
+        argument_of(arguments, "std_dvars_threshold"),
+        argument_of(arguments, "scrub"),
+    )
+
+
+def argument_of(arguments: Mapping[str, Any], name: str) -> Any:
+    """Return an argument of `load_confounds`, or its default in nilearn if it is not given."""
+    return arguments.get(name, signature(load_confounds).parameters[name].default)
 
 
 # ---------------------------------------------------------------- columns of the table

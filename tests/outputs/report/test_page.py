@@ -8,16 +8,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nidecomp.execution.monitor import REPORT_STEP
-from nidecomp.outputs.report.citation import citation_files
-from nidecomp.outputs.report.methods import methods_text
 from nidecomp.outputs.report.page import anchor, render, warnings_of
-from nidecomp.outputs.report.references import REFERENCES, Reference
-from nidecomp.outputs.report.results import Results, read_results
+from nidecomp.outputs.report.results import read_results
 from nidecomp.outputs.report.viewer import Background, Slices
 
 HOSTILE = '<script>alert("1")</script>"\'&é' + "x" * 200
@@ -264,75 +260,6 @@ def test_an_empty_folder_gives_a_page(tmp_path: Path) -> None:
     page = page_of(tmp_path)
     assert "There is no decomposition" in page
     assert "Nothing was fitted." in page
-
-
-# ---------------------------------------------------------------- methods
-def methods(root: Path) -> str:
-    folder: Results = read_results(root)
-    return methods_text(folder)[0]
-
-
-def test_the_paragraph_holds_the_runs_numbers(tmp_path: Path) -> None:
-    text = methods(make(tmp_path))
-    for part in (
-        "4 runs of 3 participants", "NiDecomp 9.9", "100 voxels", "of 6 mm", "simple strategy",
-        "best of 7 restarts", "5 splits", "0.61 for CanICA",
-    ):  # fmt: skip
-        assert part in text
-
-
-@pytest.mark.parametrize(
-    ("described", "absent"),
-    [
-        ({"SmoothingFWHM": 0}, "smoothed"),
-        ({"Settings": {"denoising": {"denoise_strategy": "none"}}}, "strategy"),
-        ({"Evidence": {"Splits": 0}}, "halves"),
-        ({"Evidence": {"Splits": 3}}, "matched"),
-        ({}, "framewise"),
-        ({}, "dictionary"),
-        ({}, "chosen automatically"),
-        ({}, "dual regression"),
-    ],
-)
-def test_what_was_not_done_is_not_mentioned(
-    tmp_path: Path, described: dict[str, object], absent: str
-) -> None:
-    text = methods(make(tmp_path, **described))
-    assert text
-    assert absent not in text
-
-
-def test_what_was_done_is_mentioned(tmp_path: Path) -> None:
-    denoising = {"denoise_strategy": "scrubbing", "fd_threshold": 0.4, "low_pass": 0.1}
-    root = make(
-        tmp_path,
-        Settings={"denoising": denoising},
-        OrderChoice={"Reason": "Participants share 2 dimensions."},
-    )
-    write(root / "sub-01/func/sub-01_space-T_atlas-A_seg-canica_scale-2_timeseries.tsv", "a\n1\n")
-    text = methods(root)
-    for part in ("above 0.4 mm were excluded", "above 0.1 Hz", "share 2 dimensions",
-                 "dual regression, stage 1"):  # fmt: skip
-        assert part in text
-
-
-def test_what_to_cite_is_there_in_three_forms(tmp_path: Path) -> None:
-    files = citation_files(read_results(make(tmp_path)))
-    for name, mark in (("CITATION.md", "# References"), ("CITATION.html", "<h2>References")):
-        assert mark in files[name]
-        assert "doi:10.1016/j.neuroimage.2010.02.010" in files[name]
-    entries = re.findall(r"^@\w+\{(\w+),$", files["CITATION.bib"], re.MULTILINE)
-    assert entries == ["varoquaux2010", "nilearn", "yarkoni2019"]
-    assert files["CITATION.bib"].count("{") == files["CITATION.bib"].count("}")
-
-
-@pytest.mark.parametrize("reference", REFERENCES.values(), ids=list(REFERENCES))
-def test_a_reference_says_who_what_and_where(reference: Reference) -> None:
-    for part in ("author", "title", "doi"):
-        assert part in reference.fields
-    for part in ("title", "doi", "year", "pages"):
-        assert reference.fields.get(part, "") in reference.text
-    assert not re.search(r"[{}]|\.\.|others", reference.text)
 
 
 def test_notes_are_counted_by_kind_and_people_without_runs_are_a_warning(tmp_path: Path) -> None:

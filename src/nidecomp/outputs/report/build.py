@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,7 @@ from nidecomp.outputs.resources import write_resources
 from nidecomp.outputs.result import Outcome
 from nidecomp.outputs.tree import OutputTree
 
+Made = TypeVar("Made")
 REPORT = PurePosixPath("report.html")
 _LOGS = PurePosixPath("logs")
 _FIGURES = PurePosixPath("figures")
@@ -56,7 +58,7 @@ _STRIPS = {
 
 
 def write_report(tree: OutputTree, settings: Settings, n_processes: int, monitor: Monitor) -> bool:
-    """Make the report, where one is wanted.
+    """Make the report, where one is wanted. The files to cite are written in any case.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ def write_report(tree: OutputTree, settings: Settings, n_processes: int, monitor
         False where it could not be made.
     """
     if settings.extent.level != "full" or settings.extent.no_report:
-        return True
+        return _write_citations(tree)
     write_resources(settings.output_dir, monitor)
     with monitor.step(REPORT_STEP):
         return add_report(tree, LocalProcesses(n_processes))
@@ -123,23 +125,43 @@ def add_report(tree: OutputTree, executor: Executor) -> bool:
     bool
         Whether it was made. An error is logged and stops nothing: all data are written.
     """
+    return _made("report", lambda: _add(tree, executor)) is not None
+
+
+def _add(tree: OutputTree, executor: Executor) -> Results:
+    """Write the report and return what it shows."""
+    folder = read_results(tree.root)
+    drawn = draw_all(folder, executor)
+    page = render(folder, drawn.by_key(folder), drawn.slices, _background(folder))
+    for picture in drawn.pictures:
+        tree.write_bytes(_FIGURES / f"{anchor(picture.key)}.png", picture.png)
+    tree.write_text(REPORT, page)
+    for name, text in citation_files(folder).items():
+        tree.write_text(_LOGS / name, text)
+    return folder
+
+
+def _write_citations(tree: OutputTree) -> bool:
+    """Write the methods text and what it cites, and return whether they could be made.
+
+    They are results like others: where they cannot be written, nothing is.
+    """
+    texts = _made("methods text", lambda: citation_files(read_results(tree.root)))
+    for name, text in (texts or {}).items():
+        tree.write_text(_LOGS / name, text)
+    return texts is not None
+
+
+def _made(what: str, make: Callable[[], Made]) -> Made | None:
+    """Return what could be made; None after an error, which is logged and stops nothing."""
     try:
-        folder = read_results(tree.root)
-        drawn = draw_all(folder, executor)
-        page = render(folder, drawn.by_key(folder), drawn.slices, _background(folder))
-        for picture in drawn.pictures:
-            tree.write_bytes(_FIGURES / f"{anchor(picture.key)}.png", picture.png)
-        tree.write_text(REPORT, page)
-        for name, text in citation_files(folder).items():
-            tree.write_text(_LOGS / name, text)
+        return make()
     except NidecompError as error:
-        _LOG.error("The report was not made: %s", error)
+        _LOG.error("The %s was not made: %s", what, error)
     except Exception as error:
-        _LOG.error("The report was not made: %s: %s", type(error).__name__, error)
+        _LOG.error("The %s was not made: %s: %s", what, type(error).__name__, error)
         _LOG.debug(traceback.format_exc())
-    else:
-        return True
-    return False
+    return None
 
 
 @dataclass(frozen=True, eq=False)

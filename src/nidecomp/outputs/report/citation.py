@@ -1,4 +1,4 @@
-"""The methods paragraph and the references as Markdown, HTML and BibTeX."""
+"""The methods text and the references as Markdown, HTML and BibTeX."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nidecomp.outputs.report.results import Results
 
 
 def citation_files(folder: Results) -> dict[str, str]:
-    """Return the files of the methods paragraph and references.
+    """Return the files of the methods text and references.
 
     Parameters
     ----------

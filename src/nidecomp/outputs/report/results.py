@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.config.parse import read_config_file, settings_from_options
+from nidecomp.config.science import Science
+from nidecomp.core.errors import UsageError
 from nidecomp.outputs.report.panels import files_of_maps
 from nidecomp.outputs.report.reading import Row, number, read_json, read_table, read_text
 
@@ -91,7 +94,8 @@ class Results:
     """The content of an output folder; `missing` lists what should be there and is not.
 
     `is_template` says that maps were projected which were not fitted here. `fits` has, for each
-    component, how each run has it, `circumstances` how and where nidecomp was run.
+    component, how each run has it, `circumstances` how and where nidecomp was run. `settings` is
+    the text of the file of settings, `science` what it says; None if it cannot be read.
     """
 
     root: Path
@@ -109,6 +113,7 @@ class Results:
     order: Mapping[str, object]
     order_figure: Path | None
     settings: str
+    science: Science | None
     mask: Path | None
     missing: tuple[str, ...]
 
@@ -156,9 +161,18 @@ def read_results(root: Path) -> Results:
         order=read_json(root / "logs" / "order.json") if figure.exists() else {},
         order_figure=figure if figure.exists() else None,
         settings=settings,
+        science=_science(root / "logs" / "settings.toml"),
         mask=next((path for path, _ in files_of_maps(root, _MASK)), None),
         missing=tuple(missing),
     )
+
+
+def _science(path: Path) -> Science | None:
+    """Return the options that changed the outputs; None where they cannot be read."""
+    try:
+        return settings_from_options(".", ".", "group", read_config_file(path)).science
+    except UsageError:
+        return None
 
 
 def _maps_were_given(settings: str) -> bool:

@@ -1,0 +1,289 @@
+"""The methods section: how maps were fitted, judged, thresholded and described."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from nidecomp.annotation.columns import LEAST_LABEL_R
+from nidecomp.annotation.thresholds import parse_rule, rule_in_words
+from nidecomp.config.science import DecompositionOptions, Science
+from nidecomp.outputs.report.reading import number, read_json
+from nidecomp.outputs.report.results import Results, WrittenDecomposition
+from nidecomp.outputs.report.words import listed, method_name, numbered, paragraph, per_cent
+
+
+# ---------------------------------------------------------------- fit
+def about_fit(folder: Results, science: Science) -> str:
+    """Return the paragraph about the decompositions and their number of components.
+
+    Parameters
+    ----------
+    folder : Results
+    science : Science
+
+    Returns
+    -------
+    str
+    """
+    fits, options = folder.decompositions, science.decomposition
+    sentences = [
+        _held_out(fits[0], science),
+        _order(fits[0], options),
+        _subspace(fits, options),
+        "For CanICA [@varoquaux2010], principal components had unit norm, and the leading "
+        "dimensions of the group, one for each component, were rotated to independent maps by "
+        f"FastICA with a cubic nonlinearity. {_restarts(options)}",
+        _dictionary(fits, options),
+        "Maps were scaled to a root mean square of 1, with the sign that makes their largest "
+        f"absolute value positive. The random seed was {options.random_seed}.",
+    ]
+    return paragraph(sentences)
+
+
+def _held_out(one: WrittenDecomposition, science: Science) -> str:
+    """Return which runs the maps were fitted to."""
+    described = one.described
+    evidence = described.get("Evidence")
+    out = evidence.get("HeldOutParticipants") if isinstance(evidence, dict) else None
+    fitted = "Maps were fitted to " + " of ".join(
+        numbered(value, noun) if isinstance(value, int) else f"{noun}s"
+        for value, noun in (
+            (described.get("NumberOfRuns"), "run"),
+            (described.get("NumberOfParticipants"), "participant"),
+        )
+    )
+    share = science.evidence.holdout
+    if not share:
+        return f"{fitted}."
+    n_out = f"the {len(out)} others" if isinstance(out, list) and len(out) > 1 else "the others"
+    return f"{fitted}; {n_out} ({per_cent(share)}), drawn at random, were held out."
+
+
+def _order(one: WrittenDecomposition, options: DecompositionOptions) -> str:
+    choice = one.described.get("OrderChoice")
+    if not options.is_auto or not isinstance(choice, dict):
+        return ""
+    return (
+        "The number of components was chosen from the data, of at most "
+        f"{options.max_components}, as the number of maps that halves of the participants "
+        f"reproduce: {choice.get('Reason', '')}"
+    )
+
+
+def _subspace(fits: tuple[WrittenDecomposition, ...], options: DecompositionOptions) -> str:
+    """Return how runs were put together."""
+    scales = sorted({one.scale for one in fits})
+    numbers = listed([str(scale) for scale in scales])
+    kept = listed([str(options.kept_dims(scale)) for scale in scales])
+    again = " (separately for each number)" if len(scales) > 1 else ""
+    return (
+        f"Each run was reduced to its leading {numbers} principal components, one for each "
+        f"component of the decomposition{again}. They were divided by the square root of the "
+        "number of the participant's runs, so that every participant had the same weight, and "
+        "combined by a singular value decomposition, to which runs were added one after another "
+        f"while the leading {kept} dimensions were kept."
+    )
+
+
+def _restarts(options: DecompositionOptions) -> str:
+    if options.n_init == 1:
+        return "It was started once, from a random matrix."
+    return (
+        f"Of {options.n_init} random starts, the one was used whose largest map has the smallest "
+        "L1 norm, among those that converged."
+    )
+
+
+def _dictionary(fits: tuple[WrittenDecomposition, ...], options: DecompositionOptions) -> str:
+    if not any(one.method == "dictlearning" for one in fits):
+        return ""
+    penalty = (
+        f"the sparsity penalty was {options.alpha:g}"
+        if options.alpha is not None
+        else "the sparsity penalty was chosen such that a map covers "
+        f"{per_cent(options.map_support)} of the voxels on average"
+    )
+    return (
+        "Dictionary learning [@mensch2016] started from these maps. For it, principal components "
+        "were scaled by their singular values, with equal variance for all runs, and the kept "
+        "dimensions of the group were decomposed in batches of "
+        f"{numbered(options.batch_size, 'voxel')}, with at most "
+        f"{options.n_epochs} {'pass' if options.n_epochs == 1 else 'passes'} over the voxels; "
+        f"{penalty}."
+    )
+
+
+# ---------------------------------------------------------------- evidence
+def about_evidence(folder: Results, science: Science) -> str:
+    """Return the paragraph about reproducibility, restarts, bootstrap samples and held-out people.
+
+    Parameters
+    ----------
+    folder : Results
+    science : Science
+
+    Returns
+    -------
+    str
+        Empty where there is no evidence (``--level minimal``).
+    """
+    fits = folder.decompositions
+    return paragraph([_halves(fits), _bootstraps(fits, science), _restarted(fits), _holdout(fits)])
+
+
+def _halves(fits: tuple[WrittenDecomposition, ...]) -> str:
+    evidence = fits[0].described.get("Evidence")
+    if not isinstance(evidence, dict) or not evidence.get("Splits"):
+        return ""
+    n_splits = evidence["Splits"]
+    is_sparse = any(one.method == "dictlearning" for one in fits)
+    penalty = " and the group's sparsity penalty" if is_sparse else ""
+    times = "once" if n_splits == 1 else f"{n_splits} times"
+    text = (
+        "To assess how reproducible components are, the participants were split into random halves "
+        f"{times}, and each half was fitted as the group was, {_voxels(fits[0], evidence)}with "
+        f"three dimensions kept for each component (at least 60){penalty}. The group's maps were "
+        "matched one to one with those of each half. The reproducibility of a component is |r| "
+        "between its matches in both halves, at most the |r| of either match with the group's map, "
+        "averaged over splits. Components are sorted by it."
+    )
+    traces = []
+    for one in fits:
+        own = one.described.get("Evidence")
+        trace = own.get("Trace") if isinstance(own, dict) else None
+        if isinstance(trace, int | float):
+            traces.append(f"{trace:.2f} for {_title(one)}")
+    if not traces:
+        return text
+    return (
+        f"{text} The maps of both halves, matched with each other one to one, had a mean |r| of "
+        f"{listed(traces)}."
+    )
+
+
+def _voxels(one: WrittenDecomposition, evidence: Mapping[str, object]) -> str:
+    """Return on which voxels halves were fitted; empty if on all of them."""
+    n_voxels = evidence.get("SplitVoxels")
+    if not isinstance(n_voxels, int) or n_voxels in one.described.values():
+        return ""
+    return f"on {n_voxels:,} voxels evenly spaced in the mask and "
+
+
+def _title(one: WrittenDecomposition) -> str:
+    return f"{method_name(one.method)} with {one.scale} components"
+
+
+def _bootstraps(fits: tuple[WrittenDecomposition, ...], science: Science) -> str:
+    if not science.evidence.n_bootstraps or not _has(fits, "bootstrap_r"):
+        return ""
+    return (
+        "The maps were also matched with those of "
+        f"{numbered(science.evidence.n_bootstraps, 'bootstrap sample')} of the participants, which "
+        "were fitted in the same way."
+    )
+
+
+def _restarted(fits: tuple[WrittenDecomposition, ...]) -> str:
+    if not _has(fits, "restart_stability"):
+        return ""
+    return (
+        "The stability of the ICA over its random starts was assessed with the quality index of "
+        "Icasso [@himberg2004]."
+    )
+
+
+def _holdout(fits: tuple[WrittenDecomposition, ...]) -> str:
+    shares = []
+    for one in fits:
+        evidence = one.described.get("Evidence")
+        share = evidence.get("ExplainedVarianceHoldout") if isinstance(evidence, dict) else None
+        if isinstance(share, int | float):
+            shares.append(f"{per_cent(share)} ({_title(one)})")
+    if not shares:
+        return ""
+    return (
+        f"In the participants that were held out, the maps explain {listed(shares)} of the "
+        "variance."
+    )
+
+
+def _has(fits: tuple[WrittenDecomposition, ...], column: str) -> bool:
+    """Return whether a column of metrics has a value anywhere."""
+    return any(row.get(column) for one in fits for row in one.metrics)
+
+
+# ---------------------------------------------------------------- description of maps
+def about_maps(folder: Results, science: Science) -> str:
+    """Return the paragraph about thresholds, regions, labels and flags.
+
+    Parameters
+    ----------
+    folder : Results
+    science : Science
+
+    Returns
+    -------
+    str
+    """
+    fits = folder.decompositions
+    sentences = [_thresholded(fits, science), _regions(fits), _labels(fits, science), _flags(fits)]
+    return paragraph(sentences)
+
+
+def _thresholded(fits: tuple[WrittenDecomposition, ...], science: Science) -> str:
+    if not any(one.thresholded for one in fits):
+        return ""
+    words = rule_in_words(parse_rule(science.evidence.threshold))
+    cited = " [@benjamini1995]" if "Benjamini" in words else ""
+    return f"Each map was thresholded to keep {words}{cited}."
+
+
+def _regions(fits: tuple[WrittenDecomposition, ...]) -> str:
+    """Return how thresholded maps were split into regions, as the sidecars of regions say it."""
+    rules: dict[str, str] = {}
+    for one in fits:
+        for path in sorted(one.stem.parent.glob(f"{one.stem.name}_*desc-regions_probseg.json")):
+            rule = read_json(path).get("Rule")
+            if isinstance(rule, str):
+                rules[method_name(one.method)] = rule
+    if not rules:
+        return ""
+    of_methods = "; ".join(f"for {name}, {rule}" for name, rule in rules.items())
+    return (
+        "The positive parts of thresholded maps were split into regions: "
+        f"{of_methods.replace('^2', '²').replace('^3', '³')}."
+    )
+
+
+def _labels(fits: tuple[WrittenDecomposition, ...], science: Science) -> str:
+    sources = []
+    if _has(fits, "label_r"):
+        sources.append("14 networks of a group ICA of ABIDE (doi:10.5281/zenodo.15100690)")
+    if science.evidence.label_atlas is not None and _has(fits, "atlas_label_r"):
+        sources.append(f"the regions of {Path(science.evidence.label_atlas).name}")
+    if not sources:
+        return ""
+    return (
+        f"Components were labelled by the largest spatial correlation with {listed(sources)}, "
+        f"if it is at least {LEAST_LABEL_R:g}."
+    )
+
+
+def _flags(fits: tuple[WrittenDecomposition, ...]) -> str:
+    signs = [
+        words
+        for column, words in (
+            (
+                "csf_share",
+                "the overlap of their maps with the tissue masks of ICA-AROMA [@pruim2015]",
+            ),
+            ("high_frequency_share", "the frequencies of their time courses"),
+            ("motion_r", "the correlation of their time courses with head motion"),
+            ("dominance", "the share of a single participant"),
+        )
+        if any(number(row.get(column)) >= 0 for one in fits for row in one.metrics)
+    ]
+    if not signs:
+        return ""
+    return f"Components were flagged as probable noise by {listed(signs)}; none was removed for it."
