@@ -75,7 +75,7 @@ def test_a_map_at_chance_gets_no_name_and_no_peaks_but_its_numbers() -> None:
     assert {peak.component_index for peak in before.peaks} == {0, 1, 2, 3}
     np.testing.assert_array_equal(description.thresholded.maps, before.thresholded.maps)
     for row, other in zip(table, before.table, strict=True):
-        names = {"label": 0, "atlas_label": 0}
+        names = {"label": 0, "atlas_label": 0, "reproducibility_chance": 0}
         assert {**row, **names} == pytest.approx({**other, **names}, nan_ok=True)
 
 
