@@ -89,8 +89,8 @@ _NO_TEST_OF_DIRECTIONS = _NO_TEST.format(
 _NO_TEST_OF_NUMBERS = _NO_TEST.format(reason="every map keeps the same number of them")
 _OWN_BACKGROUND = "a normal distribution fitted to the central values of the map (its background)"
 _SPARSE = (
-    "all values that are not 0{of_maps}; the sparsity penalty has already set more than half of the "
-    "{features} to 0, and no threshold is applied"
+    "all values that are not 0{of_maps}; the sparsity penalty has already set more than half of "
+    "the {features} to 0, and no threshold is applied"
 )
 
 
