@@ -403,10 +403,11 @@ def test_the_rule_is_not_described_where_a_penalty_did_its_work():
     none, all_of_them = np.zeros(3, dtype=bool), np.ones(3, dtype=bool)
     assert kept_in_words(rule, none, "voxels") == rule_in_words(rule)
     words = kept_in_words(rule, all_of_them, "vertices")
-    assert words.startswith("all values that are not 0 of the maps in which the sparsity penalty")
-    assert words.endswith("half of the vertices to 0: no threshold is applied to them")
+    assert words.startswith("all values that are not 0; the sparsity penalty has already set ")
+    assert words.endswith("half of the vertices to 0, and no threshold is applied")
     both = kept_in_words(rule, sparse, "voxels")
-    assert both.endswith(f"applied to them; of other maps, {rule_in_words(rule)}")
+    assert both.startswith("all values that are not 0 of maps that are sparse; the sparsity ")
+    assert both.endswith(f"threshold is applied; of other maps, {rule_in_words(rule)}")
     assert kept_in_words(Rule("ratio", 1), all_of_them, "voxels") == rule_in_words(Rule("ratio", 1))
 
 

@@ -89,8 +89,8 @@ _NO_TEST_OF_DIRECTIONS = _NO_TEST.format(
 _NO_TEST_OF_NUMBERS = _NO_TEST.format(reason="every map keeps the same number of them")
 _OWN_BACKGROUND = "a normal distribution fitted to the central values of the map (its background)"
 _SPARSE = (
-    "all values that are not 0 of the maps in which the sparsity penalty has set more than half of "
-    "the {features} to 0: no threshold is applied to them"
+    "all values that are not 0{of_maps}; the sparsity penalty has already set more than half of "
+    "the {features} to 0, and no threshold is applied"
 )
 
 
@@ -125,10 +125,12 @@ def kept_in_words(rule: Rule, sparse: NDArray[np.bool_], features: str) -> str:
     str
         Sentences without the last full stop, that continue "of each map of the components file".
     """
-    penalty = _SPARSE.format(features=features)
     if rule.kind == "ratio" or not sparse.any():
         return rule_in_words(rule)
-    return penalty if sparse.all() else f"{penalty}; of other maps, {rule_in_words(rule)}"
+    if sparse.all():
+        return _SPARSE.format(of_maps="", features=features)
+    penalty = _SPARSE.format(of_maps=" of maps that are sparse", features=features)
+    return f"{penalty}; of other maps, {rule_in_words(rule)}"
 
 
 def rule_in_words(rule: Rule) -> str:
