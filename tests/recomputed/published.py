@@ -19,8 +19,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ROOT = Path(__file__).resolve().parents[2]
-# Where a decomposition's JSON has the level that the reproducibility of unrelated maps reaches.
-CHANCE_KEY = "ReproducibilityByChance"
 
 Test = TypeVar("Test", bound=Callable[..., object])
 
@@ -104,9 +102,7 @@ class Published:
     def at_chance(self, method: str) -> NDArray[np.bool_]:
         """Return which maps are no more reproducible than chance; none where this is unknown."""
         rows = self.table(f"tpl-*/func/*_seg-{method}_*_metrics.tsv")
-        about = self.json(f"tpl-*/func/*_seg-{method}_*_decomposition.json")
-        chance = float(str(about.get(CHANCE_KEY, "nan")))
-        return numbers(rows, "reproducibility") <= chance
+        return numbers(rows, "reproducibility") <= numbers(rows, "reproducibility_chance")
 
 
 def numbers(rows: list[dict[str, str]], column: str) -> NDArray[np.float64]:
