@@ -111,7 +111,7 @@ def test_participants_that_were_not_fitted_get_their_time_courses(tmp_path: Path
     assert len(list((tmp_path / "new").glob("sub-*/func/*_stat-z_components.nii.gz"))) == 2
     page = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
     assert "CanICA (given), 2 components" in page
-    assert "projected to 2 template maps by dual regression (NiDecomp " in page
+    assert "runs were projected to 2 template maps (" in page
     # An overview, and of each map a small and a whole picture and its slices.
     assert page.count("data:image/webp") >= 1 + 3 * 2
 
