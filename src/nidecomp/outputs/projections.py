@@ -30,15 +30,16 @@ _MEASURE: dict[Kind, str] = {
     "correlation": "Pearson's correlation",
     "partial correlation": "Partial correlation given all other components, from Ledoit-Wolf "
     "shrunk covariances",
-    "tangent": "Deviation of the run's covariance from the geometric mean of all runs, in the "
-    "tangent space at that mean; Ledoit-Wolf shrunk covariances",
+    "tangent": "Deviation of the run's covariance from the geometric mean of the participants' "
+    "covariances, in the tangent space at that mean; Ledoit-Wolf shrunk covariances",
 }
 _GROUP_MEASURE: dict[Kind, str] = {
-    "correlation": "Mean of the participants' correlations, each the mean of its runs",
+    "correlation": "Mean of the participants' correlations, each the mean of its runs; means are "
+    "those of Fisher's z (arctanh), transformed back",
     "partial correlation": "Mean of the participants' partial correlations, each the mean of its "
-    "runs",
-    "tangent": "Geometric mean of all runs' covariances, at which the tangent space of the runs' "
-    "matrices is taken",
+    "runs; means are those of Fisher's z (arctanh), transformed back",
+    "tangent": "Geometric mean of the participants' covariances, each the mean of its runs, at "
+    "which the tangent space of the runs' matrices is taken",
 }
 CIRCULAR = (
     "The time courses were computed from the same data with the group maps, so that z is biased "
@@ -157,22 +158,27 @@ def _write_connectomes(
         if found is None:
             continue
         stat = _STAT[kind]
-        for projected, matrix in zip(result.projected, found.runs, strict=True):
+        shrinkages = found.shrinkages or (None,) * len(found.runs)
+        for projected, matrix, shrinkage in zip(
+            result.projected, found.runs, shrinkages, strict=True
+        ):
             paths = [
                 projected_file(projected.key, "relmat", extension, labels, stat=stat)
                 for extension in (".tsv", ".json")
             ]
             source = projected_file(projected.key, "timeseries", ".tsv", labels)
-            _write_matrix(tree, paths, components, matrix, _MEASURE[kind], [f"bids::{source}"])
+            about: dict[str, object] = {"Sources": [f"bids::{source}"]}
+            if shrinkage is not None:
+                about["Shrinkage"] = shrinkage
+            _write_matrix(tree, paths, components, matrix, _MEASURE[kind], about)
         if is_job:
             continue
         paths = [
             result.file(components, "relmat", extension, stat=stat)
             for extension in (".tsv", ".json")
         ]
-        _write_matrix(
-            tree, paths, components, found.group, _GROUP_MEASURE[kind], ["bids::logs/sources.tsv"]
-        )
+        about = {"Sources": ["bids::logs/sources.tsv"]}
+        _write_matrix(tree, paths, components, found.group, _GROUP_MEASURE[kind], about)
 
 
 def _write_matrix(
@@ -181,7 +187,7 @@ def _write_matrix(
     components: Components,
     matrix: NDArray[np.float64],
     measure: str,
-    sources: list[str],
+    about: Mapping[str, object],
 ) -> None:
     """Write a matrix with the names of the nodes in the first row and column, as XCP-D does."""
     table, sidecar = paths
@@ -201,7 +207,7 @@ def _write_matrix(
             "kept.",
             "Weighted": True,
             "Directed": False,
-            "Sources": sources,
+            **about,
         },
     )
 

@@ -42,7 +42,8 @@ QUALITY_OF_COMPONENTS: dict[str, str] = {
     "map_r": "Correlation of the run's own map (dual regression) with the group map",
     "amplitude": (
         "Standard deviation of the component's time course over the volumes kept, in units of the "
-        "cleaned run (voxels have unit variance); always 1 with --normalise-time-courses"
+        "cleaned run (voxels have unit variance), with n - 1 in the denominator; always 1 with "
+        "--normalise-time-courses"
     ),
 }
 
@@ -58,7 +59,7 @@ def component_rows(result: GroupResult) -> Iterator[Mapping[str, object]]:
     for index, components in enumerate(result.components):
         for projected in result.projected:
             found = projected.projections[index]
-            amplitudes = found.courses.std(axis=0)
+            amplitudes = found.courses.std(axis=0, ddof=1)
             for name, map_r, amplitude in zip(
                 components.names, found.map_r, amplitudes, strict=True
             ):
