@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
 
 from nidecomp.projection import dual_regression
@@ -16,6 +17,7 @@ from nidecomp.projection.dual_regression import (
     NoiseSummary,
     RunMaps,
     TimeCourses,
+    chance_map_r,
     combine,
     effect_maps,
     map_correlations,
@@ -315,6 +317,35 @@ def test_map_correlations_are_correlations(seed: int) -> None:
     for index in range(2):
         assert found[index] == pytest.approx(np.corrcoef(first[index], second[index])[0, 1])
     assert np.isnan(found[2])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 4.0])
+@pytest.mark.parametrize(("n_volumes", "n_components"), [(30, 1), (30, 15), (120, 5)])
+def test_the_own_map_of_noise_is_as_similar_to_the_groups_as_chance_says(
+    smoothing: float, n_volumes: int, n_components: int
+) -> None:
+    rng = np.random.default_rng(15)
+
+    def smooth(white: NDArray[np.float64]) -> NDArray[np.float64]:
+        return gaussian_filter1d(white, smoothing, axis=1, mode="wrap") if smoothing else white
+
+    n_voxels, r = 4000, []
+    # The sum of the squared autocorrelations of a Gaussian that was smoothed with itself.
+    n_independent = n_voxels / (smoothing * np.sqrt(2 * np.pi)) if smoothing else n_voxels
+    for _ in range(20):
+        maps = smooth(rng.standard_normal((n_components, n_voxels))).astype(np.float32)
+        series = smooth(rng.standard_normal((n_volumes, n_voxels))).astype(np.float32)
+        series /= series.std(axis=0)
+        effect = effect_maps(series, time_courses(series, maps).values)
+        r.append(map_correlations(effect, maps).mean())
+    chance = chance_map_r(n_volumes - n_components, n_independent)
+    assert np.mean(r) == pytest.approx(chance, rel=0.12)
+
+
+def test_chance_is_1_for_a_map_of_one_value_and_0_without_volumes() -> None:
+    np.testing.assert_allclose(
+        chance_map_r(np.array([8, 8, -1]), np.array([0.0, 72, 10])), [1, 1 / 3, 0]
+    )
 
 
 # ---------------------------------------------------------------- runs of one participant

@@ -398,6 +398,33 @@ def map_correlations(own: NDArray[np.floating], group: NDArray[np.floating]) -> 
     return np.asarray(np.divide(covariance, norm, out=np.full(len(own), np.nan), where=norm > 0))
 
 
+def chance_map_r(
+    residual_dof: NDArray[np.integer] | int, n_independent: NDArray[np.floating] | float
+) -> NDArray[np.float64]:
+    """Return the expected correlation of a run's own map with the group's in a run of noise.
+
+    The own map is computed with a time course that the group's map gave, which makes it similar to
+    the group's map whatever the data: it is the group's map projected to the run's volumes.
+
+    Parameters
+    ----------
+    residual_dof : int or ndarray
+        Volumes kept minus regressors and components.
+    n_independent : float or ndarray
+        Independent values of a map: features, fewer where the data are smooth.
+
+    Returns
+    -------
+    ndarray
+        ``√(n / (n + n_independent))`` with n = residual_dof + 1 (a component's own time course does
+        not count); lower if volumes are serially correlated.
+    """
+    n = np.maximum(np.asarray(residual_dof, dtype=np.float64) + 1, 0.0)
+    total = n + np.asarray(n_independent, dtype=np.float64)
+    share = np.divide(n, total, out=np.zeros_like(total), where=total > 0)
+    return np.asarray(np.sqrt(share))
+
+
 def _ratio(effect: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
     deviation = np.sqrt(variance)
     ratio = np.divide(effect, deviation, out=np.zeros_like(effect), where=deviation > 0)
