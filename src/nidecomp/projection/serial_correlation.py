@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 
 from nidecomp.runs.clean import orthonormal_basis
 
@@ -153,22 +154,24 @@ def residual_model(
     lagged_inside = basis.T @ lagged_basis
     traces, dof, expected = (np.zeros(len(GRID)) for _ in range(3))
     factors = np.zeros((len(GRID), len(solve)))
+    ones = np.ones((len(kept), 1))
     for index, correlation in enumerate(GRID if residual_dof > 0 else ()):
-        covariance = _covariance(kept, float(correlation))
-        # R = I - QQ' removes the regressors Q. Traces of products with R need no product of two
-        # matrices of all volumes: tr(RV) = tr(V) - tr(Q'VQ), and so on.
-        across = covariance @ basis
-        inside = basis.T @ across
+        # R = I - QQ' removes the regressors Q. Traces of products with R need no matrix of all
+        # volumes: tr(RV) = tr(V) - tr(Q'VQ), and so on. V is a filter H times its transpose.
+        half, across = _filtered(basis, kept, correlation)
+        inside = half @ half.T
         traces[index] = len(kept) - np.trace(inside)
-        of_square = np.sum(covariance**2) - 2 * np.sum(across**2) + np.sum(inside**2)
+        squared_entries = np.sum(_filtered(ones, kept, correlation**2)[1])
+        of_square = squared_entries - 2 * np.sum(across**2) + np.sum(inside**2)
         # Within what is possible, whatever rounding does.
         dof[index] = np.clip(traces[index] ** 2 / of_square, 1, residual_dof)
-        of_neighbours = np.sum(np.diagonal(covariance, 1)[neighbours])
         of_lagged = (
-            of_neighbours - 2 * np.sum(lagged_basis * across) + np.sum(lagged_inside * inside)
+            correlation * np.count_nonzero(neighbours)
+            - 2 * np.sum(lagged_basis.T * across)
+            + np.sum(lagged_inside * inside)
         )
         expected[index] = of_lagged / traces[index]
-        factors[index] = np.einsum("ij,ij->i", solve @ covariance, solve)
+        factors[index] = np.sum(_filtered(solve.T, kept, correlation)[0] ** 2, axis=1)
     return ResidualModel(
         residual_dof,
         basis,
@@ -180,6 +183,38 @@ def residual_model(
         factors,
         expected,
     )
+
+
+def _filtered(
+    columns: NDArray[np.float64], kept: NDArray[np.intp], correlation: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return products of columns with the covariance V = HH' of AR(1) noise and with H'.
+
+    H is the filter that makes the noise of white noise, over all volumes between the first and the
+    last of those kept. It takes a time that is linear in their number, and V a quadratic one.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (n_volumes, n_columns)
+    kept : ndarray of int, shape (n_volumes,)
+    correlation : float
+
+    Returns
+    -------
+    half : ndarray, shape (n_columns, n_between)
+        ``(H' columns)'``
+    whole : ndarray, shape (n_columns, n_volumes)
+        ``(V columns)'``
+    """
+    places = kept - kept[0]
+    spread = np.zeros((columns.shape[1], places[-1] + 1))
+    spread[:, places] = columns.T
+    # The first volume has no past, and the same variance.
+    weights = np.full(spread.shape[1], np.sqrt(1 - correlation**2))
+    weights[0] = 1.0
+    recursion = [1.0], [1.0, -correlation]
+    half = weights * lfilter(*recursion, spread[:, ::-1])[:, ::-1]
+    return half, lfilter(*recursion, weights * half)[:, places]
 
 
 def _covariance(kept: NDArray[np.intp], correlation: float) -> NDArray[np.float64]:
