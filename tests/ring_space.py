@@ -140,6 +140,10 @@ class RingSpace(FeatureSpace):
         )
         is_empty = np.ptp(values, axis=1) == 0
         n_nonfinite = int(is_bad[~is_empty].any(axis=0).sum())
+        if np.count_nonzero(~is_empty) > 1:
+            constant = np.ptp(values[~is_empty], axis=0) == 0
+            for one in series:
+                one[:, constant] = 0
         return RunSeries(series, n_nonfinite, tuple(np.flatnonzero(is_empty).tolist()))
 
     def _kernel(self, fwhm: float) -> NDArray[np.float64]:

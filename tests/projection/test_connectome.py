@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from nilearn.connectome import ConnectivityMeasure
 from numpy.typing import NDArray
+from sklearn.covariance import LedoitWolf
 
-from nidecomp.projection.connectome import KINDS, Kind, connectomes
+from nidecomp.projection.connectome import KINDS, LARGEST_R, Kind, connectomes
 
 N_VOLUMES, K = 200, 4
 WHOSE = ("01", "01", "02", "03")
@@ -67,8 +69,59 @@ def test_a_single_run_has_no_tangent_connectome() -> None:
 @pytest.mark.parametrize("kind", ["correlation", "partial correlation"])
 def test_the_group_connectome_is_the_mean_over_participants_not_over_runs(kind: Kind) -> None:
     *runs, group = found(kind, courses())
-    expected = np.mean([(runs[0] + runs[1]) / 2, runs[2], runs[3]], axis=0)
-    np.testing.assert_allclose(group, expected)
+    with np.errstate(divide="ignore"):
+        z = [np.arctanh(run) for run in runs]
+    expected = np.tanh(np.mean([(z[0] + z[1]) / 2, z[2], z[3]], axis=0))
+    between = ~np.eye(K, dtype=bool)
+    np.testing.assert_allclose(group[between], expected[between])
+    np.testing.assert_array_equal(np.diag(group), 1)
+
+
+def test_components_that_are_the_same_in_a_run_do_not_determine_the_group() -> None:
+    runs = courses()
+    runs[3][:, 1] = runs[3][:, 0]
+    runs[2][:, 3] = -runs[2][:, 2]
+    *own, group = found("correlation", runs)
+    assert own[3][0, 1] == pytest.approx(1)
+    assert np.isfinite(group).all()
+    assert group[0, 1] < LARGEST_R
+    assert -LARGEST_R < group[2, 3] < 0
+    everywhere = [run.copy() for run in runs]
+    for run in everywhere:
+        run[:, 1] = run[:, 0]
+    assert found("correlation", everywhere)[-1][0, 1] == pytest.approx(LARGEST_R)
+
+
+def test_the_tangents_reference_is_a_mean_of_participants_and_not_of_runs() -> None:
+    """Many copies of a participant's run change nothing, and nilearn has the geometric mean."""
+    runs = courses()
+    once = connectomes(runs[1:], WHOSE[1:], "tangent")
+    often = connectomes([runs[1]] * 9 + runs[1:], ("01",) * 9 + WHOSE[1:], "tangent")
+    assert once is not None
+    assert often is not None
+    np.testing.assert_allclose(often.group, once.group, atol=1e-10)
+    standardised = [(run - run.mean(axis=0)) / run.std(axis=0) for run in runs[1:]]
+    measure = ConnectivityMeasure(
+        kind="tangent", cov_estimator=LedoitWolf(), standardize=False
+    ).fit(standardised)
+    np.testing.assert_allclose(once.group, measure.mean_, atol=1e-10)
+    for matrix, expected in zip(once.runs, measure.transform(standardised), strict=True):
+        np.testing.assert_allclose(matrix, expected, atol=1e-10)
+    both = connectomes(runs, WHOSE, "tangent")
+    assert both is not None
+    assert np.abs(both.group - once.group).max() > 1e-3
+
+
+def test_the_shrinkage_of_each_run_is_ledoit_and_wolfs() -> None:
+    runs = courses()
+    expected = [LedoitWolf().fit((run - run.mean(axis=0)) / run.std(axis=0)) for run in runs]
+    for kind in KINDS:
+        result = connectomes(runs, WHOSE, kind)
+        assert result is not None
+        if kind == "correlation":
+            assert result.shrinkages == ()
+        else:
+            assert result.shrinkages == pytest.approx([one.shrinkage_ for one in expected])
 
 
 @pytest.mark.parametrize("kind", KINDS)

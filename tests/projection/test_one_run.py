@@ -15,7 +15,7 @@ from nidecomp.core.records import EMPTY_NOTE, FailedRun, RunFiles, RunKey, Usabl
 from nidecomp.decomposition.components import Components
 from nidecomp.projection import one_run as module
 from nidecomp.projection.one_run import CombineTask, combine_runs, project_run
-from nidecomp.projection.store import store_target
+from nidecomp.projection.store import load_effect, store_target
 from nidecomp.projection.task import ProjectedRun, ProjectTask
 from nidecomp.runs.reduce import cleaned_series
 from nidecomp.runs.task import ReduceTask
@@ -75,7 +75,7 @@ def task(tmp_path: Path) -> ProjectTask:
 def task_of(run: UsableRun, work: Path, **more: bool) -> ProjectTask:
     cleaning = ReduceTask(run, SPACE, DENOISING, (0.0,), 3, work)
     target = store_target(components(), 0.0, work)
-    options = {"normalise": False, "with_maps": False, "with_variance": False, **more}
+    options = {"normalise": False, "with_maps": False, "with_noise": False, **more}
     return ProjectTask(cleaning, (target,), **options)
 
 
@@ -180,7 +180,7 @@ def test_normalised_time_courses_change_the_maps_scale_and_not_their_shape(
 def test_a_second_call_uses_the_stored_result(
     task: ProjectTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = replace(task, with_maps=True, with_variance=True)
+    task = replace(task, with_maps=True, with_noise=True)
     first = projected(task)
     monkeypatch.setattr(module, "read_run", None)
     again = projected(task)
@@ -188,9 +188,9 @@ def test_a_second_call_uses_the_stored_result(
     assert again.projections[0].maps == first.projections[0].maps
 
 
-@pytest.mark.parametrize("name", ["", "_0_effect.nii.gz", "_0_z.nii.gz", "_0_variance.npy"])
+@pytest.mark.parametrize("name", ["", "_0_effect.nii.gz", "_0_z.nii.gz", "_0_noise.npz"])
 def test_missing_or_damaged_files_are_written_again(task: ProjectTask, name: str) -> None:
-    task = replace(task, with_maps=True, with_variance=True)
+    task = replace(task, with_maps=True, with_noise=True)
     first = projected(task)
     path = task.stem.with_name(task.stem.name + (name or ".npz"))
     before = path.read_bytes()
@@ -229,7 +229,7 @@ def test_everything_that_changes_the_result_changes_the_name(
         replace(task, cleaning=other).stem,
     }
     assert len(stems) == 7
-    assert replace(task, with_maps=True, with_variance=True).stem == task.stem
+    assert replace(task, with_maps=True, with_noise=True).stem == task.stem
 
 
 def test_the_same_maps_are_stored_once(tmp_path: Path) -> None:
@@ -252,29 +252,27 @@ def test_damaged_target_maps_are_written_again(tmp_path: Path, content: bytes) -
 
 
 # ---------------------------------------------------------------- combined runs
-def test_runs_are_combined_by_their_precision(tmp_path: Path) -> None:
+def test_runs_are_combined_by_the_precision_of_their_design(tmp_path: Path) -> None:
     tasks = [
-        task_of(write_run(tmp_path, seed), tmp_path / "work", with_maps=True, with_variance=True)
+        task_of(write_run(tmp_path, seed), tmp_path / "work", with_maps=True, with_noise=True)
         for seed in (1, 2)
     ]
     own = [projected(task).projections[0] for task in tasks]
     combining = CombineTask("01", tuple(task.stem for task in tasks), 1, SPACE)
-    participant, (maps,) = combine_runs(combining)
+    participant, (combined,) = combine_runs(combining)
     assert participant == "01"
-    arrays = [
-        [
-            np.load(task.stem.with_name(f"{task.stem.name}_0_{name}.npy"))
-            for name in ("effect", "variance")
-        ]
-        for task in tasks
-    ]
-    weights = [1 / variance for _, variance in arrays]
-    mean = sum(w * effect for w, (effect, _) in zip(weights, arrays, strict=True)) / sum(weights)
+    maps = combined.maps
+    stored = [load_effect(task.stem, 0) for task in tasks]
+    weights = [1 / noise.factors[noise.correlation].T for _, noise in stored]
+    mean = sum(w * effect for w, (effect, _) in zip(weights, stored, strict=True)) / sum(weights)
     np.testing.assert_allclose(read(maps["effect"]), mean, rtol=1e-4, atol=1e-6)
+    assert combined.noise.dof == sum(one.noise.dof for one in own if one.noise)
     strength = [np.abs(read(one["z"])).mean() for one in (own[0].maps, own[1].maps, maps)]
     assert strength[2] > 1.2 * max(strength[:2])
     written = maps["z"].stat().st_mtime_ns
-    assert combine_runs(combining)[1][0]["z"].stat().st_mtime_ns == written
+    again = combine_runs(combining)[1][0]
+    assert again.noise == combined.noise
+    assert again.maps["z"].stat().st_mtime_ns == written
 
 
 # ---------------------------------------------------------------- failures

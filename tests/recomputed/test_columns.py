@@ -13,8 +13,15 @@ from recomputed.published import RECOMPUTED
 NOT_COMPUTED: dict[str, set[str]] = {
     "logs/matching.tsv": {"method", "scale", "component", "other_method", "other_scale"},
     "logs/stability.tsv": {"method", "scale", "split"},
+    "logs/splits.tsv": {"split", "participant_id"},
     # Time and memory were measured while the analysis ran: no file has them a second time.
     "logs/resources.tsv": {"step", "run", "seconds", "cpu_seconds", "peak_memory_mb"},
+    "participants.tsv": {"participant_id", "role"},
+    "logs/inventory.tsv": {
+        *("run", "status", "reason", "notes", "source_file", "repetition_time_source")
+    },
+    "logs/quality.tsv": {"run", "method"},
+    "logs/quality_components.tsv": {"run", "method", "component"},
 }
 
 

@@ -372,6 +372,26 @@ def test_a_brain_without_signal_fails(task: ReduceTask) -> None:
         assert "have no signal" in result.reason
 
 
+def test_voxels_without_data_are_counted_whatever_the_smoothing(task: ReduceTask) -> None:
+    """Smoothing would give them the signal of their neighbours. Most of them: the run fails."""
+    image = nib.load(task.run.files.bold)
+    data = np.asarray(image.dataobj).copy()
+    data[..., 4:, :] = 0
+    nib.save(nib.Nifti1Image(data, image.affine), task.run.files.bold)
+    cut = int(np.count_nonzero(SPACE.mask[..., 4:]))
+    both = reduced(replace(task, smoothing_fwhm=(0.0, 9.0)))
+    assert [record.n_constant for record in both] == [cut, cut]
+    for record in both:
+        rows = SPACE.image(np.load(record.path)).get_fdata()
+        assert rows[..., 3, :].any()
+        assert not rows[..., 4:, :].any()
+    data[..., 2:, :] = 0
+    nib.save(nib.Nifti1Image(data, image.affine), task.run.files.bold)
+    result = reduce_run(replace(task, smoothing_fwhm=(9.0,)))
+    assert isinstance(result, FailedRun)
+    assert "in the group mask have no signal" in result.reason
+
+
 def test_a_file_that_is_cut_off_fails_without_a_traceback(task: ReduceTask) -> None:
     bold = task.run.files.bold
     bold.write_bytes(bold.read_bytes()[:-100])

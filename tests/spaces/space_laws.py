@@ -160,6 +160,17 @@ class FeatureSpaceLaws:
         (series,), _, _ = case.space.read_series(path, ALL, (10.0,))
         np.testing.assert_allclose(series, 3, rtol=1e-5)
 
+    def test_a_feature_without_data_gets_nothing_of_its_neighbours(
+        self, case: SpaceCase, values: NDArray[np.float32], tmp_path: Path
+    ) -> None:
+        cut = values.copy()
+        cut[:, 4:9] = 0
+        path = tmp_path / f"cut{case.space.extensions.run}"
+        case.write_run(path, cut, 0.0)
+        for series in case.space.read_series(path, ALL, (0.0, 10.0))[0]:
+            without = np.flatnonzero(~series.any(axis=0))
+            np.testing.assert_array_equal(without, np.arange(4, 9))
+
     def test_what_is_not_finite_is_0_and_counted(
         self, case: SpaceCase, values: NDArray[np.float32], tmp_path: Path
     ) -> None:

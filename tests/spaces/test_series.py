@@ -72,7 +72,16 @@ def smoothed(path, space, kept, fwhm):
     values = np.where(np.isfinite(values), values, 0.0)
     # nilearn warns of 0 and takes None.
     whole = smooth_img(nib.Nifti1Image(values, image.affine), fwhm or None)
-    return np.asarray(whole.dataobj).T[:, space.mask.T]
+    series = np.asarray(whole.dataobj).T[:, space.mask.T]
+    series[:, without_data(values.T[:, space.mask.T].astype(np.float32))] = 0
+    return series
+
+
+def without_data(values):
+    """Return which voxels have one value in all volumes, of those that have several values."""
+    empty = np.ptp(values, axis=1) == 0 if values.shape[1] > 1 else np.zeros(len(values), bool)
+    used = values[~empty]
+    return np.ptp(used, axis=0) == 0 if len(used) > 1 else np.zeros(values.shape[1], bool)
 
 
 def assert_same_within_float32(series, reference):
@@ -330,6 +339,68 @@ def test_resampled_series_has_no_value_that_is_not_finite(tmp_path):
     assert np.isfinite(series).all()
     # On another grid the whole image is counted.
     assert n_nonfinite == 2
+
+
+# ---------------------------------------------------------------- voxels without data
+def cut(level=0.0):
+    """Return volumes beside whose field of view all values are the same."""
+    data = intensities()
+    data[6:] = level
+    return data
+
+
+@pytest.mark.parametrize("level", [0.0, 40.0, np.nan])
+@pytest.mark.parametrize("fwhm", [0.0, 4.0, 12.0])
+def test_voxels_beside_a_cut_field_of_view_get_nothing_of_their_neighbours(tmp_path, fwhm, level):
+    path = save(tmp_path / "run.nii.gz", cut(level))
+    series, n_nonfinite = read_one(path, fwhm=fwhm)
+    beside = np.zeros(SHAPE, dtype=bool)
+    beside[6:] = True
+    beside = SPACE.features(beside)
+    assert 0 < beside.sum() < len(beside) / 2
+    np.testing.assert_array_equal(series[:, beside], 0)
+    assert n_nonfinite == (beside.sum() if np.isnan(level) else 0)
+    # In all other voxels, nothing changes.
+    reference = smoothed(path, SPACE, ALL, fwhm)
+    assert_same_within_float32(series[:, ~beside], reference[:, ~beside])
+
+
+def test_a_voxel_that_varies_in_one_volume_keeps_its_series(tmp_path):
+    data = intensities()
+    voxel = (*np.argwhere(SPACE.mask)[7],)
+    data[voxel] = 5
+    data[(*voxel, 4)] = 6
+    path = save(tmp_path / "run.nii.gz", data, dtype="int16", slope=0.5)
+    assert_same_within_float32(read_one(path)[0], smoothed(path, SPACE, ALL, 6.0))
+    series, _ = read_one(path, kept=ALL[:4])
+    assert (~series.any(axis=0)).sum() == 1
+    # A single volume cannot tell.
+    assert read_one(path, kept=ALL[:1])[0].all()
+
+
+def test_empty_volumes_do_not_make_voxels_vary(tmp_path):
+    data = cut()
+    data[..., 2] = 3
+    found = SPACE.read_series(save(tmp_path / "run.nii.gz", data), ALL, (6.0,))
+    assert found.empty == (2,)
+    expected, _ = read_one(save(tmp_path / "cut.nii.gz", cut()))
+    np.testing.assert_array_equal(found.series[0][[0, 1, 3, 4]], expected[[0, 1, 3, 4]])
+
+
+@pytest.mark.parametrize("fwhm", [0.0, 6.0])
+def test_resampled_voxels_nearest_to_a_voxel_without_data_have_none(tmp_path, fwhm):
+    """And those beyond the image."""
+    shifted = AFFINE.copy()
+    shifted[:3, 3] -= AFFINE[:3, 0] * 0.3
+    space = VoxelSpace(grid_at(shifted), np.ones(SHAPE, dtype=bool), "MNI152NLin2009cAsym")
+    series, _ = read_one(save(tmp_path / "run.nii.gz", cut()), space, fwhm=fwhm)
+    whole, _ = read_one(save(tmp_path / "whole.nii.gz", intensities()), space, fwhm=fwhm)
+    without = ~series.any(axis=0)
+    expected = np.zeros(SHAPE, dtype=bool)
+    # Index 6 of the target lies at 5.7 of the image, 0 at -0.3.
+    expected[[0, *range(6, SHAPE[0])]] = True
+    np.testing.assert_array_equal(without, space.features(expected))
+    assert (~whole.any(axis=0)).sum() == expected[0].size
 
 
 # ---------------------------------------------------------------- volumes without signal

@@ -42,7 +42,8 @@ PARTICIPANTS = {
 OUTLIERS = {"dropped": "1 where the volume was dropped (scrubbed, non-steady-state or dummy)"}
 QUALITY_OF_PARTICIPANTS = {
     "map_r": "Correlation of the participant's own maps (dual regression) with the group maps, "
-    "mean over components, decompositions and runs",
+    "mean over components, decompositions and runs. It is positive in noise, too: see "
+    "logs/quality.json",
     "explained_variance": "Share of the cleaned runs' variance that the group maps explain, mean "
     "over decompositions and runs",
     "tsnr": "Temporal signal-to-noise ratio, median over voxels, mean over runs",

@@ -16,7 +16,8 @@ from nidecomp.outputs.quality import write_quality
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.projection.connectome import KINDS, Kind, connectomes
-from nidecomp.projection.task import STATISTICS, Projection
+from nidecomp.projection.dual_regression import NoiseSummary
+from nidecomp.projection.task import STATISTICS, CombinedMaps, Projection
 from nidecomp.runs.sidecars import read_sidecar
 
 # The stat labels of BEP017 for relationship matrices.
@@ -29,16 +30,22 @@ _MEASURE: dict[Kind, str] = {
     "correlation": "Pearson's correlation",
     "partial correlation": "Partial correlation given all other components, from Ledoit-Wolf "
     "shrunk covariances",
-    "tangent": "Deviation of the run's covariance from the geometric mean of all runs, in the "
-    "tangent space at that mean; Ledoit-Wolf shrunk covariances",
+    "tangent": "Deviation of the run's covariance from the geometric mean of the participants' "
+    "covariances, in the tangent space at that mean; Ledoit-Wolf shrunk covariances",
 }
 _GROUP_MEASURE: dict[Kind, str] = {
-    "correlation": "Mean of the participants' correlations, each the mean of its runs",
+    "correlation": "Mean of the participants' correlations, each the mean of its runs; means are "
+    "those of Fisher's z (arctanh), transformed back",
     "partial correlation": "Mean of the participants' partial correlations, each the mean of its "
-    "runs",
-    "tangent": "Geometric mean of all runs' covariances, at which the tangent space of the runs' "
-    "matrices is taken",
+    "runs; means are those of Fisher's z (arctanh), transformed back",
+    "tangent": "Geometric mean of the participants' covariances, each the mean of its runs, at "
+    "which the tangent space of the runs' matrices is taken",
 }
+CIRCULAR = (
+    "The time courses were computed from the same data with the group maps, so that z is biased "
+    "towards the group map: in a run of noise, it has the shape of the group map. It does not "
+    "test whether a run has the network."
+)
 _UNITS = {
     "effect": "Regression coefficient: standard deviations of the {feature}'s cleaned series for "
     "each unit of the time course",
@@ -64,25 +71,26 @@ def write_projections(tree: OutputTree, result: GroupResult, *, is_job: bool = F
             run, found = projected.run, projected.projections[index]
             _write_time_courses(tree, result, components, run, found)
             sources = [result.uri(run.files.bold)]
-            _write_maps(tree, result, components, projected.key, found.maps, {"Sources": sources})
+            about = {"Sources": sources}
+            _write_maps(tree, result, components, projected.key, found, about)
             if found.denoised is not None:
                 _write_regressed(tree, result, index, run, found.denoised)
         _write_connectomes(tree, result, components, index, is_job=is_job)
         for participant, combined in result.projections.combined.items():
             own = [one.run for one in result.projected if one.run.participant == participant]
-            about: dict[str, object] = {
+            about_all: dict[str, object] = {
                 "CombinedRuns": [run.label for run in own],
-                "Combination": "fixed effects: runs weigh by the inverse of their variance",
+                "Combination": "Fixed effects: runs are weighted by the precision that their time "
+                "courses give; the noise variance of a voxel is that of all runs together",
                 "Sources": [result.uri(run.files.bold) for run in own],
             }
-            maps = combined[index]
             _write_maps(
                 tree,
                 result,
                 components,
                 shared_key([run.key for run in own]),
-                maps,
-                about,
+                combined[index],
+                about_all,
                 desc="fixedeffects",
             )
     if not is_job:
@@ -150,22 +158,27 @@ def _write_connectomes(
         if found is None:
             continue
         stat = _STAT[kind]
-        for projected, matrix in zip(result.projected, found.runs, strict=True):
+        shrinkages = found.shrinkages or (None,) * len(found.runs)
+        for projected, matrix, shrinkage in zip(
+            result.projected, found.runs, shrinkages, strict=True
+        ):
             paths = [
                 projected_file(projected.key, "relmat", extension, labels, stat=stat)
                 for extension in (".tsv", ".json")
             ]
             source = projected_file(projected.key, "timeseries", ".tsv", labels)
-            _write_matrix(tree, paths, components, matrix, _MEASURE[kind], [f"bids::{source}"])
+            about: dict[str, object] = {"Sources": [f"bids::{source}"]}
+            if shrinkage is not None:
+                about["Shrinkage"] = shrinkage
+            _write_matrix(tree, paths, components, matrix, _MEASURE[kind], about)
         if is_job:
             continue
         paths = [
             result.file(components, "relmat", extension, stat=stat)
             for extension in (".tsv", ".json")
         ]
-        _write_matrix(
-            tree, paths, components, found.group, _GROUP_MEASURE[kind], ["bids::logs/sources.tsv"]
-        )
+        about = {"Sources": ["bids::logs/sources.tsv"]}
+        _write_matrix(tree, paths, components, found.group, _GROUP_MEASURE[kind], about)
 
 
 def _write_matrix(
@@ -174,7 +187,7 @@ def _write_matrix(
     components: Components,
     matrix: NDArray[np.float64],
     measure: str,
-    sources: list[str],
+    about: Mapping[str, object],
 ) -> None:
     """Write a matrix with the names of the nodes in the first row and column, as XCP-D does."""
     table, sidecar = paths
@@ -194,7 +207,7 @@ def _write_matrix(
             "kept.",
             "Weighted": True,
             "Directed": False,
-            "Sources": sources,
+            **about,
         },
     )
 
@@ -205,18 +218,18 @@ def _write_maps(
     result: GroupResult,
     components: Components,
     key: RunKey,
-    maps: Mapping[str, Path],
+    found: Projection | CombinedMaps,
     about: Mapping[str, object],
     *,
     desc: str | None = None,
 ) -> None:
     labels, extension = result.labels(components), result.space.extensions.maps
     for stat in STATISTICS:
-        if stat not in maps:
+        if stat not in found.maps:
             continue
         units = _UNITS[stat].format(feature=result.space.measure.feature)
         image = projected_file(key, "components", extension, labels, stat=stat, desc=desc)
-        tree.take_file(image, maps[stat])
+        tree.take_file(image, found.maps[stat])
         tree.write_json(
             image.with_name(image.name.removesuffix(extension) + ".json"),
             {
@@ -229,10 +242,23 @@ def _write_maps(
                 "ComponentNames": list(components.names),
                 "Maps": f"bids::{result.maps_file(components, 'components')}",
                 "Mask": f"bids::{result.mask_file()}",
+                **(_about_z(found.noise) if stat == "z" and found.noise is not None else {}),
                 **about,
                 **result.spatial,
             },
         )
+
+
+def _about_z(noise: NoiseSummary) -> dict[str, object]:
+    """Return what z values depend on and what they do not show, for their sidecar."""
+    return {
+        "DegreesOfFreedom": noise.dof,
+        "EffectiveDegreesOfFreedom": noise.effective_dof,
+        "Autocorrelation": noise.autocorrelation,
+        "NoiseModel": "AR(1) in each voxel; EffectiveDegreesOfFreedom and Autocorrelation are "
+        "medians over voxels. DegreesOfFreedom: volumes kept minus regressors and components.",
+        "Limitation": CIRCULAR,
+    }
 
 
 # ---------------------------------------------------------------- images without components

@@ -14,6 +14,11 @@ from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.projection.task import ProjectedRun
 
+CHANCE_OF_MAP_R = (
+    "Own maps are computed with time courses that the group maps gave, so that even a run of noise "
+    "has a positive correlation: about √(n / (n + v)), for n volumes kept minus regressors and "
+    "components, and v independent values of a map"
+)
 QUALITY_TABLE = PurePosixPath("logs/quality.tsv")
 QUALITY: dict[str, str] = {
     "run": COLUMNS["run"],
@@ -21,8 +26,8 @@ QUALITY: dict[str, str] = {
     "scale": "Number of components of the decomposition",
     "explained_variance": "Share of the variance of the cleaned run that all maps together explain",
     "map_r": (
-        "Correlation of the run's own maps (dual regression) with the group maps, mean over "
-        "components"
+        f"Correlation of the run's own maps (dual regression) with the group maps, mean over "
+        f"components. {CHANCE_OF_MAP_R}"
     ),
     "map_r_min": "The smallest of these correlations",
     "tsnr": (
@@ -39,10 +44,13 @@ QUALITY_OF_COMPONENTS: dict[str, str] = {
     "method": QUALITY["method"],
     "scale": QUALITY["scale"],
     "component": "Name of the component",
-    "map_r": "Correlation of the run's own map (dual regression) with the group map",
+    "map_r": (
+        f"Correlation of the run's own map (dual regression) with the group map. {CHANCE_OF_MAP_R}"
+    ),
     "amplitude": (
         "Standard deviation of the component's time course over the volumes kept, in units of the "
-        "cleaned run (voxels have unit variance); always 1 with --normalise-time-courses"
+        "cleaned run (voxels have unit variance), with n - 1 in the denominator; always 1 with "
+        "--normalise-time-courses"
     ),
 }
 
@@ -58,7 +66,7 @@ def component_rows(result: GroupResult) -> Iterator[Mapping[str, object]]:
     for index, components in enumerate(result.components):
         for projected in result.projected:
             found = projected.projections[index]
-            amplitudes = found.courses.std(axis=0)
+            amplitudes = found.courses.std(axis=0, ddof=1)
             for name, map_r, amplitude in zip(
                 components.names, found.map_r, amplitudes, strict=True
             ):

@@ -16,7 +16,7 @@ from nidecomp.execution import progress
 from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.projection.one_run import CombineTask, combine_runs, project_run
 from nidecomp.projection.store import store_target
-from nidecomp.projection.task import ProjectedRun, ProjectTask, Target
+from nidecomp.projection.task import CombinedMaps, ProjectedRun, ProjectTask, Target
 from nidecomp.runs.task import ReduceTask
 
 _LOG = logging.getLogger(__name__)
@@ -27,14 +27,14 @@ class Projections:
     """The projections of all runs, sorted by name.
 
     `paths` are the files with the maps of each decomposition. `combined` has the maps of
-    participants with several runs: for each participant and decomposition, statistic to file.
+    participants with several runs, for each participant and decomposition.
     """
 
     runs: tuple[ProjectedRun, ...] = ()
     paths: tuple[Path, ...] = ()
     failed: tuple[FailedRun, ...] = ()
     removed: tuple[Mapping[int, str], ...] = ()
-    combined: Mapping[str, tuple[Mapping[str, Path], ...]] = field(default_factory=dict)
+    combined: Mapping[str, tuple[CombinedMaps, ...]] = field(default_factory=dict)
 
 
 def project_runs(
@@ -109,7 +109,7 @@ def _tasks(
             targets=targets,
             normalise=request.science.projection.normalise_time_courses,
             with_maps=with_maps,
-            with_variance=with_maps and n_runs[task.run.participant] > 1,
+            with_noise=with_maps and n_runs[task.run.participant] > 1,
             removed=removed,
             aggressive=request.science.projection.aggressive,
         )
@@ -119,7 +119,7 @@ def _tasks(
 
 def _combined(
     projected: Sequence[ProjectedRun], tasks: Sequence[ProjectTask], executor: Executor
-) -> dict[str, tuple[Mapping[str, Path], ...]]:
+) -> dict[str, tuple[CombinedMaps, ...]]:
     """Return the combined maps of participants with several runs."""
     stems: dict[str, list[Path]] = {}
     for run in projected:
@@ -134,7 +134,7 @@ def _combined(
 
 def _each_combined(
     tasks: Sequence[CombineTask], executor: Executor
-) -> Iterable[tuple[str, tuple[Mapping[str, Path], ...]]]:
+) -> Iterable[tuple[str, tuple[CombinedMaps, ...]]]:
     for result in executor.map_unordered(combine_runs, tasks):
         match result:
             case WorkerDied(item=CombineTask(participant=label)):

@@ -9,10 +9,14 @@ from typing import Literal
 import numpy as np
 from nilearn.connectome import ConnectivityMeasure
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.covariance import EmpiricalCovariance, LedoitWolf
 
 Kind = Literal["correlation", "partial correlation", "tangent"]
 KINDS: tuple[Kind, ...] = ("correlation", "partial correlation", "tangent")
+# Fisher's z is infinite for a correlation of 1, as between maps that were given twice. Closer ones
+# count as this, so that a single run cannot determine the mean.
+LARGEST_R = 1 - 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +29,17 @@ class Connectomes:
     runs : tuple of ndarray, each (n_components, n_components)
         NaN for components that have a constant time course in any run.
     group : ndarray, shape (n_components, n_components)
-        The mean over participants of the means over their runs. For tangent, it is the geometric
-        mean of the covariances of all runs, and those of runs are deviations from it.
+        The mean over participants of the means over their runs, of Fisher's z, transformed back.
+        For tangent, it is the geometric mean of the participants' covariances, each the mean of its
+        runs, and those of runs are deviations from it.
+    shrinkages : tuple of float
+        The coefficient by which the covariance of each run was shrunk; empty for correlation.
     """
 
     kind: Kind
     runs: tuple[NDArray[np.float64], ...]
     group: NDArray[np.float64]
+    shrinkages: tuple[float, ...] = ()
 
 
 def connectomes(
@@ -65,32 +73,59 @@ def connectomes(
     if used.sum() < 2:
         nothing = np.full((n_components, n_components), np.nan)
         return Connectomes(kind, tuple(nothing for _ in courses), nothing)
-    # nilearn standardises correlations only, but shrinkage must not depend on units either.
+    # Shrinkage must not depend on units.
     standardised = [
         (course[:, used] - course[:, used].mean(axis=0)) / course[:, used].std(axis=0)
         for course in courses
     ]
-    measure = ConnectivityMeasure(
-        kind=kind,
-        cov_estimator=EmpiricalCovariance() if kind == "correlation" else LedoitWolf(),
-        standardize=False,
-    )
-    matrices = measure.fit_transform(standardised)
-    group = measure.mean_ if kind == "tangent" else _mean_of_participants(matrices, participants)
+    estimators = [
+        (EmpiricalCovariance() if kind == "correlation" else LedoitWolf()).fit(course)
+        for course in standardised
+    ]
+    covariances = np.array([one.covariance_ for one in estimators])
+    measure = ConnectivityMeasure(kind=kind, cov_estimator=_Given(), standardize=False)
+    if kind == "tangent":
+        measure.fit(list(_means_of_runs(covariances, participants)))
+        matrices, group = measure.transform(list(covariances)), measure.mean_
+    else:
+        matrices = measure.fit_transform(list(covariances))
+        group = _mean_of_participants(matrices, participants)
     return Connectomes(
         kind,
         tuple(_spread_out(matrix, used) for matrix in matrices),
         _spread_out(group, used),
+        () if kind == "correlation" else tuple(float(one.shrinkage_) for one in estimators),
     )
+
+
+class _Given(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A covariance estimator for nilearn that is given covariances.
+
+    nilearn estimates covariances of series only, but those of a participant are means over runs.
+    """
+
+    def fit(self, X: NDArray[np.float64], y: None = None) -> _Given:  # noqa: ARG002
+        """Take a covariance."""
+        self.covariance_ = X
+        return self
+
+
+def _means_of_runs(
+    matrices: NDArray[np.float64], participants: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return the mean over the runs of each participant, sorted by label."""
+    names = np.array(participants)
+    return np.array([matrices[names == label].mean(axis=0) for label in sorted(set(participants))])
 
 
 def _mean_of_participants(
     matrices: NDArray[np.float64], participants: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Return the mean over participants of the means over their runs."""
-    names = np.array(participants)
-    means = [matrices[names == label].mean(axis=0) for label in sorted(set(participants))]
-    return np.asarray(np.mean(means, axis=0))
+    """Return the mean over participants of the means over their runs, of Fisher's z."""
+    z = np.arctanh(np.clip(matrices, -LARGEST_R, LARGEST_R))
+    mean = np.tanh(_means_of_runs(z, participants).mean(axis=0))
+    np.fill_diagonal(mean, 1.0)
+    return np.asarray(mean)
 
 
 def _spread_out(matrix: NDArray[np.float64], used: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -7,8 +7,9 @@ doi:10.3389/fnins.2017.00115.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,23 @@ from scipy.interpolate import CubicSpline
 from scipy.special import ndtri_exp, stdtr
 
 from nidecomp.core.linalg import blocks, products
+from nidecomp.projection.serial_correlation import (
+    GRID,
+    WHITE,
+    ResidualModel,
+    lagged_products,
+    residual_model,
+    shrunk,
+)
 
 # The smallest residual of a series, as a share of it: smaller ones are rounding errors of float32.
 _ROUNDING = 1e-6
 # Nodes of the spline that converts t to z. Between them, its error is below 1e-6 (1e-9 for one
 # degree of freedom, less for more). Beyond 40, z hardly increases.
 _N_NODES, _LARGEST_T = 2001, 40.0
+# Degrees of freedom of several runs together are rounded to this share before t is converted to z:
+# they take thousands of values, and this changes z by 0.003 at most where it is 3.
+_DOF_STEP = 0.005
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +64,74 @@ class TimeCourses:
 
 
 @dataclass(frozen=True, eq=False)
+class Noise:
+    """The noise of one run's voxels, from which the variances of all coefficients follow.
+
+    Parameters
+    ----------
+    variance : ndarray of float32, shape (n_voxels,)
+        0 where the series is 0, infinite where no degrees of freedom are left.
+    correlation : ndarray of uint8, shape (n_voxels,)
+        Index of the noise's AR(1) coefficient in `serial_correlation.GRID`.
+    dof : ndarray of float64, shape (n_grid,)
+        Effective degrees of freedom of the variance, for each AR(1) coefficient.
+    factors : ndarray of float64, shape (n_grid, n_components)
+        Variances of the coefficients for a noise of variance 1, for each AR(1) coefficient.
+    residual_dof : int
+        Volumes kept minus regressors and components: the degrees of freedom of white noise.
+    """
+
+    variance: NDArray[np.float32]
+    correlation: NDArray[np.uint8]
+    dof: NDArray[np.float64]
+    factors: NDArray[np.float64]
+    residual_dof: int
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """The voxels that have noise of a variance that is known."""
+        return np.asarray((self.variance > 0) & np.isfinite(self.variance))
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return the fields as arrays, to be stored."""
+        return {name: np.asarray(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Noise:
+        """Return the noise whose `arrays` were stored."""
+        fields = {name: arrays[name] for name in cls.__dataclass_fields__}
+        return cls(**{**fields, "residual_dof": int(fields["residual_dof"])})  # type: ignore[arg-type]
+
+    def summary(self) -> NoiseSummary:
+        """Return the numbers that describe the noise of all voxels."""
+        known = self.correlation[self.known]
+        if not known.size:
+            return NoiseSummary(max(self.residual_dof, 0), 0.0, 0.0)
+        return NoiseSummary(
+            self.residual_dof, float(np.median(self.dof[known])), float(np.median(GRID[known]))
+        )
+
+
+@dataclass(frozen=True)
+class NoiseSummary:
+    """What a sidecar says about z values.
+
+    Parameters
+    ----------
+    dof : int
+        Volumes kept minus regressors and components, summed over runs that were combined.
+    effective_dof : float
+        Degrees of freedom at which t was converted to z, median over voxels.
+    autocorrelation : float
+        AR(1) coefficient of the noise, median over voxels (and mean over runs).
+    """
+
+    dof: int
+    effective_dof: float
+    autocorrelation: float
+
+
+@dataclass(frozen=True, eq=False)
 class RunMaps:
     """Dual regression stage 2: the maps of one run or participant.
 
@@ -59,14 +139,12 @@ class RunMaps:
     ----------
     effect : ndarray of float32, shape (n_components, n_voxels)
         Regression coefficients of each voxel's series on all time courses together.
-    variance : ndarray of float32, shape (n_components, n_voxels)
-        The sampling variance of the coefficients; infinite where it is unknown.
     z : ndarray of float32, shape (n_components, n_voxels)
-        ``effect / √variance``, converted to a standard normal value of the same probability.
+        The coefficient divided by its standard error, which is a t value, converted to a standard
+        normal value of the same probability.
     """
 
     effect: NDArray[np.float32]
-    variance: NDArray[np.float32]
     z: NDArray[np.float32]
 
 
@@ -118,7 +196,7 @@ def effect_maps(series: NDArray[np.float32], courses: NDArray[np.float64]) -> ND
     ndarray of float32, shape (n_components, n_voxels)
         Regression coefficients.
     """
-    solve = _solver(courses)[0].astype(np.float32)
+    solve = _solver(courses).astype(np.float32)
     effect = np.empty((len(solve), series.shape[1]), dtype=np.float32)
     for block in blocks(series.shape[1]):
         effect[:, block] = solve @ series[:, block]
@@ -129,9 +207,10 @@ def run_maps(
     series: NDArray[np.float32],
     courses: NDArray[np.float64],
     effect: NDArray[np.float32],
-    n_regressors: int,
-) -> RunMaps:
-    """Compute the sampling variance and the z value of each regression coefficient.
+    nuisance: NDArray[np.float64],
+    kept: NDArray[np.intp],
+) -> tuple[RunMaps, Noise]:
+    """Compute the z value of each regression coefficient, and the noise of each voxel.
 
     Parameters
     ----------
@@ -139,68 +218,152 @@ def run_maps(
         As for `effect_maps`.
     effect : ndarray of float32, shape (n_components, n_voxels)
         The coefficients that `effect_maps` returned.
-    n_regressors : int
-        The number of regressors of cleaning, by which the degrees of freedom are reduced.
+    nuisance : ndarray, shape (n_volumes, n_regressors)
+        The orthonormal regressors of cleaning, which the series and the courses are orthogonal to.
+    kept : ndarray of int, shape (n_volumes,)
+        The number of each volume in the run.
 
     Returns
     -------
-    RunMaps
+    maps : RunMaps
+    noise : Noise
+
+    Notes
+    -----
+    Standard errors and degrees of freedom are those of AR(1) noise, whose correlation is estimated
+    in each voxel from the residuals: see `serial_correlation`.
     """
-    _, scale = _solver(courses)
-    gram = courses.T @ courses
-    dof = len(courses) - n_regressors - int(np.linalg.matrix_rank(courses))
-    variance, z = np.empty_like(effect), np.empty_like(effect)
-    z_of_t = _z_of_t(max(dof, 1))
+    model = residual_model(courses, _solver(courses), nuisance, kept)
+    noise = _noise(series, courses, effect, model)
+    z = np.empty_like(effect)
     for block in blocks(series.shape[1]):
+        index = noise.correlation[block]
+        # Where the variance is not known, z is 0.
+        known = np.where(noise.known[block], noise.variance[block], 0.0)
+        variance = model.factors[index].T * known
+        t = _ratio(effect[:, block].astype(np.float64), variance)
+        z[:, block] = _z_values(t, model.dof[index])
+    return RunMaps(effect, z), noise
+
+
+def _noise(
+    series: NDArray[np.float32],
+    courses: NDArray[np.float64],
+    effect: NDArray[np.float32],
+    model: ResidualModel,
+) -> Noise:
+    """Return the variance and the serial correlation of the noise in each voxel."""
+    n_voxels = series.shape[1]
+    gram, lagged = courses.T @ courses, model.lagged.T.astype(np.float32)
+    neighbours = model.neighbours
+    residual, autocorrelation = np.zeros(n_voxels), np.zeros(n_voxels)
+    varies = np.zeros(n_voxels, dtype=np.bool_)
+    for block in blocks(n_voxels):
         part, coefficients = series[:, block], effect[:, block].astype(np.float64)
         squares = np.einsum("ij,ij->j", part, part).astype(np.float64)
-        residual = squares - np.einsum("ij,ij->j", coefficients, gram @ coefficients)
-        residual = np.maximum(residual, _ROUNDING * squares)
-        noise = residual / dof if dof > 0 else np.full(len(residual), np.inf)
-        # A voxel whose series is 0 has an effect and a variance of 0.
-        noise[squares == 0] = 0.0
-        variance[:, block] = np.outer(scale, noise)
-        z[:, block] = z_of_t(_ratio(effect[:, block], variance[:, block]))
-    return RunMaps(effect, variance, z)
+        left = squares - np.einsum("ij,ij->j", coefficients, gram @ coefficients)
+        left = np.maximum(left, _ROUNDING * squares)
+        # Products of neighbouring residuals, without computing the residuals e = y - Xb:
+        # e'Le = y'Ly - 2b'X'Ly + b'X'LXb
+        cross = model.lagged_gram @ coefficients - 2 * (lagged @ part)
+        of_neighbours = lagged_products(part, neighbours)
+        of_neighbours += np.einsum("ij,ij->j", coefficients, cross)
+        residual[block] = left
+        varies[block] = squares > 0
+        np.divide(of_neighbours, left, out=autocorrelation[block], where=left > 0)
+    correlation = _correlations(autocorrelation, varies, model)
+    if model.residual_dof > 0:
+        variance = residual / model.traces[correlation]
+    else:
+        variance = np.where(varies, np.inf, 0.0)
+    return Noise(
+        variance.astype(np.float32), correlation, model.dof, model.factors, model.residual_dof
+    )
 
 
-def _solver(courses: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the matrix that gives coefficients of series, and their variances for unit noise."""
-    inverse = np.linalg.pinv(courses.T @ courses, hermitian=True)
-    return inverse @ courses.T, np.diag(inverse)
+def _correlations(
+    autocorrelation: NDArray[np.float64], varies: NDArray[np.bool_], model: ResidualModel
+) -> NDArray[np.uint8]:
+    """Return the index of each voxel's AR(1) coefficient in the grid."""
+    correlation = np.full(len(varies), WHITE, dtype=np.uint8)
+    if model.residual_dof > 0 and varies.any():
+        found = autocorrelation[varies]
+        usual = int(model.nearest(np.array([found.mean()]))[0])
+        correlation[varies] = model.nearest(shrunk(found, model.sampling_variance(usual)))
+    return correlation
+
+
+def _solver(courses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the matrix that gives coefficients of series."""
+    return np.asarray(np.linalg.pinv(courses.T @ courses, hermitian=True) @ courses.T)
 
 
 def combine(
-    effects: Sequence[NDArray[np.float32]], variances: Sequence[NDArray[np.float32]]
-) -> RunMaps:
+    effects: Sequence[NDArray[np.float32]], noises: Sequence[Noise]
+) -> tuple[RunMaps, NoiseSummary]:
     """Combine the maps of a participant's runs in a fixed-effects model.
 
-    In each voxel, runs are weighted by the inverse of their variance, as in second-level analyses
-    of the runs of a participant (Worsley et al. 2002, NeuroImage 15:1, section 2.3, without the
-    random effect).
+    All runs of a participant have the same noise variance in a voxel, so that its estimates are
+    pooled with their degrees of freedom. The coefficients are weighted by their precision, which
+    then depends on the runs' time courses and serial correlation only. Weights that were estimated
+    from each run alone would be noisy themselves, and z values too large.
 
     Parameters
     ----------
-    effects, variances : sequence of ndarray, each (n_components, n_voxels)
-        The maps of the participant's runs, in a fixed order. A run is left out in voxels where its
-        variance is 0 (no signal) or infinite (unknown).
+    effects : sequence of ndarray, each (n_components, n_voxels)
+        The maps of the participant's runs, in a fixed order.
+    noises : sequence of Noise
+        Their noise. A run is left out in voxels where its variance is 0 (no signal) or infinite
+        (unknown).
 
     Returns
     -------
-    RunMaps
-        `z` is ``effect / √variance`` without conversion from Student's t, as several runs together
-        have many degrees of freedom.
+    maps : RunMaps
+    summary : NoiseSummary
     """
-    total, weighted = np.zeros(effects[0].shape), np.zeros(effects[0].shape)
-    for effect, variance in zip(effects, variances, strict=True):
-        known = (variance > 0) & np.isfinite(variance)
-        weight = np.divide(1.0, variance, out=np.zeros(variance.shape), where=known)
+    n_voxels = effects[0].shape[1]
+    effect, z = (np.zeros(effects[0].shape, dtype=np.float32) for _ in range(2))
+    dof = np.zeros(n_voxels)
+    for block in blocks(n_voxels):
+        effect[:, block], t, dof[block] = _combined(
+            [one[:, block] for one in effects], noises, block
+        )
+        z[:, block] = _z_values(t, _rounded(dof[block]))
+    known = dof > 0
+    summaries = [one.summary() for one in noises]
+    return RunMaps(effect, z), NoiseSummary(
+        sum(one.dof for one in summaries),
+        float(np.median(dof[known])) if known.any() else 0.0,
+        float(np.mean([one.autocorrelation for one in summaries])),
+    )
+
+
+def _combined(
+    effects: Sequence[NDArray[np.float32]], noises: Sequence[Noise], block: slice
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the coefficients of some voxels over runs, their t, and its degrees of freedom."""
+    shape = effects[0].shape
+    total, weighted = np.zeros(shape), np.zeros(shape)
+    dof, pooled = np.zeros(shape[1]), np.zeros(shape[1])
+    for effect, noise in zip(effects, noises, strict=True):
+        known, index = noise.known[block], noise.correlation[block]
+        own_dof = np.where(known, noise.dof[index], 0.0)
+        dof += own_dof
+        pooled += own_dof * np.where(known, noise.variance[block], 0.0)
+        factors = noise.factors[index].T
+        weight = np.divide(1.0, factors, out=np.zeros(shape), where=known & (factors > 0))
         total += weight
         weighted += weight * effect
-    mean = np.divide(weighted, total, out=np.zeros_like(total), where=total > 0)
-    variance = np.divide(1.0, total, out=np.full_like(total, np.inf), where=total > 0)
-    z = mean * np.sqrt(total)
-    return RunMaps(*(array.astype(np.float32) for array in (mean, variance, z)))
+    mean = np.divide(weighted, total, out=np.zeros(shape), where=total > 0)
+    variance = np.divide(pooled, dof, out=np.zeros_like(dof), where=dof > 0)
+    of_mean = np.divide(variance, total, out=np.zeros(shape), where=total > 0)
+    return mean, _ratio(mean, of_mean), dof
+
+
+def _rounded(dof: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return degrees of freedom in steps of half a percent; 0 stays 0."""
+    steps = np.round(np.log(np.maximum(dof, 1.0)) / _DOF_STEP)
+    return np.where(dof > 0, np.exp(steps * _DOF_STEP), 0.0)
 
 
 def map_correlations(own: NDArray[np.floating], group: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -235,22 +398,62 @@ def map_correlations(own: NDArray[np.floating], group: NDArray[np.floating]) -> 
     return np.asarray(np.divide(covariance, norm, out=np.full(len(own), np.nan), where=norm > 0))
 
 
-def _ratio(effect: NDArray[np.float32], variance: NDArray[np.float32]) -> NDArray[np.float32]:
+def chance_map_r(
+    residual_dof: NDArray[np.integer] | int, n_independent: NDArray[np.floating] | float
+) -> NDArray[np.float64]:
+    """Return the expected correlation of a run's own map with the group's in a run of noise.
+
+    The own map is computed with a time course that the group's map gave, which makes it similar to
+    the group's map whatever the data: it is the group's map projected to the run's volumes.
+
+    Parameters
+    ----------
+    residual_dof : int or ndarray
+        Volumes kept minus regressors and components.
+    n_independent : float or ndarray
+        Independent values of a map: features, fewer where the data are smooth.
+
+    Returns
+    -------
+    ndarray
+        ``√(n / (n + n_independent))`` with n = residual_dof + 1 (a component's own time course does
+        not count); lower if volumes are serially correlated.
+    """
+    n = np.maximum(np.asarray(residual_dof, dtype=np.float64) + 1, 0.0)
+    total = n + np.asarray(n_independent, dtype=np.float64)
+    share = np.divide(n, total, out=np.zeros_like(total), where=total > 0)
+    return np.asarray(np.sqrt(share))
+
+
+def _ratio(effect: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
     deviation = np.sqrt(variance)
     ratio = np.divide(effect, deviation, out=np.zeros_like(effect), where=deviation > 0)
     return np.asarray(ratio)
 
 
-def _z_of_t(dof: int) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
-    """Return a function from Student's t to the standard normal value of the same probability.
+def _z_values(t: NDArray[np.float64], dof: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard normal values of the same probability as values of Student's t.
+
+    Parameters
+    ----------
+    t : ndarray, shape (n_components, n_voxels)
+    dof : ndarray, shape (n_voxels,)
+        z is 0 where it is not positive.
+    """
+    z = np.zeros_like(t)
+    for each in np.unique(dof[dof > 0]):
+        there = np.flatnonzero(dof == each)
+        some = t[:, there]
+        # Beyond the last node, z hardly increases: larger values of t get the same z.
+        z[:, there] = np.copysign(_z_of_t(float(each))(np.minimum(np.abs(some), _LARGEST_T)), some)
+    return z
+
+
+@lru_cache(maxsize=256)
+def _z_of_t(dof: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return a function from positive values of Student's t to standard normal values.
 
     It uses the logarithm of the tail's probability, so that strong effects have finite values.
     """
     nodes = np.linspace(0.0, _LARGEST_T, _N_NODES)
-    spline = CubicSpline(nodes, -np.asarray(ndtri_exp(np.log(stdtr(dof, -nodes)))))
-
-    def z_of_t(t: NDArray[np.float32]) -> NDArray[np.float64]:
-        # Beyond the last node, z hardly increases: larger values of t get the same z.
-        return np.asarray(np.copysign(spline(np.minimum(np.abs(t), _LARGEST_T)), t))
-
-    return z_of_t
+    return CubicSpline(nodes, -np.asarray(ndtri_exp(np.log(stdtr(dof, -nodes)))))  # type: ignore[no-any-return]

@@ -8,7 +8,6 @@ find what is done already.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +27,15 @@ from nidecomp.projection.dual_regression import (
     time_courses,
 )
 from nidecomp.projection.store import (
-    array_file,
+    as_array,
+    find_combined,
     find_projected,
-    map_file,
+    load_effect,
+    store_effect,
     store_maps,
-    store_variance,
+    store_summary,
 )
-from nidecomp.projection.task import STATISTICS, ProjectedRun, ProjectTask
+from nidecomp.projection.task import CombinedMaps, ProjectedRun, ProjectTask
 from nidecomp.runs.clean import clean
 from nidecomp.runs.read import check_enough_left, read_run
 from nidecomp.runs.reduce import check_unchanged, failures_recorded
@@ -99,10 +100,13 @@ def _project(task: ProjectTask, stem: Path) -> ProjectedRun:
             _store_regressed(task, stem, index, courses.values, design.kept)
         if not task.with_maps:
             continue
-        own = run_maps(here.series, courses.values, effect, n_regressors)
+        own, noise = run_maps(
+            here.series, courses.values, effect, design.nuisance, np.asarray(design.kept)
+        )
+        stored[f"noise_{index}"] = as_array(noise.summary())
         store_maps(own, stem, index, task.cleaning.space)
-        if task.with_variance:
-            store_variance(own, stem, index)
+        if task.with_noise:
+            store_effect(effect, noise, stem, index)
     check_unchanged(stem, task.stem)
     # This file is written last: if it is there, all others are complete.
     with writing(stem.with_name(stem.name + ".npz")) as file:
@@ -148,7 +152,7 @@ class CombineTask:
         return self.stems[0].with_name(f"sub-{self.participant}_{digest[:20]}")
 
 
-def combine_runs(task: CombineTask) -> tuple[str, tuple[Mapping[str, Path], ...]]:
+def combine_runs(task: CombineTask) -> tuple[str, tuple[CombinedMaps, ...]]:
     """Combine the maps of a participant's runs in a fixed-effects model and store them.
 
     Parameters
@@ -158,20 +162,21 @@ def combine_runs(task: CombineTask) -> tuple[str, tuple[Mapping[str, Path], ...]
     Returns
     -------
     participant : str
-    files : tuple of mapping
-        For each target, statistic to the file with the participant's maps.
+    combined : tuple of CombinedMaps
+        For each target.
     """
-    files = tuple(
-        {name: map_file(task.stem, index, name, task.space) for name in STATISTICS}
-        for index in range(task.n_targets)
-    )
-    if all(path.exists() for of_target in files for path in of_target.values()):
-        return task.participant, files
     with threadpool_limits(limits=1):
-        for index in range(task.n_targets):
-            effects, variances = (
-                [np.load(array_file(stem, index, name)) for stem in task.stems]
-                for name in ("effect", "variance")
-            )
-            store_maps(combine(effects, variances), task.stem, index, task.space)
-    return task.participant, files
+        return task.participant, tuple(
+            find_combined(task.stem, index, task.space) or _combine(task, index)
+            for index in range(task.n_targets)
+        )
+
+
+def _combine(task: CombineTask, index: int) -> CombinedMaps:
+    effects, noises = zip(*(load_effect(stem, index) for stem in task.stems), strict=True)
+    own, noise = combine(effects, noises)
+    store_maps(own, task.stem, index, task.space)
+    store_summary(noise, task.stem, index)
+    found = find_combined(task.stem, index, task.space)
+    assert found is not None  # noqa: S101  it was stored above
+    return found

@@ -10,10 +10,15 @@ from numpy.typing import NDArray
 
 from nidecomp.core.atomic import replace_atomically, writing
 from nidecomp.decomposition.components import Components
-from nidecomp.projection.dual_regression import (
-    RunMaps,
+from nidecomp.projection.dual_regression import Noise, NoiseSummary, RunMaps
+from nidecomp.projection.task import (
+    STATISTICS,
+    CombinedMaps,
+    ProjectedRun,
+    Projection,
+    ProjectTask,
+    Target,
 )
-from nidecomp.projection.task import STATISTICS, ProjectedRun, Projection, ProjectTask, Target
 from nidecomp.spaces.contract import FeatureSpace
 
 
@@ -62,8 +67,8 @@ def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
             for index in range(len(task.targets)):
                 maps = {name: map_file(stem, index, name, space) for name in STATISTICS}
                 wanted = list(maps.values()) if task.with_maps else []
-                if task.with_variance:
-                    wanted += [array_file(stem, index, name) for name in ("effect", "variance")]
+                if task.with_noise:
+                    wanted += [array_file(stem, index, name) for name in ("effect", "noise")]
                 denoised = (
                     task.regressed_path(stem, index) if task.regressed_out_of(index) else None
                 )
@@ -77,6 +82,7 @@ def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
                         float(content[f"explained_variance_{index}"]),
                         content[f"map_r_{index}"],
                         maps if task.with_maps else {},
+                        from_array(content[f"noise_{index}"]) if task.with_maps else None,
                         denoised,
                     )
                 )
@@ -94,8 +100,8 @@ def map_file(stem: Path, index: int, statistic: str, space: FeatureSpace) -> Pat
 
 
 def array_file(stem: Path, index: int, name: str) -> Path:
-    """Return the path of an array that is stored for a target."""
-    return stem.with_name(f"{stem.name}_{index}_{name}.npy")
+    """Return the path of an array, or of the arrays of the noise, that is stored for a target."""
+    return stem.with_name(f"{stem.name}_{index}_{name}.{'npz' if name == 'noise' else 'npy'}")
 
 
 def store_maps(own: RunMaps, stem: Path, index: int, space: FeatureSpace) -> None:
@@ -106,8 +112,44 @@ def store_maps(own: RunMaps, stem: Path, index: int, space: FeatureSpace) -> Non
             temporary.write_bytes(content)
 
 
-def store_variance(own: RunMaps, stem: Path, index: int) -> None:
-    """Store the effect and its variance, from which the runs of a participant are combined."""
-    for name in ("effect", "variance"):
-        with writing(array_file(stem, index, name)) as file:
-            np.save(file, getattr(own, name))
+def store_effect(effect: NDArray[np.float32], noise: Noise, stem: Path, index: int) -> None:
+    """Store the effect and its noise, from which the runs of a participant are combined."""
+    with writing(array_file(stem, index, "effect")) as file:
+        np.save(file, effect)
+    with writing(array_file(stem, index, "noise")) as file:
+        np.savez(file, allow_pickle=False, **noise.arrays())
+
+
+def load_effect(stem: Path, index: int) -> tuple[NDArray[np.float32], Noise]:
+    """Return the effect and the noise that `store_effect` stored."""
+    with np.load(array_file(stem, index, "noise")) as content:
+        noise = Noise.from_arrays(content)
+    return np.load(array_file(stem, index, "effect")), noise
+
+
+def as_array(summary: NoiseSummary) -> NDArray[np.float64]:
+    """Return the numbers of a summary."""
+    return np.array([summary.dof, summary.effective_dof, summary.autocorrelation])
+
+
+def from_array(numbers: NDArray[np.float64]) -> NoiseSummary:
+    """Return the summary that `as_array` made an array of."""
+    dof, effective_dof, autocorrelation = numbers.tolist()
+    return NoiseSummary(int(dof), effective_dof, autocorrelation)
+
+
+def store_summary(summary: NoiseSummary, stem: Path, index: int) -> None:
+    """Store what the z values of combined maps depend on; after their maps."""
+    with writing(array_file(stem, index, "summary")) as file:
+        np.save(file, as_array(summary))
+
+
+def find_combined(stem: Path, index: int, space: FeatureSpace) -> CombinedMaps | None:
+    """Return the stored combination of a participant's runs; None if it is not complete."""
+    maps = {name: map_file(stem, index, name, space) for name in STATISTICS}
+    if not all(path.exists() for path in maps.values()):
+        return None
+    try:
+        return CombinedMaps(maps, from_array(np.load(array_file(stem, index, "summary"))))
+    except Exception:  # numpy raises various errors for a damaged file, which is written again
+        return None

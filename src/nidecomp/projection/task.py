@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.records import RunKey, UsableRun
+from nidecomp.projection.dual_regression import NoiseSummary
 from nidecomp.runs.task import ReduceTask
 
 # Part of the name of stored files. Increase it whenever the stored numbers change.
-_FORMAT = 3
+_FORMAT = 4
 STATISTICS = ("effect", "z")
 
 
@@ -46,9 +47,9 @@ class ProjectTask:
         Whether time courses are scaled to unit variance before stage 2 of dual regression.
     with_maps : bool
         Whether the run's own maps are stored.
-    with_variance : bool
-        Whether their variances are stored, too, because the participant has other runs that they
-        are combined with.
+    with_noise : bool
+        Whether the noise of the voxels is stored, too, because the participant has other runs that
+        these maps are combined with.
     removed : tuple of tuple of int
         For each target, the components that are regressed out of the run's image.
     aggressive : bool
@@ -59,7 +60,7 @@ class ProjectTask:
     targets: tuple[Target, ...]
     normalise: bool
     with_maps: bool
-    with_variance: bool
+    with_noise: bool
     removed: tuple[tuple[int, ...], ...] = ()
     aggressive: bool = False
 
@@ -111,6 +112,8 @@ class Projection:
     maps : mapping
         Statistic to the file with the run's own maps (stage 2), ready to be copied to the outputs;
         empty if they are not wanted.
+    noise : NoiseSummary or None
+        Degrees of freedom and serial correlation of the z values, if there are maps.
     denoised : Path or None
         The run's image with components regressed out, ready to be copied to the outputs.
     """
@@ -119,7 +122,16 @@ class Projection:
     explained_variance: float
     map_r: NDArray[np.float64]
     maps: Mapping[str, Path]
+    noise: NoiseSummary | None = None
     denoised: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CombinedMaps:
+    """The maps of a participant over their runs: statistic to file, and what z depends on."""
+
+    maps: Mapping[str, Path]
+    noise: NoiseSummary
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,9 @@ def read_series(
 
     The result is that of nilearn's maskers within float32 rounding, in their order: values that
     are not finite become 0, then the volume is resampled (where its grid is another one), smoothed
-    and masked.
+    and masked. But a voxel whose value is the same in all volumes before smoothing has no data, as
+    beside a field of view that was cut, and its series is 0: smoothing would give it a share of its
+    neighbours' signal.
 
     Parameters
     ----------
@@ -70,13 +72,15 @@ def read_series(
     series = tuple(np.empty(shape, dtype=np.float32) for _ in smoothers)
     volumes, scaling = stored_volumes(image, kept), (image.slope, image.inter)
     if image.grid.is_same(grid):
-        probe = _Probe(mask.T, scaling)
+        probe, constancy = _Probe(mask.T, scaling), _Constancy(mask.T, scaling)
         nonfinite = np.zeros(grid.shape[::-1], dtype=np.bool_)
-        empty = _take_all(volumes, scaling, smoothers, series, nonfinite, probe)
+        empty = _take_all(volumes, scaling, smoothers, series, nonfinite, (probe, constancy))
+        _set_to_zero(series, constancy.constant()[mask.T])
         return RunSeries(series, int(np.count_nonzero(nonfinite & mask.T)), empty)
     moved = _Resampling(volumes, scaling, image.grid, grid)
     nowhere = np.zeros(grid.shape[::-1], dtype=np.bool_)
     _take_all(moved, (1.0, 0.0), smoothers, series, nowhere)
+    _set_to_zero(series, moved.constant()[mask.T])
     return RunSeries(series, int(np.count_nonzero(moved.nonfinite)), tuple(moved.empty))
 
 
@@ -86,19 +90,36 @@ def _take_all(
     smoothers: Sequence[Smoother],
     series: Sequence[NDArray[np.float32]],
     nonfinite: NDArray[np.bool_],
-    probe: _Probe | None = None,
+    look_at: tuple[_Probe, _Constancy] | None = None,
 ) -> tuple[int, ...]:
     """Smooth and mask all volumes, and return which of them are empty."""
     empty: list[int] = []
     for index, volume in enumerate(volumes):
         found = nonfinite
-        if probe is not None and probe.finds_nothing_in(volume):
+        if look_at is not None and look_at[0].finds_nothing_in(volume):
             empty.append(index)
             # It will be dropped, so that it does not matter how many of its values are NaN.
             found = np.zeros_like(nonfinite)
+        elif look_at is not None:
+            look_at[1].add(volume)
         for smoother, features in zip(smoothers, series, strict=True):
             smoother.take(volume, scaling, features[index], found)
     return tuple(empty)
+
+
+def _set_to_zero(series: Sequence[NDArray[np.float32]], features: NDArray[np.bool_]) -> None:
+    if features.any():
+        for one in series:
+            one[:, features] = 0
+
+
+def _values(stored: NDArray[np.generic], scaling: tuple[float, float]) -> NDArray[np.float32]:
+    """Return the values of stored numbers, as float32, in which they are used."""
+    slope, inter = scaling
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = (stored.astype(np.float64) * slope + inter).astype(np.float32)
+    values[~np.isfinite(values)] = 0
+    return values
 
 
 class _Probe:
@@ -130,12 +151,46 @@ class _Probe:
         )
 
     def _is_constant(self, stored: NDArray[np.generic]) -> bool:
-        slope, inter = self._scaling
-        # Compared as float32, in which they are used.
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = (stored.astype(np.float64) * slope + inter).astype(np.float32)
-        values[~np.isfinite(values)] = 0
+        values = _values(stored, self._scaling)
         return bool((values == values[0]).all())
+
+
+class _Constancy:
+    """Finds voxels whose value is the same in all volumes; one that is not finite counts as 0.
+
+    In each volume, only voxels are looked at that were the same in all volumes before: after a few,
+    those without data.
+
+    Parameters
+    ----------
+    where : ndarray of bool, shape (n_z, n_y, n_x)
+        The voxels to look at.
+    scaling : two floats
+        Slope and intercept that make values of stored numbers.
+    """
+
+    def __init__(self, where: NDArray[np.bool_], scaling: tuple[float, float]) -> None:
+        self._shape, self._scaling = where.shape, scaling
+        self._places = np.flatnonzero(where)
+        self._first: NDArray[np.float32] | None = None
+        self._n_volumes = 0
+
+    def add(self, volume: NDArray[np.generic]) -> None:
+        """Compare a volume of stored numbers with the first one."""
+        values = _values(volume.reshape(-1)[self._places], self._scaling)
+        if self._first is None:
+            self._first = values
+        else:
+            same = values == self._first
+            self._places, self._first = self._places[same], self._first[same]
+        self._n_volumes += 1
+
+    def constant(self) -> NDArray[np.bool_]:
+        """Return where values were the same; nowhere if there was one volume, (n_z, n_y, n_x)."""
+        constant = np.zeros(self._shape, dtype=np.bool_)
+        if self._n_volumes > 1:
+            constant.reshape(-1)[self._places] = True
+        return constant
 
 
 def compile_reading(stored: str) -> None:
@@ -166,7 +221,9 @@ class _Resampling:
         self.nonfinite = np.zeros(grid.shape[::-1], dtype=np.bool_)
         self.empty: list[int] = []
         # What lies beyond the image becomes 0, so that only its own voxels say whether it is empty.
-        self._probe = _Probe(np.ones(grid.shape[::-1], dtype=np.bool_), scaling)
+        everywhere = np.ones(grid.shape[::-1], dtype=np.bool_)
+        self._probe = _Probe(everywhere, scaling)
+        self._constancy = _Constancy(everywhere, scaling)
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         slope, inter = self._scaling
@@ -176,19 +233,32 @@ class _Resampling:
                 self.empty.append(index)
                 yield np.zeros(self._target.shape[::-1], dtype=np.float32)
                 continue
+            self._constancy.add(stored)
             values = (stored.astype(np.float64) * slope + inter).astype(np.float32)
             bad = ~np.isfinite(values)
             self.nonfinite |= bad
             yield _resampled(np.where(bad, np.float32(0), values), self._grid, self._target)
 
+    def constant(self) -> NDArray[np.bool_]:
+        """Return where in the target grid the nearest voxel of the image is constant, or none.
 
-def _resampled(volume: NDArray[np.float32], grid: Grid, target: Grid) -> NDArray[np.float32]:
+        The splines of the resampling reach infinitely far, so that resampled values vary a little
+        where the image has no data.
+        """
+        varying = ~self._constancy.constant()
+        moved = _resampled(varying.astype(np.float32), self._grid, self._target, "nearest")
+        return np.asarray(moved == 0)
+
+
+def _resampled(
+    volume: NDArray[np.float32], grid: Grid, target: Grid, interpolation: str = "continuous"
+) -> NDArray[np.float32]:
     """Return one volume, resampled as nilearn's maskers do."""
     moved = resample_img(
         nib.Nifti1Image(volume.T, grid.matrix),
         target_affine=target.matrix,
         target_shape=target.shape,
-        interpolation="continuous",
+        interpolation=interpolation,
         copy_header=True,
         force_resample=True,
     )
