@@ -1,7 +1,7 @@
 """Both methods fitted anew to the group and to samples of its participants.
 
-Runs are cleaned by nilearn and reduced by numpy; groups are fitted by scikit-learn: its FastICA and
-its dictionary learning, from the same starts.
+Cleaned runs are reduced by numpy; groups are fitted by scikit-learn: its FastICA and its dictionary
+learning, from the same starts.
 """
 
 from __future__ import annotations
@@ -9,23 +9,24 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
-from nilearn.interfaces.fmriprep import load_confounds_strategy
-from nilearn.maskers import NiftiMasker
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import MiniBatchDictionaryLearning, fastica
 from sklearn.exceptions import ConvergenceWarning
 
+from recomputed.cleaned_runs import cleaned, used_runs
 from recomputed.published import Published
 
 # What `detailed` asks for, and defaults.
-N_COMPONENTS, N_SPLITS, N_INIT, SEED, FWHM_MM = 5, 2, 10, 0, 6
+N_COMPONENTS, N_SPLITS, N_INIT, SEED = 5, 2, 10, 0
+
+
+Rotation = tuple[NDArray[np.float64], bool]
 
 
 @dataclass(frozen=True)
@@ -59,45 +60,23 @@ def in_order_of_file(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
     return number.T[mask.T]
 
 
-def reduced(image: Path, masker: NiftiMasker, order: NDArray[np.intp]) -> Run:
-    """Mask and smooth a run, regress out trend and confounds, standardise, and reduce it."""
-    series = masker.fit_transform(image).astype(np.float64)[:, order]
-    confounds, kept = load_confounds_strategy(str(image), denoise_strategy="simple")
-    assert kept is None
-    n_volumes = len(series)
-    design = np.column_stack([np.ones(n_volumes), np.arange(n_volumes), confounds])
-    basis = np.linalg.qr(design)[0]
-    series -= basis @ (basis.T @ series)
-    series /= series.std(axis=0, ddof=1)
-    volumes = leading(series @ series.T, N_COMPONENTS)
-    return Run(
-        image.name.partition("_space")[0],
-        image.name.partition("_")[0],
-        volumes.T @ series,
-        float(np.sum(series**2)),
-        volumes,
-        basis,
-    )
-
-
 @cache
 def runs_of(published: Published, role: str) -> tuple[Run, ...]:
     """All runs of the participants of a role (fitted or held out), sorted by name."""
-    masker = NiftiMasker(
-        published.one("tpl-*/anat/*_desc-brain_mask.nii.gz"),
-        smoothing_fwhm=FWHM_MM,
-        standardize=None,
-    )
     people = {
         row["participant_id"] for row in published.table("participants.tsv") if row["role"] == role
     }
-    images = {
-        row["run"]: published.dataset / row["source_file"]
-        for row in published.table("logs/inventory.tsv")
-        if row["run"].partition("_")[0] in people
-    }
-    order = in_order_of_file(published.mask)
-    return tuple(reduced(images[name], masker, order) for name in sorted(images))
+    names = [name for name in used_runs(published) if name.partition("_")[0] in people]
+    return tuple(reduced(published, name) for name in sorted(names))
+
+
+def reduced(published: Published, name: str) -> Run:
+    """Reduce a cleaned run to its leading principal components."""
+    found = cleaned(published, name)
+    series = found.series[:, in_order_of_file(published.mask)]
+    volumes = leading(series @ series.T, N_COMPONENTS)
+    total = float(np.sum(series**2))
+    return Run(name, name.partition("_")[0], volumes.T @ series, total, volumes, found.basis)
 
 
 def maps_of(published: Published, method: str) -> NDArray[np.float64]:
@@ -142,9 +121,14 @@ def weighted(runs: Sequence[Run], people: Sequence[str], *, unit_norm: bool) -> 
     return np.concatenate(parts)
 
 
-def canica(runs: Sequence[Run], people: Sequence[str], n_init: int = N_INIT) -> NDArray[np.float64]:
+def canica(
+    runs: Sequence[Run],
+    people: Sequence[str],
+    n_init: int = N_INIT,
+    ica: Callable[..., Rotation] | None = None,
+) -> NDArray[np.float64]:
     """ICA in the subspace that these people share: the start with the smallest largest map."""
-    return min(canica_starts(runs, people, n_init), key=largest_map)
+    return min(canica_starts(runs, people, n_init, ica), key=largest_map)
 
 
 def largest_map(maps: NDArray[np.float64]) -> float:
@@ -153,9 +137,13 @@ def largest_map(maps: NDArray[np.float64]) -> float:
 
 
 def canica_starts(
-    runs: Sequence[Run], people: Sequence[str], n_init: int = N_INIT
+    runs: Sequence[Run],
+    people: Sequence[str],
+    n_init: int = N_INIT,
+    ica: Callable[..., Rotation] | None = None,
 ) -> list[NDArray[np.float64]]:
     """The maps that each start of the ICA ends at, of those that converge if any does."""
+    ica = ica or sklearns_ica
     rows = weighted(runs, people, unit_norm=True)
     subspace = leading(rows @ rows.T, N_COMPONENTS).T @ rows
     subspace /= np.linalg.norm(subspace, axis=1, keepdims=True)
@@ -166,13 +154,41 @@ def canica_starts(
     found: dict[bool, list[NDArray[np.float64]]] = {True: [], False: []}
     for seed in seeds.tolist():
         start = np.random.RandomState(seed).normal(size=(N_COMPONENTS, N_COMPONENTS))
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always", ConvergenceWarning)
-            unmixing = fastica(
-                white.T, whiten=False, fun="cube", w_init=start, max_iter=1000, tol=1e-4
-            )[1]
-        found[not said].append(unmixing @ white)
+        unmixing, converged = ica(white, start)
+        found[converged].append(unmixing @ white)
     return found[True] or found[False]
+
+
+def sklearns_ica(white: NDArray[np.float64], start: NDArray[np.float64]) -> Rotation:
+    """The rotation of white data to independent maps, and whether it was found."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ConvergenceWarning)
+        unmixing = fastica(
+            white.T, whiten=False, fun="cube", w_init=start, max_iter=1000, tol=1e-4
+        )[1]
+    return unmixing, not said
+
+
+def ica_of_moments(white: NDArray[np.float64], start: NDArray[np.float64]) -> Rotation:
+    """The same as `sklearns_ica` from the fourth moments of the data: for many maps of noise."""
+    k = len(white)
+    pairs = (white[:, None] * white[None]).reshape(k * k, -1)
+    moments = (pairs @ pairs.T / white.shape[1]).reshape(k, k, k, k)
+    unmixing = orthogonal(start)
+    for _ in range(1000):
+        cubes = np.einsum("ia,ib,ic,abcd->id", unmixing, unmixing, unmixing, moments, optimize=True)
+        new = orthogonal(cubes - 3 * unmixing)
+        change = np.abs(np.abs(np.sum(new * unmixing, axis=1)) - 1).max()
+        unmixing = new
+        if change < 1e-4:
+            return unmixing, True
+    return unmixing, False
+
+
+def orthogonal(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nearest orthogonal matrix."""
+    left, _, right = np.linalg.svd(matrix)
+    return left @ right
 
 
 def penalty(published: Published, runs: Sequence[Run], rows: NDArray[np.float64]) -> float:

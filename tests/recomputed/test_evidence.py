@@ -21,6 +21,7 @@ from recomputed.groups import (
     canica,
     canica_starts,
     dictlearning,
+    ica_of_moments,
     in_order_of_file,
     largest_map,
     maps_of,
@@ -135,9 +136,9 @@ def test_chance_is_what_halves_of_surrogate_runs_reach(detailed: Published) -> N
     ]
     people = sorted({run.participant for run in runs})
     # 60 values at least: ten splits (there are no more) of five maps.
-    group = canica(runs, people, n_init=2)
+    group = canica(runs, people, 2, ica_of_moments)
     r = [
-        reproducibility(group, *(canica(runs, half, n_init=2) for half in split))
+        reproducibility(group, *(canica(runs, half, 2, ica_of_moments) for half in split))
         for split in split_halves(people, 10)
     ]
     level = np.full(N_COMPONENTS, np.quantile(r, 0.95))
