@@ -1,6 +1,6 @@
 """How often noise exceeds a threshold, and how often it should: ``null_calibration.py``.
 
-Voxels are noise that is independent of the time courses; both are autoregressive of order one.
+Each section is a table; voxels are noise, autoregressive of order one.
 """
 
 import argparse
@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.signal import lfilter
 
-from nidecomp.projection.dual_regression import combine, effect_maps, run_maps
+from nidecomp.projection.dual_regression import (
+    chance_map_r,
+    combine,
+    effect_maps,
+    map_correlations,
+    run_maps,
+    time_courses,
+)
 from nidecomp.runs.clean import clean, orthonormal_basis, polynomials
 
 _THRESHOLD = 3.09
@@ -87,8 +94,17 @@ def _share(z: NDArray[np.floating]) -> float:
     return float(np.mean(np.abs(z) > _THRESHOLD))
 
 
-def z_maps(repeats: int, n_voxels: int) -> Iterator[list[str]]:
-    """Yield the table of z maps, row by row."""
+def z_maps(repeats: int, n_voxels: int) -> str:
+    """Return how often |z| exceeds the threshold in noise, relative to the nominal rate."""
+    header = ["runs", "scrubbing", "degrees of freedom", "AR(1) 0", "0.2", "0.4", "0.6"]
+    about = (
+        f"P(|z| > {_THRESHOLD}) / {_NOMINAL:.4f}: t of white noise, runs weighted each by its own "
+        "variance → as it is"
+    )
+    return f"{about}\n\n{table(header, _z_maps(repeats, n_voxels))}"
+
+
+def _z_maps(repeats: int, n_voxels: int) -> Iterator[list[str]]:
     for n_runs, gaps in ((1, False), (1, True), (2, False), (2, True)):
         for dof in (5, 10, 24, 50, 100):
             cells = []
@@ -108,15 +124,53 @@ def z_maps(repeats: int, n_voxels: int) -> Iterator[list[str]]:
             yield [str(n_runs), "yes" if gaps else "no", str(dof), *cells]
 
 
+def own_maps(repeats: int, n_voxels: int) -> str:
+    """Return how similar the own maps of white noise are to the group's, which they depend on."""
+    header = [
+        "degrees of freedom",
+        "map_r",
+        "its chance level",
+        "mean abs z where abs map > 3",
+        "else",
+    ]
+    about = "White noise projected to sparse maps that do not overlap"
+    return f"{about}\n\n{table(header, _own_maps(repeats, n_voxels))}"
+
+
+def _own_maps(repeats: int, n_voxels: int) -> Iterator[list[str]]:
+    for dof in (24, 50, 100):
+        rng = np.random.default_rng(dof)
+        r, inside, outside = [], [], []
+        for _ in range(repeats):
+            maps = 0.3 * rng.standard_normal((_N_COMPONENTS, n_voxels))
+            for index, one in enumerate(maps):
+                one[50 * index :][:50] = 5
+            maps = (maps / maps.std(axis=1, keepdims=True)).astype(np.float32)
+            run = null_run(rng, dof, 0.0, n_voxels, gaps=False)
+            courses = time_courses(run.series, maps, 1.0).values
+            effect = effect_maps(run.series, courses)
+            z = run_maps(run.series, courses, effect, run.nuisance, run.kept)[0].z
+            r.append(map_correlations(effect, maps).mean())
+            strong = np.abs(maps) > 3
+            inside.append(np.abs(z[strong]).mean())
+            outside.append(np.abs(z[~strong]).mean())
+        chance = float(chance_map_r(dof, n_voxels))
+        found = (np.mean(r), chance, np.mean(inside), np.mean(outside))
+        yield [str(dof), *(f"{value:.2f}" for value in found)]
+
+
+SECTIONS = {"z-maps": z_maps, "own-maps": own_maps}
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("sections", nargs="*", help=f"(default: {' '.join(SECTIONS)})")
     parser.add_argument("--repeats", type=int, default=40, help="simulated designs of each cell")
     parser.add_argument("--voxels", type=int, default=2000)
     arguments = parser.parse_args()
-    print(f"P(|z| > {_THRESHOLD}) / {_NOMINAL:.4f}, for white noise → with AR(1)\n")
-    header = ["runs", "scrubbing", "degrees of freedom", "0", "0.2", "0.4", "0.6"]
-    print(table(header, z_maps(arguments.repeats, arguments.voxels)))
+    for name in arguments.sections or SECTIONS:
+        print(f"## {name}\n\n{SECTIONS[name](arguments.repeats, arguments.voxels)}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,9 @@ class RingSpace(FeatureSpace):
         touch |= touch.T
         return csr_array(touch[np.ix_(self.vertices, self.vertices)])
 
+    def independent_values(self, maps: NDArray[np.floating]) -> float:
+        return float(self.n_features) if len(maps) > 1 else np.nan
+
     def surrogates(self, maps: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
         # Around both rings, by the same number of vertices for all maps.
         around = np.random.RandomState(seed).randint(1, self.n_features)

@@ -145,3 +145,14 @@ def test_one_component_alone_has_no_connectome(kind: Kind) -> None:
     for matrix in found(kind, [run[:, :1] for run in courses()]):
         assert matrix.shape == (1, 1)
         assert np.isnan(matrix).all()
+
+
+def test_the_runs_of_one_participant_deviate_from_their_mean() -> None:
+    """The mean of one participant is the mean of the covariances, whatever the geometry."""
+    runs = courses(n_runs=2)
+    result = connectomes(runs, ("01", "01"), "tangent")
+    assert result is not None
+    standardised = [(run - run.mean(axis=0)) / run.std(axis=0) for run in runs]
+    covariances = [LedoitWolf().fit(run).covariance_ for run in standardised]
+    np.testing.assert_allclose(result.group, np.mean(covariances, axis=0), atol=1e-6)
+    assert all(np.isfinite(one).all() and one.any() for one in result.runs)

@@ -142,10 +142,9 @@ def test_chance_is_what_halves_of_surrogate_runs_reach(detailed: Published) -> N
         for split in split_halves(people, 10)
     ]
     level = np.full(N_COMPONENTS, np.quantile(r, 0.95))
-    agree(
-        "metrics: reproducibility_chance", metrics(detailed, "canica", "reproducibility_chance"),
-        level, 1e-3,
-    )  # fmt: skip
+    published = metrics(detailed, "canica", "reproducibility_chance")
+    # The ICA of noise does not converge: where it ends depends on rounding.
+    agree("metrics: reproducibility_chance", published, level, 0.03)
 
 
 # ---------------------------------------------------------------- restarts

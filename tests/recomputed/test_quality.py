@@ -8,6 +8,7 @@ from collections import defaultdict
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from recomputed.cleaned_runs import (
     METHODS,
@@ -66,15 +67,39 @@ def fits(
     return float(explained), np.array(r), courses.std(axis=0, ddof=1)
 
 
+def independent_values(published: Published, method: str) -> float:
+    """Return 1/variance of r between unrelated maps with the mean autocorrelation of these.
+
+    At each distance, products are summed over all pairs of different maps and divided by the number
+    of pairs of voxels; distances at which a tenth of the voxels or fewer have a partner are left
+    out. Voxels are more than 4 mm apart, so that all of them are used.
+    """
+    mask, maps = published.mask, published.maps(method)
+    shape = [fft.next_fast_len(int(1.5 * size), real=True) for size in mask.shape]
+    pairs = fft.ifftn(np.abs(fft.fftn(mask.astype(float), shape)) ** 2).real
+    products = []
+    for values in maps - maps.mean(axis=1, keepdims=True):
+        volume = np.zeros(mask.shape)
+        volume[mask] = values
+        own = fft.ifftn(np.abs(fft.fftn(volume, shape)) ** 2).real
+        products.append(own / own[0, 0, 0])
+    of_all = np.mean(
+        [one * other for one in products for other in products if one is not other], axis=0
+    )
+    known = pairs > 0.1 * mask.sum()
+    return float(1 / np.sum(of_all[known] / pairs[known]))
+
+
 @recomputes(
-    QUALITY, "scale", "explained_variance", "map_r", "map_r_min", "tsnr", "n_volumes_kept",
-    "mean_fd",
+    QUALITY, "scale", "explained_variance", "map_r", "map_r_min", "map_r_chance", "tsnr",
+    "n_volumes_kept", "mean_fd",
 )  # fmt: skip
 @recomputes(COMPONENTS, "scale", "map_r", "amplitude")
 def test_quality_of_runs_and_of_their_components(detailed: Published) -> None:
     columns: dict[str, list[float]] = defaultdict(list)
     of_components: dict[str, list[float]] = defaultdict(list)
     rows, component_rows = detailed.table(QUALITY), detailed.table(COMPONENTS)
+    independent = {method: independent_values(detailed, method) for method in METHODS}
     for row in rows:
         run = row["run"]
         explained, r, amplitude = fits(detailed, run, row["method"])
@@ -82,6 +107,9 @@ def test_quality_of_runs_and_of_their_components(detailed: Published) -> None:
         columns["explained_variance"].append(explained)
         columns["map_r"].append(float(r.mean()))
         columns["map_r_min"].append(float(r.min()))
+        kept = not_dropped(detailed, run).sum()
+        n = kept - cleaned(detailed, run).basis.shape[1] - len(r) + 1
+        columns["map_r_chance"].append(np.sqrt(n / (n + independent[row["method"]])))
         columns["tsnr"].append(tsnr(detailed, run))
         columns["n_volumes_kept"].append(int(not_dropped(detailed, run).sum()))
         columns["mean_fd"].append(displacement(detailed, run))

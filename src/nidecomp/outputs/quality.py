@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from nidecomp.outputs.inventory import COLUMNS
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
+from nidecomp.projection.dual_regression import chance_map_r
 from nidecomp.projection.task import ProjectedRun
 
 CHANCE_OF_MAP_R = (
     "Own maps are computed with time courses that the group maps gave, so that even a run of noise "
-    "has a positive correlation: about √(n / (n + v)), for n volumes kept minus regressors and "
-    "components, and v independent values of a map"
+    "has a positive correlation: see map_r_chance in logs/quality.tsv"
 )
 QUALITY_TABLE = PurePosixPath("logs/quality.tsv")
 QUALITY: dict[str, str] = {
@@ -30,6 +30,12 @@ QUALITY: dict[str, str] = {
         f"components. {CHANCE_OF_MAP_R}"
     ),
     "map_r_min": "The smallest of these correlations",
+    "map_r_chance": (
+        "Correlation of the own map of a run of noise with a group map, about √(n / (n + v)): n is "
+        "the number of volumes kept minus regressors and components plus 1, v the number of "
+        "independent values of maps as smooth as those of the group. It is lower for noise that "
+        "is rougher than the maps, or where volumes are serially correlated"
+    ),
     "tsnr": (
         "Temporal signal-to-noise ratio: median over voxels of mean / standard deviation over the "
         "volumes kept, computed on smoothed data before confounds are removed; n/a where it is "
@@ -84,6 +90,7 @@ def quality_rows(result: GroupResult) -> list[Mapping[str, object]]:
     """Return a row for each run and decomposition."""
     table: list[Mapping[str, object]] = []
     for index, components in enumerate(result.components):
+        n_independent = result.space.independent_values(components.maps)
         for projected in result.projected:
             run, found = projected.run, projected.projections[index]
             table.append(
@@ -96,6 +103,11 @@ def quality_rows(result: GroupResult) -> list[Mapping[str, object]]:
                     "map_r_min": float(np.nanmin(found.map_r))
                     if np.isfinite(found.map_r).any()
                     else None,
+                    "map_r_chance": float(
+                        chance_map_r(
+                            run.degrees_of_freedom - components.n_components, n_independent
+                        )
+                    ),
                     "tsnr": projected.tsnr,
                     "n_volumes_kept": run.n_kept,
                     "mean_fd": run.mean_fd_mm,

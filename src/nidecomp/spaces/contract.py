@@ -232,6 +232,21 @@ class FeatureSpace(ABC):
         )
 
     @abstractmethod
+    def independent_values(self, maps: NDArray[np.floating]) -> float:
+        """Return how many independent values unrelated maps as smooth as these have.
+
+        Parameters
+        ----------
+        maps : ndarray, shape (n_maps, n_features)
+
+        Returns
+        -------
+        float
+            1/variance of Pearson's r between two such maps; NaN where there are fewer than two
+            maps that are not constant.
+        """
+
+    @abstractmethod
     def surrogates(self, maps: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
         """Return maps that are as smooth as given ones and have nothing else in common with them.
 

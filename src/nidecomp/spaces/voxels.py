@@ -33,6 +33,7 @@ from nidecomp.spaces.images import open_image
 from nidecomp.spaces.interpolate import labels_at, maps_at, share_at
 from nidecomp.spaces.nifti import compressed, compressed_parts, nifti
 from nidecomp.spaces.series import read_series
+from nidecomp.spaces.smoothness import independent_values
 from nidecomp.spaces.surrogates import surrogate_maps
 from nidecomp.spaces.volumes import VolumeImage, describe_image
 
@@ -129,6 +130,10 @@ class VoxelSpace(FeatureSpace):
         rows, columns = np.concatenate(first + second), np.concatenate(second + first)
         touch = np.ones(len(rows), dtype=np.bool_)
         return csr_array((touch, (rows, columns)), shape=(self.n_features, self.n_features))
+
+    def independent_values(self, maps: NDArray[np.floating]) -> float:
+        """Return the number of independent values: see `spaces.smoothness`."""
+        return independent_values(maps, self.mask.T, voxel_sizes(self.grid.matrix)[::-1])
 
     def surrogates(self, maps: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
         """Return maps with the same power spectra and random phases."""

@@ -1,0 +1,78 @@
+"""The number of independent values of smooth maps, from their spatial autocorrelation."""
+
+from __future__ import annotations
+
+from math import nan
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+# Voxels are taken at least this far apart: smooth maps do not change in between, and it saves time.
+_SPACING_MM = 4.0
+# By how much images are padded, so that distant voxels do not come close to each other in a Fourier
+# transform; and the smallest share of the voxels that must have a partner at a distance. Both are
+# rules of thumb: maps are hardly correlated over such distances.
+_PADDING, _LEAST_PAIRS = 1.5, 0.1
+
+
+def independent_values(
+    maps: NDArray[np.floating], mask: NDArray[np.bool_], voxel_mm: NDArray[np.floating]
+) -> float:
+    """Return how many independent values unrelated maps of this smoothness have.
+
+    Parameters
+    ----------
+    maps : ndarray, shape (n_maps, n_voxels)
+        At least two that are not constant. Their order does not matter, but for rounding.
+    mask : ndarray of bool, 3D
+        The voxels of the maps, the last axis varies fastest.
+    voxel_mm : ndarray, shape (3,)
+        The distance of voxels along each axis of the mask.
+
+    Returns
+    -------
+    float
+        1/variance of Pearson's r between two unrelated maps with the mean spatial autocorrelation
+        of these. NaN where there are fewer than two maps.
+
+    Notes
+    -----
+    For two stationary maps with autocovariances C₁ and C₂ at the distance h, of which N(h) pairs
+    are in the mask, the variance of r is ``Σ N(h) C₁(h) C₂(h) / (N(0)² C₁(0) C₂(0))`` (Clifford,
+    Richardson and Hémon 1989, Assessing the significance of the correlation between two spatial
+    processes, Biometrics 45:123). The mean over all pairs of different maps is returned: a map with
+    itself would count the sampling error of its autocovariance twice.
+    """
+    steps = np.maximum(1, _SPACING_MM // np.asarray(voxel_mm)).astype(int)
+    sparse = tuple(slice(None, None, step) for step in steps)
+    inside = mask[sparse]
+    n_voxels = np.count_nonzero(inside)
+    shape = [fft.next_fast_len(int(_PADDING * size), real=True) for size in inside.shape]
+    pairs = _autocorrelation(inside.astype(np.float32), shape)
+    total, squares, n_maps = np.zeros(shape), np.zeros(shape), 0
+    volume = np.zeros(mask.shape, dtype=np.float32)
+    for values in maps:
+        volume[mask] = values
+        here = volume[sparse].copy()
+        here[inside] -= here[inside].mean(dtype=np.float64)
+        own = _autocorrelation(here, shape)
+        if own.flat[0] > 0:
+            own /= own.flat[0]
+            total += own
+            squares += own**2
+            n_maps += 1
+    if n_maps < 2:
+        return nan
+    known = pairs > _LEAST_PAIRS * n_voxels
+    products = (total[known] ** 2 - squares[known]) / (n_maps * (n_maps - 1))
+    # Independent values are never more than voxels; maps that differ in sign everywhere could
+    # otherwise have a variance of 0 or less.
+    variance = max(float(np.sum(products / pairs[known])), 1 / n_voxels)
+    return 1 / variance
+
+
+def _autocorrelation(volume: NDArray[np.float32], shape: list[int]) -> NDArray[np.float64]:
+    """Return the sum over voxels of the products with the voxel at each distance."""
+    power = np.abs(fft.rfftn(volume, shape)) ** 2
+    return np.asarray(fft.irfftn(power, shape), dtype=np.float64)
