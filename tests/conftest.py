@@ -78,6 +78,19 @@ def rest_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def auto_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's results with the number of components chosen: as many as were planted."""
+
+    def make(output: Path) -> None:
+        words = (FIXTURES / "rest", output, "group", "--n-components", "auto", "--nprocs", "2")
+        done = nidecomp(*words)
+        assert done.exit_code == 0, done.stderr
+        assert "Chose 14 components." in done.stderr
+
+    return made_once(tmp_path_factory, "auto", make)
+
+
+@pytest.fixture(scope="session")
 def small_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of a dataset of two tasks, in a second: what `support.small` gives."""
 

@@ -21,16 +21,6 @@ AUTO = ("group", "--n-components", "auto")
 AS_IT_IS = ("--denoise-strategy", "none", "--n-init", "2")
 
 
-@pytest.fixture(scope="module")
-def auto_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's results with the number of components chosen."""
-    output = tmp_path_factory.mktemp("auto") / "networks"
-    done = nidecomp(REST, output, *AUTO, "--nprocs", "2")
-    assert done.exit_code == 0, done.stderr
-    assert f"Chose {PLANTED} components." in done.stderr
-    return output
-
-
 def sidecars(folder: Path) -> list[dict]:
     found = sorted(folder.glob("tpl-*/func/*_decomposition.json"))
     return [json.loads(path.read_text(encoding="utf-8")) for path in found]
