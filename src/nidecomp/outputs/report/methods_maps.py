@@ -146,7 +146,7 @@ def _halves(fits: tuple[WrittenDecomposition, ...]) -> str:
         f"three dimensions kept for each component (at least 60){penalty}. The group's maps were "
         "matched one to one with those of each half. The reproducibility of a component is |r| "
         "between its matches in both halves, at most the |r| of either match with the group's map, "
-        "averaged over splits. Components are sorted by it."
+        f"averaged over splits. Components are sorted by it.{_chance(fits)}"
     )
     traces = []
     for one in fits:
@@ -159,6 +159,23 @@ def _halves(fits: tuple[WrittenDecomposition, ...]) -> str:
     return (
         f"{text} The maps of both halves, matched with each other one to one, had a mean |r| of "
         f"{listed(traces)}."
+    )
+
+
+def _chance(fits: tuple[WrittenDecomposition, ...]) -> str:
+    levels = []
+    for one in fits:
+        evidence = one.described.get("Evidence")
+        level = evidence.get("ReproducibilityChance") if isinstance(evidence, dict) else None
+        if isinstance(level, int | float):
+            levels.append(f"{level:.2f} for {_title(one)}")
+    if not levels:
+        return ""
+    return (
+        f" Its chance level is {listed(levels)}: the 95 % quantile that is reached when the group "
+        "and its halves are fitted to surrogates of the runs, whose maps have the same power "
+        "spectra and random phases [@theiler1992]. Maps that do not exceed it were neither "
+        "labelled nor split into regions."
     )
 
 
