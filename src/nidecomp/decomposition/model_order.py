@@ -33,8 +33,8 @@ from nidecomp.decomposition.model_order_maps import with_maps
 # Squared correlation, above chance, of a dimension with participants that were not used to find it.
 # A low bound costs little, because maps of superfluous dimensions are not reproducible. With 0.04,
 # model orders of 14 to 26 were one too low in a few more cases; with 0.03, one map of very smooth
-# noise passed for a network. Chosen, as the constants of `model_order_maps` are, on simulations such
-# as python benchmarks/model_order.py makes (docs/decisions/0011-evidence.md).
+# noise passed for a network. Chosen, as the constants of `model_order_maps` are, on simulations
+# such as python benchmarks/model_order.py makes (docs/decisions/0011-evidence.md).
 LEAST_OTHER_HALF = 0.035
 
 
