@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from compare_trees import OF_THE_RUN
-from support import FIXTURES, group_file, nidecomp, validator_issues
+from support import FIXTURES, group_file, nidecomp, small, validator_issues
 
 METHODS = ("canica", "dictlearning")
 
@@ -286,3 +286,15 @@ def _copy_tree(source: Path, target: Path) -> None:
     import shutil
 
     shutil.copytree(source, target)
+
+
+def test_evidence_does_not_depend_on_the_other_numbers_of_components(
+    small_output: Path, tmp_path: Path
+) -> None:
+    """Runs then have more rows stored, and only as many as there are maps are used."""
+    done = nidecomp(*small(tmp_path / "both", "--n-components", 3, 5))
+    assert done.exit_code == 0, done.stderr
+    for method in ("canica", "dictlearning"):
+        (alone,) = small_output.glob(f"tpl-*/func/*_seg-{method}_scale-3_*metrics.tsv")
+        beside = tmp_path / "both" / alone.relative_to(small_output)
+        assert beside.read_bytes() == alone.read_bytes()
