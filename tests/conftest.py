@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 import signal
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +10,7 @@ from typing import Any
 import numpy as np  # noqa: F401  with scipy's, the libraries whose threads are bounded below
 import pytest
 import scipy.linalg  # noqa: F401
-from support import FIXTURES, nidecomp, small
+from support import FIXTURES, made_once, nidecomp, small
 from threadpoolctl import threadpool_limits
 
 # A script that starts the tests in the background has them ignore SIGINT, and with them every
@@ -43,26 +39,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 def shares(file: Path) -> bool:
     """Whether fixtures of a file are computed once for all of its tests."""
     return 'scope="module"' in file.read_text(encoding="utf-8")
-
-
-def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """Return a folder ``networks``, which is created by the first process that needs it.
-
-    Each process has a copy, as deep in the tree as the first: links from it lead to the same.
-    """
-    output = factory.mktemp(name) / "networks"
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        make(output)
-        return output
-    shared = factory.getbasetemp().parent / "shared" / name
-    shared.mkdir(parents=True, exist_ok=True)
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "made").exists():
-            make(shared / "networks")
-            (shared / "made").touch()
-    shutil.copytree(shared / "networks", output, symlinks=True)
-    return output
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -83,6 +86,26 @@ def small(output: Path, *more: object, level: str = "group") -> tuple[object, ..
     """
     options = ("--n-components", "3", "--n-init", "2")
     return (FIXTURES / "several_tasks", output, level, *options, *more)
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder ``networks``, which is created by the first process that needs it.
+
+    Each process has a copy, as deep in the tree as the first: links from it lead to the same.
+    """
+    output = factory.mktemp(name) / "networks"
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        make(output)
+        return output
+    shared = factory.getbasetemp().parent / "shared" / name
+    shared.mkdir(parents=True, exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "made").exists():
+            make(shared / "networks")
+            (shared / "made").touch()
+    shutil.copytree(shared / "networks", output, symlinks=True)
+    return output
 
 
 def results(folder: Path) -> dict[str, str]:

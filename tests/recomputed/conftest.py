@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import made_once
-from support import FIXTURES, nidecomp
+from support import FIXTURES, made_once, nidecomp
 
 from recomputed.atlas import atlas_path
 from recomputed.published import LARGEST, Published

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 from nidecomp.core.linalg import blocks, leading_vectors
 
+# Rows that are computed at once, fixed: a product of matrices of other shapes is rounded in another
+# way, and a component must not depend on how many are kept.
+_ROWS_AT_ONCE = 8
+
 
 @dataclass(frozen=True, eq=False)
 class PrincipalComponents:
@@ -54,10 +58,13 @@ def principal_components(
     PrincipalComponents
     """
     vectors, squared = leading_vectors(gram, n_rows)
-    across = np.ascontiguousarray(vectors.T, dtype=np.float32)
-    n_features = series.shape[1]
-    rows = np.empty((len(across), n_features), dtype=np.float32)
+    n_kept, n_features = vectors.shape[1], series.shape[1]
+    across = np.zeros((-(-n_kept // _ROWS_AT_ONCE) * _ROWS_AT_ONCE, len(series)), dtype=np.float32)
+    across[:n_kept] = vectors.T
+    rows = np.empty((n_kept, n_features), dtype=np.float32)
     for block in blocks(n_features):
-        rows[:, block] = across @ series[:, block]
+        for start in range(0, n_kept, _ROWS_AT_ONCE):
+            some = across[start : start + _ROWS_AT_ONCE] @ series[:, block]
+            rows[start : start + _ROWS_AT_ONCE, block] = some[: n_kept - start]
     volumes = vectors.astype(np.float32)
     return PrincipalComponents(rows, volumes, float(squared.sum()), squared[:n_rows])
