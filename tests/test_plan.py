@@ -485,9 +485,10 @@ def with_evidence(n_voxels_side=40, **execution):
 
 
 def test_halves_are_gathered_at_once_as_far_as_the_group_fit_needs_the_memory_anyway():
-    # Five splits are ten halves. A small mask is looked at whole, a large one in part.
-    assert with_evidence(90, mem_mb=PLENTY).samples_at_once == 10
-    assert 2 <= with_evidence(30, mem_mb=PLENTY).samples_at_once < 10
+    # Ten splits of surrogates are 20 halves and the group. A small mask is looked at whole, a large
+    # one in part.
+    assert with_evidence(90, mem_mb=PLENTY).samples_at_once == 21
+    assert 2 <= with_evidence(30, mem_mb=PLENTY).samples_at_once < 21
 
 
 def test_maps_that_are_not_judged_need_no_halves():

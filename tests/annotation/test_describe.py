@@ -69,13 +69,15 @@ def test_a_map_at_chance_gets_no_name_and_no_peaks_but_its_numbers() -> None:
     table = description.table
     assert [row["label"] for row in table] == ["first", None, None, None]
     assert [row["atlas_label"] for row in table] == ["first", None, None, None]
+    assert [row["second_label"] for row in table] == ["second", None, None, None]
     assert {peak.component_index for peak in description.peaks} == {0}
     # All else is as without a chance level.
     before = describe(fitted(evidence=known), SPACE, compared, EvidenceOptions())
     assert {peak.component_index for peak in before.peaks} == {0, 1, 2, 3}
     np.testing.assert_array_equal(description.thresholded.maps, before.thresholded.maps)
     for row, other in zip(table, before.table, strict=True):
-        names = {"label": 0, "atlas_label": 0, "reproducibility_chance": 0}
+        labels = ("label", "atlas_label", "second_label", "second_atlas_label")
+        names = dict.fromkeys((*labels, "reproducibility_chance"), 0)
         assert {**row, **names} == pytest.approx({**other, **names}, nan_ok=True)
 
 

@@ -152,8 +152,7 @@ def test_nothing_more_is_started_when_the_caller_stops_early(executor, tmp_path)
 
 
 @in_other_processes
-@pytest.mark.parametrize("how", ["exit", "kill"])
-@pytest.mark.parametrize("position", [0, 3])
+@pytest.mark.parametrize(("how", "position"), [("exit", 0), ("kill", 3)])
 def test_process_that_dies_costs_its_own_item_only(how, position, executor):
     items = [("live", number) for number in range(4)]
     items[position] = (how, position)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
+from scipy.special import ndtri_exp, stdtr
 
 from nidecomp.projection import dual_regression
 from nidecomp.projection.dual_regression import (
@@ -397,3 +398,29 @@ def test_stored_noise_is_read_as_it_was(seed: int) -> None:
     for name, array in noise.arrays().items():
         np.testing.assert_array_equal(again.arrays()[name], array)
     assert again.summary() == noise.summary()
+
+
+def test_a_run_without_degrees_of_freedom_has_an_effect_but_adds_none() -> None:
+    first = noise_of([2.0, np.inf], [0, 0], [6.0, 6.0], [1.0, 1.0])
+    second = noise_of([np.inf, np.inf], [0, 0], [0.0, 0.0], [0.5, 0.5])
+    effects = [np.full((1, 2), value, dtype=np.float32) for value in (1.0, 4.0)]
+    both, summary = combine(effects, [first, second])
+    np.testing.assert_allclose(both.effect, (1 + 2 * 4) / 3)
+    assert both.z[0, 0] > 0
+    assert both.z[0, 1] == 0
+    assert summary.effective_dof == 6
+
+
+@pytest.mark.parametrize("dof", [1.0, 3.0, 24.0, 70.0])
+def test_z_has_the_probability_of_t_far_into_the_tail(dof: float) -> None:
+    t = np.array([[0.5, 7.9, 8.1, 39.0, 41.0, 60.0, 120.0, 1000.0]])
+    expected = -ndtri_exp(np.log(stdtr(dof, -t)))
+    found = dual_regression._z_values(t, np.full(t.shape[1], dof))
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+
+
+def test_z_of_thousands_of_degrees_of_freedom_is_nearly_t() -> None:
+    t = np.array([[0.0, 3.0, 12.0, 39.0, 60.0]])
+    found = dual_regression._z_values(t, np.full(t.shape[1], 1e6))
+    np.testing.assert_allclose(found, t, rtol=1e-3)
+    assert (found[0, 1:] < t[0, 1:]).all()

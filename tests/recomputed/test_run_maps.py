@@ -76,8 +76,8 @@ def own_maps(published: Published, name: str, method: str) -> OwnMaps:
 
 
 def as_z(t: NDArray[np.float64], dof: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the normal value of the same probability as t; t beyond 40 counts as 40."""
-    tail = stats.t.logsf(np.minimum(np.abs(t), 40), dof)
+    """Return the normal value of the same probability as t."""
+    tail = stats.t.logsf(np.abs(t), dof)
     return np.asarray(np.sign(t) * -stats.norm.ppf(np.exp(tail)))
 
 

@@ -29,7 +29,10 @@ METRICS: dict[str, str] = {
         "between halves of the participants than chance, or if the maps are not in an MNI space"
     ),
     "label_r": "Correlation (Pearson's r over the mask) of the map with the most similar network",
-    "second_label": "Name of the second most similar network",
+    "second_label": (
+        "Name of the second most similar network; n/a if the map is no more reproducible than "
+        "chance"
+    ),
     "second_label_r": (
         "Correlation (Pearson's r over the mask) of the map with the second most similar network"
     ),
@@ -42,7 +45,10 @@ METRICS: dict[str, str] = {
         "Correlation (Pearson's r over the mask) of the map with the most similar region or map of "
         "--label-atlas"
     ),
-    "second_atlas_label": "Name of the second most similar region or map of --label-atlas",
+    "second_atlas_label": (
+        "Name of the second most similar region or map of --label-atlas; n/a if the map is no more "
+        "reproducible than chance"
+    ),
     "second_atlas_label_r": (
         "Correlation (Pearson's r over the mask) of the map with the second most similar region or "
         "map of --label-atlas"
@@ -59,15 +65,16 @@ METRICS: dict[str, str] = {
     "reproducibility_sd": "Standard deviation of the reproducibility over splits",
     "reproducibility_min": "Smallest reproducibility of all splits",
     "reproducibility_chance": (
-        "Chance level of the reproducibility: what 95 % of the maps do not exceed if the group and "
-        "its halves are fitted in the same way to runs that are as smooth as these and have no "
-        "signal in common (surrogates with random phases). A map whose reproducibility is not "
-        "above it may be noise"
+        "Chance level of the reproducibility: what 95 % of the maps do not exceed in a single "
+        "split if the group and its halves are fitted to runs that are as smooth as these and have "
+        "no signal in common (surrogates with random phases of at most two runs of 40 "
+        "participants, two starts of the ICA). A map whose reproducibility is not above it may be "
+        "noise"
     ),
     "bootstrap_r": (
         "|r| of the map with the matching map of a bootstrap sample of the participants; mean over "
         "samples (--n-bootstraps). Samples contain participants whom the map was fitted to, so "
-        "that maps of pure noise reach 0.4 to 0.7: it shows how much a map depends on who took "
+        "that maps of pure noise reach 0.2 to 0.6: it shows how much a map depends on who took "
         "part, not whether other participants would have it, which reproducibility shows"
     ),
     "bootstrap_r_sd": "Standard deviation of this |r| over bootstrap samples",

@@ -120,7 +120,8 @@ def label_columns(components: Components, references: ReferenceMaps) -> dict[str
         ]
         columns[f"{prefix}label_r"] = [label.r if label else None for label in labels]
         columns[f"second_{prefix}label"] = [
-            label.second or None if label else None for label in labels
+            label.second or None if label and not noise else None
+            for label, noise in zip(labels, at_chance, strict=True)
         ]
         columns[f"second_{prefix}label_r"] = [label.second_r if label else None for label in labels]
     return columns

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,16 @@ from nidecomp.decomposition.samples import MOST_VOXELS, fit_samples_of_rows
 from nidecomp.decomposition.stability import compare_halves, split_halves
 from nidecomp.spaces.contract import FeatureSpace
 
-# Participants whose runs get surrogates, and restarts of the ICA: rules of thumb, which bound the
-# time. Noise has no best restart.
-MOST_PARTICIPANTS, _N_INIT = 40, 2
-# The quantile, and of how many values of |r| at least: those of all maps in all splits.
-_QUANTILE, _N_VALUES, _FEWEST_SPLITS, _MOST_SPLITS = 0.95, 60, 3, 10
+# Participants whose runs get surrogates, their runs, and restarts of the ICA: rules of thumb, which
+# bound the time. Noise has no best restart.
+MOST_PARTICIPANTS, _MOST_RUNS, _N_INIT = 40, 2, 2
+# The quantile, of how many values of |r| at least (those of all maps in all splits), and splits.
+_QUANTILE, _N_VALUES, _MOST_SPLITS = 0.95, 60, 10
+
+
+def most_samples() -> int:
+    """Return the largest number of groups and halves that are fitted at once."""
+    return 1 + 2 * _MOST_SPLITS
 
 
 def chance_of_reproducibility(
@@ -53,40 +59,67 @@ def chance_of_reproducibility(
     Returns
     -------
     dict
-        For each method the 95 % quantile of |r| between matching maps of halves, over the maps of
-        several splits of at most `MOST_PARTICIPANTS` participants. Empty where the group cannot be
+        For each method the 95 % quantile of |r| between matching maps of the halves of a split,
+        over at least 60 maps: those of several splits of at most `MOST_PARTICIPANTS` participants,
+        with other surrogates where there are not as many splits. Empty where the group cannot be
         split or surrogates could not be fitted.
     """
-    labels = sorted({run.participant for run in runs})
-    labels = [labels[index] for index in evenly_spaced(len(labels), MOST_PARTICIPANTS)]
+    own = _some_runs(runs)
+    labels = sorted({run.participant for run in own})
     seed = science.decomposition.random_seed
     n_splits = math.ceil(_N_VALUES / fitted[0].n_components)
-    splits = split_halves(labels, min(max(n_splits, _FEWEST_SPLITS), _MOST_SPLITS), seed)
+    splits = split_halves(labels, min(n_splits, _MOST_SPLITS), seed)
     if not splits:
         return {}
-    own = [run for run in runs if run.participant in set(labels)]
+    quick = replace(science, decomposition=replace(science.decomposition, n_init=_N_INIT))
+    members = [tuple(labels), *(half for split in splits for half in split)]
+    found: dict[str, list[NDArray[np.float64]]] = {one.method: [] for one in fitted}
+    for repetition in range(math.ceil(n_splits / len(splits))):
+        rows = partial(
+            _surrogate_rows,
+            runs=own,
+            space=space,
+            n_components=fitted[0].n_components,
+            seed=seed + 1 + repetition * len(own),
+        )
+        fits = fit_samples_of_rows(fitted, members, rows, quick, plan)
+        for method, r in found.items():
+            if all(method in one.fitted for one in fits):
+                group, *halves = (one.fitted[method].maps for one in fits)
+                pairs = zip(halves[::2], halves[1::2], strict=True)
+                r.extend(compare_halves(group, *pair).reproducibility for pair in pairs)
+    return {method: float(np.quantile(r, _QUANTILE)) for method, r in found.items() if r}
+
+
+def _some_runs(runs: Sequence[ReducedRun]) -> list[ReducedRun]:
+    """Return the first runs of some participants, at every smoothing."""
+    labels = sorted({run.participant for run in runs})
+    chosen = {labels[index] for index in evenly_spaced(len(labels), MOST_PARTICIPANTS)}
+    of_each: dict[str, dict[str, None]] = {label: {} for label in chosen}
+    for run in runs:
+        names = of_each.get(run.participant)
+        if names is not None and len(names) < _MOST_RUNS:
+            names[run.key.label] = None
+    return [run for run in runs if run.key.label in of_each.get(run.participant, ())]
+
+
+def _surrogate_rows(
+    wanted: Sequence[SubspaceKey],
+    *,
+    runs: Sequence[ReducedRun],
+    space: FeatureSpace,
+    n_components: int,
+    seed: int,
+) -> Iterator[WeightedRows]:
+    """Yield the weighted rows of surrogates of all runs, as `weighted_runs` does for the runs."""
     # All smoothings of a run get the same phases.
-    numbers = {name: number for number, name in enumerate(sorted({run.key.label for run in own}))}
+    numbers = {name: number for number, name in enumerate(sorted({run.key.label for run in runs}))}
     places: list[NDArray[np.intp]] = []
 
     def surrogate(run: ReducedRun, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        made = space.surrogates(rows, seed + 1 + numbers[run.key.label])
+        made = space.surrogates(rows, seed + numbers[run.key.label])
         if not places:
             places.append(evenly_spaced(made.shape[1], MOST_VOXELS))
         return made[:, places[0]]
 
-    def rows_of_runs(wanted: Sequence[SubspaceKey]) -> Iterator[WeightedRows]:
-        return weighted_runs(own, wanted, fitted[0].n_components, change=surrogate)
-
-    quick = replace(science, decomposition=replace(science.decomposition, n_init=_N_INIT))
-    members = [tuple(labels), *(half for split in splits for half in split)]
-    fits = fit_samples_of_rows(fitted, members, rows_of_runs, quick, plan)
-    levels = {}
-    for components in fitted:
-        method = components.method
-        if all(method in one.fitted for one in fits):
-            group, *halves = (one.fitted[method].maps for one in fits)
-            pairs = zip(halves[::2], halves[1::2], strict=True)
-            r = [compare_halves(group, *pair).reproducibility for pair in pairs]
-            levels[method] = float(np.quantile(r, _QUANTILE))
-    return levels
+    yield from weighted_runs(runs, wanted, n_components, change=surrogate)

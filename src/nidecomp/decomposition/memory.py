@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nidecomp.config.science import Science
+from nidecomp.decomposition.chance import most_samples
 from nidecomp.decomposition.fastica import MAX_COMPONENTS_OF_MOMENTS, MAX_COMPONENTS_OF_THREADS
 from nidecomp.decomposition.gather import subspace_keys
 from nidecomp.decomposition.model_order_data import ModelOrderSettings
@@ -104,6 +105,8 @@ def count_samples_at_once(n_features: int, science: Science, group_mb: float) ->
     n_maps = science.decomposition.largest_model_order * len(science.decomposition.methods)
     room_mb = group_mb - INTERPRETER_MB - n_maps * row_mb(n_features)
     n_samples = 2 * science.evidence.n_splits + science.evidence.n_bootstraps
+    # Each batch reads the runs again, and makes their surrogates again.
+    n_samples = max(n_samples, most_samples())
     return min(max(2, int(room_mb // _sample_mb(n_features, science))), n_samples)
 
 

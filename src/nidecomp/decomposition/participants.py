@@ -113,8 +113,8 @@ def explained_by_sets_of_maps(
     runs : sequence of ReducedRun
         At the smoothing that the maps were fitted at.
     voxels : ndarray of int, shape (n_voxels,)
-        The voxels of the group mask that the maps are given at. Voxels have equal variance, so that
-        their share of a run's variance is their share of the mask.
+        The voxels of the group mask that the maps are given at. Voxels with signal have equal
+        variance in a run, so that their share of its variance is known.
     n_threads : int
         The result does not depend on it.
 
@@ -130,7 +130,8 @@ def explained_by_sets_of_maps(
 
     def measure(run: ReducedRun) -> NDArray[np.float64]:
         rows = np.load(run.path, mmap_mode="r")[: len(sets[0])][:, voxels]
-        total = run.total_variance * len(voxels) / run.n_voxels
+        with_signal = np.count_nonzero(rows.any(axis=0)) / (run.n_voxels - run.n_constant)
+        total = run.total_variance * with_signal
         found = [
             explained_variance(maps, rows, total, gram)
             for maps, gram in zip(sets, grams, strict=True)

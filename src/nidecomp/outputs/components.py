@@ -92,9 +92,9 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
 
 def _warn_of_chance(components: Components) -> None:
     """Log which maps of a decomposition are not interpreted, and what can be done."""
-    names = [
-        name for name, noise in zip(components.names, components.at_chance, strict=True) if noise
-    ]
+    # The fit has warned of empty maps already.
+    noise = components.at_chance & components.maps.any(axis=1)
+    names = [name for name, is_noise in zip(components.names, noise, strict=True) if is_noise]
     if names:
         _LOG.warning(
             "%d of %d %s maps are no more reproducible between halves of the participants than "

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
-from scipy.special import ndtri_exp, stdtr
+from scipy.special import betaln, ndtri_exp, stdtr
 
 from nidecomp.core.linalg import blocks, products
 from nidecomp.projection.serial_correlation import (
@@ -28,9 +28,13 @@ from nidecomp.projection.serial_correlation import (
 
 # The smallest residual of a series, as a share of it: smaller ones are rounding errors of float32.
 _ROUNDING = 1e-6
-# Nodes of the spline that converts t to z. Between them, its error is below 1e-6 (1e-9 for one
-# degree of freedom, less for more). Beyond 40, z hardly increases.
-_N_NODES, _LARGEST_T = 2001, 40.0
+# Nodes of the splines that convert t to z, up to the first limit in equal steps of t and up to the
+# second in equal steps of its logarithm. Their error is below 1e-6. Larger t cannot occur: see
+# `_ROUNDING`.
+_N_NODES, _LARGEST_NEAR_T, _LARGEST_T = 2001, 40.0, 1e6
+# Up to here, the tail of Student's t does not underflow, whatever the degrees of freedom.
+_NO_UNDERFLOW_T = 8.0
+_LAGUERRE_NODES, _LAGUERRE_WEIGHTS = np.polynomial.laguerre.laggauss(32)
 # Degrees of freedom of several runs together are rounded to this share before t is converted to z:
 # they take thousands of values, and this changes z by 0.003 at most where it is 3.
 _DOF_STEP = 0.005
@@ -313,8 +317,8 @@ def combine(
     effects : sequence of ndarray, each (n_components, n_voxels)
         The maps of the participant's runs, in a fixed order.
     noises : sequence of Noise
-        Their noise. A run is left out in voxels where its variance is 0 (no signal) or infinite
-        (unknown).
+        Their noise. A run is left out in voxels where its variance is 0 (no signal). Where it is
+        infinite (unknown), the run has a coefficient, but no degrees of freedom.
 
     Returns
     -------
@@ -334,7 +338,7 @@ def combine(
     return RunMaps(effect, z), NoiseSummary(
         sum(one.dof for one in summaries),
         float(np.median(dof[known])) if known.any() else 0.0,
-        float(np.mean([one.autocorrelation for one in summaries])),
+        float(np.mean([one.autocorrelation for one in summaries if one.effective_dof] or [0.0])),
     )
 
 
@@ -347,11 +351,13 @@ def _combined(
     dof, pooled = np.zeros(shape[1]), np.zeros(shape[1])
     for effect, noise in zip(effects, noises, strict=True):
         known, index = noise.known[block], noise.correlation[block]
+        # The weight of a coefficient does not need the variance of the noise.
+        has_signal = noise.variance[block] > 0
         own_dof = np.where(known, noise.dof[index], 0.0)
         dof += own_dof
         pooled += own_dof * np.where(known, noise.variance[block], 0.0)
         factors = noise.factors[index].T
-        weight = np.divide(1.0, factors, out=np.zeros(shape), where=known & (factors > 0))
+        weight = np.divide(1.0, factors, out=np.zeros(shape), where=has_signal & (factors > 0))
         total += weight
         weighted += weight * effect
     mean = np.divide(weighted, total, out=np.zeros(shape), where=total > 0)
@@ -444,8 +450,7 @@ def _z_values(t: NDArray[np.float64], dof: NDArray[np.float64]) -> NDArray[np.fl
     for each in np.unique(dof[dof > 0]):
         there = np.flatnonzero(dof == each)
         some = t[:, there]
-        # Beyond the last node, z hardly increases: larger values of t get the same z.
-        z[:, there] = np.copysign(_z_of_t(float(each))(np.minimum(np.abs(some), _LARGEST_T)), some)
+        z[:, there] = np.copysign(_z_of_t(float(each))(np.abs(some)), some)
     return z
 
 
@@ -453,7 +458,44 @@ def _z_values(t: NDArray[np.float64], dof: NDArray[np.float64]) -> NDArray[np.fl
 def _z_of_t(dof: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """Return a function from positive values of Student's t to standard normal values.
 
-    It uses the logarithm of the tail's probability, so that strong effects have finite values.
+    It interpolates between values at nodes: computing them takes longer than reading the run.
     """
-    nodes = np.linspace(0.0, _LARGEST_T, _N_NODES)
-    return CubicSpline(nodes, -np.asarray(ndtri_exp(np.log(stdtr(dof, -nodes)))))  # type: ignore[no-any-return]
+    nodes = np.linspace(0.0, _LARGEST_NEAR_T, _N_NODES)
+    near = CubicSpline(nodes, _exact_z(nodes, dof))
+    # Beyond, z increases with the logarithm of t.
+    distant = np.geomspace(_LARGEST_NEAR_T, _LARGEST_T, _N_NODES)
+    far = CubicSpline(np.log(distant), _exact_z(distant, dof))
+
+    def z_of_t(t: NDArray[np.float64]) -> NDArray[np.float64]:
+        z = np.asarray(near(np.minimum(t, _LARGEST_NEAR_T)))
+        beyond = t > _LARGEST_NEAR_T
+        if beyond.any():
+            z[beyond] = far(np.log(np.minimum(t[beyond], _LARGEST_T)))
+        return z
+
+    return z_of_t
+
+
+def _exact_z(t: NDArray[np.float64], dof: float) -> NDArray[np.float64]:
+    """Return the standard normal value of the same upper tail as each value of Student's t.
+
+    Notes
+    -----
+    The tail is half of the incomplete beta function I_x(dof/2, 1/2) with x = dof / (dof + t²). In
+    the tail it is computed from the logarithm of a hypergeometric function of x / (x - 1)
+    (Abramowitz and Stegun 26.5.23, 15.3.4 and, as an integral, 15.3.1), which does not underflow.
+    """
+    log_tail = np.log(stdtr(dof, -np.minimum(t, _NO_UNDERFLOW_T)))
+    far = t > _NO_UNDERFLOW_T
+    half, x = dof / 2, dof / (dof + t[far] ** 2)
+    steps = -np.expm1(-_LAGUERRE_NODES / half)
+    integrand = (1 + np.outer(steps, dof / t[far] ** 2)) ** -0.5
+    log_tail[far] = (
+        np.log(0.5)
+        + half * np.log(x)
+        - 0.5 * np.log1p(-x)
+        - np.log(half)
+        - betaln(half, 0.5)
+        + np.log(_LAGUERRE_WEIGHTS @ integrand)
+    )
+    return -np.asarray(ndtri_exp(log_tail))

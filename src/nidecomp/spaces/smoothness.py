@@ -1,4 +1,4 @@
-"""The number of independent values of smooth maps, from their spatial autocorrelation."""
+"""Smoothness of maps: how many independent values they have, and maps that are as smooth."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-# Voxels are taken at least this far apart: smooth maps do not change in between, and it saves time.
+# Of large masks, every second or third voxel along an axis is enough if the distance stays below
+# this: smooth maps hardly change in between, and it saves time.
 _SPACING_MM = 4.0
+_FEWEST_VOXELS = 10_000
 # By how much images are padded, so that distant voxels do not come close to each other in a Fourier
 # transform; and the smallest share of the voxels that must have a partner at a distance. Both are
 # rules of thumb: maps are hardly correlated over such distances.
 _PADDING, _LEAST_PAIRS = 1.5, 0.1
+# Maps with more independent values than this share of the voxels taken are rough; and how many of
+# them are looked at in all voxels, which takes a second.
+_ROUGH, _MOST_ROUGH_MAPS = 0.25, 4
 
 
 def independent_values(
@@ -44,8 +49,25 @@ def independent_values(
     processes, Biometrics 45:123). The mean over all pairs of different maps is returned: a map with
     itself would count the sampling error of its autocovariance twice.
     """
+    sparse = _thinned(mask, voxel_mm)
+    found = _independent_values(maps, mask, sparse)
+    if found > _ROUGH * np.count_nonzero(mask[sparse]) and mask[sparse].shape != mask.shape:
+        # The voxels in between are independent, too. All of them are looked at in a few maps.
+        return _independent_values(maps[:_MOST_ROUGH_MAPS], mask, (slice(None),) * 3)
+    return found
+
+
+def _thinned(mask: NDArray[np.bool_], voxel_mm: NDArray[np.floating]) -> tuple[slice, ...]:
+    """Return the slices that take enough voxels of a mask."""
     steps = np.maximum(1, _SPACING_MM // np.asarray(voxel_mm)).astype(int)
     sparse = tuple(slice(None, None, step) for step in steps)
+    enough = np.count_nonzero(mask[sparse]) >= _FEWEST_VOXELS
+    return sparse if enough else (slice(None),) * 3
+
+
+def _independent_values(
+    maps: NDArray[np.floating], mask: NDArray[np.bool_], sparse: tuple[slice, ...]
+) -> float:
     inside = mask[sparse]
     n_voxels = np.count_nonzero(inside)
     shape = [fft.next_fast_len(int(_PADDING * size), real=True) for size in inside.shape]
@@ -76,3 +98,53 @@ def _autocorrelation(volume: NDArray[np.float32], shape: list[int]) -> NDArray[n
     """Return the sum over voxels of the products with the voxel at each distance."""
     power = np.abs(fft.rfftn(volume, shape)) ** 2
     return np.asarray(fft.irfftn(power, shape), dtype=np.float64)
+
+
+def surrogate_maps(
+    maps: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    voxel_mm: NDArray[np.floating],
+    seed: int,
+) -> NDArray[np.float32]:
+    """Return maps with the power spectra of given ones and random phases.
+
+    Parameters
+    ----------
+    maps : ndarray, shape (n_maps, n_voxels)
+    mask : ndarray of bool, 3D
+        The voxels of the maps, the last axis varies fastest.
+    voxel_mm : ndarray, shape (3,)
+        The distance of voxels along each axis of the mask.
+    seed : int
+        All maps get the same random phases, so that they are as correlated with each other as the
+        given ones are.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_maps, n_values)
+        At all voxels of the mask, or at some that are at most 4 mm apart, with the norms of the
+        given maps.
+
+    Notes
+    -----
+    Phase randomisation (Theiler et al. 1992, Testing for nonlinearity in time series: the method of
+    surrogate data, Physica D 58:77), here in space: maps become Gaussian and stationary. Voxels
+    outside of the mask count as 0, so that surrogates are a little rougher than the maps: the edge
+    of the mask is in their spectrum.
+    """
+    sparse = _thinned(mask, voxel_mm)
+    inside = mask[sparse]
+    shape = [fft.next_fast_len(size, real=True) for size in inside.shape]
+    white = np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
+    phases = fft.rfftn(white)
+    phases /= np.maximum(np.abs(phases), np.finfo(np.float32).tiny)
+    part = tuple(slice(size) for size in inside.shape)
+    made = np.empty((len(maps), np.count_nonzero(inside)), dtype=np.float32)
+    volume = np.zeros(mask.shape, dtype=np.float32)
+    for index, values in enumerate(maps):
+        volume[mask] = values
+        whole = fft.irfftn(fft.rfftn(volume[sparse], shape) * phases, shape)
+        made[index] = whole[part][inside]
+        norm = np.linalg.norm(made[index])
+        made[index] *= np.linalg.norm(values) / norm if norm else 0.0
+    return made

@@ -33,8 +33,7 @@ from nidecomp.spaces.images import open_image
 from nidecomp.spaces.interpolate import labels_at, maps_at, share_at
 from nidecomp.spaces.nifti import compressed, compressed_parts, nifti
 from nidecomp.spaces.series import read_series
-from nidecomp.spaces.smoothness import independent_values
-from nidecomp.spaces.surrogates import surrogate_maps
+from nidecomp.spaces.smoothness import independent_values, surrogate_maps
 from nidecomp.spaces.volumes import VolumeImage, describe_image
 
 # nilearn's defaults: regions of at least 1350 mm³, and 6 mm of smoothing before finding peaks.

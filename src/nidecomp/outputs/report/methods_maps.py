@@ -12,6 +12,9 @@ from nidecomp.outputs.report.reading import number, read_json
 from nidecomp.outputs.report.results import Results, WrittenDecomposition
 from nidecomp.outputs.report.words import listed, method_name, numbered, paragraph, per_cent
 
+# A map is sparse if less of it than this is not 0: see `annotation.thresholds.is_sparse`.
+_SPARSE = 0.5
+
 
 # ---------------------------------------------------------------- fit
 def about_fit(folder: Results, science: Science) -> str:
@@ -129,7 +132,15 @@ def about_evidence(folder: Results, science: Science) -> str:
         Empty where there is no evidence (``--level minimal``).
     """
     fits = folder.decompositions
-    return paragraph([_halves(fits), _bootstraps(fits, science), _restarted(fits), _holdout(fits)])
+    return paragraph(
+        [
+            _halves(fits),
+            _bootstraps(fits, science),
+            _restarted(fits),
+            _explained(fits),
+            _holdout(fits),
+        ]
+    )
 
 
 def _halves(fits: tuple[WrittenDecomposition, ...]) -> str:
@@ -172,10 +183,11 @@ def _chance(fits: tuple[WrittenDecomposition, ...]) -> str:
     if not levels:
         return ""
     return (
-        f" Its chance level is {listed(levels)}: the 95 % quantile that is reached when the group "
-        "and its halves are fitted to surrogates of the runs, whose maps have the same power "
-        "spectra and random phases [@theiler1992]. Maps that do not exceed it were neither "
-        "labelled nor split into regions."
+        f" Its chance level is {listed(levels)}: the 95 % quantile of single splits when the group "
+        "and its halves are fitted to surrogates of the runs (at most two runs of 40 participants, "
+        "with two random starts of the ICA), whose principal components have the same power "
+        "spectra and random spatial phases [@theiler1992]. Maps that do not exceed it were not "
+        "labelled, and have no regions and no peaks."
     )
 
 
@@ -210,6 +222,21 @@ def _restarted(fits: tuple[WrittenDecomposition, ...]) -> str:
     )
 
 
+def _explained(fits: tuple[WrittenDecomposition, ...]) -> str:
+    shares = [
+        f"{per_cent(share)} ({_title(one)})"
+        for one in fits
+        if isinstance(share := one.described.get("ExplainedVariance"), int | float)
+    ]
+    if not shares:
+        return ""
+    return (
+        f"All maps together explain {listed(shares)} of the variance of the cleaned runs (mean "
+        "over participants), looked for in as many leading principal components of each run as "
+        "there are maps."
+    )
+
+
 def _holdout(fits: tuple[WrittenDecomposition, ...]) -> str:
     shares = []
     for one in fits:
@@ -220,7 +247,7 @@ def _holdout(fits: tuple[WrittenDecomposition, ...]) -> str:
     if not shares:
         return ""
     return (
-        f"In the participants that were held out, the maps explain {listed(shares)} of the "
+        f"In the participants that were held out, the maps explain {listed(shares)} of this "
         "variance."
     )
 
@@ -251,9 +278,22 @@ def about_maps(folder: Results, science: Science) -> str:
 def _thresholded(fits: tuple[WrittenDecomposition, ...], science: Science) -> str:
     if not any(one.thresholded for one in fits):
         return ""
-    words = rule_in_words(parse_rule(science.evidence.threshold))
-    cited = " [@benjamini1995]" if "Benjamini" in words else ""
-    return f"Each map was thresholded to keep {words}{cited}."
+    rule = parse_rule(science.evidence.threshold)
+    supports = [number(row.get("support")) for one in fits for row in one.metrics]
+    are_sparse = [support < _SPARSE for support in supports if rule.kind != "ratio"]
+    words = rule_in_words(rule).replace(
+        "Benjamini and Hochberg", "Benjamini and Hochberg [@benjamini1995]"
+    )
+    sentences = []
+    if any(are_sparse):
+        sentences.append(
+            "Sparse maps, as those of dictionary learning are, kept all values that are not 0: "
+            "the sparsity penalty has selected them."
+        )
+    if not are_sparse or not all(are_sparse):
+        maps = "Other maps were" if any(are_sparse) else "Each map was"
+        sentences.append(f"{maps} thresholded to keep {words}.")
+    return " ".join(sentences)
 
 
 def _regions(fits: tuple[WrittenDecomposition, ...]) -> str:

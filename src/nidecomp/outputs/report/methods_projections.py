@@ -72,8 +72,8 @@ def _connectomes(folder: Results) -> str:
             ("partialcorrelation", "partial correlation"),
             (
                 "tangent",
-                "deviation of their covariance from the geometric mean of all runs, in the tangent "
-                "space [@varoquaux2010b]",
+                "deviation of their covariance from the geometric mean of the participants' mean "
+                "covariances, in the tangent space [@varoquaux2010b]",
             ),
         )
         if _has_matrix(folder, stat)
@@ -81,7 +81,10 @@ def _connectomes(folder: Results) -> str:
     if not kinds:
         return ""
     shrunk = "; all but the first are from shrunk covariances [@ledoit2004]" if kinds[1:] else ""
-    return f"Connectivity of the time courses was computed as {listed(kinds)}{shrunk}."
+    return (
+        f"Connectivity of the time courses was computed as {listed(kinds)}{shrunk}. The group's "
+        "correlations are means over participants of Fisher's z, transformed back."
+    )
 
 
 def _has_matrix(folder: Results, stat: str) -> bool:
@@ -104,8 +107,9 @@ def _maps(folder: Results) -> str:
     ]
     if _wrote(folder, "_desc-fixedeffects_components.json"):
         sentences.append(
-            "The maps of the runs of a participant were combined as fixed effects, with the "
-            "residual variance and the degrees of freedom pooled over these runs."
+            "The maps of the runs of a participant were combined as fixed effects: runs were "
+            "weighted by the precision that their time courses give, and the residual variance "
+            "and the degrees of freedom were pooled."
         )
     return " ".join(sentences)
 
