@@ -136,9 +136,9 @@ def test_chance_is_what_halves_of_surrogate_runs_reach(detailed: Published) -> N
     for repetition in range(2):
         first = SEED + 1 + repetition * len(fitted_runs)
         runs = [surrogates(detailed, run, first + number) for number, run in enumerate(fitted_runs)]
-        group = canica(runs, people, 2, ica_of_moments)
+        group = canica(runs, people, 1, ica_of_moments)
         r += [
-            reproducibility(group, *(canica(runs, half, 2, ica_of_moments) for half in split))
+            reproducibility(group, *(canica(runs, half, 1, ica_of_moments) for half in split))
             for split in split_halves(people, 10)
         ]
     level = np.full(N_COMPONENTS, np.quantile(r, 0.95))

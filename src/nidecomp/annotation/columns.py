@@ -68,7 +68,7 @@ METRICS: dict[str, str] = {
         "Chance level of the reproducibility: what 95 % of the maps do not exceed in a single "
         "split if the group and its halves are fitted to runs that are as smooth as these and have "
         "no signal in common (surrogates with random phases of at most two runs of 40 "
-        "participants, two starts of the ICA). A map whose reproducibility is not above it may be "
+        "participants, one start of the ICA). A map whose reproducibility is not above it may be "
         "noise"
     ),
     "bootstrap_r": (

@@ -20,13 +20,13 @@ from nidecomp.core.linalg import evenly_spaced
 from nidecomp.core.records import ReducedRun
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.gather import GroupPlan, SubspaceKey, WeightedRows, weighted_runs
-from nidecomp.decomposition.samples import MOST_VOXELS, fit_samples_of_rows
+from nidecomp.decomposition.samples import fit_samples_of_rows
 from nidecomp.decomposition.stability import compare_halves, split_halves
 from nidecomp.spaces.contract import FeatureSpace
 
-# Participants whose runs get surrogates, their runs, and restarts of the ICA: rules of thumb, which
-# bound the time. Noise has no best restart.
-MOST_PARTICIPANTS, _MOST_RUNS, _N_INIT = 40, 2, 2
+# Participants whose runs get surrogates, their runs, restarts of the ICA, and voxels: rules of thumb,
+# which bound the time. Noise has no best restart.
+MOST_PARTICIPANTS, _MOST_RUNS, _N_INIT, _MOST_VOXELS = 40, 2, 1, 10_000
 # The quantile, of how many values of |r| at least (those of all maps in all splits), and splits.
 _QUANTILE, _N_VALUES, _MOST_SPLITS = 0.95, 60, 10
 
@@ -119,7 +119,7 @@ def _surrogate_rows(
     def surrogate(run: ReducedRun, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         made = space.surrogates(rows, seed + numbers[run.key.label])
         if not places:
-            places.append(evenly_spaced(made.shape[1], MOST_VOXELS))
+            places.append(evenly_spaced(made.shape[1], _MOST_VOXELS))
         return made[:, places[0]]
 
     yield from weighted_runs(runs, wanted, n_components, change=surrogate)

@@ -185,7 +185,7 @@ def _chance(fits: tuple[WrittenDecomposition, ...]) -> str:
     return (
         f" Its chance level is {listed(levels)}: the 95 % quantile of single splits when the group "
         "and its halves are fitted to surrogates of the runs (at most two runs of 40 participants, "
-        "with two random starts of the ICA), whose principal components have the same power "
+        "with one random start of the ICA), whose principal components have the same power "
         "spectra and random spatial phases [@theiler1992]. Maps that do not exceed it were not "
         "labelled, and have no regions and no peaks."
     )
