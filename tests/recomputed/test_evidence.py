@@ -144,7 +144,7 @@ def test_chance_is_what_halves_of_surrogate_runs_reach(detailed: Published) -> N
     level = np.full(N_COMPONENTS, np.quantile(r, 0.95))
     published = metrics(detailed, "canica", "reproducibility_chance")
     # The ICA of noise does not converge: where it ends depends on rounding.
-    agree("metrics: reproducibility_chance", published, level, 0.03)
+    agree("metrics: reproducibility_chance", published, level, 0.05)
 
 
 # ---------------------------------------------------------------- restarts

@@ -24,8 +24,8 @@ from nidecomp.decomposition.samples import fit_samples_of_rows
 from nidecomp.decomposition.stability import compare_halves, split_halves
 from nidecomp.spaces.contract import FeatureSpace
 
-# Participants whose runs get surrogates, their runs, restarts of the ICA, and voxels: rules of thumb,
-# which bound the time. Noise has no best restart.
+# Participants whose runs get surrogates, runs of each, restarts of the ICA, and voxels. Rules of
+# thumb, which bound the time. Noise has no best restart.
 MOST_PARTICIPANTS, _MOST_RUNS, _N_INIT, _MOST_VOXELS = 40, 2, 1, 10_000
 # The quantile, of how many values of |r| at least (those of all maps in all splits), and splits.
 _QUANTILE, _N_VALUES, _MOST_SPLITS = 0.95, 60, 10
