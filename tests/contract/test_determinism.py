@@ -38,7 +38,7 @@ def test_one_process_gives_the_bytes_of_two(rest_output: Path, tmp_path: Path) -
 
 def test_one_process_gives_the_bytes_of_two_in_all_that_is_written_of_runs(tmp_path: Path) -> None:
     """Each run's maps and images without components are made where it is projected."""
-    of_runs = ("--participant-maps", "--regress-out", "canica01")
+    of_runs = ("--participant-maps", "--regress-out", "canica01", "--task-id", "rest")
     for nprocs in (1, 2):
         done = nidecomp(*small(tmp_path / str(nprocs), *of_runs, "--nprocs", nprocs))
         assert done.exit_code == 0, done.stderr
@@ -114,8 +114,8 @@ def test_a_signal_ends_the_workers_too_and_the_next_start_completes(
     while _alive_in_group(process.pid):
         assert time.monotonic() < give_up, "its workers outlived it"
         time.sleep(0.1)
-    nprocs = {"local": "1", "dask": "2"}[executor]
-    done = nidecomp(*small(output, "--executor", executor, "--nprocs", nprocs))
+    # Where it was stopped and how it goes on need not be the same.
+    done = nidecomp(*small(output, "--nprocs", "1"))
     assert done.exit_code == 0, done.stderr
     assert _but_links(results(output)) == _but_links(results(small_output))
 
