@@ -237,7 +237,7 @@ def test_what_matters_stands_on_top(tmp_path: Path) -> None:
     write_tsv(root / "participants.tsv", ("participant_id", "outlier"), ("sub-07", "motion 3"))
     told = " ".join(warnings_of(read_results(root)))
     for part in (
-        "did not converge", "1 component no more reproducible", "at most 0.10", "canica02",
+        "did not converge", "1 component is no more reproducible", "at most 0.10", "canica02",
         "1 of 2 runs were not used", "sub-07",
     ):  # fmt: skip
         assert part in told

@@ -211,7 +211,7 @@ def warnings_of(folder: Results) -> list[str]:
             if number(row.get("reproducibility")) <= number(row.get("reproducibility_chance"))
         ]
         if low:
-            n = count(len(low), "component")
+            n = f"{count(len(low), 'component')} {'is' if len(low) == 1 else 'are'}"
             chance = number(one.metrics[0].get("reproducibility_chance"))
             found.append(
                 f"{one.title}: {n} no more reproducible between halves of the participants than "
