@@ -58,7 +58,7 @@ def auto_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's results with the number of components chosen: as many as were planted."""
 
     def make(output: Path) -> None:
-        words = (FIXTURES / "rest", output, "group", "--n-components", "auto", "--nprocs", "2")
+        words = (FIXTURES / "rest", output, "group", "--n-components", "auto")
         done = nidecomp(*words)
         assert done.exit_code == 0, done.stderr
         assert "Chose 14 components." in done.stderr

@@ -255,6 +255,7 @@ def test_bootstraps_find_a_private_source_only_if_its_participant_was_drawn(
         np.testing.assert_array_equal(private > 0.5, was_drawn)
 
 
+@pytest.mark.usefixtures("no_chance")
 def test_everything_of_a_component_is_reordered_together_except_names(
     runs: list[ReducedRun],
 ) -> None:
@@ -319,7 +320,13 @@ Spied = list[list[Components]]
 
 
 @pytest.fixture
-def spied(monkeypatch: pytest.MonkeyPatch) -> Spied:
+def no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the fits to surrogates, which take longer than those to halves."""
+    monkeypatch.setattr(reproducibility, "chance_of_reproducibility", lambda *_: {})
+
+
+@pytest.fixture
+def spied(monkeypatch: pytest.MonkeyPatch, no_chance: None) -> Spied:
     """Collect the fits to all samples, in the order of samples."""
     fits: Spied = []
     fit = module.fit_subspaces
@@ -329,7 +336,6 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> Spied:
         return fits[-1]
 
     monkeypatch.setattr(module, "fit_subspaces", kept)
-    monkeypatch.setattr(reproducibility, "chance_of_reproducibility", lambda *_: {})
     return fits
 
 
@@ -344,6 +350,7 @@ def of_participants(runs: Sequence[ReducedRun], labels: Iterable[str]) -> list[R
     return taken
 
 
+@pytest.mark.usefixtures("no_chance")
 def test_halves_and_bootstraps_are_fits_to_their_participants_alone(
     runs: list[ReducedRun],
 ) -> None:
@@ -436,6 +443,7 @@ def test_explained_variance_is_the_mean_share_of_the_whole_variance_of_participa
         assert mean_share(maps, runs, 6, labels_of(8)) > components.total_explained_variance
 
 
+@pytest.mark.usefixtures("no_chance")
 def test_variance_in_held_out_participants_is_that_of_a_least_squares_fit(
     runs: list[ReducedRun],
 ) -> None:
@@ -503,6 +511,7 @@ def test_the_data_of_one_participant_affect_one_half_of_each_split(
         assert sum(same) == 5
 
 
+@pytest.mark.usefixtures("no_chance")
 def test_identical_participants_have_a_reproducibility_of_one(tmp_path: Path) -> None:
     series = with_shared_sources(np.random.default_rng(2), "")
     same = write_group(tmp_path, lambda *_: series, n_runs=1)
@@ -542,6 +551,7 @@ def test_with_one_participant_maps_are_sorted_by_explained_variance(
         np.testing.assert_allclose(evidence.halves.bootstrap, 1.0, atol=1e-3)
 
 
+@pytest.mark.usefixtures("no_chance")
 def test_two_participants_have_one_split(
     runs: list[ReducedRun], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -569,6 +579,7 @@ def test_without_splits_and_bootstraps_there_is_only_evidence_of_participants(
         assert participants_of(components).explained_variance.shape == (8, 4)
 
 
+@pytest.mark.usefixtures("no_chance")
 def test_a_split_is_left_out_if_one_of_its_halves_cannot_be_fitted(
     runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -584,7 +595,6 @@ def test_a_split_is_left_out_if_one_of_its_halves_cannot_be_fitted(
         return fit(*given, **named)
 
     monkeypatch.setattr(module, "fit_subspaces", failing)
-    monkeypatch.setattr(reproducibility, "chance_of_reproducibility", lambda *_: {})
     for before, after in zip(whole, judge_fitted(fitted, runs, wanted), strict=True):
         np.testing.assert_array_equal(
             evidence_of(after).halves.trace, evidence_of(before).halves.trace[[0, 2]]
@@ -665,6 +675,7 @@ def test_each_model_order_is_judged_as_if_it_were_the_only_one(
     assert as_bytes(judge(two_smoothings, alone)) == expected[2:]
 
 
+@pytest.mark.usefixtures("no_chance")
 def test_canica_is_judged_on_runs_at_its_own_smoothing(
     two_smoothings: list[ReducedRun], expected: list[dict[str, object]]
 ) -> None:
@@ -815,6 +826,7 @@ def test_evenly_spaced_voxels_cover_the_mask_and_are_always_the_same() -> None:
     np.testing.assert_allclose(in_tenths, 2000, rtol=0.1)
 
 
+@pytest.mark.usefixtures("no_chance")
 def test_the_number_of_voxels_of_halves_is_recorded(
     runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -827,6 +839,7 @@ def test_the_number_of_voxels_of_halves_is_recorded(
         assert evidence.halves.reproducibility[:, 3].max() < 0.5
 
 
+@pytest.mark.usefixtures("no_chance")
 def test_a_third_of_smooth_voxels_gives_the_reproducibility_of_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -855,6 +868,7 @@ def test_a_third_of_smooth_voxels_gives_the_reproducibility_of_all(
         np.testing.assert_allclose(short, whole, atol=0.02)
 
 
+@pytest.mark.usefixtures("no_chance")
 def test_three_dimensions_for_each_component_give_the_reproducibility_of_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
