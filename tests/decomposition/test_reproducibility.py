@@ -32,6 +32,7 @@ from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
 from nidecomp.decomposition.participants import participant_contributions
 from nidecomp.decomposition.reproducibility import judge_reproducibility
+from nidecomp.decomposition.samples import SampleFit
 from nidecomp.decomposition.stability import (
     bootstrap_samples,
     compare_halves,
@@ -710,6 +711,19 @@ def test_shared_sources_are_above_chance(judged: tuple[Components, ...]) -> None
         assert evidence_of(components).halves.chance < 0.2
         places = [place_of(components, source) for source in SHARED]
         assert not components.at_chance[places].any()
+
+
+def test_a_chance_level_that_is_not_known_is_told(
+    runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fitted = fit_group(runs, science(4))
+    monkeypatch.setattr(chance, "fit_samples_of_rows", lambda *_: (SampleFit({}),) * 7)
+    with caplog.at_level(logging.WARNING):
+        for components in judge_fitted(fitted, runs, science(4)):
+            assert np.isnan(evidence_of(components).halves.chance)
+            assert not components.at_chance.any()
+    for method in METHODS:
+        assert f"reproducibility of {method} maps is not known" in caplog.text
 
 
 def test_surrogates_of_many_participants_are_made_of_some(

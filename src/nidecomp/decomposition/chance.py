@@ -7,6 +7,7 @@ group and its halves are fitted to surrogates of the reduced runs (docs/decision
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,6 +24,8 @@ from nidecomp.decomposition.gather import GroupPlan, SubspaceKey, WeightedRows, 
 from nidecomp.decomposition.samples import fit_samples_of_rows
 from nidecomp.decomposition.stability import compare_halves, split_halves
 from nidecomp.spaces.contract import FeatureSpace
+
+_LOG = logging.getLogger(__name__)
 
 # Participants whose runs get surrogates, runs of each, restarts of the ICA, and voxels. Rules of
 # thumb, which bound the time. Noise has no best restart.
@@ -88,6 +91,12 @@ def chance_of_reproducibility(
                 group, *halves = (one.fitted[method].maps for one in fits)
                 pairs = zip(halves[::2], halves[1::2], strict=True)
                 r.extend(compare_halves(group, *pair).reproducibility for pair in pairs)
+    for method in (name for name, r in found.items() if not r):
+        _LOG.warning(
+            "The chance level of the reproducibility of %s maps is not known: surrogates of the runs "
+            "could not be fitted. Maps of noise keep their labels and regions",
+            method,
+        )
     return {method: float(np.quantile(r, _QUANTILE)) for method, r in found.items() if r}
 
 
