@@ -93,8 +93,8 @@ def chance_of_reproducibility(
                 r.extend(compare_halves(group, *pair).reproducibility for pair in pairs)
     for method in (name for name, r in found.items() if not r):
         _LOG.warning(
-            "The chance level of the reproducibility of %s maps is not known: surrogates of the runs "
-            "could not be fitted. Maps of noise keep their labels and regions",
+            "The chance level of the reproducibility of %s maps is not known: surrogates of the "
+            "runs could not be fitted. Maps of noise keep their labels and regions",
             method,
         )
     return {method: float(np.quantile(r, _QUANTILE)) for method, r in found.items() if r}
