@@ -15,12 +15,12 @@ from scipy.signal import lfilter
 
 from nidecomp.projection.dual_regression import (
     chance_map_r,
-    combine,
     effect_maps,
     map_correlations,
     run_maps,
     time_courses,
 )
+from nidecomp.projection.fixed_effects import combine
 from nidecomp.runs.clean import clean, orthonormal_basis, polynomials
 
 _THRESHOLD = 3.09

@@ -19,11 +19,12 @@ from nidecomp.projection.dual_regression import (
     RunMaps,
     TimeCourses,
     chance_map_r,
-    combine,
     effect_maps,
     map_correlations,
 )
+from nidecomp.projection.fixed_effects import combine
 from nidecomp.projection.serial_correlation import GRID, WHITE, residual_model
+from nidecomp.projection.student_t import z_values
 from nidecomp.runs.clean import orthonormal_basis
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -415,12 +416,12 @@ def test_a_run_without_degrees_of_freedom_has_an_effect_but_adds_none() -> None:
 def test_z_has_the_probability_of_t_far_into_the_tail(dof: float) -> None:
     t = np.array([[0.5, 7.9, 8.1, 39.0, 41.0, 60.0, 120.0, 1000.0]])
     expected = -ndtri_exp(np.log(stdtr(dof, -t)))
-    found = dual_regression._z_values(t, np.full(t.shape[1], dof))
+    found = z_values(t, np.full(t.shape[1], dof))
     np.testing.assert_allclose(found, expected, atol=1e-8)
 
 
 def test_z_of_thousands_of_degrees_of_freedom_is_nearly_t() -> None:
     t = np.array([[0.0, 3.0, 12.0, 39.0, 60.0]])
-    found = dual_regression._z_values(t, np.full(t.shape[1], 1e6))
+    found = z_values(t, np.full(t.shape[1], 1e6))
     np.testing.assert_allclose(found, t, rtol=1e-3)
     assert (found[0, 1:] < t[0, 1:]).all()

@@ -7,14 +7,11 @@ doi:10.3389/fnins.2017.00115.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
-from scipy.special import betaln, ndtri_exp, stdtr
 
 from nidecomp.core.linalg import blocks, products
 from nidecomp.projection.serial_correlation import (
@@ -25,19 +22,10 @@ from nidecomp.projection.serial_correlation import (
     residual_model,
     shrunk,
 )
+from nidecomp.projection.student_t import t_values, z_values
 
 # The smallest residual of a series, as a share of it: smaller ones are rounding errors of float32.
 _ROUNDING = 1e-6
-# Nodes of the splines that convert t to z, up to the first limit in equal steps of t and up to the
-# second in equal steps of its logarithm. Their error is below 1e-6. Larger t cannot occur: see
-# `_ROUNDING`.
-_N_NODES, _LARGEST_NEAR_T, _LARGEST_T = 2001, 40.0, 1e6
-# Up to here, the tail of Student's t does not underflow, whatever the degrees of freedom.
-_NO_UNDERFLOW_T = 8.0
-_LAGUERRE_NODES, _LAGUERRE_WEIGHTS = np.polynomial.laguerre.laggauss(32)
-# Degrees of freedom of several runs together are rounded to this share before t is converted to z:
-# they take thousands of values, and this changes z by 0.003 at most where it is 3.
-_DOF_STEP = 0.005
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,8 +233,8 @@ def run_maps(
         # Where the variance is not known, z is 0.
         known = np.where(noise.known[block], noise.variance[block], 0.0)
         variance = model.factors[index].T * known
-        t = _ratio(effect[:, block].astype(np.float64), variance)
-        z[:, block] = _z_values(t, model.dof[index])
+        t = t_values(effect[:, block].astype(np.float64), variance)
+        z[:, block] = z_values(t, model.dof[index])
     return RunMaps(effect, z), noise
 
 
@@ -300,76 +288,6 @@ def _correlations(
 def _solver(courses: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the matrix that gives coefficients of series."""
     return np.asarray(np.linalg.pinv(courses.T @ courses, hermitian=True) @ courses.T)
-
-
-def combine(
-    effects: Sequence[NDArray[np.float32]], noises: Sequence[Noise]
-) -> tuple[RunMaps, NoiseSummary]:
-    """Combine the maps of a participant's runs in a fixed-effects model.
-
-    All runs of a participant have the same noise variance in a voxel, so that its estimates are
-    pooled with their degrees of freedom. The coefficients are weighted by their precision, which
-    then depends on the runs' time courses and serial correlation only. Weights that were estimated
-    from each run alone would be noisy themselves, and z values too large.
-
-    Parameters
-    ----------
-    effects : sequence of ndarray, each (n_components, n_voxels)
-        The maps of the participant's runs, in a fixed order.
-    noises : sequence of Noise
-        Their noise. A run is left out in voxels where its variance is 0 (no signal). Where it is
-        infinite (unknown), the run has a coefficient, but no degrees of freedom.
-
-    Returns
-    -------
-    maps : RunMaps
-    summary : NoiseSummary
-    """
-    n_voxels = effects[0].shape[1]
-    effect, z = (np.zeros(effects[0].shape, dtype=np.float32) for _ in range(2))
-    dof = np.zeros(n_voxels)
-    for block in blocks(n_voxels):
-        effect[:, block], t, dof[block] = _combined(
-            [one[:, block] for one in effects], noises, block
-        )
-        z[:, block] = _z_values(t, _rounded(dof[block]))
-    known = dof > 0
-    summaries = [one.summary() for one in noises]
-    return RunMaps(effect, z), NoiseSummary(
-        sum(one.dof for one in summaries),
-        float(np.median(dof[known])) if known.any() else 0.0,
-        float(np.mean([one.autocorrelation for one in summaries if one.effective_dof] or [0.0])),
-    )
-
-
-def _combined(
-    effects: Sequence[NDArray[np.float32]], noises: Sequence[Noise], block: slice
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the coefficients of some voxels over runs, their t, and its degrees of freedom."""
-    shape = effects[0].shape
-    total, weighted = np.zeros(shape), np.zeros(shape)
-    dof, pooled = np.zeros(shape[1]), np.zeros(shape[1])
-    for effect, noise in zip(effects, noises, strict=True):
-        known, index = noise.known[block], noise.correlation[block]
-        # The weight of a coefficient does not need the variance of the noise.
-        has_signal = noise.variance[block] > 0
-        own_dof = np.where(known, noise.dof[index], 0.0)
-        dof += own_dof
-        pooled += own_dof * np.where(known, noise.variance[block], 0.0)
-        factors = noise.factors[index].T
-        weight = np.divide(1.0, factors, out=np.zeros(shape), where=has_signal & (factors > 0))
-        total += weight
-        weighted += weight * effect
-    mean = np.divide(weighted, total, out=np.zeros(shape), where=total > 0)
-    variance = np.divide(pooled, dof, out=np.zeros_like(dof), where=dof > 0)
-    of_mean = np.divide(variance, total, out=np.zeros(shape), where=total > 0)
-    return mean, _ratio(mean, of_mean), dof
-
-
-def _rounded(dof: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return degrees of freedom in steps of half a percent; 0 stays 0."""
-    steps = np.round(np.log(np.maximum(dof, 1.0)) / _DOF_STEP)
-    return np.where(dof > 0, np.exp(steps * _DOF_STEP), 0.0)
 
 
 def map_correlations(own: NDArray[np.floating], group: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -429,73 +347,3 @@ def chance_map_r(
     total = n + np.asarray(n_independent, dtype=np.float64)
     share = np.divide(n, total, out=np.zeros_like(total), where=total > 0)
     return np.asarray(np.sqrt(share))
-
-
-def _ratio(effect: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-    deviation = np.sqrt(variance)
-    ratio = np.divide(effect, deviation, out=np.zeros_like(effect), where=deviation > 0)
-    return np.asarray(ratio)
-
-
-def _z_values(t: NDArray[np.float64], dof: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the standard normal values of the same probability as values of Student's t.
-
-    Parameters
-    ----------
-    t : ndarray, shape (n_components, n_voxels)
-    dof : ndarray, shape (n_voxels,)
-        z is 0 where it is not positive.
-    """
-    z = np.zeros_like(t)
-    for each in np.unique(dof[dof > 0]):
-        there = np.flatnonzero(dof == each)
-        some = t[:, there]
-        z[:, there] = np.copysign(_z_of_t(float(each))(np.abs(some)), some)
-    return z
-
-
-@lru_cache(maxsize=256)
-def _z_of_t(dof: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Return a function from positive values of Student's t to standard normal values.
-
-    It interpolates between values at nodes: computing them takes longer than reading the run.
-    """
-    nodes = np.linspace(0.0, _LARGEST_NEAR_T, _N_NODES)
-    near = CubicSpline(nodes, _exact_z(nodes, dof))
-    # Beyond, z increases with the logarithm of t.
-    distant = np.geomspace(_LARGEST_NEAR_T, _LARGEST_T, _N_NODES)
-    far = CubicSpline(np.log(distant), _exact_z(distant, dof))
-
-    def z_of_t(t: NDArray[np.float64]) -> NDArray[np.float64]:
-        z = np.asarray(near(np.minimum(t, _LARGEST_NEAR_T)))
-        beyond = t > _LARGEST_NEAR_T
-        if beyond.any():
-            z[beyond] = far(np.log(np.minimum(t[beyond], _LARGEST_T)))
-        return z
-
-    return z_of_t
-
-
-def _exact_z(t: NDArray[np.float64], dof: float) -> NDArray[np.float64]:
-    """Return the standard normal value of the same upper tail as each value of Student's t.
-
-    Notes
-    -----
-    The tail is half of the incomplete beta function I_x(dof/2, 1/2) with x = dof / (dof + t²). In
-    the tail it is computed from the logarithm of a hypergeometric function of x / (x - 1)
-    (Abramowitz and Stegun 26.5.23, 15.3.4 and, as an integral, 15.3.1), which does not underflow.
-    """
-    log_tail = np.log(stdtr(dof, -np.minimum(t, _NO_UNDERFLOW_T)))
-    far = t > _NO_UNDERFLOW_T
-    half, x = dof / 2, dof / (dof + t[far] ** 2)
-    steps = -np.expm1(-_LAGUERRE_NODES / half)
-    integrand = (1 + np.outer(steps, dof / t[far] ** 2)) ** -0.5
-    log_tail[far] = (
-        np.log(0.5)
-        + half * np.log(x)
-        - 0.5 * np.log1p(-x)
-        - np.log(half)
-        - betaln(half, 0.5)
-        + np.log(_LAGUERRE_WEIGHTS @ integrand)
-    )
-    return -np.asarray(ndtri_exp(log_tail))

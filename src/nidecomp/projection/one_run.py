@@ -20,12 +20,12 @@ from nidecomp.core.errors import FailedRunError
 from nidecomp.core.records import FailedRun
 from nidecomp.projection.component_regression import fit_component_regression, regressed_volumes
 from nidecomp.projection.dual_regression import (
-    combine,
     effect_maps,
     map_correlations,
     run_maps,
     time_courses,
 )
+from nidecomp.projection.fixed_effects import combine
 from nidecomp.projection.store import (
     as_array,
     find_combined,

@@ -159,12 +159,7 @@ def _halves(fits: tuple[WrittenDecomposition, ...]) -> str:
         "between its matches in both halves, at most the |r| of either match with the group's map, "
         f"averaged over splits. Components are sorted by it.{_chance(fits)}"
     )
-    traces = []
-    for one in fits:
-        own = one.described.get("Evidence")
-        trace = own.get("Trace") if isinstance(own, dict) else None
-        if isinstance(trace, int | float):
-            traces.append(f"{trace:.2f} for {_title(one)}")
+    traces = [f"{trace:.2f} for {title}" for title, trace in _evidence(fits, "Trace")]
     if not traces:
         return text
     return (
@@ -173,13 +168,21 @@ def _halves(fits: tuple[WrittenDecomposition, ...]) -> str:
     )
 
 
-def _chance(fits: tuple[WrittenDecomposition, ...]) -> str:
-    levels = []
+def _evidence(fits: tuple[WrittenDecomposition, ...], key: str) -> list[tuple[str, float]]:
+    """Return the title of each decomposition whose evidence has a number of this key, and it."""
+    found = []
     for one in fits:
         evidence = one.described.get("Evidence")
-        level = evidence.get("ReproducibilityChance") if isinstance(evidence, dict) else None
-        if isinstance(level, int | float):
-            levels.append(f"{level:.2f} for {_title(one)}")
+        value = evidence.get(key) if isinstance(evidence, dict) else None
+        if isinstance(value, int | float):
+            found.append((_title(one), value))
+    return found
+
+
+def _chance(fits: tuple[WrittenDecomposition, ...]) -> str:
+    levels = [
+        f"{level:.2f} for {title}" for title, level in _evidence(fits, "ReproducibilityChance")
+    ]
     if not levels:
         return ""
     return (
@@ -238,12 +241,10 @@ def _explained(fits: tuple[WrittenDecomposition, ...]) -> str:
 
 
 def _holdout(fits: tuple[WrittenDecomposition, ...]) -> str:
-    shares = []
-    for one in fits:
-        evidence = one.described.get("Evidence")
-        share = evidence.get("ExplainedVarianceHoldout") if isinstance(evidence, dict) else None
-        if isinstance(share, int | float):
-            shares.append(f"{per_cent(share)} ({_title(one)})")
+    shares = [
+        f"{per_cent(share)} ({title})"
+        for title, share in _evidence(fits, "ExplainedVarianceHoldout")
+    ]
     if not shares:
         return ""
     return (
