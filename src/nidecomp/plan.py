@@ -178,11 +178,12 @@ def forecast(
     is_template = science.projection.maps is not None
     with_fit = request.analysis_level == "group" and not is_template
     is_full = with_fit and extent.level == "full"
-    n_rows, n_smoothings = science.decomposition.largest_model_order, len(science.smoothings_fwhm)
+    n_rows, n_smoothings = science.decomposition.largest_rows, len(science.smoothings_fwhm)
+    n_components = science.decomposition.largest_model_order
     rows = n_rows
     if is_full or is_template:
         with_images = extent.participant_maps or bool(science.projection.regress_out)
-        rows = max(rows, projecting_rows(space, n_rows, with_images))
+        rows = max(rows, projecting_rows(space, n_components, with_images))
     run_mb = max(memory_of_run_mb(run, space, rows, n_smoothings) for run in runs)
     waiting_mb = INTERPRETER_MB
     if is_full:

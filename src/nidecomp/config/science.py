@@ -15,10 +15,14 @@ from typing import Any, Literal
 from nidecomp.config import values as convert
 from nidecomp.config.option import option
 
+PcaWeighting = Literal["sqrt", "unit"]
 Method = Literal["canica", "dictlearning"]
 METHODS: tuple[Method, ...] = ("canica", "dictlearning")
 # Used in place of a number of components, to choose the model order from the data.
 AUTO: Literal["auto"] = "auto"
+# Principal components of a run for each component, unless all have the same weight. Chosen in
+# docs/decisions/0022-weighting.md.
+_ROWS_OF_A_COMPONENT = 2
 # nilearn's default.
 DEFAULT_N_COMPONENTS = 20
 
@@ -194,6 +198,16 @@ class DecompositionOptions:
         "this number of principal components.",
         metavar="K",
     )
+    # The rule warns of mutable defaults; it cannot see that the default is a string.
+    pca_weighting: PcaWeighting = option(  # noqa: RUF009
+        convert.one_of("sqrt", "unit"),
+        "sqrt",
+        "Weight of each run's principal components in the group. sqrt: the square root of their "
+        "singular value, for the leading two per component of the decomposition. unit: all the "
+        "same, one per component, as in nilearn's CanICA; dictionary learning then weights them by "
+        "their singular value, as nilearn's does.",
+        metavar="W",
+    )
     n_init: int = option(
         convert.integer(1), 10, "Number of random initialisations of the ICA.", metavar="N"
     )
@@ -251,7 +265,7 @@ class DecompositionOptions:
 
     @property
     def largest_model_order(self) -> int:
-        """The largest possible number of components, to which runs are reduced."""
+        """The largest possible number of components."""
         return max(self.model_orders, default=self.max_components)
 
     @property
@@ -259,6 +273,15 @@ class DecompositionOptions:
         """The number of principal components that a run must have at least to be used."""
         # With --n-components auto, runs that are too short for the default number are refused.
         return max(self.model_orders, default=min(DEFAULT_N_COMPONENTS, self.max_components))
+
+    def rows_of_run(self, n_components: int) -> int:
+        """Return how many leading principal components of each run are used, if it has as many."""
+        return n_components * (_ROWS_OF_A_COMPONENT if self.pca_weighting == "sqrt" else 1)
+
+    @property
+    def largest_rows(self) -> int:
+        """The number of principal components that runs are reduced to, if they have as many."""
+        return self.rows_of_run(self.largest_model_order)
 
     def kept_dims(self, n_components: int) -> int:
         """Return the number of dimensions of the group subspace for a number of components."""

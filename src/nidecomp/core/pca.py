@@ -36,6 +36,12 @@ class PrincipalComponents:
     total_variance: float
     squared: NDArray[np.float64]
 
+    def first(self, n_rows: int) -> PrincipalComponents:
+        """Return the first principal components alone."""
+        return PrincipalComponents(
+            self.rows[:n_rows], self.volumes[:, :n_rows], self.total_variance, self.squared[:n_rows]
+        )
+
 
 def principal_components(
     series: NDArray[np.float32], gram: NDArray[np.float64], n_rows: int

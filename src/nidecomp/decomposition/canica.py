@@ -1,7 +1,7 @@
 """CanICA: independent components in the space that the participants share.
 
 Varoquaux et al. (2010), A group model for stable multi-subject ICA on fMRI datasets, NeuroImage
-51:288. The iteration is FastICA; the choice among restarts is nilearn's.
+51:288. The iteration is FastICA.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class CanicaFit:
     restarts : tuple of Restart
         All restarts, each with its unmixing matrix.
     chosen : int
-        The index of the restart whose largest map (by L1 norm) is smallest, as in nilearn's
-        CanICA. If any restart converged, only those that did are compared.
+        The index of the restart whose maps are sparsest: the sum of their L1 norms is smallest.
+        (nilearn's CanICA compares the largest map of each restart, a single one.) If any restart
+        converged, only those that did are compared.
     """
 
     maps: NDArray[np.float64]
@@ -80,7 +81,7 @@ def fit_canica(
             f"All ICA restarts ({n_init}) failed with {len(subspace)} components: the data have "
             "fewer dimensions. Use fewer components."
         )
-    norms = _largest_l1_norms(white, ends, n_threads)
+    norms = _l1_norms(white, ends, n_threads)
     restarts = tuple(map(_record, seeds, ends, norms))
     chosen = min(finished, key=lambda index: (not restarts[index].converged, norms[index]))
     unmixing = restarts[chosen].unmixing
@@ -90,25 +91,25 @@ def fit_canica(
 
 def _record(seed: int, end: Unmixing | None, norm: float) -> Restart:
     if end is None:
-        return Restart(seed, 0, converged=False, max_l1_norm=norm)
+        return Restart(seed, 0, converged=False, l1_norm=norm)
     return Restart(seed, end.n_iter, end.converged, norm, end.matrix)
 
 
-def _largest_l1_norms(
+def _l1_norms(
     white: NDArray[np.float64], ends: Sequence[Unmixing | None], n_threads: int
 ) -> list[float]:
-    """Return the L1 norm of each restart's largest map; infinity for restarts that failed."""
+    """Return the sum of the L1 norms of each restart's maps; infinity for those that failed."""
     matrices = [end.matrix for end in ends if end is not None]
 
     def norms_of_block(block: slice) -> NDArray[np.float64]:
         part = white[:, block]
-        return np.array([np.abs(matrix @ part).sum(axis=1) for matrix in matrices])
+        return np.array([np.abs(matrix @ part).sum() for matrix in matrices])
 
-    total = np.zeros((len(matrices), len(white)))
-    for norms in map_ordered(norms_of_block, blocks(white.shape[1]), n_threads):
-        total += norms
-    largest = iter(total.max(axis=1).tolist())
-    return [np.inf if end is None else next(largest) for end in ends]
+    total = np.zeros(len(matrices))
+    for part in map_ordered(norms_of_block, blocks(white.shape[1]), n_threads):
+        total += part
+    norms = iter(total.tolist())
+    return [np.inf if end is None else next(norms) for end in ends]
 
 
 def whiten(subspace: NDArray[np.float64]) -> NDArray[np.float64]:

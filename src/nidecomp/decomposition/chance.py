@@ -82,7 +82,7 @@ def chance_of_reproducibility(
             _surrogate_rows,
             runs=own,
             space=space,
-            n_components=fitted[0].n_components,
+            n_rows=science.decomposition.rows_of_run(fitted[0].n_components),
             seed=seed + 1 + repetition * len(own),
         )
         fits = fit_samples_of_rows(fitted, members, rows, quick, plan)
@@ -117,7 +117,7 @@ def _surrogate_rows(
     *,
     runs: Sequence[ReducedRun],
     space: FeatureSpace,
-    n_components: int,
+    n_rows: int,
     seed: int,
 ) -> Iterator[WeightedRows]:
     """Yield the weighted rows of surrogates of all runs, as `weighted_runs` does for the runs."""
@@ -131,4 +131,4 @@ def _surrogate_rows(
             places.append(evenly_spaced(made.shape[1], _MOST_VOXELS))
         return made[:, places[0]]
 
-    yield from weighted_runs(runs, wanted, n_components, change=surrogate)
+    yield from weighted_runs(runs, wanted, n_rows, change=surrogate)

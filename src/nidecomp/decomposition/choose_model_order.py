@@ -101,7 +101,7 @@ def choose_model_order(
 
     def read(index: int) -> NDArray[np.float32]:
         rows: NDArray[np.float32] = np.load(runs[index].path, mmap_mode="r")
-        return rows
+        return rows[: settings.max_components]
 
     participants = [run.participant for run in runs]
     # BLAS gets one thread: sums that it splits between threads depend on how many there are.

@@ -21,14 +21,14 @@ Record = TypeVar("Record", bound="DataclassInstance")
 class Restart:
     """One restart of the ICA: where it began, how it went and where it ended.
 
-    `max_l1_norm` is the L1 norm of its largest map. `unmixing`, (n_components, n_components), gives
-    its maps from the whitened subspace; None where the iteration broke down.
+    `l1_norm` is the sum of the L1 norms of its maps. `unmixing`, (n_components, n_components),
+    gives its maps from the whitened subspace; None where the iteration broke down.
     """
 
     seed: int
     n_iter: int
     converged: bool
-    max_l1_norm: float
+    l1_norm: float
     unmixing: NDArray[np.float64] | None = None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Self, cast
+from typing import Any, Self, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,14 +17,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from nidecomp.config.science import DecompositionOptions, Method
+from nidecomp.config.science import DecompositionOptions, Method, PcaWeighting
 from nidecomp.core.pca import PrincipalComponents, principal_components
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.explained import explained_variance
 from nidecomp.decomposition.fit import fit_subspaces
-from nidecomp.decomposition.gather import participant_weights
+from nidecomp.decomposition.gather import participant_weights, row_norms
 from nidecomp.decomposition.participants import mean_over_runs
-from nidecomp.decomposition.subspace import SubspaceStream, weighted_rows
+from nidecomp.decomposition.subspace import RowNorm, Subspace, SubspaceStream, weighted_rows
 
 Runs = ArrayLike | Sequence[ArrayLike]
 
@@ -69,7 +69,8 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Raises
         ------
         ValueError
-            A run has fewer dimensions than components, or there are fewer features.
+            A run has fewer dimensions than components, there are fewer features, or
+            `pca_weighting` is not one of its two values.
         """
         runs = self._checked_runs(X)
         n_features = runs[0].shape[1]
@@ -77,6 +78,9 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             raise ValueError(
                 f"n_components={self.n_components} must be between 1 and n_features={n_features}."
             )
+        if self.pca_weighting not in get_args(PcaWeighting):
+            choices = " or ".join(map(repr, get_args(PcaWeighting)))
+            raise ValueError(f"pca_weighting={self.pca_weighting!r} must be {choices}.")
         if groups is not None and len(groups) != len(runs):
             raise ValueError(
                 f"groups has {len(groups)} labels, X has {len(runs)} runs: each run needs one."
@@ -91,29 +95,41 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     def _fit(
         self, runs: list[NDArray[np.float32]], names: list[str], settings: DecompositionOptions
     ) -> Components:
-        reduced = [self._reduced(run, index) for index, run in enumerate(runs)]
-        weights = participant_weights(names, [float(one.squared.sum()) for one in reduced])
-        n_dims = settings.kept_dims(self.n_components)
-        n_features = runs[0].shape[1]
-        shared = SubspaceStream(n_features, n_dims, self.n_threads)
-        own = SubspaceStream(n_features, n_dims, self.n_threads)
-        for one, unit, scaled in zip(reduced, weights.canonical, weights.scaled, strict=True):
-            shared.add(weighted_rows(one.rows, unit, canonical=True))
-            own.add(weighted_rows(one.rows, scaled, canonical=False))
+        n_rows = settings.rows_of_run(self.n_components)
+        reduced = [self._reduced(run, index, n_rows) for index, run in enumerate(runs)]
+        of_ica, of_method = row_norms(settings)
+        subspaces = {
+            row_norm: self._subspace(reduced, names, row_norm, settings)
+            for row_norm in dict.fromkeys((of_ica, of_method))
+        }
         (components,) = fit_subspaces(
-            shared.finish(),
-            {self._method: own.finish()},
+            subspaces[of_ica],
+            {self._method: subspaces[of_method]},
             self.n_components,
             settings,
             self.n_threads,
         )
         return _with_explained_variance(components, reduced, names)
 
-    def _reduced(self, run: NDArray[np.float32], index: int) -> PrincipalComponents:
+    def _subspace(
+        self,
+        reduced: Sequence[PrincipalComponents],
+        names: Sequence[str],
+        row_norm: RowNorm,
+        settings: DecompositionOptions,
+    ) -> Subspace:
+        weights = participant_weights(names, [one.squared for one in reduced], row_norm)
+        n_dims, n_features = settings.kept_dims(self.n_components), reduced[0].rows.shape[1]
+        stream = SubspaceStream(n_features, n_dims, self.n_threads)
+        for one, weight in zip(reduced, weights, strict=True):
+            stream.add(weighted_rows(one.rows, weight, row_norm))
+        return stream.finish()
+
+    def _reduced(self, run: NDArray[np.float32], index: int, n_rows: int) -> PrincipalComponents:
         """Return the leading dimensions of one run, and its variance."""
         centred = run - run.mean(axis=0)
         gram = centred.astype(np.float64) @ centred.T.astype(np.float64)
-        leading = principal_components(centred, gram, self.n_components)
+        leading = principal_components(centred, gram, min(n_rows, len(run)))
         squared = leading.squared
         rank = int(np.count_nonzero(squared > 1e-6 * max(squared[0], np.finfo(np.float32).tiny)))
         if rank < self.n_components:
@@ -121,7 +137,7 @@ class _GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                 f"Run {index} (n_samples={len(run)}) has {rank} dimensions, fewer than "
                 f"n_components={self.n_components}."
             )
-        return leading
+        return leading.first(rank)
 
     def _keep(self, components: Components) -> None:
         self.components_ = components.maps
@@ -210,8 +226,11 @@ class CanICA(_GroupDecomposition):
     n_components : int
         The number of components.
     n_init : int
-        The number of restarts of the ICA. The result is that of the restart whose largest component
-        (by L1 norm) is smallest, among those that converge.
+        The number of restarts of the ICA. The result is that of the restart whose components are
+        sparsest (by the sum of their L1 norms), among those that converge.
+    pca_weighting : {"sqrt", "unit"}
+        The weight of each run's principal components: the square root of their singular value, for
+        the leading two for each component; or all the same, one for each component, as in nilearn.
     subspace_dims : int, optional
         The number of dimensions of the group's subspace that are kept while runs are added; by
         default five for each component, at least 100.
@@ -226,8 +245,8 @@ class CanICA(_GroupDecomposition):
         The components, sorted by explained variance. Each has a root mean square of 1, and its
         value of largest magnitude is positive.
     explained_variance_ratio_ : ndarray, shape (n_components,)
-        The share of the runs' variance that each component explains alone in their `n_components`
-        leading principal components, mean over participants.
+        The share of the runs' variance that each component explains alone in the principal
+        components that were used of them, mean over participants.
     total_explained_variance_ratio_ : float
         The share that all components explain together.
     converged_ : bool
@@ -255,12 +274,14 @@ class CanICA(_GroupDecomposition):
         n_components: int = 20,
         *,
         n_init: int = 10,
+        pca_weighting: PcaWeighting = "sqrt",
         subspace_dims: int | None = None,
         n_threads: int = 1,
         random_state: Any = 0,
     ) -> None:
         self.n_components = n_components
         self.n_init = n_init
+        self.pca_weighting = pca_weighting
         self.subspace_dims = subspace_dims
         self.n_threads = n_threads
         self.random_state = random_state
@@ -270,6 +291,7 @@ class CanICA(_GroupDecomposition):
             methods=(self._method,),
             n_components=(self.n_components,),
             n_init=self.n_init,
+            pca_weighting=self.pca_weighting,
             subspace_dims=self.subspace_dims or 0,
             random_seed=seed,
         )
@@ -296,6 +318,10 @@ class DictLearning(_GroupDecomposition):
         The largest number of passes over the features.
     n_init : int
         The number of restarts of the ICA that learning starts from.
+    pca_weighting : {"sqrt", "unit"}
+        The weight of each run's principal components: the square root of their singular value, for
+        the leading two for each component; or, as in nilearn, one for each component, all the same
+        for the ICA and weighted by the singular value for learning.
     subspace_dims : int, optional
         The number of dimensions of the group's subspace that are kept while runs are added; by
         default five for each component, at least 100.
@@ -311,8 +337,8 @@ class DictLearning(_GroupDecomposition):
         its value of largest magnitude is positive. Empty components are 0 everywhere; `fit_report_`
         has their number.
     explained_variance_ratio_ : ndarray, shape (n_components,)
-        The share of the runs' variance that each component explains alone in their `n_components`
-        leading principal components, mean over participants.
+        The share of the runs' variance that each component explains alone in the principal
+        components that were used of them, mean over participants.
     total_explained_variance_ratio_ : float
         The share that all components explain together.
     converged_ : bool
@@ -334,6 +360,7 @@ class DictLearning(_GroupDecomposition):
         batch_size: int = DecompositionOptions.batch_size,
         n_epochs: int = DecompositionOptions.n_epochs,
         n_init: int = 10,
+        pca_weighting: PcaWeighting = "sqrt",
         subspace_dims: int | None = None,
         n_threads: int = 1,
         random_state: Any = 0,
@@ -344,6 +371,7 @@ class DictLearning(_GroupDecomposition):
         self.batch_size = batch_size
         self.n_epochs = n_epochs
         self.n_init = n_init
+        self.pca_weighting = pca_weighting
         self.subspace_dims = subspace_dims
         self.n_threads = n_threads
         self.random_state = random_state
@@ -357,6 +385,7 @@ class DictLearning(_GroupDecomposition):
             batch_size=self.batch_size,
             n_epochs=self.n_epochs,
             n_init=self.n_init,
+            pca_weighting=self.pca_weighting,
             subspace_dims=self.subspace_dims or 0,
             random_seed=seed,
         )

@@ -80,29 +80,30 @@ def _fit_one_model_order(
     runs: Sequence[ReducedRun], n_components: int, science: Science, plan: GroupPlan
 ) -> list[Components]:
     settings = science.decomposition
-    canonical, scaled = subspace_keys(science)
+    for_ica, own_keys = subspace_keys(science)
     n_dims = settings.kept_dims(n_components)
     _LOG.info("Fitting %d components to %s", n_components, count(len({r.key for r in runs}), "run"))
-    wanted = list(dict.fromkeys([canonical, *scaled.values()]))
-    subspaces = gather(runs, wanted, n_components, n_dims, plan)
-    shared = subspaces.pop(canonical)
-    own = {method: subspaces[which] for method, which in scaled.items()}
-    fitted = fit_subspaces(shared, own, n_components, settings, plan.n_threads)
+    n_rows = settings.rows_of_run(n_components)
+    wanted = list(dict.fromkeys([for_ica, *own_keys.values()]))
+    subspaces = gather(runs, wanted, n_rows, n_dims, plan)
+    own = {method: subspaces[which] for method, which in own_keys.items()}
+    fitted = fit_subspaces(subspaces[for_ica], own, n_components, settings, plan.n_threads)
     return [
         _with_contributions(
             components,
-            [run for run in runs if run.smoothing_fwhm == scaled[method].smoothing_fwhm],
+            [run for run in runs if run.smoothing_fwhm == own_keys[method].smoothing_fwhm],
+            n_rows,
             plan.n_threads,
         )
-        for method, components in zip(scaled, fitted, strict=True)
+        for method, components in zip(own_keys, fitted, strict=True)
     ]
 
 
 def _with_contributions(
-    components: Components, runs: Sequence[ReducedRun], n_threads: int
+    components: Components, runs: Sequence[ReducedRun], n_rows: int, n_threads: int
 ) -> Components:
     """Return components with what they explain in the runs, sorted by it."""
-    found = participant_contributions(components, runs, n_threads)
+    found = participant_contributions(components, runs, n_rows, n_threads)
     return replace(
         components,
         explained_variance=found.alone,
@@ -125,10 +126,10 @@ def fit_subspaces(
     Parameters
     ----------
     shared : Subspace
-        The subspace of rows with unit norm, which CanICA is fitted to.
+        The subspace that the ICA is fitted to.
     own : mapping
-        Each method to be fitted, to its subspace of rows scaled by their singular values.
-        Dictionary learning is fitted to it.
+        Each method to be fitted, to its own subspace (see `gather.subspace_keys`). Dictionary
+        learning is fitted to it.
     n_components : int
     settings : DecompositionOptions
     n_threads : int

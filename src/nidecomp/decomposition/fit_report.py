@@ -38,7 +38,7 @@ def ica_as_metadata(ica: CanicaFit) -> dict[str, object]:
                 "Seed": restart.seed,
                 "Iterations": restart.n_iter,
                 "Converged": restart.converged,
-                "MaximumL1Norm": restart.max_l1_norm,
+                "L1Norm": restart.l1_norm,
             }
             for restart in ica.restarts
         ],

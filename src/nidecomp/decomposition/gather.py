@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from nidecomp.config.science import Method, Science
+from nidecomp.config.science import DecompositionOptions, Method, Science
 from nidecomp.core.records import ReducedRun
-from nidecomp.decomposition.subspace import Subspace, SubspaceStream, weighted_rows
+from nidecomp.decomposition.subspace import RowNorm, Subspace, SubspaceStream, weighted_rows
 
 _EVERYWHERE = slice(None)
 
@@ -34,58 +34,52 @@ class GroupPlan:
 
 @dataclass(frozen=True)
 class SubspaceKey:
-    """Which subspace of the group: the smoothing of its runs, and the scaling of their rows.
+    """Which subspace of the group: the smoothing of its runs, and the norm of their rows.
 
-    `smoothing_fwhm` is in mm. `canonical` stands for rows of unit norm, otherwise rows are scaled
-    by their singular values.
+    `smoothing_fwhm` is in mm; for `row_norm` see `subspace.weighted_rows`.
     """
 
     smoothing_fwhm: float
-    canonical: bool
+    row_norm: RowNorm
 
 
-@dataclass(frozen=True)
-class Weights:
-    """The factors of each run's rows that give all participants the same weight.
-
-    `canonical` is for rows of unit norm. `scaled` is for rows scaled by their singular values,
-    whose variance grows with the number of volumes and differs from run to run. It also brings the
-    rows of all runs to their mean variance.
-    """
-
-    canonical: tuple[float, ...]
-    scaled: tuple[float, ...]
-
-
-def participant_weights(participants: Sequence[str], variances: Sequence[float]) -> Weights:
+def participant_weights(
+    participants: Sequence[str], squared: Sequence[ArrayLike], row_norm: RowNorm
+) -> tuple[float, ...]:
     """Return the weights with which all participants count the same, however many runs they have.
 
     Parameters
     ----------
     participants : sequence of str
         The participant of each run.
-    variances : sequence of float
-        The variance of the rows that enter of each run: their sum of squares. (Not that of the
-        whole run: of a run with much noise, a smaller share enters.)
+    squared : sequence of array-like
+        For each run, the squared singular values of the rows that enter. (Not those of the whole
+        run: of a run with much noise, a smaller share enters.)
+    row_norm : {"unit", "sqrt", "singular"}
+        The norm of the rows that the weights are for.
 
     Returns
     -------
-    Weights
-        For each run, ``canonical`` is 1/√(number of the participant's runs), and ``scaled`` is that
-        times √(mean variance / the variance of the run's rows).
+    tuple of float
+        The factor of each run's rows: 1/√(number of the participant's runs). Unless rows have unit
+        norm, their variance grows with the number of volumes and differs from run to run. It is
+        brought to the mean variance of the rows of all runs, so that the subspace has their units.
     """
     counts = Counter(participants)
     share = np.array([counts[participant] ** -0.5 for participant in participants])
-    variance = np.array(variances)
-    levelled = share * np.sqrt(variance.mean() / variance)
-    return Weights(tuple(share.tolist()), tuple(levelled.tolist()))
+    if row_norm != "unit":
+        before = [float(np.sum(of_run)) for of_run in squared]
+        power = 1.0 if row_norm == "singular" else 0.5
+        after = [float(np.sum(np.asarray(of_run, dtype=np.float64) ** power)) for of_run in squared]
+        share = share * np.sqrt(np.mean(before) / np.array(after))
+    return tuple(share.tolist())
 
 
 # ---------------------------------------------------------------- the group's subspaces
 def gather(
     runs: Sequence[ReducedRun],
     wanted: Sequence[SubspaceKey],
-    n_components: int,
+    n_rows: int,
     n_dims: int,
     plan: GroupPlan,
 ) -> dict[SubspaceKey, Subspace]:
@@ -96,8 +90,8 @@ def gather(
     runs : sequence of ReducedRun
         In a fixed order, at every smoothing that is wanted.
     wanted : sequence of SubspaceKey
-    n_components : int
-        The number of leading rows that are used of each run.
+    n_rows : int
+        The number of leading rows that are used of each run, or all if it has fewer.
     n_dims : int
         The number of dimensions that are kept of each subspace.
     plan : GroupPlan
@@ -110,20 +104,20 @@ def gather(
     gathered: dict[SubspaceKey, Subspace] = {}
     for start in range(0, len(wanted), plan.at_once):
         here = wanted[start : start + plan.at_once]
-        gathered |= _gather_in_one_pass(runs, here, n_components, n_dims, plan.n_threads)
+        gathered |= _gather_in_one_pass(runs, here, n_rows, n_dims, plan.n_threads)
     return gathered
 
 
 def _gather_in_one_pass(
     runs: Sequence[ReducedRun],
     wanted: Sequence[SubspaceKey],
-    n_components: int,
+    n_rows: int,
     n_dims: int,
     n_threads: int,
 ) -> dict[SubspaceKey, Subspace]:
     n_voxels = runs[0].n_voxels
     streams = {which: SubspaceStream(n_voxels, n_dims, n_threads) for which in wanted}
-    for _, which, rows in weighted_runs(runs, wanted, n_components):
+    for _, which, rows in weighted_runs(runs, wanted, n_rows):
         streams[which].add(rows)
     return {which: stream.finish() for which, stream in streams.items()}
 
@@ -131,7 +125,7 @@ def _gather_in_one_pass(
 def weighted_runs(
     runs: Sequence[ReducedRun],
     wanted: Sequence[SubspaceKey],
-    n_components: int,
+    n_rows: int,
     voxels: slice | NDArray[np.intp] = _EVERYWHERE,
     change: Callable[[ReducedRun, NDArray[np.float32]], NDArray[np.float32]] | None = None,
 ) -> Iterator[WeightedRows]:
@@ -142,8 +136,8 @@ def weighted_runs(
     runs : sequence of ReducedRun
         In a fixed order, at every smoothing that is wanted.
     wanted : sequence of SubspaceKey
-    n_components : int
-        The number of leading rows that are used of each run.
+    n_rows : int
+        The number of leading rows that are used of each run, or all if it has fewer.
     voxels : slice or ndarray of int
         The voxels that are used; by default all.
     change : callable, optional
@@ -153,29 +147,41 @@ def weighted_runs(
     ------
     run : ReducedRun
     which : SubspaceKey
-    rows : ndarray of float32, shape (n_components, n_voxels)
+    rows : ndarray of float32, shape (n_rows, n_voxels)
     """
     for fwhm in {which.smoothing_fwhm: None for which in wanted}:
         smoothed = [run for run in runs if run.smoothing_fwhm == fwhm]
-        weights = participant_weights(
-            [run.participant for run in smoothed],
-            [run.variance_share(n_components) * run.total_variance for run in smoothed],
-        )
+        weights = {
+            which: participant_weights(
+                [run.participant for run in smoothed],
+                [run.squared_singular_values[:n_rows] for run in smoothed],
+                which.row_norm,
+            )
+            for which in wanted
+            if which.smoothing_fwhm == fwhm
+        }
         for index, run in enumerate(smoothed):
             # A copy, so that the memory-mapped file is released before the next run.
-            rows = np.array(np.load(run.path, mmap_mode="r")[:n_components, voxels])
+            rows = np.array(np.load(run.path, mmap_mode="r")[:n_rows, voxels])
             rows = change(run, rows) if change else rows
-            for which in wanted:
-                if which.smoothing_fwhm == fwhm:
-                    per_run = weights.canonical if which.canonical else weights.scaled
-                    yield run, which, weighted_rows(rows, per_run[index], canonical=which.canonical)
+            for which, of_runs in weights.items():
+                yield run, which, weighted_rows(rows, of_runs[index], which.row_norm)
 
 
 # ---------------------------------------------------------------- the methods
 def subspace_keys(science: Science) -> tuple[SubspaceKey, dict[Method, SubspaceKey]]:
-    """Return the canonical subspace, and each method's scaled one."""
+    """Return the subspace that the ICA is fitted to, and each method's own.
+
+    Dictionary learning is fitted to its own; CanICA's own is only needed to sort its maps.
+    """
     smoothing_of = science.denoising.smoothing_of
-    return SubspaceKey(smoothing_of("canica"), canonical=True), {
-        method: SubspaceKey(smoothing_of(method), canonical=False)
+    of_ica, of_methods = row_norms(science.decomposition)
+    return SubspaceKey(smoothing_of("canica"), of_ica), {
+        method: SubspaceKey(smoothing_of(method), of_methods)
         for method in science.decomposition.methods
     }
+
+
+def row_norms(settings: DecompositionOptions) -> tuple[RowNorm, RowNorm]:
+    """Return the norm of the rows that the ICA is fitted to, and of those of the methods' own."""
+    return ("unit", "singular") if settings.pca_weighting == "unit" else ("sqrt", "sqrt")

@@ -31,11 +31,10 @@ def count_maps(science: Science) -> int:
 def count_subspaces(science: Science) -> int:
     """Return the number of the group's subspaces at one number of components.
 
-    There is one canonical subspace, and a scaled one for each smoothing at which a method is
-    fitted.
+    There is the one that the ICA is fitted to, and those of the methods if they differ.
     """
-    canonical, scaled = subspace_keys(science)
-    return len({canonical, *scaled.values()})
+    for_ica, own_keys = subspace_keys(science)
+    return len({for_ica, *own_keys.values()})
 
 
 def group_fit_mb(
@@ -60,10 +59,11 @@ def group_fit_mb(
     float
     """
     k = science.decomposition.largest_model_order
-    n_dims = min(science.decomposition.kept_dims(k), n_runs * k)
+    n_rows = science.decomposition.largest_rows
+    n_dims = min(science.decomposition.kept_dims(k), n_runs * n_rows)
     n_subspaces = count_subspaces(science)
     # Finished subspaces, those being computed (held twice), and the rows of one run.
-    gathering = 3 * k + n_dims * max(
+    gathering = 3 * n_rows + n_dims * max(
         finished + 2 * min(at_once, n_subspaces - finished)
         for finished in range(0, n_subspaces, at_once)
     )

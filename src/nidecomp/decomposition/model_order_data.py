@@ -168,7 +168,7 @@ def _canonical_rows(
     rows: NDArray[np.float32], voxels: NDArray[np.intp], n_runs: int
 ) -> NDArray[np.float32]:
     """Return rows scaled for the group, without the constant map."""
-    unit = weighted_rows(rows[:, voxels], n_runs**-0.5, canonical=True)
+    unit = weighted_rows(rows[:, voxels], n_runs**-0.5, "unit")
     means = unit.mean(axis=1, keepdims=True, dtype=np.float64)
     return np.asarray(unit - means.astype(np.float32))
 
@@ -176,4 +176,4 @@ def _canonical_rows(
 def _trailing(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return rows of the second half, which are mostly noise, with unit norm."""
     picked = np.linspace(len(rows) // 2, len(rows) - 1, _ROWS_SAMPLED).round().astype(np.intp)
-    return weighted_rows(rows[np.unique(picked)], 1.0, canonical=True)
+    return weighted_rows(rows[np.unique(picked)], 1.0, "unit")

@@ -37,7 +37,7 @@ class Contributions:
 
 
 def participant_contributions(
-    components: Components, runs: Sequence[ReducedRun], n_threads: int
+    components: Components, runs: Sequence[ReducedRun], n_rows: int, n_threads: int
 ) -> Contributions:
     """Return what the maps explain in the participants that they were fitted to.
 
@@ -46,6 +46,8 @@ def participant_contributions(
     components : Components
     runs : sequence of ReducedRun
         Of the participants that were fitted, at the smoothing that the components were fitted at.
+    n_rows : int
+        The number of leading principal components of each run that were fitted.
     n_threads : int
         The result does not depend on it.
 
@@ -56,10 +58,10 @@ def participant_contributions(
     Notes
     -----
     All shares are those of the whole variance of the cleaned runs. What maps explain is looked for
-    in as many leading principal components of each run as there are maps: these are what was
-    fitted, and their number does not depend on what else was asked for.
+    in the leading principal components of each run that were fitted: their number does not depend
+    on what else was asked for.
     """
-    measured = _measure(components, runs, n_threads)
+    measured = _measure(components, runs, n_rows, n_threads)
     labels = [run.participant for run in runs]
     evidence = ParticipantEvidence(
         labels=tuple(sorted(set(labels))),
@@ -73,7 +75,7 @@ def participant_contributions(
 
 
 def explained_in_holdout(
-    components: Components, runs: Sequence[ReducedRun], n_threads: int
+    components: Components, runs: Sequence[ReducedRun], n_rows: int, n_threads: int
 ) -> HoldoutEvidence | None:
     """Return what the maps explain in participants that were left out of the fit.
 
@@ -82,6 +84,8 @@ def explained_in_holdout(
     components : Components
     runs : sequence of ReducedRun
         Of these participants, at the smoothing that the components were fitted at.
+    n_rows : int
+        As for `participant_contributions`.
     n_threads : int
         The result does not depend on it.
 
@@ -92,7 +96,7 @@ def explained_in_holdout(
     """
     if not runs:
         return None
-    measured = _measure(components, runs, n_threads)
+    measured = _measure(components, runs, n_rows, n_threads)
     labels = [run.participant for run in runs]
     alone, together = _explained(measured, labels)
     return HoldoutEvidence(tuple(sorted(set(labels))), alone, together)
@@ -101,6 +105,7 @@ def explained_in_holdout(
 def explained_by_sets_of_maps(
     sets: Sequence[NDArray[np.floating]],
     runs: Sequence[ReducedRun],
+    n_rows: int,
     voxels: NDArray[np.intp],
     n_threads: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -112,6 +117,8 @@ def explained_by_sets_of_maps(
         All of the same shape.
     runs : sequence of ReducedRun
         At the smoothing that the maps were fitted at.
+    n_rows : int
+        As for `participant_contributions`.
     voxels : ndarray of int, shape (n_voxels,)
         The voxels of the group mask that the maps are given at. Voxels with signal have equal
         variance in a run, so that their share of its variance is known.
@@ -129,7 +136,7 @@ def explained_by_sets_of_maps(
     grams = [products(maps, maps) for maps in sets]
 
     def measure(run: ReducedRun) -> NDArray[np.float64]:
-        rows = np.load(run.path, mmap_mode="r")[: len(sets[0])][:, voxels]
+        rows = np.load(run.path, mmap_mode="r")[:n_rows][:, voxels]
         with_signal = np.count_nonzero(rows.any(axis=0)) / (run.n_voxels - run.n_constant)
         total = run.total_variance * with_signal
         found = [
@@ -154,19 +161,22 @@ class _Measured:
     motion_r: NDArray[np.float64]
 
 
-def _measure(components: Components, runs: Sequence[ReducedRun], n_threads: int) -> list[_Measured]:
+def _measure(
+    components: Components, runs: Sequence[ReducedRun], n_rows: int, n_threads: int
+) -> list[_Measured]:
     """Return the measures of all runs, in the order given."""
     gram = products(components.maps, components.maps)
-    return list(map_ordered(partial(_measure_run, components.maps, gram), runs, n_threads))
+    measure = partial(_measure_run, components.maps, gram, n_rows)
+    return list(map_ordered(measure, runs, n_threads))
 
 
 def _measure_run(
-    maps: NDArray[np.float32], gram: NDArray[np.float64], run: ReducedRun
+    maps: NDArray[np.float32], gram: NDArray[np.float64], n_rows: int, run: ReducedRun
 ) -> _Measured:
-    rows = np.load(run.path, mmap_mode="r")[: len(maps)]
+    rows = np.load(run.path, mmap_mode="r")[:n_rows]
     explained = explained_variance(maps, rows, run.total_variance, gram)
     volumes = read_volumes(run)
-    courses = volumes.rows[:, : len(maps)] @ explained.loadings
+    courses = volumes.rows[:, :n_rows] @ explained.loadings
     return _Measured(
         explained.alone,
         explained.unique,

@@ -111,6 +111,7 @@ def _judge_one_model_order(
     plan: GroupPlan,
 ) -> list[Components]:
     samples = draw_samples(runs, science)
+    n_rows = science.decomposition.rows_of_run(fitted[0].n_components)
     fits = fit_samples(fitted, samples, runs, science, plan)
     chance = (
         chance_of_reproducibility(fitted, runs, science, space, plan) if samples.n_splits else {}
@@ -122,10 +123,10 @@ def _judge_one_model_order(
             [run for run in some if run.smoothing_fwhm == smoothing]
             for some in (runs, held_out_runs)
         )
-        halves = _compare_samples(components, samples, fits, own, plan.n_threads)
+        halves = _compare_samples(components, samples, fits, own, n_rows, plan.n_threads)
         evidence = Evidence(
             halves=replace(halves, chance=chance.get(components.method, nan)),
-            holdout=explained_in_holdout(components, held_out, plan.n_threads),
+            holdout=explained_in_holdout(components, held_out, n_rows, plan.n_threads),
         )
         order = by_reproducibility(evidence.halves.reproducibility, components.explained_variance)
         judged.append(replace(components, evidence=evidence).in_order(order))
@@ -137,6 +138,7 @@ def _compare_samples(
     samples: Samples,
     fits: SampleFits,
     runs: Sequence[ReducedRun],
+    n_rows: int,
     n_threads: int,
 ) -> SplitHalfEvidence:
     """Compare the halves with each other, and the bootstrap samples with the whole group."""
@@ -153,6 +155,7 @@ def _compare_samples(
         [one for of_both in of_halves for one in of_both],
         [samples.members[index] for pair in pairs for index in pair],
         runs,
+        n_rows,
         fits.voxels,
         n_threads,
     )
@@ -184,6 +187,7 @@ def _explained_in_halves(
     maps: Sequence[NDArray[np.float32]],
     members: Sequence[tuple[str, ...]],
     runs: Sequence[ReducedRun],
+    n_rows: int,
     voxels: NDArray[np.intp],
     n_threads: int,
 ) -> list[tuple[NDArray[np.float64], tuple[float, float]]]:
@@ -194,7 +198,7 @@ def _explained_in_halves(
     """
     if not maps:
         return []
-    alone, together = explained_by_sets_of_maps(maps, runs, voxels, n_threads)
+    alone, together = explained_by_sets_of_maps(maps, runs, n_rows, voxels, n_threads)
     labels = sorted({run.participant for run in runs})
     found = []
     for half in range(len(maps)):

@@ -125,10 +125,10 @@ def fit_samples(
     SampleFits
     """
     voxels = evenly_spaced(runs[0].n_voxels, MOST_VOXELS)
-    n_components = fitted[0].n_components
+    n_rows = science.decomposition.rows_of_run(fitted[0].n_components)
 
     def rows_of_runs(wanted: Sequence[SubspaceKey]) -> Iterator[WeightedRows]:
-        return weighted_runs(runs, wanted, n_components, voxels)
+        return weighted_runs(runs, wanted, n_rows, voxels)
 
     fits = fit_samples_of_rows(fitted, samples.members, rows_of_runs, science, plan)
     return SampleFits(voxels, fits)
@@ -160,8 +160,8 @@ def fit_samples_of_rows(
     -------
     tuple of SampleFit
     """
-    canonical, scaled = subspace_keys(science)
-    wanted = list(dict.fromkeys([canonical, *scaled.values()]))
+    for_ica, own_keys = subspace_keys(science)
+    wanted = list(dict.fromkeys([for_ica, *own_keys.values()]))
     n_components = fitted[0].n_components
     done: list[SampleFit] = []
     at_once = max(1, plan.samples_at_once or len(members))
@@ -171,8 +171,8 @@ def fit_samples_of_rows(
         )
         fit = partial(
             _fit_sample,
-            canonical=canonical,
-            scaled=scaled,
+            for_ica=for_ica,
+            own_keys=own_keys,
             n_components=n_components,
             science=science,
             penalty=_penalty(fitted),
@@ -239,21 +239,21 @@ def _add(rows: NDArray[np.float32], taking: tuple[SubspaceStream, int]) -> None:
 def _fit_sample(
     subspaces: dict[SubspaceKey, Subspace],
     *,
-    canonical: SubspaceKey,
-    scaled: Mapping[Method, SubspaceKey],
+    for_ica: SubspaceKey,
+    own_keys: Mapping[Method, SubspaceKey],
     n_components: int,
     science: Science,
     penalty: _Penalty | None,
 ) -> SampleFit:
     settings = science.decomposition
-    own = {method: subspaces[which] for method, which in scaled.items()}
+    own = {method: subspaces[which] for method, which in own_keys.items()}
     if penalty is not None:
         here = own["dictlearning"]
         variance = here.total_variance / here.rows.shape[1]
         settings = replace(settings, alpha=penalty.for_variance(variance))
     try:
         fitted = fit_subspaces(
-            subspaces[canonical], own, n_components, settings, n_threads=1, warn=False
+            subspaces[for_ica], own, n_components, settings, n_threads=1, warn=False
         )
     except NidecompError as error:
         _LOG.debug("A half or bootstrap sample of the group could not be fitted: %s", error)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,8 +130,12 @@ class SubspaceStream:
         self._kept[: len(across), block] = across @ self._both(block)
 
 
+RowNorm = Literal["unit", "sqrt", "singular"]
+_POWERS: dict[RowNorm, float] = {"unit": 0.0, "sqrt": 0.5, "singular": 1.0}
+
+
 def weighted_rows(
-    rows: NDArray[np.float32], weight: float, *, canonical: bool
+    rows: NDArray[np.float32], weight: float, row_norm: RowNorm
 ) -> NDArray[np.float32]:
     """Return the rows of one run, scaled for the group's subspace.
 
@@ -141,18 +146,20 @@ def weighted_rows(
     weight : float
         The factor of all rows. With 1/√(runs of the participant), all runs of a participant
         together have the weight of one run.
-    canonical : bool
-        Whether to scale each row to unit norm first. The singular value decomposition of such rows
-        is the generalised canonical correlation analysis of CanICA (Varoquaux et al. 2010,
-        NeuroImage 51:288, section 2.2): directions that participants share lead, not those with a
-        large variance in one participant.
+    row_norm : {"unit", "sqrt", "singular"}
+        The norm of each row before that: 1, the square root of its singular value, or its singular
+        value. The singular value decomposition of rows of unit norm is the generalised canonical
+        correlation analysis of CanICA (Varoquaux et al. 2010, NeuroImage 51:288, section 2.2):
+        directions that participants share lead, not those with a large variance in one participant.
+        With the singular value, it is the principal component analysis of all runs. The square root
+        is between both (docs/decisions/0022-weighting.md).
 
     Returns
     -------
     ndarray of float32, shape (n_rows, n_voxels)
     """
     scale = np.full(len(rows), weight)
-    if canonical:
+    if row_norm != "singular":
         norms = np.array([np.linalg.norm(row) for row in rows], dtype=np.float64)
-        scale = scale / np.where(norms == 0, 1.0, norms)
+        scale = scale * np.where(norms == 0, 1.0, norms) ** (_POWERS[row_norm] - 1.0)
     return rows * scale[:, None].astype(np.float32)

@@ -124,9 +124,9 @@ def check_enough_left(run: UsableRun, task: ReduceTask) -> None:
             f"{run.n_kept} of its {run.n_volumes} volumes are left, fewer than --min-volumes "
             f"{task.denoising.min_volumes}: {why}"
         )
-    if run.degrees_of_freedom < task.n_rows:
+    if run.degrees_of_freedom < task.n_required:
         raise FailedRunError(
             f"it is too short: {run.n_kept} of its {run.n_volumes} volumes are left; minus "
             f"{run.n_regressors} regressors, {run.degrees_of_freedom} degrees of freedom remain, "
-            f"but --n-components requires {task.n_rows}: {why}"
+            f"but --n-components requires {task.n_required}: {why}"
         )

@@ -119,6 +119,8 @@ def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
     records = tuple(record for record in found.values() if record is not None)
     for record in records:
         check_enough_left(record.run, task)
+        # Fewer may have been required when it was reduced.
+        _check_rank(record.n_rows, task)
     return records
 
 
@@ -131,12 +133,8 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
         leading = principal_components(cleaned.series, cleaned.gram, task.n_rows)
         squared = leading.squared
         rank = int(np.count_nonzero(squared > _RANK_TOLERANCE * squared[0]))
-        if rank < task.n_rows:
-            raise FailedRunError(
-                f"its cleaned data have only {rank} dimensions (was it denoised before?), but "
-                f"{task.n_rows} are required: decrease --n-components, or --max-components if "
-                "--n-components is auto"
-            )
+        _check_rank(rank, task)
+        leading = leading.first(rank)
         check_unchanged(stems[fwhm], task.stem(fwhm))
         record = ReducedRun(
             run=read.run,
@@ -145,7 +143,7 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
             n_rows=leading.rows.shape[0],
             n_voxels=leading.rows.shape[1],
             total_variance=leading.total_variance,
-            squared_singular_values=tuple(squared.tolist()),
+            squared_singular_values=tuple(leading.squared.tolist()),
             n_nonfinite=read.n_nonfinite,
             n_constant=cleaned.n_constant,
             empty=read.empty,
@@ -155,6 +153,21 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
         store_reduced(record, leading.rows, volumes)
         reduced[fwhm] = record
     return reduced
+
+
+def _check_rank(n_dimensions: int, task: ReduceTask) -> None:
+    """Check that the cleaned data have as many dimensions as are required.
+
+    Raises
+    ------
+    FailedRunError
+    """
+    if n_dimensions < task.n_required:
+        raise FailedRunError(
+            f"its cleaned data have only {n_dimensions} dimensions (was it denoised before?), but "
+            f"{task.n_required} are required: decrease --n-components, or --max-components if "
+            "--n-components is auto"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -81,7 +81,8 @@ def reduce_task(run: UsableRun, space: FeatureSpace, request: Request) -> Reduce
         space=space,
         denoising=science.denoising,
         smoothing_fwhm=science.smoothings_fwhm,
-        n_rows=science.decomposition.largest_model_order,
+        n_rows=science.decomposition.largest_rows,
+        n_required=science.decomposition.largest_model_order,
         work_dir=request.work_dir,
     )
 

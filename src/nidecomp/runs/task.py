@@ -17,7 +17,7 @@ from nidecomp.spaces.images import unreadable_file_fails
 from nidecomp.version import numerical_versions
 
 # Part of each key: increase it whenever the results of the reduce step change.
-_FORMAT = 6
+_FORMAT = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,8 @@ class ReduceTask:
     """Everything that the reduce step of one run depends on.
 
     `smoothing_fwhm` lists the smoothing kernels (FWHM in mm). Each gives a separate reduced run,
-    and the image is read once for all of them.
+    and the image is read once for all of them. A run is reduced to `n_rows` principal components,
+    or to all that it has: at least `n_required`.
     """
 
     run: UsableRun
@@ -33,6 +34,7 @@ class ReduceTask:
     denoising: Denoising
     smoothing_fwhm: tuple[float, ...]
     n_rows: int
+    n_required: int
     work_dir: Path
 
     @property
