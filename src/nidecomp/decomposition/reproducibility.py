@@ -2,7 +2,7 @@
 
 Halves are fitted as the group is, from the same reduced runs. Each run was reduced on its own, so
 that the halves are independent except for the group mask and grid, which are those of all
-participants. To save time, samples are fitted on at most 20,000 voxels, evenly spaced in the mask,
+participants. To save time, samples are fitted on at most 12,000 voxels, evenly spaced in the mask,
 and three dimensions for each component are kept of their subspaces. docs/decisions/0011-evidence.md
 has the measurements that bound the effect of both.
 """

@@ -34,7 +34,7 @@ from nidecomp.decomposition.subspace import Subspace, SubspaceStream
 _LOG = logging.getLogger(__name__)
 
 # Samples are fitted on this many voxels at most: smooth maps have far fewer independent values.
-MOST_VOXELS = 20_000
+MOST_VOXELS = 12_000
 # Dimensions that are kept of a sample's subspace: for each component, and at least.
 _DIMS_OF_A_COMPONENT, _FEWEST_DIMS = 3, 60
 

@@ -72,21 +72,23 @@ class SubspaceStream:
     """
 
     def __init__(self, n_voxels: int, n_dims: int, n_threads: int = 1) -> None:
-        self._kept = np.empty((n_dims, n_voxels), dtype=np.float32)
-        self._incoming = np.empty((n_dims, n_voxels), dtype=np.float32)
+        # The directions that are kept, followed by the incoming rows.
+        self._rows = np.empty((2 * n_dims, n_voxels), dtype=np.float32)
+        self._n_dims = n_dims
         self._squared = np.zeros(0)
         self._n_threads = n_threads
-        self._n_kept = self._n_incoming = self._n_rows = 0
+        self._n_kept = self._n_incoming = self._n_added = 0
         self._total = self._dropped = 0.0
 
     def add(self, rows: NDArray[np.float32]) -> None:
         """Add rows, shape (n_rows, n_voxels). Their order changes the rounding of the result."""
-        self._n_rows += len(rows)
+        self._n_added += len(rows)
         while len(rows):
-            if self._n_incoming == len(self._incoming):
+            if self._n_incoming == self._n_dims:
                 self._merge()
-            taken = rows[: len(self._incoming) - self._n_incoming]
-            self._incoming[self._n_incoming : self._n_incoming + len(taken)] = taken
+            taken = rows[: self._n_dims - self._n_incoming]
+            first = self._n_kept + self._n_incoming
+            self._rows[first : first + len(taken)] = taken
             self._n_incoming += len(taken)
             rows = rows[len(taken) :]
 
@@ -97,18 +99,22 @@ class SubspaceStream:
             self._merge()
         # Directions that the last merge leaves out do not change the values that are kept.
         bound = dropped_before
-        self._incoming = np.empty((0, self._kept.shape[1]), dtype=np.float32)
-        return Subspace(self._kept[: self._n_kept], self._squared, self._total, bound, self._n_rows)
+        # Gives the memory of the incoming rows back. (No other array has been made of this one.)
+        self._rows.resize((self._n_kept, self._rows.shape[1]), refcheck=False)
+        return Subspace(self._rows, self._squared, self._total, bound, self._n_added)
 
     def _merge(self) -> None:
         """Replace the kept directions by the leading ones of kept and incoming rows together."""
-        n_voxels = self._kept.shape[1]
+        n_voxels = self._rows.shape[1]
         n_both = self._n_kept + self._n_incoming
         gram = np.zeros((n_both, n_both))
-        for part in map_ordered(self._gram, blocks(n_voxels), self._n_threads):
-            gram += part
+        # The directions that are kept are orthogonal: their inner products are known.
+        gram[: self._n_kept, : self._n_kept] = np.diag(self._squared)
+        for part in map_ordered(self._gram_of_incoming, blocks(n_voxels), self._n_threads):
+            gram[self._n_kept :] += part
+        gram[: self._n_kept, self._n_kept :] = gram[self._n_kept :, : self._n_kept].T
         self._total += float(np.trace(gram[self._n_kept :, self._n_kept :]))
-        n_leading = min(len(self._kept), n_both)
+        n_leading = min(self._n_dims, n_both)
         vectors, squared = leading_vectors(gram, n_leading)
         across = np.ascontiguousarray(vectors.T, dtype=np.float32)
         for _ in map_ordered(partial(self._rotate, across), blocks(n_voxels), self._n_threads):
@@ -117,17 +123,13 @@ class SubspaceStream:
         self._dropped += float(squared[n_leading]) if n_leading < n_both else 0.0
         self._n_kept, self._n_incoming = n_leading, 0
 
-    def _both(self, block: slice) -> NDArray[np.float32]:
-        return np.concatenate(
-            [self._kept[: self._n_kept, block], self._incoming[: self._n_incoming, block]]
-        )
-
-    def _gram(self, block: slice) -> NDArray[np.float32]:
-        both = self._both(block)
-        return np.asarray(both @ both.T)
+    def _gram_of_incoming(self, block: slice) -> NDArray[np.float32]:
+        both = self._rows[: self._n_kept + self._n_incoming, block]
+        return np.asarray(both[self._n_kept :] @ both.T)
 
     def _rotate(self, across: NDArray[np.float32], block: slice) -> None:
-        self._kept[: len(across), block] = across @ self._both(block)
+        both = self._rows[: self._n_kept + self._n_incoming, block]
+        self._rows[: len(across), block] = across @ both
 
 
 RowNorm = Literal["unit", "sqrt", "singular"]
