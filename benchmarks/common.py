@@ -1,4 +1,7 @@
-"""What several benchmarks need: NiDecomp's command line, warm files, tables."""
+"""What several benchmarks need: NiDecomp's command line, warm files, tables.
+
+After it was imported, the modules of bids_fixtures, tests and tools can be imported, too.
+"""
 
 import subprocess
 import sys
@@ -9,6 +12,9 @@ from pathlib import Path
 from measure import Measurement, measure
 
 _BLOCK_BYTES = 1 << 22
+
+for _folder in ("bids_fixtures", "tests", "tools"):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / _folder))
 
 
 def first_labels(data: Path, n_runs: int) -> list[str]:

@@ -18,22 +18,15 @@ from typing import Any, Literal
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from common import table
+from demo import REPETITION_TIME_S, STRENGTH, load_head, load_labels, load_traces
+from layout import write_description, write_run
 from nilearn.datasets import load_mni152_brain_mask
 from nilearn.decomposition import CanICA
 from nilearn.image import resample_to_img, smooth_img
 from nilearn.interfaces.fmriprep import load_confounds_strategy
-from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import roc_auc_score
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bids_fixtures"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-
-from common import table
-from demo import REPETITION_TIME_S, STRENGTH, load_head, load_labels, load_traces
-from layout import write_description, write_run
 from nilearn_script import mend_whitening
+from numpy.typing import NDArray
 from participants import (
     Head,
     Strength,
@@ -42,7 +35,10 @@ from participants import (
     smooth_field,
     voxel_size_mm,
 )
+from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
 from simulate import Recording, band_limited, rng_for, simulate_run
+from sklearn.metrics import roc_auc_score
 from support import group_maps, matched_correlations
 
 import nidecomp

@@ -7,27 +7,22 @@ out: what it would take away is not simulated.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from common import table
+from demo import load_head
+from participants import Head, own_networks, smooth_field, voxel_size_mm
 from scipy import ndimage
+from simulate import network_time_courses
 from threadpoolctl import threadpool_limits
 
 from nidecomp.decomposition.model_order import estimate_model_order
 from nidecomp.decomposition.model_order_choice import ModelOrderChoice
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bids_fixtures"))
-
-from demo import load_head
-from participants import Head, own_networks, smooth_field, voxel_size_mm
-from simulate import network_time_courses
 
 Array = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]

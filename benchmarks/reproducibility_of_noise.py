@@ -7,12 +7,13 @@ and what bootstrap samples say of the same maps.
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from common import table
+from demo import load_head
+from run_examples import run_of
 from scipy import ndimage
 
 from nidecomp.config.science import DecompositionOptions, EvidenceOptions, Science
@@ -26,12 +27,6 @@ from nidecomp.decomposition.reproducibility import judge_reproducibility
 from nidecomp.runs.clean import clean, orthonormal_basis, polynomials
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.voxels import VoxelSpace
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bids_fixtures"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-
-from demo import load_head
-from run_examples import run_of
 
 N_VOLUMES, N_COMPONENTS, SIGMA_OF_FWHM = 100, 20, 1 / 2.3548
 MARGIN = 12

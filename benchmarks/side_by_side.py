@@ -17,13 +17,10 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-
 from common import first_labels, measure_or_stop, nidecomp_command, table, warm
 from make_dataset import Grid, planted_networks
 from measure import Measurement, write_json
+from numpy.typing import NDArray
 from support import group_maps, matched_correlations
 
 METHODS = ("canica", "dictlearning")

@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from common import table
 from model_order import FWHM_OF_SIGMA, Float32Array, Group, simulated_rows, sources
 from numpy.typing import NDArray
+from participants import Head, voxel_size_mm
 from scipy import ndimage
+from support import matched_correlations
 from threadpoolctl import threadpool_limits
 
 from nidecomp.config.science import METHODS, DecompositionOptions, Method
@@ -25,13 +26,6 @@ from nidecomp.core.errors import NidecompError
 from nidecomp.decomposition.fit import fit_subspaces
 from nidecomp.decomposition.stability import split_halves
 from nidecomp.decomposition.subspace import Subspace, SubspaceStream
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bids_fixtures"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-
-from participants import Head, voxel_size_mm
-from support import matched_correlations
 
 Array = NDArray[np.float64]
 N_ROWS = 100
