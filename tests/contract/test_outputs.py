@@ -43,7 +43,7 @@ def test_several_orders_stand_side_by_side_and_are_valid(tmp_path: Path) -> None
     shares = {}
     for path in output.glob("tpl-*/func/*_decomposition.json"):
         content = read_json(path)
-        assert content["ComponentsPerRun"] == content["NumberOfComponents"]
+        assert content["ComponentsPerRun"] == 2 * content["NumberOfComponents"]
         assert content["Settings"]["decomposition"]["n_components"] == [2, 4]
         shares[content["NumberOfComponents"]] = content["ReducedVarianceShare"]
     assert 0 < shares[2] < shares[4] < 1

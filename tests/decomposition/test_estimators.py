@@ -32,7 +32,15 @@ def planted(seed: int = 0) -> tuple[NDArray[np.float64], list[NDArray[np.float64
     return sources, runs
 
 
-@pytest.mark.parametrize("estimator", [CanICA(N_SOURCES), DictLearning(N_SOURCES)], ids=repr)
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        make(N_SOURCES, pca_weighting=weighting)
+        for make in (CanICA, DictLearning)
+        for weighting in ("sqrt", "unit")
+    ],
+    ids=repr,
+)
 def test_simulated_sources_are_found(estimator: CanICA | DictLearning) -> None:
     sources, runs = planted()
     components = clone(estimator).fit(runs).components_
@@ -64,6 +72,36 @@ def test_fewer_dimensions_than_components_are_refused_with_the_numbers() -> None
     _, runs = planted()
     with pytest.raises(ValueError, match=r"Run 1 \(n_samples=3\) has 2 dimensions"):
         CanICA(N_SOURCES).fit([runs[0], runs[1][:3]])
+
+
+def test_a_run_with_fewer_dimensions_than_two_for_each_component_is_used_with_all() -> None:
+    sources, runs = planted()
+    short = runs[1][: N_SOURCES + 3]
+    model = CanICA(N_SOURCES).fit([runs[0], short, *runs[2:]])
+    assert matched_correlations(sources, model.components_).min() > 0.95
+    # Nothing of it is left out: its six dimensions are one after the other in the subspace.
+    rows = model.fit_report_["Subspace"]["Rows"]
+    assert rows == 3 * 2 * N_SOURCES + N_SOURCES + 2
+
+
+def test_explained_variance_is_that_in_the_rows_that_were_fitted() -> None:
+    """Projected on the leading eight principal components of each run, for four components."""
+    _, runs = planted()
+    model = CanICA(N_SOURCES).fit(runs)
+    maps, shares = model.components_.astype(np.float64), []
+    for run in runs:
+        _, S, Vt = np.linalg.svd(run - run.mean(axis=0), full_matrices=False)
+        rows = S[: 2 * N_SOURCES, None] * Vt[: 2 * N_SOURCES]
+        alone = np.sum((rows @ maps.T) ** 2, axis=0) / np.sum(maps**2, axis=1)
+        shares.append(alone / np.sum(S**2))
+    np.testing.assert_allclose(model.explained_variance_ratio_, np.mean(shares, axis=0), rtol=1e-4)
+
+
+def test_an_unknown_weighting_is_refused_with_those_there_are() -> None:
+    _, runs = planted()
+    for make in (CanICA, DictLearning):
+        with pytest.raises(ValueError, match="pca_weighting='cubic' must be 'sqrt' or 'unit'"):
+            make(N_SOURCES, pca_weighting="cubic").fit(runs)
 
 
 def test_runs_need_the_same_features() -> None:
