@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.linalg import subspace_angles
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import estimator_checks_generator
@@ -95,6 +96,26 @@ def test_explained_variance_is_that_in_the_rows_that_were_fitted() -> None:
         alone = np.sum((rows @ maps.T) ** 2, axis=0) / np.sum(maps**2, axis=1)
         shares.append(alone / np.sum(S**2))
     np.testing.assert_allclose(model.explained_variance_ratio_, np.mean(shares, axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("weighting", "n_rows", "power"), [("sqrt", 8, 0.5), ("unit", 4, 0.0)])
+def test_maps_span_the_leading_directions_of_all_weighted_rows(
+    weighting: str, n_rows: int, power: float
+) -> None:
+    """numpy decomposes the rows of all runs at once. One participant has two runs."""
+    _, runs = planted()
+    labels = ["a", "b", "c", "c"]
+    maps = CanICA(N_SOURCES, pca_weighting=weighting).fit(runs, groups=labels).components_
+    rows = []
+    for run, label in zip(runs, labels, strict=True):
+        _, S, Vt = np.linalg.svd(run - run.mean(axis=0), full_matrices=False)
+        own = S[:n_rows, None] ** power * Vt[:n_rows]
+        level = 1.0 if weighting == "unit" else 1 / np.linalg.norm(own)
+        rows.append(own * level / np.sqrt(labels.count(label)))
+    leading = np.linalg.svd(np.concatenate(rows), full_matrices=False)[2][:N_SOURCES]
+    leading = leading - leading.mean(axis=1, keepdims=True)
+    cosines = np.cos(subspace_angles(maps.astype(np.float64).T, leading.T))
+    np.testing.assert_allclose(cosines, 1.0, atol=1e-6)
 
 
 def test_an_unknown_weighting_is_refused_with_those_there_are() -> None:
