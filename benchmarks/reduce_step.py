@@ -62,7 +62,7 @@ def reduce_task(data: Path, label: str, n_rows: int, fwhm_mm: float, work_dir: P
     space, inventory = share_space(Inventory((looked_at,)), Masking(), None)
     if space is None:
         raise SystemExit("The run's brain mask cannot be used.")
-    return ReduceTask(inventory.used[0], space, denoising, (fwhm_mm,), n_rows, work_dir)
+    return ReduceTask(inventory.used[0], space, denoising, (fwhm_mm,), n_rows, n_rows, work_dir)
 
 
 def reduce(task: ReduceTask) -> tuple[ReducedRun, ...]:

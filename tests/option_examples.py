@@ -89,6 +89,7 @@ science_options = st.fixed_dictionaries(
         "n_components": st.lists(st.integers(min_value=2, max_value=10**6), min_size=1)
         | st.sampled_from(["auto", ["auto"]]),
         "max_components": st.integers(min_value=2, max_value=10**6),
+        "pca_weighting": st.sampled_from(["sqrt", "unit"]),
         "n_init": whole,
         "map_support": st.floats(min_value=0, exclude_min=True, max_value=1),
         "alpha": positive | st.none(),

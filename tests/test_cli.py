@@ -67,6 +67,7 @@ def sample(declared: Field[Any]) -> str | None:
         "methods": "canica",
         "n_components": "2",
         "max_components": "2",
+        "pca_weighting": "unit",
         "holdout": "0.5",
         "threshold": "p:0.01",
     }.get(declared.name, "1")
@@ -246,6 +247,17 @@ def test_a_wrong_value_in_the_config_file_is_wrong_usage(
     config.write_text("[decomposition]\nalpha = -3\n", encoding="utf-8")
     assert main([*WORDS, "--config-file", str(config)]) == 2
     assert "--alpha -3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_in_file", [True, False])
+def test_an_unknown_weighting_is_answered_with_those_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], is_in_file: bool
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('[decomposition]\npca_weighting = "cubic"\n', encoding="utf-8")
+    given = ["--config-file", str(config)] if is_in_file else ["--pca-weighting", "cubic"]
+    assert main([*WORDS, *given]) == 2
+    assert "--pca-weighting 'cubic': must be one of sqrt, unit" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- exit codes

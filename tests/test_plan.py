@@ -108,8 +108,11 @@ def test_a_run_on_another_grid_takes_more():
 
 
 def test_disk_holds_the_reduced_runs_in_float32():
-    expected_mb = 10 * 20 * MASK.sum() * 4 / 1e6
-    assert forecast_of(mem_mb=PLENTY).disk_mb == pytest.approx(expected_mb)
+    row_mb = MASK.sum() * 4 / 1e6
+    for weighting, n_rows in (("sqrt", 40), ("unit", 20)):
+        science = science_of(pca_weighting=weighting)
+        disk_mb = forecast_of(science=science, mem_mb=PLENTY).disk_mb
+        assert disk_mb == pytest.approx(10 * n_rows * row_mb)
 
 
 def test_several_numbers_of_components_are_reduced_to_the_largest():
@@ -161,24 +164,28 @@ def test_the_group_fit_takes_the_same_whatever_the_number_of_runs():
     assert few_runs < some == many
 
 
-def test_the_group_fit_holds_what_it_gathers():
-    """Two subspaces are in memory at once, each with a buffer of the same size for new rows."""
-    result = forecast_of(100, with_fit=True, mem_mb=PLENTY)
+@pytest.mark.parametrize(("weighting", "n_subspaces"), [("sqrt", 1), ("unit", 2)])
+def test_the_group_fit_holds_what_it_gathers(weighting, n_subspaces):
+    """Subspaces are in memory at once, each with a buffer of the same size for new rows."""
+    science = science_of(pca_weighting=weighting)
+    result = forecast_of(100, with_fit=True, science=science, mem_mb=PLENTY)
     dims = DecompositionOptions().kept_dims(20)
-    assert (result.n_subspaces, result.at_once) == (2, 2)
-    assert result.group_mb > 2 * 2 * dims * MASK.sum() * 4 / 1e6
+    assert (result.n_subspaces, result.at_once) == (n_subspaces, n_subspaces)
+    assert result.group_mb > n_subspaces * 2 * dims * MASK.sum() * 4 / 1e6
 
 
-def test_subspaces_are_counted_by_what_they_are_gathered_from():
-    """There is a canonical subspace, and a scaled one for each smoothing of a method."""
+@pytest.mark.parametrize(("weighting", "more"), [("sqrt", 0), ("unit", 1)])
+def test_subspaces_are_counted_by_what_they_are_gathered_from(weighting, more):
+    """One for each smoothing; with unit weights, the ICA has one of its own."""
 
     def n_subspaces(**given):
-        science = science_of(**given)
+        science = science_of(pca_weighting=weighting, **given)
         return forecast_of(with_fit=True, science=science, mem_mb=PLENTY).n_subspaces
 
-    assert n_subspaces() == n_subspaces(smoothing=6.0) == 2
-    assert n_subspaces(smoothing=2.0) == 3
-    assert n_subspaces(smoothing=2.0, methods=("canica",)) == 2
+    assert n_subspaces() == n_subspaces(smoothing=6.0) == 1 + more
+    assert n_subspaces(smoothing=2.0) == 2 + more
+    assert n_subspaces(smoothing=2.0, methods=("canica",)) == 1 + more
+    # The ICA that learning starts from is fitted to runs at the other smoothing.
     assert n_subspaces(smoothing=2.0, methods=("dictlearning",)) == 2
 
 
@@ -200,10 +207,10 @@ def numbers_in(message):
 
 
 def test_fewer_subspaces_are_gathered_at_once_where_memory_is_short():
-    science = science_of(smoothing=2.0, subspace_dims=400)
+    science = science_of(smoothing=2.0, subspace_dims=400, pca_weighting="unit")
     limits = [needed_mb(at_once, science=science, n_runs=100) for at_once in (1, 2, 3)]
     assert limits == sorted(limits)
-    assert limits[0] < limits[2]
+    assert limits[0] < limits[2] < 20_000
     for mem_mb in limits:
         result = forecast_of(100, with_fit=True, science=science, mem_mb=mem_mb)
         assert result.group_mb <= mem_mb
@@ -212,9 +219,14 @@ def test_fewer_subspaces_are_gathered_at_once_where_memory_is_short():
 
 
 @few
-@given(mem_mb=st.integers(500, 4000), more=st.integers(0, 2000), n_cores=st.integers(1, 16))
-def test_more_memory_never_gives_fewer_processes_or_more_passes(mem_mb, more, n_cores):
-    science = science_of(smoothing=2.0, subspace_dims=300)
+@given(
+    mem_mb=st.integers(500, 4000),
+    more=st.integers(0, 2000),
+    n_cores=st.integers(1, 16),
+    weighting=st.sampled_from(["sqrt", "unit"]),
+)
+def test_more_memory_never_gives_fewer_processes_or_more_passes(mem_mb, more, n_cores, weighting):
+    science = science_of(smoothing=2.0, subspace_dims=300, pca_weighting=weighting)
 
     def at(limit):
         return forecast_of(50, n_cores=n_cores, with_fit=True, science=science, mem_mb=limit)
@@ -423,7 +435,7 @@ def test_workers_of_dask_on_this_machine_have_a_process_beside_them():
     """The main process waits even for a single worker, which needs memory for both."""
     local = forecast_with(mem_mb=PLENTY, nprocs=1)
     beside = forecast_with(mem_mb=PLENTY, nprocs=1, executor="dask")
-    assert local.peak_mb == max(local.run_mb, local.group_mb)
+    assert local.peak_mb == max(local.run_mb, local.group_mb, local.drawing_mb)
     assert beside.peak_mb == max(beside.run_mb + beside.waiting_mb, beside.group_mb)
     with pytest.raises(UsageError, match="for the main process"):
         forecast_with(mem_mb=int(local.run_mb) + 100, executor="dask")
@@ -501,8 +513,9 @@ def test_maps_that_are_not_judged_need_no_halves():
 def test_projecting_holds_the_groups_maps_and_the_runs_own():
     """Writing maps also needs their variance and z maps, and copies of one image."""
 
-    def run_mb(**extent):
-        wanted = request_of(science_of((100,)), extent=OutputOptions(**extent), mem_mb=PLENTY)
+    def run_mb(weighting="unit", **extent):
+        science = science_of((100,), pca_weighting=weighting)
+        wanted = request_of(science, extent=OutputOptions(**extent), mem_mb=PLENTY)
         return forecast((run_of(),), SPACE, wanted, 1).run_mb
 
     maps_mb = 4 * 100 * MASK.sum() / 1e6
@@ -510,6 +523,9 @@ def test_projecting_holds_the_groups_maps_and_the_runs_own():
     minimal, full, maps = run_mb(level="minimal"), run_mb(), run_mb(participant_maps=True)
     assert full - minimal == pytest.approx(maps_mb, rel=0.01)
     assert maps - full == pytest.approx(2 * maps_mb + 3 * image_mb, rel=0.01)
+    # With two rows for each component, reducing a run holds as much as projecting it.
+    assert run_mb("sqrt") == run_mb("sqrt", level="minimal") == full
+    assert run_mb("sqrt", participant_maps=True) == maps
 
 
 # ---------------------------------------------------------------- the report

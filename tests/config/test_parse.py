@@ -73,6 +73,8 @@ WRONG = [
     ("n_components", "automatic", "or auto"),
     ("max_components", "1", "at least 2"),
     ("max_components", "auto", "whole number"),
+    ("pca_weighting", "cubic", "must be one of sqrt, unit"),
+    ("pca_weighting", 0.5, "sqrt, unit"),
     ("n_init", "many", "whole number"),
     ("map_support", "0", "above 0 and at most 1"),
     ("map_support", "1.5", "above 0 and at most 1"),

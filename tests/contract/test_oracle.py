@@ -1,4 +1,7 @@
-"""nilearn is the oracle: on the same masked, cleaned runs the components are the same."""
+"""nilearn is the oracle: on the same masked, cleaned runs the components are the same.
+
+With its weights: ``--pca-weighting unit``.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,8 @@ class SameRuns:
 def same_runs(tmp_path_factory: pytest.TempPathFactory) -> SameRuns:
     folder = tmp_path_factory.mktemp("oracle")
     done = nidecomp(FIXTURES / "rest", folder / "out", "group", "--n-components", N_COMPONENTS,
-        "--alpha", ALPHA, "--batch-size", 20, "--participant-label", *SINGLE,
+        "--alpha", ALPHA, "--batch-size", 20, "--pca-weighting", "unit",
+        "--participant-label", *SINGLE,
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     science = Science(selection=Selection(participant_label=SINGLE))
@@ -53,7 +57,7 @@ def same_runs(tmp_path_factory: pytest.TempPathFactory) -> SameRuns:
     assert space is not None
     fwhm = science.denoising.smoothing_fwhm
     tasks = [
-        ReduceTask(run, space, science.denoising, (fwhm,), N_COMPONENTS, folder)
+        ReduceTask(run, space, science.denoising, (fwhm,), N_COMPONENTS, N_COMPONENTS, folder)
         for run in inventory.used
     ]
     runs = [cleaned_series(task, (fwhm,)).cleaned[fwhm] for task in tasks]

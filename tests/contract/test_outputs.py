@@ -43,7 +43,7 @@ def test_several_orders_stand_side_by_side_and_are_valid(tmp_path: Path) -> None
     shares = {}
     for path in output.glob("tpl-*/func/*_decomposition.json"):
         content = read_json(path)
-        assert content["ComponentsPerRun"] == content["NumberOfComponents"]
+        assert content["ComponentsPerRun"] == 2 * content["NumberOfComponents"]
         assert content["Settings"]["decomposition"]["n_components"] == [2, 4]
         shares[content["NumberOfComponents"]] = content["ReducedVarianceShare"]
     assert 0 < shares[2] < shares[4] < 1
@@ -187,10 +187,15 @@ def test_decomposition_says_how_to_do_it_again(method: str, rest_output: Path) -
     assert content["Fit"]["Converged"] is True
     assert content["Settings"]["denoising"]["denoise_strategy"] == "simple"
     assert content["Settings"]["decomposition"]["random_seed"] == 0
+    assert content["Settings"]["decomposition"]["pca_weighting"] == "sqrt"
+    assert content["ComponentsPerRun"] == 40
+    assert "square root of its singular value" in content["Weighting"]
     assert {"nidecomp", "numpy", "numba"} <= set(content["SoftwareVersions"])
     if method == "canica":
         assert len(content["Fit"]["Restarts"]) == 10
-        assert content["Fit"]["ChosenRestart"] in range(10)
+        norms = [one["L1Norm"] for one in content["Fit"]["Restarts"] if one["Converged"]]
+        chosen = content["Fit"]["Restarts"][content["Fit"]["ChosenRestart"]]
+        assert chosen["L1Norm"] == min(norms)
         assert "map_support" not in content["Settings"]["decomposition"]
     else:
         # The penalty that was found gives the support that was asked for.
@@ -204,8 +209,8 @@ def test_the_subspace_says_what_it_left_out(rest_output: Path) -> None:
     subspace = read_json(group_file(rest_output, "canica", "decomposition", ".json"))["Fit"][
         "SharedSubspace"
     ]
-    # 10 runs of 20 rows, merged 100 at a time: something was left out, and little.
-    assert subspace["Rows"] == 200
+    # 10 runs of 40 rows, merged 100 at a time: something was left out, and little.
+    assert subspace["Rows"] == 400
     assert subspace["Dimensions"] == 100
     assert 0.7 < subspace["VarianceShare"] < 1
     assert subspace["LargestRelativeError"] >= 0
@@ -291,10 +296,12 @@ def _copy_tree(source: Path, target: Path) -> None:
 def test_evidence_does_not_depend_on_the_other_numbers_of_components(
     small_output: Path, tmp_path: Path
 ) -> None:
-    """Runs then have more rows stored, and only as many as there are maps are used."""
+    """Runs then have more rows stored, and only two for each map are used: also for the maps."""
     done = nidecomp(*small(tmp_path / "both", "--n-components", 3, 5))
     assert done.exit_code == 0, done.stderr
-    for method in ("canica", "dictlearning"):
-        (alone,) = small_output.glob(f"tpl-*/func/*_seg-{method}_scale-3_*metrics.tsv")
+    kinds = {"metrics.tsv", "components.nii.gz"}
+    found = {path for kind in kinds for path in small_output.glob(f"tpl-*/func/*_scale-3_*{kind}")}
+    assert len(found) >= 2 * len(METHODS)
+    for alone in found:
         beside = tmp_path / "both" / alone.relative_to(small_output)
-        assert beside.read_bytes() == alone.read_bytes()
+        assert beside.read_bytes() == alone.read_bytes(), alone.name

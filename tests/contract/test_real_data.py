@@ -46,7 +46,7 @@ def test_cleaned_series_are_orthogonal_to_every_regressor(tmp_path: Path) -> Non
     assert space is not None
     largest = 0.0
     for run in inventory.used:
-        task = ReduceTask(run, space, denoising, (6.0,), 5, tmp_path)
+        task = ReduceTask(run, space, denoising, (6.0,), 5, 5, tmp_path)
         series = cleaned_series(task, (6.0,)).cleaned[6.0].series
         table = pd.read_csv(run.files.confounds, sep="\t", na_values=["n/a"])
         regressors = table.filter(regex="^(trans|rot)_|^cosine").bfill().iloc[list(run.kept)]

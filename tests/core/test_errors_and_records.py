@@ -118,7 +118,7 @@ EXAMPLES = [
         Path("in"), Path("out"), "group", Science(), Execution(nprocs=2), OutputOptions("minimal")
     ),
     Forecast(300.0, 500.0, 20.0, 2, 4, 3, 2),
-    ReduceTask(USABLE, SPACE, Denoising(), (6.0, 2.0), 20, Path("work")),
+    ReduceTask(USABLE, SPACE, Denoising(), (6.0, 2.0), 40, 20, Path("work")),
     WorkerDied(FILES),
 ]
 by_name = pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: type(one).__name__)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.linalg import subspace_angles
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import estimator_checks_generator
@@ -32,7 +33,15 @@ def planted(seed: int = 0) -> tuple[NDArray[np.float64], list[NDArray[np.float64
     return sources, runs
 
 
-@pytest.mark.parametrize("estimator", [CanICA(N_SOURCES), DictLearning(N_SOURCES)], ids=repr)
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        make(N_SOURCES, pca_weighting=weighting)
+        for make in (CanICA, DictLearning)
+        for weighting in ("sqrt", "unit")
+    ],
+    ids=repr,
+)
 def test_simulated_sources_are_found(estimator: CanICA | DictLearning) -> None:
     sources, runs = planted()
     components = clone(estimator).fit(runs).components_
@@ -64,6 +73,56 @@ def test_fewer_dimensions_than_components_are_refused_with_the_numbers() -> None
     _, runs = planted()
     with pytest.raises(ValueError, match=r"Run 1 \(n_samples=3\) has 2 dimensions"):
         CanICA(N_SOURCES).fit([runs[0], runs[1][:3]])
+
+
+def test_a_run_with_fewer_dimensions_than_two_for_each_component_is_used_with_all() -> None:
+    sources, runs = planted()
+    short = runs[1][: N_SOURCES + 3]
+    model = CanICA(N_SOURCES).fit([runs[0], short, *runs[2:]])
+    assert matched_correlations(sources, model.components_).min() > 0.95
+    # Nothing of it is left out: its six dimensions are one after the other in the subspace.
+    rows = model.fit_report_["Subspace"]["Rows"]
+    assert rows == 3 * 2 * N_SOURCES + N_SOURCES + 2
+
+
+def test_explained_variance_is_that_in_the_rows_that_were_fitted() -> None:
+    """Projected on the leading eight principal components of each run, for four components."""
+    _, runs = planted()
+    model = CanICA(N_SOURCES).fit(runs)
+    maps, shares = model.components_.astype(np.float64), []
+    for run in runs:
+        _, S, Vt = np.linalg.svd(run - run.mean(axis=0), full_matrices=False)
+        rows = S[: 2 * N_SOURCES, None] * Vt[: 2 * N_SOURCES]
+        alone = np.sum((rows @ maps.T) ** 2, axis=0) / np.sum(maps**2, axis=1)
+        shares.append(alone / np.sum(S**2))
+    np.testing.assert_allclose(model.explained_variance_ratio_, np.mean(shares, axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("weighting", "n_rows", "power"), [("sqrt", 8, 0.5), ("unit", 4, 0.0)])
+def test_maps_span_the_leading_directions_of_all_weighted_rows(
+    weighting: str, n_rows: int, power: float
+) -> None:
+    """numpy decomposes the rows of all runs at once. One participant has two runs."""
+    _, runs = planted()
+    labels = ["a", "b", "c", "c"]
+    maps = CanICA(N_SOURCES, pca_weighting=weighting).fit(runs, groups=labels).components_
+    rows = []
+    for run, label in zip(runs, labels, strict=True):
+        _, S, Vt = np.linalg.svd(run - run.mean(axis=0), full_matrices=False)
+        own = S[:n_rows, None] ** power * Vt[:n_rows]
+        level = 1.0 if weighting == "unit" else 1 / np.linalg.norm(own)
+        rows.append(own * level / np.sqrt(labels.count(label)))
+    leading = np.linalg.svd(np.concatenate(rows), full_matrices=False)[2][:N_SOURCES]
+    leading = leading - leading.mean(axis=1, keepdims=True)
+    cosines = np.cos(subspace_angles(maps.astype(np.float64).T, leading.T))
+    np.testing.assert_allclose(cosines, 1.0, atol=1e-6)
+
+
+def test_an_unknown_weighting_is_refused_with_those_there_are() -> None:
+    _, runs = planted()
+    for make in (CanICA, DictLearning):
+        with pytest.raises(ValueError, match="pca_weighting='cubic' must be 'sqrt' or 'unit'"):
+            make(N_SOURCES, pca_weighting="cubic").fit(runs)
 
 
 def test_runs_need_the_same_features() -> None:

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from run_examples import run_of
 from threadpoolctl import threadpool_limits
 
-from nidecomp.config.science import DecompositionOptions, Denoising, Science
+from nidecomp.config.science import DecompositionOptions, Denoising, PcaWeighting, Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import ReducedRun, RunKey
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.fit import fit_group
-from nidecomp.decomposition.gather import GroupPlan, participant_weights
+from nidecomp.decomposition.gather import (
+    GroupPlan,
+    SubspaceKey,
+    gather,
+    participant_weights,
+    subspace_keys,
+)
+from nidecomp.decomposition.subspace import RowNorm
 
-N_ROWS, N_VOXELS = 5, 2000
+# Two for each of five components; one run has fewer dimensions, but enough for three components.
+N_COMPONENTS, N_ROWS, N_VOXELS = 5, 10, 2000
+SHORT, N_SHORT = "06", 7
 FEW_DIMENSIONS = Science(
     denoising=Denoising(dictlearning_smoothing_fwhm=10.0),
-    decomposition=DecompositionOptions(n_components=(3, N_ROWS), n_init=3, subspace_dims=12),
+    decomposition=DecompositionOptions(n_components=(3, N_COMPONENTS), n_init=3, subspace_dims=12),
 )
+WEIGHTINGS: tuple[PcaWeighting, ...] = get_args(PcaWeighting)
+ROW_NORMS: tuple[RowNorm, ...] = get_args(RowNorm)
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +51,51 @@ def reduced_runs(folder: Path) -> list[ReducedRun]:
     rng = np.random.default_rng(0)
     sources = rng.laplace(size=(3, N_VOXELS)) * (rng.random((3, N_VOXELS)) < 0.2)
     made = []
-    for participant in range(7):
+    for participant in (f"{number:02d}" for number in range(7)):
         for fwhm in (6.0, 10.0):
             series = rng.normal(size=(30, 3)) @ sources + rng.normal(size=(30, N_VOXELS)) / fwhm
-            volumes, singular, rows = np.linalg.svd(series, full_matrices=False)
-            path = folder / f"{participant}_{fwhm}.npy"
-            kept = (singular[:N_ROWS, None] * rows[:N_ROWS]).astype(np.float32)
-            np.save(path, kept)
-            np.savez(
-                path.with_suffix(".npz"),
-                rows=volumes[:, :N_ROWS].astype(np.float32),
-                times_s=2.0 * np.arange(30),
-                motion=np.zeros((30, 0)),
-            )
-            squared = tuple((singular[:N_ROWS] ** 2).tolist())
-            key = RunKey((("sub", f"{participant:02d}"), ("task", "rest")))
-            total = float((singular**2).sum())
-            made.append(ReducedRun(run_of(key), path, fwhm, N_ROWS, N_VOXELS, total, squared, 0, 0))
+            key = RunKey((("sub", participant), ("task", "rest")))
+            n_rows = N_SHORT if participant == SHORT else N_ROWS
+            made.append(write_run(folder, series, key, n_rows, fwhm))
     return made
+
+
+def write_run(
+    folder: Path, series: NDArray[np.float64], key: RunKey, n_rows: int, fwhm: float = 6.0
+) -> ReducedRun:
+    """Store a run as the reduce step does."""
+    volumes, singular, rows = np.linalg.svd(series, full_matrices=False)
+    path = folder / f"{key.label}_{fwhm}.npy"
+    np.save(path, (singular[:n_rows, None] * rows[:n_rows]).astype(np.float32))
+    np.savez(
+        path.with_suffix(".npz"),
+        rows=volumes[:, :n_rows].astype(np.float32),
+        times_s=2.0 * np.arange(len(series)),
+        motion=np.zeros((len(series), 0)),
+    )
+    squared = tuple((singular[:n_rows] ** 2).tolist())
+    total = float((singular**2).sum())
+    return ReducedRun(run_of(key), path, fwhm, n_rows, series.shape[1], total, squared, 0, 0)
+
+
+def with_first_rows(
+    runs: Sequence[ReducedRun], n_rows: int, folder: Path, *, filler: float | None = None
+) -> list[ReducedRun]:
+    """Return copies of runs with fewer rows, or with the others replaced by a number."""
+    copies = []
+    for run in runs:
+        copy = replace(run, path=folder / run.path.name)
+        rows, volumes = np.load(run.path), dict(np.load(run.volumes_path))
+        if filler is None:
+            rows, volumes["rows"] = rows[:n_rows], volumes["rows"][:, :n_rows]
+            squared = run.squared_singular_values[:n_rows]
+            copy = replace(copy, n_rows=len(rows), squared_singular_values=squared)
+        else:
+            rows[n_rows:] = filler
+        np.save(copy.path, rows)
+        np.savez(copy.volumes_path, **volumes)
+        copies.append(copy)
+    return copies
 
 
 def as_bytes(fitted: tuple[Components, ...]) -> list[bytes]:
@@ -89,12 +130,33 @@ def test_canica_does_not_depend_on_runs_at_the_other_smoothing(runs: list[Reduce
         assert (both.maps.tobytes() == one.maps.tobytes()) == (both.method == "canica")
 
 
-@pytest.mark.parametrize(("at_once", "n_passes"), [(1, 3), (2, 2), (3, 2)])
-def test_each_file_is_read_once_in_each_pass(
-    runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch, at_once: int, n_passes: int
+def test_runs_may_have_been_reduced_for_more_components(
+    runs: list[ReducedRun], tmp_path: Path
 ) -> None:
-    """Three subspaces: two of the runs at CanICA's smoothing, one of those at the other."""
-    settings = DecompositionOptions(n_components=(3,), n_init=1)
+    settings = replace(FEW_DIMENSIONS.decomposition, n_components=(3,))
+    alone = replace(FEW_DIMENSIONS, decomposition=settings)
+    for_three = with_first_rows(runs, 6, tmp_path)
+    assert {run.n_rows for run in for_three} == {6}
+    assert {run.n_rows for run in runs} == {N_SHORT, N_ROWS}
+    for more, fewer in zip(fit_group(runs, alone), fit_group(for_three, alone), strict=True):
+        assert more.maps.tobytes() == fewer.maps.tobytes()
+        assert more.explained_variance.tobytes() == fewer.explained_variance.tobytes()
+        assert more.fit == fewer.fit
+
+
+@pytest.mark.parametrize(
+    ("weighting", "at_once", "n_passes"),
+    [("sqrt", 1, 1), ("sqrt", 2, 1), ("unit", 1, 2), ("unit", 2, 1), ("unit", 3, 1)],
+)
+def test_each_file_is_read_once_in_each_pass(
+    runs: list[ReducedRun],
+    monkeypatch: pytest.MonkeyPatch,
+    weighting: PcaWeighting,
+    at_once: int,
+    n_passes: int,
+) -> None:
+    """There is one subspace at each smoothing; with unit weights, two at that of CanICA."""
+    settings = DecompositionOptions(n_components=(3,), n_init=1, pca_weighting=weighting)
     science = replace(FEW_DIMENSIONS, decomposition=settings)
     read: Counter[Path] = Counter()
     load = np.load
@@ -106,21 +168,19 @@ def test_each_file_is_read_once_in_each_pass(
 
     monkeypatch.setattr(np, "load", counted)
     fit_group(runs, science, GroupPlan(1, at_once))
-    # Two subspaces are of runs at one smoothing. They are computed in one pass if plan allows it.
-    # Each method's maps are then compared with the runs that they were fitted to.
-    assert {read[run.path] for run in runs if run.smoothing_fwhm == 6.0} == {n_passes - 1 + 1}
+    # Subspaces of runs at one smoothing are computed in one pass if the plan allows it. Each
+    # method's maps are then compared with the runs that they were fitted to.
+    assert {read[run.path] for run in runs if run.smoothing_fwhm == 6.0} == {n_passes + 1}
     assert {read[run.path] for run in runs if run.smoothing_fwhm == 10.0} == {1 + 1}
 
 
-def test_only_a_runs_leading_rows_are_used(runs: list[ReducedRun], tmp_path: Path) -> None:
-    settings = DecompositionOptions(n_components=(3,), n_init=2)
+@pytest.mark.parametrize(("weighting", "n_rows"), [("sqrt", 6), ("unit", 3)])
+def test_only_a_runs_leading_rows_are_used(
+    runs: list[ReducedRun], tmp_path: Path, weighting: PcaWeighting, n_rows: int
+) -> None:
+    settings = DecompositionOptions(n_components=(3,), n_init=2, pca_weighting=weighting)
     science = replace(FEW_DIMENSIONS, decomposition=settings)
-    copies = [replace(run, path=tmp_path / run.path.name) for run in runs]
-    for run, copy in zip(runs, copies, strict=True):
-        rows = np.load(run.path)
-        rows[3:] = np.nan
-        np.save(copy.path, rows)
-        copy.volumes_path.write_bytes(run.volumes_path.read_bytes())
+    copies = with_first_rows(runs, n_rows, tmp_path, filler=np.nan)
     fitted, without = fit_group(runs, science), fit_group(copies, science)
     assert as_bytes(fitted) == as_bytes(without)
     for one, other in zip(fitted, without, strict=True):
@@ -133,11 +193,14 @@ def test_only_a_runs_leading_rows_are_used(runs: list[ReducedRun], tmp_path: Pat
         np.testing.assert_array_equal(one.participants.dominance, other.participants.dominance)
 
 
-def test_every_fit_records_its_subspaces(runs: list[ReducedRun]) -> None:
-    for components in fit_group(runs, FEW_DIMENSIONS):
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_every_fit_records_its_subspaces(runs: list[ReducedRun], weighting: PcaWeighting) -> None:
+    settings = replace(FEW_DIMENSIONS.decomposition, pca_weighting=weighting)
+    for components in fit_group(runs, replace(FEW_DIMENSIONS, decomposition=settings)):
         subspace = components.fit["Subspace"]
         assert isinstance(subspace, dict)
-        rows = 7 * components.n_components
+        wanted = settings.rows_of_run(components.n_components)
+        rows = 6 * wanted + min(wanted, N_SHORT)
         assert (subspace["Rows"], subspace["Dimensions"]) == (rows, min(rows, 12))
         assert 0 < subspace["VarianceShare"] <= 1
         # With more than twice as many rows as dimensions, some directions are left out.
@@ -151,16 +214,89 @@ def test_more_components_than_voxels_are_refused(runs: list[ReducedRun]) -> None
         fit_group(runs, too_many)
 
 
-def test_participants_have_the_same_weight() -> None:
-    variance = np.array([100.0, 400.0, 100.0, 50.0])
-    weights = participant_weights(["01", "02", "02", "03"], variance.tolist())
-    canonical, scaled = np.array(weights.canonical) ** 2, np.array(weights.scaled) ** 2
-    for weight in (canonical, scaled * variance / variance.mean()):
-        np.testing.assert_allclose([weight[0], weight[1] + weight[2], weight[3]], 1.0)
-        np.testing.assert_allclose(weight[1], weight[2])
+# ---------------------------------------------------------------- weights
+LEVELS = (100.0, 400.0, 100.0, 50.0)
+SQUARED = [level * 0.7 ** np.arange(n) for level, n in zip(LEVELS, (8, 8, 5, 8), strict=True)]
 
 
-def test_single_runs_of_equal_variance_have_a_weight_of_one() -> None:
+def squared_norms(squared: NDArray[np.float64], row_norm: RowNorm) -> NDArray[np.float64]:
+    """Return the squared norm of each row before its run is weighted."""
+    return {"unit": squared**0, "sqrt": np.sqrt(squared), "singular": squared}[row_norm]
+
+
+@pytest.mark.parametrize("row_norm", ROW_NORMS)
+def test_participants_have_the_same_weight(row_norm: RowNorm) -> None:
+    """Their rows have the same sum of squares: with unit norm for each row that enters."""
+    weights = participant_weights(["01", "02", "02", "03"], SQUARED, row_norm)
+    entered = [
+        weight**2 * float(squared_norms(squared, row_norm).sum())
+        for weight, squared in zip(weights, SQUARED, strict=True)
+    ]
+    # One run has fewer rows: rows of unit norm count one by one.
+    shares = np.array(entered) / [8, 8, 5, 8] if row_norm == "unit" else np.array(entered)
+    of_one = 1.0 if row_norm == "unit" else float(np.mean([one.sum() for one in SQUARED]))
+    np.testing.assert_allclose([shares[0], shares[1] + shares[2], shares[3]], of_one)
+    np.testing.assert_allclose(shares[1], shares[2])
+
+
+@pytest.mark.parametrize("row_norm", ["unit", "singular"])
+def test_single_runs_of_equal_variance_have_a_weight_of_one(row_norm: RowNorm) -> None:
     """This keeps alpha in nilearn's units."""
-    weights = participant_weights(["01", "02"], [300.0, 300.0])
-    assert weights.canonical == weights.scaled == (1.0, 1.0)
+    assert participant_weights(["01", "02"], [[200.0, 100.0]] * 2, row_norm) == (1.0, 1.0)
+
+
+def test_square_roots_keep_the_variance_of_singular_values() -> None:
+    """So that a penalty means about the same with both."""
+    (weight, _) = participant_weights(["01", "02"], [[200.0, 100.0]] * 2, "sqrt")
+    assert weight**2 * (np.sqrt(200.0) + np.sqrt(100.0)) == pytest.approx(300.0)
+
+
+@pytest.mark.parametrize("row_norm", ROW_NORMS)
+def test_the_subspace_is_that_of_all_weighted_rows(row_norm: RowNorm, tmp_path: Path) -> None:
+    """numpy decomposes all rows at once. A participant has two runs; one run has few dimensions."""
+    rng, n_rows = np.random.default_rng(1), 6
+    sources = rng.laplace(size=(3, 300))
+    made, weighted = [], []
+    for name, run, n_volumes, n_dims in (
+        ("01", "1", 30, 10),
+        ("02", "1", 50, 10),
+        ("02", "2", 20, 4),
+        ("03", "1", 40, 8),
+    ):
+        series = rng.normal(size=(n_volumes, 3)) @ sources + rng.normal(size=(n_volumes, 300))
+        key = RunKey((("sub", name), ("task", "rest"), ("run", run)))
+        made.append(write_run(tmp_path, series, key, n_dims))
+        _, singular, vectors = np.linalg.svd(series, full_matrices=False)
+        n = min(n_rows, n_dims)
+        squared = singular[:n] ** 2
+        power = {"unit": 0.0, "sqrt": 0.5, "singular": 1.0}[row_norm]
+        rows = singular[:n, None] ** power * vectors[:n]
+        weighted.append((name, squared.sum(), rows))
+    mean_variance = np.mean([variance for _, variance, _ in weighted])
+    stack = []
+    for name, _, rows in weighted:
+        level = 1.0 if row_norm == "unit" else mean_variance / np.sum(rows**2)
+        stack.append(rows * np.sqrt(level / (2 if name == "02" else 1)))
+    _, S, Vt = np.linalg.svd(np.concatenate(stack), full_matrices=False)
+    which = SubspaceKey(6.0, row_norm)
+    found = gather(made, [which], n_rows, 100, GroupPlan())[which]
+    assert found.n_rows == len(S) == 6 + 6 + 4 + 6
+    np.testing.assert_allclose(found.squared, S**2, atol=2e-6 * S[0] ** 2)
+    assert found.total_variance == pytest.approx(float(np.sum(S**2)), rel=1e-5)
+    ours = found.orthonormal(3)
+    np.testing.assert_allclose(ours.T @ ours, Vt[:3].T @ Vt[:3], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "n_rows", "norms"),
+    [("sqrt", 6, ("sqrt", "sqrt")), ("unit", 3, ("unit", "singular"))],
+)
+def test_weightings_say_how_many_rows_are_used_and_what_their_norms_are(
+    weighting: PcaWeighting, n_rows: int, norms: tuple[RowNorm, RowNorm]
+) -> None:
+    """With square roots, both methods share a subspace if their runs are smoothed alike."""
+    settings = DecompositionOptions(n_components=(3, 2), pca_weighting=weighting)
+    assert settings.rows_of_run(3) == settings.largest_rows == n_rows
+    for_ica, own = subspace_keys(Science(decomposition=settings))
+    assert for_ica == SubspaceKey(6.0, norms[0])
+    assert set(own.values()) == {SubspaceKey(6.0, norms[1])}

@@ -42,7 +42,8 @@ from nidecomp.decomposition.stability import (
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.voxels import VoxelSpace
 
-N_ROWS, N_VOXELS, N_VOLUMES, REPETITION_TIME_S = 6, 2000, 40, 2.0
+# Two principal components of each run for each component, of at most six.
+N_ROWS, N_VOXELS, N_VOLUMES, REPETITION_TIME_S = 12, 2000, 40, 2.0
 PRIVATE = "03"
 SOME = np.random.default_rng(0)
 Series = Callable[[np.random.Generator, str], NDArray[np.float64]]
@@ -82,7 +83,12 @@ def key_of(participant: str, run: int) -> RunKey:
 
 
 def write_group(
-    folder: Path, series_of: Series, *, n_participants: int = 8, n_runs: int = 2, n_rows: int = 6
+    folder: Path,
+    series_of: Series,
+    *,
+    n_participants: int = 8,
+    n_runs: int = 2,
+    n_rows: int = N_ROWS,
 ) -> list[ReducedRun]:
     rng = np.random.default_rng(1)
     made = []
@@ -293,7 +299,7 @@ def test_participant_variance_is_the_increase_of_the_residual_without_each_map(
         for participant, row in enumerate(participants_of(components).explained_variance):
             shares = []
             for run in (run for run in runs if int(run.key.participant) == participant):
-                rows = np.load(run.path)[: len(maps)].astype(np.float64)
+                rows = np.load(run.path)[: 2 * len(maps)].astype(np.float64)
                 lost = [
                     residual(rows, np.delete(maps, index, axis=0)) for index in range(len(maps))
                 ]
@@ -309,7 +315,7 @@ def test_a_private_map_that_overlaps_with_shared_maps_is_still_attributed_to_its
     overlapping = OWN[0] / OWN[0].std() + 1.5 * SHARED[0] / SHARED[0].std()
     maps = np.array([*SHARED, overlapping, np.zeros(N_VOXELS)], dtype=np.float32)
     fitted = Components("canica", maps, tuple("abcde"), np.ones(5), 1.0)
-    found = participant_contributions(fitted, runs, 1).participants
+    found = participant_contributions(fitted, runs, 10, 1).participants
     assert found.dominance[3] > 0.9
     assert found.explained_variance[:, 3].argmax() == int(PRIVATE)
     assert found.dominance[1:3].max() < 0.25
@@ -353,9 +359,10 @@ def of_participants(runs: Sequence[ReducedRun], labels: Iterable[str]) -> list[R
 
 @pytest.mark.usefixtures("no_chance")
 def test_halves_and_bootstraps_are_fits_to_their_participants_alone(
-    runs: list[ReducedRun],
+    runs: list[ReducedRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There are few enough voxels and dimensions that all of them are used."""
+    """There are few enough voxels that all of them are used, and all dimensions are kept."""
+    monkeypatch.setattr(module, "_FEWEST_DIMS", 128)
     wanted = science(4, n_bootstraps=3, methods=("canica",))
 
     def alone(labels: Iterable[str]) -> NDArray[np.float32]:
@@ -411,7 +418,7 @@ def test_variance_in_the_other_half_is_that_of_a_least_squares_fit(
             whole = N_VOXELS / n_voxels
 
             def share(maps: NDArray[np.floating], half: int, whole: float = whole) -> float:
-                return whole * mean_share(maps, runs, 4, halves[half])
+                return whole * mean_share(maps, runs, 8, halves[half])
 
             np.testing.assert_allclose(
                 evidence.halves.total_variances[learnt],
@@ -434,14 +441,14 @@ def test_explained_variance_is_the_mean_share_of_the_whole_variance_of_participa
         maps = components.maps
         np.testing.assert_allclose(
             components.explained_variance,
-            [mean_share(one[None], runs, 4, labels_of(8)) for one in maps],
+            [mean_share(one[None], runs, 8, labels_of(8)) for one in maps],
             atol=1e-6,
         )
         assert components.total_explained_variance == pytest.approx(
-            mean_share(maps, runs, 4, labels_of(8)), abs=1e-6
+            mean_share(maps, runs, 8, labels_of(8)), abs=1e-6
         )
-        # Runs have two dimensions more, of which nothing is explained.
-        assert mean_share(maps, runs, 6, labels_of(8)) > components.total_explained_variance
+        # Runs have four dimensions more, of which nothing is explained.
+        assert mean_share(maps, runs, 12, labels_of(8)) > components.total_explained_variance
 
 
 @pytest.mark.usefixtures("no_chance")
@@ -464,11 +471,11 @@ def test_variance_in_held_out_participants_is_that_of_a_least_squares_fit(
             sorted(set(labels_of(8)) - set(left_out))
         )
         assert evidence.holdout.total_explained_variance == pytest.approx(
-            mean_share(components.maps, out, 4, left_out), abs=1e-6
+            mean_share(components.maps, out, 8, left_out), abs=1e-6
         )
         np.testing.assert_allclose(
             evidence.holdout.explained_variance,
-            [mean_share(one[None], out, 4, left_out) for one in components.maps],
+            [mean_share(one[None], out, 8, left_out) for one in components.maps],
             atol=1e-6,
         )
         # Nothing else has seen them.
@@ -798,10 +805,10 @@ def test_time_courses_of_maps_that_overlap_do_not_leak_into_each_other(tmp_path:
     def series_of(rng: np.random.Generator, _: str) -> NDArray[np.float64]:
         return np.asarray(waves @ maps + 0.5 * noise(rng))
 
-    overlapping = write_group(tmp_path, series_of, n_participants=2, n_runs=1, n_rows=2)
+    overlapping = write_group(tmp_path, series_of, n_participants=2, n_runs=1, n_rows=4)
     wanted = science(2, n_splits=0, methods=("canica",))
     (fitted,) = fit_group(overlapping, wanted)
-    found = participant_contributions(replace(fitted, maps=maps), overlapping, 1)
+    found = participant_contributions(replace(fitted, maps=maps), overlapping, 4, 1)
     slow, fast = found.participants.high_frequency
     assert slow < 0.02
     assert fast > 0.98
@@ -875,7 +882,7 @@ def test_a_third_of_smooth_voxels_gives_the_reproducibility_of_all(
         scattered = [smooth(rng.standard_normal(grid, dtype=np.float32), 1.2) for _ in courses]
         return np.asarray(courses @ sources + 2.0 * np.array(scattered))
 
-    smooth_runs = write_group(tmp_path, series_of, n_runs=1, n_rows=4)
+    smooth_runs = write_group(tmp_path, series_of, n_runs=1, n_rows=8)
     wanted = science(4, n_splits=2, batch_size=200)
     for short, whole in judged_both_ways(smooth_runs, wanted, monkeypatch, "MOST_VOXELS", 10**6):
         assert 0.5 < whole.min() < 0.98
@@ -893,7 +900,7 @@ def test_three_dimensions_for_each_component_give_the_reproducibility_of_all(
         courses = rng.normal(size=(N_VOLUMES, 10)) * np.linspace(1, 0.5, 10)
         return np.asarray(courses @ sources + 2.0 * noise(rng))
 
-    many_runs = write_group(tmp_path, series_of, n_participants=20, n_rows=10)
+    many_runs = write_group(tmp_path, series_of, n_participants=20, n_runs=1, n_rows=20)
     wanted = science(10, n_splits=2)
     for short, whole in judged_both_ways(many_runs, wanted, monkeypatch, "_FEWEST_DIMS", 200):
         assert not np.array_equal(short, whole)

@@ -40,10 +40,13 @@ def gathered(runs, n_dims=100, n_threads=1):
     return stream.finish()
 
 
-def weighted(runs, weights=None, n_rows=6, canonical=True):
+NORMS = ("unit", "sqrt", "singular")
+
+
+def weighted(runs, weights=None, n_rows=6, row_norm="unit"):
     weights = weights or [1.0] * len(runs)
     return [
-        weighted_rows(rows[:n_rows], weight, canonical=canonical)
+        weighted_rows(rows[:n_rows], weight, row_norm)
         for rows, weight in zip(runs, weights, strict=True)
     ]
 
@@ -72,9 +75,9 @@ def projector(subspace, n_leading=5):
 
 # ---------------------------------------------------------------- exact while nothing is left out
 @few
-@given(seed=SEEDS, n_components=st.integers(1, 12), canonical=st.booleans())
-def test_subspace_is_that_of_numpys_decomposition(seed, n_components, canonical):
-    runs = weighted(reduced_runs(seed), canonical=canonical)
+@given(seed=SEEDS, n_components=st.integers(1, 12), row_norm=st.sampled_from(NORMS))
+def test_subspace_is_that_of_numpys_decomposition(seed, n_components, row_norm):
+    runs = weighted(reduced_runs(seed), row_norm=row_norm)
     subspace, stack = gathered(runs), np.vstack(runs).astype(np.float64)
     assert len(subspace.rows) == subspace.n_rows == len(stack)
     ours = subspace.orthonormal(n_components)
@@ -107,7 +110,7 @@ def test_rows_that_fit_are_all_kept(seed, spare):
 
 
 def test_the_largest_direction_comes_first():
-    subspace = gathered(weighted(reduced_runs(1), canonical=False), 8)
+    subspace = gathered(weighted(reduced_runs(1), row_norm="singular"), 8)
     assert (np.diff(subspace.squared) < 0).all()
     lengths = np.linalg.norm(subspace.rows.astype(np.float64), axis=1)
     rounding = ROUNDING * subspace.squared[0]
@@ -272,53 +275,66 @@ def test_half_of_the_memory_is_released_at_the_end():
 
 # ---------------------------------------------------------------- weights
 @few
-@given(seed=SEEDS, weights=st.lists(st.floats(0.1, 10), min_size=4, max_size=4))
-def test_canonical_rows_have_the_norm_of_their_runs_weight(seed, weights):
-    rows = np.vstack(weighted(reduced_runs(seed), weights))
-    assert rows.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), np.repeat(weights, 6), rtol=1e-5)
+@given(
+    seed=SEEDS,
+    weights=st.lists(st.floats(0.1, 10), min_size=4, max_size=4),
+    row_norm=st.sampled_from(NORMS),
+)
+def test_rows_keep_their_directions_and_have_the_norm_that_is_asked_for(seed, weights, row_norm):
+    """The singular values are those of numpy's decomposition of all rows of a run."""
+    runs = reduced_runs(seed)
+    power = {"unit": 0.0, "sqrt": 0.5, "singular": 1.0}[row_norm]
+    for rows, run, weight in zip(
+        weighted(runs, weights, row_norm=row_norm), runs, weights, strict=True
+    ):
+        assert rows.dtype == np.float32
+        _, S, Vt = np.linalg.svd(run.astype(np.float64), full_matrices=False)
+        lengths = weight * S[:6] ** power
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), lengths, rtol=1e-5)
+        cosines = np.abs(np.einsum("ij,ij->i", rows, Vt[:6])) / lengths
+        np.testing.assert_allclose(cosines, 1.0, atol=1e-4)
 
 
 @few
 @given(seed=SEEDS, weights=st.lists(st.floats(0.1, 10), min_size=4, max_size=4))
-def test_other_rows_are_the_runs_leading_rows_times_their_weight(seed, weights):
+def test_rows_of_singular_values_are_the_runs_leading_rows_times_their_weight(seed, weights):
     runs = reduced_runs(seed)
-    rows = np.vstack(weighted(runs, weights, canonical=False))
+    rows = np.vstack(weighted(runs, weights, row_norm="singular"))
     expected = np.vstack([weight * run[:6] for run, weight in zip(runs, weights, strict=True)])
-    assert rows.dtype == np.float32
     np.testing.assert_allclose(rows, expected, rtol=1e-5)
 
 
 def test_weighting_does_not_change_its_input():
     (rows,) = reduced_runs(0, n_runs=1)
     before = rows.copy()
-    for canonical in (True, False):
-        weighted_rows(rows, 3.0, canonical=canonical)
+    for row_norm in NORMS:
+        weighted_rows(rows, 3.0, row_norm)
     np.testing.assert_array_equal(rows, before)
 
 
-def test_canonical_rows_do_not_depend_on_the_norm_of_a_row():
+def test_rows_of_unit_norm_do_not_depend_on_the_norm_of_a_row():
     runs = reduced_runs(2)
     gains = np.random.default_rng(2).uniform(0.1, 10, (4, 8, 1)).astype(np.float32)
     louder = [run * gain for run, gain in zip(runs, gains, strict=True)]
     np.testing.assert_allclose(weighted(louder), weighted(runs), atol=1e-6)
 
 
-def test_a_row_of_zeros_stays_a_row_of_zeros():
+@pytest.mark.parametrize("row_norm", NORMS)
+def test_a_row_of_zeros_stays_a_row_of_zeros(row_norm):
     runs = reduced_runs(3)
     runs[1][2] = 0.0
-    rows = weighted(runs)
+    rows = weighted(runs, row_norm=row_norm)
     assert np.isfinite(rows).all()
     assert not rows[1][2].any()
 
 
-@pytest.mark.parametrize("canonical", [True, False])
-def test_runs_given_twice_with_half_the_weight_count_once(canonical):
+@pytest.mark.parametrize("row_norm", NORMS)
+def test_runs_given_twice_with_half_the_weight_count_once(row_norm):
     runs = reduced_runs(4)
-    once = projector(gathered(weighted(runs, canonical=canonical)))
+    once = projector(gathered(weighted(runs, row_norm=row_norm)))
     half = 2**-0.5
     again = [*runs, runs[0]]
-    twice = projector(gathered(weighted(again, [half, 1, 1, 1, half], canonical=canonical)))
+    twice = projector(gathered(weighted(again, [half, 1, 1, 1, half], row_norm=row_norm)))
     np.testing.assert_allclose(twice, once, atol=2e-6)
-    whole = projector(gathered(weighted(again, canonical=canonical)))
+    whole = projector(gathered(weighted(again, row_norm=row_norm)))
     assert np.abs(whole - once).max() > 1e-4

@@ -73,7 +73,7 @@ def task(tmp_path: Path) -> ProjectTask:
 
 
 def task_of(run: UsableRun, work: Path, **more: bool) -> ProjectTask:
-    cleaning = ReduceTask(run, SPACE, DENOISING, (0.0,), 3, work)
+    cleaning = ReduceTask(run, SPACE, DENOISING, (0.0,), 3, 3, work)
     target = store_target(components(), 0.0, work)
     options = {"normalise": False, "with_maps": False, "with_noise": False, **more}
     return ProjectTask(cleaning, (target,), **options)

@@ -24,6 +24,9 @@ from recomputed.published import Published
 
 # What `detailed` asks for, and defaults.
 N_COMPONENTS, N_SPLITS, N_INIT, SEED = 5, 2, 10, 0
+# Principal components of each run that are fitted, and dimensions that are kept of halves and
+# bootstrap samples.
+N_ROWS, N_KEPT = 2 * N_COMPONENTS, 60
 
 
 Rotation = tuple[NDArray[np.float64], bool]
@@ -74,7 +77,7 @@ def reduced(published: Published, name: str) -> Run:
     """Reduce a cleaned run to its leading principal components."""
     found = cleaned(published, name)
     series = found.series[:, in_order_of_file(published.mask)]
-    volumes = leading(series @ series.T, N_COMPONENTS)
+    volumes = leading(series @ series.T, N_ROWS)
     total = float(np.sum(series**2))
     return Run(name, name.partition("_")[0], volumes.T @ series, total, volumes, found.basis)
 
@@ -106,19 +109,27 @@ def split_halves(
     ]
 
 
-def weighted(runs: Sequence[Run], people: Sequence[str], *, unit_norm: bool) -> NDArray[np.float64]:
-    """The rows of the runs of some people, with the same weight for each time one is named."""
+def weighted(runs: Sequence[Run], people: Sequence[str]) -> NDArray[np.float64]:
+    """The rows of the runs of some people, with the same weight for each time one is named.
+
+    Their norms are the square roots of their singular values, brought to the same sum of squares in
+    all runs: the mean over all runs of their variance before.
+    """
     n_runs = Counter(run.participant for run in runs)
     times = Counter(people)
     mean_variance = np.mean([np.sum(run.rows**2) for run in runs])
     parts = []
     for run in runs:
         if times[run.participant]:
-            rows = run.rows * np.sqrt(mean_variance / np.sum(run.rows**2))
-            if unit_norm:
-                rows = run.rows / np.linalg.norm(run.rows, axis=1, keepdims=True)
+            singular = np.linalg.norm(run.rows, axis=1, keepdims=True)
+            rows = run.rows / np.sqrt(singular) * np.sqrt(mean_variance / np.sum(singular))
             parts.append(rows * np.sqrt(times[run.participant] / n_runs[run.participant]))
     return np.concatenate(parts)
+
+
+def dimensions_kept(rows: NDArray[np.float64], n_kept: int) -> NDArray[np.float64]:
+    """The rows, or their leading directions if they are more than are kept."""
+    return rows if len(rows) <= n_kept else leading(rows @ rows.T, n_kept).T @ rows
 
 
 def canica(
@@ -127,13 +138,13 @@ def canica(
     n_init: int = N_INIT,
     ica: Callable[..., Rotation] | None = None,
 ) -> NDArray[np.float64]:
-    """ICA in the subspace that these people share: the start with the smallest largest map."""
-    return min(canica_starts(runs, people, n_init, ica), key=largest_map)
+    """ICA in the subspace that these people share: the start with the sparsest maps."""
+    return min(canica_starts(runs, people, n_init, ica), key=size)
 
 
-def largest_map(maps: NDArray[np.float64]) -> float:
-    """The sum of absolute values of the largest map."""
-    return float(np.abs(maps).sum(axis=1).max())
+def size(maps: NDArray[np.float64]) -> float:
+    """The sum of the absolute values of all maps: the smaller, the sparser white maps are."""
+    return float(np.abs(maps).sum())
 
 
 def canica_starts(
@@ -144,7 +155,7 @@ def canica_starts(
 ) -> list[NDArray[np.float64]]:
     """The maps that each start of the ICA ends at, of those that converge if any does."""
     ica = ica or sklearns_ica
-    rows = weighted(runs, people, unit_norm=True)
+    rows = weighted(runs, people)
     subspace = leading(rows @ rows.T, N_COMPONENTS).T @ rows
     subspace /= np.linalg.norm(subspace, axis=1, keepdims=True)
     subspace -= subspace.mean(axis=1, keepdims=True)
@@ -196,7 +207,7 @@ def penalty(published: Published, runs: Sequence[Run], rows: NDArray[np.float64]
     (path,) = published.output.glob("tpl-*/func/*_seg-dictlearning_*_decomposition.json")
     alpha: float = json.loads(path.read_text(encoding="utf-8"))["Fit"]["Alpha"]
     everybody = sorted({run.participant for run in runs})
-    whole = weighted(runs, everybody, unit_norm=False)
+    whole = weighted(runs, everybody)
     return float(alpha * np.sqrt(np.sum(rows**2) / np.sum(whole**2)))
 
 
@@ -204,10 +215,11 @@ def dictlearning(
     published: Published, runs: Sequence[Run], people: Sequence[str]
 ) -> NDArray[np.float64]:
     """Sparse maps that start from those of the ICA: atoms of length 3, ten passes at most."""
-    rows, start = weighted(runs, people, unit_norm=False), canica(runs, people)
+    every_row, start = weighted(runs, people), canica(runs, people)
+    alpha = penalty(published, runs, every_row)
+    rows = dimensions_kept(every_row, N_KEPT)
     atoms = np.linalg.lstsq(start.T, rows.T, rcond=None)[0]
     atoms *= 3 / np.linalg.norm(atoms, axis=1, keepdims=True)
-    alpha = penalty(published, runs, rows)
     estimator = MiniBatchDictionaryLearning(
         n_components=N_COMPONENTS, alpha=alpha, transform_alpha=alpha, batch_size=100, max_iter=10,
         fit_algorithm="cd", transform_algorithm="lasso_cd", dict_init=atoms, random_state=SEED,

@@ -23,13 +23,13 @@ from recomputed.groups import (
     dictlearning,
     ica_of_moments,
     in_order_of_file,
-    largest_map,
     maps_of,
     matches,
     over_participants,
     r_of_each,
     reproducibility,
     runs_of,
+    size,
     split_halves,
 )
 from recomputed.published import Published, agree, numbers, recomputes
@@ -152,7 +152,7 @@ def test_chance_is_what_halves_of_surrogate_runs_reach(detailed: Published) -> N
 def test_restart_stability_is_icassos_index(detailed: Published) -> None:
     runs = runs_of(detailed, "fitted")
     starts = canica_starts(runs, sorted({run.participant for run in runs}))
-    chosen = min(starts, key=largest_map)
+    chosen = min(starts, key=size)
     stacked = np.concatenate([chosen, *(one for one in starts if one is not chosen)])
     similarity = np.abs(np.corrcoef(stacked))
     distance = np.clip(1 - similarity, 0, 1)

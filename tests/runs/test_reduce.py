@@ -54,7 +54,7 @@ def task(tmp_path: Path) -> ReduceTask:
         n_regressors=2,
         mean_fd_mm=None,
     )
-    return ReduceTask(run, SPACE, NOTHING, (0.0,), 5, tmp_path / "work")
+    return ReduceTask(run, SPACE, NOTHING, (0.0,), 5, 5, tmp_path / "work")
 
 
 def reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
@@ -235,7 +235,7 @@ def test_a_run_with_too_few_volumes_with_signal_fails(task: ReduceTask, is_store
 
 def test_a_run_with_too_few_degrees_of_freedom_left_fails(task: ReduceTask) -> None:
     empty_volumes(task, tuple(range(25, N_VOLUMES)))
-    result = reduce_run(replace(task, n_rows=24))
+    result = reduce_run(replace(task, n_rows=48, n_required=24))
     assert isinstance(result, FailedRun)
     assert result.reason == (
         "it is too short: 25 of its 40 volumes are left; minus 2 regressors, 23 degrees of freedom "
@@ -305,7 +305,7 @@ def test_the_libraries_that_decide_the_numbers_are_all_named() -> None:
 
 def test_what_only_decides_which_runs_are_used_is_not_in_the_name(task: ReduceTask) -> None:
     stricter = replace(NOTHING, min_volumes=30, mean_fd_cutoff=0.5)
-    assert stem_of(replace(task, denoising=stricter)) == stem_of(task)
+    assert stem_of(replace(task, denoising=stricter, n_required=3)) == stem_of(task)
 
 
 def test_the_same_run_gives_the_same_bytes_in_another_process(task: ReduceTask) -> None:
@@ -342,6 +342,48 @@ def test_a_run_of_too_few_dimensions_fails_with_their_number(task: ReduceTask) -
     result = reduce_run(task)
     assert isinstance(result, FailedRun)
     assert "have only 3 dimensions" in result.reason
+
+
+def test_a_run_with_fewer_dimensions_than_rows_is_used_with_all_it_has(task: ReduceTask) -> None:
+    write_image(task.run.files.bold, rank=7)
+    (record,) = reduced(replace(task, n_rows=10))
+    assert record.n_rows == len(record.squared_singular_values) == 7
+    rows, volumes = np.load(record.path), read_volumes(record).rows
+    assert (rows.shape, volumes.shape) == ((7, SPACE.n_features), (N_VOLUMES, 7))
+    assert record.variance_share(10) == pytest.approx(1.0, rel=1e-5)
+    assert reduce_run(replace(task, n_rows=10)) == (record,)
+    # They are its leading ones: fewer rows are the first of them.
+    (fewer,) = reduced(replace(task, n_rows=6))
+    np.testing.assert_allclose(np.load(fewer.path), rows[:6], rtol=1e-4, atol=1e-4)
+    assert fewer.squared_singular_values == record.squared_singular_values[:6]
+
+
+def test_a_short_run_has_at_most_its_degrees_of_freedom(task: ReduceTask) -> None:
+    (record,) = reduced(replace(task, n_rows=2 * N_VOLUMES))
+    assert record.n_rows == task.run.degrees_of_freedom == N_VOLUMES - 2
+
+
+def test_stored_rows_that_are_fewer_than_are_now_required_are_refused(task: ReduceTask) -> None:
+    """For five components, ten rows are stored if there are as many; so are for ten with one each.
+
+    The number that is required is not in the name.
+    """
+    write_image(task.run.files.bold, rank=7)
+    for_five, for_ten = (replace(task, n_rows=10, n_required=n) for n in (5, 10))
+    assert stem_of(for_five) == stem_of(for_ten)
+    (record,) = reduced(for_five)
+    assert record.n_rows == 7
+    refused = reduce_run(for_ten)
+    assert isinstance(refused, FailedRun)
+    assert refused.reason == (
+        "its cleaned data have only 7 dimensions (was it denoised before?), but 10 are required: "
+        "decrease --n-components, or --max-components if --n-components is auto"
+    )
+    assert reduce_run(replace(for_ten, n_required=7)) == (record,)
+    # What is refused in the same words if nothing was stored.
+    elsewhere = replace(for_ten, work_dir=task.work_dir.with_name("elsewhere"))
+    assert reduce_run(elsewhere) == refused
+    assert not list(elsewhere.work_dir.rglob("*.npy"))
 
 
 def test_a_file_that_changes_while_it_is_read_fails(

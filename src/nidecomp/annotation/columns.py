@@ -85,8 +85,9 @@ METRICS: dict[str, str] = {
     ),
     "explained_variance": (
         "Share of the whole variance of the cleaned runs that a regression on this map alone "
-        "explains in their leading principal components (as many as there are maps); mean over "
-        "participants. Overlapping maps explain some of the same variance"
+        "explains in their leading principal components (those that were fitted: two for each map, "
+        "or one with --pca-weighting unit); mean over participants. Overlapping maps explain some "
+        "of the same variance"
     ),
     "explained_variance_other_half": (
         "Explained variance in participants that were not fitted: the same share as "
@@ -119,8 +120,8 @@ METRICS: dict[str, str] = {
     "high_frequency_share": (
         "Share of the power of the component's time courses above 0.1 Hz; mean over participants. "
         "For this measure and motion_r, time courses are computed from the leading principal "
-        "components of each run (as many as there are maps); those that are written are computed "
-        "from the whole run"
+        "components of each run that were fitted (see explained_variance); those that are written "
+        "are computed from the whole run"
     ),
     "motion_r": (
         "Largest |r| of the component's time course with a motion parameter or framewise "

@@ -10,7 +10,7 @@ import numpy as np
 
 from nidecomp.bids.dataset import SETTINGS
 from nidecomp.bids.names import atlas_description_file
-from nidecomp.config.science import science_as_tables
+from nidecomp.config.science import PcaWeighting, science_as_tables
 from nidecomp.core.records import Inventory
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.comparisons import evidence_summary
@@ -39,6 +39,14 @@ from nidecomp.outputs.tree import OutputTree
 from nidecomp.version import __version__, library_versions
 
 _OF_DICTIONARY_LEARNING = {"alpha", "map_support", "batch_size", "n_epochs"}
+_WEIGHTINGS: dict[PcaWeighting, str] = {
+    "sqrt": "all participants have the same weight: each principal component of a run has a norm "
+    "of the square root of its singular value; all are scaled to equal variance in all runs and by "
+    "1/sqrt(number of the participant's runs)",
+    "unit": "all participants have the same weight: the principal components of each run "
+    "are scaled to equal variance in all runs (for the ICA: each to unit norm) and by "
+    "1/sqrt(number of the participant's runs)",
+}
 _METHOD_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
 
 
@@ -175,7 +183,7 @@ def _settings(result: GroupResult, method: str) -> dict[str, object]:
     """
     science = science_as_tables(result.settings.science)
     # All numbers of components: the largest decides which runs are too short.
-    used = {"n_init", "random_seed", "n_components", "subspace_dims"}
+    used = {"n_init", "random_seed", "n_components", "pca_weighting", "subspace_dims"}
     if result.choice is not None:
         used.add("max_components")
     if method == "dictlearning":
@@ -199,6 +207,8 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
     """Return the content of the decomposition's JSON: all that is needed to repeat the fit."""
     runs = result.runs
     fwhm = result.settings.science.denoising.smoothing_of(components.method)
+    options = result.settings.science.decomposition
+    n_rows = options.rows_of_run(components.n_components)
     reduced = [
         record
         for record in result.reduced
@@ -216,16 +226,14 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         "ExplainedVariance": components.total_explained_variance,
         "ExplainedVarianceNote": "All explained variances are shares of the whole variance of the "
         "cleaned runs, mean over participants, looked for in the ComponentsPerRun leading "
-        "principal components of each run, which hold ReducedVarianceShare of the variance (mean "
-        "over runs)",
+        "principal components of each run (all, if a run has fewer), which hold "
+        "ReducedVarianceShare of the variance (mean over runs)",
         "ReducedVarianceShare": float(
-            np.mean([record.variance_share(components.n_components) for record in reduced])
+            np.mean([record.variance_share(n_rows) for record in reduced])
         ),
-        "ComponentsPerRun": components.n_components,
+        "ComponentsPerRun": n_rows,
         "SmoothingFWHM": fwhm,
-        "Weighting": "all participants have the same weight: the principal components of each run "
-        "are scaled to equal variance in all runs (CanICA: each to unit norm) and by "
-        "1/sqrt(number of the participant's runs)",
+        "Weighting": _WEIGHTINGS[options.pca_weighting],
         **_choice(result),
         "Fit": dict(components.fit),
         "Evidence": evidence_summary(components) or {"Order": "by explained variance"},

@@ -34,9 +34,9 @@ def about_fit(folder: Results, science: Science) -> str:
         _held_out(fits[0], science),
         _order(fits[0], options),
         _subspace(fits, options),
-        "For CanICA [@varoquaux2010], principal components had unit norm, and the leading "
-        "dimensions of the group, one for each component, were rotated to independent maps by "
-        f"FastICA with a cubic nonlinearity. {_restarts(options)}",
+        f"For CanICA [@varoquaux2010], {_norm_for_canica(options)}the leading dimensions of the "
+        "group, one for each component, were rotated to independent maps by FastICA with a cubic "
+        f"nonlinearity. {_restarts(options)}",
         _dictionary(fits, options),
         "Maps were scaled to a root mean square of 1, with the sign that makes their largest "
         f"absolute value positive. The random seed was {options.random_seed}.",
@@ -77,24 +77,36 @@ def _order(one: WrittenDecomposition, options: DecompositionOptions) -> str:
 def _subspace(fits: tuple[WrittenDecomposition, ...], options: DecompositionOptions) -> str:
     """Return how runs were put together."""
     scales = sorted({one.scale for one in fits})
-    numbers = listed([str(scale) for scale in scales])
+    numbers = listed([str(options.rows_of_run(scale)) for scale in scales])
     kept = listed([str(options.kept_dims(scale)) for scale in scales])
     again = " (separately for each number)" if len(scales) > 1 else ""
+    if options.pca_weighting == "unit":
+        reduced, weighted = f"{numbers} principal components, one", ""
+    else:
+        reduced = f"{numbers} principal components (or all, if it has fewer), two"
+        weighted = (
+            "weighted by the square root of their singular value, scaled to equal variance for all "
+            "runs, "
+        )
     return (
-        f"Each run was reduced to its leading {numbers} principal components, one for each "
-        f"component of the decomposition{again}. They were divided by the square root of the "
-        "number of the participant's runs, so that every participant had the same weight, and "
-        "combined by a singular value decomposition, to which runs were added one after another "
-        f"while the leading {kept} dimensions were kept."
+        f"Each run was reduced to its leading {reduced} for each component of the "
+        f"decomposition{again}. They were {weighted}divided by the square root of the number of "
+        "the participant's runs, so that every participant had the same weight, and combined by a "
+        "singular value decomposition, to which runs were added one after another while the "
+        f"leading {kept} dimensions were kept."
     )
+
+
+def _norm_for_canica(options: DecompositionOptions) -> str:
+    return "principal components had unit norm, and " if options.pca_weighting == "unit" else ""
 
 
 def _restarts(options: DecompositionOptions) -> str:
     if options.n_init == 1:
         return "It was started once, from a random matrix."
     return (
-        f"Of {options.n_init} random starts, the one was used whose largest map has the smallest "
-        "L1 norm, among those that converged."
+        f"Of {options.n_init} random starts, the one was used whose maps have the smallest sum of "
+        "L1 norms, among those that converged."
     )
 
 
@@ -107,9 +119,14 @@ def _dictionary(fits: tuple[WrittenDecomposition, ...], options: DecompositionOp
         else "the sparsity penalty was chosen such that a map covers "
         f"{per_cent(options.map_support)} of the voxels on average"
     )
+    own = (
+        "For it, principal components were scaled by their singular values, with equal variance "
+        "for all runs, and the kept"
+        if options.pca_weighting == "unit"
+        else "For it, all kept"
+    )
     return (
-        "Dictionary learning [@mensch2016] started from these maps. For it, principal components "
-        "were scaled by their singular values, with equal variance for all runs, and the kept "
+        f"Dictionary learning [@mensch2016] started from these maps. {own} "
         "dimensions of the group were decomposed in batches of "
         f"{numbered(options.batch_size, 'voxel')}, with at most "
         f"{options.n_epochs} {'pass' if options.n_epochs == 1 else 'passes'} over the voxels; "
@@ -235,8 +252,8 @@ def _explained(fits: tuple[WrittenDecomposition, ...]) -> str:
         return ""
     return (
         f"All maps together explain {listed(shares)} of the variance of the cleaned runs (mean "
-        "over participants), looked for in as many leading principal components of each run as "
-        "there are maps."
+        "over participants), looked for in the leading principal components of each run that were "
+        "fitted."
     )
 
 
