@@ -203,8 +203,8 @@ def test_what_is_left_is_what_a_run_scrubbed_there_has(
     for fwhm, cleaned in found.cleaned.items():
         assert cleaned.series.tobytes() == expected.cleaned[fwhm].series.tobytes()
         # Where it was read: there is no copy.
-        assert cleaned.series.base is not None
-        assert cleaned.series.base.shape == (N_VOLUMES, SPACE.n_features)
+        assert cleaned.raw.base is not None
+        assert cleaned.raw.base.shape == (N_VOLUMES, SPACE.n_features)
 
 
 def test_a_run_of_which_more_than_half_has_no_signal_fails(task: ReduceTask) -> None:
@@ -429,7 +429,7 @@ def test_an_error_that_nobody_foresaw_is_a_record_with_its_traceback(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("by accident")
 
-    monkeypatch.setattr(module, "clean", broken)
+    monkeypatch.setattr(module, "cleaned_gram", broken)
     result = reduce_run(task)
     assert isinstance(result, FailedRun)
     assert result.reason == "ZeroDivisionError: by accident"
