@@ -16,6 +16,7 @@ from common import table
 from scipy import ndimage
 
 from nidecomp.config.science import DecompositionOptions, EvidenceOptions, Science
+from nidecomp.core.packed import pack
 from nidecomp.core.records import ReducedRun, RunKey
 from nidecomp.core.reduced_runs import RunVolumes, store_reduced
 from nidecomp.decomposition.components import Components
@@ -50,7 +51,7 @@ def reduced_noise(
         if fwhm:
             noise = ndimage.gaussian_filter(noise, fwhm * SIGMA_OF_FWHM / voxel_mm)
         volume[:] = space.features(noise[inner])
-    cleaned = cleaned_gram(series, orthonormal_basis(polynomials(N_VOLUMES)))
+    cleaned = cleaned_gram(pack(series), orthonormal_basis(polynomials(N_VOLUMES)))
     leading = cleaned.principal_components(N_COMPONENTS)
     run = ReducedRun(
         run_of(RunKey((("sub", label), ("task", "rest")))), folder / f"{label}.npy", 6.0,

@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 
 from nidecomp.core.compiled import compiled
 from nidecomp.core.linalg import blocks
+from nidecomp.core.packed import BLOCK
 
 # Residuals smaller than this fraction of the series are rounding errors.
 _CONSTANT = 2e-6
-# Features per block: with 150 volumes, a block fits in the processor's cache. Fixed, because it
-# determines the order of summation.
-BLOCK = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +68,7 @@ def clean(series: NDArray[np.float32], nuisance: NDArray[np.float64]) -> Cleaned
     across = np.ascontiguousarray(basis.T)
     n_constant = 0
     for features in blocks(n_features, BLOCK):
-        block, largest = deviations(series, features)
+        block, largest = _deviations(series, features)
         block -= basis @ (across @ block)
         scale = standardise(block, largest, n_kept)
         n_constant += int(np.count_nonzero(scale == 0))
@@ -78,7 +76,7 @@ def clean(series: NDArray[np.float32], nuisance: NDArray[np.float64]) -> Cleaned
     return Cleaned(series, n_constant)
 
 
-def deviations(
+def _deviations(
     series: NDArray[np.float32], features: slice
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the deviations of some features from their first values, and their largest values.

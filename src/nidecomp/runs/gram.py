@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.linalg import blocks, leading_vectors, upwards
+from nidecomp.core.packed import BLOCK, PackedSeries
 from nidecomp.core.pca import PrincipalComponents, padded_rows, rows_of_block
-from nidecomp.runs.clean import BLOCK, clean, deviations, standardise
+from nidecomp.runs.clean import clean, standardise
 from nidecomp.runs.complement import Complement, complement_of
 
 
@@ -23,7 +24,7 @@ class CleanedGram:
 
     Parameters
     ----------
-    raw : ndarray of float32, shape (n_kept, n_features)
+    raw : PackedSeries
         The series before cleaning.
     nuisance : ndarray, shape (n_kept, n_regressors)
         The regressors, as orthonormal columns.
@@ -35,7 +36,7 @@ class CleanedGram:
         Inner products of the coordinates of the cleaned series.
     """
 
-    raw: NDArray[np.float32]
+    raw: PackedSeries
     nuisance: NDArray[np.float64]
     complement: Complement
     scale: NDArray[np.float32]
@@ -49,7 +50,7 @@ class CleanedGram:
     @property
     def series(self) -> NDArray[np.float32]:
         """The cleaned series: computed when it is asked for, and as large as the run."""
-        return clean(self.raw.copy(), self.nuisance).series
+        return clean(self.raw.values(), self.nuisance).series
 
     @property
     def total_variance(self) -> float:
@@ -78,9 +79,10 @@ class CleanedGram:
         coordinates, squared = leading_vectors(self.gram, n_rows)
         vectors = upwards(self.complement.series(coordinates))
         across = padded_rows(vectors)
-        rows = np.empty((vectors.shape[1], self.raw.shape[1]), dtype=np.float32)
-        for features in blocks(self.raw.shape[1], BLOCK):
-            block, _ = deviations(self.raw, features)
+        n_features = self.raw.shape[1]
+        rows = np.empty((vectors.shape[1], n_features), dtype=np.float32)
+        for features in blocks(n_features, BLOCK):
+            block, _ = self.raw.deviations(features)
             product = rows_of_block(across, block)[: len(rows)]
             np.multiply(product, self.scale[features], out=rows[:, features])
         return PrincipalComponents(
@@ -88,12 +90,12 @@ class CleanedGram:
         )
 
 
-def cleaned_gram(raw: NDArray[np.float32], nuisance: NDArray[np.float64]) -> CleanedGram:
+def cleaned_gram(raw: PackedSeries, nuisance: NDArray[np.float64]) -> CleanedGram:
     """Return the Gram matrix of a series after the same cleaning as in `runs.clean.clean`.
 
     Parameters
     ----------
-    raw : ndarray of float32, shape (n_kept, n_features)
+    raw : PackedSeries
         Not changed.
     nuisance : ndarray, shape (n_kept, n_regressors)
         Orthonormal columns that span the constant, the trend, the filters and the confounds.
@@ -112,7 +114,7 @@ def cleaned_gram(raw: NDArray[np.float32], nuisance: NDArray[np.float64]) -> Cle
     gram = np.zeros((n_left, n_left))
     scale = np.empty(n_features, dtype=np.float32)
     for features in blocks(n_features, BLOCK):
-        block, largest = deviations(raw, features)
+        block, largest = raw.deviations(features)
         left = complement.coordinates(block)
         scale[features] = standardise(left, largest, n_kept)
         gram += left @ left.T
