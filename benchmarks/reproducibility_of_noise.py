@@ -17,14 +17,15 @@ from run_examples import run_of
 from scipy import ndimage
 
 from nidecomp.config.science import DecompositionOptions, EvidenceOptions, Science
-from nidecomp.core.pca import principal_components
+from nidecomp.core.packed import pack
 from nidecomp.core.records import ReducedRun, RunKey
 from nidecomp.core.reduced_runs import RunVolumes, store_reduced
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
 from nidecomp.decomposition.reproducibility import judge_reproducibility
-from nidecomp.runs.clean import clean, orthonormal_basis, polynomials
+from nidecomp.runs.clean import orthonormal_basis, polynomials
+from nidecomp.runs.gram import cleaned_gram
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.voxels import VoxelSpace
 
@@ -45,8 +46,8 @@ def reduced_noise(
         if fwhm:
             noise = ndimage.gaussian_filter(noise, fwhm * SIGMA_OF_FWHM / voxel_mm)
         volume[:] = space.features(noise[inner])
-    cleaned = clean(series, orthonormal_basis(polynomials(N_VOLUMES)))
-    leading = principal_components(cleaned.series, cleaned.gram, N_COMPONENTS)
+    cleaned = cleaned_gram(pack(series), orthonormal_basis(polynomials(N_VOLUMES)))
+    leading = cleaned.principal_components(N_COMPONENTS)
     run = ReducedRun(
         run_of(RunKey((("sub", label), ("task", "rest")))), folder / f"{label}.npy", 6.0,
         N_COMPONENTS, space.n_features, leading.total_variance, tuple(leading.squared.tolist()),

@@ -111,7 +111,7 @@ def test_machine_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
         "import numpy as np\n"
         "from nidecomp.runs.clean import _standardise as loop\n"
         "values = np.arange(6, dtype=np.float32).reshape(3, 2)\n"
-        "loop(values, values[-1])\n"
+        "loop(values, values[-1], 3, np.empty(2, dtype=np.float32))\n"
         "print(sum(loop.stats.cache_hits.values()), sum(loop.stats.cache_misses.values()))\n"
     )
     said = [

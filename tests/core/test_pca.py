@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nidecomp.core.pca import principal_components
-from nidecomp.runs.clean import clean, orthonormal_basis, polynomials
 
 SEEDS = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=20, derandomize=True, database=None)
@@ -94,33 +93,20 @@ def test_same_series_gives_same_bytes():
 
 
 def test_fewer_rows_are_the_first_of_more_rows():
-    more, _, _ = reduced(series_of(3), 20)
-    fewer, _, _ = reduced(series_of(3), 5)
-    assert fewer.tobytes() == more[:5].tobytes()
+    series = series_of(3, n_volumes=80)
+    more, _, _ = reduced(series, 70)
+    for n_rows in (1, 5, 31, 32, 33, 64):
+        fewer, _, _ = reduced(series, n_rows)
+        assert fewer.tobytes() == more[:n_rows].tobytes()
 
 
 def test_blocks_of_features_add_up(monkeypatch):
     whole, total, squared = reduced(series_of(4), 8)
-    # The default argument of `blocks` was bound when it was defined.
-    monkeypatch.setattr("nidecomp.core.linalg.blocks.__defaults__", (13,))
+    monkeypatch.setattr("nidecomp.core.pca._BLOCK", 13)
     blocks, block_total, block_squared = reduced(series_of(4), 8)
     np.testing.assert_allclose(blocks, whole, atol=1e-3)
     assert block_total == pytest.approx(total, rel=1e-9)
     np.testing.assert_allclose(block_squared, squared, rtol=1e-9)
-
-
-def test_what_was_cleaned_is_reduced_as_numpy_reduces_it():
-    """The Gram matrix is the float32 one computed while cleaning."""
-    series = series_of(5, n_volumes=40, n_features=3000) + 1e3
-    cleaned = clean(series.astype(np.float32), orthonormal_basis(polynomials(40)))
-    leading = principal_components(cleaned.series, cleaned.gram, 6)
-    rows, total, squared = leading.rows, leading.total_variance, leading.squared
-    _, S, Vt = np.linalg.svd(cleaned.series.astype(np.float64), full_matrices=False)
-    np.testing.assert_allclose(squared, S[:6] ** 2, rtol=1e-5)
-    assert total == pytest.approx(np.sum(S**2), rel=1e-6)
-    expected = S[:6, None] * Vt[:6]
-    sign = np.sign(np.einsum("ij,ij->i", rows, expected))[:, None]
-    np.testing.assert_allclose(sign * rows, expected, atol=1e-4 * S[0])
 
 
 def test_a_series_without_signal_has_rows_of_zeros():

@@ -208,6 +208,25 @@ class FeatureSpaceLaws:
         kept = np.array([0, 3, 5, 6])
         assert case.space.read_series(path, kept, (0.0, 10.0)).empty == (1, 3)
 
+    def test_packed_values_are_those_that_are_read(
+        self, case: SpaceCase, values: NDArray[np.float32], tmp_path: Path
+    ) -> None:
+        """Without volumes that are empty, and with features that have no data."""
+        padded = values.copy()
+        padded[[0, 3]] = 0
+        padded[:, 4:9] = 0
+        padded[1, 11] = np.nan
+        path = tmp_path / f"padded{case.space.extensions.run}"
+        case.write_run(path, padded, 0.0)
+        read = case.space.read_series(path, ALL, (0.0, 10.0))
+        packed = case.space.read_packed(path, ALL, (0.0, 10.0))
+        assert (packed.n_nonfinite, packed.empty) == (read.n_nonfinite, read.empty) == (1, (0, 3))
+        for one, other in zip(packed.series, read.series, strict=True):
+            expected = np.delete(other, read.empty, axis=0)
+            found = one.without(packed.empty).values()
+            np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
+            np.testing.assert_array_equal(found.any(axis=0), expected.any(axis=0))
+
     def test_a_file_that_is_not_there_is_told(self, space: FeatureSpace, tmp_path: Path) -> None:
         missing = tmp_path / f"missing{space.extensions.run}"
         with pytest.raises(FailedRunError, match="missing"):

@@ -495,6 +495,25 @@ def test_memory_is_what_is_returned_and_a_few_volumes(tmp_path, moved, suffix):
     assert volumes + 1.5e6 < data.nbytes / (2 if moved else 4)
 
 
+def test_a_packed_run_takes_its_numbers_and_a_few_volumes(tmp_path):
+    shape, n_volumes = (50, 50, 40), 60
+    data = np.random.default_rng(0).integers(0, 99, (*shape, n_volumes), dtype=np.int16)
+    path = save(tmp_path / "run.nii.gz", data, dtype="int16")
+    mask = np.zeros(shape, dtype=bool)
+    mask[10:40, 10:40, 10:30] = True
+    space = VoxelSpace(grid_at(AFFINE, shape), mask, "MNI152NLin2009cAsym")
+    space.read_packed(path, ALL[:1], (6.0,))
+    tracemalloc.start()
+    try:
+        (series,), _, _ = space.read_packed(path, np.arange(n_volumes), (6.0,))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # As stored, what is no number, and as float32 (in part), as for `read_series`.
+    assert peak - series.nbytes < np.prod(shape) * (2 + 1 + 4) + 1.5e6
+    assert series.nbytes < 0.65 * 4 * n_volumes * mask.sum()
+
+
 def test_the_file_is_read_once_whatever_is_asked_of_it(tmp_path, monkeypatch):
     path = save(tmp_path / "run.nii.gz", intensities())
     calls = []

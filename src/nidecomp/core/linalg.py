@@ -86,6 +86,10 @@ def leading_vectors(
         All squared singular values, descending.
     """
     values, vectors = np.linalg.eigh(gram)
-    leading = vectors[:, ::-1][:, :n_leading]
-    largest = leading[np.argmax(np.abs(leading), axis=0), np.arange(leading.shape[1])]
-    return leading * np.where(largest < 0, -1.0, 1.0), np.maximum(values[::-1], 0.0)
+    return upwards(vectors[:, ::-1][:, :n_leading]), np.maximum(values[::-1], 0.0)
+
+
+def upwards(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the columns of a matrix, with the signs that make their largest entries positive."""
+    largest = vectors[np.argmax(np.abs(vectors), axis=0), np.arange(vectors.shape[1])]
+    return vectors * np.where(largest < 0, -1.0, 1.0)

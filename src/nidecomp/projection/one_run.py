@@ -87,7 +87,7 @@ def _project(task: ProjectTask, stem: Path) -> ProjectedRun:
     for index, target in enumerate(task.targets):
         maps = np.load(target.path, mmap_mode="r")
         here = cleaned[target.smoothing_fwhm]
-        courses = time_courses(here.series, maps, float(np.trace(here.gram)))
+        courses = time_courses(here.series, maps, here.total_variance)
         if task.normalise:
             courses = courses.normalised()
         effect = effect_maps(here.series, courses.values)

@@ -13,32 +13,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.compiled import compiled
+from nidecomp.core.linalg import blocks
+from nidecomp.core.packed import BLOCK
 
 # Residuals smaller than this fraction of the series are rounding errors.
 _CONSTANT = 2e-6
-# Voxels per block: with 150 volumes, a block fits in the processor's cache. Fixed, because it
-# determines the order of summation.
-_BLOCK = 2048
 
 
 @dataclass(frozen=True, eq=False)
 class Cleaned:
-    """A cleaned series, its Gram matrix, and the number of features without signal.
+    """A cleaned series, and the number of features without signal.
 
     Parameters
     ----------
     series : ndarray of float32, shape (n_kept, n_features)
         Orthogonal to all regressors, with standard deviation 1 (n - 1 in the denominator).
         Features without signal are 0.
-    gram : ndarray of float64, shape (n_kept, n_kept)
-        ``series seriesᵀ``, computed in the same pass over the series.
     n_constant : int
         Number of features without signal, which the nuisance regressors explain completely.
     """
 
     series: NDArray[np.float32]
-    gram: NDArray[np.float64]
     n_constant: int
+
+    @property
+    def total_variance(self) -> float:
+        """The sum of squares of the series: n - 1 for each feature with signal."""
+        n_kept, n_features = self.series.shape
+        return float((n_kept - 1) * (n_features - self.n_constant))
 
 
 def clean(series: NDArray[np.float32], nuisance: NDArray[np.float64]) -> Cleaned:
@@ -59,46 +61,112 @@ def clean(series: NDArray[np.float32], nuisance: NDArray[np.float64]) -> Cleaned
     -----
     This takes one pass over the series. Arithmetic is in float32: the first value of each feature
     is subtracted first, which has no effect on the result (the constant is removed in any case) and
-    avoids rounding errors due to the baseline. Sums over blocks are in float64.
+    avoids rounding errors due to the baseline.
     """
     n_kept, n_features = series.shape
     basis = nuisance.astype(np.float32)
     across = np.ascontiguousarray(basis.T)
-    gram = np.zeros((n_kept, n_kept))
     n_constant = 0
-    for start in range(0, n_features, _BLOCK):
-        raw = series[:, start : start + _BLOCK]
-        largest = np.maximum(raw.max(axis=0), -raw.min(axis=0))
-        block = raw - raw[0]
+    for features in blocks(n_features, BLOCK):
+        block, largest = _deviations(series, features)
         block -= basis @ (across @ block)
-        n_constant += _standardise(block, largest)
-        gram += block @ block.T
-        raw[...] = block
-    return Cleaned(series, gram, n_constant)
+        scale = standardise(block, largest, n_kept)
+        n_constant += int(np.count_nonzero(scale == 0))
+        series[:, features] = block
+    return Cleaned(series, n_constant)
+
+
+def _deviations(
+    series: NDArray[np.float32], features: slice
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the deviations of some features from their first values, and their largest values.
+
+    Parameters
+    ----------
+    series : ndarray of float32, shape (n_kept, n_features), C-contiguous
+    features : slice
+        A block of them.
+
+    Returns
+    -------
+    block : ndarray of float32, shape (n_kept, n_block)
+    largest : ndarray of float32, shape (n_block,)
+        Absolute values of the series itself, not of its deviations.
+    """
+    n_block = features.stop - features.start
+    block = np.empty((len(series), n_block), dtype=np.float32)
+    largest = np.empty(n_block, dtype=np.float32)
+    _take_deviations(series, features.start, block, largest)
+    return block, largest
 
 
 @compiled
-def _standardise(block: NDArray[np.float32], largest: NDArray[np.float32]) -> int:
-    """Scale columns to unit variance in place, and return how many have no signal (set to 0)."""
+def _take_deviations(
+    series: NDArray[np.float32],
+    start: int,
+    block: NDArray[np.float32],
+    largest: NDArray[np.float32],
+) -> None:
+    n_columns = len(largest)
+    first = series[0, start : start + n_columns]
+    for column in range(n_columns):
+        largest[column] = np.abs(first[column])
+    for row in range(len(series)):
+        values, result = series[row, start : start + n_columns], block[row]
+        for column in range(n_columns):
+            value = values[column]
+            result[column] = value - first[column]
+            largest[column] = max(largest[column], np.abs(value))
+
+
+def standardise(
+    block: NDArray[np.float32], largest: NDArray[np.float32], n_kept: int
+) -> NDArray[np.float32]:
+    """Scale residuals to unit variance in place.
+
+    Parameters
+    ----------
+    block : ndarray of float32, shape (n_rows, n_block)
+        Residuals of some features, in any orthonormal coordinates. Those of features without signal
+        are set to 0.
+    largest : ndarray of float32, shape (n_block,)
+        Absolute values of the series before cleaning, of which rounding errors are a fraction.
+    n_kept : int
+        Number of volumes.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_block,)
+        What each feature was multiplied by; 0 for a feature without signal.
+    """
+    scale = np.empty(len(largest), dtype=np.float32)
+    _standardise(block, largest, n_kept, scale)
+    return scale
+
+
+@compiled
+def _standardise(
+    block: NDArray[np.float32],
+    largest: NDArray[np.float32],
+    n_kept: int,
+    scale: NDArray[np.float32],
+) -> None:
     n_rows, n_columns = block.shape
     power = np.zeros(n_columns, dtype=np.float32)
     for row in range(n_rows):
         values = block[row]
         for column in range(n_columns):
             power[column] += values[column] * values[column]
-    n_constant = 0
     for column in range(n_columns):
-        deviation = np.sqrt(power[column] / np.float32(n_rows - 1))
+        deviation = np.sqrt(power[column] / np.float32(n_kept - 1))
         if deviation <= np.float32(_CONSTANT) * largest[column]:
-            n_constant += 1
-            power[column] = 0.0
+            scale[column] = 0.0
         else:
-            power[column] = np.float32(1.0) / deviation
+            scale[column] = np.float32(1.0) / deviation
     for row in range(n_rows):
         values = block[row]
         for column in range(n_columns):
-            values[column] *= power[column]
-    return n_constant
+            values[column] *= scale[column]
 
 
 def orthonormal_basis(columns: NDArray[np.float64]) -> NDArray[np.float64]:

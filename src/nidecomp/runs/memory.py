@@ -10,7 +10,11 @@ from nidecomp.spaces.contract import FeatureSpace
 
 
 def memory_of_run_mb(run: UsableRun, space: FeatureSpace, n_rows: int, n_smoothings: int) -> float:
-    """Return the memory in MB to reduce one run: its series in the mask, and what reading needs."""
+    """Return the memory in MB for one run: its series in the mask, and what reading needs.
+
+    It is that of the projection, which holds the series in float32. The reduce step holds them in
+    20 bits per value (`core.packed`), five eighths of that, and needs less than is forecast.
+    """
     # The series of all smoothings are held at once, but the rows of one smoothing at a time.
     series = (run.n_kept * n_smoothings + n_rows) * row_mb(space.n_features)
     return INTERPRETER_MB + series + space.reading_bytes(run) / MB + BLOCKS_MB

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
+from nidecomp.core.packed import PackedSeries, move_rows
 from nidecomp.core.records import UsableRun
 from nidecomp.runs.nuisance import NuisanceModel, build_nuisance_model
 from nidecomp.runs.task import ReduceTask
 
+Series = TypeVar("Series", NDArray[np.float32], PackedSeries)
+_Read = tuple[tuple[Series, ...], int, tuple[int, ...]]
+
 
 @dataclass(frozen=True, eq=False)
-class ReadRun:
+class ReadRun(Generic[Series]):
     """A run that was read, without its empty volumes.
 
     Parameters
     ----------
     run : UsableRun
         Without the volumes that are empty.
-    series : tuple of ndarray of float32, each (n_kept, n_features)
+    series : tuple of ndarray of float32, each (n_kept, n_features), or of PackedSeries
         One for each smoothing.
     n_nonfinite : int
         Number of voxels with nonfinite values.
@@ -33,13 +39,13 @@ class ReadRun:
     """
 
     run: UsableRun
-    series: tuple[NDArray[np.float32], ...]
+    series: tuple[Series, ...]
     n_nonfinite: int
     empty: tuple[int, ...]
     design: NuisanceModel
 
 
-def read_run(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> ReadRun:
+def read_run(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> ReadRun[NDArray[np.float32]]:
     """Return a run with each smoothing, without empty volumes, and its nuisance model.
 
     Parameters
@@ -57,11 +63,25 @@ def read_run(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> ReadRun:
     FailedRunError
         The data cannot be read, or too few volumes with signal are left.
     """
+    return _read(task, smoothing_fwhm, task.space.read_series, _without_rows)
+
+
+def read_packed_run(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> ReadRun[PackedSeries]:
+    """Return what `read_run` does, in 20 bits per value."""
+    return _read(task, smoothing_fwhm, task.space.read_packed, PackedSeries.without)
+
+
+def _read(
+    task: ReduceTask,
+    smoothing_fwhm: tuple[float, ...],
+    read: Callable[[Path, NDArray[np.intp], tuple[float, ...]], _Read[Series]],
+    without: Callable[[Series, Sequence[int]], Series],
+) -> ReadRun[Series]:
     run = task.run
     # From the files, so that the projection, whose run has no empty volumes any more, does the
     # same as the reduce step.
     design = _nuisance_model(task)
-    series, n_nonfinite, rows = task.space.read_series(run.files.bold, design.kept, smoothing_fwhm)
+    series, n_nonfinite, rows = read(run.files.bold, design.kept, smoothing_fwhm)
     if not rows:
         return ReadRun(run, series, n_nonfinite, (), design)
     n_wanted = len(design.kept)
@@ -74,7 +94,7 @@ def read_run(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> ReadRun:
     design = _nuisance_model(task, empty)
     run = run.without_volumes(empty, design.nuisance.shape[1])
     check_enough_left(run, task)
-    series = tuple(_without_rows(one, rows) for one in series)
+    series = tuple(without(one, rows) for one in series)
     return ReadRun(run, series, n_nonfinite, empty, design)
 
 
@@ -91,12 +111,9 @@ def _nuisance_model(task: ReduceTask, also_dropped: Sequence[int] = ()) -> Nuisa
 
 
 def _without_rows(series: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
-    """Return a series without some rows, in the same memory: a copy may not fit beside it."""
-    left = np.delete(np.arange(len(series)), list(rows))
-    for to, row in enumerate(left):
-        if to != row:
-            series[to] = series[row]
-    return series[: len(left)]
+    """Return a series without some rows, in the same memory."""
+    move_rows(series, rows)
+    return series[: len(series) - len(rows)]
 
 
 def check_enough_left(run: UsableRun, task: ReduceTask) -> None:

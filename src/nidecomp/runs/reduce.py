@@ -18,13 +18,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nidecomp.core.errors import FailedRunError, NidecompError
-from nidecomp.core.pca import principal_components
+from nidecomp.core.packed import PackedSeries, pack
 from nidecomp.core.records import FailedRun, ReducedRun, RunFiles
 from nidecomp.core.reduced_runs import RunVolumes, find_reduced, store_reduced
 from nidecomp.core.text import in_one_line
-from nidecomp.runs.clean import Cleaned, clean
+from nidecomp.runs.clean import clean
+from nidecomp.runs.gram import CleanedGram, cleaned_gram
 from nidecomp.runs.known_images import remember_image
-from nidecomp.runs.read import ReadRun, check_enough_left, read_run
+from nidecomp.runs.read import ReadRun, check_enough_left, read_packed_run
 from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.series import compile_reading
 
@@ -46,7 +47,9 @@ def warm_up(stored: str = "int16") -> None:
         The data type of the images.
     """
     compile_reading(stored)
-    clean(np.zeros((3, 2), dtype=np.float32), np.full((3, 1), 3**-0.5))
+    series, constant = np.zeros((3, 2), dtype=np.float32), np.full((3, 1), 3**-0.5)
+    cleaned_gram(pack(series), constant).principal_components(1)
+    clean(series, constant)
 
 
 def reduce_run(task: ReduceTask) -> tuple[ReducedRun, ...] | FailedRun:
@@ -130,7 +133,7 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
     found = cleaned_series(task, tuple(stems))
     read = found.read
     for fwhm, cleaned in found.cleaned.items():
-        leading = principal_components(cleaned.series, cleaned.gram, task.n_rows)
+        leading = cleaned.principal_components(task.n_rows)
         squared = leading.squared
         rank = int(np.count_nonzero(squared > _RANK_TOLERANCE * squared[0]))
         _check_rank(rank, task)
@@ -177,13 +180,12 @@ class CleanedRun:
     Parameters
     ----------
     read : ReadRun
-        The series in it were cleaned in place.
     cleaned : mapping
-        Smoothing in mm to the cleaned series.
+        Smoothing in mm to the Gram matrix of the cleaned series.
     """
 
-    read: ReadRun
-    cleaned: Mapping[float, Cleaned]
+    read: ReadRun[PackedSeries]
+    cleaned: Mapping[float, CleanedGram]
 
 
 def cleaned_series(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> CleanedRun:
@@ -204,9 +206,9 @@ def cleaned_series(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> Clean
     FailedRunError
         The data cannot be read, or most voxels or most volumes have no signal.
     """
-    read = read_run(task, smoothing_fwhm)
+    read = read_packed_run(task, smoothing_fwhm)
     cleaned = {
-        fwhm: clean(smoothed, read.design.nuisance)
+        fwhm: cleaned_gram(smoothed, read.design.nuisance)
         for fwhm, smoothed in zip(smoothing_fwhm, read.series, strict=True)
     }
     n_constant = max(result.n_constant for result in cleaned.values())

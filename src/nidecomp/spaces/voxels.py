@@ -25,6 +25,7 @@ from nidecomp.spaces.contract import (
     LabelFile,
     MapKind,
     Measure,
+    PackedRun,
     RegionKind,
     RunSeries,
 )
@@ -32,7 +33,7 @@ from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import open_image
 from nidecomp.spaces.interpolate import labels_at, maps_at, share_at
 from nidecomp.spaces.nifti import compressed, compressed_parts, nifti
-from nidecomp.spaces.series import read_series
+from nidecomp.spaces.series import read_packed, read_series
 from nidecomp.spaces.smoothness import independent_values, surrogate_maps
 from nidecomp.spaces.volumes import VolumeImage, describe_image
 
@@ -158,6 +159,12 @@ class VoxelSpace(FeatureSpace):
     ) -> RunSeries:
         """Read some volumes of a 4D image on any grid: see `spaces.series.read_series`."""
         return read_series(path, self.grid, self.mask, kept, smoothing_fwhm)
+
+    def read_packed(
+        self, path: Path, kept: NDArray[np.intp], smoothing_fwhm: tuple[float, ...]
+    ) -> PackedRun:
+        """Read some volumes of a 4D image on any grid: see `spaces.series.read_packed`."""
+        return read_packed(path, self.grid, self.mask, kept, smoothing_fwhm)
 
     def reading_bytes(self, run: UsableRun) -> float:
         """Return the memory of a few volumes: as stored, as float32, and where bad values are."""
