@@ -61,14 +61,17 @@ def _exit_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _shut_down(pool: ProcessPoolExecutor, *, kill_workers: bool = False) -> None:
+def _shut_down(pool: ProcessPoolExecutor) -> None:
     """End a pool: its workers, and the threads that fed its queues.
+
+    Workers are killed, because nothing is lost when results have arrived or are not wanted, and
+    because an interpreter that has imported so much needs half a second to end by itself.
 
     loky ends these threads, but does not wait for them. If this process ends at the same time, one
     of them may be frozen while it releases the semaphores of its queue, and they are reported on
     stderr as leaked.
     """
-    pool.shutdown(wait=True, kill_workers=kill_workers)
+    pool.shutdown(wait=True, kill_workers=True)
     deadline = time.monotonic() + _FEEDERS_END_WITHIN_S
     for thread in threading.enumerate():
         # The name that multiprocessing gives them.
@@ -78,13 +81,11 @@ def _shut_down(pool: ProcessPoolExecutor, *, kill_workers: bool = False) -> None
 
 @contextmanager
 def _shut_down_at_end(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
-    """End a pool with the block; after an error, without waiting for what its workers do."""
+    """End a pool with the block, without waiting for what its workers do."""
     try:
         yield pool
-    except BaseException:
-        _shut_down(pool, kill_workers=True)
-        raise
-    _shut_down(pool)
+    finally:
+        _shut_down(pool)
 
 
 @contextmanager
@@ -110,7 +111,7 @@ def started_early(warm_up: Callable[[], object], n_processes: int) -> Iterator[C
     pool = _pool(n_processes)
     for _ in range(n_processes):
         pool.submit(warm_up)
-    end = partial(_shut_down, pool, kill_workers=True)
+    end = partial(_shut_down, pool)
     try:
         yield end
     finally:
@@ -151,8 +152,8 @@ def _until_a_worker_dies(
     """Process the queue; return the items in progress when a worker died, if one did."""
     suspects: list[Item] = []
     under_way: dict[Future[Result], Item] = {}
-    # Uses workers of `started_early`. They are stopped at the end to free their memory.
-    # An error in `func`, an iteration that is stopped early, or Ctrl-C, kills them.
+    # Uses workers of `started_early`. They are stopped at the end to free their memory, also after
+    # an error in `func`, an iteration that is stopped early, or Ctrl-C.
     with _shut_down_at_end(_pool(n_processes)) as pool:
         try:
             while (waiting or under_way) and not suspects:
