@@ -43,6 +43,7 @@ def same_runs(tmp_path_factory: pytest.TempPathFactory) -> SameRuns:
     folder = tmp_path_factory.mktemp("oracle")
     done = nidecomp(FIXTURES / "rest", folder / "out", "group", "--n-components", N_COMPONENTS,
         "--alpha", ALPHA, "--batch-size", 20, "--participant-label", *SINGLE,
+        "--level", "minimal",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     science = Science(selection=Selection(participant_label=SINGLE))
