@@ -96,7 +96,13 @@ class Server:
 
 # ---------------------------------------------------------------- in the server
 def _serve(folder: Path) -> None:
-    from nidecomp import pipeline  # noqa: F401  its imports are what this is for
+    # Imports are what this is for, also of what is imported late because not every run needs it.
+    import nilearn.connectome
+    import nilearn.image
+    import nilearn.regions  # noqa: F401
+    import sklearn.covariance  # noqa: F401
+
+    from nidecomp import pipeline, pipeline_maps  # noqa: F401
     from nidecomp.runs.reduce import warm_up
 
     warm_up()

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import pytest
 
 import nidecomp
-from nidecomp import pipeline
+from nidecomp import start
 from nidecomp.cli import build_parser, main, parse
 from nidecomp.config.parse import settings_from_options
 from nidecomp.config.settings import SECTIONS, Settings, declared_options
@@ -77,7 +77,7 @@ def run_raises(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def run(settings: Settings, command: Sequence[str]) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(pipeline, "carry_out", run)
+    monkeypatch.setattr(start, "carry_out", run)
 
 
 # ---------------------------------------------------------------- speed
@@ -366,7 +366,7 @@ def test_failed_runs_end_with_1_and_none_with_0(monkeypatch: pytest.MonkeyPatch)
     for runs, code in (((), 0), ((failed,), 1)):
         outcome = Outcome(Inventory(failed=runs), Path("out"))
         of_request = {parse(WORDS): outcome}
-        monkeypatch.setattr(pipeline, "carry_out", lambda settings, _: of_request[settings])  # noqa: B023
+        monkeypatch.setattr(start, "carry_out", lambda settings, _: of_request[settings])  # noqa: B023
         assert main(WORDS) == code
 
 
@@ -379,7 +379,7 @@ def test_the_pipeline_gets_what_was_parsed(monkeypatch: pytest.MonkeyPatch) -> N
         commands.append(command)
         return Outcome(Inventory(), settings.output_dir)
 
-    monkeypatch.setattr(pipeline, "carry_out", run)
+    monkeypatch.setattr(start, "carry_out", run)
     words = [*WORDS, "--n-components", "7", "--smoothing-fwhm", "5"]
     assert main(words) == 0
     nidecomp.decompose("in", "out", n_components=7, smoothing_fwhm=5)

@@ -76,8 +76,8 @@ def decompose(
     >>> import nidecomp
     >>> nidecomp.decompose("fmriprep", "networks", n_components=20)  # doctest: +SKIP
     """
-    # Imported here because numpy and nilearn are slow to import.
+    # Imported here to keep `nidecomp --help` fast.
     from nidecomp.config.parse import settings_from_options  # noqa: PLC0415
-    from nidecomp.pipeline import carry_out  # noqa: PLC0415
+    from nidecomp.start import carry_out  # noqa: PLC0415
 
     return carry_out(settings_from_options(bids_dir, output_dir, analysis_level, options))

@@ -72,8 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     try:
         settings = parse(words)
-        # Imported after parsing, because numpy, nilearn and pybids take seconds to import.
-        from nidecomp.pipeline import carry_out  # noqa: PLC0415
+        # Imported after parsing, so that --help answers at once.
+        from nidecomp.start import carry_out  # noqa: PLC0415
 
         return carry_out(settings, ["nidecomp", *words]).exit_code
     except NidecompError as error:

@@ -1,7 +1,7 @@
 """The group analysis from top to bottom: read `run` first.
 
-`run_participant_job` is its first half, for one job of a cluster array. `carry_out` chooses what
-the settings ask for. Template maps are projected in `pipeline_maps`.
+`run_participant_job` is its first half, for one job of a cluster array. Template maps are projected
+in `pipeline_maps`. `start.carry_out` chooses what the settings ask for.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ from nidecomp.outputs.dataset import keep_inventory
 from nidecomp.outputs.decompositions import write_group
 from nidecomp.outputs.dry_run import print_dry_run
 from nidecomp.outputs.model_order import MODEL_ORDER_TABLE, write_choice_alone
-from nidecomp.outputs.report.build import remake_report, write_report
+from nidecomp.outputs.report.build import write_report
 from nidecomp.outputs.result import GroupResult, Outcome
-from nidecomp.pipeline_maps import run_maps
 from nidecomp.plan import make_plan
 from nidecomp.preflight import Preparation, draw_held_out, prepare
 from nidecomp.projection.all_runs import Projections, project_runs
@@ -45,38 +44,10 @@ from nidecomp.spaces.contract import FeatureSpace
 _LOG = logging.getLogger(__name__)
 
 
-def carry_out(settings: Settings, command: Sequence[str] = ()) -> Outcome:
-    """Do what the settings ask for.
-
-    Parameters
-    ----------
-    settings : Settings
-    command : sequence of str
-        The words of the command line, for the record; none for a call from Python.
-
-    Returns
-    -------
-    Outcome
-        Which runs were used, refused and failed, and the components.
-
-    Raises
-    ------
-    NidecompError
-        Nothing could be done, or every run failed; the message says why.
-    """
-    if settings.execution.report_only:
-        return remake_report(settings)
-    if settings.science.projection.maps is not None:
-        return run_maps(settings, command)
-    if settings.analysis_level == "participant":
-        return run_participant_job(settings, command)
-    return run(settings, command)
-
-
 def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
     """Decompose a group of participants, and write what was found.
 
-    Parameters, return value and exceptions are those of `carry_out`.
+    Parameters, return value and exceptions are those of `start.carry_out`.
     """
     with prepare(settings, command) as found:
         step, space = found.monitor.step, found.space
@@ -114,7 +85,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
 def run_participant_job(settings: Settings, command: Sequence[str] = ()) -> Outcome:
     """Reduce the runs of some participants: one job of a cluster array, for a later group run.
 
-    Parameters, return value and exceptions are those of `carry_out`.
+    Parameters, return value and exceptions are those of `start.carry_out`.
     """
     with prepare(settings, command) as found:
         request = Request(settings, lowered_to_runs(settings.science, found.inventory.used))

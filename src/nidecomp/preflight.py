@@ -1,4 +1,7 @@
-"""The checks before any image is read: refuse requests that cannot be met."""
+"""The checks before any image is read: refuse requests that the data cannot meet.
+
+What can be checked without the data is checked before (`start.check_request`).
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,15 @@ from pathlib import Path
 
 from nidecomp.annotation.atlases import label_atlas
 from nidecomp.annotation.select import check_words
-from nidecomp.bids.dataset import (
-    SETTINGS,
-    check_folders,
-    check_outside,
-    link_to,
-    locate_derivatives,
-    source_of,
-)
-from nidecomp.config.parse import read_config_file
+from nidecomp.bids.dataset import locate_derivatives
 from nidecomp.config.request import Request
-from nidecomp.config.science import science_as_tables
 from nidecomp.config.settings import Settings
-from nidecomp.core.content import is_not_fetched, not_fetched
-from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import Inventory, UsableRun
 from nidecomp.core.text import count
 from nidecomp.decomposition.choose_model_order import check_participants
 from nidecomp.decomposition.stability import hold_out
-from nidecomp.execution.choose import check_executor, open_executor, workers_started_early
+from nidecomp.execution.choose import open_executor, workers_started_early
 from nidecomp.execution.executor import Executor
 from nidecomp.execution.monitor import Monitor
 from nidecomp.execution.progress import logging_to
@@ -93,7 +86,7 @@ class Preparation:
 
 @contextmanager
 def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]:
-    """Check the request, find the runs, and bring them to one grid and mask.
+    """Find the runs, and bring them to one grid and mask.
 
     Inside the context the log is written, steps are measured and workers are kept.
 
@@ -112,10 +105,13 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
     UsageError, NothingToDoError
         The request cannot be met.
     """
-    root = check_request(settings)
+    root = locate_derivatives(
+        settings.bids_dir, skip_validation=settings.execution.skip_bids_validation
+    )
     with (
         logging_to(settings),
         recording_steps(settings, command) as monitor,
+        # Those that `start.carry_out` has started already, where it was called.
         workers_started_early(settings, warm_up) as end_workers,
     ):
         with monitor.step("finding runs"):
@@ -186,78 +182,3 @@ def draw_held_out(
     if out:
         _LOG.info("Left out of the fit: %s", ", ".join(f"sub-{label}" for label in out))
     return frozenset(out)
-
-
-def check_request(settings: Settings) -> Path:
-    """Check folders, files and what OUTPUT_DIR holds, before anything is written anywhere.
-
-    Parameters
-    ----------
-    settings : Settings
-
-    Returns
-    -------
-    Path
-        The preprocessed dataset.
-
-    Raises
-    ------
-    UsageError
-    """
-    execution = settings.execution
-    check_executor(execution)
-    root = locate_derivatives(settings.bids_dir, skip_validation=execution.skip_bids_validation)
-    check_folders(settings.bids_dir, root, settings.output_dir)
-    check_outside(settings.bids_dir, root, settings.work_dir, "--work-dir")
-    mask = settings.science.masking.mask
-    atlas = settings.science.evidence.label_atlas
-    for option, file in (("--mask", mask), ("--label-atlas", atlas)):
-        if file is not None:
-            _check_file(option, Path(file))
-    maps = settings.science.projection.maps
-    if maps is not None and not Path(maps).is_dir():
-        _check_file("--maps", Path(maps))
-    if execution.bids_database_dir:
-        database = Path(execution.bids_database_dir)
-        check_outside(settings.bids_dir, root, database, "--bids-database-dir")
-    if settings.analysis_level == "group" or maps is not None:
-        _check_same_request(root, settings.shared())
-    return root
-
-
-def _check_file(option: str, path: Path) -> None:
-    if is_not_fetched(path):
-        raise UsageError(f"{option}: {not_fetched('the file', path)}.")
-    if not path.is_file():
-        raise UsageError(f"{option} {path} does not exist or is not a file.")
-
-
-def _check_same_request(root: Path, settings: Settings) -> None:
-    """Refuse an output folder that was made from another input or with other settings."""
-    path = settings.output_dir / SETTINGS
-    if not path.exists():
-        return
-    try:
-        before = read_config_file(path)
-    except UsageError as error:
-        raise UsageError(
-            f"OUTPUT_DIR {settings.output_dir} holds results whose settings cannot be read "
-            f"({error}): choose another folder, or delete this one."
-        ) from None
-    now: dict[str, object] = {
-        name: value
-        for table in science_as_tables(settings.science).values()
-        for name, value in table.items()
-    }
-    before["input"], now["input"] = source_of(settings.output_dir), link_to(root, settings)
-    different = [
-        f"{name} was {before.get(name, 'not set')!r} and is {now.get(name, 'not set')!r}"
-        for name in sorted(set(before) | set(now))
-        if before.get(name) != now.get(name)
-    ]
-    if different:
-        raise UsageError(
-            f"OUTPUT_DIR {settings.output_dir} holds results of another request: "
-            f"{'; '.join(different)}. Choose another folder (reduced runs are found again with "
-            f"--work-dir {settings.work_dir}), or delete this one."
-        )

@@ -26,14 +26,6 @@ from support import (
 import nidecomp as package
 
 REST = FIXTURES / "rest"
-OPTIONS = ("--n-components", "20")
-
-
-def test_one_process_gives_the_bytes_of_two(rest_output: Path, tmp_path: Path) -> None:
-    output = tmp_path / "networks"
-    done = nidecomp(REST, output, "group", *OPTIONS, "--nprocs", "1")
-    assert done.exit_code == 0, done.stderr
-    assert _but_links(results(output)) == _but_links(results(rest_output))
 
 
 def test_one_process_gives_the_bytes_of_two_in_all_that_is_written_of_runs(tmp_path: Path) -> None:
@@ -224,8 +216,8 @@ def _but_links(hashes: dict[str, str]) -> dict[str, str]:
     }
 
 
-def test_memory_and_threads_change_no_byte(rest_output: Path, tmp_path: Path) -> None:
-    """With so little memory one run at a time is reduced, and one thread fits the group."""
+def test_processes_memory_and_threads_change_no_byte(rest_output: Path, tmp_path: Path) -> None:
+    """With so little memory, one process does what two did, and one thread fits the group."""
     few = ("--mem-mb", 700, "--nprocs", 2, "--omp-nthreads", 1)
     done = nidecomp(REST, tmp_path / "out", "group", *few)
     assert done.exit_code == 0, done.stderr
@@ -236,7 +228,8 @@ def test_memory_and_threads_change_no_byte(rest_output: Path, tmp_path: Path) ->
 
 def test_two_smoothings_from_one_read_are_those_of_two_runs(tmp_path: Path) -> None:
     """CanICA's maps do not change, and dictionary learning's rows are stored beside its own."""
-    words = ("group", "--participant-label", "01", "02", "04", "--n-components", 5)
+    few = ("--participant-label", "01", "02", "04", "--n-components", 5, "--level", "minimal")
+    words = ("group", *few)
     both = nidecomp(
         REST, tmp_path / "both", *words, "--dictlearning-smoothing-fwhm", 10, "-w", tmp_path / "w"
     )

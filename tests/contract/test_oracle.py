@@ -45,7 +45,7 @@ class SameRuns:
 def same_runs(tmp_path_factory: pytest.TempPathFactory) -> SameRuns:
     folder = tmp_path_factory.mktemp("oracle")
     done = nidecomp(FIXTURES / "rest", folder / "out", "group", "--n-components", N_COMPONENTS,
-        "--alpha", ALPHA, "--batch-size", 20, "--pca-weighting", "unit",
+        "--alpha", ALPHA, "--batch-size", 20, "--pca-weighting", "unit", "--level", "minimal",
         "--participant-label", *SINGLE,
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr

@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 
 import psutil
 import pytest
+from loky.backend.queues import Queue
 
 from nidecomp.execution.executor import WorkerDied
 from nidecomp.execution.local import LocalProcesses, available_cores, started_early
@@ -121,3 +123,57 @@ def test_workers_end_with_the_process_that_started_them():
     process.communicate(timeout=60)
     _, alive = psutil.wait_procs(workers, timeout=60)
     assert not alive
+
+
+def use_workers_started_early():
+    with started_early(os.getpid, 2):
+        assert sorted(LocalProcesses(2).map_unordered(square, [1, 2, 3])) == [1, 4, 9]
+
+
+def fail_before_workers_are_used():
+    with pytest.raises(LookupError), started_early(os.getpid, 2):
+        raise LookupError
+
+
+def fail_in_a_worker():
+    with pytest.raises(ZeroDivisionError):
+        list(LocalProcesses(2).map_unordered(one_over, [1, 0, 2]))
+
+
+def stop_early():
+    results = LocalProcesses(2).map_unordered(square, range(9))
+    next(results)
+    results.close()
+
+
+def lose_workers():
+    list(LocalProcesses(2).map_unordered(exit_or_live, [("exit", 0), ("live", 1), ("exit", 2)]))
+
+
+def one_over(number):
+    return 1 / number
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        use_workers_started_early,
+        fail_before_workers_are_used,
+        fail_in_a_worker,
+        stop_early,
+        lose_workers,
+    ],
+)
+def test_no_thread_is_left_to_be_frozen_in_the_release_of_its_semaphores(use, monkeypatch):
+    """They would be reported as leaked on stderr when this process ends."""
+    feed, left = Queue._feed, []
+
+    def feed_and_end_slowly(*words):
+        left.append(threading.current_thread())
+        feed(*words)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(Queue, "_feed", staticmethod(feed_and_end_slowly))
+    use()
+    assert left
+    assert not any(thread.is_alive() for thread in left)

@@ -18,7 +18,7 @@ DATASET = "several_tasks"
 # pictures take ten times as long as all else and are written in the same way.
 OPTIONS = (
     "group", "--participant-label", "01", "02", "--n-components", "3", "--n-init", "2",
-    "--participant-maps", "--no-report", "--nprocs", "1",
+    "--participant-maps", "--no-report", "--nprocs", "1", "--n-splits", "0",
 )  # fmt: skip
 # These tell of the run itself, grow while it runs, or say how far it came.
 _GROWING = {*OF_THE_RUN, "logs/manifest.unfinished.tsv", "logs/inventory.tsv"}

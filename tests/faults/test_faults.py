@@ -73,7 +73,7 @@ def test_a_quota_is_a_sentence(case: Case, whole: Undisturbed) -> None:
     case.check_next_start_completes(whole)
 
 
-@pytest.mark.parametrize("message", [10, 14])
+@pytest.mark.parametrize("message", [10, 13])
 def test_a_work_folder_that_is_deleted_under_the_run(
     case: Case, whole: Undisturbed, message: int
 ) -> None:
@@ -99,7 +99,7 @@ def test_an_input_that_vanishes_costs_its_run(case: Case, whole: Undisturbed, pa
     case.check_next_start_completes(whole)
 
 
-@pytest.mark.parametrize("when", [5, 12])
+@pytest.mark.parametrize("when", [5, 11])
 def test_an_input_that_changes_costs_its_run(case: Case, whole: Undisturbed, when: int) -> None:
     """Before it is reduced, and between that and its projection."""
     path = case.file_of(f"{RUN}_*_bold.nii.gz")
@@ -119,7 +119,7 @@ def test_an_input_that_vanishes_when_its_run_is_done_costs_nothing(
 ) -> None:
     """Runs of a participant are combined from what was stored."""
     path = case.file_of(f"{RUN}_*_bold.nii.gz")
-    done = case.run(Fault(MESSAGE, 13, "delete", path=str(path)))
+    done = case.run(Fault(MESSAGE, 12, "delete", path=str(path)))
     assert done.code == 0, done.stderr
     assert not path.exists()
     assert results(case.output) == whole.results

@@ -27,6 +27,9 @@ from nidecomp.execution.executor import Item, Result, WorkerDied
 _LOG = logging.getLogger(__name__)
 # How often a worker checks for its parent process, and thus how long it may outlive it.
 _CHECK_INTERVAL_S = 1.0
+# How long to wait for threads that need a millisecond: those of another pool, in a script that has
+# its own, do not end.
+_FEEDERS_END_WITHIN_S = 1.0
 
 
 def available_cores() -> int:
@@ -58,6 +61,33 @@ def _exit_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _shut_down(pool: ProcessPoolExecutor) -> None:
+    """End a pool: its workers, and the threads that fed its queues.
+
+    Workers are killed, because nothing is lost when results have arrived or are not wanted, and
+    because an interpreter that has imported so much needs half a second to end by itself.
+
+    loky ends these threads, but does not wait for them. If this process ends at the same time, one
+    of them may be frozen while it releases the semaphores of its queue, and they are reported on
+    stderr as leaked.
+    """
+    pool.shutdown(wait=True, kill_workers=True)
+    deadline = time.monotonic() + _FEEDERS_END_WITHIN_S
+    for thread in threading.enumerate():
+        # The name that multiprocessing gives them.
+        if thread.name == "QueueFeederThread":
+            thread.join(max(0, deadline - time.monotonic()))
+
+
+@contextmanager
+def _shut_down_at_end(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
+    """End a pool with the block, without waiting for what its workers do."""
+    try:
+        yield pool
+    finally:
+        _shut_down(pool)
+
+
 @contextmanager
 def started_early(warm_up: Callable[[], object], n_processes: int) -> Iterator[Callable[[], None]]:
     """Start the workers that `LocalProcesses` will use in the background.
@@ -81,7 +111,7 @@ def started_early(warm_up: Callable[[], object], n_processes: int) -> Iterator[C
     pool = _pool(n_processes)
     for _ in range(n_processes):
         pool.submit(warm_up)
-    end = partial(pool.shutdown, wait=True, kill_workers=True)
+    end = partial(_shut_down, pool)
     try:
         yield end
     finally:
@@ -122,8 +152,9 @@ def _until_a_worker_dies(
     """Process the queue; return the items in progress when a worker died, if one did."""
     suspects: list[Item] = []
     under_way: dict[Future[Result], Item] = {}
-    # Uses workers of `started_early`. They are stopped at the end to free their memory.
-    with _pool(n_processes) as pool:
+    # Uses workers of `started_early`. They are stopped at the end to free their memory, also after
+    # an error in `func`, an iteration that is stopped early, or Ctrl-C.
+    with _shut_down_at_end(_pool(n_processes)) as pool:
         try:
             while (waiting or under_way) and not suspects:
                 # Two items per process, so that no process is idle and few items are suspects.
@@ -142,10 +173,6 @@ def _until_a_worker_dies(
         except BrokenProcessPool:
             # A worker died while an item was submitted.
             pass
-        except BaseException:
-            # An error in `func`, an iteration that is stopped early, or Ctrl-C.
-            pool.shutdown(wait=True, kill_workers=True)
-            raise
     for future, item in under_way.items():
         if future.done() and not future.cancelled() and future.exception() is None:
             yield future.result()
@@ -156,7 +183,8 @@ def _until_a_worker_dies(
 
 def _alone(func: Callable[[Item], Result], item: Item) -> Result | WorkerDied[Item]:
     """Process one item in a separate process, to find out whether it kills the process."""
-    with ProcessPoolExecutor(1, initializer=_exit_with, initargs=(os.getpid(),)) as pool:
+    alone = ProcessPoolExecutor(1, initializer=_exit_with, initargs=(os.getpid(),))
+    with _shut_down_at_end(alone) as pool:
         try:
             result: Result = pool.submit(func, item).result()
         except BrokenProcessPool:

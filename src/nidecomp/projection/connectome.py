@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from nilearn.connectome import ConnectivityMeasure
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.covariance import EmpiricalCovariance, LedoitWolf
 
 Kind = Literal["correlation", "partial correlation", "tangent"]
 KINDS: tuple[Kind, ...] = ("correlation", "partial correlation", "tangent")
@@ -66,6 +64,10 @@ def connectomes(
     are shrunk towards a multiple of the identity (Ledoit and Wolf 2004, Journal of Multivariate
     Analysis 88:365). Tangent: Varoquaux et al. (2010), MICCAI, doi:10.1007/978-3-642-15705-9_25.
     """
+    # They take long, and are not needed for maps alone.
+    from nilearn.connectome import ConnectivityMeasure  # noqa: PLC0415
+    from sklearn.covariance import EmpiricalCovariance, LedoitWolf  # noqa: PLC0415
+
     if kind == "tangent" and len(courses) < 2:
         return None
     used = np.all([course.std(axis=0) > 0 for course in courses], axis=0)

@@ -17,7 +17,7 @@ from nidecomp.spaces.images import unreadable_file_fails
 from nidecomp.version import numerical_versions
 
 # Part of each key: increase it whenever the results of the reduce step change.
-_FORMAT = 7
+_FORMAT = 8
 
 
 @dataclass(frozen=True, eq=False)

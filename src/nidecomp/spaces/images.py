@@ -17,8 +17,6 @@ from isal.igzip_lib import IsalError
 from nibabel.affines import apply_affine
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
-from nilearn.image import resample_img
-from nilearn.image.resampling import BoundingBoxError
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
@@ -294,6 +292,10 @@ class BrainMask:
         """
         if grid.is_same(self.grid):
             return self.inside
+        # It takes long, and most datasets have one grid.
+        from nilearn.image import resample_img  # noqa: PLC0415
+        from nilearn.image.resampling import BoundingBoxError  # noqa: PLC0415
+
         try:
             moved = resample_img(
                 nib.Nifti1Image(self.inside.astype(np.uint8), self.grid.matrix),

@@ -8,7 +8,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
-from nilearn.image import resample_img
 from numpy.typing import NDArray
 
 from nidecomp.core.linalg import evenly_spaced
@@ -309,6 +308,8 @@ def _resampled(
     volume: NDArray[np.float32], grid: Grid, target: Grid, interpolation: str = "continuous"
 ) -> NDArray[np.float32]:
     """Return one volume, resampled as nilearn's maskers do."""
+    from nilearn.image import resample_img  # noqa: PLC0415  it takes long, and is rarely needed
+
     moved = resample_img(
         nib.Nifti1Image(volume.T, grid.matrix),
         target_affine=target.matrix,
