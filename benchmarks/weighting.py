@@ -14,10 +14,8 @@ from functools import partial
 
 import numpy as np
 from common import table
-from model_order import FWHM_OF_SIGMA, Float32Array, Group, simulated_rows, sources
+from model_order import RECOVERED_R, Float32Array, Group, planted_maps, simulated_rows, sources
 from numpy.typing import NDArray
-from participants import Head, voxel_size_mm
-from scipy import ndimage
 from support import matched_correlations
 from threadpoolctl import threadpool_limits
 
@@ -30,9 +28,6 @@ from nidecomp.decomposition.subspace import Subspace, SubspaceStream
 Array = NDArray[np.float64]
 N_ROWS = 100
 """Principal components that each simulated run has."""
-
-RECOVERED_R = 0.6
-"""A planted network is found if a map has this |r| with it, matched one to one."""
 
 
 # ---------------------------------------------------------------- the weights that are compared
@@ -107,13 +102,6 @@ def fit(runs: Sequence[Float32Array], weighting: Weighting, k: int) -> dict[Meth
 
 
 # ---------------------------------------------------------------- groups
-def truth(group: Group, head: Head) -> Array:
-    """Give the planted maps, smoothed as the runs are."""
-    sigma = group.smoothing_mm / FWHM_OF_SIGMA / voxel_size_mm(head.affine)
-    maps = np.moveaxis(head.networks, -1, 0)
-    return np.stack([ndimage.gaussian_filter(one, sigma)[head.mask] for one in maps])
-
-
 @dataclass(frozen=True)
 class Score:
     """Mean |r| between halves, and |r| of each planted map with the group's."""
@@ -128,7 +116,7 @@ def judge(group: Group, n_components: int, n_splits: int) -> dict[tuple[str, Met
         rng = np.random.default_rng([group.seed, group.order])
         head = sources(group, rng)
         runs = [simulated_rows(group, head, rng) for _ in range(group.n_participants)]
-        planted = truth(group, head)
+        planted = planted_maps(group, head)
         splits = split_halves([f"{index:03d}" for index in range(len(runs))], n_splits, 0)
         scores: dict[tuple[str, Method], Score] = {}
         for weighting in WEIGHTINGS:

@@ -107,5 +107,6 @@ def choose_model_order(
     # BLAS gets one thread: sums that it splits between threads depend on how many there are.
     with threadpool_limits(limits=1):
         choice = estimate_model_order(read, participants, runs[0].n_voxels, settings, n_threads)
-    _LOG.info("Chose %s. %s", count(choice.n_components, "component"), choice.reason)
+    level = logging.WARNING if choice.too_smooth else logging.INFO
+    _LOG.log(level, "Chose %s. %s", count(choice.n_components, "component"), choice.reason)
     return choice

@@ -81,7 +81,7 @@ def estimate_model_order(
     n_dimensions = _count_leading(dimensions)
     evidence = with_maps(dimensions, n_dimensions, gathered, settings, n_threads)
     chosen = (evidence[n_dimensions - 1].n_reproducible or 0) if n_dimensions else 0
-    return ModelOrderChoice(
+    choice = ModelOrderChoice(
         n_components=chosen,
         reason=reason(chosen, n_dimensions, evidence, gathered.group.n_members, least),
         n_dimensions=n_dimensions,
@@ -92,6 +92,7 @@ def estimate_model_order(
         effective_voxels=gathered.effective_voxels,
         least_other_half_r=least,
     )
+    return replace(choice, reason=" ".join(filter(None, (choice.reason, choice.caution))))
 
 
 # ---------------------------------------------------------------- evidence about dimensions

@@ -20,6 +20,11 @@ RULE = (
     "rotated at random."
 )
 
+# Principal components of a run per independent value of the images. Beyond, the components of each
+# run fill so much of what images so smooth can be that runs share dimensions, and halves maps,
+# without a signal in common: up to 3 maps with a share of 0.06, dozens with 0.2
+# (docs/decisions/0011-evidence.md).
+_LARGEST_SHARE = 0.05
 # Each half needs two participants: one participant alone shares all dimensions with itself.
 FEWEST_PARTICIPANTS = 4
 
@@ -112,6 +117,23 @@ class ModelOrderChoice:
     n_voxels: int
     effective_voxels: float
     least_other_half_r: float
+
+    @property
+    def too_smooth(self) -> bool:
+        """Whether the images are too smooth to tell networks from noise."""
+        return len(self.evidence) > _LARGEST_SHARE * self.effective_voxels
+
+    @property
+    def caution(self) -> str:
+        """A sentence where the images are too smooth; empty otherwise."""
+        if not self.too_smooth:
+            return ""
+        return (
+            f"The images are so smooth (about {self.effective_voxels:.0f} independent values, for "
+            f"{len(self.evidence)} principal components of each run) that halves can reproduce "
+            "maps of noise: do not rely on this number; smooth less (--smoothing-fwhm), or set the "
+            "number of components yourself."
+        )
 
 
 def reason(
