@@ -248,6 +248,16 @@ def test_each_run_is_read_twice_and_in_order():
     assert asked == [0, 1, 2, 3, 4] * 2
 
 
+@pytest.mark.parametrize(("width", "too_smooth"), [(3, False), (20, True)])
+def test_images_that_are_too_smooth_are_named(width, too_smooth):
+    """Runs of noise in a few dozen dimensions share most of them, whatever they are."""
+    rng = np.random.default_rng(0)
+    runs = [smooth(rng, 20, width).astype(np.float32) for _ in range(6)]
+    choice = chosen(runs, wanted=ModelOrderSettings(max_components=20))
+    assert choice.too_smooth == too_smooth == (choice.effective_voxels < 400)
+    assert ("images are so smooth" in choice.reason) == too_smooth
+
+
 # ---------------------------------------------------------------- limits and settings
 @given(n_participants=st.integers(4, 10_000))
 @many

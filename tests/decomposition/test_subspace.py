@@ -270,7 +270,7 @@ def test_half_of_the_memory_is_released_at_the_end():
     subspace = stream.finish()
     held = sum(part.nbytes for part in vars(stream).values() if isinstance(part, np.ndarray))
     assert held - subspace.squared.nbytes == 20 * 5000 * 4
-    assert np.shares_memory(subspace.rows, stream._kept)
+    assert np.shares_memory(subspace.rows, stream._rows)
 
 
 # ---------------------------------------------------------------- weights
