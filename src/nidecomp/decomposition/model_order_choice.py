@@ -22,7 +22,7 @@ RULE = (
 
 # Principal components of a run per independent value of the images. Beyond, the components of each
 # run fill so much of what images so smooth can be that runs share dimensions, and halves maps,
-# without a signal in common: up to 3 maps with a share of 0.06, dozens with 0.2
+# without a signal in common: a few maps with a share of 0.06, dozens with 0.2
 # (docs/decisions/0011-evidence.md).
 _LARGEST_SHARE = 0.05
 # Each half needs two participants: one participant alone shares all dimensions with itself.
