@@ -886,7 +886,7 @@ def test_a_third_of_smooth_voxels_gives_the_reproducibility_of_all(
     wanted = science(4, n_splits=2, batch_size=200)
     for short, whole in judged_both_ways(smooth_runs, wanted, monkeypatch, "MOST_VOXELS", 10**6):
         assert 0.5 < whole.min() < 0.98
-        np.testing.assert_allclose(short, whole, atol=0.02)
+        np.testing.assert_allclose(short, whole, atol=0.025)
 
 
 @pytest.mark.usefixtures("no_chance")
@@ -905,4 +905,4 @@ def test_three_dimensions_for_each_component_give_the_reproducibility_of_all(
     for short, whole in judged_both_ways(many_runs, wanted, monkeypatch, "_FEWEST_DIMS", 200):
         assert not np.array_equal(short, whole)
         assert whole.min() > 0.5
-        np.testing.assert_allclose(short, whole, atol=0.02)
+        np.testing.assert_allclose(short, whole, atol=0.025)
