@@ -188,7 +188,7 @@ def measure_fit(arguments: argparse.Namespace, folder: Path, n_runs: int) -> Mea
     measured = measure(
         [
             *(sys.executable, __file__, "--fit", folder, "--runs", n_runs),
-            *("--rows", arguments.rows, "--methods", *arguments.methods),
+            *("--components", arguments.components, "--methods", *arguments.methods),
             *("--nprocs", arguments.nprocs),
         ],
         # Kept between fits: compiling is not what is measured here.
@@ -205,13 +205,14 @@ def measure_fit(arguments: argparse.Namespace, folder: Path, n_runs: int) -> Mea
 
 def _measure_curves(arguments: argparse.Namespace, scratch: Path) -> None:
     sizes: list[int] = sorted(arguments.runs)
-    check_disk(scratch, sizes[-1], arguments.rows, arguments.voxels)
+    n_rows = arguments.rows_per_component * arguments.components
+    check_disk(scratch, sizes[-1], n_rows, arguments.voxels)
     by_voxels: dict[int, Measurement] = {}
     for number, fraction in enumerate(VOXEL_FRACTIONS):
         n_voxels = arguments.voxels // fraction
         folder = scratch / f"{n_voxels} voxels"
         largest = sizes[-1] if fraction == 1 else sizes[0]
-        write_all(folder, largest, arguments.rows, n_voxels)
+        write_all(folder, largest, n_rows, n_voxels)
         if number == 0:
             measure_fit(arguments, folder, sizes[0])  # compiles, and does not count
         by_voxels[n_voxels] = measure_fit(arguments, folder, sizes[0])
@@ -219,9 +220,9 @@ def _measure_curves(arguments: argparse.Namespace, scratch: Path) -> None:
             shutil.rmtree(folder)
     by_runs = {sizes[0]: by_voxels[arguments.voxels]}
     by_runs |= {size: measure_fit(arguments, folder, size) for size in sizes[1:]}
-    print(f"\n{arguments.rows} components, {sizes[0]} runs\n")
+    print(f"\n{arguments.components} components, {sizes[0]} runs\n")
     print(curve("voxels", by_voxels))
-    print(f"\n{arguments.rows} components, {arguments.voxels} voxels\n")
+    print(f"\n{arguments.components} components, {arguments.voxels} voxels\n")
     print(curve("runs", by_runs, TARGET_RUNS))
 
 
@@ -229,7 +230,10 @@ def main() -> None:
     """Read the command line, measure both curves and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--runs", type=int, nargs="+", default=[50, 100, 200, 400])
-    parser.add_argument("--rows", type=int, default=40, help="rows of a run, and components")
+    parser.add_argument("--components", type=int, default=40)
+    parser.add_argument(
+        "--rows-per-component", type=int, default=2, help="1 for releases that used one"
+    )
     parser.add_argument("--voxels", type=int, default=235_000)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--nprocs", type=int, default=2, help="threads of the fit")
@@ -241,7 +245,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.fit:
         (n_runs,) = arguments.runs
-        fit(arguments.fit, n_runs, arguments.rows, arguments.methods, arguments.nprocs)
+        fit(arguments.fit, n_runs, arguments.components, arguments.methods, arguments.nprocs)
         return
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
         _measure_curves(arguments, Path(folder))
