@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from functools import cache
 from pathlib import Path
@@ -13,9 +14,13 @@ import scipy.linalg  # noqa: F401
 from support import FIXTURES, made_once, nidecomp, small
 from threadpoolctl import threadpool_limits
 
-# A script that starts the tests in the background has them ignore SIGINT, and with them every
-# process that they start; Ctrl-C is tested all the same.
+# A script that starts the tests in the background has them ignore SIGINT, and nohup has them ignore
+# SIGHUP, and with them every process that they start; both are tested all the same.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Where it is set, every process that the tests start would compile NiDecomp's modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Matrices of the tests are so small that threads of linear algebra only wait for each other. What
 # the tests start keeps the machine's defaults: no variable is set.
