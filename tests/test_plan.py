@@ -13,12 +13,18 @@ from hypothesis import strategies as st
 
 from nidecomp.config.execution import Execution, OutputOptions
 from nidecomp.config.request import Request
-from nidecomp.config.science import DecompositionOptions, Denoising, Science
+from nidecomp.config.science import (
+    DecompositionOptions,
+    Denoising,
+    ProjectionOptions,
+    Science,
+)
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
 from nidecomp.core.records import RunFiles, RunKey, UsableRun
 from nidecomp.execution.memory import idle_workers
 from nidecomp.plan import Forecast, forecast
+from nidecomp.runs.reduce_all import reduce_task
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.voxels import VoxelSpace
 
@@ -546,3 +552,13 @@ def test_without_a_report_nothing_is_drawn():
         plan = forecast((run_of(),), SPACE, request_of(science, extent=extent), 4)
         assert plan.drawing_mb == 0
     assert forecast_of(with_fit=False, mem_mb=PLENTY).drawing_mb == 0
+
+
+# ---------------------------------------------------------------- the task of a run
+@pytest.mark.parametrize(
+    ("maps", "rows", "required"), [(None, 40, 20), ("atlas.nii.gz", 40, 1)], ids=["fit", "maps"]
+)
+def test_template_maps_can_be_projected_to_runs_of_any_length(maps, rows, required):
+    science = Science(projection=ProjectionOptions(maps=maps))
+    task = reduce_task(run_of(150), SPACE, request_of(science))
+    assert (task.n_rows, task.n_required) == (rows, required)

@@ -82,7 +82,8 @@ def reduce_task(run: UsableRun, space: FeatureSpace, request: Request) -> Reduce
         denoising=science.denoising,
         smoothing_fwhm=science.smoothings_fwhm,
         n_rows=science.decomposition.largest_rows,
-        n_required=science.decomposition.largest_model_order,
+        # Template maps can be projected to runs of any length.
+        n_required=1 if science.projection.maps else science.decomposition.largest_model_order,
         work_dir=request.work_dir,
     )
 
