@@ -11,7 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from nidecomp.config.science import DecompositionOptions, Method, Science
 from nidecomp.core.records import ReducedRun
-from nidecomp.decomposition.subspace import RowNorm, Subspace, SubspaceStream, weighted_rows
+from nidecomp.decomposition.subspace import (
+    NORM_POWERS,
+    RowNorm,
+    Subspace,
+    SubspaceStream,
+    weighted_rows,
+)
 
 _EVERYWHERE = slice(None)
 
@@ -69,7 +75,7 @@ def participant_weights(
     share = np.array([counts[participant] ** -0.5 for participant in participants])
     if row_norm != "unit":
         before = [float(np.sum(of_run)) for of_run in squared]
-        power = 1.0 if row_norm == "singular" else 0.5
+        power = NORM_POWERS[row_norm]
         after = [float(np.sum(np.asarray(of_run, dtype=np.float64) ** power)) for of_run in squared]
         share = share * np.sqrt(np.mean(before) / np.array(after))
     return tuple(share.tolist())

@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 from nidecomp.core.linalg import blocks, leading_vectors
 from nidecomp.core.parallel import map_ordered
 
+RowNorm = Literal["unit", "sqrt", "singular"]
+# The norm of a row is this power of its singular value.
+NORM_POWERS: dict[RowNorm, float] = {"unit": 0.0, "sqrt": 0.5, "singular": 1.0}
+
 
 @dataclass(frozen=True, eq=False)
 class Subspace:
@@ -132,10 +136,6 @@ class SubspaceStream:
         self._rows[: len(across), block] = across @ both
 
 
-RowNorm = Literal["unit", "sqrt", "singular"]
-_POWERS: dict[RowNorm, float] = {"unit": 0.0, "sqrt": 0.5, "singular": 1.0}
-
-
 def weighted_rows(
     rows: NDArray[np.float32], weight: float, row_norm: RowNorm
 ) -> NDArray[np.float32]:
@@ -163,5 +163,5 @@ def weighted_rows(
     scale = np.full(len(rows), weight)
     if row_norm != "singular":
         norms = np.array([np.linalg.norm(row) for row in rows], dtype=np.float64)
-        scale = scale * np.where(norms == 0, 1.0, norms) ** (_POWERS[row_norm] - 1.0)
+        scale = scale * np.where(norms == 0, 1.0, norms) ** (NORM_POWERS[row_norm] - 1.0)
     return rows * scale[:, None].astype(np.float32)
