@@ -173,7 +173,7 @@ class RingSpace(FeatureSpace):
         whole[..., self.vertices] = values
         return whole
 
-    def encode(self, maps: NDArray[np.floating]) -> bytes:
+    def encode(self, maps: NDArray[np.floating], n_threads: int = 1) -> bytes:
         return as_npy(self.on_vertices(maps, np.float32))
 
     def encode_labels(self, labels: NDArray[np.int32]) -> bytes:
@@ -202,19 +202,15 @@ class RingSpace(FeatureSpace):
         return LabelFile(found[found > 0], values[self.vertices])
 
     # ------------------------------------------------------------ regions
-    def split(
-        self,
-        values: NDArray[np.float32],
-        kind: RegionKind,
-    ) -> list[NDArray[np.floating]]:
+    def region_seeds(self, values: NDArray[np.float32]) -> NDArray[np.intp]:
+        # The largest value of each piece, so that local regions are the connected ones.
         features = np.flatnonzero(values)
         labels = self.clusters(features)
-        pieces = [features[labels == number] for number in np.unique(labels)]
-        return [
-            np.where(np.isin(np.arange(self.n_features), piece), values, np.float32(0))
-            for piece in pieces
-            if self.size_of(piece) >= self.measure.min_region
-        ]
+        seeds = np.zeros(self.n_features, dtype=np.intp)
+        for number in np.unique(labels):
+            piece = features[labels == number]
+            seeds[piece[values[piece].argmax()]] = number + 1
+        return seeds
 
     def region_rule(self, kind: RegionKind) -> str:
         return "connected vertices"

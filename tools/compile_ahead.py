@@ -21,8 +21,10 @@ def main(folder: Path, stored: Sequence[str] = STORED) -> None:
     # numba reads this variable on import.
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
     import numpy as np  # noqa: PLC0415  after the variable
+    from scipy.sparse import csr_array  # noqa: PLC0415
 
     from nidecomp import CanICA, DictLearning  # noqa: PLC0415
+    from nidecomp.annotation.random_walk import walk_to_seeds  # noqa: PLC0415
     from nidecomp.runs.reduce import warm_up  # noqa: PLC0415
 
     for name in stored:
@@ -36,6 +38,8 @@ def main(folder: Path, stored: Sequence[str] = STORED) -> None:
     ]
     for estimator in (CanICA(n_components=3), DictLearning(n_components=3)):
         estimator.fit(runs)
+    chain = csr_array(np.eye(4, k=1) + np.eye(4, k=-1))
+    walk_to_seeds(np.ones(4, np.float32), np.array([1, 0, 0, 2]), chain, 1.0)
     print(f"Compiled {len(list(folder.rglob('*.nbc')))} functions into {folder}.")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from nidecomp.annotation.regions import find_regions
+from nidecomp.annotation.regions import RegionsOfMaps, find_regions
 from nidecomp.annotation.select import components_to_regress_out
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
@@ -66,13 +66,11 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
                 projections = _project(components, reduced, space, request, executor)
             inventory = inventory.with_failed(projections.failed)
             with step("finding regions"):
-                regions = find_regions(
-                    components, projections.paths, space, request.science, executor
-                )
+                regions = _find_regions(components, space, request, plan.n_threads)
             result = GroupResult(
                 settings=settings, root=found.root, inventory=inventory, reduced=reduced,
                 space=space, components=components, held_out=held_out, choice=choice,
-                projections=projections, regions=regions,
+                projections=projections, regions=regions, n_threads=plan.n_threads,
             )  # fmt: skip
             with step("writing"):
                 tree = write_group(result)
@@ -177,6 +175,15 @@ def _project(
     removed = components_to_regress_out(components, space, request)
     cleaning = [reduce_task(run, space, request) for run in runs]
     return project_runs(components, cleaning, request, executor, removed)
+
+
+def _find_regions(
+    components: Sequence[Components], space: FeatureSpace, request: Request, n_threads: int
+) -> RegionsOfMaps:
+    """Find the regions of every map."""
+    if request.extent.level != "full":
+        return ()
+    return find_regions(components, space, request.science, n_threads)
 
 
 def _n_runs(reduced: Sequence[ReducedRun]) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import astuple, replace
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -19,7 +17,6 @@ from nidecomp.annotation.places import hemisphere, rank_by_place
 from nidecomp.annotation.regions import (
     Parcel,
     Region,
-    RegionTask,
     extract_regions,
     find_regions,
     parcellate,
@@ -231,25 +228,11 @@ def test_features_are_ranked_from_below_behind_and_left(axes: str) -> None:
 
 
 # ---------------------------------------------------------------- maps at chance
-class Here:
-    """An executor of this process, which notes what it was asked."""
-
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-
-    def map_unordered(self, function: object, tasks: Sequence[RegionTask]) -> Iterator[object]:
-        self.rows = [task.row for task in tasks]
-        return (function(task) for task in tasks)
-
-
-def test_maps_at_chance_have_no_regions(tmp_path: Path) -> None:
+def test_maps_at_chance_have_no_regions() -> None:
     maps = np.array([boxes(LEFT), boxes(RIGHT)])
     known = evidence(2)
     halves = replace(known.halves, reproducibility=np.array([[0.9, 0.2], [0.8, 0.4]]), chance=0.35)
     components = fitted(2, maps=maps, evidence=replace(known, halves=halves))
     assert components.at_chance.tolist() == [False, True]
-    np.save(tmp_path / "maps.npy", maps)
-    executor = Here()
-    (found,) = find_regions((components,), [tmp_path / "maps.npy"], SPACE, Science(), executor)
+    (found,) = find_regions((components,), SPACE, Science(), n_threads=2)
     assert [len(of_map) for of_map in found] == [1, 0]
-    assert executor.rows == [0]

@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from run_examples import run_of
 
+from nidecomp.annotation.regions import extract_regions
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.records import RunKey, Sampling
 from nidecomp.spaces.contract import FeatureSpace
@@ -291,15 +292,17 @@ class FeatureSpaceLaws:
         far = [np.linalg.norm(places - places[one], axis=1) for one in ends]
         reach = 0.3 * np.ptp(places[:, 1])
         values = np.max([1 - one / reach for one in far], axis=0).clip(0).astype(np.float32)
-        pieces = space.split(values, "connected_components")
-        assert len(pieces) == 2
-        for piece in pieces:
-            features = np.flatnonzero(piece)
-            np.testing.assert_array_equal(piece[features], values[features])
-            assert len(set(space.clusters(features).tolist())) == 1
-            assert space.size_of(features) >= space.measure.min_region
-        assert not ((pieces[0] > 0) & (pieces[1] > 0)).any()
-        assert space.region_rule("connected_components")
+        for kind in ("connected_components", "local_regions"):
+            pieces = extract_regions(values, space, kind)
+            assert len(pieces) >= 2
+            for piece in pieces:
+                np.testing.assert_array_equal(piece.weights, values[piece.features])
+                assert len(set(space.clusters(piece.features).tolist())) == 1
+                assert space.size_of(piece.features) > space.measure.min_region
+            assert len({one for piece in pieces for one in piece.features.tolist()}) == sum(
+                len(piece.features) for piece in pieces
+            )
+            assert space.region_rule(kind)
         tiny = np.zeros_like(values)
         tiny[ends[0]] = 1
-        assert space.split(tiny, "connected_components") == []
+        assert extract_regions(tiny, space, "local_regions") == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from nidecomp.spaces.gzipped import gzipped
 from nidecomp.spaces.nifti import compressed, compressed_parts
 
 
@@ -64,3 +66,19 @@ def test_maps_are_compressed_nearly_as_well_as_by_zlib() -> None:
     image = nib.Nifti1Image(maps.astype(np.float32), np.eye(4))
     ours, zlibs = compressed(image), gzip.compress(image.to_bytes(), 6)
     assert len(ours) < 1.15 * len(zlibs)
+
+
+def test_pieces_and_threads_do_not_show() -> None:
+    """Zeros are compressed once; parts are cut where they end and where a piece is full."""
+    rng = np.random.default_rng(0)
+    content = [rng.bytes(300_000), bytes(1_000_000), b"", rng.bytes(7), bytes(3)]
+    whole = b"".join(gzipped(content))
+    assert gzip.decompress(whole) == b"".join(content)
+    assert whole == b"".join(gzipped(content, n_threads=3))
+    assert len(whole) < 303_000
+    assert gzip.decompress(b"".join(gzipped([]))) == b""
+    # One member: readers in browsers stop after the first.
+    unpacker = zlib.decompressobj(wbits=31)
+    unpacker.decompress(whole)
+    assert unpacker.eof
+    assert unpacker.unused_data == b""

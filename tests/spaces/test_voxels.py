@@ -1,5 +1,8 @@
 """Voxels of a mask: to features and back, their places, and the identity of a space."""
 
+import gzip
+import struct
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -149,3 +152,11 @@ def test_nifti_keeps_the_type_of_its_data(dtype):
     image = nifti(data, grid_of(np.eye(4)))
     assert image.get_data_dtype() == dtype
     np.testing.assert_array_equal(np.asarray(image.dataobj), data)
+
+
+def test_maps_have_no_scaling_in_their_file() -> None:
+    """NaN means the same to nibabel, and other things to other programs."""
+    space = space_of(0)
+    maps = np.ones((2, space.n_features), dtype=np.float32)
+    for content in (space.encode(maps), b"".join(space.encode_each(iter(maps), 2))):
+        assert struct.unpack("<ff", gzip.decompress(content)[112:120]) == (1.0, 0.0)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nidecomp.annotation.places import hemisphere, rank_by_place
+from nidecomp.annotation.random_walk import walk_to_seeds
 from nidecomp.annotation.thresholds import apply_rule, parse_rule
 from nidecomp.config.science import Science
 from nidecomp.decomposition.components import Components
-from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.spaces.contract import FeatureSpace, RegionKind
 
-_LOG = logging.getLogger(__name__)
 # The rounding error of sizes, as a share of a feature.
 _ROUNDING = 1e-6
 
@@ -70,6 +68,10 @@ class Parcel:
     hemisphere: str
 
 
+# For each decomposition, the regions of each component.
+RegionsOfMaps = tuple[tuple[tuple[Region, ...], ...], ...]
+
+
 def extract_regions(
     values: NDArray[np.float32], space: FeatureSpace, kind: RegionKind
 ) -> tuple[Region, ...]:
@@ -89,18 +91,49 @@ def extract_regions(
         The largest first, of several of the same size the one with the lowest feature
         (`rank_by_place`); none smaller than `Measure.min_region` of the space.
     """
-    positive = np.maximum(values, 0)
-    if not positive.any():
+    features = np.flatnonzero(values > 0)
+    if not len(features):
         return ()
-    regions = []
-    for weights in space.split(positive, kind):
-        features = np.flatnonzero(weights > 0)
-        if len(features):
-            regions.append(Region(features, weights[features].astype(np.float32)))
-    rank = rank_by_place(space, np.flatnonzero(positive))
+    rank = rank_by_place(space, features)
+    # In this order, so that rounding does not depend on how the image is stored.
+    features = features[np.argsort(rank[features])]
+    pieces = _clusters(features, space)
+    if kind == "local_regions":
+        seeds, spread = space.region_seeds(np.maximum(values, 0)), _spread(values[features], space)
+        pieces = [part for piece in pieces for part in _grown(piece, values, seeds, space, spread)]
+    large = [np.sort(one) for one in pieces if space.size_of(one) > space.measure.min_region]
     return tuple(
-        sorted(regions, key=lambda one: (-space.size_of(one.features), rank[one.features].min()))
+        Region(one, values[one])
+        for one in sorted(large, key=lambda one: (-space.size_of(one), rank[one].min()))
     )
+
+
+def _clusters(features: NDArray[np.intp], space: FeatureSpace) -> list[NDArray[np.intp]]:
+    """Return the connected components of some features."""
+    numbers = space.clusters(features)
+    order = np.argsort(numbers, kind="stable")
+    return np.split(features[order], np.cumsum(np.bincount(numbers))[:-1])
+
+
+def _spread(values: NDArray[np.float32], space: FeatureSpace) -> float:
+    """Return the standard deviation of a map in its file, of which all other values are 0."""
+    values = values.astype(np.float64)
+    return float(np.sqrt(values @ values / space.n_stored - (values.sum() / space.n_stored) ** 2))
+
+
+def _grown(
+    piece: NDArray[np.intp],
+    values: NDArray[np.float32],
+    seeds: NDArray[np.intp],
+    space: FeatureSpace,
+    spread: float,
+) -> list[NDArray[np.intp]]:
+    """Return the parts of a connected piece of a map around its peaks; none if it has no peak."""
+    if space.size_of(piece) <= space.measure.min_region or not seeds[piece].any():
+        return []
+    graph = space.adjacency[piece][:, piece]
+    reached = walk_to_seeds(values[piece], seeds[piece], graph, spread)
+    return [piece[reached == number] for number in np.unique(reached)]
 
 
 def parcellate(of_maps: Sequence[Sequence[Region]], space: FeatureSpace) -> tuple[Parcel, ...]:
@@ -124,30 +157,40 @@ def parcellate(of_maps: Sequence[Sequence[Region]], space: FeatureSpace) -> tupl
         one with the lowest feature (`rank_by_place`).
     """
     left = [(row, region) for row, of_map in enumerate(of_maps) for region in of_map]
+    won = _shared_out(np.arange(space.n_features), [region for _, region in left], space.n_features)
     # A parcel of exactly the smallest size must not be lost to rounding.
     least = space.measure.min_region - _ROUNDING * float(space.sizes.min())
     while left:
-        won = _won([region for _, region in left], space.n_features)
         sizes = [space.size_of(features) for features in won]
         smallest = min(sizes)
         if smallest >= least:
             return _parcels(left, won, sizes, space)
         last = max(index for index, size in enumerate(sizes) if size == smallest)
         del left[last]
+        freed = won.pop(last)
+        gained = _shared_out(freed, [region for _, region in left], space.n_features)
+        won = [
+            np.union1d(own, more) if len(more) else own
+            for own, more in zip(won, gained, strict=True)
+        ]
     return ()
 
 
-def _won(regions: Sequence[Region], n_features: int) -> list[NDArray[np.intp]]:
-    """Return the features at which each region has the largest weight."""
-    winner = np.full(n_features, -1)
-    largest = np.zeros(n_features, dtype=np.float32)
+def _shared_out(
+    features: NDArray[np.intp], regions: Sequence[Region], n_features: int
+) -> list[NDArray[np.intp]]:
+    """Return those of some features, ascending, at which each region has the largest weight."""
+    position = np.full(n_features, -1)
+    position[features] = np.arange(len(features))
+    winner = np.full(len(features), -1)
+    largest = np.zeros(len(features), dtype=np.float32)
     for number, region in enumerate(regions):
-        wins = region.weights > largest[region.features]
-        winner[region.features[wins]] = number
-        largest[region.features[wins]] = region.weights[wins]
-    return [
-        region.features[winner[region.features] == number] for number, region in enumerate(regions)
-    ]
+        at = position[region.features]
+        weights, at = region.weights[at >= 0], at[at >= 0]
+        wins = weights > largest[at]
+        winner[at[wins]] = number
+        largest[at[wins]] = weights[wins]
+    return [features[winner == number] for number in range(len(regions))]
 
 
 def _parcels(
@@ -180,46 +223,19 @@ KIND_OF_METHOD: dict[str, RegionKind] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class RegionTask:
-    """The task of splitting one map: its file and row there, and its threshold."""
-
-    path: Path
-    decomposition: int
-    row: int
-    threshold: float
-    kind: RegionKind
-    space: FeatureSpace
-
-
-@dataclass(frozen=True, eq=False)
-class RegionsOfMap:
-    """The regions of one map."""
-
-    decomposition: int
-    row: int
-    regions: tuple[Region, ...]
-
-
 def find_regions(
-    components: Sequence[Components],
-    paths: Sequence[Path],
-    space: FeatureSpace,
-    science: Science,
-    executor: Executor,
-) -> tuple[tuple[tuple[Region, ...], ...], ...]:
+    components: Sequence[Components], space: FeatureSpace, science: Science, n_threads: int
+) -> RegionsOfMaps:
     """Return the regions of every map.
 
     Parameters
     ----------
     components : sequence of Components
-    paths : sequence of Path
-        The stored maps of each; empty where no regions are wanted.
     space : FeatureSpace
     science : Science
         The threshold.
-    executor : Executor
-        The result does not depend on it.
+    n_threads : int
+        How many maps are split at once.
 
     Returns
     -------
@@ -227,37 +243,29 @@ def find_regions(
         The regions of each component of each decomposition, the largest first; none of a map that
         is no more reproducible than chance.
     """
-    if not paths:
-        return ()
     rule = parse_rule(science.evidence.threshold)
-    tasks = [
-        RegionTask(path, index, row, high, KIND_OF_METHOD[one.method], space)
-        for index, (one, path) in enumerate(zip(components, paths, strict=True))
-        for row, (_, high) in enumerate(apply_rule(one.maps, rule).limits.tolist())
-        if not one.at_chance[row]
-    ]
-    found: dict[tuple[int, int], tuple[Region, ...]] = {}
-    for result in executor.map_unordered(regions_of_map, tasks):
-        match result:
-            case RegionsOfMap():
-                found[result.decomposition, result.row] = result.regions
-            case WorkerDied(item=RegionTask(decomposition=index, row=row)):
-                name = components[index].names[row]
-                _LOG.error("The regions of %s were not found: %s", name, lost_worker())
-    return tuple(
-        tuple(found.get((index, row), ()) for row in range(one.n_components))
-        for index, one in enumerate(components)
-    )
+    # Computed once, before threads need it.
+    _ = space.adjacency
+
+    def regions_of_map(one: Components, row: int, threshold: float) -> tuple[Region, ...]:
+        if one.at_chance[row]:
+            return ()
+        kept = _kept(one.maps[row], threshold)
+        return extract_regions(kept, space, KIND_OF_METHOD[one.method])
+
+    # One thread each: numpy's own would wait for each other.
+    with threadpool_limits(limits=1), ThreadPoolExecutor(n_threads) as threads:
+        found = []
+        for one in components:
+            thresholds = apply_rule(one.maps, rule).limits[:, 1].tolist()
+            rows = range(one.n_components)
+            found.append(tuple(threads.map(regions_of_map, [one] * len(rows), rows, thresholds)))
+    return tuple(found)
 
 
-def regions_of_map(task: RegionTask) -> RegionsOfMap:
-    """Return the regions of one map, thresholded and scaled to a maximum of 1."""
-    values = np.array(np.load(task.path, mmap_mode="r")[task.row])
+def _kept(values: NDArray[np.floating], threshold: float) -> NDArray[np.float32]:
+    """Return a map's values from the threshold on, scaled to a maximum of 1, and 0 elsewhere."""
     # The threshold is infinite or NaN where nothing is kept.
-    values[~(values >= max(task.threshold, 0))] = 0
-    largest = values.max()
-    if not largest > 0:
-        return RegionsOfMap(task.decomposition, task.row, ())
-    with threadpool_limits(limits=1):
-        regions = extract_regions(values / largest, task.space, task.kind)
-    return RegionsOfMap(task.decomposition, task.row, regions)
+    kept = np.where(values >= max(threshold, 0), values, 0).astype(np.float32)
+    largest = kept.max()
+    return kept / largest if largest > 0 else kept

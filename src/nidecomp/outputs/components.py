@@ -116,7 +116,7 @@ def _write_thresholded(
     source = [f"bids::{result.maps_file(components, 'components')}"]
     tree.write_bytes(
         result.maps_file(components, "components", _THRESHOLDED),
-        result.space.encode(thresholded.maps),
+        result.space.encode(thresholded.maps, result.n_threads),
     )
     tree.write_json(
         result.file(components, "components", ".json", _THRESHOLDED),
@@ -135,7 +135,9 @@ def _write_thresholded(
     positive = np.maximum(thresholded.maps, 0)
     largest = positive.max(axis=1, keepdims=True)
     positive /= np.where(largest == 0, 1, largest)
-    tree.write_bytes(result.maps_file(components, "probseg"), result.space.encode(positive))
+    tree.write_bytes(
+        result.maps_file(components, "probseg"), result.space.encode(positive, result.n_threads)
+    )
     tree.write_json(
         result.file(components, "probseg", ".json"),
         {

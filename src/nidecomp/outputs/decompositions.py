@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from nidecomp.bids.dataset import SETTINGS
 from nidecomp.bids.names import atlas_description_file
@@ -63,6 +64,13 @@ def write_group(result: GroupResult) -> OutputTree:
         To be finished by the caller, which writes the manifest.
     """
     tree = OutputTree(result.settings.output_dir)
+    # Products of maps are too small to be worth several threads, which would wait for each other.
+    with threadpool_limits(limits=1):
+        _write_all(tree, result)
+    return tree
+
+
+def _write_all(tree: OutputTree, result: GroupResult) -> None:
     write_description(tree, result, "group networks", _readme(result))
     if result.is_full:
         _write_atlas_card(tree, result)
@@ -81,7 +89,6 @@ def write_group(result: GroupResult) -> OutputTree:
     if result.is_full:
         write_evidence(tree, result)
         write_projections(tree, result)
-    return tree
 
 
 # ---------------------------------------------------------------- the dataset as a whole
@@ -134,7 +141,8 @@ def _readme(result: GroupResult) -> str:
 # ---------------------------------------------------------------- images
 def _write_components(tree: OutputTree, result: GroupResult, components: Components) -> None:
     tree.write_bytes(
-        result.maps_file(components, "components"), result.space.encode(components.maps)
+        result.maps_file(components, "components"),
+        result.space.encode(components.maps, result.n_threads),
     )
     tree.write_json(
         result.file(components, "components", ".json"),

@@ -116,7 +116,7 @@ def _write_soft_atlas(
 ) -> None:
     space, measure = result.space, result.space.measure
     maps = (_dense(parcel.region, space.n_features) for parcel in parcels)
-    parts = space.encode_each(maps, len(parcels))
+    parts = space.encode_each(maps, len(parcels), result.n_threads)
     tree.write_bytes(result.maps_file(components, "probseg", "regions"), b"".join(parts))
     rule = space.region_rule(KIND_OF_METHOD[components.method])
     tree.write_json(

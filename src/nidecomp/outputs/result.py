@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from nidecomp.annotation.regions import Region
+from nidecomp.annotation.regions import RegionsOfMaps
 from nidecomp.bids.names import FileLabels, group_file, mask_file, pooled_task
 from nidecomp.config.settings import Settings
 from nidecomp.core.records import Inventory, ReducedRun, UsableRun, runs_of
@@ -25,7 +25,8 @@ class GroupResult:
     """The results of a group analysis, from which all files are written.
 
     `settings` are those that were asked for; `choice` is None where the number of components was
-    given. `regions` has, for each decomposition, the regions of each component.
+    given. `regions` has, for each decomposition, the regions of each component. `n_threads` is how
+    many may compress an image.
     """
 
     settings: Settings
@@ -37,7 +38,8 @@ class GroupResult:
     held_out: frozenset[str] = frozenset()
     choice: ModelOrderChoice | None = None
     projections: Projections = field(default_factory=Projections)
-    regions: tuple[tuple[tuple[Region, ...], ...], ...] = ()
+    regions: RegionsOfMaps = ()
+    n_threads: int = 1
 
     @property
     def projected(self) -> tuple[ProjectedRun, ...]:

@@ -68,7 +68,7 @@ def _source(result: GroupResult) -> str:
 
 def _write_maps(tree: OutputTree, result: GroupResult, components: Components) -> None:
     maps = result.maps_file(components, "components")
-    tree.write_bytes(maps, result.space.encode(components.maps))
+    tree.write_bytes(maps, result.space.encode(components.maps, result.n_threads))
     what = "maps" if components.method == GIVEN else f"maps of {components.method}"
     tree.write_json(
         result.file(components, "components", ".json"),

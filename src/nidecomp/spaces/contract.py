@@ -360,12 +360,14 @@ class FeatureSpace(ABC):
         """The number of values of one map in its file, including those outside the features."""
 
     @abstractmethod
-    def encode(self, maps: NDArray[np.floating]) -> bytes:
+    def encode(self, maps: NDArray[np.floating], n_threads: int = 1) -> bytes:
         """Return the bytes of a file of maps.
 
         Parameters
         ----------
         maps : ndarray, shape (n_maps, n_features)
+        n_threads : int
+            How many may compress it; the bytes do not depend on it.
 
         Returns
         -------
@@ -373,7 +375,9 @@ class FeatureSpace(ABC):
             float32; the same maps give the same bytes.
         """
 
-    def encode_each(self, maps: Iterable[NDArray[np.floating]], n_maps: int) -> Iterator[bytes]:
+    def encode_each(
+        self, maps: Iterable[NDArray[np.floating]], n_maps: int, n_threads: int = 1
+    ) -> Iterator[bytes]:
         """Yield the parts of a file of maps, which need not be in memory together.
 
         Parameters
@@ -381,6 +385,8 @@ class FeatureSpace(ABC):
         maps : iterable of ndarray, each of shape (n_features,)
         n_maps : int
             How many there are; at least one.
+        n_threads : int
+            As in `encode`.
 
         Yields
         ------
@@ -390,7 +396,7 @@ class FeatureSpace(ABC):
         together = np.empty((n_maps, self.n_features), dtype=np.float32)
         for row, values in zip(together, maps, strict=True):
             row[...] = values
-        yield self.encode(together)
+        yield self.encode(together, n_threads)
 
     @abstractmethod
     def encode_labels(self, labels: NDArray[np.int32]) -> bytes:
@@ -472,22 +478,20 @@ class FeatureSpace(ABC):
 
     # ------------------------------------------------------------ regions
     @abstractmethod
-    def split(self, values: NDArray[np.float32], kind: RegionKind) -> list[NDArray[np.floating]]:
-        """Return the regions of a map: its connected pieces.
+    def region_seeds(self, values: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Return the peaks of a map around which ``local_regions`` lie.
 
         Parameters
         ----------
         values : ndarray of float32, shape (n_features,)
             0 or above, somewhere above.
-        kind : {"local_regions", "connected_components"}
 
         Returns
         -------
-        list of ndarray, each of shape (n_features,)
-            The map's values in each region, 0 elsewhere; none is smaller than
-            `measure.min_region`.
+        ndarray of int, shape (n_features,)
+            Number of the peak, from 1, in the same order however the file is stored; 0 elsewhere.
         """
 
     @abstractmethod
     def region_rule(self, kind: RegionKind) -> str:
-        """Return in words how `split` defines regions, for sidecars."""
+        """Return in words how regions are defined, for sidecars."""

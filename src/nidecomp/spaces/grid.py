@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -85,7 +86,7 @@ class Grid:
         """The number of voxels."""
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def voxel_mm3(self) -> float:
         """The volume of a voxel in mm³."""
         # The determinant; unlike numpy's it is exact for axes that are not rotated.

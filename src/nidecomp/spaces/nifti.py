@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +11,7 @@ from nibabel.volumeutils import native_code
 from numpy.typing import NDArray
 
 from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.gzipped import gzipped
 
 
 def nifti(data: NDArray[np.generic], grid: Grid) -> nib.Nifti1Image:
@@ -34,25 +35,19 @@ def nifti(data: NDArray[np.generic], grid: Grid) -> nib.Nifti1Image:
     return image
 
 
-# zlib and not ISA-L, which is used for reading: ISA-L compresses ten times as fast, but its bytes
-# differed once in hundreds of runs for the same content. Below level 4, files of sparse maps are
-# half as large again.
-_LEVEL = 4
-# zlib's code for the gzip format with the largest window; the header has no time stamp.
-_GZIP = 31
 # The header of a NIfTI-1 file without extensions.
 _HEADER_BYTES = 352
 
 
-def compressed(image: nib.Nifti1Image) -> bytes:
-    """Return the bytes of a .nii.gz without a time stamp."""
-    return zlib.compress(image.to_bytes(), _LEVEL, wbits=_GZIP)
+def compressed(image: nib.Nifti1Image, n_threads: int = 1) -> bytes:
+    """Return the bytes of a .nii.gz without a time stamp, for any number of threads the same."""
+    return b"".join(gzipped([image.to_bytes()], n_threads))
 
 
 def compressed_parts(
-    header: nib.Nifti1Header, volumes: Iterable[NDArray[np.generic]]
+    header: nib.Nifti1Header, volumes: Iterable[NDArray[np.generic]], n_threads: int = 1
 ) -> Iterator[bytes]:
-    """Yield the parts of a .nii.gz, one volume at a time.
+    """Yield the parts of a .nii.gz, of which only a few volumes are in memory.
 
     Parameters
     ----------
@@ -61,19 +56,18 @@ def compressed_parts(
     volumes : iterable of ndarray
         Of the header's type in this machine's byte order, as they stand in a file: the image's
         first axis varies fastest.
+    n_threads : int
+        The result does not depend on it.
 
     Yields
     ------
     bytes
-        What comes out so far, perhaps nothing.
     """
-    compressor = zlib.compressobj(_LEVEL, wbits=_GZIP)
     # A run's may be that of NIfTI-2, which is longer; nibabel would say that it mends the length.
     own = nib.Nifti1Header.from_header(header, check=False).as_byteswapped(native_code)
     own["sizeof_hdr"] = own.sizeof_hdr
     own.set_data_offset(_HEADER_BYTES)
     # Four bytes say that there are no extensions.
-    yield compressor.compress(own.binaryblock + bytes(_HEADER_BYTES - own.sizeof_hdr))
-    for volume in volumes:
-        yield compressor.compress(np.ascontiguousarray(volume).tobytes())
-    yield compressor.flush()
+    first = own.binaryblock + bytes(_HEADER_BYTES - own.sizeof_hdr)
+    stored = (np.ascontiguousarray(volume).tobytes() for volume in volumes)
+    yield from gzipped(chain([first], stored), n_threads)

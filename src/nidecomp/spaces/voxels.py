@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import nibabel as nib
 import numpy as np
@@ -33,11 +32,12 @@ from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import open_image
 from nidecomp.spaces.interpolate import labels_at, maps_at, share_at
 from nidecomp.spaces.nifti import compressed, compressed_parts, nifti
+from nidecomp.spaces.seeds import local_maxima
 from nidecomp.spaces.series import read_packed, read_series
 from nidecomp.spaces.smoothness import independent_values, surrogate_maps
 from nidecomp.spaces.volumes import VolumeImage, describe_image
 
-# nilearn's defaults: regions of at least 1350 mm³, and 6 mm of smoothing before finding peaks.
+# nilearn's default is regions of at least 1350 mm³.
 VOLUME = Measure(
     feature="voxel",
     features="voxels",
@@ -47,7 +47,6 @@ VOLUME = Measure(
     min_cluster=100.0,
     min_region=1350,
 )
-_REGION_SMOOTHING_FWHM = 6
 _RAS = axcodes2ornt("RAS")
 _SPLIT = {
     "local_regions": "around the peaks of the smoothed map, by random walks",
@@ -79,8 +78,9 @@ class VoxelSpace(FeatureSpace):
     atlas_format: ClassVar[str] = "a NIfTI file"
 
     def __getstate__(self) -> dict[str, object]:
-        # The matrix is computed faster than it is sent to another process.
-        return {name: value for name, value in vars(self).items() if name != "adjacency"}
+        # These are computed faster than they are sent to another process.
+        derived = {"adjacency", "_places"}
+        return {name: value for name, value in vars(self).items() if name not in derived}
 
     # ------------------------------------------------------------ what there is
     @cached_property
@@ -107,8 +107,7 @@ class VoxelSpace(FeatureSpace):
 
     def coordinates(self, features: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the centres of some voxels, RAS+ in mm, shape (n, 3)."""
-        voxels = np.argwhere(self.mask.T)[features][:, ::-1]
-        return np.asarray(apply_affine(self.grid.matrix, voxels), dtype=np.float64)
+        return np.asarray(self._places[features])
 
     @property
     def midline_mm(self) -> float:
@@ -207,31 +206,43 @@ class VoxelSpace(FeatureSpace):
         nibabel.Nifti1Image
             float32, 4D for several maps, with units, space codes and scaling set.
         """
-        # In the order of the file, so that nothing is transposed.
-        data = np.zeros(maps.shape[:-1] + self.grid.shape[::-1], dtype=np.float32)
-        data[..., self.mask.T] = maps
-        return nifti(data.T, self.grid)
+        return nifti(self._volume(maps, np.float32).T, self.grid)
+
+    def _volume(self, values: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+        """Return values of features, in the last axis, in the order of a file: 0 elsewhere."""
+        volume = np.zeros(values.shape[:-1] + self.grid.shape[::-1], dtype=dtype)
+        volume[..., self.mask.T] = values
+        return volume
 
     def mask_image(self) -> nib.Nifti1Image:
         """Return the mask itself as an image of uint8."""
         return nifti(self.mask.astype(np.uint8), self.grid)
 
-    def encode(self, maps: NDArray[np.floating]) -> bytes:
+    def encode(self, maps: NDArray[np.floating], n_threads: int = 1) -> bytes:
         """Return a 4D .nii.gz with one volume per map."""
-        return compressed(self.image(maps))
+        return b"".join(self.encode_each(iter(maps), len(maps), n_threads))
 
-    def encode_each(self, maps: Iterable[NDArray[np.floating]], n_maps: int) -> Iterator[bytes]:
+    def encode_each(
+        self, maps: Iterable[NDArray[np.floating]], n_maps: int, n_threads: int = 1
+    ) -> Iterator[bytes]:
         """Return a 4D .nii.gz in parts: many sparse maps take little memory."""
         # A broadcast array takes no memory: only its shape is used.
         whole = nifti(np.broadcast_to(np.float32(0), (*self.grid.shape, n_maps)), self.grid)
-        volumes = (np.asarray(self.image(one).dataobj).T for one in maps)
-        yield from compressed_parts(whole.header, volumes)
+        # Otherwise NaN, which not all programs read as no scaling.
+        whole.header.set_slope_inter(1, 0)
+        yield from compressed_parts(whole.header, self._volumes(maps), n_threads)
+
+    def _volumes(self, maps: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float32]]:
+        """Yield maps in the order of a file, each in the memory of the one before."""
+        volume = np.zeros(self.grid.shape[::-1], dtype=np.float32)
+        places, values = np.flatnonzero(self.mask.T), volume.reshape(-1)
+        for one in maps:
+            values[places] = one
+            yield volume
 
     def encode_labels(self, labels: NDArray[np.int32]) -> bytes:
         """Return a 3D .nii.gz of int32."""
-        volume = np.zeros(self.grid.shape[::-1], dtype=np.int32)
-        volume[self.mask.T] = labels
-        return compressed(nifti(volume.T, self.grid))
+        return compressed(nifti(self._volume(labels, np.int32).T, self.grid))
 
     def encode_mask(self) -> bytes:
         """Return a 3D .nii.gz of uint8."""
@@ -263,34 +274,21 @@ class VoxelSpace(FeatureSpace):
         """Return the labels of a 3D image on any grid, by nearest neighbour."""
         return LabelFile(*labels_at(path, self._places))
 
-    @property
+    @cached_property
     def _places(self) -> NDArray[np.float64]:
-        return self.coordinates(np.arange(self.n_features))
+        voxels = np.argwhere(self.mask.T)[:, ::-1]
+        return np.asarray(apply_affine(self.grid.matrix, voxels), dtype=np.float64)
 
     # ------------------------------------------------------------ regions
-    def split(self, values: NDArray[np.float32], kind: RegionKind) -> list[NDArray[np.floating]]:
-        """Return regions as nilearn's RegionExtractor defines them."""
-        # Only finding regions needs it.
-        from nilearn.regions import connected_regions  # noqa: PLC0415
-
-        # Random walks are solved approximately, and depend a little on the order of the voxels:
-        # that of the file must not matter.
+    def region_seeds(self, values: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Return local maxima of the smoothed map, as nilearn's RegionExtractor finds them."""
+        # In one order of the axes, so that rounding does not depend on that of the file.
         as_stored = io_orientation(self.grid.matrix)
-        with warnings.catch_warnings():
-            # nilearn warns where a map has no region of this size: the result is then empty.
-            warnings.simplefilter("ignore", UserWarning)
-            image, _ = connected_regions(
-                nib.as_closest_canonical(self.image(values[np.newaxis])),
-                min_region_size=self.measure.min_region,
-                extract_type=kind,
-                smoothing_fwhm=_REGION_SMOOTHING_FWHM,
-            )
-        if image is None:
-            return []
+        image = nib.as_closest_canonical(self.image(values))
+        seeds = local_maxima(np.asarray(image.dataobj), voxel_sizes(image.affine))
         to_stored = ornt_transform(_RAS, as_stored)
-        data = apply_orientation(np.asarray(image.dataobj, dtype=np.float32), to_stored)
-        return [self.features(data[..., index]) for index in range(data.shape[-1])]
+        return np.where(values > 0, self.features(apply_orientation(seeds, to_stored)), 0)
 
     def region_rule(self, kind: RegionKind) -> str:
-        """Return nilearn's name of the method and what it does."""
-        return f"{_SPLIT[kind]} (nilearn's RegionExtractor, {kind})"
+        """Return what the method does, and nilearn's name for it."""
+        return f"{_SPLIT[kind]} (as nilearn's RegionExtractor, {kind})"
