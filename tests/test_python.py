@@ -108,3 +108,21 @@ def test_the_examples_of_docstrings_run(in_folders: None) -> None:
             n_examples += len(example.examples)
     assert n_examples > 5
     assert runner.failures == 0
+
+
+# ---------------------------------------------------------------- figures
+def test_maps_are_plotted_by_index_or_name(in_folders: None) -> None:
+    import matplotlib.pyplot as plt
+
+    canica, _ = nidecomp.load_results("networks")
+    for component in ("canica02", None):
+        display = canica.plot(component, display_mode="z", cut_coords=[40])
+        texts = [text.get_text() for axes in plt.gcf().axes for text in axes.texts]
+        said = "canica, 3 components" if component is None else "canica02 Posterior default mode"
+        assert said in texts
+        display.close()
+    for component in (3, -4, "canica04"):
+        with pytest.raises(
+            nidecomp.NidecompError, match=r"There is no component .* index from 0 to 2, or a"
+        ):
+            canica.plot(component)

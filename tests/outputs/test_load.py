@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from support import group_maps
@@ -83,9 +82,10 @@ def test_numbers_of_runs_may_have_zeros_and_dropped_volumes_are_nan(
 ) -> None:
     table = tmp_path / "timeseries.tsv"
     table.write_text("canica01\nn/a\n2.5\n")
+    one_map = {"names": ("canica01",), "n_components": 1}
     names = [f"sub-01_ses-{ses}_task-rest_run-0{run}_x" for ses in "ab" for run in (1, 2)]
     files = {key_of_name(Path(name)): table for name in names}
-    one = nidecomp.Decomposition(**{**vars_of(canica), "time_course_files": files})
+    one = nidecomp.Decomposition(**{**vars_of(canica), **one_map, "time_course_files": files})
     assert one.time_courses("01", session="b", run=2)["canica01"].isna().tolist() == [True, False]
     with pytest.raises(UsageError, match=r"4 runs match sub-01: .* Choose one by session and run,"):
         one.time_courses("01")
@@ -93,18 +93,6 @@ def test_numbers_of_runs_may_have_zeros_and_dropped_volumes_are_nan(
 
 def vars_of(one: nidecomp.Decomposition) -> dict[str, object]:
     return {name: getattr(one, name) for name in type(one).__dataclass_fields__}
-
-
-def test_maps_are_plotted_by_index_or_name(canica: nidecomp.Decomposition) -> None:
-    for component in ("canica02", None):
-        display = canica.plot(component, display_mode="z", cut_coords=[40])
-        texts = [text.get_text() for axes in plt.gcf().axes for text in axes.texts]
-        said = "canica, 3 components" if component is None else "canica02 Posterior default mode"
-        assert said in texts
-        display.close()
-    for component in (3, -4, "canica04"):
-        with pytest.raises(UsageError, match=r"There is no component .* index from 0 to 2, or a"):
-            canica.plot(component)
 
 
 # ---------------------------------------------------------------- folders that lack something
@@ -133,3 +121,18 @@ def test_what_is_no_output_folder_or_a_damaged_one_is_refused(
         sidecar.write_text("{")
     with pytest.raises(UsageError, match=r"seg-canica_scale-3 or the names .* are missing or dam"):
         nidecomp.load_results(tmp_path)
+
+
+def test_tables_that_do_not_fit_the_maps_are_refused(
+    canica: nidecomp.Decomposition, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.tsv"
+    table.write_text("component\tlabel\ncanica01\tn/a\n")
+    files = dict.fromkeys(canica.time_course_files, table)
+    one = nidecomp.Decomposition(
+        **{**vars_of(canica), "metrics_file": table, "time_course_files": files}
+    )
+    with pytest.raises(UsageError, match=r"table\.tsv does not fit the 3 maps"):
+        _ = one.labels
+    with pytest.raises(UsageError, match=r"table\.tsv does not fit the 3 maps"):
+        one.time_courses("sub-01_task-rest")

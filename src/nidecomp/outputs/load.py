@@ -82,7 +82,9 @@ class Decomposition:
                 f"{self.folder} has no measures of the components of {self._title}: they are "
                 "written with --level full, and not for template maps."
             )
-        return read_frame(self.metrics_file)
+        table = read_frame(self.metrics_file)
+        self._check_size(self.metrics_file, len(table))
+        return table
 
     @cached_property
     def labels(self) -> pd.DataFrame:
@@ -176,11 +178,22 @@ class Decomposition:
         if len(keys) != 1:
             asked = "_".join(f"{short}-{label}" for short, label in wanted.items())
             raise UsageError(self._several(asked, keys) if keys else self._none(asked, wanted))
-        return read_frame(self.time_course_files[keys[0]])
+        path = self.time_course_files[keys[0]]
+        table = read_frame(path)
+        self._check_size(path, table.shape[1])
+        return table
 
     @property
     def _title(self) -> str:
         return f"{self.method}, {count(self.n_components, 'component')}"
+
+    def _check_size(self, path: Path, n_described: int) -> None:
+        """Raise where a table has another number of components than the maps."""
+        if n_described != self.n_components:
+            raise UsageError(
+                f"{path} does not fit the {count(self.n_components, 'map')}: run nidecomp on that "
+                "output folder again."
+            )
 
     def _index_of(self, component: int | str) -> int:
         """Return the index of a component that was given by index or name."""
