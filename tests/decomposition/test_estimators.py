@@ -146,8 +146,8 @@ A_MASKER = "CanICA takes arrays .* use a masker such as nilearn's NiftiMasker .*
         ([RUN, IMAGE], TypeError, "Run 1 of X is an image: use a masker"),
         ("bold.nii.gz", TypeError, "X is 'bold.nii.gz': use a masker"),
         ([Path("bold.nii.gz")], TypeError, r"Run 0 of X is PosixPath\('bold.nii.gz'\): use a"),
-        (iter([RUN]), TypeError, "X is a list_iterator: make a list of it"),
-        ({"sub-01": RUN}, TypeError, "X is a dict"),
+        (iter([RUN]), TypeError, "X is of type list_iterator: make a list of it"),
+        ({"sub-01": RUN}, TypeError, "X is of type dict"),
         (None, TypeError, "X is None"),
         ([], ValueError, "X is an empty list: CanICA needs at least one run"),
         (np.stack([RUN, RUN]), ValueError, r"shape \(2, 20, 50\): give several runs as a list"),
@@ -252,7 +252,7 @@ def test_a_participant_whose_run_is_given_twice_has_no_larger_weight() -> None:
     assert same < 1e-4 < other
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(n_threads=st.integers(2, 4), seed=st.integers(0, 1000))
 def test_threads_change_no_byte(n_threads: int, seed: int) -> None:
     _, runs = planted(seed)

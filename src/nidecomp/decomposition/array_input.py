@@ -134,10 +134,10 @@ def _check_kind(run: object, name: str, estimator: str) -> None:
     if isinstance(run, str | os.PathLike):
         raise TypeError(f"{takes}; {name} is {run!r}: {masked}.")
     if isinstance(run, Iterator):
-        raise TypeError(f"{takes}; {name} is a {type(run).__name__}: make a list of it.")
+        raise TypeError(f"{takes}; {name} is of type {type(run).__name__}: make a list of it.")
     # Sparse matrices, which scikit-learn refuses, have a shape alone.
     if not (isinstance(run, Sequence) or hasattr(run, "__array__") or hasattr(run, "shape")):
-        what = "None" if run is None else f"a {type(run).__name__}"
+        what = "None" if run is None else f"of type {type(run).__name__}"
         raise TypeError(f"{takes}; {name} is {what}.")
     shape = tuple(getattr(run, "shape", ()))
     if len(shape) > 2:
