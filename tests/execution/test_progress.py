@@ -6,6 +6,7 @@ import io
 import logging
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,16 @@ def settings(output: Path, level: AnalysisLevel = "group", **options: object) ->
 
 def state() -> tuple[list[logging.Handler], int]:
     return list(PACKAGE.handlers), PACKAGE.level
+
+
+@contextmanager
+def root_handlers(*handlers: logging.Handler) -> Iterator[None]:
+    """Have the root logger these handlers alone, and not those of pytest."""
+    before, logging.root.handlers = logging.root.handlers, list(handlers)
+    try:
+        yield
+    finally:
+        logging.root.handlers = before
 
 
 # ---------------------------------------------------------------- the log
@@ -61,7 +72,7 @@ def test_others_than_group_runs_write_nothing(
 def test_messages_go_to_stderr_and_never_to_stdout(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], level: AnalysisLevel
 ) -> None:
-    with logging_to(settings(tmp_path, level)):
+    with root_handlers(), logging_to(settings(tmp_path, level)):
         LOG.error("said")
     out, err = capsys.readouterr()
     assert out == ""
@@ -72,12 +83,50 @@ def test_messages_go_to_stderr_and_never_to_stdout(
 def test_verbose_says_more(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], verbose: bool
 ) -> None:
-    with logging_to(settings(tmp_path, verbose=verbose)):
+    with root_handlers(), logging_to(settings(tmp_path, verbose=verbose)):
         LOG.debug("a detail")
         LOG.info("a fact")
     err = capsys.readouterr().err
     assert ("a detail" in err) == verbose
     assert "a fact" in err
+
+
+@pytest.mark.parametrize("is_root", [True, False])
+def test_a_message_appears_once_where_a_program_has_set_up_logging(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    is_root: bool,
+) -> None:
+    """As `logging.basicConfig` does; what its handler leaves out does not appear at all."""
+    own = logging.StreamHandler(sys.stderr)
+    monkeypatch.setattr(PACKAGE, "handlers", [] if is_root else [own])
+    with root_handlers(*[own] if is_root else []), logging_to(settings(tmp_path)):
+        LOG.info("a fact")
+        own.setLevel(logging.WARNING)
+        LOG.info("a detail")
+    assert capsys.readouterr().err == "a fact\n"
+    assert PACKAGE.handlers == ([] if is_root else [own])
+    assert (tmp_path / "logs" / "nidecomp.log").read_text(encoding="utf-8").count("a fact") == 1
+
+
+def test_the_level_of_the_logger_is_obeyed(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, logger="nidecomp")
+    with root_handlers(), logging_to(settings(tmp_path)):
+        LOG.info("a detail")
+        LOG.warning("a fact")
+        monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+        list(with_progress("abc", 3, "Doing"))
+    assert terminal.getvalue() == ""
+    assert PACKAGE.level == logging.WARNING
+    said = capsys.readouterr().err
+    assert "a fact" in said
+    assert "a detail" not in said
 
 
 def test_handlers_and_level_are_as_before(tmp_path: Path) -> None:
@@ -98,19 +147,6 @@ def test_handlers_and_level_are_as_before_after_an_error_too(tmp_path: Path) -> 
     with pytest.raises(ZeroDivisionError), logging_to(settings(tmp_path)):
         raise ZeroDivisionError
     assert state() == before
-
-
-def test_a_handler_of_the_callers_own_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Programs that call `nidecomp.decompose` may configure logging themselves."""
-    stream = io.StringIO()
-    own = logging.StreamHandler(stream)
-    monkeypatch.setattr(PACKAGE, "handlers", [own])
-    with logging_to(settings(tmp_path)):
-        LOG.info("said")
-    assert PACKAGE.handlers == [own]
-    assert stream.getvalue() == "said\n"
 
 
 # ---------------------------------------------------------------- progress

@@ -7,7 +7,9 @@ import pytest
 import nidecomp
 from nidecomp.annotation.columns import METRICS
 from nidecomp.core.errors import UsageError
+from nidecomp.core.records import Inventory
 from nidecomp.outputs.comparisons import MATCHING, STABILITY
+from nidecomp.outputs.result import Outcome
 
 
 def test_every_component_of_every_decomposition_has_a_row(rest_output: Path) -> None:
@@ -32,9 +34,21 @@ def test_the_groups_tables_are_read_as_they_were_written(rest_output: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["order", "nothing", "../settings"])
-def test_a_table_that_is_not_there_is_refused_in_a_sentence(rest_output: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=f"has no table '{name}'"):
-        nidecomp.group_table(rest_output, name)
+def test_a_table_that_is_not_there_is_refused_with_those_that_are(
+    rest_output: Path, name: str
+) -> None:
+    said = f"has no table '{name}'; its tables are: stability, matching. "
+    with pytest.raises(UsageError, match=said):
+        nidecomp.group_table(Outcome(Inventory(), rest_output), name)
+
+
+def test_a_damaged_table_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"has no table 'order'; its tables are: none\."):
+        nidecomp.group_table(tmp_path, "order")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "order.tsv").write_bytes(b"\xff\n")
+    with pytest.raises(UsageError, match=r"order\.tsv cannot be read .*: run nidecomp on that"):
+        nidecomp.group_table(tmp_path, "order")
 
 
 def test_a_folder_without_metrics_is_refused_in_a_sentence(tmp_path: Path) -> None:

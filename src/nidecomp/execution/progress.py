@@ -43,25 +43,32 @@ class _LogFile(logging.FileHandler):
 def logging_to(settings: Settings) -> Iterator[None]:
     """Log to stderr and, for a group run, to ``logs/nidecomp.log`` in the output folder.
 
+    What a program that calls `nidecomp.decompose` has set up is kept: its handlers, of this logger
+    or the root logger, take the place of stderr, and a level of this logger that of INFO.
+
     Parameters
     ----------
     settings : Settings
     """
     # A service may be started without stderr.
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)] if sys.stderr else []
+    says_itself = sys.stderr is not None and not _PACKAGE.hasHandlers()
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)] if says_itself else []
     log_file = None
     if settings.analysis_level == "group" and not settings.execution.dry_run:
         log_file = _LogFile(settings.output_dir / "logs" / "nidecomp.log")
         handlers.append(log_file)
-    level = logging.DEBUG if settings.execution.verbose else logging.INFO
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
     before = _PACKAGE.level
     for handler in handlers:
         handler.setFormatter(formatter)
         _PACKAGE.addHandler(handler)
-    _PACKAGE.setLevel(level)
+    if settings.execution.verbose:
+        _PACKAGE.setLevel(logging.DEBUG)
+    elif before == logging.NOTSET:
+        _PACKAGE.setLevel(logging.INFO)
     try:
-        with logging_redirect_tqdm([_PACKAGE]):
+        # It would add a handler to a logger that has none for the terminal.
+        with logging_redirect_tqdm([_PACKAGE] if says_itself else []):
             yield
     except NidecompError as error:
         # The caller prints the error; the log file should include it, too.
@@ -90,7 +97,8 @@ def with_progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item
     ------
     item
     """
-    if sys.stderr and sys.stderr.isatty():
+    # A bar says what the lines of the log say, to whom they would be shown.
+    if sys.stderr and sys.stderr.isatty() and _LOG.isEnabledFor(logging.INFO):
         yield from tqdm(items, total=total, desc=what, unit="run", file=sys.stderr)
         return
     started = time.monotonic()

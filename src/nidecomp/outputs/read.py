@@ -21,8 +21,8 @@ def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
 
     Parameters
     ----------
-    output_dir : path
-        An output folder of ``--level full``.
+    output_dir : path or Outcome
+        An output folder of ``--level full``, or what `decompose` returned.
 
     Returns
     -------
@@ -38,19 +38,19 @@ def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
     # `import nidecomp` must not wait for pandas.
     import pandas as pd  # noqa: PLC0415
 
-    frames = []
-    for path in sorted(Path(output_dir).glob("tpl-*/**/func/*_decomposition.json")):
+    folder, frames = Path(output_dir), []
+    for path in sorted(folder.glob("tpl-*/**/func/*_decomposition.json")):
         table = path.with_name(path.name.replace("_decomposition.json", "_metrics.tsv"))
         if not table.exists():
             continue
         method, scale = _method_and_scale(path)
-        frame = _read(table)
+        frame = read_frame(table)
         frame.insert(0, "method", method)
         frame.insert(1, "scale", scale)
         frames.append(frame)
     if not frames:
         raise UsageError(
-            f"{output_dir} has no metrics of components: an output folder of nidecomp made with "
+            f"{folder} has no metrics of components: an output folder of nidecomp made with "
             "--level full is needed."
         )
     return pd.concat(frames, ignore_index=True)
@@ -73,8 +73,8 @@ def group_table(output_dir: str | os.PathLike[str], name: GroupTable) -> pd.Data
 
     Parameters
     ----------
-    output_dir : path
-        An output folder.
+    output_dir : path or Outcome
+        An output folder, or what `decompose` returned.
     name : {"stability", "matching", "order"}
         How similar the maps of both halves of the participants are; which components of two
         decompositions match; how the number of components was chosen.
@@ -87,19 +87,42 @@ def group_table(output_dir: str | os.PathLike[str], name: GroupTable) -> pd.Data
     Raises
     ------
     UsageError
-        There is no such table.
+        There is no such table; the message names those that there are.
     """
-    path = Path(output_dir) / "logs" / f"{name}.tsv"
-    if name not in get_args(GroupTable) or not path.exists():
+    folder = Path(output_dir)
+    tables = {name: folder / "logs" / f"{name}.tsv" for name in get_args(GroupTable)}
+    there_are = [name for name, path in tables.items() if path.exists()]
+    if name not in there_are:
         raise UsageError(
-            f"{output_dir} has no table {name!r}: stability and matching are written with "
-            "--level full, order with --n-components auto."
+            f"{folder} has no table {name!r}; its tables are: {', '.join(there_are) or 'none'}. "
+            "stability and matching are written with --level full, order with --n-components auto."
         )
-    return _read(path)
+    return read_frame(tables[name])
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_frame(path: Path) -> pd.DataFrame:
+    """Return a table of an output folder as a data frame; n/a becomes NaN.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, or holds no table.
+    """
     # `import nidecomp` must not wait for pandas.
     import pandas as pd  # noqa: PLC0415
 
-    return pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False)
+    try:
+        return pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{path} cannot be read ({in_one_line(error)}): run nidecomp on that output folder "
+            "again."
+        ) from None

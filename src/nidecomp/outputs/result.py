@@ -10,8 +10,10 @@ from nidecomp.annotation.regions import RegionsOfMaps
 from nidecomp.bids.names import FileLabels, group_file, mask_file, pooled_task
 from nidecomp.config.settings import Settings
 from nidecomp.core.records import Inventory, ReducedRun, UsableRun, runs_of
+from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.model_order_choice import ModelOrderChoice
+from nidecomp.outputs.notebook import summary_as_html
 from nidecomp.projection.all_runs import Projections
 from nidecomp.projection.task import ProjectedRun
 from nidecomp.spaces.contract import FeatureSpace
@@ -133,6 +135,8 @@ class GroupResult:
 class Outcome:
     """How a run of NiDecomp ended.
 
+    It can be given wherever the path of the output folder can.
+
     Parameters
     ----------
     inventory : Inventory
@@ -155,3 +159,24 @@ class Outcome:
     def exit_code(self) -> int:
         """0 where every usable run was processed, 1 where a run or the report failed."""
         return 1 if self.inventory.failed or not self.is_reported else 0
+
+    def __fspath__(self) -> str:
+        return str(self.output_dir)
+
+    def __repr__(self) -> str:
+        return f"<Outcome: {self._counts}; results in {self.output_dir}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: counts, the best maps and a link to the report."""
+        return summary_as_html(self._counts, self.output_dir)
+
+    @property
+    def _counts(self) -> str:
+        if self.inventory == Inventory():  # --report-only
+            return "no run was processed"
+        failed = {run.key for run in self.inventory.failed}
+        n_used = sum(run.key not in failed for run in self.inventory.used)
+        return (
+            f"{count(n_used, 'run')} used, {len(self.inventory.refused)} refused, "
+            f"{len(failed)} failed; {count(len(self.components), 'decomposition')}"
+        )

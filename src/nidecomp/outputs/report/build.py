@@ -228,18 +228,13 @@ def _background(folder: Results) -> Background | None:
     """Return the background of the viewer; None where there is no mask to show."""
     if folder.mask is None or not folder.decompositions:
         return None
-    return panels_for(folder.mask, is_mni=_is_mni(folder.decompositions[0])).background(folder.mask)
+    return panels_for(folder.mask, is_mni=folder.decompositions[0].is_mni).background(folder.mask)
 
 
 # ---------------------------------------------------------------- components
-def _is_mni(one: WrittenDecomposition) -> bool:
-    """Return whether maps are in MNI space, so that its template and glass brain can be used."""
-    return one.stem.name.startswith("tpl-MNI")
-
-
 def _overview_task(one: WrittenDecomposition) -> list[OverviewTask]:
     maps = one.thresholded or one.maps
-    return [] if maps is None else [OverviewTask(f"overview_{one.key}", maps, _is_mni(one))]
+    return [] if maps is None else [OverviewTask(f"overview_{one.key}", maps, one.is_mni)]
 
 
 def _component_tasks(folder: Results, one: WrittenDecomposition) -> list[ComponentTask]:
@@ -253,7 +248,7 @@ def _component_tasks(folder: Results, one: WrittenDecomposition) -> list[Compone
             thresholded=one.thresholded,
             index=index,
             peak_mm=peak_of(row),
-            is_mni=_is_mni(one),
+            is_mni=one.is_mni,
             frequency_hz=frequency_hz,
             power=power[:, index] if len(power) else np.zeros(0),
             fits=folder.fits.get((one.method, str(one.scale), row["component"])),
@@ -280,7 +275,7 @@ def _matching(
     """Draw the correlations between maps of two decompositions, matched ones on the diagonal."""
     if folder.mask is None or first.maps is None or second.maps is None:
         return None
-    panels = panels_for(first.maps, is_mni=_is_mni(first))
+    panels = panels_for(first.maps, is_mni=first.is_mni)
     r = correlations(
         panels.within_mask(first.maps, folder.mask), panels.within_mask(second.maps, folder.mask)
     )

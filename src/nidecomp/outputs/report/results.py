@@ -82,6 +82,16 @@ class WrittenDecomposition:
         return f"seg-{self.method}_scale-{self.scale}"
 
     @property
+    def metrics_file(self) -> Path:
+        """The table of measures, which need not be there."""
+        return self.stem.with_name(f"{self.stem.name}_metrics.tsv")
+
+    @property
+    def is_mni(self) -> bool:
+        """Whether maps are in MNI space, so that its template and glass brain can be used."""
+        return self.stem.name.startswith("tpl-MNI")
+
+    @property
     def title(self) -> str:
         """The title of the decomposition in the report."""
         names = {"canica": "CanICA", "dictlearning": "Dictionary learning", "given": "Maps given"}
@@ -134,12 +144,7 @@ def read_results(root: Path) -> Results:
     missing: list[str] = []
     settings = read_text(root / "logs" / "settings.toml", missing)
     is_template = _maps_were_given(settings)
-    decompositions = tuple(
-        sorted(
-            (_decomposition(stem, root, missing, is_template=is_template) for stem in _stems(root)),
-            key=lambda one: (one.scale, one.method),
-        )
-    )
+    decompositions = read_decompositions(root, missing)
     if not decompositions:
         missing.append("There is no decomposition (tpl-*/func/*_decomposition.json).")
     figure = root / "figures" / "order.svg"
@@ -165,6 +170,26 @@ def read_results(root: Path) -> Results:
         mask=next((path for path, _ in files_of_maps(root, _MASK)), None),
         missing=tuple(missing),
     )
+
+
+def read_decompositions(root: Path, missing: list[str]) -> tuple[WrittenDecomposition, ...]:
+    """Return the decompositions of an output folder, with the files of each.
+
+    Parameters
+    ----------
+    root : Path
+        An output folder, complete or not.
+    missing : list of str
+        What should be there and is not, or is damaged, is added to it.
+
+    Returns
+    -------
+    tuple of WrittenDecomposition
+        Sorted by number of components, then by method.
+    """
+    is_template = _maps_were_given(read_text(root / "logs" / "settings.toml"))
+    found = (_decomposition(stem, root, missing, is_template=is_template) for stem in _stems(root))
+    return tuple(sorted(found, key=lambda one: (one.scale, one.method)))
 
 
 def _science(path: Path) -> Science | None:
