@@ -27,8 +27,9 @@ from nidecomp.execution.memory import release_freed_memory
 from nidecomp.outputs.dataset import keep_inventory
 from nidecomp.outputs.decompositions import write_group
 from nidecomp.outputs.dry_run import print_dry_run
+from nidecomp.outputs.finished import Origin, about_manifest, is_finished, origin_of
 from nidecomp.outputs.model_order import MODEL_ORDER_TABLE, write_choice_alone
-from nidecomp.outputs.report.build import write_report
+from nidecomp.outputs.report.build import keep_results, write_report
 from nidecomp.outputs.result import GroupResult, Outcome
 from nidecomp.plan import make_plan
 from nidecomp.preflight import Preparation, draw_held_out, prepare
@@ -57,6 +58,9 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
         if settings.execution.dry_run:
             print_dry_run(found.inventory, found.root, plan)
             return Outcome(found.inventory, settings.output_dir)
+        origin = _origin(found, request)
+        if is_finished(settings.output_dir, origin):
+            return keep_results(settings, found.inventory, plan.n_drawing)
         with found.executor(request, plan.n_processes) as executor:
             with step("reducing runs"):
                 reduced, inventory = _reduce(found, request, executor)
@@ -75,9 +79,9 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             with step("writing"):
                 tree = write_group(result)
             is_reported = write_report(tree, settings, plan.n_drawing, found.monitor)
-            tree.finish()
+            tree.finish(about_manifest(origin, inventory))
         _LOG.info("The results of %s are in %s", _n_runs(reduced), settings.output_dir)
-        return _ended(Outcome(inventory, settings.output_dir, components, is_reported))
+        return _ended(Outcome(inventory, settings.output_dir, len(components), is_reported))
 
 
 def run_participant_job(settings: Settings, command: Sequence[str] = ()) -> Outcome:
@@ -101,6 +105,12 @@ def run_participant_job(settings: Settings, command: Sequence[str] = ()) -> Outc
 
 
 # ---------------------------------------------------------------- the steps
+def _origin(found: Preparation, request: Request) -> Origin | None:
+    """Return what the results depend on, of the runs as they are now."""
+    tasks = [reduce_task(run, found.space, request) for run in found.runs]
+    return origin_of(tasks, found.inventory, found.root, found.space, request)
+
+
 def _reduce(
     found: Preparation, request: Request, executor: Executor
 ) -> tuple[tuple[ReducedRun, ...], Inventory]:

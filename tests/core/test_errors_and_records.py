@@ -109,7 +109,7 @@ EXAMPLES = [
     HOLDOUT,
     Evidence(HALVES, HOLDOUT),
     INVENTORY,
-    Outcome(INVENTORY, Path("out"), (COMPONENTS,)),
+    Outcome(INVENTORY, Path("out"), 1),
     Header(GRID, 5, 2, None),
     NuisanceModel(np.array([0, 2]), np.ones((2, 1)), 0.1, np.zeros((2, 7))),
     SPACE,

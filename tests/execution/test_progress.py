@@ -42,7 +42,57 @@ def root_handlers(*handlers: logging.Handler) -> Iterator[None]:
         logging.root.handlers = before
 
 
+# ---------------------------------------------------------------- progress
+def shown_of(n_items: int, monkeypatch: pytest.MonkeyPatch, seconds_each: float) -> list[str]:
+    """The lines of a step whose items take some time each, on a clock of its own."""
+    clock = iter(seconds_each * number for number in range(n_items + 1))
+    monkeypatch.setattr("nidecomp.execution.progress.time.monotonic", lambda: next(clock))
+    lines: list[str] = []
+    listener = logging.Handler()
+    listener.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    PACKAGE.addHandler(listener)
+    level = PACKAGE.level
+    PACKAGE.setLevel(logging.INFO)
+    try:
+        assert list(with_progress(range(n_items), n_items, "Reducing")) == list(range(n_items))
+    finally:
+        PACKAGE.removeHandler(listener)
+        PACKAGE.setLevel(level)
+    return lines
+
+
+def test_progress_of_many_items_takes_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = shown_of(2000, monkeypatch, 0.1)
+    assert len(lines) == 21
+    assert lines[0] == "Reducing: 1 of 2000 done after 0 s, about 3 min left"
+    assert lines[1] == "Reducing: 100 of 2000 done after 10 s, about 3 min left"
+    assert lines[-1] == "Reducing: 2000 of 2000 done after 200 s"
+
+
+def test_progress_of_slow_items_is_told_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = shown_of(400, monkeypatch, 40)
+    assert len(lines) == 400
+    assert lines[9] == "Reducing: 10 of 400 done after 400 s, about 4 h 20 min left"
+
+
+def test_each_of_few_items_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(shown_of(20, monkeypatch, 0.1)) == 20
+
+
 # ---------------------------------------------------------------- the log
+@pytest.mark.parametrize("n_messages", [30, 60])
+def test_warnings_that_are_out_of_sight_are_told_again(tmp_path: Path, n_messages: int) -> None:
+    with logging_to(settings(tmp_path)):
+        LOG.warning("Runs were refused:\n  %s", "many")
+        for _ in range(n_messages):
+            LOG.info("something else")
+        LOG.error("one failed")
+    lines = (tmp_path / "logs" / "nidecomp.log").read_text(encoding="utf-8").splitlines()
+    again = ["2 warnings of this run, once more:", "  Runs were refused", "  one failed"]
+    ends = [lines[-3].partition("INFO ")[2], *lines[-2:]]
+    assert (ends == again) is (n_messages == 60)
+
+
 def test_a_group_run_leaves_a_log(tmp_path: Path) -> None:
     with logging_to(settings(tmp_path / "new" / "out")):
         LOG.info("said with an ü")

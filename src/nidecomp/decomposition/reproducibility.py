@@ -73,6 +73,7 @@ def judge_reproducibility(
         sorted(some, key=lambda run: run.key.label) for some in (runs, held_out_runs)
     )
     _warn_of_few(runs, science)
+    _LOG.info("Judging the reproducibility of the maps")
     with threadpool_limits(limits=1):
         judged: list[Components] = []
         for n_components in science.decomposition.model_orders:

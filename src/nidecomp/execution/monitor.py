@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+_LOG = logging.getLogger(__name__)
 # Interval between measurements of memory, each of which takes milliseconds.
 _INTERVAL_S = 0.25
 # What processes have in common is only told apart from the rest (which stops them for a moment)
@@ -87,7 +89,8 @@ class Monitor:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Measure a step, also if it ends with an error."""
+        """Announce and measure a step, also if it ends with an error."""
+        _LOG.info(name.capitalize())
         began, cpu = time.monotonic(), _cpu_seconds()
         self.current_step = name
         self._take_peak()

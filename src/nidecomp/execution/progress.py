@@ -16,11 +16,20 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError
+from nidecomp.core.text import count
 
 Item = TypeVar("Item")
 
 _LOG = logging.getLogger(__name__)
 _PACKAGE = logging.getLogger("nidecomp")
+# Progress is logged this many times in a step, and if nothing was for so long.
+_LINES = 20
+_SILENCE_S = 30.0
+# Less time than this is not told.
+_WORTH_TELLING_S = 90.0
+_HOUR = 60
+# After this many messages, warnings are no longer in sight at the end.
+_IN_SIGHT = 40
 
 
 class _LogFile(logging.FileHandler):
@@ -37,6 +46,27 @@ class _LogFile(logging.FileHandler):
     def _open(self) -> TextIOWrapper:
         Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
         return super()._open()
+
+
+class _Warnings(logging.Handler):
+    """Keeps warnings and errors, and how many messages followed the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+        self._n_since = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the first line of a warning."""
+        if record.levelno >= logging.WARNING:
+            self.messages.append(record.getMessage().partition("\n")[0].rstrip(":"))
+        if self.messages:
+            self._n_since += 1
+
+    @property
+    def are_out_of_sight(self) -> bool:
+        """Whether so many messages followed the first warning that nobody sees it at the end."""
+        return self._n_since > _IN_SIGHT
 
 
 @contextmanager
@@ -59,6 +89,8 @@ def logging_to(settings: Settings) -> Iterator[None]:
         handlers.append(log_file)
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
     before = _PACKAGE.level
+    warnings = _Warnings()
+    handlers.append(warnings)
     for handler in handlers:
         handler.setFormatter(formatter)
         _PACKAGE.addHandler(handler)
@@ -70,6 +102,11 @@ def logging_to(settings: Settings) -> Iterator[None]:
         # It would add a handler to a logger that has none for the terminal.
         with logging_redirect_tqdm([_PACKAGE] if says_itself else []):
             yield
+        if warnings.are_out_of_sight:
+            again = "\n".join(f"  {message}" for message in warnings.messages)
+            _LOG.info(
+                "%s of this run, once more:\n%s", count(len(warnings.messages), "warning"), again
+            )
     except NidecompError as error:
         # The caller prints the error; the log file should include it, too.
         if log_file is not None and log_file.is_begun:
@@ -101,7 +138,28 @@ def with_progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item
     if sys.stderr and sys.stderr.isatty() and _LOG.isEnabledFor(logging.INFO):
         yield from tqdm(items, total=total, desc=what, unit="run", file=sys.stderr)
         return
-    started = time.monotonic()
+    started = said = time.monotonic()
+    step = max(1, -(-total // _LINES))
     for done, item in enumerate(items, start=1):
-        _LOG.info("%s: %d of %d done after %.0f s", what, done, total, time.monotonic() - started)
+        now = time.monotonic()
+        if done in (1, total) or done % step == 0 or now - said > _SILENCE_S:
+            said = now
+            _LOG.info(
+                "%s: %d of %d done after %.0f s%s",
+                what,
+                done,
+                total,
+                now - started,
+                _remaining((total - done) * (now - started) / done),
+            )
         yield item
+
+
+def _remaining(seconds: float) -> str:
+    """Return the time that is left, as the end of a message; nothing where it is short."""
+    if seconds < _WORTH_TELLING_S:
+        return ""
+    minutes = round(seconds / 60)
+    if minutes < _HOUR:
+        return f", about {minutes} min left"
+    return f", about {minutes // _HOUR} h {minutes % _HOUR} min left"

@@ -143,8 +143,8 @@ class Outcome:
         Every run that was found, and whether it was used.
     output_dir : Path
         Where the results are.
-    components : tuple of Components
-        The decompositions, sorted by number of components, then by method; empty where nothing was
+    n_decompositions : int
+        How many decompositions there are: `nidecomp.load_results` returns them. 0 where nothing was
         fitted.
     is_reported : bool
         False where the report was wanted and could not be made.
@@ -152,7 +152,7 @@ class Outcome:
 
     inventory: Inventory
     output_dir: Path
-    components: tuple[Components, ...] = ()
+    n_decompositions: int = 0
     is_reported: bool = True
 
     @property
@@ -178,5 +178,5 @@ class Outcome:
         n_used = sum(run.key not in failed for run in self.inventory.used)
         return (
             f"{count(n_used, 'run')} used, {len(self.inventory.refused)} refused, "
-            f"{len(failed)} failed; {count(len(self.components), 'decomposition')}"
+            f"{len(failed)} failed; {count(self.n_decompositions, 'decomposition')}"
         )

@@ -15,6 +15,8 @@ from nidecomp.core.tsv import encoded, table_text
 
 MANIFEST = PurePosixPath("logs/manifest.tsv")
 _COLUMNS = ("path", "size", "sha256")
+# Bytes of a file that takes long to read again.
+_LARGE = 1_000_000
 # Limits of file systems, in bytes: a longer name in a list cannot be one of our files.
 _LONGEST_NAME, _LONGEST_PATH = 255, 1000
 
@@ -153,8 +155,16 @@ class OutputTree:
             shutil.copyfile(source, temporary)
         self._written[str(path)] = entry
 
-    def finish(self) -> None:
-        """Remove files of an earlier run that this one did not write, and write the manifest."""
+    def finish(self, about: Mapping[str, object] | None = None) -> None:
+        """Remove files of an earlier run that this one did not write, and write the manifest.
+
+        Parameters
+        ----------
+        about : mapping, optional
+            The JSON that stands beside the manifest.
+        """
+        if about is not None:
+            self.write_json(self._manifest.with_suffix(".json"), about)
         for name, digest in sorted(self._earlier):
             path = self.root / name
             is_inside = path.parent.resolve().is_relative_to(self.root.resolve())
@@ -181,6 +191,34 @@ class OutputTree:
         (self.root / self._journal).unlink()
 
 
+def is_whole(root: Path) -> bool:
+    """Return whether an output folder has all files of its manifest, as they were written.
+
+    Parameters
+    ----------
+    root : Path
+
+    Returns
+    -------
+    bool
+        Large files are compared by size only.
+    """
+    table = _read_table(root / MANIFEST)
+    return bool(table) and all(_is_unchanged(root, row) for row in table)
+
+
+def _is_unchanged(root: Path, row: Mapping[str, str | None]) -> bool:
+    name, size, digest = (row.get(column) for column in _COLUMNS)
+    if not (name and size and digest and _is_inside(name)):
+        return False
+    try:
+        n_bytes = (root / name).stat().st_size
+        is_large = n_bytes > _LARGE
+        return str(n_bytes) == size and (is_large or _digest(root / name) == digest)
+    except OSError:
+        return False
+
+
 def _remove_empty_folders(folder: Path, root: Path) -> None:
     """Remove an empty folder, and its parents where these become empty, below the output folder."""
     while folder != root and not any(folder.iterdir()):
@@ -195,13 +233,16 @@ def _digest(path: Path) -> str:
 
 def _read_manifest(path: Path) -> set[tuple[str, str]]:
     """Return path and hash of every file in a manifest; an empty set where there is none."""
+    entries = {(row.get("path"), row.get("sha256")) for row in _read_table(path)}
+    return {(name, digest) for name, digest in entries if name and digest and _is_inside(name)}
+
+
+def _read_table(path: Path) -> list[dict[str, str | None]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            table = list(csv.DictReader(file, delimiter="\t"))
+            return list(csv.DictReader(file, delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error):
-        return set()
-    entries = {(row.get("path"), row.get("sha256")) for row in table}
-    return {(name, digest) for name, digest in entries if name and digest and _is_inside(name)}
+        return []
 
 
 def _is_inside(name: str) -> bool:

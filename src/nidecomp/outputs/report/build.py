@@ -37,7 +37,12 @@ from nidecomp.outputs.report.figures import (
 from nidecomp.outputs.report.page import anchor, pairs_of, peak_of, render
 from nidecomp.outputs.report.panels import panels_for
 from nidecomp.outputs.report.reading import Row, number
-from nidecomp.outputs.report.results import Results, WrittenDecomposition, read_results
+from nidecomp.outputs.report.results import (
+    Results,
+    WrittenDecomposition,
+    read_decompositions,
+    read_results,
+)
 from nidecomp.outputs.report.spectra import spectra
 from nidecomp.outputs.report.viewer import Background, Slices
 from nidecomp.outputs.resources import write_resources
@@ -108,6 +113,38 @@ def remake_report(settings: Settings) -> Outcome:
         if is_reported:
             _LOG.info("The report is %s", output / REPORT)
     return Outcome(Inventory(), output, is_reported=is_reported)
+
+
+def keep_results(settings: Settings, inventory: Inventory, n_processes: int) -> Outcome:
+    """Keep results that are complete; make their report if one is wanted and there is none.
+
+    Parameters
+    ----------
+    settings : Settings
+    inventory : Inventory
+        The runs that were found.
+    n_processes : int
+        How many processes of this machine draw.
+
+    Returns
+    -------
+    Outcome
+    """
+    output = settings.output_dir
+    _LOG.info(
+        "The results in %s are complete, and were made from the same runs with the same settings "
+        "and versions: nothing is made again. To make them again, choose another folder",
+        output,
+    )
+    is_wanted = settings.extent.level == "full" and not settings.extent.no_report
+    is_reported = True
+    if is_wanted and not (output / REPORT).exists():
+        with exclusive_output(settings):
+            tree = OutputTree(output, adding=True)
+            is_reported = add_report(tree, LocalProcesses(n_processes))
+            tree.finish()
+    n_decompositions = len(read_decompositions(output, missing=[]))
+    return Outcome(inventory, output, n_decompositions, is_reported)
 
 
 def add_report(tree: OutputTree, executor: Executor) -> bool:

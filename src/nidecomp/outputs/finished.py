@@ -1,0 +1,160 @@
+"""Whether an output folder already has the results that a command would make."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import platform
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path, PurePosixPath
+
+from nidecomp.bids.dataset import link_to, read_description
+from nidecomp.config.request import Request
+from nidecomp.config.science import science_as_tables
+from nidecomp.core.content import identity_of
+from nidecomp.core.errors import FailedRunError
+from nidecomp.core.records import Inventory
+from nidecomp.core.text import parse_json, read_text
+from nidecomp.outputs import inventory as inventory_table
+from nidecomp.outputs.tree import MANIFEST, is_whole
+from nidecomp.runs.task import ReduceTask
+from nidecomp.spaces.contract import FeatureSpace
+from nidecomp.version import __version__, library_versions
+
+_LOG = logging.getLogger(__name__)
+MADE_FROM = MANIFEST.with_suffix(".json")
+_KEY = "MadeFrom"
+
+# What results depend on, each by a hash of it.
+Origin = Mapping[str, str]
+
+
+def origin_of(
+    tasks: Sequence[ReduceTask],
+    inventory: Inventory,
+    root: Path,
+    space: FeatureSpace,
+    request: Request,
+) -> Origin | None:
+    """Return what the results of a command depend on.
+
+    Parameters
+    ----------
+    tasks : sequence of ReduceTask
+        The runs to be reduced, with all of their inputs and settings.
+    inventory : Inventory
+        All runs that were found, before any image is read.
+    root : Path
+        The preprocessed dataset.
+    space : FeatureSpace
+    request : Request
+
+    Returns
+    -------
+    dict of str to str, or None
+        None where a run cannot be read, of which the reduce step says why.
+    """
+    asked = request.asked
+    try:
+        stems = sorted(task.stem(fwhm).name for task in tasks for fwhm in task.smoothing_fwhm)
+    except FailedRunError:
+        return None
+    atlas = request.science.evidence.label_atlas
+    parts: dict[str, object] = {
+        "runs": [stems, space.digest, inventory_table.rows(inventory, root)],
+        "settings": [
+            science_as_tables(asked.science),
+            asked.extent.level,
+            asked.extent.participant_maps,
+            identity_of(Path(atlas)) if atlas else None,
+        ],
+        "description of the dataset": [dict(read_description(root)), link_to(root, asked)],
+        "versions": [__version__, _code(), platform.python_version(), library_versions()],
+    }
+    return {
+        name: hashlib.sha256(json.dumps(part, sort_keys=True, default=str).encode()).hexdigest()
+        for name, part in parts.items()
+    }
+
+
+def about_manifest(origin: Origin | None, inventory: Inventory) -> dict[str, object] | None:
+    """Return the JSON that stands beside the manifest of complete results.
+
+    Parameters
+    ----------
+    origin : mapping or None
+        See `origin_of`.
+    inventory : Inventory
+        All runs, as they ended.
+
+    Returns
+    -------
+    dict or None
+        None where a run failed: the next start tries it again.
+    """
+    if origin is None or inventory.failed:
+        return None
+    return {
+        "Description": "All files of these results, with their sizes in bytes and SHA-256 hashes. "
+        "The same command makes nothing again as long as they are there, and what they were made "
+        "from is the same.",
+        _KEY: dict(origin),
+    }
+
+
+def is_finished(output_dir: Path, origin: Origin | None) -> bool:
+    """Return whether a folder has complete results of this origin; log if they will be replaced.
+
+    Parameters
+    ----------
+    output_dir : Path
+    origin : mapping or None
+        See `origin_of`.
+
+    Returns
+    -------
+    bool
+    """
+    before = _origin_before(output_dir)
+    if origin is None or before is None:
+        return False
+    changed = [name for name in origin if before.get(name) != origin[name]]
+    if changed:
+        _LOG.warning(
+            "The results in %s were made from other %s: they are replaced",
+            output_dir,
+            " and ".join(changed),
+        )
+        return False
+    return is_whole(output_dir)
+
+
+def _origin_before(output_dir: Path) -> Origin | None:
+    if not (output_dir / MANIFEST).exists():
+        return None
+    try:
+        content = parse_json(read_text(output_dir / MADE_FROM))
+    except (OSError, ValueError):
+        return None
+    origin = content.get(_KEY) if isinstance(content, dict) else None
+    return origin if isinstance(origin, dict) else None
+
+
+@cache
+def _code() -> str:
+    """Return a hash of this package's code, which may change before its version does."""
+    content = hashlib.sha256()
+
+    def add(folder: Traversable, path: PurePosixPath) -> None:
+        for one in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            if one.is_dir() and one.name != "__pycache__":
+                add(one, path / one.name)
+            elif one.is_file():
+                content.update(str(path / one.name).encode() + one.read_bytes())
+
+    add(files("nidecomp"), PurePosixPath())
+    return content.hexdigest()

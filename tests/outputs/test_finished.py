@@ -1,0 +1,125 @@
+"""A command that is repeated makes nothing again; what is missing, changed or grown is made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from run_examples import run_of
+from support import FIXTURES, nidecomp, results, small, snapshot
+
+from nidecomp.config.parse import settings_from_options
+from nidecomp.core.records import FailedRun, Inventory, RunKey
+from nidecomp.outputs.finished import MADE_FROM, about_manifest, is_finished
+from nidecomp.outputs.report import build
+from nidecomp.outputs.report.build import REPORT, keep_results
+
+NOTHING = "nothing is made again"
+
+
+@pytest.fixture
+def made(small_output: Path, tmp_path: Path) -> Path:
+    """A copy of results, as deep in the tree, so that links to their input are the same."""
+    output = tmp_path / "networks"
+    shutil.copytree(small_output, output, symlinks=True)
+    return output
+
+
+def but_log(output: Path) -> dict[str, tuple[int, int]]:
+    """The folder's own time changes when a lock is made in it."""
+    return {name: one for name, one in snapshot(output).items() if name != "logs/nidecomp.log"}
+
+
+def test_nothing_is_made_again(made: Path) -> None:
+    before = but_log(made)
+    done = nidecomp(*small(made))
+    assert (done.exit_code, done.stderr.count(NOTHING)) == (0, 1), done.stderr
+    assert but_log(made) == before
+
+
+def lose_a_table(output: Path) -> None:
+    next(output.glob("sub-01/**/*_timeseries.tsv")).unlink()
+
+
+def change_a_number(output: Path) -> None:
+    path = output / "participants.tsv"
+    path.write_text(path.read_text().replace("1", "2", 1))
+
+
+def cut_an_image(output: Path) -> None:
+    path = next(output.glob("tpl-*/**/*_components.nii.gz"))
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lose_the_manifest(output: Path) -> None:
+    (output / "logs" / "manifest.tsv").unlink()
+
+
+def of_another_version(output: Path) -> None:
+    content = json.loads((output / MADE_FROM).read_text())
+    content["MadeFrom"]["versions"] = "0"
+    (output / MADE_FROM).write_text(json.dumps(content))
+
+
+def of_before(output: Path) -> None:
+    (output / MADE_FROM).unlink()
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [lose_a_table, change_a_number, cut_an_image, lose_the_manifest, of_another_version, of_before],
+)
+def test_results_that_are_not_whole_are_not_finished(
+    made: Path, harm: Callable[[Path], None]
+) -> None:
+    origin = json.loads((made / MADE_FROM).read_text())["MadeFrom"]
+    assert is_finished(made, origin)
+    harm(made)
+    assert not is_finished(made, origin)
+    assert not is_finished(made, None)
+
+
+def test_what_was_lost_is_made_again(made: Path, small_output: Path) -> None:
+    cut_an_image(made)
+    assert nidecomp(*small(made)).exit_code == 0
+    assert results(made) == results(small_output)
+
+
+def test_a_study_that_has_grown_replaces_its_results_and_says_so(tmp_path: Path) -> None:
+    source, output = tmp_path / "source", tmp_path / "networks"
+    shutil.copytree(FIXTURES / "several_tasks", source)
+    command = (source, output, "group", "--n-components", "3", "--n-init", "2")
+    command = (*command, "--level", "minimal")
+    (source / "sub-03").rename(tmp_path / "sub-03")
+    assert nidecomp(*command).exit_code == 0
+    (tmp_path / "sub-03").rename(source / "sub-03")
+    done = nidecomp(*command)
+    assert "were made from other runs: they are replaced" in done.stderr
+    assert "sub-03" in (output / "participants.tsv").read_text()
+
+
+def test_results_with_failed_runs_are_tried_again() -> None:
+    run = run_of(RunKey((("sub", "01"), ("task", "rest"))))
+    failed = Inventory(failed=(FailedRun(run.key, run.files.bold, "it failed"),))
+    assert about_manifest({"runs": "0"}, failed) is None
+    assert about_manifest(None, Inventory()) is None
+    assert about_manifest({"runs": "0"}, Inventory()) is not None
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize("no_report", [False, True])
+def test_a_report_that_is_there_is_kept_and_one_that_is_wanted_is_made(
+    made: Path, monkeypatch: pytest.MonkeyPatch, *, is_there: bool, no_report: bool
+) -> None:
+    if is_there:
+        (made / REPORT).write_text("made before")
+    calls: list[Path] = []
+    monkeypatch.setattr(build, "add_report", lambda tree, _: calls.append(tree.root) or True)
+    settings = settings_from_options("in", made, "group", {"no_report": no_report})
+    outcome = keep_results(settings, Inventory(), 1)
+    assert calls == ([] if is_there or no_report else [made])
+    assert (outcome.n_decompositions, outcome.exit_code) == (2, 0)
+    assert (made / REPORT).exists() is is_there
