@@ -22,8 +22,10 @@ from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
 from nidecomp.decomposition.model_order_choice import ModelOrderChoice
 from nidecomp.decomposition.reproducibility import judge_reproducibility
+from nidecomp.decomposition.stored import Fitted, find_fitted, fitted_file, store_fitted
 from nidecomp.execution.executor import Executor
 from nidecomp.execution.memory import release_freed_memory
+from nidecomp.execution.progress import keeping_warnings
 from nidecomp.outputs.dataset import keep_inventory
 from nidecomp.outputs.decompositions import write_group
 from nidecomp.outputs.dry_run import print_dry_run
@@ -65,7 +67,8 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             with step("reducing runs"):
                 reduced, inventory = _reduce(found, request, executor)
             with step("fitting the group"):
-                choice, components = _decompose(reduced, held_out, space, request, plan.group_plan)
+                fitted = _decompose(reduced, held_out, space, request, plan.group_plan)
+                components = fitted.components
             with step("projecting runs"):
                 projections = _project(components, reduced, space, request, executor)
             inventory = inventory.with_failed(projections.failed)
@@ -73,7 +76,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
                 regions = _find_regions(components, space, request, plan.n_threads)
             result = GroupResult(
                 settings=settings, root=found.root, inventory=inventory, reduced=reduced,
-                space=space, components=components, held_out=held_out, choice=choice,
+                space=space, components=components, held_out=held_out, choice=fitted.choice,
                 projections=projections, regions=regions, n_threads=plan.n_threads,
             )  # fmt: skip
             with step("writing"):
@@ -135,22 +138,32 @@ def _decompose(
     space: FeatureSpace,
     request: Request,
     plan: GroupPlan,
-) -> tuple[ModelOrderChoice | None, tuple[Components, ...]]:
-    """Choose the model order where it was not given, fit the group and judge its maps."""
+) -> Fitted:
+    """Fit the group and judge its maps, unless this was done before."""
     fitted = [run for run in reduced if run.participant not in held_out]
     held_out_runs = [run for run in reduced if run.participant in held_out]
     if not fitted:
         raise NidecompError("Every run of the participants to be fitted failed.")
+    is_judged = request.extent.level == "full"
+    path = fitted_file(
+        request.work_dir, fitted, held_out_runs, request.science, space, is_judged=is_judged
+    )
+    if (found := find_fitted(path)) is not None:
+        _LOG.info("The decomposition of these runs is in %s", path)
+        for message in found.warnings:
+            _LOG.warning(message)
+        return found
     choice = None
-    if request.science.decomposition.is_auto:
-        choice = _choose_model_order(fitted, request, plan)
-        request = request.with_model_order(choice.n_components)
-    components = fit_group(fitted, request.science, plan)
-    if request.extent.level == "full":
-        components = judge_reproducibility(
-            components, fitted, request.science, space, plan, held_out_runs
-        )
-    return choice, components
+    with keeping_warnings() as warnings:
+        if request.science.decomposition.is_auto:
+            choice = _choose_model_order(fitted, request, plan)
+            request = request.with_model_order(choice.n_components)
+        components = fit_group(fitted, request.science, plan)
+        if is_judged:
+            components = judge_reproducibility(
+                components, fitted, request.science, space, plan, held_out_runs
+            )
+    return store_fitted(path, Fitted(components, choice, tuple(warnings)))
 
 
 def _choose_model_order(

@@ -20,3 +20,16 @@ def library_versions() -> dict[str, str]:
 def numerical_versions() -> dict[str, str]:
     """Return those that decide a run's numbers: pybids only says which runs there are."""
     return {name: one for name, one in library_versions().items() if name != "pybids"}
+
+
+@cache
+def code_digest() -> str:
+    """Return a hash of this package's code, which may change before its version does."""
+    import hashlib  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    package, content = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(package.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            content.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    return content.hexdigest()

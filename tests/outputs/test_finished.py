@@ -83,8 +83,14 @@ def test_results_that_are_not_whole_are_not_finished(
 
 
 def test_what_was_lost_is_made_again(made: Path, small_output: Path) -> None:
+    """What was fitted is found, and its warnings are said as before."""
     cut_an_image(made)
-    assert nidecomp(*small(made)).exit_code == 0
+    said = (made / "logs" / "nidecomp.log").read_text()
+    done = nidecomp(*small(made))
+    assert "The decomposition of these runs is in" in done.stderr
+    warnings = [line.partition("WARNING ")[2] for line in said.splitlines() if "WARNING" in line]
+    assert warnings
+    assert all(warning in done.stderr for warning in warnings)
     assert results(made) == results(small_output)
 
 

@@ -70,6 +70,24 @@ class _Warnings(logging.Handler):
 
 
 @contextmanager
+def keeping_warnings() -> Iterator[list[str]]:
+    """Keep the warnings that are logged in the block, to be said again where it is left out.
+
+    Yields
+    ------
+    list of str
+    """
+    kept: list[str] = []
+    listener = logging.Handler(logging.WARNING)
+    listener.emit = lambda record: kept.append(record.getMessage())  # type: ignore[method-assign]
+    _PACKAGE.addHandler(listener)
+    try:
+        yield kept
+    finally:
+        _PACKAGE.removeHandler(listener)
+
+
+@contextmanager
 def logging_to(settings: Settings) -> Iterator[None]:
     """Log to stderr and, for a group run, to ``logs/nidecomp.log`` in the output folder.
 

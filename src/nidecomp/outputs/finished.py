@@ -7,10 +7,7 @@ import json
 import logging
 import platform
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from nidecomp.bids.dataset import link_to, read_description
 from nidecomp.config.request import Request
@@ -23,7 +20,7 @@ from nidecomp.outputs import inventory as inventory_table
 from nidecomp.outputs.tree import MANIFEST, is_whole
 from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.contract import FeatureSpace
-from nidecomp.version import __version__, library_versions
+from nidecomp.version import __version__, code_digest, library_versions
 
 _LOG = logging.getLogger(__name__)
 MADE_FROM = MANIFEST.with_suffix(".json")
@@ -73,7 +70,7 @@ def origin_of(
             identity_of(Path(atlas)) if atlas else None,
         ],
         "description of the dataset": [dict(read_description(root)), link_to(root, asked)],
-        "versions": [__version__, _code(), platform.python_version(), library_versions()],
+        "versions": [__version__, code_digest(), platform.python_version(), library_versions()],
     }
     return {
         name: hashlib.sha256(json.dumps(part, sort_keys=True, default=str).encode()).hexdigest()
@@ -142,19 +139,3 @@ def _origin_before(output_dir: Path) -> Origin | None:
         return None
     origin = content.get(_KEY) if isinstance(content, dict) else None
     return origin if isinstance(origin, dict) else None
-
-
-@cache
-def _code() -> str:
-    """Return a hash of this package's code, which may change before its version does."""
-    content = hashlib.sha256()
-
-    def add(folder: Traversable, path: PurePosixPath) -> None:
-        for one in sorted(folder.iterdir(), key=lambda entry: entry.name):
-            if one.is_dir() and one.name != "__pycache__":
-                add(one, path / one.name)
-            elif one.is_file():
-                content.update(str(path / one.name).encode() + one.read_bytes())
-
-    add(files("nidecomp"), PurePosixPath())
-    return content.hexdigest()
