@@ -32,6 +32,7 @@ from nidecomp.outputs.dry_run import print_dry_run
 from nidecomp.outputs.finished import Origin, about_manifest, is_finished, origin_of
 from nidecomp.outputs.model_order import MODEL_ORDER_TABLE, write_choice_alone
 from nidecomp.outputs.report.build import keep_results, write_report
+from nidecomp.outputs.request_in_words import request_as_lines
 from nidecomp.outputs.result import GroupResult, Outcome
 from nidecomp.plan import make_plan
 from nidecomp.preflight import Preparation, draw_held_out, prepare
@@ -56,6 +57,8 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
         step, space = found.monitor.step, found.space
         request = Request(settings, lowered_to_runs(settings.science, found.inventory.used))
         held_out = draw_held_out(found.runs, space, request)
+        for line in request_as_lines(found.runs, request):
+            _LOG.info(line)
         plan = make_plan(found.runs, space, request, found.end_workers)
         if settings.execution.dry_run:
             print_dry_run(found.inventory, found.root, plan)
@@ -94,6 +97,8 @@ def run_participant_job(settings: Settings, command: Sequence[str] = ()) -> Outc
     """
     with prepare(settings, command) as found:
         request = Request(settings, lowered_to_runs(settings.science, found.inventory.used))
+        for line in request_as_lines(found.runs, request):
+            _LOG.info(line)
         plan = make_plan(found.runs, found.space, request, found.end_workers)
         if settings.execution.dry_run:
             print_dry_run(found.inventory, found.root, plan)

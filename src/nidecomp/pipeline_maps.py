@@ -13,10 +13,10 @@ from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError
 from nidecomp.core.text import count
-from nidecomp.execution.choose import open_executor
-from nidecomp.outputs.dataset import exclusive_output, keep_inventory
+from nidecomp.outputs.dataset import keep_inventory
 from nidecomp.outputs.dry_run import print_dry_run
 from nidecomp.outputs.report.build import write_report
+from nidecomp.outputs.request_in_words import request_as_lines
 from nidecomp.outputs.result import GroupResult, Outcome
 from nidecomp.outputs.template_projections import write_template_projections
 from nidecomp.plan import make_plan
@@ -52,14 +52,13 @@ def run_maps(settings: Settings, command: Sequence[str] = ()) -> Outcome:
         maps = read_template_maps(Path(str(settings.science.projection.maps)), space)
         largest = max(one.n_components for one in maps)
         request = Request(settings, settings.science.with_model_order(largest))
+        for line in request_as_lines(found.runs, request):
+            _LOG.info(line)
         plan = make_plan(found.runs, space, request, found.end_workers)
         if settings.execution.dry_run:
             print_dry_run(replace(found.inventory, used=found.runs), found.root, plan)
             return Outcome(found.inventory, settings.output_dir)
-        with (
-            exclusive_output(settings),
-            open_executor(request, plan.n_processes, found.monitor) as executor,
-        ):
+        with found.executor(request, plan.n_processes) as executor:
             removed = components_to_regress_out(maps, space, request)
             cleaning = [reduce_task(run, space, request) for run in found.runs]
             with step("projecting runs"):

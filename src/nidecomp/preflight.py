@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,8 @@ class Preparation:
         Measures the steps.
     end_workers : callable
         Ends workers that were started early.
+    is_locked : bool
+        Whether other processes are kept from the output folder. It is not locked before it exists.
     """
 
     root: Path
@@ -62,6 +64,7 @@ class Preparation:
     space: FeatureSpace
     monitor: Monitor
     end_workers: Callable[[], None]
+    is_locked: bool
 
     @contextmanager
     def executor(self, request: Request, n_processes: int) -> Iterator[Executor]:
@@ -78,7 +81,7 @@ class Preparation:
         Executor
         """
         with (
-            exclusive_output(request.asked),
+            nullcontext() if self.is_locked else exclusive_output(request.asked),
             open_executor(request, n_processes, self.monitor) as executor,
         ):
             yield executor
@@ -108,18 +111,22 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
     root = locate_derivatives(
         settings.bids_dir, skip_validation=settings.execution.skip_bids_validation
     )
+    # Taken before the log is opened, so that it has no lines of another process.
+    is_locked = settings.output_dir.is_dir() and not settings.execution.dry_run
     with (
+        exclusive_output(settings) if is_locked else nullcontext(),
         logging_to(settings),
         recording_steps(settings, command) as monitor,
         # Those that `start.carry_out` has started already, where it was called.
         workers_started_early(settings, warm_up) as end_workers,
     ):
-        with monitor.step("finding runs"):
+        # The log begins with what was found: where nothing can be done, none is written.
+        with monitor.step("finding runs", announced=False):
             inventory = refuse_long_names(find_usable_runs(root, settings), settings)
             space, inventory = _share_space(root, inventory, settings)
         check_words(space, settings)
         runs = runs_of_participants(inventory, settings.science.selection.participant_label)
-        yield Preparation(root, inventory, runs, space, monitor, end_workers)
+        yield Preparation(root, inventory, runs, space, monitor, end_workers, is_locked)
 
 
 def _share_space(

@@ -139,15 +139,6 @@ def test_participant_jobs_are_found_by_the_group(small_output: Path, tmp_path: P
     assert _but_links(results(output)) == _but_links(results(small_output))
 
 
-def test_a_second_start_writes_the_same_bytes(small_output: Path) -> None:
-    before = results(small_output)
-    reduced = snapshot(small_output / "work")
-    done = nidecomp(*small(small_output))
-    assert done.exit_code == 0, done.stderr
-    assert results(small_output) == before
-    assert snapshot(small_output / "work") == reduced
-
-
 def test_a_changed_setting_or_file_is_not_served_from_the_work_folder(tmp_path: Path) -> None:
     source = _copy(FIXTURES / "several_tasks", tmp_path / "input")
     work = tmp_path / "work"

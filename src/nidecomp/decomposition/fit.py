@@ -222,9 +222,10 @@ def _warn_of_dictionary(result: DictionaryFit, settings: DecompositionOptions) -
         )
     if not (result.converged and result.lasso_converged):
         _LOG.warning(
-            "Dictionary learning did not converge with %d components. For details see Fit in the "
-            "decomposition's JSON file",
+            "Dictionary learning did not converge with %d components within %d epochs: use more "
+            "(--n-epochs), or fewer components",
             len(result.maps),
+            settings.n_epochs,
         )
 
 

@@ -88,9 +88,10 @@ class Monitor:
         self._used.append(used)
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Announce and measure a step, also if it ends with an error."""
-        _LOG.info(name.capitalize())
+    def step(self, name: str, *, announced: bool = True) -> Iterator[None]:
+        """Announce a step in the log and measure it, also if it ends with an error."""
+        if announced:
+            _LOG.info(name.capitalize())
         began, cpu = time.monotonic(), _cpu_seconds()
         self.current_step = name
         self._take_peak()

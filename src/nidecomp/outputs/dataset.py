@@ -101,7 +101,7 @@ def write_description(tree: OutputTree, result: GroupResult, title: str, readme:
             "DatasetType": "derivative",
             "License": licence(result),
             "Authors": _authors(source),
-            "GeneratedBy": [_generated_by()],
+            "GeneratedBy": [_generated_by(), *programs_before(source)],
             "SourceDatasets": [{"URL": link}, *_source_datasets(source)],
             "DatasetLinks": {"preprocessed": link},
         },
@@ -134,6 +134,27 @@ def _authors(source: Mapping[str, object]) -> list[object]:
 def _source_datasets(source: Mapping[str, object]) -> list[object]:
     datasets = source.get("SourceDatasets")
     return datasets if isinstance(datasets, list) else []
+
+
+def programs_before(source: Mapping[str, object]) -> list[dict[str, object]]:
+    """Return the programs that made a dataset, as its description names them.
+
+    Parameters
+    ----------
+    source : mapping
+        The content of its dataset_description.json.
+
+    Returns
+    -------
+    list of dict
+        Each with a ``Name``; entries that BIDS does not allow are left out.
+    """
+    named = source.get("GeneratedBy")
+    return [
+        entry
+        for entry in (named if isinstance(named, list) else [])
+        if isinstance(entry, dict) and isinstance(entry.get("Name"), str) and entry["Name"]
+    ]
 
 
 def _generated_by() -> dict[str, object]:

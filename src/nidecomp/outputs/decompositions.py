@@ -35,6 +35,7 @@ from nidecomp.outputs.model_order import (
 from nidecomp.outputs.projections import write_projections
 from nidecomp.outputs.quality import QUALITY_TABLE
 from nidecomp.outputs.readme import readme
+from nidecomp.outputs.report.words import method_name
 from nidecomp.outputs.result import SOURCES, GroupResult
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.version import __version__, library_versions
@@ -48,7 +49,6 @@ _WEIGHTINGS: dict[PcaWeighting, str] = {
     "are scaled to equal variance in all runs (for the ICA: each to unit norm) and by "
     "1/sqrt(number of the participant's runs)",
 }
-_METHOD_NAMES = {"canica": "CanICA", "dictlearning": "dictionary learning"}
 
 
 def write_group(result: GroupResult) -> OutputTree:
@@ -110,7 +110,7 @@ def _write_atlas_card(tree: OutputTree, result: GroupResult) -> None:
 
 def _summary(result: GroupResult) -> str:
     fits = ", ".join(
-        f"{_METHOD_NAMES[components.method]} with {components.n_components} components"
+        f"{method_name(components.method)} with {components.n_components} components"
         for components in result.components
     )
     return (
@@ -147,7 +147,7 @@ def _write_components(tree: OutputTree, result: GroupResult, components: Compone
     tree.write_json(
         result.file(components, "components", ".json"),
         {
-            "Description": f"Group maps of {_METHOD_NAMES[components.method]}, signed and "
+            "Description": f"Group maps of {method_name(components.method)}, signed and "
             "unthresholded, one volume per component. Each map has a root mean square of 1 over "
             "the mask, and its largest absolute value is positive; see Evidence in the "
             "decomposition's JSON for their order.",
@@ -223,7 +223,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         if record.smoothing_fwhm == fwhm and record.participant not in result.held_out
     ]
     return {
-        "Description": f"{_METHOD_NAMES[components.method]} of {len(runs)} runs",
+        "Description": f"{method_name(components.method)} of {len(runs)} runs",
         "Method": components.method,
         "NumberOfComponents": components.n_components,
         "NumberOfParticipants": len(result.participants),

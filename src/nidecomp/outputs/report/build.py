@@ -121,6 +121,7 @@ def keep_results(settings: Settings, inventory: Inventory, n_processes: int) -> 
     Parameters
     ----------
     settings : Settings
+        The output folder must be locked.
     inventory : Inventory
         The runs that were found.
     n_processes : int
@@ -139,10 +140,9 @@ def keep_results(settings: Settings, inventory: Inventory, n_processes: int) -> 
     is_wanted = settings.extent.level == "full" and not settings.extent.no_report
     is_reported = True
     if is_wanted and not (output / REPORT).exists():
-        with exclusive_output(settings):
-            tree = OutputTree(output, adding=True)
-            is_reported = add_report(tree, LocalProcesses(n_processes))
-            tree.finish()
+        tree = OutputTree(output, adding=True)
+        is_reported = add_report(tree, LocalProcesses(n_processes))
+        tree.finish()
     n_decompositions = len(read_decompositions(output, missing=[]))
     return Outcome(inventory, output, n_decompositions, is_reported)
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nidecomp.bids.dataset import OUR_NAME
 from nidecomp.config.science import Denoising, Science
 from nidecomp.config.values import STRATEGY_PRESETS
+from nidecomp.outputs.dataset import programs_before
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results
 from nidecomp.outputs.report.words import listed, method_name, numbered, paragraph, per_cent
@@ -57,7 +59,7 @@ def about_runs(folder: Results, science: Science) -> str:
     res = f"res-{selection.res}, " if selection.res else ""
     sentences = [
         f"{numbered(len(used), 'run')} of {numbered(len(participants), 'participant')}, "
-        f"preprocessed with fMRIPrep, {'was' if len(used) == 1 else 'were'} found with PyBIDS "
+        f"{_preprocessed(folder)}, {'was' if len(used) == 1 else 'were'} found with PyBIDS "
         f"[@yarkoni2019] and analysed with {_software(folder)}.",
         f"The images were those in the space {selection.space} ({res}desc-{selection.desc_label}).",
         f"{numbered(n_unused, 'further run')} could not be used." if n_unused else "",
@@ -70,6 +72,18 @@ def about_runs(folder: Results, science: Science) -> str:
 
 def _used(folder: Results) -> list[Row]:
     return [row for row in folder.runs if row.get("status") == "used"]
+
+
+def _preprocessed(folder: Results) -> str:
+    """Return by which programs the input was made, as its own description says."""
+    others = [
+        f"{one['Name']} {one.get('Version') or ''}".rstrip()
+        for one in programs_before(folder.description)
+        if one["Name"] != OUR_NAME
+    ]
+    if not others:
+        return "preprocessed by a program that the dataset does not name"
+    return f"preprocessed with {' and '.join(dict.fromkeys(others))}"
 
 
 def _software(folder: Results) -> str:
