@@ -37,6 +37,7 @@ from nidecomp.outputs.result import GroupResult, Outcome
 from nidecomp.plan import make_plan
 from nidecomp.preflight import Preparation, draw_held_out, prepare
 from nidecomp.projection.all_runs import Projections, project_runs
+from nidecomp.projection.superseded import remove_superseded
 from nidecomp.runs.reduce_all import (
     reduce_runs,
     reduce_task,
@@ -86,6 +87,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
                 tree = write_group(result)
             is_reported = write_report(tree, settings, plan.n_drawing, found.monitor)
             tree.finish(about_manifest(origin, inventory))
+            _clear_work_folder(settings, projections, inventory)
         _LOG.info("The results of %s are in %s", _n_runs(reduced), settings.output_dir)
         return _ended(Outcome(inventory, settings.output_dir, len(components), is_reported))
 
@@ -168,7 +170,8 @@ def _decompose(
             components = judge_reproducibility(
                 components, fitted, request.science, space, plan, held_out_runs
             )
-    return store_fitted(path, Fitted(components, choice, tuple(warnings)))
+    made = Fitted(components, choice, tuple(warnings))
+    return store_fitted(path, made, replaces_others=_owns_work_folder(request.asked))
 
 
 def _choose_model_order(
@@ -212,6 +215,21 @@ def _find_regions(
     if request.extent.level != "full":
         return ()
     return find_regions(components, space, request.science, n_threads)
+
+
+def _clear_work_folder(settings: Settings, projections: Projections, inventory: Inventory) -> None:
+    """Remove projections to maps of earlier fits from a work folder that nobody else uses.
+
+    Those of runs that failed now may be of use once their images are there again.
+    """
+    if _owns_work_folder(settings) and projections.runs and not inventory.failed:
+        n_removed = remove_superseded(projections, settings.work_dir)
+        _LOG.debug("Removed %s of earlier projections", count(n_removed, "file"))
+
+
+def _owns_work_folder(settings: Settings) -> bool:
+    """Return whether the work folder is this output folder's own, so that no others use it."""
+    return settings.execution.work_dir is None
 
 
 def _n_runs(reduced: Sequence[ReducedRun]) -> str:

@@ -92,7 +92,7 @@ def _names(runs: Iterable[ReducedRun]) -> list[str]:
     return sorted(run.path.name for run in runs)
 
 
-def store_fitted(path: Path, fitted: Fitted) -> Fitted:
+def store_fitted(path: Path, fitted: Fitted, *, replaces_others: bool = False) -> Fitted:
     """Write what was fitted, and return it as it is read back.
 
     Arrays in another order in memory give sums that are rounded in another way: with those of the
@@ -103,12 +103,17 @@ def store_fitted(path: Path, fitted: Fitted) -> Fitted:
     path : Path
         See `fitted_file`.
     fitted : Fitted
+    replaces_others : bool
+        Whether to remove what was fitted to other runs, which nobody else uses.
 
     Returns
     -------
     Fitted
     """
     store_record(path, fitted)
+    for other in path.parent.glob("[!.]*.npz") if replaces_others else ():
+        if other != path:
+            other.unlink(missing_ok=True)
     return find_fitted(path) or fitted
 
 

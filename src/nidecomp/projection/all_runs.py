@@ -26,11 +26,12 @@ _LOG = logging.getLogger(__name__)
 class Projections:
     """The projections of all runs, sorted by name.
 
-    `combined` has the maps of participants with several runs, for each participant and
-    decomposition.
+    `paths` are the stored maps of each decomposition. `combined` has the maps of participants with
+    several runs, for each participant and decomposition.
     """
 
     runs: tuple[ProjectedRun, ...] = ()
+    paths: tuple[Path, ...] = ()
     failed: tuple[FailedRun, ...] = ()
     removed: tuple[Mapping[int, str], ...] = ()
     combined: Mapping[str, tuple[CombinedMaps, ...]] = field(default_factory=dict)
@@ -87,6 +88,7 @@ def project_runs(
     combined = _combined(projected, tasks, executor) if request.extent.participant_maps else {}
     return Projections(
         runs=tuple(projected),
+        paths=tuple(target.path for target in targets),
         failed=tuple(failed),
         removed=tuple(removed),
         combined=combined,

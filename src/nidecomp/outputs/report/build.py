@@ -106,7 +106,7 @@ def remake_report(settings: Settings) -> Outcome:
     output = settings.output_dir
     if not (output / DESCRIPTION).is_file():
         raise UsageError(f"--report-only: {output} is not an output folder of nidecomp.")
-    with logging_to(settings), exclusive_output(settings):
+    with exclusive_output(settings), logging_to(settings):
         tree = OutputTree(output, adding=True)
         is_reported = add_report(tree, LocalProcesses(wanted_cores(settings.execution)))
         tree.finish()
