@@ -121,6 +121,28 @@ def test_disk_holds_the_reduced_runs_in_float32():
         assert disk_mb == pytest.approx(10 * n_rows * row_mb)
 
 
+def test_images_of_runs_are_counted():
+    row_mb, volume_mb = MASK.sum() * 4 / 1e6, np.prod(SHAPE) * 4 / 1e6
+
+    def images(extent=None, **projection):
+        science = dataclasses.replace(
+            science_of((5, 20)), projection=ProjectionOptions(**projection)
+        )
+        request = request_of(science, extent=extent, mem_mb=PLENTY)
+        return forecast((run_of(), run_of(50)), SPACE, request, 2)
+
+    with_maps = OutputOptions(participant_maps=True)
+    assert images().images_mb == 0
+    assert "maps and cleaned images" not in images().as_text()
+    # An effect and a z map of each component of both methods.
+    both = images(with_maps)
+    assert both.images_mb == pytest.approx(2 * 2 * 2 * (5 + 20) * row_mb)
+    assert f"at most {both.images_mb:,.0f} MB of the runs' maps" in both.as_text()
+    regressed = images(regress_out=("flagged",)).images_mb
+    assert regressed == pytest.approx(2 * 2 * (200 + 50) * volume_mb)
+    assert images(OutputOptions(level="minimal", participant_maps=True)).images_mb == 0
+
+
 def test_several_numbers_of_components_are_reduced_to_the_largest():
     largest = forecast_of(n_components=40, mem_mb=PLENTY, with_fit=True)
     science = science_of((5, 20, 40))

@@ -22,6 +22,7 @@ from nidecomp.decomposition.memory import (
 from nidecomp.execution.choose import worker_memory_mb
 from nidecomp.execution.local import available_cores
 from nidecomp.execution.memory import INTERPRETER_MB, free_mb, row_mb
+from nidecomp.projection.task import STATISTICS
 from nidecomp.runs.memory import memory_of_run_mb, projecting_rows
 from nidecomp.spaces.contract import FeatureSpace
 
@@ -47,7 +48,8 @@ class Forecast:
     processes draw the figures of the report, each with `drawing_mb` (0 without a report). The group
     fit uses `n_threads`, and adds runs to `at_once` of its `n_subspaces` in one pass over the
     reduced runs, and to `samples_at_once` of the split-halves and bootstrap samples. `waiting_mb`
-    is the memory of this process while workers process runs.
+    is the memory of this process while workers process runs. `images_mb` is the disk space of the
+    runs' own maps and cleaned images, before compression.
     """
 
     run_mb: float
@@ -62,6 +64,7 @@ class Forecast:
     where: Where = "here"
     n_drawing: int = 1
     drawing_mb: float = 0.0
+    images_mb: float = 0.0
 
     @property
     def group_plan(self) -> GroupPlan:
@@ -88,7 +91,7 @@ class Forecast:
         )
         lines = [
             f"Reduce step: {self.run_mb:,.0f} MB for one run, {at_once} with one thread each",
-            f"Disk: {self.disk_mb:,.0f} MB of reduced runs in the work folder",
+            f"Disk: {self.disk_mb:,.0f} MB of reduced runs in the work folder" + self._projected,
             f"Peak memory: {self.peak_mb:,.0f} MB"
             + (f" here, {self.run_mb:,.0f} MB in each worker" if is_elsewhere else ""),
         ]
@@ -101,6 +104,16 @@ class Forecast:
             )
             lines.insert(1, fit)
         return "\n".join(lines)
+
+    @property
+    def _projected(self) -> str:
+        """The images of runs, as the end of a line; nothing if there are none."""
+        if not self.images_mb:
+            return ""
+        return (
+            f", at most {self.images_mb:,.0f} MB of the runs' maps and cleaned images there, and "
+            "the same in the results"
+        )
 
 
 def make_plan(
@@ -211,6 +224,7 @@ def forecast(
         n_drawing=max(1, min(cores, drawing)),
         drawing_mb=drawing_mb,
         samples_at_once=n_samples,
+        images_mb=_images_mb(runs, space, request) if is_full or is_template else 0.0,
     )
 
 
@@ -279,6 +293,20 @@ def _check_group_fits(
         f"subspace of {dims} dimensions × {_features(space)} in float32, and for "
         f"{n_components} components). Decrease --subspace-dims or {fewer} to use less."
     )
+
+
+def _images_mb(runs: tuple[UsableRun, ...], space: FeatureSpace, request: Request) -> float:
+    """Return the disk space in MB of the images of all runs: their maps, and after regression."""
+    science = request.science
+    of_maps = 0.0
+    if request.extent.participant_maps:
+        of_maps = len(STATISTICS) * count_maps(science) * row_mb(space.n_features)
+    of_image = 0.0
+    if science.projection.regress_out:
+        options = science.decomposition
+        n_decompositions = len(options.methods) * max(1, len(options.model_orders))
+        of_image = n_decompositions * row_mb(space.n_stored)
+    return sum(of_maps + of_image * run.n_volumes for run in runs)
 
 
 def _drawing_mb(request: Request) -> float:

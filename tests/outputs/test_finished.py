@@ -105,6 +105,7 @@ def test_a_study_that_has_grown_replaces_its_results_and_says_so(tmp_path: Path)
     done = nidecomp(*command)
     assert "were made from other runs: they are replaced" in done.stderr
     assert "sub-03" in (output / "participants.tsv").read_text()
+    assert len(list((output / "work" / "fitted").iterdir())) == 1
 
 
 def test_results_with_failed_runs_are_tried_again() -> None:
