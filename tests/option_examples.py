@@ -104,6 +104,8 @@ science_options = st.fixed_dictionaries(
         "threshold": st.sampled_from(["p", "background:0.01", "isotropy", "ratio:2"]),
         "label_atlas": texts,
         "normalise_time_courses": st.booleans(),
+        "connectomes": st.just(["none"])
+        | st.lists(st.sampled_from(["correlation", "partial", "tangent"]), min_size=1),
         "maps": texts,
         "regress_out": st.lists(st.sampled_from(["flagged", "canica03", "Auditory"])),
         "aggressive": st.booleans(),

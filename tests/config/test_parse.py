@@ -95,6 +95,7 @@ WRONG = [
     ("label_atlas", "", "path"),
     ("maps", "", "path"),
     ("normalise_time_courses", 1, "true or false"),
+    ("connectomes", "full", "one of correlation, partial, tangent, none"),
     ("regress_out", "", "string"),
     ("aggressive", "no", "true or false"),
     ("participant_maps", "yes", "true or false"),

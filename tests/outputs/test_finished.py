@@ -130,3 +130,15 @@ def test_a_report_that_is_there_is_kept_and_one_that_is_wanted_is_made(
     assert calls == ([] if is_there or no_report else [made])
     assert (outcome.n_decompositions, outcome.exit_code) == (2, 0)
     assert (made / REPORT).exists() is is_there
+
+
+def test_connectomes_that_are_not_wanted_are_not_written(made: Path, tmp_path: Path) -> None:
+    """What was reduced and fitted before is used, as they depend on none of it."""
+    output, work = tmp_path / "few", made / "work"
+    done = nidecomp(*small(output, "--connectomes", "partial", "--work-dir", work))
+    assert "The decomposition of these runs is in" in done.stderr
+    stats = {path.name.rpartition("_stat-")[2] for path in output.rglob("*_relmat.tsv")}
+    assert stats == {"partialcorrelation_relmat.tsv"}
+    text = (output / "logs" / "CITATION.md").read_text()
+    assert "computed as partial correlation; they are from shrunk covariances" in text
+    assert "group's correlations are means" in text

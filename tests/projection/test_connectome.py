@@ -8,7 +8,8 @@ from nilearn.connectome import ConnectivityMeasure
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 
-from nidecomp.projection.connectome import KINDS, LARGEST_R, Kind, connectomes
+from nidecomp.config.science import CONNECTOMES, Connectome
+from nidecomp.projection.connectome import LARGEST_R, connectomes
 
 N_VOLUMES, K = 200, 4
 WHOSE = ("01", "01", "02", "03")
@@ -26,7 +27,7 @@ def courses(seed: int = 0, n_runs: int = 4) -> list[NDArray[np.float64]]:
     return runs
 
 
-def found(kind: Kind, runs: list[NDArray[np.float64]]) -> tuple[NDArray[np.float64], ...]:
+def found(kind: Connectome, runs: list[NDArray[np.float64]]) -> tuple[NDArray[np.float64], ...]:
     result = connectomes(runs, WHOSE[: len(runs)], kind)
     assert result is not None
     return (*result.runs, result.group)
@@ -40,7 +41,7 @@ def test_correlations_are_pearsons() -> None:
 
 def test_partial_correlations_remove_indirect_ones() -> None:
     """0 and 2 are connected through 1 only. Shrinkage changes the other correlations little."""
-    for matrix, run in zip(found("partial correlation", courses()), courses(), strict=False):
+    for matrix, run in zip(found("partial", courses()), courses(), strict=False):
         precision = np.linalg.inv(np.corrcoef(run.T))
         deviation = np.sqrt(np.diag(precision))
         expected = -precision / np.outer(deviation, deviation)
@@ -66,8 +67,8 @@ def test_a_single_run_has_no_tangent_connectome() -> None:
     assert connectomes(courses(n_runs=1), WHOSE[:1], "tangent") is None
 
 
-@pytest.mark.parametrize("kind", ["correlation", "partial correlation"])
-def test_the_group_connectome_is_the_mean_over_participants_not_over_runs(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", ["correlation", "partial"])
+def test_the_group_connectome_is_the_mean_over_participants_not_over_runs(kind: Connectome) -> None:
     *runs, group = found(kind, courses())
     with np.errstate(divide="ignore"):
         z = [np.arctanh(run) for run in runs]
@@ -115,7 +116,7 @@ def test_the_tangents_reference_is_a_mean_of_participants_and_not_of_runs() -> N
 def test_the_shrinkage_of_each_run_is_ledoit_and_wolfs() -> None:
     runs = courses()
     expected = [LedoitWolf().fit((run - run.mean(axis=0)) / run.std(axis=0)) for run in runs]
-    for kind in KINDS:
+    for kind in CONNECTOMES:
         result = connectomes(runs, WHOSE, kind)
         assert result is not None
         if kind == "correlation":
@@ -124,8 +125,8 @@ def test_the_shrinkage_of_each_run_is_ledoit_and_wolfs() -> None:
             assert result.shrinkages == pytest.approx([one.shrinkage_ for one in expected])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_component_without_a_time_course_has_unknown_connectivity(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", CONNECTOMES)
+def test_a_component_without_a_time_course_has_unknown_connectivity(kind: Connectome) -> None:
     whole = courses()
     runs = [run.copy() for run in whole]
     for run in runs:
@@ -140,8 +141,8 @@ def test_a_component_without_a_time_course_has_unknown_connectivity(kind: Kind) 
             np.testing.assert_allclose(matrix[:3, :3], of_all[:3, :3])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_component_alone_has_no_connectome(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", CONNECTOMES)
+def test_one_component_alone_has_no_connectome(kind: Connectome) -> None:
     for matrix in found(kind, [run[:, :1] for run in courses()]):
         assert matrix.shape == (1, 1)
         assert np.isnan(matrix).all()

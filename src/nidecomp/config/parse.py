@@ -133,6 +133,9 @@ def _check_together(science: Science) -> None:
         )
     if not science.decomposition.methods or not science.decomposition.n_components:
         raise UsageError("--methods and --n-components need at least one value each.")
+    kinds = science.projection.connectomes
+    if not kinds or ("none" in kinds and len(kinds) > 1):
+        raise UsageError("--connectomes needs at least one kind, or none alone.")
     if science.decomposition.is_auto and science.decomposition.model_orders:
         raise UsageError(
             "--n-components auto cannot be combined with numbers "

@@ -18,6 +18,8 @@ from nidecomp.config.option import option
 PcaWeighting = Literal["sqrt", "unit"]
 Method = Literal["canica", "dictlearning"]
 METHODS: tuple[Method, ...] = ("canica", "dictlearning")
+Connectome = Literal["correlation", "partial", "tangent"]
+CONNECTOMES: tuple[Connectome, ...] = ("correlation", "partial", "tangent")
 # Used in place of a number of components, to choose the model order from the data.
 AUTO: Literal["auto"] = "auto"
 # Principal components of a run for each component, unless all have the same weight. Chosen in
@@ -349,6 +351,15 @@ class ProjectionOptions:
         False,
         "Normalise time courses to unit variance before dual regression stage 2. Maps then reflect "
         "the amplitude of a network's fluctuations as well as its shape.",
+    )
+    connectomes: tuple[Connectome, ...] = option(
+        convert.one_of(*CONNECTOMES, "none"),
+        CONNECTOMES,
+        "Connectomes of the time courses to write for each run and the group: correlation "
+        "(Pearson's), partial (partial correlation), tangent (deviation from the mean covariance); "
+        "none: no connectomes.",
+        metavar="KIND",
+        many=True,
     )
     regress_out: tuple[str, ...] = option(
         convert.word,

@@ -10,33 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.bids.names import projected_file, regressed_file, shared_key
+from nidecomp.config.science import CONNECTOMES, Connectome
 from nidecomp.core.records import RunKey, UsableRun
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.quality import write_quality
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
-from nidecomp.projection.connectome import KINDS, Kind, connectomes
+from nidecomp.projection.connectome import connectomes
 from nidecomp.projection.dual_regression import NoiseSummary
 from nidecomp.projection.task import STATISTICS, CombinedMaps, Projection
 from nidecomp.runs.sidecars import read_sidecar
 
 # The stat labels of BEP017 for relationship matrices.
-_STAT: dict[Kind, str] = {
+_STAT: dict[Connectome, str] = {
     "correlation": "pearsoncorrelation",
-    "partial correlation": "partialcorrelation",
+    "partial": "partialcorrelation",
     "tangent": "tangent",
 }
-_MEASURE: dict[Kind, str] = {
+_MEASURE: dict[Connectome, str] = {
     "correlation": "Pearson's correlation",
-    "partial correlation": "Partial correlation given all other components, from Ledoit-Wolf "
+    "partial": "Partial correlation given all other components, from Ledoit-Wolf "
     "shrunk covariances",
     "tangent": "Deviation of the run's covariance from the geometric mean of the participants' "
     "covariances, in the tangent space at that mean; Ledoit-Wolf shrunk covariances",
 }
-_GROUP_MEASURE: dict[Kind, str] = {
+_GROUP_MEASURE: dict[Connectome, str] = {
     "correlation": "Mean of the participants' correlations, each the mean of its runs; means are "
     "those of Fisher's z (arctanh), transformed back",
-    "partial correlation": "Mean of the participants' partial correlations, each the mean of its "
+    "partial": "Mean of the participants' partial correlations, each the mean of its "
     "runs; means are those of Fisher's z (arctanh), transformed back",
     "tangent": "Geometric mean of the participants' covariances, each the mean of its runs, at "
     "which the tangent space of the runs' matrices is taken",
@@ -151,8 +152,9 @@ def _write_connectomes(
     courses = [one.projections[index].courses for one in result.projected]
     participants = [one.run.participant for one in result.projected]
     labels = result.labels(components)
-    for kind in KINDS:
-        if is_job and kind == "tangent":
+    wanted = result.settings.science.projection.connectomes
+    for kind in CONNECTOMES:
+        if kind not in wanted or (is_job and kind == "tangent"):
             continue
         found = connectomes(courses, participants, kind)
         if found is None:

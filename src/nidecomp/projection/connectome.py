@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-Kind = Literal["correlation", "partial correlation", "tangent"]
-KINDS: tuple[Kind, ...] = ("correlation", "partial correlation", "tangent")
+from nidecomp.config.science import Connectome
+
+_NILEARN_KIND = {"partial": "partial correlation"}
 # Fisher's z is infinite for a correlation of 1, as between maps that were given twice. Closer ones
 # count as this, so that a single run cannot determine the mean.
 LARGEST_R = 1 - 1e-6
@@ -23,7 +23,7 @@ class Connectomes:
 
     Parameters
     ----------
-    kind : {"correlation", "partial correlation", "tangent"}
+    kind : {"correlation", "partial", "tangent"}
     runs : tuple of ndarray, each (n_components, n_components)
         NaN for components that have a constant time course in any run.
     group : ndarray, shape (n_components, n_components)
@@ -34,14 +34,14 @@ class Connectomes:
         The coefficient by which the covariance of each run was shrunk; empty for correlation.
     """
 
-    kind: Kind
+    kind: Connectome
     runs: tuple[NDArray[np.float64], ...]
     group: NDArray[np.float64]
     shrinkages: tuple[float, ...] = ()
 
 
 def connectomes(
-    courses: Sequence[NDArray[np.float64]], participants: Sequence[str], kind: Kind
+    courses: Sequence[NDArray[np.float64]], participants: Sequence[str], kind: Connectome
 ) -> Connectomes | None:
     """Compute one kind of connectome for all runs and for the group.
 
@@ -51,7 +51,7 @@ def connectomes(
         The time courses of each run, at the volumes kept.
     participants : sequence of str
         The participant of each run.
-    kind : {"correlation", "partial correlation", "tangent"}
+    kind : {"correlation", "partial", "tangent"}
 
     Returns
     -------
@@ -85,7 +85,9 @@ def connectomes(
         for course in standardised
     ]
     covariances = np.array([one.covariance_ for one in estimators])
-    measure = ConnectivityMeasure(kind=kind, cov_estimator=_Given(), standardize=False)
+    measure = ConnectivityMeasure(
+        kind=_NILEARN_KIND.get(kind, kind), cov_estimator=_Given(), standardize=False
+    )
     if kind == "tangent":
         measure.fit(list(_means_of_runs(covariances, participants)))
         matrices, group = measure.transform(list(covariances)), measure.mean_

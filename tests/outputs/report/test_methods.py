@@ -114,6 +114,7 @@ NO_SENTENCE = {
     "selection.run_id": _RUNS,
     "selection.bids_filter_file": _RUNS,
     "decomposition.atlas_label": "names files",
+    "projection.connectomes": "the kinds that were written are named",
 }
 # Option to the value that is set, what the text then has, and what is set in any case.
 SENTENCES: dict[str, tuple[Any, str, Options]] = {

@@ -80,11 +80,15 @@ def _connectomes(folder: Results) -> str:
     ]
     if not kinds:
         return ""
-    shrunk = "; all but the first are from shrunk covariances [@ledoit2004]" if kinds[1:] else ""
-    return (
-        f"Connectivity of the time courses was computed as {listed(kinds)}{shrunk}. The group's "
-        "correlations are means over participants of Fisher's z, transformed back."
+    with_first = _has_matrix(folder, "pearsoncorrelation")
+    which = "all but the first are" if with_first else "they are"
+    shrunk = f"; {which} from shrunk covariances [@ledoit2004]" if kinds[with_first:] else ""
+    averaged = (
+        " The group's correlations are means over participants of Fisher's z, transformed back."
+        if with_first or _has_matrix(folder, "partialcorrelation")
+        else ""
     )
+    return f"Connectivity of the time courses was computed as {listed(kinds)}{shrunk}.{averaged}"
 
 
 def _has_matrix(folder: Results, stat: str) -> bool:
