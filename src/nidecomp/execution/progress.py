@@ -75,7 +75,9 @@ def logging_to(settings: Settings) -> Iterator[None]:
             handler.close()
 
 
-def with_progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+def with_progress(
+    items: Iterable[Item], total: int, what: str, *, every_s: float = 0.0
+) -> Iterator[Item]:
     """Yield items and show progress.
 
     Parameters
@@ -85,15 +87,21 @@ def with_progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item
         Number of items.
     what : str
         Description of the step.
+    every_s : float
+        Seconds from one line to the next: nothing is shown of what takes less. By default, there
+        is a line for each item.
 
     Yields
     ------
     item
     """
     if sys.stderr and sys.stderr.isatty():
-        yield from tqdm(items, total=total, desc=what, unit="run", file=sys.stderr)
+        yield from tqdm(items, total=total, desc=what, unit="run", file=sys.stderr, delay=every_s)
         return
-    started = time.monotonic()
+    started = said = time.monotonic()
     for done, item in enumerate(items, start=1):
-        _LOG.info("%s: %d of %d done after %.0f s", what, done, total, time.monotonic() - started)
+        now = time.monotonic()
+        if now - said >= every_s:
+            _LOG.info("%s: %d of %d done after %.0f s", what, done, total, now - started)
+            said = now
         yield item

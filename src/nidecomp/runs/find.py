@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from nidecomp.bids.index import find_runs
+from nidecomp.bids.listing import KeptListing
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError
-from nidecomp.core.records import Inventory, UsableRun
+from nidecomp.core.kept import digest
+from nidecomp.core.records import Inventory, RefusedRun, UsableRun
 from nidecomp.core.text import count
-from nidecomp.runs.inspect import inspect_run
+from nidecomp.execution.progress import with_progress
+from nidecomp.runs.inspect import InspectTask, inspect
+from nidecomp.runs.inspected import FOLDER, Inspections
 from nidecomp.runs.known_images import known_images
 
 _LOG = logging.getLogger(__name__)
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 def find_usable_runs(root: Path, settings: Settings) -> Inventory:
@@ -32,6 +38,10 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
     """
     science, execution = settings.science, settings.execution
     known = known_images(root, settings.work_dir)
+    # Template maps can be projected to runs of any length.
+    n_rows = 1 if science.projection.maps is not None else science.decomposition.fewest_rows
+    earlier = Inspections(root, settings.work_dir, science.denoising, n_rows)
+    listing = settings.work_dir / FOLDER / f"{digest(str(root))}_files.json"
     found, refused, unmatched = find_runs(
         root,
         science.selection,
@@ -41,11 +51,11 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
         # A participant-level job needs the runs of all participants for the group mask.
         of_all_participants=settings.analysis_level == "participant",
         reduced_before=known.keys(),
+        kept=KeptListing(listing, writes=not execution.dry_run),
+        is_known=earlier.has,
     )
-    # Template maps can be projected to runs of any length.
-    n_rows = 1 if science.projection.maps is not None else science.decomposition.fewest_rows
-    inspected = [
-        inspect_run(
+    tasks = [
+        InspectTask(
             files,
             science.denoising,
             n_rows,
@@ -53,12 +63,39 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
         )
         for files in found
     ]
+    inspected = _inspect_all(tasks, earlier, keeps=not execution.dry_run)
     usable = tuple(record for record in inspected if isinstance(record, UsableRun))
     refused += tuple(record for record in inspected if not isinstance(record, UsableRun))
     found_text = count(len(usable) + len(refused), "run")
     _LOG.info("Found %s, %d of them usable", found_text, len(usable))
     refused = tuple(sorted(refused, key=lambda record: record.key.label))
     return Inventory(usable, refused, unmatched=unmatched)
+
+
+def _inspect_all(
+    tasks: Sequence[InspectTask], earlier: Inspections, *, keeps: bool
+) -> tuple[UsableRun | RefusedRun, ...]:
+    """Inspect runs, apart from those that were inspected before and whose files did not change.
+
+    Parameters
+    ----------
+    tasks : sequence of InspectTask
+    earlier : Inspections
+    keeps : bool
+        Whether new inspections are added to the earlier ones.
+
+    Returns
+    -------
+    tuple of UsableRun or RefusedRun
+        In the order of the tasks.
+    """
+    new = [task for task in tasks if task.files.image_is_gone or not earlier.has(task.files)]
+    progress = with_progress(new, len(new), "Inspecting runs", every_s=_SECONDS_BETWEEN_LINES)
+    inspected = {task.files.bold: inspect(task) for task in progress}
+    if keeps:
+        earlier.add(record for record in inspected.values() if isinstance(record, UsableRun))
+    records = (inspected.get(task.files.bold) or earlier.find(task.files) for task in tasks)
+    return tuple(record for record in records if record is not None)
 
 
 def runs_of_participants(inventory: Inventory, labels: tuple[str, ...]) -> tuple[UsableRun, ...]:
