@@ -165,6 +165,22 @@ def test_without_a_terminal_every_item_is_a_line_of_the_log(
     assert [message.partition(" after ")[0] for message in caplog.messages] == heads
 
 
+def test_what_takes_less_than_the_time_between_lines_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    clock = iter(range(100))
+    monkeypatch.setattr("nidecomp.execution.progress.time.monotonic", lambda: next(clock))
+    with caplog.at_level(logging.INFO, logger="nidecomp"):
+        list(with_progress("abc", 3, "Inspecting runs", every_s=10))
+        assert caplog.messages == []
+        list(with_progress(range(25), 25, "Inspecting runs", every_s=10))
+    assert caplog.messages == [
+        "Inspecting runs: 10 of 25 done after 10 s",
+        "Inspecting runs: 20 of 25 done after 20 s",
+    ]
+
+
 def test_on_a_terminal_there_is_a_bar_and_no_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import FIXTURES
@@ -15,6 +17,8 @@ from nidecomp.config.parse import settings_from_options
 from nidecomp.config.settings import Settings
 from nidecomp.core.kept import keep
 from nidecomp.core.records import Inventory
+from nidecomp.execution.executor import WorkerDied
+from nidecomp.execution.local import LocalProcesses
 from nidecomp.runs import find, inspected
 from nidecomp.runs.find import find_usable_runs
 from nidecomp.runs.inspect import InspectTask, inspect
@@ -39,7 +43,7 @@ class Study:
     def found(self, **options: object) -> Inventory:
         """Find the runs; `inspected` then has those that were inspected for it."""
         self.inspected.clear()
-        return find_usable_runs(self.root, self.settings(**options))
+        return find_usable_runs(self.root, self.settings(**options), LocalProcesses(1))
 
     def settings(self, **options: object) -> Settings:
         words = {"n_components": "3", "work_dir": str(self.work), **options}
@@ -103,6 +107,31 @@ def test_a_part_of_the_runs_is_found_among_all(study: Study) -> None:
     part = study.found(task_id=["rest"])
     assert study.inspected == []
     assert part.used == tuple(run for run in whole.used if run.key.task == "rest")
+
+
+def test_many_runs_are_inspected_in_any_order_and_a_worker_that_died_costs_its_run(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Backwards:
+        def map_unordered(self, func: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+            for item in reversed(items):
+                is_lost = item.files.key.label == RUN and self.loses
+                yield WorkerDied(item) if is_lost else func(item)
+
+        loses = False
+
+    whole = study.found()
+    monkeypatch.setattr(find, "_FEWEST_IN_PARALLEL", 1)
+    executor = Backwards()
+    for executor.loses in (False, True):
+        study.kept().unlink()
+        study.inspected.clear()
+        found = find_usable_runs(study.root, study.settings(), executor)
+        assert study.inspected == [run for run in ALL[::-1] if run != RUN or not executor.loses]
+        lost = [run.key.label for run in found.refused]
+        assert lost == ([RUN] if executor.loses else [])
+        assert found.used == tuple(run for run in whole.used if run.label not in lost)
+    assert "out of memory" in found.refused[0].reason
 
 
 # ---------------------------------------------------------------- what changed

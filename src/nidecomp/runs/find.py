@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from nidecomp.bids.index import find_runs
@@ -13,6 +13,7 @@ from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.kept import digest
 from nidecomp.core.records import Inventory, RefusedRun, UsableRun
 from nidecomp.core.text import count
+from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.execution.progress import with_progress
 from nidecomp.runs.inspect import InspectTask, inspect
 from nidecomp.runs.inspected import FOLDER, Inspections
@@ -20,9 +21,12 @@ from nidecomp.runs.known_images import known_images
 
 _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
+# Handing a run to a worker takes a third of the time of its inspection, and workers that are
+# started early are not ready in the first seconds.
+_FEWEST_IN_PARALLEL = 500
 
 
-def find_usable_runs(root: Path, settings: Settings) -> Inventory:
+def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inventory:
     """Return the selected runs, after checking their headers, sidecars and confounds tables.
 
     Parameters
@@ -30,6 +34,8 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
     root : Path
         The preprocessed dataset.
     settings : Settings
+    executor : Executor
+        Inspects runs where there are many. The results do not depend on it.
 
     Returns
     -------
@@ -63,9 +69,13 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
         )
         for files in found
     ]
-    inspected = _inspect_all(tasks, earlier, keeps=not execution.dry_run)
-    usable = tuple(record for record in inspected if isinstance(record, UsableRun))
-    refused += tuple(record for record in inspected if not isinstance(record, UsableRun))
+    new = [task for task in tasks if task.files.image_is_gone or not earlier.has(task.files)]
+    inspected = {record.key: record for record in _inspect_all(new, executor)}
+    if not execution.dry_run:
+        earlier.add(record for record in inspected.values() if isinstance(record, UsableRun))
+    records = [inspected.get(files.key) or earlier.find(files) for files in found]
+    usable = tuple(record for record in records if isinstance(record, UsableRun))
+    refused += tuple(record for record in records if isinstance(record, RefusedRun))
     found_text = count(len(usable) + len(refused), "run")
     _LOG.info("Found %s, %d of them usable", found_text, len(usable))
     refused = tuple(sorted(refused, key=lambda record: record.key.label))
@@ -73,29 +83,20 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
 
 
 def _inspect_all(
-    tasks: Sequence[InspectTask], earlier: Inspections, *, keeps: bool
-) -> tuple[UsableRun | RefusedRun, ...]:
-    """Inspect runs, apart from those that were inspected before and whose files did not change.
-
-    Parameters
-    ----------
-    tasks : sequence of InspectTask
-    earlier : Inspections
-    keeps : bool
-        Whether new inspections are added to the earlier ones.
-
-    Returns
-    -------
-    tuple of UsableRun or RefusedRun
-        In the order of the tasks.
-    """
-    new = [task for task in tasks if task.files.image_is_gone or not earlier.has(task.files)]
-    progress = with_progress(new, len(new), "Inspecting runs", every_s=_SECONDS_BETWEEN_LINES)
-    inspected = {task.files.bold: inspect(task) for task in progress}
-    if keeps:
-        earlier.add(record for record in inspected.values() if isinstance(record, UsableRun))
-    records = (inspected.get(task.files.bold) or earlier.find(task.files) for task in tasks)
-    return tuple(record for record in records if record is not None)
+    tasks: Sequence[InspectTask], executor: Executor
+) -> Iterator[UsableRun | RefusedRun]:
+    """Yield the result of each inspection, in any order."""
+    is_few = len(tasks) < _FEWEST_IN_PARALLEL
+    results: Iterable[UsableRun | RefusedRun | WorkerDied[InspectTask]] = (
+        map(inspect, tasks) if is_few else executor.map_unordered(inspect, tasks)
+    )
+    every_s = _SECONDS_BETWEEN_LINES
+    for result in with_progress(results, len(tasks), "Inspecting runs", every_s=every_s):
+        match result:
+            case WorkerDied(item=InspectTask(files=lost)):
+                yield RefusedRun(lost.key, lost.bold, lost_worker())
+            case UsableRun() | RefusedRun():
+                yield result
 
 
 def runs_of_participants(inventory: Inventory, labels: tuple[str, ...]) -> tuple[UsableRun, ...]:

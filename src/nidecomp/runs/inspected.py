@@ -103,7 +103,7 @@ class Inspections:
         if new:
             # A folder that cannot be written to is reported when results are written.
             with suppress(OSError):
-                keep(_read(self._file) | new, self._file)
+                keep(dict(sorted((_read(self._file) | new).items())), self._file)
 
 
 def _read(file: Path) -> dict[str, Any]:
