@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from nidecomp.bids.companions import Companions, Shared, shared_entities
 from nidecomp.bids.entities import (
@@ -34,6 +34,18 @@ def run_key(entities: Mapping[str, str]) -> RunKey:
 IsKnown = Callable[[RunFiles], bool]
 
 
+class ReducedBefore(Protocol):
+    """Images whose reduced runs are stored, so that they need not be there any more."""
+
+    def __contains__(self, path: object) -> bool:
+        """Return whether an image is one of them."""
+        ...
+
+    def other_than(self, paths: Iterable[Path]) -> Sequence[Path]:
+        """Return the images that are not among some others."""
+        ...
+
+
 class Assembly(NamedTuple):
     """What is needed to match the files of a dataset to runs; `of` does it for some images.
 
@@ -46,7 +58,7 @@ class Assembly(NamedTuple):
     sidecars: Sidecars
     filters: Mapping[str, Mapping[str, Any]]
     needs_mask: bool
-    reduced_before: Collection[Path]
+    reduced_before: ReducedBefore | tuple[()]
     is_known: IsKnown
 
     def of(self, bolds: list[ListedFile]) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nidecomp.bids.assembly import Assembly, IsKnown, identity, run_key
+from nidecomp.bids.assembly import Assembly, IsKnown, ReducedBefore, identity, run_key
 from nidecomp.bids.checks import (
     check_labels,
     check_labels_match,
@@ -62,7 +62,7 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
     reset_database: bool = False,
     needs_mask: bool = True,
     of_all_participants: bool = False,
-    reduced_before: Collection[Path] = (),
+    reduced_before: ReducedBefore | tuple[()] = (),
     kept: KeptListing | None = None,
     is_known: IsKnown = lambda _: False,
 ) -> FoundRuns:
@@ -82,7 +82,7 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
         Refuse runs without a brain mask.
     of_all_participants : bool
         Ignore the participant labels in `selection`, apart from excluded ones.
-    reduced_before : collection of Path
+    reduced_before : ReducedBefore, optional
         Images whose reduced runs are stored, so that they need not be there any more.
     kept : KeptListing, optional
         Where the list of files is kept for later starts.
@@ -176,10 +176,12 @@ def _closed_folders(
 
 
 def _removed_images(
-    by_kind: Mapping[str, list[ListedFile]], reduced_before: Collection[Path]
+    by_kind: Mapping[str, list[ListedFile]], reduced_before: ReducedBefore | tuple[()]
 ) -> list[ListedFile]:
     """Return images that were reduced before and then removed, while their companions were kept."""
-    removed = [listed_by_name(path) for path in sorted(reduced_before) if not os.path.lexists(path)]
+    listed = (file.path for file in by_kind["bold"])
+    others = reduced_before.other_than(listed) if reduced_before else ()
+    removed = [listed_by_name(path) for path in others if not os.path.lexists(path)]
     if not removed:
         return []
     # An image that was renamed, decompressed or made again is there under another name.

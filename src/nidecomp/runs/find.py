@@ -11,13 +11,14 @@ from nidecomp.bids.listing import KeptListing
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.kept import digest
-from nidecomp.core.records import Inventory, RefusedRun, UsableRun
+from nidecomp.core.records import Inventory, RefusedRun, RunFiles, UsableRun
 from nidecomp.core.text import count
 from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.execution.progress import with_progress
 from nidecomp.runs.inspect import InspectTask, inspect
 from nidecomp.runs.inspected import FOLDER, Inspections
-from nidecomp.runs.known_images import known_images
+from nidecomp.runs.known_images import KnownImages
+from nidecomp.spaces.images import Header
 
 _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
@@ -43,7 +44,7 @@ def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inve
         Usable and refused runs, and folders without runs, sorted by name.
     """
     science, execution = settings.science, settings.execution
-    known = known_images(root, settings.work_dir)
+    known = KnownImages(root, settings.work_dir)
     # Template maps can be projected to runs of any length.
     n_rows = 1 if science.projection.maps is not None else science.decomposition.fewest_rows
     earlier = Inspections(root, settings.work_dir, science.denoising, n_rows)
@@ -56,21 +57,15 @@ def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inve
         needs_mask=science.masking.mask is None,
         # A participant-level job needs the runs of all participants for the group mask.
         of_all_participants=settings.analysis_level == "participant",
-        reduced_before=known.keys(),
+        reduced_before=known,
         kept=KeptListing(listing, writes=not execution.dry_run),
         is_known=earlier.has,
     )
+    new = [files for files in found if files.image_is_gone or not earlier.has(files)]
     tasks = [
-        InspectTask(
-            files,
-            science.denoising,
-            n_rows,
-            known[files.bold].header if files.image_is_gone else None,
-        )
-        for files in found
+        InspectTask(files, science.denoising, n_rows, _known_header(files, known)) for files in new
     ]
-    new = [task for task in tasks if task.files.image_is_gone or not earlier.has(task.files)]
-    inspected = {record.key: record for record in _inspect_all(new, executor)}
+    inspected = {record.key: record for record in _inspect_all(tasks, executor)}
     if not execution.dry_run:
         earlier.add(record for record in inspected.values() if isinstance(record, UsableRun))
     records = [inspected.get(files.key) or earlier.find(files) for files in found]
@@ -80,6 +75,12 @@ def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inve
     _LOG.info("Found %s, %d of them usable", found_text, len(usable))
     refused = tuple(sorted(refused, key=lambda record: record.key.label))
     return Inventory(usable, refused, unmatched=unmatched)
+
+
+def _known_header(files: RunFiles, known: KnownImages) -> Header | None:
+    """Return the header of an image that is not there any more."""
+    image = known.get(files.bold) if files.image_is_gone else None
+    return image.header if image else None
 
 
 def _inspect_all(
