@@ -22,8 +22,7 @@ from nidecomp.spaces.images import Header
 
 _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
-# Handing a run to a worker takes a third of the time of its inspection, and workers that are
-# started early are not ready in the first seconds.
+# Fewer take a second or two, in which workers that are started early are not ready yet.
 _FEWEST_IN_PARALLEL = 500
 
 
