@@ -13,7 +13,8 @@ BIN := $(VENV)/bin
 LOCKED := --universal --python-version 3.12 --generate-hashes --upgrade --no-header --quiet
 
 .PHONY: demo test recomputed lint docs wheel fixtures picture lock check-container check-slurm check-faults fuzz \
-        clean help bench-data bench bench-map bench-scaling bench-group bench-executors
+        clean help bench-data bench bench-map bench-scaling bench-group bench-executors \
+        bench-scale
 
 help:
 	@echo "make demo      install, run the main job on bids_fixtures/rest, say where the results are"
@@ -30,8 +31,8 @@ help:
 	@echo "make check-faults  kill it, fill its disk, take its inputs away, at every step"
 	@echo "make fuzz      feed every reader thousands of changed files"
 	@echo "make bench     compare with nilearn on full-size data, made in BENCH_DATA=$(BENCH_DATA)"
-	@echo "make bench-map, bench-scaling, bench-group, bench-executors"
-	@echo "               the reduce step, many runs, the group step, dask against processes"
+	@echo "make bench-map, bench-scaling, bench-group, bench-executors, bench-scale"
+	@echo "               the reduce step, many runs, the group step, dask against processes, many tiny runs"
 	@echo "make clean     remove the environment and the demo's results"
 
 # The stamps say what the environment holds: it is made again when the dependencies change.
@@ -133,6 +134,9 @@ bench-group: $(VENV)/.development
 
 bench-executors: $(VENV)/.development
 	$(BIN)/python benchmarks/executors.py
+
+bench-scale: $(VENV)/.development
+	$(BIN)/python benchmarks/scale.py
 
 clean:
 	rm -rf $(VENV) $(DEMO_OUT) $(DEMO_OUT)_auto

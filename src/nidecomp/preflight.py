@@ -21,7 +21,7 @@ from nidecomp.core.records import Inventory, UsableRun
 from nidecomp.core.text import count
 from nidecomp.decomposition.choose_model_order import check_participants
 from nidecomp.decomposition.stability import hold_out
-from nidecomp.execution.choose import open_executor, workers_started_early
+from nidecomp.execution.choose import early_workers, open_executor, workers_started_early
 from nidecomp.execution.executor import Executor
 from nidecomp.execution.monitor import Monitor
 from nidecomp.execution.progress import logging_to
@@ -122,7 +122,8 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
     ):
         # The log begins with what was found: where nothing can be done, none is written.
         with monitor.step("finding runs", announced=False):
-            inventory = refuse_long_names(find_usable_runs(root, settings), settings)
+            found = find_usable_runs(root, settings, early_workers(settings))
+            inventory = refuse_long_names(found, settings)
             space, inventory = _share_space(root, inventory, settings)
         check_words(space, settings)
         runs = runs_of_participants(inventory, settings.science.selection.participant_label)

@@ -6,9 +6,7 @@ and worker processes import them while this process does.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +23,7 @@ from nidecomp.config.science import science_as_tables
 from nidecomp.config.settings import Settings
 from nidecomp.core.content import is_not_fetched, not_fetched
 from nidecomp.core.errors import UsageError
+from nidecomp.core.garbage import no_garbage
 from nidecomp.core.numba_settings import set_up_numba
 from nidecomp.execution.choose import check_executor, workers_started_early
 
@@ -59,7 +58,7 @@ def carry_out(settings: Settings, command: Sequence[str] = ()) -> Outcome:
     # Its settings are environment variables, which workers get at their start.
     set_up_numba()
     with workers_started_early(settings, warm_up):
-        with _importing():
+        with no_garbage():
             from nidecomp.pipeline import run, run_participant_job  # noqa: PLC0415
             from nidecomp.pipeline_maps import run_maps  # noqa: PLC0415
         if settings.science.projection.maps is not None:
@@ -71,21 +70,9 @@ def carry_out(settings: Settings, command: Sequence[str] = ()) -> Outcome:
 
 def warm_up() -> None:
     """Import what the reduce step needs and compile its loops, in a worker."""
-    with _importing():
+    with no_garbage():
         from nidecomp.runs import reduce  # noqa: PLC0415
     reduce.warm_up()
-
-
-@contextmanager
-def _importing() -> Iterator[None]:
-    """Search for no garbage while modules are imported: there is none, and it takes a tenth."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def check_request(settings: Settings) -> None:

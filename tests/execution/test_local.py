@@ -95,6 +95,15 @@ def test_workers_that_will_not_be_used_can_be_ended_at_once():
         assert sorted(LocalProcesses(2).map_unordered(square, [1, 2, 3])) == [1, 4, 9]
 
 
+def test_workers_that_are_needed_again_are_kept():
+    with started_early(os.getpid, 2):
+        executor = LocalProcesses(2, keeps_workers=True)
+        first, second = (set(executor.map_unordered(process_of, range(8))) for _ in range(2))
+        workers = {child.pid for child in psutil.Process().children(recursive=True)}
+    assert os.getpid() not in first | second
+    assert first | second <= workers
+
+
 def test_one_worker_is_none_to_start():
     before = n_children()
     with started_early(os.getpid, 1) as end:

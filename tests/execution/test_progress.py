@@ -251,6 +251,20 @@ def test_without_a_terminal_every_item_is_a_line_of_the_log(
     assert [message.partition(" after ")[0] for message in caplog.messages] == heads
 
 
+def test_the_first_seconds_are_not_shown_where_steps_are_short(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    clock = iter(range(100))
+    monkeypatch.setattr("nidecomp.execution.progress.time.monotonic", lambda: next(clock))
+    with caplog.at_level(logging.INFO, logger="nidecomp"):
+        list(with_progress("abc", 3, "Inspecting runs", after_s=10))
+        assert caplog.messages == []
+        list(with_progress(range(25), 25, "Inspecting runs", after_s=10))
+    assert caplog.messages[0] == "Inspecting runs: 10 of 25 done after 10 s"
+    assert caplog.messages[-1] == "Inspecting runs: 25 of 25 done after 25 s"
+
+
 def test_on_a_terminal_there_is_a_bar_and_no_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

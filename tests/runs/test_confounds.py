@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from nilearn.interfaces.fmriprep import load_confounds_strategy
+from nilearn.interfaces.fmriprep.load_confounds_scrub import optimize_scrub
 
 from nidecomp.config.science import Denoising
 from nidecomp.config.values import STRATEGY_PRESETS
 from nidecomp.core.errors import NidecompError, RefusedRunError, UsageError
+from nidecomp.runs import confounds, nuisance
 from nidecomp.runs.clean import cosines, orthonormal_basis, polynomials
 from nidecomp.runs.nuisance import build_nuisance_model
 from nidecomp.runs.strategy import missing_columns, possible_strategies, resolve_strategy
@@ -97,6 +99,35 @@ def test_preset_removes_what_nilearn_would_remove(table_path, preset):
     theirs = np.column_stack([polynomials(N_VOLUMES), frame.to_numpy()])[sample_mask]
     assert_same_span(design.nuisance, theirs)
     assert design.degrees_of_freedom == len(sample_mask) - np.linalg.matrix_rank(theirs)
+
+
+def test_a_table_is_read_once_and_nilearn_is_asked_once_about_its_columns(tmp_path, monkeypatch):
+    paths = [
+        write(
+            tmp_path / f"{seed}", fmriprep_table(seed, displaced=(), unsteady=seed).assign(**more)
+        )
+        for seed, more in enumerate(({}, {"motion_outlier00": 0.0}, {"a_comp_cor_04": 1.0}))
+    ]
+    read = []
+    whole = pd.read_csv
+    monkeypatch.setattr(pd, "read_csv", lambda path, **how: read.append(path) or whole(path, **how))
+    confounds._selected_names.cache_clear()
+    for path in paths:
+        design_of(path, "simple")
+    assert [path for path in read if path in paths] == paths
+    assert len(read) == len(paths) + 1
+
+
+@pytest.mark.parametrize("fewest", [0, 1, 2, 5])
+def test_short_segments_are_those_of_nilearn(fewest):
+    rng = np.random.default_rng(fewest)
+    for share in np.linspace(0, 0.6, 20):
+        scrubbed = rng.random(30) < share
+        ours = nuisance._short_segments(scrubbed, fewest) | scrubbed
+        theirs = np.flatnonzero(scrubbed)
+        if fewest and len(theirs):
+            theirs = optimize_scrub(theirs, len(scrubbed), fewest)
+        np.testing.assert_array_equal(np.flatnonzero(ours), theirs)
 
 
 @pytest.mark.parametrize("preset", STRATEGY_PRESETS)
@@ -269,8 +300,6 @@ def test_run_without_a_volume_left_is_refused(table_path, denoising):
         design_of(table_path, **denoising)
 
 
-# nilearn also warns of this.
-@pytest.mark.filterwarnings("ignore:All volumes were marked as motion outliers:RuntimeWarning")
 def test_run_that_scrubbing_leaves_nothing_of_is_refused(tmp_path):
     path = write(tmp_path, fmriprep_table(displaced=range(N_VOLUMES)))
     with pytest.raises(RefusedRunError, match="volumes were scrubbed or dropped"):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from nidecomp.bids.companions import Companions, Shared, shared_entities
 from nidecomp.bids.entities import (
@@ -19,7 +20,7 @@ from nidecomp.bids.entities import (
 from nidecomp.bids.listing import ListedFile
 from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.bids.sidecars import Sidecars, ambiguous_sidecars
-from nidecomp.core.content import is_not_fetched, not_fetched
+from nidecomp.core.content import is_not_fetched, not_fetched, stands_for_content
 from nidecomp.core.records import RefusedRun, RunFiles, RunKey
 
 
@@ -30,8 +31,26 @@ def run_key(entities: Mapping[str, str]) -> RunKey:
     )
 
 
+IsKnown = Callable[[RunFiles], bool]
+
+
+class ReducedBefore(Protocol):
+    """Images whose reduced runs are stored, so that they need not be there any more."""
+
+    def __contains__(self, path: object) -> bool:
+        """Return whether an image is one of them."""
+        ...
+
+    def other_than(self, paths: Iterable[Path]) -> Sequence[Path]:
+        """Return the images that are not among some others."""
+        ...
+
+
 class Assembly(NamedTuple):
-    """What is needed to match the files of a dataset to runs; `of` does it for some images."""
+    """What is needed to match the files of a dataset to runs; `of` does it for some images.
+
+    `is_known` tells whether the files of a run are those that could be read before.
+    """
 
     root: Path
     masks: Companions
@@ -39,7 +58,8 @@ class Assembly(NamedTuple):
     sidecars: Sidecars
     filters: Mapping[str, Mapping[str, Any]]
     needs_mask: bool
-    reduced_before: Collection[Path]
+    reduced_before: ReducedBefore | tuple[()]
+    is_known: IsKnown
 
     def of(self, bolds: list[ListedFile]) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:
         """Return the runs with their files, and those that cannot be used, sorted by name."""
@@ -65,37 +85,48 @@ class Assembly(NamedTuple):
         tables = self.confounds.of(bold, same_voxels=False)
         sidecars = self.sidecars.of(bold.path)
         of_table = self.sidecars.of(tables[0]) if tables else ()
-        image = _unusable("image", bold.path)
-        is_gone = image is not None and bold.path in self.reduced_before
         reason = (
             wrong_folder(self.root, bold.path, bold.entities)
             or self._wrong_entities(bold, same_run)
             or _wrong_companions("brain mask", self._inside(masks))
             or (_no_mask() if self.needs_mask and not masks else None)
             or _wrong_companions("confounds table", self._inside(tables))
-            or (None if is_gone else image)
-            or _first_unusable("brain mask", masks)
-            or _first_unusable("confounds table", tables)
-            or ambiguous_sidecars(sidecars)
-            or ambiguous_sidecars(of_table)
-            or _first_unusable("sidecar", (*sidecars, *of_table))
         )
         if reason:
             return RefusedRun(run_key(bold.entities), bold.path, reason)
-        return RunFiles(
-            key=run_key(bold.entities),
-            space=bold.entities["space"],
-            cohort=bold.entities.get("cohort"),
-            desc=bold.entities.get("desc"),
-            res=bold.entities.get("res"),
-            bold=bold.path,
-            mask=masks[0] if masks else None,
-            confounds=tables[0] if tables else None,
-            sidecars=sidecars,
-            confounds_sidecars=of_table,
-            image_is_gone=is_gone,
-            notes=unknown_entities(bold.path),
+        return self._checked(
+            RunFiles(
+                key=run_key(bold.entities),
+                space=bold.entities["space"],
+                cohort=bold.entities.get("cohort"),
+                desc=bold.entities.get("desc"),
+                res=bold.entities.get("res"),
+                bold=bold.path,
+                mask=masks[0] if masks else None,
+                confounds=tables[0] if tables else None,
+                sidecars=sidecars,
+                confounds_sidecars=of_table,
+                notes=unknown_entities(bold.path),
+            )
         )
+
+    def _checked(self, files: RunFiles) -> RunFiles | RefusedRun:
+        """Return a run after checking that its files are there, as far as that is not known."""
+        reason = ambiguous_sidecars(files.sidecars) or ambiguous_sidecars(files.confounds_sidecars)
+        if reason is None and self.is_known(files):
+            return files
+        image = _unusable("image", files.bold)
+        is_gone = image is not None and files.bold in self.reduced_before
+        reason = (
+            (None if is_gone else image)
+            or _first_unusable("brain mask", (files.mask,))
+            or _first_unusable("confounds table", (files.confounds,))
+            or reason
+            or _first_unusable("sidecar", (*files.sidecars, *files.confounds_sidecars))
+        )
+        if reason:
+            return RefusedRun(files.key, files.bold, reason)
+        return replace(files, image_is_gone=is_gone)
 
     def _inside(self, paths: list[Path]) -> list[str]:
         return [path.relative_to(self.root).as_posix() for path in paths]
@@ -139,18 +170,20 @@ def _wrong_companions(what: str, names: list[str]) -> str | None:
     return None
 
 
-def _first_unusable(what: str, paths: Iterable[Path]) -> str | None:
+def _first_unusable(what: str, paths: Iterable[Path | None]) -> str | None:
     """Return why the first of some files that cannot be read cannot be, or None."""
-    return next((why for path in paths if (why := _unusable(what, path))), None)
+    return next((why for path in paths if path and (why := _unusable(what, path))), None)
 
 
 def _unusable(what: str, path: Path) -> str | None:
     """Return why a file cannot be read, or None: its content was not fetched, or it is a pipe."""
-    if is_not_fetched(path):
-        return not_fetched(f"its {what}", path)
     try:
-        is_file = S_ISREG(path.stat().st_mode)
+        status = path.stat()
     except OSError as error:
+        if is_not_fetched(path):
+            return not_fetched(f"its {what}", path)
         return f"its {what} {path.name} cannot be read: {error.strerror}"
+    if stands_for_content(path, status):
+        return not_fetched(f"its {what}", path)
     # Reading from a pipe could block forever.
-    return None if is_file else f"its {what} {path.name} is not a regular file"
+    return None if S_ISREG(status.st_mode) else f"its {what} {path.name} is not a regular file"

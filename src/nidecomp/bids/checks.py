@@ -62,7 +62,8 @@ def check_labels(
     all_folders = (*folders.times, *folders.closed, *folders.without_runs)
     entities = [
         *(file.entities for file in bolds),
-        *(entities_of_folder(root, folder) for folder in all_folders),
+        # Those of a func folder are those of the folder that it is in.
+        *(entities_of_folder(root, path) for path in all_folders if path.name != "func"),
     ]
     for option, entity, labels in _named(selection, filters):
         existing = {value for known in entities if (value := known.get(entity))}

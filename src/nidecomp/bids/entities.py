@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -52,10 +51,9 @@ def wrong_name(path: Path) -> str | None:
         A reason to refuse the run.
     """
     *parts, _ = path.name.split(".")[0].split("_")
-    short_names = Counter(part.partition("-")[0] for part in parts)
-    for part in parts:
+    short_names = [part.partition("-")[0] for part in parts]
+    for part, short in zip(parts, short_names, strict=True):
         match = _ENTITY.fullmatch(part)
-        short = part.partition("-")[0]
         if match is None:
             return (
                 f"its file name has {quoted(part)}, which is not an entity and a label of letters "
@@ -68,7 +66,7 @@ def wrong_name(path: Path) -> str | None:
                     f"its file name has {quoted(part)}, but {short} must be {wanted}: rename its "
                     "files"
                 )
-        if short_names[short] > 1:
+        if short_names.count(short) > 1:
             return f"its file name has the entity {short} twice: rename its files"
     return None
 

@@ -27,6 +27,8 @@ class Folders:
     ----------
     times : dict of Path to int
         Folders that can be read, with their modification time in ns.
+    names : dict of Path to list of str
+        The same folders, with the sorted names of what is in them.
     closed : dict of Path to str
         Folders that cannot be read, with the system's error message.
     without_runs : dict of Path to str
@@ -35,6 +37,7 @@ class Folders:
     """
 
     times: dict[Path, int] = field(default_factory=dict)
+    names: dict[Path, list[str]] = field(default_factory=dict)
     closed: dict[Path, str] = field(default_factory=dict)
     without_runs: dict[Path, str] = field(default_factory=dict)
 
@@ -61,10 +64,10 @@ def find_folders(root: Path) -> Folders:
     """
     folders = Folders()
     try:
-        participants = _inside(root, _PARTICIPANT, folders)
+        names = _names_in(root)
     except OSError as error:
         raise UsageError(f"BIDS_DIR {root} cannot be read: {error.strerror}.") from None
-    for participant in participants:
+    for participant in _matching(root, names, _PARTICIPANT, folders):
         for session in _add_folder(participant, _SESSION_OR_FUNC, folders):
             inner = _NOTHING if session.name == "func" else _FUNC
             for func in _add_folder(session, inner, folders):
@@ -82,7 +85,7 @@ def _add_folder(folder: Path, inner: re.Pattern[str], folders: Folders) -> list[
                     "it is a file, not a folder (perhaps a link that was copied as text)"
                 )
             return []
-        inside = _inside(folder, inner, folders)
+        names = _names_in(folder)
     except OSError as error:
         # Dangling and circular links are not folders.
         if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
@@ -91,32 +94,40 @@ def _add_folder(folder: Path, inner: re.Pattern[str], folders: Folders) -> list[
             folders.without_runs[folder] = "it is a link to a folder that does not exist"
         return []
     folders.times[folder] = status.st_mtime_ns
-    return inside
+    folders.names[folder] = names
+    return _matching(folder, names, inner, folders)
 
 
-def _inside(folder: Path, names: re.Pattern[str], folders: Folders) -> list[Path]:
-    """Return the entries of a folder whose names match, after checking that it can be entered."""
-    found = sorted(folder.iterdir())
-    (folder / "..").stat()
-    if not found and folder.name.startswith(("sub-", "ses-")):
+def _names_in(folder: Path) -> list[str]:
+    """Return the sorted names in a folder, after checking that it can be entered."""
+    names = sorted(os.listdir(folder))  # noqa: PTH208  names alone are needed
+    os.stat(os.path.join(folder, ".."))  # noqa: PTH116, PTH118  many folders: it is faster
+    return names
+
+
+def _matching(
+    folder: Path, names: list[str], pattern: re.Pattern[str], folders: Folders
+) -> list[Path]:
+    """Return the entries of a folder whose names match, and record those that cannot have runs."""
+    if not names and folder.name.startswith(("sub-", "ses-")):
         folders.without_runs[folder] = (
             "its folder is empty (if it is a DataLad subdataset, install it with "
             f"'datalad get -n {folder}')"
         )
-    short = "sub" if names is _PARTICIPANT else "ses"
-    for path in found:
-        if _is_misnamed(path, short):
-            folders.without_runs[path] = (
+    short = "sub" if pattern is _PARTICIPANT else "ses"
+    for name in names:
+        if _is_misnamed(folder, name, short):
+            folders.without_runs[folder / name] = (
                 f"the label in its name may have letters and digits only: rename the folder "
-                f"{quoted(path.name)} and its files"
+                f"{quoted(name)} and its files"
             )
-    return [path for path in found if names.fullmatch(path.name)]
+    return [folder / name for name in names if pattern.fullmatch(name)]
 
 
-def _is_misnamed(path: Path, short: str) -> bool:
-    is_meant = path.name.startswith(f"{short}-")
-    is_label = re.fullmatch(rf"{short}-[a-zA-Z0-9+]+", path.name)
-    return is_meant and not is_label and os.path.isdir(path)  # noqa: PTH112  it never raises an error
+def _is_misnamed(folder: Path, name: str, short: str) -> bool:
+    if not name.startswith(f"{short}-") or re.fullmatch(rf"{short}-[a-zA-Z0-9+]+", name):
+        return False
+    return os.path.isdir(folder / name)  # noqa: PTH112  it never raises an error
 
 
 def with_closed_links(root: Path, folders: Folders) -> Iterator[Path]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nidecomp.bids.assembly import Assembly, identity, run_key
+from nidecomp.bids.assembly import Assembly, IsKnown, ReducedBefore, identity, run_key
 from nidecomp.bids.checks import (
     check_labels,
     check_labels_match,
@@ -16,7 +16,7 @@ from nidecomp.bids.checks import (
     check_own_space,
 )
 from nidecomp.bids.companions import Companions
-from nidecomp.bids.listing import ListedFile, Listing, list_files, listed_by_name
+from nidecomp.bids.listing import KeptListing, ListedFile, Listing, list_files, listed_by_name
 from nidecomp.bids.selection import (
     KINDS,
     entities_of_folder,
@@ -31,6 +31,7 @@ from nidecomp.bids.unmatched import unmatched_folders
 from nidecomp.config.science import Selection
 from nidecomp.core.content import is_not_fetched
 from nidecomp.core.errors import NothingToDoError
+from nidecomp.core.garbage import no_garbage
 from nidecomp.core.records import RefusedRun, RunFiles, UnmatchedFolder
 
 
@@ -53,7 +54,7 @@ class FoundRuns(NamedTuple):
     unmatched: tuple[UnmatchedFolder, ...]
 
 
-def find_runs(
+def find_runs(  # noqa: PLR0913  all but the first two are named and have a default
     root: Path,
     selection: Selection,
     *,
@@ -61,7 +62,9 @@ def find_runs(
     reset_database: bool = False,
     needs_mask: bool = True,
     of_all_participants: bool = False,
-    reduced_before: Collection[Path] = (),
+    reduced_before: ReducedBefore | tuple[()] = (),
+    kept: KeptListing | None = None,
+    is_known: IsKnown = lambda _: False,
 ) -> FoundRuns:
     """Return the selected runs with their masks and confounds, and those that cannot be used.
 
@@ -79,8 +82,12 @@ def find_runs(
         Refuse runs without a brain mask.
     of_all_participants : bool
         Ignore the participant labels in `selection`, apart from excluded ones.
-    reduced_before : collection of Path
+    reduced_before : ReducedBefore, optional
         Images whose reduced runs are stored, so that they need not be there any more.
+    kept : KeptListing, optional
+        Where the list of files is kept for later starts.
+    is_known : callable
+        Whether the files of a run are those that could be read before. By default, none are.
 
     Returns
     -------
@@ -97,7 +104,7 @@ def find_runs(
     """
     filters = filters_of(selection)
     root = root.absolute()
-    listing = list_files(root, database_dir, reset=reset_database)
+    listing = list_files(root, database_dir, reset=reset_database, kept=kept)
     by_kind = {
         kind: [file for file in listing.files if matches(file.entities, query)]
         for kind, query in KINDS.items()
@@ -132,12 +139,14 @@ def find_runs(
         root,
         Companions(masks),
         Companions(confounds),
-        Sidecars(root),
+        Sidecars(root, listing.folders.names),
         filters,
         needs_mask,
         reduced_before,
+        is_known,
     )
-    runs, refused = assembly.of(bolds)
+    with no_garbage():
+        runs, refused = assembly.of(bolds)
     refused = tuple(sorted((*refused, *closed), key=lambda run: run.key.label))
     return FoundRuns(runs, refused, unmatched)
 
@@ -167,13 +176,17 @@ def _closed_folders(
 
 
 def _removed_images(
-    by_kind: Mapping[str, list[ListedFile]], reduced_before: Collection[Path]
+    by_kind: Mapping[str, list[ListedFile]], reduced_before: ReducedBefore | tuple[()]
 ) -> list[ListedFile]:
     """Return images that were reduced before and then removed, while their companions were kept."""
+    listed = (file.path for file in by_kind["bold"])
+    others = reduced_before.other_than(listed) if reduced_before else ()
+    removed = [listed_by_name(path) for path in others if not os.path.lexists(path)]
+    if not removed:
+        return []
     # An image that was renamed, decompressed or made again is there under another name.
     there = {_in_space(file) for file in by_kind["bold"]}
     masks, tables = Companions(by_kind["mask"]), Companions(by_kind["confounds"])
-    removed = [listed_by_name(path) for path in sorted(reduced_before) if not os.path.lexists(path)]
     return [
         file
         for file in removed

@@ -19,13 +19,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy.exc import DatabaseError
 
 from nidecomp.bids.entities import wrong_folder
 from nidecomp.bids.folders import Folders, find_folders, participant_of, with_closed_links
 from nidecomp.core.errors import UsageError
+from nidecomp.core.garbage import no_garbage
+from nidecomp.core.kept import keep, read_kept
 from nidecomp.core.text import in_one_line
 
 _LOG = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ try:
     import bids
     from bids import BIDSLayout
     from bids.layout import BIDSLayoutIndexer
+    from bids.layout.models import Tag
 
     if not isinstance(bids.config.get_option("config_paths"), dict):
         raise TypeError("config_paths is not a table")
@@ -95,7 +98,16 @@ def _entities() -> list[dict[str, str]]:
     return cast(list[dict[str, str]], json.loads(_CONFIG.read_text())["entities"])
 
 
-def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> Listing:
+class KeptListing(NamedTuple):
+    """The file of the work folder that has what pybids found, and whether to write it."""
+
+    file: Path
+    writes: bool
+
+
+def list_files(
+    root: Path, database_dir: Path | None, *, reset: bool, kept: KeptListing | None = None
+) -> Listing:
     """Return the files of a dataset, indexed by pybids, with entities read from their names only.
 
     Parameters
@@ -106,6 +118,8 @@ def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> Listing
         Folder to save the index in.
     reset : bool
         Index the dataset again, even if there is a saved index.
+    kept : KeptListing, optional
+        Where the list is kept: it is used as long as the folders hold the same names.
 
     Returns
     -------
@@ -125,7 +139,38 @@ def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> Listing
     pybids raises an error for any link whose target cannot be accessed, even if it is ignored.
     Files of participants with such links are listed without pybids.
     """
-    folders = find_folders(root)
+    with no_garbage():
+        folders = find_folders(root)
+    if kept is None:
+        files = _listed(root, database_dir, folders, reset=reset)
+        return Listing(_unique(root, files, folders), folders)
+    key = _key(root, folders)
+    known = None if reset else _as_kept(root, read_kept(kept.file), key)
+    files = _listed(root, database_dir, folders, reset=reset) if known is None else known
+    if known is None and kept.writes:
+        inside = [[file.path.relative_to(root).as_posix(), file.entities] for file in files]
+        # A folder that cannot be written to is reported when results are written.
+        with suppress(OSError):
+            keep({"key": key, "files": inside}, kept.file)
+    return Listing(_unique(root, files, folders), folders)
+
+
+def _as_kept(root: Path, content: object, key: str) -> list[ListedFile] | None:
+    """Return the files of a list that was kept, or None if it is another dataset's or damaged."""
+    try:
+        listed = cast(dict[str, Any], content)
+        if listed["key"] != key:
+            return None
+        with no_garbage():
+            return [ListedFile(root / inside, entities) for inside, entities in listed["files"]]
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _listed(
+    root: Path, database_dir: Path | None, folders: Folders, *, reset: bool
+) -> list[ListedFile]:
+    """Return the files that pybids finds, and those that it would find if it could."""
     apart: set[Path] = set()
     while True:
         try:
@@ -133,7 +178,7 @@ def list_files(root: Path, database_dir: Path | None, *, reset: bool) -> Listing
         except _UnreadableLinkError as error:
             apart |= {error.participant, *with_closed_links(root, folders)}
         else:
-            return Listing(_unique(root, [*files, *_by_name(root, folders, apart)]), folders)
+            return [*files, *_by_name(root, folders, apart)]
 
 
 class _UnreadableLinkError(Exception):
@@ -221,12 +266,15 @@ def _close(layout: BIDSLayout) -> None:
 def _files_of(layout: BIDSLayout, root: Path) -> list[ListedFile]:
     """Return the path and entities of all indexed files."""
     try:
+        # In one query: BIDSFile.get_entities is one for each file.
+        query = layout.connection_manager.session.query(Tag.file_path, Tag.entity_name, Tag._value)
+        entities: dict[str, dict[str, str]] = {}
+        for path, name, value in query:
+            entities.setdefault(path, {})[name] = str(value)
+        home = Path(layout.root)
         return [
-            ListedFile(
-                root / Path(file.path).relative_to(Path(layout.root)),
-                {name: str(value) for name, value in file.get_entities().items()},
-            )
-            for file in layout.get()
+            ListedFile(root / Path(path).relative_to(home), found)
+            for path, found in entities.items()
         ]
     finally:
         _close(layout)
@@ -247,7 +295,7 @@ def listed_by_name(path: Path) -> ListedFile:
     return ListedFile(path, {name: match[1] for name, match in found.items() if match})
 
 
-def _unique(root: Path, files: list[ListedFile]) -> list[ListedFile]:
+def _unique(root: Path, files: list[ListedFile], folders: Folders) -> list[ListedFile]:
     """Return files sorted by path, without those found again through a link to another folder.
 
     The path that is kept is one whose folders agree with the name of the file, if there is any.
@@ -257,6 +305,8 @@ def _unique(root: Path, files: list[ListedFile]) -> list[ListedFile]:
         is_elsewhere = wrong_folder(root, file.path, file.entities) is not None
         return is_elsewhere, len(file.path.parts), str(file.path)
 
+    if not any(os.path.islink(folder) for folder in folders.times):  # noqa: PTH114  many folders
+        return sorted(files, key=lambda file: str(file.path))
     files = sorted(files, key=preference)
     real = {folder: folder.resolve() for folder in {file.path.parent for file in files}}
     first: dict[Path, ListedFile] = {}
@@ -279,10 +329,15 @@ def _home_of_index(
         with tempfile.TemporaryDirectory(prefix="nidecomp-") as folder:
             yield Path(folder)
     else:
-        # Some ways of copying keep the time of a folder whose files have changed.
-        names = {path: sorted(one.name for one in path.iterdir()) for path in folders.times}
-        times = [[str(path), time, names[path]] for path, time in folders.times.items()]
         left_out = [str(path) for path in (*folders.closed, *sorted(apart))]
-        what = [bids.__version__, _IGNORE.pattern, _CONFIG.read_text(), times, left_out]
-        key = json.dumps([str(root), *what])
-        yield database_dir.absolute() / f"nidecomp-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        key = hashlib.sha256(json.dumps([_key(root, folders), left_out]).encode()).hexdigest()
+        yield database_dir.absolute() / f"nidecomp-{key[:16]}"
+
+
+def _key(root: Path, folders: Folders) -> str:
+    """Return a hash of all that a list of the files depends on."""
+    # Some ways of copying keep the time of a folder whose files have changed.
+    names = [[str(path), time, folders.names[path]] for path, time in folders.times.items()]
+    closed = [str(path) for path in folders.closed]
+    what = [bids.__version__, _IGNORE.pattern, _CONFIG.read_text(), names, closed]
+    return hashlib.sha256(json.dumps([str(root), *what]).encode()).hexdigest()

@@ -69,7 +69,7 @@ def _value_matches(name: str, value: str | None, wanted: object) -> bool:
     if wanted == "*":
         return True
     options = wanted if isinstance(wanted, list | tuple) else [wanted]
-    return any(
+    return value in options or any(
         same_label(name, value, None if option is None else str(option)) for option in options
     )
 

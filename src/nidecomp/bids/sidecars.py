@@ -8,10 +8,14 @@ file's suffix and no entity that the file has not. The nearest one has precedenc
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
 from nidecomp.bids.entities import entities_of_name, wrong_name
+
+# A file, and the entities in its name.
+_Sidecar = tuple[Path, dict[str, str]]
 
 
 class Sidecars:
@@ -21,11 +25,15 @@ class Sidecars:
     ----------
     root : Path
         The dataset.
+    names : mapping, optional
+        Folders that were listed already, and the names in them.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._listed: dict[Path, list[str]] = {}
+    def __init__(self, root: Path, names: Mapping[Path, list[str]] | None = None) -> None:
+        # Text, because comparing and joining a Path takes longer than all else.
+        self._root = str(root)
+        self._names = {str(folder): listed for folder, listed in (names or {}).items()}
+        self._above: dict[tuple[str, str], list[_Sidecar]] = {}
 
     def of(self, path: Path) -> tuple[Path, ...]:
         """Return the sidecars of a file, the most general first.
@@ -40,35 +48,45 @@ class Sidecars:
         tuple of Path
             In each folder, those with fewer entities come first.
         """
-        entities, suffix = _parsed(path.name)
-        found: list[Path] = []
-        for folder in self._folders(path):
-            names = [
-                name
-                for name in self._names(folder)
-                # A label that would be cut off makes the sidecar one of other files.
-                if wrong_name(Path(name)) is None
-                and (parsed := _parsed(name))[1] == suffix
-                and parsed[0].items() <= entities.items()
-            ]
-            names.sort(key=lambda name: (len(_parsed(name)[0]), name))
-            found += [folder / name for name in names]
-        return tuple(found)
+        folder, name = os.path.split(path)
+        entities, suffix = _parsed(name)
+        return tuple(
+            sidecar
+            for sidecar, own in self._leading_to(folder, suffix)
+            if own.items() <= entities.items()
+        )
 
-    def _folders(self, path: Path) -> list[Path]:
-        """Return the dataset's folder and those below it that lead to a file."""
-        inside = path.relative_to(self._root).parts[:-1]
-        return [self._root.joinpath(*inside[:depth]) for depth in range(len(inside) + 1)]
+    def _leading_to(self, folder: str, suffix: str) -> list[_Sidecar]:
+        """Return the sidecars with a suffix from the dataset's folder down to another one."""
+        key = folder, suffix
+        if key not in self._above:
+            is_top = folder == self._root
+            above = [] if is_top else self._leading_to(os.path.dirname(folder), suffix)  # noqa: PTH120  text
+            self._above[key] = [*above, *self._inside(folder, suffix)]
+        return self._above[key]
 
-    def _names(self, folder: Path) -> list[str]:
-        if folder not in self._listed:
-            try:
-                names = [name for name in os.listdir(folder) if name.endswith(".json")]  # noqa: PTH208  names alone are needed
-            except OSError:
-                # A folder that cannot be listed has no file that could be used.
-                names = []
-            self._listed[folder] = names
-        return self._listed[folder]
+    def _inside(self, folder: str, suffix: str) -> list[_Sidecar]:
+        """Return the sidecars in a folder, those with fewer entities first."""
+        if folder not in self._names:
+            self._names[folder] = _names_in(folder)
+        names = [
+            name
+            for name in self._names[folder]
+            if name.endswith(".json")
+            and _suffix(name) == suffix
+            # A label that would be cut off makes the sidecar one of other files.
+            and wrong_name(Path(name)) is None
+        ]
+        found = [(Path(folder, name), _parsed(name)[0]) for name in names]
+        return sorted(found, key=lambda sidecar: (len(sidecar[1]), sidecar[0].name))
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208  names alone are needed
+    except OSError:
+        # A folder that cannot be listed has no file that could be used.
+        return []
 
 
 def ambiguous_sidecars(sidecars: tuple[Path, ...]) -> str | None:
@@ -85,5 +103,8 @@ def ambiguous_sidecars(sidecars: tuple[Path, ...]) -> str | None:
 
 def _parsed(name: str) -> tuple[dict[str, str], str]:
     """Return the entities and the suffix of a file name."""
-    stem = name.split(".", maxsplit=1)[0]
-    return entities_of_name(stem), stem.rsplit("_", 1)[-1]
+    return entities_of_name(name.split(".", maxsplit=1)[0]), _suffix(name)
+
+
+def _suffix(name: str) -> str:
+    return name.split(".", maxsplit=1)[0].rsplit("_", 1)[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -30,16 +31,35 @@ def is_not_fetched(path: Path) -> bool:
         False for a file that does not exist, or that cannot be accessed.
     """
     try:
-        status = path.stat()
-        if not S_ISREG(status.st_mode) or status.st_size > _LARGEST_POINTER:
-            return False
-        with path.open("rb") as file:
-            return _POINTER.match(file.read(_LARGEST_POINTER)) is not None
+        return stands_for_content(path, path.stat())
     except PermissionError:
         # The target cannot be accessed, so that it may exist.
         return False
     except OSError:
         return path.is_symlink()
+
+
+def stands_for_content(path: Path, status: os.stat_result) -> bool:
+    """Return whether a file is a pointer to content that was not fetched.
+
+    Parameters
+    ----------
+    path : Path
+    status : os.stat_result
+        Of the file. Only small ones are read.
+
+    Returns
+    -------
+    bool
+        False for a file that cannot be read.
+    """
+    if not S_ISREG(status.st_mode) or status.st_size > _LARGEST_POINTER:
+        return False
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  many files: it is faster
+            return _POINTER.match(file.read(_LARGEST_POINTER)) is not None
+    except OSError:
+        return False
 
 
 def not_fetched(what: str, path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -31,7 +32,7 @@ class RunKey:
         """The task's label, without ``task-``."""
         return dict(self.entities)["task"]
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The run's name as used in its file names, such as ``sub-01_ses-1_task-rest``."""
         return "_".join(f"{name}-{value}" for name, value in self.entities)

@@ -42,13 +42,31 @@ def workers_started_early(
     context manager
         Yields a function that stops the workers.
     """
+    return started_early(warm_up, _n_early(settings))
+
+
+def early_workers(settings: Settings) -> LocalProcesses:
+    """Return the executor with the workers that `workers_started_early` starts, and keep them.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    LocalProcesses
+        Without such workers, it works in this process.
+    """
+    return LocalProcesses(_n_early(settings), keeps_workers=True)
+
+
+def _n_early(settings: Settings) -> int:
     execution = settings.execution
     if execution.dry_run or execution.executor != "local":
-        return started_early(warm_up, 0)
+        return 0
     named = settings.science.selection.participant_label
     n_participants = len(named) or sum(1 for _ in settings.bids_dir.glob("sub-*"))
-    n_workers = min(wanted_cores(execution), idle_workers(execution), n_participants)
-    return started_early(warm_up, n_workers)
+    return min(wanted_cores(execution), idle_workers(execution), n_participants)
 
 
 @contextmanager

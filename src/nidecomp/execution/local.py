@@ -14,7 +14,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -123,10 +123,12 @@ class LocalProcesses:
     """Worker processes on this machine; with `n_processes` 1, items are processed in this process.
 
     Items that were being processed when a worker died are tried once more, one at a time, so that
-    only the item that killed it is lost. (This does not apply to work in this process.)
+    only the item that killed it is lost. (This does not apply to work in this process.) Workers are
+    stopped at the end to free their memory, unless `keeps_workers` says that they are needed again.
     """
 
     n_processes: int
+    keeps_workers: bool = False
 
     def map_unordered(
         self, func: Callable[[Item], Result], items: Sequence[Item]
@@ -138,7 +140,8 @@ class LocalProcesses:
             return
         waiting = deque(items)
         while waiting:
-            suspects = yield from _until_a_worker_dies(func, waiting, n_processes)
+            kept = nullcontext if self.keeps_workers else _shut_down_at_end
+            suspects = yield from _until_a_worker_dies(func, waiting, n_processes, kept)
             if suspects:
                 items_text = count(len(suspects), "item")
                 _LOG.warning("A worker process died; trying %s again, one at a time", items_text)
@@ -147,14 +150,17 @@ class LocalProcesses:
 
 
 def _until_a_worker_dies(
-    func: Callable[[Item], Result], waiting: deque[Item], n_processes: int
+    func: Callable[[Item], Result],
+    waiting: deque[Item],
+    n_processes: int,
+    kept: Callable[[ProcessPoolExecutor], AbstractContextManager[ProcessPoolExecutor]],
 ) -> Generator[Result, None, list[Item]]:
     """Process the queue; return the items in progress when a worker died, if one did."""
     suspects: list[Item] = []
     under_way: dict[Future[Result], Item] = {}
-    # Uses workers of `started_early`. They are stopped at the end to free their memory, also after
+    # Uses workers of `started_early`. Unless they are kept, they are stopped at the end, also after
     # an error in `func`, an iteration that is stopped early, or Ctrl-C.
-    with _shut_down_at_end(_pool(n_processes)) as pool:
+    with kept(_pool(n_processes)) as pool:
         try:
             while (waiting or under_way) and not suspects:
                 # Two items per process, so that no process is idle and few items are suspects.

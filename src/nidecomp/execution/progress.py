@@ -137,7 +137,9 @@ def logging_to(settings: Settings) -> Iterator[None]:
             handler.close()
 
 
-def with_progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+def with_progress(
+    items: Iterable[Item], total: int, what: str, *, after_s: float = 0.0
+) -> Iterator[Item]:
     """Yield items and show progress.
 
     Parameters
@@ -147,6 +149,8 @@ def with_progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item
         Number of items.
     what : str
         Description of the step.
+    after_s : float
+        Nothing is shown of the first seconds, and thus nothing of a step that takes less.
 
     Yields
     ------
@@ -154,13 +158,14 @@ def with_progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item
     """
     # A bar says what the lines of the log say, to whom they would be shown.
     if sys.stderr and sys.stderr.isatty() and _LOG.isEnabledFor(logging.INFO):
-        yield from tqdm(items, total=total, desc=what, unit="run", file=sys.stderr)
+        yield from tqdm(items, total=total, desc=what, unit="run", file=sys.stderr, delay=after_s)
         return
     started = said = time.monotonic()
     step = max(1, -(-total // _LINES))
     for done, item in enumerate(items, start=1):
         now = time.monotonic()
-        if done in (1, total) or done % step == 0 or now - said > _SILENCE_S:
+        is_due = done in (1, total) or done % step == 0 or now - said > _SILENCE_S
+        if is_due and now - started >= after_s:
             said = now
             _LOG.info(
                 "%s: %d of %d done after %.0f s%s",

@@ -29,8 +29,11 @@ def refuse_long_names(inventory: Inventory, settings: Settings) -> Inventory:
     """
     fits: list[UsableRun] = []
     refused = list(inventory.refused)
+    lengths: dict[tuple[object, ...], int] = {}
     for run in inventory.used:
-        length = _longest_name(run, settings)
+        # Labels that are as long make names that are as long.
+        alike = (len(run.label.encode()), run.files.space, run.files.res, run.files.cohort)
+        length = lengths.get(alike) or lengths.setdefault(alike, _longest_name(run, settings))
         if length <= _LONGEST_NAME:
             fits.append(run)
         else:

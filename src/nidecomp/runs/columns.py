@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from nidecomp.config.science import Denoising
@@ -25,6 +24,7 @@ from nidecomp.runs.strategy import (
     possible_strategies,
     regressing_parts,
 )
+from nidecomp.runs.table import Table
 
 # Columns that vary by less than this share of their largest value have rounding errors only.
 _CONSTANT = 1e-9
@@ -40,7 +40,8 @@ class Confounds:
 
     Parameters
     ----------
-    table : pandas.DataFrame, shape (n_volumes, n_columns)
+    table : Table
+        With a row for each volume.
     arguments : mapping or None
         Arguments of `load_confounds`; None for no regressors.
     denoising : Denoising
@@ -52,7 +53,7 @@ class Confounds:
         Whether there is a JSON file that describes the CompCor components.
     """
 
-    table: pd.DataFrame
+    table: Table
     arguments: Mapping[str, Any] | None
     denoising: Denoising
     steady: NDArray[np.bool_]
@@ -98,12 +99,11 @@ class Confounds:
 
     def _usable(self, volumes: NDArray[np.bool_]) -> list[str]:
         """Return the columns with a number for each of the volumes, without those that failed."""
-        known = np.isfinite(self.table.to_numpy(dtype=float))
+        known = np.isfinite(self.table.values)
         # Derivatives have no value at the first volume, which nilearn replaces by the second.
         if len(known) > 1:
             known[0] |= known[1]
-        is_known = dict(zip(self.table, known[volumes].all(axis=0), strict=True))
-        names = [str(name) for name in self.table if is_known[name]]
+        names = self.table.where(known[volumes].all(axis=0))
         varying = _varying(self.table, volumes)
         unusable = {name for name in columns_of("high_pass", names) if name not in varying}
         if not varying & set(RIGID_BODY):
@@ -125,21 +125,21 @@ def check_columns(confounds: Confounds) -> None:
     """
     if confounds.arguments is None:
         return
-    columns = [str(name) for name in confounds.table.columns]
-    absent = missing_columns(columns, confounds.arguments)
+    table = confounds.table
+    absent = missing_columns(table.names, confounds.arguments)
     if absent:
         raise RefusedRunError(
             f"its confounds table has no {_listed(absent)}, which is required by "
             f"{confounds.strategy}; {confounds.alternatives(confounds.steady)}"
         )
     empty = missing_columns(
-        [name for name in columns if not _is_empty(confounds.table, name)], confounds.arguments
+        [name for name in table.names if name not in table.empty], confounds.arguments
     )
     if empty:
         raise _empty_columns(confounds, empty, confounds.steady)
 
 
-def check_values(confounds: Confounds, regressors: pd.DataFrame, kept: NDArray[np.bool_]) -> None:
+def check_values(confounds: Confounds, regressors: Table, kept: NDArray[np.bool_]) -> None:
     """Check that the regressors have numbers for all volumes that are kept.
 
     Raises
@@ -147,9 +147,8 @@ def check_values(confounds: Confounds, regressors: pd.DataFrame, kept: NDArray[n
     RefusedRunError
         Values are missing.
     """
-    known = np.isfinite(regressors.to_numpy(dtype=float)[kept]).all(axis=0)
-    broken = [str(name) for name, is_known in zip(regressors, known, strict=True) if not is_known]
-    empty = [name for name in broken if _is_empty(confounds.table, name)]
+    broken = regressors.where(~np.isfinite(regressors.values[kept]).all(axis=0))
+    empty = [name for name in broken if name in confounds.table.empty]
     if empty:
         raise _empty_columns(confounds, empty, kept)
     if broken:
@@ -157,10 +156,6 @@ def check_values(confounds: Confounds, regressors: pd.DataFrame, kept: NDArray[n
             "its confounds table has missing values, in volumes that are kept, in "
             f"{_listed(broken)}"
         )
-
-
-def _is_empty(table: pd.DataFrame, name: str) -> bool:
-    return name in table and not np.isfinite(table[name].to_numpy(dtype=float)).any()
 
 
 def _empty_columns(
@@ -175,14 +170,14 @@ def _empty_columns(
 
 # ---------------------------------------------------------------- what each part contributes
 def count_regressors(
-    confounds: Confounds, regressors: pd.DataFrame, kept: NDArray[np.bool_]
+    confounds: Confounds, regressors: Table, kept: NDArray[np.bool_]
 ) -> tuple[tuple[str, int], ...]:
     """Return the number of columns that each part of the strategy contributes.
 
     Parameters
     ----------
     confounds : Confounds
-    regressors : pandas.DataFrame, shape (n_volumes, n_regressors)
+    regressors : Table
         The columns that `load_confounds` selected.
     kept : ndarray of bool, shape (n_volumes,)
 
@@ -194,7 +189,7 @@ def count_regressors(
     """
     if confounds.arguments is None:
         return ()
-    names = [str(name) for name in regressors]
+    names = regressors.names
     varying = _varying(regressors, kept)
     return tuple(
         (part, len(varying.intersection(columns_of(part, names))))
@@ -203,14 +198,14 @@ def count_regressors(
 
 
 def check_contributions(
-    confounds: Confounds, regressors: pd.DataFrame, kept: NDArray[np.bool_]
+    confounds: Confounds, regressors: Table, kept: NDArray[np.bool_]
 ) -> tuple[str, ...]:
     """Check that each part of the strategy removes something, and return notes on those that don't.
 
     Parameters
     ----------
     confounds : Confounds
-    regressors : pandas.DataFrame, shape (n_volumes, n_regressors)
+    regressors : Table
         The columns that `load_confounds` selected.
     kept : ndarray of bool, shape (n_volumes,)
 
@@ -227,7 +222,7 @@ def check_contributions(
     if confounds.arguments is None or np.count_nonzero(kept) <= 2:
         return ()
     notes: list[str] = []
-    names = [str(name) for name in regressors]
+    names = regressors.names
     all_varying = _varying(regressors, kept)
     for part in regressing_parts(confounds.arguments):
         columns = columns_of(part, names)
@@ -277,16 +272,16 @@ def _without_cosines(confounds: Confounds, kept: NDArray[np.bool_], *, are_there
     )
 
 
-def _varying(table: pd.DataFrame, volumes: NDArray[np.bool_]) -> frozenset[str]:
+def _varying(table: Table, volumes: NDArray[np.bool_]) -> frozenset[str]:
     """Return the columns that are not constant over the volumes."""
-    values = table.to_numpy(dtype=float)[volumes]
+    values = table.values[volumes]
     # Columns with missing values vary, if at all, in the values that are there.
     known = np.isfinite(values)
     lowest = np.min(values, axis=0, where=known, initial=np.inf)
     highest = np.max(values, axis=0, where=known, initial=-np.inf)
     largest = np.maximum(np.abs(lowest), np.abs(highest))
-    varies = highest - lowest > _CONSTANT * largest
-    return frozenset(str(name) for name, is_it in zip(table, varies, strict=True) if is_it)
+    varies = np.asarray(highest - lowest > _CONSTANT * largest)
+    return frozenset(table.where(varies))
 
 
 def _listed(names: list[str]) -> str:

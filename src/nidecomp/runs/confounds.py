@@ -1,18 +1,20 @@
-"""Read a run's confounds table, and select regressors with nilearn.
+"""Select regressors from a run's confounds table with nilearn, and the motion in it.
 
 The regressors are selected by nilearn's `load_confounds`. It searches for the table by name next to
-the image, which fails if there are runs with and without ``acq-``. Therefore it is called in a
-temporary folder with a link to the table and a copy of its sidecar.
+the image, which fails if there are runs with and without ``acq-``, and reads all of it. Therefore
+it is called in a temporary folder with a table that has the same columns and two rows only, once
+for all runs with the same columns. The values are those of the table, which is read once.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,100 +24,29 @@ from nilearn.interfaces.fmriprep import load_confounds
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import RefusedRunError
-from nidecomp.core.text import MOST_BYTES, in_one_line, quoted
+from nidecomp.core.text import in_one_line
 from nidecomp.runs.sidecars import confounds_sidecars, read_json_object
-from nidecomp.runs.strategy import FD, RIGID_BODY, is_full_aroma
+from nidecomp.runs.strategy import FD, RIGID_BODY, columns_of, is_full_aroma
+from nidecomp.runs.table import Table
 
-# A thousand columns of ten thousand volumes, 27 bytes a number: far beyond any fMRIPrep table.
-_MOST_TABLE_BYTES = 16 * MOST_BYTES
-# Larger than any measured value, and its square is still finite.
-_LARGEST = 1e100
-
-
-def read_table(path: Path, n_volumes: int) -> pd.DataFrame:
-    """Read a confounds table and check that it has valid numbers.
-
-    Parameters
-    ----------
-    path : Path
-    n_volumes : int
-        Number of volumes of the image.
-
-    Returns
-    -------
-    pandas.DataFrame, shape (n_volumes, n_columns)
-        ``n/a`` is read as NaN.
-
-    Raises
-    ------
-    RefusedRunError
-        The table cannot be read, contains text or extreme numbers, or its number of rows is not
-        `n_volumes`.
-    """
-    try:
-        size = path.stat().st_size
-        if size > _MOST_TABLE_BYTES:
-            raise ValueError(
-                f"its size is {size / 1e6:.0f} MB (at most {_MOST_TABLE_BYTES / 1e6:.0f} MB)"
-            )
-        table = pd.read_csv(path, sep="\t", na_values=["n/a"])
-    except (OSError, ValueError) as error:
-        raise RefusedRunError(
-            f"its confounds table {path.name} cannot be read: {in_one_line(error)}"
-        ) from None
-    if not isinstance(table.index, pd.RangeIndex):
-        # pandas would use the first columns as row names and shift all others.
-        raise RefusedRunError(
-            f"its confounds table {path.name} has rows with more columns than the header"
-        )
-    if len(table) != n_volumes:
-        raise RefusedRunError(
-            f"its confounds table {path.name} has {len(table)} rows, but its image has "
-            f"{n_volumes} volumes"
-        )
-    names = set(map(str, table.columns))
-    twice = [name for name in names if f"{name}.1" in names]
-    if twice:
-        # pandas renames the second of two columns.
-        raise RefusedRunError(
-            f"its confounds table {path.name} has the column {quoted(min(twice))} twice"
-        )
-    text = [str(name) for name in table.columns if not _holds_numbers(table[name])]
-    if text:
-        raise RefusedRunError(
-            f"its confounds table {path.name} has text in column {in_one_line(repr(text[0]))}"
-        )
-    if FD in table and (table[FD] < 0).any():
-        raise RefusedRunError(f"its confounds table {path.name} has a negative {FD}")
-    for name in table.columns:
-        values = np.abs(table[name].to_numpy(dtype=float))
-        largest = values.max(where=np.isfinite(values), initial=0.0)
-        if largest > _LARGEST:
-            raise RefusedRunError(
-                f"its confounds table {path.name} has a value of {largest:g} in column "
-                f"{in_one_line(repr(name))}; the file may be damaged"
-            )
-    return table
+# Columns that mark single volumes. They are no regressors.
+_OF_VOLUMES = re.compile(r"(?:motion_outlier|non_steady_state_outlier)\d+")
+# Parts of which each run has another number of columns.
+_NUMBERED_PARTS = ("compcor", "ica_aroma")
 
 
-def _holds_numbers(column: pd.Series) -> bool:
-    """Return whether a column is numeric; booleans are not."""
-    types = pd.api.types
-    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
-
-
-def non_steady(table: pd.DataFrame) -> NDArray[np.bool_]:
+def non_steady(table: Table) -> NDArray[np.bool_]:
     """Return which volumes the table marks as acquired before the steady state."""
-    columns = [name for name in table.columns if "non_steady_state" in str(name)]
-    return np.asarray(table[columns].sum(axis=1).to_numpy(dtype=float) != 0)
+    marks = table.of(name for name in table.names if "non_steady_state" in name)
+    return np.asarray(np.nansum(marks.values, axis=1) != 0)
 
 
-def motion_of(table: pd.DataFrame | None, n_volumes: int) -> NDArray[np.float64]:
+def motion_of(table: Table | None, n_volumes: int) -> NDArray[np.float64]:
     """Return the head motion parameters of a run.
 
     Parameters
     ----------
-    table : pandas.DataFrame or None
+    table : Table or None
         The run's confounds table.
     n_volumes : int
         Number of volumes of the run.
@@ -126,29 +57,29 @@ def motion_of(table: pd.DataFrame | None, n_volumes: int) -> NDArray[np.float64]
         The six rigid-body parameters (mm and radians) and framewise displacement (mm), as far as
         they are in the table; missing values are 0.
     """
-    columns = [name for name in (*RIGID_BODY, FD) if table is not None and name in table]
-    if table is None or not columns:
+    if table is None:
         return np.zeros((n_volumes, 0))
+    motion = table.of(name for name in (*RIGID_BODY, FD) if name in table).values
     # The first volume has no displacement; 0 would be a sudden change.
-    motion = table[columns].bfill(limit=1).to_numpy(dtype=np.float64)
+    motion[:-1] = np.where(np.isnan(motion[:-1]), motion[1:], motion[:-1])
     return np.asarray(np.nan_to_num(motion, posinf=0.0, neginf=0.0))
 
 
 # ---------------------------------------------------------------- nilearn's load_confounds
 def choose_regressors(
+    table: Table,
     table_path: Path,
-    n_volumes: int,
     arguments: Mapping[str, Any] | None,
     sidecars: Sequence[Path] = (),
-) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-    """Return the regressors selected by nilearn, and the volumes to keep.
+) -> Table:
+    """Return the regressors selected by nilearn.
 
     Parameters
     ----------
-    table_path : Path
+    table : Table
         The run's confounds table.
-    n_volumes : int
-        Number of volumes of the run.
+    table_path : Path
+        Its file.
     arguments : mapping or None
         Arguments of `load_confounds`; None for no regressors.
     sidecars : sequence of Path
@@ -157,27 +88,69 @@ def choose_regressors(
 
     Returns
     -------
-    regressors : pandas.DataFrame, shape (n_volumes, n_regressors)
-        The regressors, for all volumes.
-    kept : ndarray of bool, shape (n_volumes,)
-        False for scrubbed and for non-steady-state volumes. The latter are dropped with any
-        strategy, also if there are no regressors.
+    Table
+        For all volumes. A value that is missing at the first volume (derivatives have none) is
+        that of the second, as in nilearn.
 
     Raises
     ------
     RefusedRunError
         nilearn does not accept the table, or its JSON sidecar is missing or cannot be read.
     """
-    # nilearn warns of an empty strategy. `high_pass` is used instead, and its columns are dropped
-    # below.
-    asked = dict(arguments) if arguments else {"strategy": ("high_pass",), "demean": False}
+    # nilearn warns of an empty strategy, but also checks the columns of a table that has none.
+    asked: dict[str, Any] = (
+        dict(arguments) if arguments else {"strategy": ("high_pass",), "demean": False}
+    )
+    # Only compcor needs the sidecar, but nilearn fails if it is missing or invalid.
+    described = _components(table_path, sidecars) if "compcor" in asked["strategy"] else {}
+    numbered = _numbered(table.names, asked["strategy"])
+    names = _selected_names(
+        tuple(name for name in table.names if name not in numbered),
+        json.dumps(asked),
+        json.dumps(described),
+    )
+    regressors = table.of(names if arguments else ())
+    if len(table) > 1:
+        first, second = regressors.values[:2]
+        first[:] = np.where(np.isnan(first), second, first)
+    return regressors
+
+
+def _numbered(columns: Sequence[str], strategy: Sequence[str]) -> set[str]:
+    """Return columns that a strategy does not use, and of which each run has another number."""
+    unused = [part for part in _NUMBERED_PARTS if part not in strategy]
+    return {
+        *(name for name in columns if _OF_VOLUMES.fullmatch(name)),
+        *(name for part in unused for name in columns_of(part, columns)),
+    }
+
+
+@lru_cache(maxsize=64)
+def _selected_names(columns: tuple[str, ...], arguments: str, described: str) -> tuple[str, ...]:
+    """Return the names of the columns that nilearn selects, in its order.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        The columns of a confounds table.
+    arguments, described : str
+        Arguments of `load_confounds`, and what the sidecar says about components, as JSON.
+
+    Raises
+    ------
+    RefusedRunError
+        nilearn does not accept the table.
+    """
+    asked = json.loads(arguments)
     with _folder() as folder:
-        image = _alone_in(folder, table_path, asked, sidecars)
+        stem = "sub-x_task-x"
+        nothing = pd.DataFrame(0.0, index=range(2), columns=list(columns))
+        nothing.to_csv(folder / f"{stem}_desc-confounds_timeseries.tsv", sep="\t", index=False)
+        (folder / f"{stem}_desc-confounds_timeseries.json").write_text(described)
+        # nilearn requires one of these descriptions; the actual image has been checked before.
+        desc = "smoothAROMAnonaggr" if is_full_aroma(asked) else "preproc"
         try:
-            with warnings.catch_warnings():
-                # nilearn warns if all volumes are scrubbed; such runs are refused later.
-                warnings.simplefilter("ignore", RuntimeWarning)
-                frame, sample_mask = load_confounds(str(image), **asked)
+            frame, _ = load_confounds(str(folder / f"{stem}_desc-{desc}_bold.nii.gz"), **asked)
         except MemoryError:
             raise
         except Exception as error:  # invalid tables and sidecars raise all kinds of errors
@@ -185,13 +158,7 @@ def choose_regressors(
             raise RefusedRunError(
                 f"nilearn's load_confounds does not accept its confounds table: {text}"
             ) from None
-    kept = np.ones(n_volumes, dtype=bool)
-    if sample_mask is not None:
-        kept[:] = False
-        kept[sample_mask] = True
-    # For short runs without cosine columns, nilearn's frame has neither columns nor rows.
-    is_empty = arguments is None or frame is None or frame.shape[1] == 0
-    return (pd.DataFrame(index=range(n_volumes)) if is_empty else frame), kept
+    return () if frame is None else tuple(map(str, frame.columns))
 
 
 @contextmanager
@@ -207,20 +174,6 @@ def _folder() -> Iterator[Path]:
         yield Path(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alone_in(
-    folder: Path, table_path: Path, arguments: Mapping[str, Any], sidecars: Sequence[Path]
-) -> Path:
-    """Put the table and its sidecar in an empty folder, and return an image path for nilearn."""
-    stem = "sub-x_task-x"
-    (folder / f"{stem}_desc-confounds_timeseries.tsv").symlink_to(table_path.absolute())
-    # Only compcor needs the sidecar, but nilearn fails if it is missing or invalid.
-    described = _components(table_path, sidecars) if "compcor" in arguments["strategy"] else {}
-    (folder / f"{stem}_desc-confounds_timeseries.json").write_text(json.dumps(described))
-    # nilearn requires one of these descriptions; the actual image has been checked before.
-    desc = "smoothAROMAnonaggr" if is_full_aroma(arguments) else "preproc"
-    return folder / f"{stem}_space-x_desc-{desc}_bold.nii.gz"
 
 
 def _components(table_path: Path, sidecars: Sequence[Path]) -> dict[str, object]:

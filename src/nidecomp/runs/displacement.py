@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from nidecomp.config.science import Denoising
 from nidecomp.core.errors import RefusedRunError
 from nidecomp.runs.strategy import DVARS, FD
+from nidecomp.runs.table import Table
 
 # Smaller displacements (in mm) are rounding errors.
 _NONE_MM = 1e-6
@@ -34,25 +34,25 @@ def options_with_displacement(
     return [option for option, is_given in options.items() if is_given]
 
 
-def is_zero(table: pd.DataFrame, steady: NDArray[np.bool_]) -> bool:
+def is_zero(table: Table, steady: NDArray[np.bool_]) -> bool:
     """Return whether the displacement is 0 wherever it is known, in the steady state."""
     known = _known(table, steady)
     return len(known) > 0 and bool(np.abs(known).max() < _NONE_MM)
 
 
-def _known(table: pd.DataFrame, volumes: NDArray[np.bool_]) -> NDArray[np.float64]:
-    values = table[FD].to_numpy(dtype=float)[volumes] if FD in table else np.zeros(0)
+def _known(table: Table, volumes: NDArray[np.bool_]) -> NDArray[np.float64]:
+    values = table.column(FD)[volumes] if FD in table else np.zeros(0)
     return np.asarray(values[np.isfinite(values)])
 
 
 def mean_displacement(
-    table: pd.DataFrame, steady: NDArray[np.bool_]
+    table: Table, steady: NDArray[np.bool_]
 ) -> tuple[float | None, tuple[str, ...]]:
     """Return the mean framewise displacement of a run, and notes on it.
 
     Parameters
     ----------
-    table : pandas.DataFrame, shape (n_volumes, n_columns)
+    table : Table
         The confounds table.
     steady : ndarray of bool, shape (n_volumes,)
         False for dummy scans and volumes before the steady state.
@@ -80,7 +80,7 @@ def mean_displacement(
 
 
 def check_displacement(
-    table: pd.DataFrame,
+    table: Table,
     steady: NDArray[np.bool_],
     denoising: Denoising,
     arguments: Mapping[str, Any] | None,
@@ -106,7 +106,7 @@ def check_displacement(
 
 
 def check_kept_displacement(
-    table: pd.DataFrame,
+    table: Table,
     kept: NDArray[np.bool_],
     denoising: Denoising,
     arguments: Mapping[str, Any] | None,
@@ -132,13 +132,13 @@ def check_kept_displacement(
             )
 
 
-def _n_unknown(table: pd.DataFrame, name: str, volumes: NDArray[np.bool_]) -> int:
+def _n_unknown(table: Table, name: str, volumes: NDArray[np.bool_]) -> int:
     """Return the number of volumes without a value, apart from the first that could have none.
 
     The first volume of a run has no displacement, and neither has the first volume after dropped
     ones if it was computed without these.
     """
-    unknown = ~np.isfinite(table[name].to_numpy(dtype=float))
+    unknown = ~np.isfinite(table.column(name))
     first = int(np.argmax(volumes))
     is_start = bool(unknown[: first + 1].all())
     return int(np.count_nonzero(volumes & unknown)) - int(is_start and bool(volumes.any()))

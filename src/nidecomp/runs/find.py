@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from nidecomp.bids.index import find_runs
+from nidecomp.bids.listing import KeptListing
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError
-from nidecomp.core.records import Inventory, UsableRun
+from nidecomp.core.kept import digest
+from nidecomp.core.records import Inventory, RefusedRun, RunFiles, UsableRun
 from nidecomp.core.text import count
-from nidecomp.runs.inspect import inspect_run
-from nidecomp.runs.known_images import known_images
+from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
+from nidecomp.execution.progress import with_progress
+from nidecomp.runs.inspect import InspectTask, inspect
+from nidecomp.runs.inspected import FOLDER, Inspections
+from nidecomp.runs.known_images import KnownImages
+from nidecomp.spaces.images import Header
 
 _LOG = logging.getLogger(__name__)
+_SILENT_S = 10.0
+# Fewer take a second or two, in which workers that are started early are not ready yet.
+_FEWEST_IN_PARALLEL = 500
 
 
-def find_usable_runs(root: Path, settings: Settings) -> Inventory:
+def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inventory:
     """Return the selected runs, after checking their headers, sidecars and confounds tables.
 
     Parameters
@@ -24,6 +34,8 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
     root : Path
         The preprocessed dataset.
     settings : Settings
+    executor : Executor
+        Inspects runs where there are many. The results do not depend on it.
 
     Returns
     -------
@@ -31,7 +43,11 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
         Usable and refused runs, and folders without runs, sorted by name.
     """
     science, execution = settings.science, settings.execution
-    known = known_images(root, settings.work_dir)
+    known = KnownImages(root, settings.work_dir)
+    # Template maps can be projected to runs of any length.
+    n_rows = 1 if science.projection.maps is not None else science.decomposition.fewest_rows
+    earlier = Inspections(root, settings.work_dir, science.denoising, n_rows)
+    listing = settings.work_dir / FOLDER / f"{digest(str(root))}_files.json"
     found, refused, unmatched = find_runs(
         root,
         science.selection,
@@ -40,25 +56,46 @@ def find_usable_runs(root: Path, settings: Settings) -> Inventory:
         needs_mask=science.masking.mask is None,
         # A participant-level job needs the runs of all participants for the group mask.
         of_all_participants=settings.analysis_level == "participant",
-        reduced_before=known.keys(),
+        reduced_before=known,
+        kept=KeptListing(listing, writes=not execution.dry_run),
+        is_known=earlier.has,
     )
-    # Template maps can be projected to runs of any length.
-    n_rows = 1 if science.projection.maps is not None else science.decomposition.fewest_rows
-    inspected = [
-        inspect_run(
-            files,
-            science.denoising,
-            n_rows,
-            known[files.bold].header if files.image_is_gone else None,
-        )
-        for files in found
+    new = [files for files in found if files.image_is_gone or not earlier.has(files)]
+    tasks = [
+        InspectTask(files, science.denoising, n_rows, _known_header(files, known)) for files in new
     ]
-    usable = tuple(record for record in inspected if isinstance(record, UsableRun))
-    refused += tuple(record for record in inspected if not isinstance(record, UsableRun))
+    inspected = {record.key: record for record in _inspect_all(tasks, executor)}
+    if not execution.dry_run:
+        earlier.add(record for record in inspected.values() if isinstance(record, UsableRun))
+    records = [inspected.get(files.key) or earlier.find(files) for files in found]
+    usable = tuple(record for record in records if isinstance(record, UsableRun))
+    refused += tuple(record for record in records if isinstance(record, RefusedRun))
     found_text = count(len(usable) + len(refused), "run")
     _LOG.info("Found %s, %d of them usable", found_text, len(usable))
     refused = tuple(sorted(refused, key=lambda record: record.key.label))
     return Inventory(usable, refused, unmatched=unmatched)
+
+
+def _known_header(files: RunFiles, known: KnownImages) -> Header | None:
+    """Return the header of an image that is not there any more."""
+    image = known.get(files.bold) if files.image_is_gone else None
+    return image.header if image else None
+
+
+def _inspect_all(
+    tasks: Sequence[InspectTask], executor: Executor
+) -> Iterator[UsableRun | RefusedRun]:
+    """Yield the result of each inspection, in any order."""
+    is_few = len(tasks) < _FEWEST_IN_PARALLEL
+    results: Iterable[UsableRun | RefusedRun | WorkerDied[InspectTask]] = (
+        map(inspect, tasks) if is_few else executor.map_unordered(inspect, tasks)
+    )
+    for result in with_progress(results, len(tasks), "Inspecting runs", after_s=_SILENT_S):
+        match result:
+            case WorkerDied(item=InspectTask(files=lost)):
+                yield RefusedRun(lost.key, lost.bold, lost_worker())
+            case UsableRun() | RefusedRun():
+                yield result
 
 
 def runs_of_participants(inventory: Inventory, labels: tuple[str, ...]) -> tuple[UsableRun, ...]:

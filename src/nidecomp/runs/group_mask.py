@@ -107,14 +107,24 @@ def _with_readable_mask(inventory: Inventory) -> tuple[list[UsableRun], list[Ref
     refused = list(inventory.refused)
     for run in inventory.used:
         try:
-            runs.append(_with_mask_checked(run))
+            # Where a run was found, its mask was checked already.
+            runs.append(run if run.mask_voxels is not None else with_mask_checked(run))
         except FailedRunError as error:
             refused.append(RefusedRun(run.key, run.files.bold, str(error)))
     return runs, refused
 
 
-def _with_mask_checked(run: UsableRun) -> UsableRun:
+def with_mask_checked(run: UsableRun) -> UsableRun:
     """Return a run with the size of its brain mask, and notes on what is unusual about it.
+
+    Parameters
+    ----------
+    run : UsableRun
+
+    Returns
+    -------
+    UsableRun
+        The same if it has no mask of its own.
 
     Raises
     ------

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from nidecomp.config.science import METHODS, Denoising
 from nidecomp.core.errors import FailedRunError, RefusedRunError
 from nidecomp.core.records import RefusedRun, RunFiles, UsableRun
 from nidecomp.core.text import in_one_line
+from nidecomp.runs.group_mask import with_mask_checked
 from nidecomp.runs.nuisance import build_nuisance_model
 from nidecomp.runs.repetition_time import as_seconds, repetition_time
 from nidecomp.runs.sidecars import Entry, sidecar_entries
@@ -15,6 +17,36 @@ from nidecomp.runs.strategy import relies_on_aroma_images
 from nidecomp.spaces.images import Header, read_header
 
 _AROMA = "smoothAROMAnonaggr"
+
+
+@dataclass(frozen=True, eq=False)
+class InspectTask:
+    """Everything that the inspection of a run depends on: see `inspect_run`."""
+
+    files: RunFiles
+    denoising: Denoising
+    n_rows: int
+    known_header: Header | None = None
+
+
+def inspect(task: InspectTask) -> UsableRun | RefusedRun:
+    """Check the header, sidecar, confounds table and brain mask of a run.
+
+    Parameters
+    ----------
+    task : InspectTask
+
+    Returns
+    -------
+    UsableRun or RefusedRun
+    """
+    record = inspect_run(task.files, task.denoising, task.n_rows, task.known_header)
+    if isinstance(record, RefusedRun):
+        return record
+    try:
+        return with_mask_checked(record)
+    except FailedRunError as error:
+        return RefusedRun(record.key, record.files.bold, str(error))
 
 
 def inspect_run(

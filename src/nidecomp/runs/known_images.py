@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -74,25 +76,41 @@ def remember_image(run: UsableRun, work_dir: Path) -> None:
         temporary.write_text(json.dumps(content), encoding="utf-8")
 
 
-def known_images(root: Path, work_dir: Path) -> dict[Path, KnownImage]:
-    """Return the images of a dataset that are remembered.
+class KnownImages:
+    """The images of a dataset that are remembered. Each is read when it is asked for.
 
     Parameters
     ----------
     root : Path
         The dataset.
     work_dir : Path
-
-    Returns
-    -------
-    dict
-        Path to image. An image is left out if another version of it is annexed now.
     """
-    folder = work_dir / _FOLDER
-    if not folder.is_dir():
-        return {}
-    found = (_read(file, root) for file in sorted(folder.glob(f"{_digest(root)}_*.json")))
-    return {known.path: known for known in found if known is not None and _is_same_version(known)}
+
+    def __init__(self, root: Path, work_dir: Path) -> None:
+        self._root = root
+        self._folder = work_dir / _FOLDER
+        try:
+            names = os.listdir(self._folder)  # noqa: PTH208  names alone are needed
+        except OSError:
+            names = []
+        self._names = {name for name in names if name.startswith(f"{_digest(root)}_")}
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, Path) and self.get(path) is not None
+
+    def get(self, path: Path) -> KnownImage | None:
+        """Return an image, or None if it is not known or another version is annexed now."""
+        name = _name(path)
+        return self._known(name) if name in self._names else None
+
+    def other_than(self, paths: Iterable[Path]) -> list[Path]:
+        """Return the images that are known, without some that need not be read."""
+        others = self._names.difference(map(_name, paths))
+        return sorted(known.path for name in others if (known := self._known(name)) is not None)
+
+    def _known(self, name: str) -> KnownImage | None:
+        known = _read(self._folder / name, self._root)
+        return known if known is not None and _is_same_version(known) else None
 
 
 def image_identity(files: RunFiles, work_dir: Path) -> str:
@@ -130,8 +148,12 @@ def _root_of(path: Path) -> Path:
 
 
 def _file(path: Path, work_dir: Path) -> Path:
+    return work_dir / _FOLDER / _name(path)
+
+
+def _name(path: Path) -> str:
     root = _root_of(path)
-    return work_dir / _FOLDER / f"{_digest(root)}_{_digest(path.relative_to(root))}.json"
+    return f"{_digest(root)}_{_digest(path.relative_to(root))}.json"
 
 
 def _digest(path: Path) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from nidecomp.config.science import Denoising
@@ -21,7 +21,7 @@ from nidecomp.runs.columns import (
     check_values,
     count_regressors,
 )
-from nidecomp.runs.confounds import choose_regressors, motion_of, non_steady, read_table
+from nidecomp.runs.confounds import choose_regressors, motion_of, non_steady
 from nidecomp.runs.displacement import (
     check_displacement,
     check_kept_displacement,
@@ -31,6 +31,7 @@ from nidecomp.runs.displacement import (
 )
 from nidecomp.runs.sidecars import confounds_sidecars
 from nidecomp.runs.strategy import DVARS, FD, resolve_strategy, scrubbing_of
+from nidecomp.runs.table import Table, read_table
 
 # Regressors of a filter times volumes: 1 GB, more than any realistic run needs.
 _MOST_IN_FILTERS = 1 << 27
@@ -122,7 +123,7 @@ def build_nuisance_model(
     volumes = np.arange(n_volumes)
     reasons = {"dummy": volumes < denoising.dummy_scans}
     confounds = None
-    regressors = pd.DataFrame(index=range(n_volumes))
+    regressors = Table((), np.zeros((n_volumes, 0)))
     if table is not None and table_path is not None:
         reasons["non-steady state"] = non_steady(table)
         confounds = Confounds(
@@ -135,8 +136,8 @@ def build_nuisance_model(
         )
         check_columns(confounds)
         check_displacement(table, confounds.steady, denoising, arguments)
-        regressors, unscrubbed = choose_regressors(table_path, n_volumes, arguments, sidecars)
-        reasons |= _scrubbed(table, unscrubbed, denoising)
+        regressors = choose_regressors(table, table_path, arguments, sidecars)
+        reasons |= _scrubbed(table, denoising)
     mean_fd, notes = _checked(confounds, regressors, _kept(reasons, n_volumes))
 
     reasons["empty"] = np.isin(volumes, np.asarray(also_dropped, dtype=np.intp))
@@ -148,7 +149,7 @@ def build_nuisance_model(
         counts.append(("filter", filters.shape[1]))
     if confounds is not None:
         counts += count_regressors(confounds, regressors, kept)
-    columns = np.column_stack([trend, filters, regressors.to_numpy(dtype=float)])
+    columns = np.column_stack([trend, filters, regressors.values])
     nuisance = orthonormal_basis(columns[kept])
     return NuisanceModel(
         kept=np.flatnonzero(kept),
@@ -161,21 +162,39 @@ def build_nuisance_model(
     )
 
 
-def _scrubbed(
-    table: pd.DataFrame, unscrubbed: NDArray[np.bool_], denoising: Denoising
-) -> dict[str, NDArray[np.bool_]]:
-    """Return which volumes are scrubbed for each reason, given those that nilearn keeps."""
+def _scrubbed(table: Table, denoising: Denoising) -> dict[str, NDArray[np.bool_]]:
+    """Return which volumes are scrubbed for each reason."""
     rule = scrubbing_of(denoising)
     if rule is None:
         return {}
     limits = {"displacement": (FD, rule.fd_mm), "DVARS": (DVARS, rule.std_dvars)}
     reasons = {
-        reason: np.asarray(table[column].to_numpy(dtype=float) > limit)
+        reason: table.column(column) > limit
         for reason, (column, limit) in limits.items()
         if limit is not None
     }
-    # nilearn does not say why it drops a volume: what is left of them are short segments.
-    return {**reasons, "short segments": ~unscrubbed}
+    scrubbed = np.logical_or.reduce(list(reasons.values()))
+    return {**reasons, "short segments": _short_segments(scrubbed, rule.fewest_volumes)}
+
+
+def _short_segments(scrubbed: NDArray[np.bool_], fewest_volumes: int) -> NDArray[np.bool_]:
+    """Return which volumes are in segments before, between or after scrubbed ones that are short.
+
+    Parameters
+    ----------
+    scrubbed : ndarray of bool, shape (n_volumes,)
+        If there is none, there are no segments.
+    fewest_volumes : int
+        Segments with fewer volumes are short.
+    """
+    short = np.zeros_like(scrubbed)
+    if not scrubbed.any():
+        return short
+    ends = [-1, *np.flatnonzero(scrubbed).tolist(), len(scrubbed)]
+    for before, after in pairwise(ends):
+        if after - before - 1 < fewest_volumes:
+            short[before + 1 : after] = True
+    return short
 
 
 def _kept(reasons: Mapping[str, NDArray[np.bool_]], n_volumes: int) -> NDArray[np.bool_]:
@@ -218,7 +237,7 @@ def _table(
     n_volumes: int,
     arguments: Mapping[str, Any] | None,
     denoising: Denoising,
-) -> pd.DataFrame | None:
+) -> Table | None:
     """Return the confounds table, or None if there is none and none is needed."""
     if path is not None:
         return read_table(path, n_volumes)
@@ -237,7 +256,7 @@ def _table(
 
 
 def _checked(
-    confounds: Confounds | None, regressors: pd.DataFrame, kept: NDArray[np.bool_]
+    confounds: Confounds | None, regressors: Table, kept: NDArray[np.bool_]
 ) -> tuple[float | None, tuple[str, ...]]:
     """Check the confounds of the volumes kept, and return the mean displacement and notes."""
     if confounds is None:
