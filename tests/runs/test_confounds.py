@@ -13,7 +13,7 @@ from nilearn.interfaces.fmriprep.load_confounds_scrub import optimize_scrub
 from nidecomp.config.science import Denoising
 from nidecomp.config.values import STRATEGY_PRESETS
 from nidecomp.core.errors import NidecompError, RefusedRunError, UsageError
-from nidecomp.runs import confounds, nuisance
+from nidecomp.runs import answers, nuisance
 from nidecomp.runs.clean import cosines, orthonormal_basis, polynomials
 from nidecomp.runs.nuisance import build_nuisance_model
 from nidecomp.runs.strategy import missing_columns, possible_strategies, resolve_strategy
@@ -111,7 +111,7 @@ def test_a_table_is_read_once_and_nilearn_is_asked_once_about_its_columns(tmp_pa
     read = []
     whole = pd.read_csv
     monkeypatch.setattr(pd, "read_csv", lambda path, **how: read.append(path) or whole(path, **how))
-    confounds._selected_names.cache_clear()
+    answers._ANSWERS.clear()
     for path in paths:
         design_of(path, "simple")
     assert [path for path in read if path in paths] == paths

@@ -14,17 +14,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from nilearn.interfaces.fmriprep import load_confounds
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import RefusedRunError
 from nidecomp.core.text import in_one_line
+from nidecomp.runs.answers import answer_to
 from nidecomp.runs.sidecars import confounds_sidecars, read_json_object
 from nidecomp.runs.strategy import FD, RIGID_BODY, columns_of, is_full_aroma
 from nidecomp.runs.table import Table
@@ -104,10 +103,10 @@ def choose_regressors(
     # Only compcor needs the sidecar, but nilearn fails if it is missing or invalid.
     described = _components(table_path, sidecars) if "compcor" in asked["strategy"] else {}
     numbered = _numbered(table.names, asked["strategy"])
-    names = _selected_names(
-        tuple(name for name in table.names if name not in numbered),
-        json.dumps(asked),
-        json.dumps(described),
+    columns = [name for name in table.names if name not in numbered]
+    names = answer_to(
+        f"columns {json.dumps([columns, asked, described])}",
+        lambda: _selected_names(columns, asked, described),
     )
     regressors = table.of(names if arguments else ())
     if len(table) > 1:
@@ -125,28 +124,33 @@ def _numbered(columns: Sequence[str], strategy: Sequence[str]) -> set[str]:
     }
 
 
-@lru_cache(maxsize=64)
-def _selected_names(columns: tuple[str, ...], arguments: str, described: str) -> tuple[str, ...]:
+def _selected_names(
+    columns: Sequence[str], asked: Mapping[str, Any], described: Mapping[str, Any]
+) -> tuple[str, ...]:
     """Return the names of the columns that nilearn selects, in its order.
 
     Parameters
     ----------
-    columns : tuple of str
+    columns : sequence of str
         The columns of a confounds table.
-    arguments, described : str
-        Arguments of `load_confounds`, and what the sidecar says about components, as JSON.
+    asked : mapping
+        Arguments of `load_confounds`.
+    described : mapping
+        What the sidecar says about components.
 
     Raises
     ------
     RefusedRunError
         nilearn does not accept the table.
     """
-    asked = json.loads(arguments)
+    # Workers are told, and need not import it.
+    from nilearn.interfaces.fmriprep import load_confounds  # noqa: PLC0415
+
     with _folder() as folder:
         stem = "sub-x_task-x"
         nothing = pd.DataFrame(0.0, index=range(2), columns=list(columns))
         nothing.to_csv(folder / f"{stem}_desc-confounds_timeseries.tsv", sep="\t", index=False)
-        (folder / f"{stem}_desc-confounds_timeseries.json").write_text(described)
+        (folder / f"{stem}_desc-confounds_timeseries.json").write_text(json.dumps(described))
         # nilearn requires one of these descriptions; the actual image has been checked before.
         desc = "smoothAROMAnonaggr" if is_full_aroma(asked) else "preproc"
         try:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.packed import PackedSeries, move_rows
 from nidecomp.core.records import UsableRun
+from nidecomp.runs.answers import learn
 from nidecomp.runs.nuisance import NuisanceModel, build_nuisance_model
 from nidecomp.runs.task import ReduceTask
 
@@ -100,6 +101,7 @@ def _read(
 
 def _nuisance_model(task: ReduceTask, also_dropped: Sequence[int] = ()) -> NuisanceModel:
     run = task.run
+    learn(task.answers)
     return build_nuisance_model(
         run.files.confounds,
         run.n_volumes,

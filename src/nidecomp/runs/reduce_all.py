@@ -10,6 +10,7 @@ from nidecomp.core.records import FailedRun, ReducedRun, UsableRun
 from nidecomp.core.text import count
 from nidecomp.execution import progress
 from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
+from nidecomp.runs.answers import answers
 from nidecomp.runs.reduce import reduce_run
 from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.contract import FeatureSpace
@@ -85,6 +86,7 @@ def reduce_task(run: UsableRun, space: FeatureSpace, request: Request) -> Reduce
         # Template maps can be projected to runs of any length.
         n_required=1 if science.projection.maps else science.decomposition.largest_model_order,
         work_dir=request.work_dir,
+        answers=answers(),
     )
 
 

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
-from nilearn.interfaces.fmriprep import load_confounds
-from nilearn.interfaces.fmriprep.load_confounds_strategy import preset_strategies
-
 from nidecomp.config.science import Denoising
 from nidecomp.config.values import STRATEGY_PARTS, STRATEGY_PRESETS
 from nidecomp.core.errors import UsageError
 from nidecomp.core.text import quoted
+from nidecomp.runs.answers import answer_to
 
 # Columns of fMRIPrep's confounds tables: framewise displacement, standardised DVARS, and rigid-body
 # parameters.
@@ -91,7 +89,7 @@ def resolve_strategy(denoising: Denoising) -> dict[str, Any] | None:
     if name == "none":
         return None
     if name in STRATEGY_PRESETS:
-        arguments = dict(preset_strategies[name])
+        arguments = dict(answer_to(f"preset {name}", lambda: _preset(name)))
         # Presets have None for no global signal, which load_confounds does not accept.
         arguments = {key: value for key, value in arguments.items() if value is not None}
     elif name.startswith("{"):
@@ -187,7 +185,23 @@ def scrubbing_of(denoising: Denoising) -> Scrubbing | None:
 
 def argument_of(arguments: Mapping[str, Any], name: str) -> Any:
     """Return an argument of `load_confounds`, or its default in nilearn if it is not given."""
-    return arguments.get(name, signature(load_confounds).parameters[name].default)
+    if name in arguments:
+        return arguments[name]
+    return answer_to(f"default of {name}", lambda: _default(name))
+
+
+def _preset(name: str) -> dict[str, Any]:
+    from nilearn.interfaces.fmriprep.load_confounds_strategy import (  # noqa: PLC0415
+        preset_strategies,
+    )
+
+    return dict(preset_strategies[name])
+
+
+def _default(name: str) -> Any:
+    from nilearn.interfaces.fmriprep import load_confounds  # noqa: PLC0415
+
+    return signature(load_confounds).parameters[name].default
 
 
 # ---------------------------------------------------------------- columns of the table

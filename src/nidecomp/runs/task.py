@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from nidecomp.config.science import Denoising
@@ -26,7 +27,7 @@ class ReduceTask:
 
     `smoothing_fwhm` lists the smoothing kernels (FWHM in mm). Each gives a separate reduced run,
     and the image is read once for all of them. A run is reduced to `n_rows` principal components,
-    or to all that it has: at least `n_required`.
+    or to all that it has: at least `n_required`. `answers` are those of nilearn (`runs.answers`).
     """
 
     run: UsableRun
@@ -36,6 +37,7 @@ class ReduceTask:
     n_rows: int
     n_required: int
     work_dir: Path
+    answers: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
