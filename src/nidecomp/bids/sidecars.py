@@ -60,7 +60,7 @@ class Sidecars:
         """Return the sidecars with a suffix from the dataset's folder down to another one."""
         key = folder, suffix
         if key not in self._above:
-            is_top = folder == self._root
+            is_top = len(folder) <= len(self._root)
             above = [] if is_top else self._leading_to(os.path.dirname(folder), suffix)  # noqa: PTH120  text
             self._above[key] = [*above, *self._inside(folder, suffix)]
         return self._above[key]

@@ -27,7 +27,7 @@ _FEWEST_IN_PARALLEL = 500
 
 
 def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inventory:
-    """Return the selected runs, after checking their headers, sidecars and confounds tables.
+    """Return the selected runs, after checking their headers, sidecars, confounds and masks.
 
     Parameters
     ----------
