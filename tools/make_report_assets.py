@@ -7,6 +7,7 @@ outlines of its glass brain as lines in mm. Drawing them anew took longer than a
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def points_of(item: dict) -> np.ndarray:
             np.multiply.outer(1 - POINTS, first) + np.multiply.outer(POINTS, second)
             if np.ndim(first) == 1
             else (1 - POINTS)[:, None] * first + POINTS[:, None] * second
-            for first, second in zip(points[:-1], points[1:], strict=True)
+            for first, second in itertools.pairwise(points)
         ]
     return points[0]
 

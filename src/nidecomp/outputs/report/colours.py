@@ -9,8 +9,18 @@ from numpy.typing import NDArray
 
 # From values near 0 to the largest; lighter is more. Blue and orange are told apart with any colour
 # vision, and both can be seen on a dark brain.
-_ABOVE = ((0.0, (120, 18, 12)), (0.35, (214, 58, 22)), (0.7, (253, 156, 50)), (1.0, (255, 247, 168)))
-_BELOW = ((0.0, (24, 34, 122)), (0.35, (36, 92, 204)), (0.7, (84, 176, 240)), (1.0, (200, 247, 255)))
+_ABOVE = (
+    (0.0, (120, 18, 12)),
+    (0.35, (214, 58, 22)),
+    (0.7, (253, 156, 50)),
+    (1.0, (255, 247, 168)),
+)
+_BELOW = (
+    (0.0, (24, 34, 122)),
+    (0.35, (36, 92, 204)),
+    (0.7, (84, 176, 240)),
+    (1.0, (200, 247, 255)),
+)
 HALF = 127
 # How much of the colour is left just below the threshold.
 _FAINT = 0.6

@@ -62,7 +62,7 @@ def written_upwards(text: str, size: int, colour: Colour = INK) -> Image.Image:
 def as_png(picture: Image.Image) -> bytes:
     """Return a PNG file without anything but its pixels."""
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=4)
+    picture.save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 

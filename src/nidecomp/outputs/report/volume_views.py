@@ -75,17 +75,13 @@ class Stage:
         }
 
 
-def draw_small(
-    stage: Stage, volume: NDArray[np.float32], scale: Scale, cut: Cut
-) -> Image.Image:
+def draw_small(stage: Stage, volume: NDArray[np.float32], scale: Scale, cut: Cut) -> Image.Image:
     """Return three slices side by side, for the gallery."""
     slices = _slices(stage, volume, scale, cut, _SMALL_PX_PER_MM)
     return _row(slices, 0)
 
 
-def draw_large(
-    stage: Stage, volume: NDArray[np.float32], scale: Scale, cut: Cut
-) -> Image.Image:
+def draw_large(stage: Stage, volume: NDArray[np.float32], scale: Scale, cut: Cut) -> Image.Image:
     """Return slices, a glass brain and the scale of colours, with titles, for papers."""
     width = _LARGE_WIDTH - _BAR_WIDTH
     of_slices = width / (_extent(stage.grid, "yxx"))
@@ -102,7 +98,9 @@ def draw_large(
     names = "glass brain: largest values along the line of sight, thresholded ("
     told = f"{names}{', '.join(_GLASS)}); L: left"
     write(picture, (8, top + 24 + lower.height + 6), told, size=12, colour=SOFT)
-    _draw_bar(picture, scale, (_LARGE_WIDTH - _BAR_WIDTH + 14, _TITLE_HEIGHT + 24), upper.height - 48)
+    _draw_bar(
+        picture, scale, (_LARGE_WIDTH - _BAR_WIDTH + 14, _TITLE_HEIGHT + 24), upper.height - 48
+    )
     return picture
 
 
@@ -122,7 +120,7 @@ def _slices(
     at = stage.grid.index_of(cut.peak_mm)
     found = []
     for axis, place in zip(_AXES.values(), at, strict=True):
-        grey, values = (_upright(one.take(place, axis=axis)) for one in (stage.grey, volume))
+        grey, values = (_upright(np.moveaxis(one, axis, 0)[place]) for one in (stage.grey, volume))
         found.append(_enlarged(painted(grey, values, scale, is_faint=True), stage.grid, px_per_mm))
     for one in found[1:]:
         _mark_left(one, px_per_mm)
