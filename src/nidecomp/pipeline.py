@@ -74,7 +74,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             )  # fmt: skip
             with step("writing"):
                 tree = write_group(result)
-            is_reported = write_report(tree, settings, plan.n_drawing, found.monitor)
+            is_reported = write_report(tree, settings, plan.n_threads, found.monitor)
             tree.finish()
         _LOG.info("The results of %s are in %s", _n_runs(reduced), settings.output_dir)
         return _ended(Outcome(inventory, settings.output_dir, components, is_reported))

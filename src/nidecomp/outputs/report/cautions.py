@@ -64,11 +64,14 @@ def _of_decomposition(one: WrittenDecomposition, ids: Ids) -> list[Caution]:
             f"(reproducibility of at most {chance:.2f}). Do not interpret them:"
         )
         found.append(_linked(text, one, low, ids))
-    if flagged := [row for row in one.metrics if naming(row).flags]:
+    # What is said of the others at chance is enough.
+    told = [naming(row) for row in one.metrics]
+    pairs = zip(one.metrics, told, strict=True)
+    if flagged := [row for row, named in pairs if named.flags and not named.is_at_chance]:
         verb = "has" if len(flagged) == 1 else "have"
         text = (
-            f"{one.title}: {count(len(flagged), 'component')} {verb} signs of noise (flags); look "
-            "at their maps before you use them:"
+            f"{one.title}: {count(len(flagged), 'reproducible component')} {verb} signs of noise "
+            "(flags); look at their maps before you use them:"
         )
         found.append(_linked(text, one, flagged, ids))
     return found

@@ -148,11 +148,10 @@ def _found_again(folder: Results) -> str:
         n_named = sum(naming(row).is_sure for row in known)
         if known:
             parts.append(
-                f"{n_good} of {len(known)} components of {method_name(one.method)} are more "
-                f"reproducible than noise, and {n_named} of these resemble a known network and "
-                "have no sign of noise"
+                f"{n_good} of {len(known)} components of {method_name(one.method)} "
+                f"({n_named} resemble a known network and have no sign of noise)"
             )
-    return f"{listed(parts)}." if parts else ""
+    return f"More reproducible than noise are {listed(parts)}." if parts else ""
 
 
 def _tiles(one: WrittenDecomposition, drawn: Drawn, ids: Ids) -> list[dict[str, object]]:

@@ -32,20 +32,16 @@ const filterTiles = () => {
 const showPartner = () => {
   const other = panels[1];
   const key = controls.compare.value;
-  byId("ui-second").hidden = !key;
-  byId("ui-panels").classList.toggle("two", Boolean(key));
-  if (!key || !chosen) {
-    other.component = null;
-    other.volume = null;
-    return;
-  }
   const found = (partners.get(chosen.id) || []).find(({ component }) => component.decomposition.key === key);
-  byId("ui-partner").textContent = found
-    ? `Partner of ${chosen.name}: maps correlate with r = ${rounded(found.r)}`
+  const told = found
+    ? `The maps of ${chosen.name} and its partner correlate with r = ${rounded(found.r)}.`
     : `${chosen.name} has no partner there.`;
+  byId("ui-partner").textContent = key ? told : "";
+  byId("ui-panels").classList.toggle("two", Boolean(found));
   byId("ui-second-panel").hidden = !found;
+  other.component = null;
+  other.volume = null;
   if (found) other.show(found.component, false);
-  else other.volume = null;
 };
 
 const choose = (id, isNew) => {

@@ -22,7 +22,7 @@ class Panel {
     this.find("title").id = `ui-title-${number}`;
     root.setAttribute("aria-labelledby", `ui-title-${number}`);
     this.find("maps").hidden = !canDraw;
-    this.find("no-maps").hidden = canDraw;
+    this.find("no-maps").hidden = canDraw || data.scene === null;
   }
 
   async begin() {
