@@ -125,7 +125,8 @@ def test_several_numbers_of_components_are_reduced_to_the_largest():
     largest = forecast_of(n_components=40, mem_mb=PLENTY, with_fit=True)
     science = science_of((5, 20, 40))
     several = forecast_of(science=science, mem_mb=PLENTY, with_fit=True)
-    assert dataclasses.replace(several, waiting_mb=largest.waiting_mb) == largest
+    of_all_maps = {"waiting_mb": largest.waiting_mb, "drawing_mb": largest.drawing_mb}
+    assert dataclasses.replace(several, **of_all_maps) == largest
     # But the maps of all decompositions are in memory while runs are projected.
     maps_mb = 2 * 4 * (5 + 20) * 2 * MASK.sum() / 1e6
     assert several.waiting_mb - largest.waiting_mb == pytest.approx(maps_mb)

@@ -43,10 +43,11 @@ Where = Literal["here", "beside", "elsewhere"]
 class Forecast:
     """The memory and disk space that an analysis needs, and how it will be executed.
 
-    Runs are processed by `n_processes` processes, in the place given by `where`. The
-    figures of the report take `drawing_mb` (0 without a report). The group fit uses `n_threads`, and adds runs to `at_once` of its `n_subspaces` in one pass over the
-    reduced runs, and to `samples_at_once` of the split-halves and bootstrap samples. `waiting_mb`
-    is the memory of this process while workers process runs.
+    Runs are processed by `n_processes` processes, in the place given by `where`. The group fit and
+    the figures of the report use `n_threads`; the fit adds runs to `at_once` of its `n_subspaces`
+    in one pass over the reduced runs, and to `samples_at_once` of the split-halves and bootstrap
+    samples. `waiting_mb` is the memory of this process while workers process runs, `drawing_mb`
+    that of drawing figures (0 without a report).
     """
 
     run_mb: float

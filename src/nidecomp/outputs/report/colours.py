@@ -61,7 +61,7 @@ _TABLE = colour_table()
 
 def is_kept(values: NDArray[np.float32], scale: Scale) -> NDArray[np.bool_]:
     """Return which values the threshold keeps; 0 never is."""
-    return ((values >= scale.high) | (values <= scale.low)) & (values != 0)
+    return np.asarray(((values >= scale.high) | (values <= scale.low)) & (values != 0))
 
 
 def painted(

@@ -161,12 +161,12 @@ def _draw_strip(
         pen.line([(x, bottom), (x, bottom + 4)], fill=SOFT)
         write(picture, (x, bottom + 6), f"{value:.3g}", size=_TEXT, colour=SOFT, anchor="ma")
     # Spread in a fixed pattern, so that equal values do not overlap.
-    y = top + 12 + np.arange(len(values)) * 0.618 % 1 * (bottom - top - 16)
-    x = left + (values - low) / span * (right - left)
+    ys = (top + 12 + np.arange(len(values)) * 0.618 % 1 * (bottom - top - 16)).tolist()
+    xs = (left + (values - low) / span * (right - left)).tolist()
     named = set(np.flatnonzero(marked)[:_MOST_NAMES].tolist())
     for index in np.flatnonzero(np.isfinite(values)).tolist():
         colour: Colour = _MARK if marked[index] else _FOUND
-        at = (float(x[index]), float(y[index]))
+        at = (xs[index], ys[index])
         pen.ellipse([(at[0] - 3, at[1] - 3), (at[0] + 3, at[1] + 3)], fill=colour)
         if index in named:
             write(picture, (at[0], at[1] - 4), names[index], size=10, colour=INK, anchor="mb")

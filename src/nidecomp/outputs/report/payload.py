@@ -169,7 +169,8 @@ def _rounded(values: Iterable[float]) -> list[float | None]:
 
 
 def _hundredths(values: NDArray[np.float64]) -> list[list[int]]:
-    return np.rint(100 * np.nan_to_num(values)).astype(int).tolist()
+    rounded: list[list[int]] = np.rint(100 * np.nan_to_num(values)).astype(int).tolist()
+    return rounded
 
 
 def _scaled(power: NDArray[np.float64]) -> list[int]:

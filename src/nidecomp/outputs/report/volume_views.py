@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,10 +151,10 @@ def _glass_brain(stage: Stage, volume: NDArray[np.float32], scale: Scale) -> lis
 def _projected(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     """Return the value of the largest size along an axis."""
     highest, lowest = values.max(axis=axis), values.min(axis=axis)
-    return np.where(highest >= -lowest, highest, lowest)
+    return np.asarray(np.where(highest >= -lowest, highest, lowest))
 
 
-def _upright(plane: NDArray) -> NDArray:
+def _upright(plane: NDArray[Any]) -> NDArray[Any]:
     """Turn (across, up) into rows from top to bottom."""
     return plane[:, ::-1].T
 
