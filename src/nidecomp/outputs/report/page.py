@@ -115,6 +115,7 @@ def render(folder: Results, drawn: Drawn | None = None) -> str:
             tiles={one.key: _tiles(one, drawn, ids) for one in folder.decompositions},
             data=payload(folder, drawn, ids),
             tables=_tables(folder, ids),
+            resources=_resources(folder),
             pairs=pairs_of(folder),
             notes=notes_of(folder.runs),
             paragraph=paragraph,
@@ -207,10 +208,13 @@ def _tables(folder: Results, ids: Ids) -> dict[str, dict[str, object]]:
         found["part-t-runs"] = table(_RUNS, _runs_with_quality(folder))
     if notes := notes_of(folder.runs):
         found["part-t-notes"] = table(_NOTES, notes)
-    resources = [row for row in folder.resources if row.get("step") != REPORT_STEP]
-    if resources:
-        found["part-t-resources"] = table(_RESOURCES, resources)
     return found
+
+
+def _resources(folder: Results) -> dict[str, dict[str, object]]:
+    """Return the table of what the execution took, which is in a section of its own."""
+    rows = [row for row in folder.resources if row.get("step") != REPORT_STEP]
+    return {"part-t-resources": table(_RESOURCES, rows)} if rows else {}
 
 
 def _with_folder(folder: Results) -> dict[str, str]:

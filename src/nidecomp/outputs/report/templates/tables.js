@@ -2,7 +2,9 @@
 // Tables are drawn from the page's data, some rows at a time, sorted by their heads and filtered by the
 // field above them.
 const ROWS = 50;
-const tableData = JSON.parse(byId("ui-tables").textContent);
+const tableData = Object.assign(
+  ...["ui-tables", "ui-resources"].map((id) => JSON.parse(byId(id)?.textContent ?? "{}")),
+);
 const valueOf = (text) => (text === "" || isNaN(text) ? text.toLowerCase() : Number(text));
 const comparison = (a, b) => {
   if (typeof a === typeof b) return a < b ? -1 : a > b ? 1 : 0;
