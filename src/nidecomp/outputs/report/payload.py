@@ -15,7 +15,7 @@ from nidecomp.outputs.report.colours import colour_table
 from nidecomp.outputs.report.component_facts import facts, naming
 from nidecomp.outputs.report.drawing import Drawn, DrawnMap, in_matched_order
 from nidecomp.outputs.report.reading import Row, number
-from nidecomp.outputs.report.results import Fits, Results, WrittenDecomposition, pairs_of
+from nidecomp.outputs.report.results import Results, WrittenDecomposition, pairs_of
 from nidecomp.outputs.report.spectra import spectra
 
 # Steps of a spectrum's height.
@@ -143,24 +143,27 @@ def _fits_of_participants(
         for row in one.metrics
         if (found := folder.fits.get((one.method, str(one.scale), row["component"])))
     }
-    names = sorted({run.split("_")[0] for each in fits.values() for run in each.runs})
+    # Nearly always the runs of all components are the same.
+    of_runs = {each.runs: [run.split("_")[0] for run in each.runs] for each in fits.values()}
+    names = sorted({name for found in of_runs.values() for name in found})
     place = {name: index for index, name in enumerate(names)}
+    places = {runs: np.array([place[one] for one in found]) for runs, found in of_runs.items()}
     return names, {
         component: [
-            _rounded(_means(each, values, place)) for values in (each.map_r, each.amplitude)
+            _rounded(_means(values, places[each.runs], len(names)))
+            for values in (each.map_r, each.amplitude)
         ]
         for component, each in fits.items()
     }
 
 
 def _means(
-    fits: Fits, values: NDArray[np.float64], place: Mapping[str, int]
+    values: NDArray[np.float64], of_run: NDArray[np.intp], n_participants: int
 ) -> NDArray[np.float64]:
     """Return the mean of each participant's runs, NaN where none is known."""
-    of_run = np.array([place[run.split("_")[0]] for run in fits.runs])
     is_known = np.isfinite(values)
-    total = np.bincount(of_run[is_known], values[is_known], minlength=len(place))
-    n_runs = np.bincount(of_run[is_known], minlength=len(place))
+    total = np.bincount(of_run[is_known], values[is_known], minlength=n_participants)
+    n_runs = np.bincount(of_run[is_known], minlength=n_participants)
     return np.where(n_runs > 0, total / np.maximum(n_runs, 1), np.nan)
 
 

@@ -332,22 +332,24 @@ def _names(sidecar: Path, missing: list[str]) -> tuple[str, ...]:
 
 def _fits(path: Path, missing: list[str]) -> dict[ComponentKey, Fits]:
     """Return how strongly each run expresses each component, from the long table."""
-    lines = read_text(path, missing).splitlines()
-    header = lines[0].split("\t") if lines else []
-    columns = ("run", "method", "scale", "component", "map_r", "amplitude")
-    if header and not set(columns) <= set(header):
+    header, _, text = read_text(path, missing).partition("\n")
+    names = header.split("\t") if header else []
+    wanted = ("run", "method", "scale", "component", "map_r", "amplitude")
+    # Hundreds of thousands of rows: the table is cut into columns at once.
+    cells = text.removesuffix("\n").replace("\n", "\t").split("\t") if text else []
+    is_whole = set(wanted) <= set(names) and len(cells) % len(names) == 0
+    if names and not is_whole:
         missing.append(f"{path.name} is damaged.")
+    if not cells or not is_whole:
         return {}
-    found: dict[ComponentKey, list[tuple[str, float, float]]] = defaultdict(list)
-    places = [header.index(name) for name in columns] if header else []
-    for line in lines[1:]:
-        cells = line.split("\t")
-        if len(cells) == len(header):
-            run, method, scale, component, map_r, amplitude = (cells[place] for place in places)
-            found[method, scale, component].append((run, number(map_r), number(amplitude)))
-    return {key: _as_fits(rows) for key, rows in found.items()}
-
-
-def _as_fits(rows: list[tuple[str, float, float]]) -> Fits:
-    runs, map_r, amplitude = zip(*rows, strict=True)
-    return Fits(tuple(runs), np.array(map_r), np.array(amplitude))
+    runs, method, scale, component, *texts = (
+        cells[names.index(name) :: len(names)] for name in wanted
+    )
+    map_r, amplitude = (np.array([number(text) for text in column]) for column in texts)
+    rows: dict[ComponentKey, list[int]] = defaultdict(list)
+    for index, key in enumerate(zip(method, scale, component, strict=True)):
+        rows[key].append(index)
+    return {
+        key: Fits(tuple(runs[index] for index in found), map_r[found], amplitude[found])
+        for key, found in rows.items()
+    }
