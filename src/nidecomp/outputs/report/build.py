@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from nidecomp.bids.dataset import DESCRIPTION
 from nidecomp.config.settings import Settings
+from nidecomp.core.atomic import exclusive_lock
 from nidecomp.core.errors import NidecompError, UsageError
 from nidecomp.core.records import Inventory
 from nidecomp.execution.choose import wanted_cores
 from nidecomp.execution.monitor import REPORT_STEP, Monitor
 from nidecomp.execution.progress import logging_to
-from nidecomp.outputs.dataset import exclusive_output
 from nidecomp.outputs.report.citation import citation_files
 from nidecomp.outputs.report.drawing import draw_all
 from nidecomp.outputs.report.page import render
@@ -76,7 +76,7 @@ def remake_report(settings: Settings) -> Outcome:
     output = settings.output_dir
     if not (output / DESCRIPTION).is_file():
         raise UsageError(f"--report-only: {output} is not an output folder of nidecomp.")
-    with logging_to(settings), exclusive_output(settings):
+    with logging_to(settings), exclusive_lock(settings.output_dir):
         tree = OutputTree(output, adding=True)
         is_reported = add_report(tree, wanted_cores(settings.execution))
         tree.finish()

@@ -36,23 +36,14 @@ def payload(folder: Results, drawn: Drawn, ids: Ids) -> dict[str, object]:
     -------
     dict
     """
-    matches, tables = [], []
-    for first, second, rows in pairs_of(folder):
-        matches += [
-            [ids[pair], ids[other], _number(row.get("r"))]
-            for row in rows
-            if (pair := (first.key, row.get("component", ""))) in ids
-            and (other := (second.key, row.get("other_component", ""))) in ids
-        ]
-        if (r := drawn.matches.get((first.key, second.key))) is not None:
-            order = in_matched_order(first, second, rows)
-            tables.append(
-                {
-                    "rows": [ids[first.key, name] for name in first.names],
-                    "columns": [ids[second.key, second.names[index]] for index in order],
-                    "r": _hundredths(r[:, order]),
-                }
-            )
+    pairs = pairs_of(folder)
+    matches = [
+        [ids[pair], ids[other], _number(row.get("r"))]
+        for first, second, rows in pairs
+        for row in rows
+        if (pair := (first.key, row.get("component", ""))) in ids
+        and (other := (second.key, row.get("other_component", ""))) in ids
+    ]
     return {
         "scene": drawn.scene,
         "colours": colour_table().tolist(),
@@ -60,7 +51,28 @@ def payload(folder: Results, drawn: Drawn, ids: Ids) -> dict[str, object]:
             _decomposition(folder, one, drawn, ids) for one in folder.decompositions
         ],
         "matches": matches,
-        "matrices": tables,
+        "matrices": [
+            _matrix(first, second, in_matched_order(first, second, rows), drawn, ids)
+            for first, second, rows in pairs
+        ],
+    }
+
+
+def _matrix(
+    first: WrittenDecomposition,
+    second: WrittenDecomposition,
+    order: Sequence[int],
+    drawn: Drawn,
+    ids: Ids,
+) -> dict[str, object] | None:
+    """Return the correlations between maps of a pair of decompositions; None without maps."""
+    r = drawn.matches.get((first.key, second.key))
+    if r is None:
+        return None
+    return {
+        "rows": [ids[first.key, name] for name in first.names],
+        "columns": [ids[second.key, second.names[index]] for index in order],
+        "r": _hundredths(r[:, order]),
     }
 
 
