@@ -6,19 +6,22 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+# One of the networks, whose glass brain is shown with the slices.
+COMPONENT = "canica07"
+
 
 def main(results: Path, picture: Path) -> None:
-    """Open the report with the network off and take its first screen."""
+    """Open the report with the network off and take the screen of a component."""
     browsers = ("chromium", "chromium-browser", "google-chrome")
     chromium = next((path for name in browsers if (path := shutil.which(name))), None)
     if chromium is None:
         raise SystemExit("There is no Chromium: apt-get install chromium.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        context = browser.new_context(offline=True, viewport={"width": 1180, "height": 860})
+        context = browser.new_context(offline=True, viewport={"width": 1180, "height": 940})
         page = context.new_page()
-        page.goto((results / "report.html").absolute().as_uri())
-        page.wait_for_load_state("load")
+        page.goto(f"{(results / 'report.html').absolute().as_uri()}#{COMPONENT}")
+        page.locator("#ui-first-panel .told").filter(has_text="mm").wait_for()
         page.screenshot(path=picture)
         browser.close()
     print(f"wrote {picture}")

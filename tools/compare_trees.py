@@ -16,7 +16,7 @@ from pathlib import Path
 OF_THE_RUN = frozenset({"logs/nidecomp.log", "logs/resources.tsv", "logs/resources.json"})
 _WORK = "work"
 _REPORT, _MANIFEST = "report.html", "logs/manifest.tsv"
-_IN_THE_REPORT = re.compile(rb'<section id="this-run".*?</section>', re.DOTALL)
+_IN_THE_REPORT = re.compile(rb'<section id="part-execution".*?</section>', re.DOTALL)
 _IN_THE_MANIFEST = re.compile(rb"^report\.html\t.*\n", re.MULTILINE)
 
 

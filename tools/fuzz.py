@@ -233,7 +233,7 @@ def _report(folder: Path, drawn: tuple[bytes, bytes, bytes, bytes]) -> None:
     for name in ("participants.tsv", "logs/inventory.tsv", "logs/quality.tsv", "logs/matching.tsv"):
         (folder / name).write_bytes(drawn[2])
     (folder / "dataset_description.json").write_bytes(drawn[3])
-    page = render(read_results(folder), {})
+    page = render(read_results(folder))
     if "<script>alert" in page or "<img src=x" in page:
         raise BadAnswerError("what a file says became a part of the page")
 

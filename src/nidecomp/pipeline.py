@@ -66,7 +66,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             return Outcome(found.inventory, settings.output_dir)
         origin = _origin(found, request)
         if is_finished(settings.output_dir, origin):
-            return keep_results(settings, found.inventory, plan.n_drawing)
+            return keep_results(settings, found.inventory, plan.n_threads)
         with found.executor(request, plan.n_processes) as executor:
             with step("reducing runs"):
                 reduced, inventory = _reduce(found, request, executor)
@@ -85,7 +85,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             )  # fmt: skip
             with step("writing"):
                 tree = write_group(result)
-            is_reported = write_report(tree, settings, plan.n_drawing, found.monitor)
+            is_reported = write_report(tree, settings, plan.n_threads, found.monitor)
             tree.finish(about_manifest(origin, inventory))
             _clear_work_folder(settings, projections, inventory)
         _LOG.info("The results of %s are in %s", _n_runs(reduced), settings.output_dir)

@@ -80,7 +80,7 @@ def run_maps(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             )
             with step("writing"):
                 tree = write_template_projections(result, is_job=is_job)
-            is_reported = is_job or write_report(tree, settings, plan.n_drawing, found.monitor)
+            is_reported = is_job or write_report(tree, settings, plan.n_threads, found.monitor)
             tree.finish()
         n_done = count(len(projections.runs), "run")
         _LOG.info("Projected %s; the results are in %s", n_done, settings.output_dir)

@@ -30,10 +30,10 @@ _LOG = logging.getLogger(__name__)
 
 # float32 copies of all decompositions' maps while runs are projected to them.
 _WAITING_COPIES = 2.0
-# Drawing the report's pictures: an interpreter with the plotting libraries and one component, and
-# for the overview two float32 copies of each component on the viewer's grid.
+# Drawing the report's pictures: an interpreter with its libraries and the template, and of each map
+# its pictures and its values on the page's grid until everything is written.
 _DRAWING_MB = 380.0
-_DRAWING_MB_OF_COMPONENT = 2.7
+_DRAWING_MB_OF_MAP = 2.0
 
 # Where runs are processed: in this process if one is enough, always in worker processes on this
 # machine, or on other machines.
@@ -44,12 +44,12 @@ Where = Literal["here", "beside", "elsewhere"]
 class Forecast:
     """The memory and disk space that an analysis needs, and how it will be executed.
 
-    Runs are processed by `n_processes` processes, in the place given by `where`. `n_drawing`
-    processes draw the figures of the report, each with `drawing_mb` (0 without a report). The group
-    fit uses `n_threads`, and adds runs to `at_once` of its `n_subspaces` in one pass over the
-    reduced runs, and to `samples_at_once` of the split-halves and bootstrap samples. `waiting_mb`
-    is the memory of this process while workers process runs. `images_mb` is the disk space of the
-    runs' own maps and cleaned images, before compression.
+    Runs are processed by `n_processes` processes, in the place given by `where`. The group fit and
+    the figures of the report use `n_threads`; the fit adds runs to `at_once` of its `n_subspaces`
+    in one pass over the reduced runs, and to `samples_at_once` of the split-halves and bootstrap
+    samples. `waiting_mb` is the memory of this process while workers process runs, `drawing_mb`
+    that of drawing figures (0 without a report). `images_mb` is the disk space of the runs' own
+    maps and cleaned images, before compression.
     """
 
     run_mb: float
@@ -62,7 +62,6 @@ class Forecast:
     samples_at_once: int = 0
     waiting_mb: float = INTERPRETER_MB
     where: Where = "here"
-    n_drawing: int = 1
     drawing_mb: float = 0.0
     images_mb: float = 0.0
 
@@ -74,14 +73,12 @@ class Forecast:
     @property
     def peak_mb(self) -> float:
         """Peak memory on this machine in MB, of all processes together."""
-        # This process draws figures, too, and assembles them.
-        drawing = self.drawing_mb * (self.n_drawing + 1 if self.n_drawing > 1 else 1)
         if self.where == "elsewhere":
-            return max(self.waiting_mb, self.group_mb, drawing)
+            return max(self.waiting_mb, self.group_mb, self.drawing_mb)
         # A single process is this one; with several, this process waits for them.
         is_waiting = self.where == "beside" or self.n_processes > 1
         waiting_mb = self.waiting_mb if is_waiting else 0.0
-        return max(self.run_mb * self.n_processes + waiting_mb, self.group_mb, drawing)
+        return max(self.run_mb * self.n_processes + waiting_mb, self.group_mb, self.drawing_mb)
 
     def as_text(self) -> str:
         """Return the forecast as text, one line for each step."""
@@ -208,8 +205,6 @@ def forecast(
     n_threads, at_once, group_mb = _fit_group_into(len(runs), space, request, cores, limit)
     if with_fit:
         _check_group_fits(group_mb, space, science, limit)
-    drawing_mb = _drawing_mb(request)
-    drawing = int(limit.mb // drawing_mb) - 1 if drawing_mb else 1
     n_samples = count_samples_at_once(space.n_features, science, group_mb) if is_full else 0
     return Forecast(
         run_mb=run_mb,
@@ -221,8 +216,7 @@ def forecast(
         at_once=at_once,
         waiting_mb=waiting_mb,
         where=where,
-        n_drawing=max(1, min(cores, drawing)),
-        drawing_mb=drawing_mb,
+        drawing_mb=_drawing_mb(request),
         samples_at_once=n_samples,
         images_mb=_images_mb(runs, space, request) if is_full or is_template else 0.0,
     )
@@ -310,12 +304,11 @@ def _images_mb(runs: tuple[UsableRun, ...], space: FeatureSpace, request: Reques
 
 
 def _drawing_mb(request: Request) -> float:
-    """Return the memory in MB of a process that draws figures, or 0 without a report."""
+    """Return the memory in MB of drawing figures, or 0 without a report."""
     extent = request.extent
     if request.analysis_level != "group" or extent.level != "full" or extent.no_report:
         return 0.0
-    n_components = request.science.decomposition.largest_model_order
-    return _DRAWING_MB + _DRAWING_MB_OF_COMPONENT * n_components
+    return _DRAWING_MB + _DRAWING_MB_OF_MAP * count_maps(request.science)
 
 
 def _where(execution: Execution, worker_mb: float | None) -> Where:

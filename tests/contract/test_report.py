@@ -96,7 +96,7 @@ def test_it_tells_how_it_was_run(output: Path) -> None:
         "finding regions", "writing", "making the report",
     ]  # fmt: skip
     page = (output / "report.html").read_text(encoding="utf-8")
-    section = page[page.index('<section id="this-run"') :]
+    section = page[page.index('<section id="part-execution"') :]
     assert f"nidecomp {REST} {output} group --n-components 3 --work-dir " in section
     assert all(step in section for step in steps[:-1])
 
@@ -145,7 +145,8 @@ def test_a_report_that_fails_takes_nothing_with_it(tiny: Path, tmp_path: Path) -
     """An image that cannot be read: exit code 1, a sentence, and all else as it was."""
     broken = Path(shutil.copytree(tiny, tmp_path / "broken"))
     before = results(broken)
-    image = next(broken.glob("tpl-*/func/*_seg-canica_*_desc-thresholded_components.nii.gz"))
+    images = broken.glob("tpl-*/func/*_seg-canica_*_components.nii.gz")
+    image = next(path for path in images if "_desc-" not in path.name)
     image.write_bytes(b"no image")
     code, said = rebuild(broken)
     assert code == 1
@@ -171,11 +172,13 @@ def test_a_space_without_template_has_pictures_too(tiny: Path, tmp_path: Path) -
     folder.rename(other / "tpl-Study")
     code, said = rebuild(other)
     assert code == 0, said
-    n_pictures = [
-        (one / "report.html").read_text(encoding="utf-8").count("data:image/webp")
-        for one in (tiny, other)
-    ]
-    assert n_pictures[1] == n_pictures[0] > 1 + 3
+    for what in ("data:image/webp", '"values"'):
+        n_pictures = [
+            (one / "report.html").read_text(encoding="utf-8").count(what) for one in (tiny, other)
+        ]
+        # The template has values, too, which the other space does not have.
+        assert n_pictures[0] - n_pictures[1] == (what == '"values"')
+        assert n_pictures[1] >= 2
 
 
 # ---------------------------------------------------------------- in a browser
@@ -193,14 +196,16 @@ def browser() -> Iterator[Any]:
 class Opened:
     """A page, opened with the network off, and what went wrong in it."""
 
-    def __init__(self, browser: Any, output: Path, width: int = 1280, **how: Any) -> None:
+    def __init__(
+        self, browser: Any, output: Path, width: int = 1280, address: str = "", **how: Any
+    ) -> None:
         context = browser.new_context(offline=True, viewport={"width": width, "height": 900}, **how)
         self.page = context.new_page()
         self.problems: list[str] = []
         self.page.on("console", lambda said: self.problems.append(said.text))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", self._note)
-        self.page.goto((output / "report.html").as_uri())
+        self.page.goto((output / "report.html").as_uri() + address)
         self.page.wait_for_load_state("load")
 
     def _note(self, request: Any) -> None:
@@ -208,9 +213,27 @@ class Opened:
             self.problems.append(request.url)
 
     def column(self, table: str, number: int) -> list[str]:
-        cells = f"#{table} tbody tr:not([hidden]) td:nth-child({number})"
+        cells = f"#{table} tbody tr td:nth-child({number})"
         found: list[str] = self.page.eval_on_selector_all(
-            cells, "cells => cells.map(cell => cell.textContent.trim())"
+            cells, "cells => cells.map(cell => cell.dataset.value ?? cell.textContent)"
+        )
+        return found
+
+    @property
+    def chosen(self) -> str:
+        found: str = self.page.locator("#ui-first-panel .title").inner_text()
+        return found
+
+    @property
+    def told(self) -> str:
+        """The position and value that the first panel tells, once there are some."""
+        told = self.page.locator("#ui-first-panel .told")
+        told.filter(has_text="mm").wait_for()
+        return str(told.inner_text())
+
+    def picture(self, panel: str = "first", axis: str = "z") -> str:
+        found: str = self.page.evaluate(
+            f"document.querySelector('#ui-{panel}-panel canvas[data-axis={axis}]').toDataURL()"
         )
         return found
 
@@ -224,8 +247,6 @@ def test_it_opens_without_a_network_a_message_a_broken_image_or_a_dead_link(
     opened: Opened, output: Path
 ) -> None:
     page = opened.page
-    # Images that are far down are loaded when they are reached.
-    page.eval_on_selector_all("img", "all => all.forEach(one => { one.loading = 'eager' })")
     page.wait_for_function("[...document.images].every(one => one.complete)")
     broken = page.eval_on_selector_all("img", "all => all.filter(one => !one.naturalWidth).length")
     assert broken == 0
@@ -241,51 +262,98 @@ def test_it_opens_without_a_network_a_message_a_broken_image_or_a_dead_link(
     assert opened.problems == []
 
 
-def test_the_viewer_moves_with_mouse_and_keyboard(opened: Opened) -> None:
+def test_one_component_at_a_time_is_chosen_by_mouse_keys_and_address(
+    browser: Any, output: Path
+) -> None:
+    opened = Opened(browser, output, address="#canica02")
     page = opened.page
-    told = page.locator("#viewer-told")
-
-    def picture() -> str:
-        found: str = page.evaluate("document.getElementById('viewer-canvas').toDataURL()")
-        return found
-
-    page.locator("button.view").first.click()
-    told.filter(has_text="mm").wait_for()
-    seen = [(told.inner_text(), picture())]
-    box = page.locator("#viewer-canvas").bounding_box()
-    page.mouse.click(box["x"] + 0.15 * box["width"], box["y"] + 0.4 * box["height"])
-    seen.append((told.inner_text(), picture()))
-    page.locator("#viewer-x").focus()
+    seen = [(opened.chosen, opened.told)]
     page.keyboard.press("ArrowRight")
-    seen.append((told.inner_text(), picture()))
-    x = [int(text.split(",")[0].removeprefix("x ")) for text, _ in seen]
-    assert x[2] - x[1] == 3, "a voxel to the right"
-    page.locator("#viewer-component").select_option(index=5)
-    told.filter(has_not_text=seen[-1][0]).wait_for()
-    seen.append((told.inner_text(), picture()))
-    assert len({text for text, _ in seen}) == len({image for _, image in seen}) == 4
-    page.keyboard.press("Escape")
-    assert not page.locator("#viewer").is_visible()
+    assert page.url.endswith("#canica03")
+    seen.append((opened.chosen, opened.told))
+    page.locator("#canica01").click()
+    seen.append((opened.chosen, opened.told))
+    assert page.locator("[aria-current]").get_attribute("id") == "canica01"
+    assert [name for name, _ in seen] == ["canica02", "canica03", "canica01"]
+    page.go_back()
+    page.wait_for_function("location.hash === '#canica03'")
+    assert opened.chosen == "canica03"
     assert opened.problems == []
 
 
-def test_the_viewer_begins_at_the_components_largest_value(opened: Opened, output: Path) -> None:
+def test_slices_move_with_mouse_wheel_and_keys(opened: Opened) -> None:
+    page = opened.page
+    seen = [(opened.told, opened.picture())]
+    axial = page.locator("#ui-first-panel canvas[data-axis=z]")
+    axial.scroll_into_view_if_needed()
+    box = axial.bounding_box()
+    page.mouse.click(box["x"] + 0.4 * box["width"], box["y"] + 0.4 * box["height"])
+    seen.append((opened.told, opened.picture()))
+    page.keyboard.press("ArrowRight")
+    seen.append((opened.told, opened.picture()))
+    page.mouse.wheel(0, -50)
+    page.locator("#ui-first-panel .told").filter(has_not_text=seen[-1][0]).wait_for()
+    seen.append((opened.told, opened.picture()))
+    page.locator("#ui-first-panel input[data-axis=z]").press("ArrowLeft")
+    page.locator("#ui-first-panel input[data-axis=z]").press("ArrowLeft")
+    seen.append((opened.told, opened.picture()))
+    assert len({told for told, _ in seen}) == len({image for _, image in seen}) == 5
+    x, z = ([int(told.replace(",", "").split()[place]) for told, _ in seen] for place in (1, 5))
+    voxel_mm = x[2] - x[1]
+    assert voxel_mm > 0, "to the right"
+    assert (z[3] - z[2], z[4] - z[3]) == (voxel_mm, -2 * voxel_mm)
+    assert opened.chosen == "canica01", "the arrow keys moved in the picture"
+    assert opened.problems == []
+
+
+def test_slices_begin_at_the_components_largest_value(opened: Opened, output: Path) -> None:
     path = next(output.glob("tpl-*/func/*_seg-canica_scale-3_metrics.tsv"))
     header, first = (line.split("\t") for line in path.read_text().splitlines()[:2])
     row = dict(zip(header, first, strict=True))
-    opened.page.locator("button.view").first.click()
-    opened.page.locator("#viewer-told").filter(has_text="mm").wait_for()
-    told = opened.page.locator("#viewer-told").inner_text()
-    where, value = told.split(" mm: ")
+    where, value = opened.told.split(" mm: ")
     for axis, part in zip("xyz", where.split(", "), strict=True):
-        # Voxels of the viewer are 3 mm wide.
-        assert abs(float(part.split()[1]) - float(row[f"peak_{axis}"])) <= 3
-    # 256 colours from its negative to it.
-    assert abs(float(value) - float(row["peak_value"])) < 0.02 * float(row["peak_value"])
+        assert abs(float(part.split()[1]) - float(row[f"peak_{axis}"])) <= 2
+    # 127 steps up to it.
+    assert abs(float(value) - float(row["peak_value"])) < 0.01 * float(row["peak_value"])
+
+
+def test_a_component_stands_beside_its_partner(opened: Opened, output: Path) -> None:
+    rows = (output / "logs" / "matching.tsv").read_text(encoding="utf-8").splitlines()
+    partner = {row.split("\t")[2]: row.split("\t")[5] for row in rows[1:]}
+    page = opened.page
+    page.select_option("#ui-compare", index=1)
+    for name in ("canica01", "canica02"):
+        page.locator(f"#{name}").click()
+        assert page.locator("#ui-second-panel .title").inner_text() == partner[name]
+    page.locator("#ui-second-panel .told").filter(has_text="mm").wait_for()
+    assert opened.picture("second") != opened.picture("first")
+    assert opened.problems == []
+
+
+def test_the_gallery_is_filtered(opened: Opened) -> None:
+    page = opened.page
+
+    def shown() -> list[str]:
+        found: list[str] = page.eval_on_selector_all(
+            ".tile", "all => all.filter(one => one.offsetParent).map(one => one.id)"
+        )
+        return found
+
+    assert shown() == ["canica01", "canica02", "canica03"]
+    page.fill("#ui-words", "CANICA02")
+    assert shown() == ["canica02"]
+    page.fill("#ui-words", "")
+    page.select_option("#ui-decomposition", index=1)
+    assert [name[:-2] for name in shown()] == ["dictlearning"] * 3
+    assert opened.chosen == "dictlearning01"
+    page.select_option("#ui-flags", "chance")
+    assert len(shown()) < 3
+    assert page.locator("#ui-count").inner_text().endswith("of 3 shown")
 
 
 def test_tables_sort_up_and_down_with_the_keyboard(opened: Opened) -> None:
-    table = "t-seg-canica_scale-3"
+    table = "part-t-seg-canica_scale-3"
+    opened.page.locator(f"details:has(#{table}) summary").click()
     number = 1 + ["component", "label", "label_r", "reproducibility"].index("reproducibility")
     before = [float(value) for value in opened.column(table, number)]
     button = opened.page.locator(f"#{table} th:nth-child({number}) button")
@@ -299,13 +367,13 @@ def test_tables_sort_up_and_down_with_the_keyboard(opened: Opened) -> None:
 
 
 def test_tables_filter_by_words(opened: Opened) -> None:
-    everything = opened.column("t-runs", 1)
-    opened.page.fill("input[data-table=t-runs]", "SUB-03 used")
-    found = opened.column("t-runs", 1)
+    everything = opened.column("part-t-runs", 1)
+    opened.page.fill("#part-t-runs input", "SUB-03 used")
+    found = opened.column("part-t-runs", 1)
     assert 0 < len(found) < len(everything)
     assert all("sub-03" in run for run in found)
-    opened.page.fill("input[data-table=t-runs]", "")
-    assert opened.column("t-runs", 1) == everything
+    opened.page.fill("#part-t-runs input", "")
+    assert opened.column("part-t-runs", 1) == everything
 
 
 @pytest.mark.parametrize("width", [390, 900, 1600])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from ring_space import RingSpace, ring_space
 
 from nidecomp import preflight
@@ -24,7 +24,8 @@ from nidecomp.config.science import (
 )
 from nidecomp.config.settings import Settings
 from nidecomp.core.records import Inventory, RunFiles, RunKey, UsableRun
-from nidecomp.outputs.report.panels import PANELS
+from nidecomp.outputs.report.panels import PANELS, Place
+from nidecomp.outputs.report.pictures import Cut, MapPictures
 from nidecomp.outputs.result import Outcome
 from nidecomp.pipeline import run
 
@@ -80,38 +81,24 @@ def label_atlas(folder: Path) -> Path:
 
 
 class RingPanels:
-    """Draws maps as lines; the page's viewer cannot show them."""
+    """Draws maps as rows of pixels; the page's viewer cannot show them."""
 
-    def __init__(self, is_mni: bool) -> None:
-        assert not is_mni
+    def __init__(self, place: Place) -> None:
+        assert not place.is_mni
 
-    def read(self, path: Path, index: int) -> NDArray[np.float32]:
-        return np.load(path)[index]
+    def maps(self, path: Path) -> Iterator[NDArray[np.float32]]:
+        yield from np.load(path)
 
-    def draw_small(self, figure: Figure, brain_map: NDArray, peak_mm: tuple[float, ...]) -> None:
-        figure.subplots().plot(brain_map)
+    def sample(self, brain_map: NDArray) -> NDArray[np.float32]:
+        return brain_map
 
-    def draw_unthresholded(
-        self, figure: Figure, place: tuple, brain_map: NDArray, peak_mm: tuple[float, ...]
-    ) -> None:
-        figure.add_axes(place).plot(brain_map)
+    def pictures(self, brain_map: NDArray, cut: Cut) -> MapPictures:
+        row = np.uint8(255 * np.abs(brain_map) / np.abs(brain_map).max())
+        image = Image.fromarray(np.repeat(row[None], 20, axis=0)).convert("RGB")
+        return MapPictures(image, image)
 
-    def draw_thresholded(self, figure: Figure, place: tuple, brain_map: NDArray) -> None:
-        figure.add_axes(place).plot(brain_map)
-
-    def overview(self, path: Path) -> Figure:
-        figure = Figure()
-        figure.subplots().plot(np.load(path).T)
-        return figure
-
-    def slices(self, brain_map: NDArray) -> None:
+    def scene(self) -> None:
         return None
-
-    def background(self, mask: Path) -> None:
-        return None
-
-    def within_mask(self, maps: Path, mask: Path) -> NDArray[np.float32]:
-        return np.load(maps)
 
 
 class Results:

@@ -280,7 +280,7 @@ def _as_decomposition(one: WrittenDecomposition, folder: Path) -> Decomposition:
         names=one.names,
         maps_file=one.maps,
         metrics_file=one.metrics_file,
-        time_course_files={key_of_name(path): path for path in one.courses},
+        time_course_files={key_of_name(path): path for path in one.course_files()},
         is_mni=one.is_mni,
     )
 

@@ -5,21 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from nidecomp.annotation.regions import RegionsOfMaps
 from nidecomp.bids.names import FileLabels, group_file, mask_file, pooled_task
 from nidecomp.config.settings import Settings
 from nidecomp.core.records import Inventory, ReducedRun, UsableRun, runs_of
 from nidecomp.core.text import count
-from nidecomp.decomposition.components import Components
-from nidecomp.decomposition.model_order_choice import ModelOrderChoice
 from nidecomp.outputs.notebook import summary_as_html
-from nidecomp.projection.all_runs import Projections
-from nidecomp.projection.task import ProjectedRun
-from nidecomp.spaces.contract import FeatureSpace
+
+if TYPE_CHECKING:
+    # `--report-only` makes an outcome, too, and these take longer to import than it takes.
+    from nidecomp.annotation.regions import RegionsOfMaps
+    from nidecomp.decomposition.components import Components
+    from nidecomp.decomposition.model_order_choice import ModelOrderChoice
+    from nidecomp.projection.all_runs import Projections
+    from nidecomp.projection.task import ProjectedRun
+    from nidecomp.spaces.contract import FeatureSpace
 
 # The list of the input files, to which every group file refers.
 SOURCES = PurePosixPath("logs/sources.tsv")
+
+
+def _no_projections() -> Projections:
+    from nidecomp.projection.all_runs import Projections  # noqa: PLC0415  as above
+
+    return Projections()
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +49,7 @@ class GroupResult:
     components: tuple[Components, ...]
     held_out: frozenset[str] = frozenset()
     choice: ModelOrderChoice | None = None
-    projections: Projections = field(default_factory=Projections)
+    projections: Projections = field(default_factory=_no_projections)
     regions: RegionsOfMaps = ()
     n_threads: int = 1
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nidecomp.execution.monitor import REPORT_STEP
-from nidecomp.outputs.report.page import anchor, render, warnings_of
+from nidecomp.outputs.report.cautions import cautions
+from nidecomp.outputs.report.drawing import Drawn, DrawnMap
+from nidecomp.outputs.report.page import render
+from nidecomp.outputs.report.payload import anchor, component_ids
+from nidecomp.outputs.report.pictures import Cut
 from nidecomp.outputs.report.results import read_results
-from nidecomp.outputs.report.viewer import Background, Slices
 
 HOSTILE = '<script>alert("1")</script>"\'&é' + "x" * 200
 METRICS = (
@@ -80,15 +86,27 @@ def make(root: Path, name: str = "Study", label: str = "Auditory", **described: 
     return root
 
 
-def page_of(root: Path, pictures: dict[str, bytes] | None = None) -> str:
-    return render(read_results(root), pictures or {})
+def page_of(root: Path, drawn: Drawn | None = None) -> str:
+    return render(read_results(root), drawn)
 
 
-def with_viewer(root: Path) -> str:
-    """A page with the slices of its first component."""
-    stage = Background(b"background", b"colours", (3, 4, 5), tuple(map(tuple, np.eye(4).tolist())))
-    slices = {"seg-canica_scale-2_canica01": Slices(b"slices", 2.5)}
-    return render(read_results(root), {}, slices, stage)
+def with_a_map(root: Path) -> str:
+    """A page with the picture and the map of its first component."""
+    cut = Cut((10.0, -20.0, 30.0), -1.0, math.nan, "title")
+    one = DrawnMap(b"picture", "packed", 2.5, 2.0, cut)
+    drawn = Drawn(maps={("seg-canica_scale-2", "canica01"): one}, scene={"grid": {}})
+    return page_of(root, drawn)
+
+
+def data_of(page: str, name: str = "data") -> Any:
+    """What the page's scripts read."""
+    found = re.search(f'id="ui-{name}">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def components_of(page: str) -> list[dict[str, Any]]:
+    return [one for each in data_of(page)["decompositions"] for one in each["components"]]
 
 
 class Reader(HTMLParser):
@@ -108,24 +126,67 @@ class Reader(HTMLParser):
 
 
 # ---------------------------------------------------------------- what is shown
-def test_every_component_has_a_row_and_a_place_that_links_lead_to(tmp_path: Path) -> None:
+def test_every_component_has_a_tile_that_links_lead_to(tmp_path: Path) -> None:
     page = Reader(page_of(make(tmp_path)))
     ids = [found["id"] for _, found in page.tags if found.get("id")]
     assert len(ids) == len(set(ids))
     links = {str(found["href"])[1:] for tag, found in page.tags if tag == "a" and found.get("href")}
     assert links <= set(ids)
-    assert {anchor(f"seg-canica_scale-2_canica0{n}") for n in (1, 2)} <= links
+    assert {"canica01", "canica02"} <= links
     text = " ".join(page.text)
-    for shown in ("Auditory", "0.812", "motion", "It correlates.", "|r| = 0.61"):
+    for shown in ("Auditory", "r 0.81", "⚑ motion", "reproducibility 0.90", "|r| = 0.61"):
         assert shown in text
 
 
+def test_a_weak_or_flagged_component_gets_no_bold_name(tmp_path: Path) -> None:
+    """The label of the first is sure; the second has none; with a flag, neither is sure."""
+    sure, weak = components_of(page_of(make(tmp_path)))
+    assert (sure["label"], sure["isSure"]) == ("Auditory", True)
+    assert (weak["label"], weak["isSure"], weak["isAtChance"]) == ("", False, True)
+    (metrics,) = tmp_path.rglob("*_metrics.tsv")
+    metrics.write_text(metrics.read_text().replace("0.1\tn/a\tn/a\t10", "0.1\tcsf\tit is\t10"))
+    page = page_of(tmp_path)
+    assert not any(one["isSure"] for one in components_of(page))
+    assert '"line sure"' not in page
+    assert "similar to Auditory" in page
+
+
+def test_the_numbers_of_a_component_stand_with_the_question_that_they_answer(
+    tmp_path: Path,
+) -> None:
+    _, second = components_of(page_of(make(tmp_path)))
+    answers = {question: dict(found) for question, found in second["facts"]}
+    assert answers["Would others find it again?"]["its chance level"] == "0.10"
+    assert answers["Is it noise?"]["reasons for its flags"] == "It correlates."
+
+
+@pytest.mark.parametrize("name", ["part-runs", "ui-data"])
+def test_a_component_may_be_called_like_a_part_of_the_page(tmp_path: Path, name: str) -> None:
+    root = make(tmp_path)
+    for path in (*root.rglob("*_metrics.tsv"), *root.rglob("*_components.json")):
+        path.write_text(path.read_text().replace("canica02", name))
+    ids = [found["id"] for _, found in Reader(page_of(root)).tags if found.get("id")]
+    assert len(ids) == len(set(ids))
+
+
+def test_components_of_two_orders_with_one_name_have_ids_of_their_own(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    for path in list(root.rglob("*scale-2_*")):
+        text = path.read_text().replace('"NumberOfComponents": 2', '"NumberOfComponents": 3')
+        write(path.with_name(path.name.replace("scale-2", "scale-3")), text)
+    page = Reader(page_of(root))
+    ids = [found["id"] for _, found in page.tags if found.get("id")]
+    assert len(ids) == len(set(ids))
+    assert sum(found.get("class", "").split()[:1] == ["tile"] for _, found in page.tags) == 4
+
+
 def test_pictures_are_in_the_page_and_nothing_is_outside_of_it(tmp_path: Path) -> None:
-    key = "seg-canica_scale-2_canica01"
-    page = page_of(make(tmp_path), {key: b"webp", f"{key}-small": b"small", "order": b"<svg/>"})
+    root = make(tmp_path)
+    write(root / "figures" / "order.svg", "<svg/>")
+    page = with_a_map(root)
     reader = Reader(page)
     sources = [str(found["src"]) for tag, found in reader.tags if tag == "img"]
-    assert len(sources) == 3
+    assert len(sources) == 2
     assert all(source.startswith("data:image/") for source in sources)
     assert all(found.get("alt") for tag, found in reader.tags if tag == "img")
     assert not re.search(r"(src|href)=.?(https?:)?//", page)
@@ -134,12 +195,10 @@ def test_pictures_are_in_the_page_and_nothing_is_outside_of_it(tmp_path: Path) -
 
 
 def test_hostile_names_come_out_as_text(tmp_path: Path) -> None:
-    root = make(tmp_path, name=HOSTILE, label=HOSTILE)
-    page = page_of(root)
+    page = with_a_map(make(tmp_path, name=HOSTILE, label=HOSTILE))
     reader = Reader(page)
-    assert sum(tag == "script" for tag, _ in reader.tags) == 1, "our own"
-    assert sum(tag == "script" for tag, _ in Reader(with_viewer(root)).tags) == 4, "the viewer's"
-    assert "<script>alert" not in with_viewer(root)
+    n_scripts = sum(tag == "script" for tag, _ in reader.tags)
+    assert n_scripts == sum(tag == "script" for tag, _ in Reader(with_a_map(make(tmp_path))).tags)
     assert HOSTILE in " ".join(reader.text)
     assert "<script>alert" not in page
 
@@ -152,17 +211,36 @@ def test_anchors_hold_nothing_that_could_break_out_and_tell_names_apart(text: st
     assert anchor(text) != anchor(other)
 
 
-def test_the_viewer_knows_each_components_slices_and_where_to_begin(tmp_path: Path) -> None:
-    page = with_viewer(make(tmp_path))
-    found = re.search(r'id="viewer-data">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    (component,) = json.loads(found[1])["components"].values()
-    # Its peak lies outside of the grid and has no y and z: the first voxel of it.
-    assert component["peak"] == {"X": 0, "Y": 0, "Z": 0}
-    assert component["limit"] == 2.5
-    assert "Auditory" in component["title"]
-    keys = [tag["data-key"] for name, tag in Reader(page).tags if tag.get("class") == "view"]
-    assert keys == ["seg-canica_scale-2_canica01"], "the other has no slices"
+def test_the_page_has_each_components_map_and_where_to_cut_it(tmp_path: Path) -> None:
+    first, second = components_of(with_a_map(make(tmp_path)))
+    assert (first["values"], first["limit"], first["window"]) == ("packed", 2.5, 2.0)
+    assert first["peak"] == [10.0, -20.0, 30.0]
+    assert (first["low"], first["high"]) == (-1.0, None), "none above is kept"
+    assert "values" not in second
+
+
+def test_what_participants_have_is_the_mean_of_their_runs(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    with (root / "logs" / "quality_components.tsv").open("a") as table:
+        table.write("sub-01_task-rest_run-2\tcanica\t2\tcanica01\t0.7\tn/a\n")
+    page = page_of(root)
+    (one,) = data_of(page)["decompositions"]
+    assert one["participants"] == ["sub-01", "sub-03"]
+    assert one["components"][0]["fits"] == [[0.6, None], [1.5, 2.5]]
+    assert one["components"][1]["fits"] is None
+
+
+def test_partners_are_those_of_the_table(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    for path in list(root.rglob("*seg-canica*")):
+        text = path.read_text().replace("canica", "dictlearning")
+        write(path.with_name(path.name.replace("canica", "dictlearning")), text)
+    write_tsv(
+        root / "logs" / "matching.tsv",
+        ("method", "scale", "component", "other_method", "other_scale", "other_component", "r"),
+        ("canica", "2", "canica02", "dictlearning", "2", "dictlearning01", "0.75"),
+    )
+    assert data_of(page_of(root))["matches"] == [["canica02", "dictlearning01", 0.75]]
 
 
 def test_how_each_run_has_a_component_is_read(tmp_path: Path) -> None:
@@ -186,8 +264,8 @@ def test_participants_lead_to_their_files_where_there_are_any(tmp_path: Path) ->
     root = make(tmp_path)
     write_tsv(root / "participants.tsv", ("participant_id",), ("sub-01",), ("sub-02",))
     (root / "sub-01").mkdir()
-    links = [found["href"] for tag, found in Reader(page_of(root)).tags if tag == "a"]
-    assert [link for link in links if link and not link.startswith("#")] == ["sub-01/"]
+    table = data_of(page_of(root), "tables")["part-t-participants"]
+    assert table["links"] == {"sub-01": "sub-01/"}
 
 
 def test_how_it_was_run_is_told_but_not_what_the_report_took(tmp_path: Path) -> None:
@@ -212,7 +290,9 @@ def test_runs_have_the_mean_of_what_decompositions_say(tmp_path: Path) -> None:
         ("run", "map_r"), ("sub-01_task-rest", "0.25"), ("sub-01_task-rest", "0.5"),
         ("sub-02_task-rest", "n/a"),
     )  # fmt: skip
-    assert "0.375" in page_of(root)
+    table = data_of(page_of(root), "tables")["part-t-runs"]
+    column = table["heads"].index("r with group maps")
+    assert [row[column] for row in table["rows"]] == ["0.375", ""]
 
 
 def test_maps_that_were_given_have_a_report_without_evidence(tmp_path: Path) -> None:
@@ -227,7 +307,7 @@ def test_maps_that_were_given_have_a_report_without_evidence(tmp_path: Path) -> 
     assert (one.method, one.scale, one.is_template) == ("canica", 2, True)
     page = page_of(root)
     assert "CanICA (given), 2 components" in page
-    assert "All components" not in page
+    assert "part-t-seg-canica_scale-2" not in data_of(page, "tables")
     assert "projected to 2 template maps" in page
 
 
@@ -235,12 +315,15 @@ def test_maps_that_were_given_have_a_report_without_evidence(tmp_path: Path) -> 
 def test_what_matters_stands_on_top(tmp_path: Path) -> None:
     root = make(tmp_path, Fit={"Converged": False})
     write_tsv(root / "participants.tsv", ("participant_id", "outlier"), ("sub-07", "motion 3"))
-    told = " ".join(warnings_of(read_results(root)))
+    folder = read_results(root)
+    found = cautions(folder, component_ids(folder))
+    told = " ".join(one.text for one in found)
     for part in (
-        "did not converge", "1 component is no more reproducible", "at most 0.10", "canica02",
+        "did not converge", "1 component is no more reproducible", "at most 0.10",
         "1 of 2 runs were not used", "sub-07",
     ):  # fmt: skip
         assert part in told
+    assert ("canica02", "canica02") in [link for one in found for link in one.links]
 
 
 def test_a_partial_folder_gives_a_partial_report_that_says_so(tmp_path: Path) -> None:
@@ -272,8 +355,11 @@ def test_notes_are_counted_by_kind_and_people_without_runs_are_a_warning(tmp_pat
         ("sub-03", "not matched", "it has no func folder", "n/a"),
         ("sub-04", "not selected", "excluded", "n/a"),
     )
-    text = " ".join("".join(Reader(page_of(root)).text).split())
-    assert "*.json is old 2 sub-01_task-rest, sub-02_task-rest" in text
-    assert "one thing 1 sub-01_task-rest" in text
+    page = page_of(root)
+    assert data_of(page, "tables")["part-t-notes"]["rows"] == [
+        ["*.json is old", "2", "sub-01_task-rest, sub-02_task-rest"],
+        ["one thing", "1", "sub-01_task-rest"],
+    ]
+    text = " ".join("".join(Reader(page).text).split())
     assert "1 folder of participants without a run that matches the selection" in text
     assert "runs were not used" not in text

@@ -1,280 +1,126 @@
-"""The figures of the report, each drawn by a function that any process can run."""
+"""Figures for papers that show more than one component: contact sheets, matrices, participants."""
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-from nidecomp.outputs.outliers import is_outlier
-from nidecomp.outputs.report.panels import panels_for
-from nidecomp.outputs.report.plain import drawn_plainly
-from nidecomp.outputs.report.results import Fits
-from nidecomp.outputs.report.viewer import Slices
+from nidecomp.outputs.report.raster import (
+    INK,
+    PAPER,
+    SOFT,
+    Colour,
+    shortened,
+    width_of,
+    write,
+    written_upwards,
+)
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-
-_COLOURS = "RdBu_r"
-_DPI = 90
-_FOUND, _MARK = "#0072B2", "#D55E00"
-# More labels would overlap.
+_FOUND, _MARK = (0, 114, 178), (213, 94, 0)
+_LINE = (214, 218, 224)
+# More names would overlap.
 _MOST_NAMES = 8
+_TEXT = 11
+_SHEET_WIDTH, _SHEET_GAP, _SHEET_COLUMNS = 1240, 10, 4
+# From the lowest to the highest value; white is 0.
+_SIGNED = ((5, 48, 97), (67, 147, 195), (255, 255, 255), (214, 96, 77), (103, 0, 31))
 
 
-@dataclass(frozen=True, eq=False)
-class ComponentTask:
-    """The task of drawing one component.
-
-    Parameters
-    ----------
-    key : str
-        What the picture is found by.
-    maps, thresholded : Path
-        Files of maps; `thresholded` may be None.
-    index : int
-        Which of their maps.
-    peak_mm : tuple of float
-        Where to cut.
-    is_mni : bool
-        Whether the template's anatomy and glass brain fit.
-    frequency_hz, power : ndarray, shape (n_frequencies,)
-        Spectrum of the time courses, mean over runs; empty where there are none.
-    fits : Fits or None
-        How the component is found in each run.
-    """
-
-    key: str
-    maps: Path
-    thresholded: Path | None
-    index: int
-    peak_mm: tuple[float, float, float]
-    is_mni: bool
-    frequency_hz: NDArray[np.float64]
-    power: NDArray[np.float64]
-    fits: Fits | None
-
-
-@dataclass(frozen=True, eq=False)
-class OverviewTask:
-    """The task of drawing all components of a decomposition in one figure.
-
-    `maps` is a file of maps, thresholded if there is such a one.
-    """
-
-    key: str
-    maps: Path
-    is_mni: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A figure as PNG for papers and as WebP for the page."""
-
-    key: str
-    png: bytes
-    webp: bytes
-
-
-@dataclass(frozen=True, eq=False)
-class ComponentPictures:
-    """The figures of a component: a thumbnail, the whole figure, and slices for the viewer."""
-
-    key: str
-    small: Picture
-    whole: Picture
-    slices: Slices | None
-
-
-def draw(task: ComponentTask | OverviewTask) -> ComponentPictures | Picture:
-    """Draw the figure of a task.
+def draw_contact_sheet(small: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
+    """Return the small pictures of all components with their captions.
 
     Parameters
     ----------
-    task : ComponentTask or OverviewTask
+    small : sequence of Image
+    captions : sequence of str
 
     Returns
     -------
-    ComponentPictures or Picture
+    Image
     """
-    return draw_overview(task) if isinstance(task, OverviewTask) else draw_component(task)
+    width = (_SHEET_WIDTH - (_SHEET_COLUMNS + 1) * _SHEET_GAP) // _SHEET_COLUMNS
+    height = max((round(one.height * width / one.width) for one in small), default=1)
+    n_rows = -(-len(small) // _SHEET_COLUMNS)
+    step = height + 34
+    sheet = Image.new("RGB", (_SHEET_WIDTH, n_rows * step + _SHEET_GAP), PAPER)
+    for index, (one, caption) in enumerate(zip(small, captions, strict=True)):
+        row, column = divmod(index, _SHEET_COLUMNS)
+        left, top = _SHEET_GAP + column * (width + _SHEET_GAP), _SHEET_GAP + row * step
+        shown = one.resize((width, round(one.height * width / one.width)))
+        sheet.paste(shown, (left, top))
+        write(sheet, (left, top + height + 4), shortened(caption, 12, width), size=12)
+    return sheet
 
 
-@drawn_plainly()
-def draw_component(task: ComponentTask) -> ComponentPictures:
-    """Draw the figure of a component.
-
-    Parameters
-    ----------
-    task : ComponentTask
-
-    Returns
-    -------
-    ComponentPictures
-    """
-    # Only the report needs it, and importing it takes long.
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    panels = panels_for(task.maps, is_mni=task.is_mni)
-    whole = panels.read(task.maps, task.index)
-    kept = whole if task.thresholded is None else panels.read(task.thresholded, task.index)
-    with warnings.catch_warnings():
-        # nilearn warns of empty maps and of values that are not finite; the report shows these.
-        warnings.simplefilter("ignore")
-        small = Figure(figsize=(1.6, 1.6))
-        panels.draw_small(small, kept, task.peak_mm)
-        figure = Figure(figsize=(9.6, 7.4))
-        figure.text(0.02, 0.97, "unthresholded, in units of its root mean square", va="top")
-        figure.text(0.02, 0.62, "thresholded", va="top")
-        panels.draw_unthresholded(figure, (0.02, 0.64, 0.96, 0.3), whole, task.peak_mm)
-        panels.draw_thresholded(figure, (0.02, 0.29, 0.96, 0.3), kept)
-        _draw_spectrum(figure.add_axes((0.06, 0.07, 0.4, 0.15)), task)
-        _draw_fits(figure, task.fits)
-        slices = panels.slices(kept)
-    return ComponentPictures(
-        task.key, _picture(f"{task.key}-small", small), _picture(task.key, figure), slices
-    )
-
-
-@drawn_plainly()
-def draw_overview(task: OverviewTask) -> Picture:
-    """Draw all components at once.
-
-    Parameters
-    ----------
-    task : OverviewTask
-
-    Returns
-    -------
-    Picture
-    """
-    with warnings.catch_warnings():
-        # As above; nilearn also warns of contours of empty maps.
-        warnings.simplefilter("ignore")
-        figure = panels_for(task.maps, is_mni=task.is_mni).overview(task.maps)
-        return _picture(task.key, figure)
-
-
-def _draw_spectrum(axes: Axes, task: ComponentTask) -> None:
-    axes.set_title("spectrum of its time courses", fontsize=10)
-    axes.set(xlabel="Hz", yticks=[])
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    if len(task.frequency_hz):
-        axes.plot(task.frequency_hz, task.power, color=_FOUND)
-        axes.axvline(0.1, color="0.6", linewidth=0.8, linestyle=":")
-
-
-def _draw_fits(figure: Figure, fits: Fits | None) -> None:
-    """Draw the correlation and amplitude of a component in each run; outliers are named."""
-    columns = {} if fits is None else {
-        "r of the run's own map with it": fits.map_r,
-        "amplitude (standard deviation of its time course)": fits.amplitude,
-    }  # fmt: skip
-    for index, (title, values) in enumerate(columns.items()):
-        axes = figure.add_axes((0.54, 0.17 - 0.14 * index, 0.4, 0.055))
-        axes.set_title(title, fontsize=9)
-        axes.tick_params(labelsize=8)
-        _draw_strip(axes, values, is_outlier(values), fits.runs if fits else ())
-
-
-def _draw_strip(
-    axes: Axes,
+def draw_matrix(
     values: NDArray[np.float64],
-    marked: NDArray[np.bool_],
-    names: Sequence[str],
-) -> None:
-    """Draw each value as a point; marked values are coloured and named."""
-    # Spread in a fixed pattern, so that equal values do not overlap.
-    height = np.arange(len(values)) * 0.618 % 1
-    for chosen, colour in ((~marked, _FOUND), (marked, _MARK)):
-        axes.plot(values[chosen], height[chosen], "o", color=colour, alpha=0.7, markersize=4)
-    for index in np.flatnonzero(marked)[:_MOST_NAMES]:
-        axes.annotate(
-            names[index],
-            (values[index], height[index]),
-            xytext=(0, 4),
-            textcoords="offset points",
-            ha="center",
-            fontsize=7,
-        )
-    if np.isfinite(values).any():
-        axes.axvline(float(np.nanmedian(values)), color="0.6", linewidth=0.8, linestyle=":")
-    axes.set(yticks=[], ylim=(-0.3, 1.3))
-    axes.spines[["top", "right", "left"]].set_visible(False)
-
-
-@drawn_plainly()
-def draw_connectome(matrix: NDArray[np.float64], labels: Sequence[str]) -> Picture:
-    """Draw a connectome with the names of the components.
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+) -> Image.Image:
+    """Return a matrix of correlations with the names of its rows and columns.
 
     Parameters
     ----------
-    matrix : ndarray, shape (n, n)
-    labels : sequence of str
+    values : ndarray, shape (n_rows, n_columns)
+        NaN is left white.
+    rows, columns : sequence of str
+    title : str
+        What the values are.
 
     Returns
     -------
-    Picture
+    Image
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415  as above
-
-    size = max(4.5, 0.22 * len(labels) + 2.5)
-    figure = Figure(figsize=(size + 1, size), layout="constrained")
-    axes = figure.subplots()
-    shown = matrix.copy()
-    np.fill_diagonal(shown, np.nan)
-    limit = float(np.nanmax(np.abs(shown))) if np.isfinite(shown).any() else 1.0
-    image = axes.imshow(shown, cmap=_COLOURS, vmin=-limit, vmax=limit)
-    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(labels)), labels, fontsize=7)
-    figure.colorbar(
-        image, ax=axes, label="Pearson's correlation, mean over participants", shrink=0.8
-    )
-    return _picture("connectome", figure)
-
-
-@drawn_plainly()
-def draw_matching(r: NDArray[np.float64], first: Sequence[str], second: Sequence[str]) -> Picture:
-    """Draw the correlations between maps of two decompositions, matched ones on the diagonal.
-
-    Parameters
-    ----------
-    r : ndarray, shape (n_first, n_second)
-        Correlations, in the order in which they are shown.
-    first, second : sequence of str
-        Names of the components.
-
-    Returns
-    -------
-    Picture
-    """
-    from matplotlib.figure import Figure  # noqa: PLC0415  as above
-
-    size = (0.2 * len(second) + 2.6, 0.2 * len(first) + 1.6)
-    figure = Figure(figsize=(max(size[0], 4.5), max(size[1], 3.5)), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(r, cmap=_COLOURS, vmin=-1, vmax=1)
-    axes.set_xticks(range(len(second)), second, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(first)), first, fontsize=7)
-    figure.colorbar(image, ax=axes, label="correlation of the maps", shrink=0.8)
-    return _picture("matching", figure)
+    cell = max(7, min(18, 900 // max(len(rows), len(columns), 1)))
+    rows, columns = ([shortened(name, _TEXT, 260) for name in names] for names in (rows, columns))
+    left = 12 + max((width_of(name, _TEXT) for name in rows), default=0)
+    top = 34
+    below = 12 + max((width_of(name, _TEXT) for name in columns), default=0)
+    width, height = cell * len(columns), cell * len(rows)
+    size = (max(left + width + 80, width_of(title, 13) + 16), top + max(height, 60) + below)
+    picture = Image.new("RGB", size, PAPER)
+    write(picture, (8, 8), title, size=13)
+    finite = np.abs(values[np.isfinite(values)])
+    limit = float(finite.max()) if len(finite) and finite.max() > 0 else 1.0
+    shown = Image.fromarray(_signed(np.nan_to_num(values / limit)))
+    if width and height:
+        picture.paste(shown.resize((width, height), Image.Resampling.NEAREST), (left, top))
+    for index, name in enumerate(rows):
+        write(picture, (left - 5, top + (index + 0.5) * cell), name, size=_TEXT, anchor="rm")
+    for index, name in enumerate(columns):
+        word = written_upwards(name, _TEXT)
+        picture.paste(word, (left + round((index + 0.5) * cell - word.width / 2), top + height + 5))
+    _draw_scale(picture, (left + width + 16, top), limit)
+    return picture
 
 
-@drawn_plainly()
+def _signed(share: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return colours of values from -1 to 1."""
+    at = np.linspace(-1, 1, len(_SIGNED))
+    channels = [np.interp(share, at, [colour[axis] for colour in _SIGNED]) for axis in range(3)]
+    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+
+
+def _draw_scale(picture: Image.Image, place: tuple[int, int], limit: float) -> None:
+    left, top = place
+    height = 120
+    bar = Image.fromarray(_signed(np.linspace(1, -1, height))[:, None])
+    picture.paste(bar.resize((12, height)), (left, top))
+    for value in (limit, 0.0, -limit):
+        y = top + (1 - value / limit) / 2 * height
+        write(picture, (left + 17, y), f"{value:.2f}", size=_TEXT, anchor="lm")
+
+
 def draw_strips(
     columns: Sequence[tuple[str, NDArray[np.float64]]],
     marked: NDArray[np.bool_],
     names: Sequence[str],
-) -> Picture:
-    """Draw the distribution of participants in several measures; marked participants are coloured.
+) -> Image.Image:
+    """Return the distribution of participants in several measures; marked ones are coloured.
 
     Parameters
     ----------
@@ -285,28 +131,42 @@ def draw_strips(
 
     Returns
     -------
-    Picture
+    Image
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415  as above
-
-    figure = Figure(figsize=(9.6, 0.95 * len(columns) + 0.3), layout="constrained")
-    for axes, (name, values) in zip(
-        np.atleast_1d(figure.subplots(len(columns), 1)), columns, strict=True
-    ):
-        _draw_strip(axes, values, marked, names)
-        axes.set_ylabel(name, rotation=0, ha="right", va="center")
-    return _picture("participants", figure)
+    height, left = 96, 190
+    picture = Image.new("RGB", (920, height * len(columns) + 8), PAPER)
+    for index, (title, values) in enumerate(columns):
+        top = index * height
+        write(picture, (left - 16, top + 36), title, size=13, anchor="rm")
+        _draw_strip(picture, (left, top + 8, 880, top + 64), values, marked, names)
+    return picture
 
 
-def _picture(key: str, figure: Figure) -> Picture:
-    from PIL import Image  # noqa: PLC0415  as above
-
-    png = _saved(lambda file: figure.savefig(file, format="png", dpi=_DPI))
-    image = Image.open(io.BytesIO(png)).convert("RGB")
-    return Picture(key, png, _saved(lambda file: image.save(file, "WEBP", quality=82, method=4)))
-
-
-def _saved(save: Callable[[io.BytesIO], object]) -> bytes:
-    file = io.BytesIO()
-    save(file)
-    return file.getvalue()
+def _draw_strip(
+    picture: Image.Image,
+    box: tuple[int, int, int, int],
+    values: NDArray[np.float64],
+    marked: NDArray[np.bool_],
+    names: Sequence[str],
+) -> None:
+    """Draw each value as a point; marked values are coloured and named."""
+    left, top, right, bottom = box
+    pen = ImageDraw.Draw(picture)
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    span = high - low or 1.0
+    pen.line([(left, bottom), (right, bottom)], fill=_LINE)
+    for value in (low, float(np.median(known)) if len(known) else low, high):
+        x = left + (value - low) / span * (right - left)
+        pen.line([(x, bottom), (x, bottom + 4)], fill=SOFT)
+        write(picture, (x, bottom + 6), f"{value:.3g}", size=_TEXT, colour=SOFT, anchor="ma")
+    # Spread in a fixed pattern, so that equal values do not overlap.
+    ys = (top + 12 + np.arange(len(values)) * 0.618 % 1 * (bottom - top - 16)).tolist()
+    xs = (left + (values - low) / span * (right - left)).tolist()
+    named = set(np.flatnonzero(marked)[:_MOST_NAMES].tolist())
+    for index in np.flatnonzero(np.isfinite(values)).tolist():
+        colour: Colour = _MARK if marked[index] else _FOUND
+        at = (xs[index], ys[index])
+        pen.ellipse([(at[0] - 3, at[1] - 3), (at[0] + 3, at[1] + 3)], fill=colour)
+        if index in named:
+            write(picture, (at[0], at[1] - 4), names[index], size=10, colour=INK, anchor="mb")

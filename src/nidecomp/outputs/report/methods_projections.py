@@ -50,7 +50,7 @@ def about_projections(folder: Results, science: Science) -> str:
     str
         Empty where runs were not projected (``--level minimal``).
     """
-    if not any(one.courses for one in folder.decompositions):
+    if not any(one.has_courses for one in folder.decompositions):
         return ""
     normalised = science.projection.normalise_time_courses
     sentences = [

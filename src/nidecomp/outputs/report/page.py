@@ -2,42 +2,71 @@
 
 from __future__ import annotations
 
-import base64
 import math
-import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from nidecomp.core.records import group_by_text
-from nidecomp.core.text import count
 from nidecomp.execution.monitor import REPORT_STEP
-from nidecomp.outputs.inventory import split_notes
+from nidecomp.outputs.report.cautions import Ids, cautions, notes_of
+from nidecomp.outputs.report.component_facts import naming, rounded
+from nidecomp.outputs.report.drawing import Drawn
 from nidecomp.outputs.report.methods import methods_text
+from nidecomp.outputs.report.payload import anchor, component_ids, data_uri, payload, table
 from nidecomp.outputs.report.reading import Row, number
-from nidecomp.outputs.report.results import Results, WrittenDecomposition
-from nidecomp.outputs.report.viewer import Background, Slices, viewer_library
+from nidecomp.outputs.report.results import Results, WrittenDecomposition, pairs_of
+from nidecomp.outputs.report.words import listed, method_name, numbered
 from nidecomp.version import __version__
 
-# Column of the metrics to its heading in the report, in this order.
-_SHOWN = {
-    "component": "component",
-    "label": "label",
-    "label_r": "r",
-    "reproducibility": "reproducibility",
-    "restart_stability": "restarts",
-    "explained_variance": "explained",
-    "dominance": "dominance",
-    "motion_r": "motion r",
-    "high_frequency_share": "> 0.1 Hz",
-    "flags": "flags",
-}
+# The scripts of the page, in this order.
+_SCRIPTS = ("data.js", "views.js", "plots.js", "panel.js", "gallery.js", "tables.js")
 # Columns of the quality table that are added to the table of runs.
 _QUALITY = ("tsnr", "map_r", "explained_variance")
+_METRICS = {
+    "component": "component",
+    "label": "similar to",
+    "label_r": "r",
+    "reproducibility": "reproducibility",
+    "restart_stability": "stability over restarts",
+    "explained_variance": "explained variance",
+    "dominance": "dominance",
+    "motion_r": "|r| with motion",
+    "high_frequency_share": "power > 0.1 Hz",
+    "flags": "flags",
+}
+_RUNS = {
+    "run": "run",
+    "status": "status",
+    "remarks": "reason or notes",
+    "n_volumes_kept": "volumes kept",
+    "n_volumes": "of",
+    "dropped": "dropped",
+    "n_regressors": "independent regressors",
+    "regressors": "by part",
+    "mean_fd": "mean FD, mm",
+    "mask_coverage": "coverage of the group mask",
+    "tsnr": "temporal SNR",
+    "map_r": "r with group maps",
+    "explained_variance": "explained variance",
+}
+_HALVES = {
+    "split": "split",
+    "trace": "mean |r| of matched maps",
+    "overlap": "overlap of subspaces",
+    "explained_variance_fitted": "variance explained in the fitted half",
+    "explained_variance_other_half": "in the other half",
+}
+_NOTES = {"note": "note", "n_runs": "number of runs", "runs": "runs"}
+_RESOURCES = {
+    "step": "step",
+    "run": "run",
+    "seconds": "seconds",
+    "cpu_seconds": "processor seconds",
+    "peak_memory_mb": "peak memory, MB",
+}
 
 
 def environment() -> Environment:
@@ -49,29 +78,19 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["short"] = _short
+    made.filters["short"] = rounded
     made.filters["anchor"] = anchor
-    made.tests["numeric"] = _is_numeric
     return made
 
 
-def render(
-    folder: Results,
-    pictures: Mapping[str, bytes],
-    slices: Mapping[str, Slices] | None = None,
-    background: Background | None = None,
-) -> str:
+def render(folder: Results, drawn: Drawn | None = None) -> str:
     """Return the page as HTML.
 
     Parameters
     ----------
     folder : Results
-    pictures : mapping
-        Key to a WebP image (``order`` to an SVG).
-    slices : mapping
-        Key of a component to what the viewer shows of it.
-    background : Background, optional
-        The image that the viewer shows components on; without it there is no viewer.
+    drawn : Drawn, optional
+        The pictures; without them the page has its words and numbers only.
 
     Returns
     -------
@@ -80,83 +99,132 @@ def render(
     """
     templates = files("nidecomp.outputs.report") / "templates"
     paragraph, references = methods_text(folder)
-    library = viewer_library()
-    scripts = ["report.js"]
-    viewer = None
-    if background is not None and slices and library:
-        viewer = _viewer(folder, slices, background)
-        scripts.append("viewer.js")
+    drawn = drawn or Drawn()
+    ids = component_ids(folder)
+    order = folder.order_figure
     return (
         environment()
         .get_template("report.html.jinja")
         .render(
             folder=folder,
-            version=__version__,
             style=(templates / "report.css").read_text(encoding="utf-8"),
-            library=library,
-            scripts=[(templates / name).read_text(encoding="utf-8") for name in scripts],
-            viewer=viewer,
-            status=Counter(row.get("status", "") for row in folder.runs),
-            warnings=warnings_of(folder),
-            columns=_SHOWN,
-            participant_columns={name: name for name in (folder.participants or ({},))[0]},
-            linked=_with_folder(folder),
-            runs=_runs_with_quality(folder),
-            notes=_notes_of(folder),
-            resources=[row for row in folder.resources if row.get("step") != REPORT_STEP],
+            scripts=[(templates / name).read_text(encoding="utf-8") for name in _SCRIPTS],
+            summary=summary(folder),
+            cautions=cautions(folder, ids),
+            order=data_uri(order.read_bytes(), "svg+xml") if order is not None else "",
+            tiles={one.key: _tiles(one, drawn, ids) for one in folder.decompositions},
+            data=payload(folder, drawn, ids),
+            tables=_tables(folder, ids),
+            resources=_resources(folder),
             pairs=pairs_of(folder),
+            notes=notes_of(folder.runs),
             paragraph=paragraph,
             references=references,
-            picture={key: _data_uri(content, _kind(key)) for key, content in pictures.items()},
         )
     )
 
 
-def _with_folder(folder: Results) -> set[str]:
+def summary(folder: Results) -> list[str]:
+    """Return what was done and what came out, in two sentences."""
+    used = Counter(row.get("status", "") for row in folder.runs)["used"]
+    n_people = len(folder.participants)
+    data = f"{numbered(used, 'run')} of {numbered(n_people, 'participant')}"
+    if folder.is_template:
+        maps = listed(numbered(one.scale, "map") for one in folder.decompositions)
+        return [f"NiDecomp {__version__} projected {maps} to {data}."]
+    results = [
+        f"{one.scale} by {method_name(one.method)}" for one in folder.decompositions if one.scale
+    ]
+    if not results:
+        return [f"NiDecomp {__version__} found no components in {data}."]
+    told = f"NiDecomp {__version__} decomposed {data} into components: {listed(results)}."
+    return [told, _found_again(folder)]
+
+
+def _found_again(folder: Results) -> str:
+    parts = []
+    for one in folder.decompositions:
+        known = [row for row in one.metrics if math.isfinite(number(row.get("reproducibility")))]
+        n_good = sum(not naming(row).is_at_chance for row in known)
+        n_named = sum(naming(row).is_sure for row in known)
+        if known:
+            parts.append(
+                f"{n_good} of {len(known)} components of {method_name(one.method)} "
+                f"({n_named} resemble a known network and have no sign of noise)"
+            )
+    return f"More reproducible than noise are {listed(parts)}." if parts else ""
+
+
+def _tiles(one: WrittenDecomposition, drawn: Drawn, ids: Ids) -> list[dict[str, object]]:
+    """Return what the gallery shows of each component."""
+    found = []
+    for row in one.metrics:
+        name = row["component"]
+        picture = drawn.maps.get((one.key, name))
+        named = naming(row)
+        found.append(
+            {
+                "id": ids[one.key, name],
+                "name": name,
+                "named": named,
+                "picture": data_uri(picture.small, "webp") if picture else "",
+                "reproducibility": _percent(row.get("reproducibility")),
+                "chance": _percent(row.get("reproducibility_chance")),
+                "row": row,
+                "label_r": f"{named.label_r:.2f}" if math.isfinite(named.label_r) else "",
+            }
+        )
+    return found
+
+
+def _percent(text: str | None) -> float | None:
+    """Return how long a bar is; None where nothing is known."""
+    value = number(text)
+    return round(100 * min(max(value, 0), 1), 1) if math.isfinite(value) else None
+
+
+def _tables(folder: Results, ids: Ids) -> dict[str, dict[str, object]]:
+    """Return the tables of the page by their ids."""
+    found = {}
+    for one in folder.decompositions:
+        links = {row["component"]: f"#{ids[one.key, row['component']]}" for row in one.metrics}
+        if not one.is_template:
+            found[f"part-t-{anchor(one.key)}"] = table(_METRICS, one.metrics, links)
+        halves = [
+            row
+            for row in folder.stability
+            if (row.get("method"), row.get("scale")) == (one.method, str(one.scale))
+        ]
+        if halves:
+            found[f"part-s-{anchor(one.key)}"] = table(_HALVES, halves)
+    for index, (first, second, rows) in enumerate(pairs_of(folder)):
+        links = {row["component"]: f"#{ids[first.key, row['component']]}" for row in first.metrics}
+        columns = {"component": first.title, "other_component": second.title, "r": "r"}
+        found[f"part-m-{index}"] = table(columns, rows, links)
+    if folder.participants:
+        columns = {name: name.replace("_", " ") for name in folder.participants[0]}
+        found["part-t-participants"] = table(columns, folder.participants, _with_folder(folder))
+    if folder.runs:
+        found["part-t-runs"] = table(_RUNS, _runs_with_quality(folder))
+    if notes := notes_of(folder.runs):
+        found["part-t-notes"] = table(_NOTES, notes)
+    return found
+
+
+def _resources(folder: Results) -> dict[str, dict[str, object]]:
+    """Return the table of what the execution took, which is in a section of its own."""
+    rows = [row for row in folder.resources if row.get("step") != REPORT_STEP]
+    return {"part-t-resources": table(_RESOURCES, rows)} if rows else {}
+
+
+def _with_folder(folder: Results) -> dict[str, str]:
     """Return the participants who have a folder that can be linked to."""
     labels = {row.get("participant_id", "") for row in folder.participants}
-    return {label for label in labels if label and (folder.root / label).is_dir()}
+    there = {path.name for path in folder.root.glob("sub-*") if path.is_dir()}
+    return {label: f"{quote(label)}/" for label in sorted(labels & there)}
 
 
-def _viewer(
-    folder: Results, slices: Mapping[str, Slices], background: Background
-) -> dict[str, object]:
-    """Return the data of the viewer's script."""
-    affine = np.array(background.affine)
-    to_index = np.linalg.inv(affine)
-    highest = np.array(background.shape) - 1
-    components = {}
-    for one in folder.decompositions:
-        for row in one.metrics:
-            key = f"{one.key}_{row['component']}"
-            if key in slices:
-                index = to_index @ [*peak_of(row), 1]
-                at = np.clip(np.rint(index[:3]), 0, highest).astype(int)
-                label = f", {row['label']}" if row.get("label") else ""
-                components[key] = {
-                    "title": f"{one.title}: {row['component']}{label}",
-                    "slices": _data_uri(slices[key].webp),
-                    "limit": round(slices[key].limit, 4),
-                    "peak": dict(zip("XYZ", at.tolist(), strict=True)),
-                }
-    # brainsprite counts voxels from 1 in the coordinates that it shows.
-    affine[:3, 3] -= affine[:3, :3].sum(axis=1)
-    return {
-        "background": _data_uri(background.background),
-        "colours": _data_uri(background.colours),
-        "shape": dict(zip("XYZ", background.shape, strict=True)),
-        "affine": affine.tolist(),
-        "components": components,
-    }
-
-
-def peak_of(row: Row) -> tuple[float, float, float]:
-    """Return the position of a map's peak in mm; the origin where it is unknown."""
-    x, y, z = (number(row.get(f"peak_{axis}")) for axis in "xyz")
-    return (x, y, z) if all(map(math.isfinite, (x, y, z))) else (0.0, 0.0, 0.0)
-
-
-def _runs_with_quality(folder: Results) -> list[dict[str, str]]:
+def _runs_with_quality(folder: Results) -> list[Row]:
     """Return the rows of runs with their quality, mean over decompositions."""
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in folder.quality:
@@ -176,103 +244,3 @@ def _runs_with_quality(folder: Results) -> list[dict[str, str]]:
         }
         for row in folder.runs
     ]
-
-
-def _notes_of(folder: Results) -> list[dict[str, str]]:
-    """Return the notes on runs that were used, with the number and the names of the runs."""
-    named = (
-        (row.get("run", ""), note)
-        for row in folder.runs
-        if row.get("status") == "used"
-        for note in split_notes(row.get("notes", ""))
-    )
-    return [
-        {"note": note, "n_runs": str(len(names)), "runs": _few(names)}
-        for note, names in group_by_text(named)
-    ]
-
-
-def anchor(*parts: object) -> str:
-    """Return an HTML id made of names that may contain any character."""
-    text = "-".join(str(part) for part in parts)
-    return re.sub(r"[^A-Za-z0-9_-]", lambda found: f"_{ord(found[0]):x}", text)
-
-
-def warnings_of(folder: Results) -> list[str]:
-    """Return the warnings that stand at the top of the report."""
-    found = list(folder.missing)
-    for one in folder.decompositions:
-        fit = one.described.get("Fit")
-        if isinstance(fit, dict) and fit.get("Converged") is False:
-            found.append(f"{one.title}: the fit did not converge: its maps may be unreliable.")
-        low = [
-            row["component"]
-            for row in one.metrics
-            if number(row.get("reproducibility")) <= number(row.get("reproducibility_chance"))
-        ]
-        if low:
-            n = f"{count(len(low), 'component')} {'is' if len(low) == 1 else 'are'}"
-            chance = number(one.metrics[0].get("reproducibility_chance"))
-            found.append(
-                f"{one.title}: {n} no more reproducible between halves of the participants than "
-                f"maps of noise of the same smoothness (reproducibility of at most {chance:.2f}): "
-                f"{_few(low)}."
-            )
-    status = Counter(row.get("status", "") for row in folder.runs)
-    if n_unused := status["refused"] + status["failed"]:
-        n_runs = n_unused + status["used"]
-        found.append(f"{n_unused} of {n_runs} runs were not used: see the table of runs.")
-    if status["not matched"]:
-        without = count(status["not matched"], "folder")
-        found.append(
-            f"{without} of participants without a run that matches the selection: see the table of "
-            "runs."
-        )
-    apart = [row["participant_id"] for row in folder.participants if row.get("outlier")]
-    if apart:
-        found.append(f"Outliers in data quality: {_few(apart)}.")
-    return found
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-
-
-def pairs_of(folder: Results) -> list[tuple[WrittenDecomposition, WrittenDecomposition, list[Row]]]:
-    """Return the matched components of every pair of decompositions."""
-    found = []
-    by_key = {(one.method, str(one.scale)): one for one in folder.decompositions}
-    for first in folder.decompositions:
-        for second in folder.decompositions:
-            rows = [
-                row
-                for row in folder.matching
-                if by_key.get((row.get("method", ""), row.get("scale", ""))) is first
-                and by_key.get((row.get("other_method", ""), row.get("other_scale", ""))) is second
-            ]
-            if rows:
-                found.append((first, second, rows))
-    return found
-
-
-def _is_numeric(value: Any) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _short(value: Any) -> str:
-    """Return a number with three significant digits; integers and words stay as they are."""
-    if not _is_numeric(value) or str(value).lstrip("-").isdigit():
-        return str(value)
-    return f"{float(value):.3g}"
-
-
-def _kind(key: str) -> str:
-    return "svg+xml" if key == "order" else "webp"
-
-
-def _data_uri(content: bytes, kind: str = "webp") -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

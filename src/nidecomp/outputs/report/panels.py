@@ -2,73 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.outputs.report.viewer import Background, Slices
 from nidecomp.outputs.report.volume_panels import VolumePanels
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# Left, bottom, width and height, as shares of the figure.
-Place = tuple[float, float, float, float]
+    from nidecomp.outputs.report.pictures import Cut, MapPictures
 
 
 class MapPanels(Protocol):
-    """Draws the maps of one kind of file; what `read` returns is for the other methods."""
+    """Draws the maps of one kind of file; what `maps` yields is for the other methods."""
 
-    def read(self, path: Path, index: int) -> Any:
-        """Return one map of a file, as the other methods take it."""
+    def maps(self, path: Path) -> Iterator[Any]:
+        """Yield the maps of a file, one at a time and in order."""
 
-    def draw_small(self, figure: Figure, brain_map: Any, peak_mm: tuple[float, ...]) -> None:
-        """Draw a map at its peak, filling a small figure."""
+    def sample(self, brain_map: Any) -> NDArray[np.float32]:
+        """Return the values that the maps of two decompositions are compared by."""
 
-    def draw_unthresholded(
-        self, figure: Figure, place: Place, brain_map: Any, peak_mm: tuple[float, ...]
-    ) -> None:
-        """Draw an unthresholded map at its peak."""
+    def pictures(self, brain_map: Any, cut: Cut) -> MapPictures:
+        """Return the pictures of a map; several threads may ask for some at the same time."""
 
-    def draw_thresholded(self, figure: Figure, place: Place, brain_map: Any) -> None:
-        """Draw the whole of a thresholded map."""
-
-    def overview(self, path: Path) -> Figure:
-        """Return a figure of all maps of a file."""
-
-    def slices(self, brain_map: Any) -> Slices | None:
-        """Return the slices of a map for the viewer; None where it cannot show such maps."""
-
-    def background(self, mask: Path) -> Background | None:
-        """Return the background of the viewer; None where it cannot show such maps."""
-
-    def within_mask(self, maps: Path, mask: Path) -> NDArray[np.float32]:
-        """Read the maps of a file within a mask, shape (n_maps, n_features)."""
+    def scene(self) -> Mapping[str, object] | None:
+        """Return what the page draws maps on, as JSON; None where it cannot draw such maps."""
 
 
-# Extension to the implementation, which is told whether the maps are in MNI space.
-PANELS: dict[str, Callable[[bool], MapPanels]] = {".nii.gz": VolumePanels}
-
-
-def panels_for(path: Path, *, is_mni: bool) -> MapPanels:
-    """Return the implementation that draws the maps of a file.
+@dataclass(frozen=True)
+class Place:
+    """Where maps lie.
 
     Parameters
     ----------
-    path : Path
-        Its name ends as one of `PANELS`.
+    mask : Path or None
+        The group mask.
+    maps : Path
+        A file of maps.
     is_mni : bool
         Whether the template's anatomy and glass brain fit.
+    n_maps : int
+        How many maps the page holds: the more there are, the coarser they are.
+    """
+
+    mask: Path | None
+    maps: Path
+    is_mni: bool
+    n_maps: int
+
+
+# Extension to the implementation.
+PANELS: dict[str, Callable[[Place], MapPanels]] = {
+    ".nii.gz": lambda place: VolumePanels(place.mask or place.maps, place.is_mni, place.n_maps)
+}
+
+
+def panels_for(place: Place) -> MapPanels:
+    """Return the implementation that draws maps.
+
+    Parameters
+    ----------
+    place : Place
+        The name of its maps ends as one of `PANELS`.
 
     Returns
     -------
     MapPanels
     """
-    extension = next(one for one in PANELS if path.name.endswith(one))
-    return PANELS[extension](is_mni)
+    extension = next(one for one in PANELS if place.maps.name.endswith(one))
+    return PANELS[extension](place)
 
 
 def files_of_maps(folder: Path, pattern: str) -> list[tuple[Path, str]]:

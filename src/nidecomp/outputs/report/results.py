@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +55,8 @@ class WrittenDecomposition:
         A row for each component; only their names where there is no table.
     maps, thresholded : Path or None
         Files of maps.
-    courses : tuple of Path
-        The runs' time courses, sorted.
+    root : Path
+        The output folder.
     connectome : Path or None
         The group's correlations.
     is_template : bool
@@ -72,7 +71,7 @@ class WrittenDecomposition:
     metrics: tuple[Row, ...]
     maps: Path | None
     thresholded: Path | None
-    courses: tuple[Path, ...]
+    root: Path
     connectome: Path | None
     is_template: bool
 
@@ -80,6 +79,32 @@ class WrittenDecomposition:
     def key(self) -> str:
         """An identifier of the decomposition, for names."""
         return f"seg-{self.method}_scale-{self.scale}"
+
+    def course_files(self, participants: Sequence[Path] | None = None) -> tuple[Path, ...]:
+        """Return the files of time courses, sorted.
+
+        Parameters
+        ----------
+        participants : sequence of Path, optional
+            The folders of some participants; all by default, which takes seconds where there are
+            thousands of runs.
+        """
+        if participants is None:
+            return tuple(sorted(self.root.glob(f"sub-*/**/{self._course_name}")))
+        found = (path for one in participants for path in one.glob(f"**/{self._course_name}"))
+        return tuple(sorted(found))
+
+    @property
+    def has_courses(self) -> bool:
+        """Whether there are files of time courses."""
+        return next(self.root.glob(f"sub-*/**/{self._course_name}"), None) is not None
+
+    @property
+    def _course_name(self) -> str:
+        """The pattern of their names."""
+        stem = self.stem.name
+        entities = stem[stem.index("_atlas-") :] if "_atlas-" in stem else stem
+        return f"func/*{entities}_timeseries.tsv"
 
     @property
     def metrics_file(self) -> Path:
@@ -192,6 +217,23 @@ def read_decompositions(root: Path, missing: list[str]) -> tuple[WrittenDecompos
     return tuple(sorted(found, key=lambda one: (one.scale, one.method)))
 
 
+def pairs_of(folder: Results) -> list[tuple[WrittenDecomposition, WrittenDecomposition, list[Row]]]:
+    """Return the matched components of every pair of decompositions."""
+    found = []
+    by_key = {(one.method, str(one.scale)): one for one in folder.decompositions}
+    for first in folder.decompositions:
+        for second in folder.decompositions:
+            rows = [
+                row
+                for row in folder.matching
+                if by_key.get((row.get("method", ""), row.get("scale", ""))) is first
+                and by_key.get((row.get("other_method", ""), row.get("other_scale", ""))) is second
+            ]
+            if rows:
+                found.append((first, second, rows))
+    return found
+
+
 def _science(path: Path) -> Science | None:
     """Return the options that changed the outputs; None where they cannot be read."""
     try:
@@ -250,7 +292,6 @@ def _decomposition(
     metrics = () if is_template else read_table(path.with_name(f"{stem}_metrics.tsv"), missing)
     if len(metrics) != len(names) or any("component" not in row for row in metrics):
         metrics = tuple({"component": name} for name in names)
-    entities = stem[stem.index("_atlas-") :] if "_atlas-" in stem else stem
     relmat = path.with_name(f"{stem}_stat-pearsoncorrelation_relmat.tsv")
     return WrittenDecomposition(
         method=method,
@@ -261,7 +302,7 @@ def _decomposition(
         metrics=metrics,
         maps=maps,
         thresholded=thresholded,
-        courses=tuple(sorted(root.glob(f"sub-*/**/func/*{entities}_timeseries.tsv"))),
+        root=root,
         connectome=relmat if relmat.exists() else None,
         is_template=is_template,
     )
@@ -291,18 +332,24 @@ def _names(sidecar: Path, missing: list[str]) -> tuple[str, ...]:
 
 def _fits(path: Path, missing: list[str]) -> dict[ComponentKey, Fits]:
     """Return how strongly each run expresses each component, from the long table."""
-    found: dict[ComponentKey, list[tuple[str, float, float]]] = defaultdict(list)
-    reader = csv.DictReader(read_text(path, missing).splitlines(), delimiter="\t")
-    try:
-        for row in reader:
-            key = (row["method"], row["scale"], row["component"])
-            values = (number(row["map_r"]), number(row["amplitude"]))
-            found[key].append((row["run"], *values))
-    except (csv.Error, KeyError):
+    header, _, text = read_text(path, missing).partition("\n")
+    names = header.split("\t") if header else []
+    wanted = ("run", "method", "scale", "component", "map_r", "amplitude")
+    # Hundreds of thousands of rows: the table is cut into columns at once.
+    cells = text.removesuffix("\n").replace("\n", "\t").split("\t") if text else []
+    is_whole = set(wanted) <= set(names) and len(cells) % len(names) == 0
+    if names and not is_whole:
         missing.append(f"{path.name} is damaged.")
-    return {key: _as_fits(rows) for key, rows in found.items()}
-
-
-def _as_fits(rows: list[tuple[str, float, float]]) -> Fits:
-    runs, map_r, amplitude = zip(*rows, strict=True)
-    return Fits(tuple(runs), np.array(map_r), np.array(amplitude))
+    if not cells or not is_whole:
+        return {}
+    runs, method, scale, component, *texts = (
+        cells[names.index(name) :: len(names)] for name in wanted
+    )
+    map_r, amplitude = (np.array([number(text) for text in column]) for column in texts)
+    rows: dict[ComponentKey, list[int]] = defaultdict(list)
+    for index, key in enumerate(zip(method, scale, component, strict=True)):
+        rows[key].append(index)
+    return {
+        key: Fits(tuple(runs[index] for index in found), map_r[found], amplitude[found])
+        for key, found in rows.items()
+    }

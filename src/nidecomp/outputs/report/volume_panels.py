@@ -1,28 +1,60 @@
-"""Drawing NIfTI images on slices and glass brains with nilearn."""
+"""Drawing NIfTI images: slices and a glass brain, as arrays on one coarse grid."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.outputs.report.viewer import (
-    Background,
-    Slices,
-    make_background,
-    on_grid,
-    take_slices,
-)
+from nidecomp.outputs.report.colours import HALF, Scale
+from nidecomp.outputs.report.grid import Grid, box_of, grid_around, nearest_voxels
+from nidecomp.outputs.report.pictures import Cut, MapPictures, packed
+from nidecomp.outputs.report.volume_views import Stage, draw_large, draw_small
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+# Voxels of the pictures, and of the page: 3 mm, or 4 mm where there are many maps, of which each
+# takes about 60 or 25 KB. Larger voxels of the maps themselves are shown as they are.
+_PICTURE_MM, _PAGE_MM, _PAGE_MM_OF_MANY, _MANY_MAPS = 2.0, 3.0, 4.0, 120
+# The share of the mask's voxels that do not have the last colour; the rest are a map's peaks.
+_WINDOW = 0.998
+_DATA = files("nidecomp.outputs.report") / "data"
+# Without a template, the mask is shown in this shade.
+_GREY = 70
 
-_COLOURS = "RdBu_r"
-# A colour map with many colours that can be distinguished.
-_MANY = "gist_rainbow"
+
+@dataclass(frozen=True, eq=False)
+class _Sampled:
+    """A grid, its voxels within the mask, and where these lie in the images of maps."""
+
+    grid: Grid
+    inside: NDArray[np.intp]
+    of_image: NDArray[np.intp]
+
+    def volume(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return values within the mask as a volume, (x, y, z)."""
+        volume = np.zeros(int(np.prod(self.grid.shape)), dtype=np.float32)
+        volume[self.inside] = values
+        return volume.reshape(self.grid.shape, order="F")
+
+
+@dataclass(frozen=True, eq=False)
+class _Template:
+    """The template's anatomy in shades of grey."""
+
+    values: NDArray[np.uint8]
+    affine: NDArray[np.float64]
+
+    @property
+    def grid(self) -> Grid:
+        x, y, z = self.affine[:3, 3].tolist()
+        n_x, n_y, n_z = self.values.shape
+        return Grid((x, y, z), _PICTURE_MM, (n_x, n_y, n_z))
 
 
 class VolumePanels:
@@ -30,136 +62,107 @@ class VolumePanels:
 
     Parameters
     ----------
+    mask : Path
+        The group mask; or maps, of which the whole image is then shown.
     is_mni : bool
-        Whether the template's anatomy and glass brain fit; without them maps stand alone.
+        Whether the template's anatomy and glass brain fit; without them maps stand on their mask.
+    n_maps : int
+        How many maps the page holds.
     """
 
-    # Only the report needs matplotlib and nilearn.plotting, and importing them takes long.
+    def __init__(self, mask: Path, is_mni: bool, n_maps: int) -> None:
+        image = nib.load(mask)
+        self._affine, self._shape = np.asarray(image.affine), image.shape[:3]
+        is_mask = image.ndim == len(self._shape)
+        inside = np.asarray(image.dataobj) > 0 if is_mask else np.ones(self._shape, dtype=bool)
+        self._template = _read_template() if is_mni else None
+        boxes = [box_of(inside, self._affine)]
+        if self._template is not None:
+            boxes.append(box_of(self._template.values > 0, self._template.affine))
+        own_mm = float(np.linalg.norm(self._affine[:3, :3], axis=0).min())
+        page_mm = _PAGE_MM if n_maps <= _MANY_MAPS else _PAGE_MM_OF_MANY
+        self._fine = self._sampled(boxes, max(_PICTURE_MM, own_mm), inside)
+        self._coarse = self._sampled(boxes, max(page_mm, own_mm), inside)
 
-    def __init__(self, is_mni: bool) -> None:
-        self._is_mni = is_mni
-        self._alone = {} if is_mni else {"bg_img": None}
+    def maps(self, path: Path) -> Iterator[NDArray[np.float32]]:
+        """Yield one volume at a time, flat, with x fastest."""
+        image = nib.load(path, mmap=False, keep_file_open=True)
+        if image.shape[:3] != self._shape:
+            raise ValueError(f"{path.name} is on another grid than the group mask")
+        for index in range(image.shape[3]):
+            volume = np.asarray(image.dataobj[..., index], dtype=np.float32)
+            yield np.nan_to_num(volume.ravel(order="F"), posinf=0, neginf=0)
 
-    def read(self, path: Path, index: int) -> nib.Nifti1Image:
-        """Read one volume."""
-        return nib.load(path).slicer[..., index]
+    def sample(self, brain_map: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the values of the page's voxels."""
+        return brain_map[self._coarse.of_image]
 
-    def draw_small(
-        self, figure: Figure, brain_map: nib.Nifti1Image, peak_mm: tuple[float, ...]
-    ) -> None:
-        """Draw an axial slice."""
-        from nilearn import plotting  # noqa: PLC0415
-
-        plotting.plot_stat_map(
-            brain_map,
-            axes=figure.add_axes((0, 0, 1, 1)),
-            display_mode="z",
-            cut_coords=[peak_mm[2]],
-            colorbar=False,
-            annotate=False,
-            draw_cross=False,
-            cmap=_COLOURS,
-            **self._alone,
+    def pictures(self, brain_map: NDArray[np.float32], cut: Cut) -> MapPictures:
+        """Return slices at the peak, with a glass brain in the large picture."""
+        coarse = self.sample(brain_map)
+        size = np.abs(brain_map[self._fine.of_image])
+        limit = float(np.abs(coarse).max(initial=0)) or 1.0
+        shown = size[size > 0]
+        window = float(np.quantile(shown, _WINDOW)) if len(shown) else 1.0
+        scale = Scale(window, cut.low, cut.high)
+        volume = self._fine.volume(brain_map[self._fine.of_image])
+        steps = np.rint(coarse * (HALF / limit)).astype(np.int8)
+        return MapPictures(
+            small=draw_small(self._stage, volume, scale, cut),
+            large=draw_large(self._stage, volume, scale, cut),
+            values=packed(steps.view(np.uint8)),
+            limit=limit,
+            window=window,
         )
 
-    def draw_unthresholded(
-        self,
-        figure: Figure,
-        place: tuple[float, float, float, float],
-        brain_map: nib.Nifti1Image,
-        peak_mm: tuple[float, ...],
-    ) -> None:
-        """Draw three orthogonal slices."""
-        from nilearn import plotting  # noqa: PLC0415
+    def scene(self) -> Mapping[str, object]:
+        """Return the grid, the mask, and the template with its outlines."""
+        inside = np.zeros(int(np.prod(self._coarse.grid.shape)), dtype=np.uint8)
+        inside[self._coarse.inside] = 1
+        scene: dict[str, object] = {"grid": _as_json(self._coarse.grid), "inside": packed(inside)}
+        if self._template is not None:
+            values = packed(self._template.values.ravel(order="F"))
+            scene["template"] = _as_json(self._template.grid) | {"values": values}
+            scene["lines"] = _read_lines()
+        return scene
 
-        plotting.plot_stat_map(
-            brain_map,
-            axes=figure.add_axes(place),
-            display_mode="ortho",
-            cut_coords=peak_mm,
-            draw_cross=False,
-            threshold=0,
-            cmap=_COLOURS,
-            **self._alone,
-        )
-
-    def draw_thresholded(
-        self,
-        figure: Figure,
-        place: tuple[float, float, float, float],
-        brain_map: nib.Nifti1Image,
-    ) -> None:
-        """Draw a glass brain in MNI space, and axial slices in other spaces."""
-        from nilearn import plotting  # noqa: PLC0415
-
-        axes = figure.add_axes(place)
-        if self._is_mni:
-            plotting.plot_glass_brain(
-                brain_map,
-                axes=axes,
-                display_mode="lyrz",
-                colorbar=True,
-                plot_abs=False,
-                symmetric_cbar=True,
-                cmap=_COLOURS,
-            )
+    @cached_property
+    def _stage(self) -> Stage:
+        """What all maps are drawn on."""
+        grid = self._fine.grid
+        grey = np.zeros(int(np.prod(grid.shape)), dtype=np.uint8)
+        if self._template is None:
+            grey[self._fine.inside] = _GREY
         else:
-            plotting.plot_stat_map(
-                brain_map,
-                axes=axes,
-                display_mode="z",
-                cut_coords=7,
-                draw_cross=False,
-                cmap=_COLOURS,
-                bg_img=None,
-            )
+            values = self._template.values
+            of_grid, of_template = nearest_voxels(grid, self._template.affine, values.shape)
+            grey[of_grid] = values.ravel(order="F")[of_template]
+        lines = _read_lines() if self._template is not None else {}
+        return Stage(grid, grey.reshape(grid.shape, order="F"), lines)
 
-    def overview(self, path: Path) -> Figure:
-        """Draw the maps' outlines on slices and on a glass brain."""
-        from matplotlib import colormaps  # noqa: PLC0415
-        from matplotlib.figure import Figure  # noqa: PLC0415
-        from nilearn import plotting  # noqa: PLC0415
+    def _sampled(
+        self, boxes: list[NDArray[np.float64]], step_mm: float, inside: NDArray[np.bool_]
+    ) -> _Sampled:
+        x, y, z = self._affine[:3, 3].tolist()
+        grid = grid_around(boxes, step_mm, (x, y, z))
+        of_grid, of_image = nearest_voxels(grid, self._affine, self._shape)
+        is_in = inside.ravel(order="F")[of_image]
+        return _Sampled(grid, of_grid[is_in], of_image[is_in])
 
-        maps = on_grid(nib.load(path), is_mni=self._is_mni, interpolation="linear")
-        figure = Figure(figsize=(11, 6.2 if self._is_mni else 3.2))
-        upper = (0, 0.5, 0.96, 0.48) if self._is_mni else (0, 0, 0.96, 1)
-        plotting.plot_prob_atlas(
-            maps,
-            axes=figure.add_axes(upper),
-            view_type="contours",
-            display_mode="z",
-            cut_coords=7,
-            draw_cross=False,
-            cmap=_MANY,
-            **self._alone,
-        )
-        if self._is_mni:
-            glass = plotting.plot_glass_brain(
-                None, axes=figure.add_axes((0, 0, 0.96, 0.48)), display_mode="lyrz"
-            )
-            colours = colormaps[_MANY](np.linspace(0, 1, maps.shape[-1]))
-            for index, colour in enumerate(colours):
-                volume = maps.slicer[..., index]
-                size = np.abs(volume.get_fdata())
-                if size.any():
-                    outline = nib.Nifti1Image(size, volume.affine)
-                    # The outline at half of the largest value shows the core of a map.
-                    glass.add_contours(
-                        outline, levels=[size.max() / 2], colors=[colour], linewidths=1.2
-                    )
-        return figure
 
-    def slices(self, brain_map: nib.Nifti1Image) -> Slices:
-        """Arrange all sagittal slices."""
-        return take_slices(brain_map, is_mni=self._is_mni)
+def _as_json(grid: Grid) -> dict[str, object]:
+    return {"origin": grid.origin_mm, "step": grid.step_mm, "shape": grid.shape}
 
-    def background(self, mask: Path) -> Background:
-        """Return the template in MNI space, and the mask in other spaces."""
-        return make_background(nib.load(mask), is_mni=self._is_mni)
 
-    def within_mask(self, maps: Path, mask: Path) -> NDArray[np.float32]:
-        """Read one volume at a time."""
-        inside = np.asarray(nib.load(mask).dataobj) > 0
-        image = nib.load(maps)
-        volumes = (np.asarray(image.slicer[..., index].dataobj) for index in range(image.shape[-1]))
-        return np.stack([volume[inside] for volume in volumes]).astype(np.float32)
+def _read_template() -> _Template:
+    with as_file(_DATA / "mni152.nii.gz") as path:
+        image = nib.load(path)
+        return _Template(np.asarray(image.dataobj), image.affine)
+
+
+def _read_lines() -> Mapping[str, list[list[list[int]]]]:
+    """Return the outlines of the glass brain, as lines in tenths of a millimetre for each view."""
+    lines: dict[str, list[list[list[int]]]] = json.loads(
+        (_DATA / "glass_brain.json").read_text(encoding="utf-8")
+    )
+    return lines

@@ -1,0 +1,93 @@
+"""The colours of maps: yellow and red above zero, blue below, fainter below the threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# From values near 0 to the largest; lighter is more. Blue and orange are told apart with any colour
+# vision, and both can be seen on a dark brain.
+_ABOVE = (
+    (0.0, (120, 18, 12)),
+    (0.35, (214, 58, 22)),
+    (0.7, (253, 156, 50)),
+    (1.0, (255, 247, 168)),
+)
+_BELOW = (
+    (0.0, (24, 34, 122)),
+    (0.35, (36, 92, 204)),
+    (0.7, (84, 176, 240)),
+    (1.0, (200, 247, 255)),
+)
+HALF = 127
+# How much of the colour is left just below the threshold.
+_FAINT = 0.6
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How values of one map become colours.
+
+    Parameters
+    ----------
+    window : float
+        The value that has the last colour; larger ones have it, too.
+    low, high : float
+        Values at or below `low` and at or above `high` are kept by the threshold; NaN where none
+        is.
+    """
+
+    window: float
+    low: float
+    high: float
+
+
+def colour_table() -> NDArray[np.uint8]:
+    """Return the colours from the lowest to the highest value, shape (255, 3)."""
+    levels = np.linspace(0, 1, HALF + 1)
+    sides = []
+    for anchors in (_BELOW, _ABOVE):
+        at = [place for place, _ in anchors]
+        channels = [np.interp(levels, at, [rgb[axis] for _, rgb in anchors]) for axis in range(3)]
+        sides.append(np.rint(np.stack(channels, axis=1)).astype(np.uint8))
+    below, above = sides
+    return np.concatenate([below[:0:-1], above])
+
+
+_TABLE = colour_table()
+
+
+def is_kept(values: NDArray[np.float32], scale: Scale) -> NDArray[np.bool_]:
+    """Return which values the threshold keeps; 0 never is."""
+    return np.asarray(((values >= scale.high) | (values <= scale.low)) & (values != 0))
+
+
+def painted(
+    grey: NDArray[np.uint8], values: NDArray[np.float32], scale: Scale, *, is_faint: bool
+) -> NDArray[np.uint8]:
+    """Return a picture of values on a grey background.
+
+    Parameters
+    ----------
+    grey : ndarray of uint8, shape (height, width)
+    values : ndarray, shape (height, width)
+    scale : Scale
+    is_faint : bool
+        Whether values below the threshold are shown, the fainter the smaller they are.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+    """
+    place = np.clip(np.rint(values / scale.window * HALF), -HALF, HALF).astype(np.int16) + HALF
+    opacity = is_kept(values, scale).astype(np.float32)
+    if is_faint:
+        limit = np.where(values > 0, scale.high, -scale.low)
+        limit = np.where(np.isfinite(limit) & (limit > 0), limit, scale.window)
+        share = np.minimum(np.abs(values) / limit, 1)
+        opacity = np.where(opacity > 0, opacity, _FAINT * share**2)
+    opacity = opacity[..., None]
+    ground = grey[..., None].astype(np.float32)
+    return np.asarray(np.rint(ground + opacity * (_TABLE[place] - ground)), dtype=np.uint8)
