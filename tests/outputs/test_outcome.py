@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-from component_examples import fitted
 from run_examples import run_of
 
 from nidecomp.core.records import FailedRun, Inventory, RefusedRun, RunKey
@@ -25,7 +24,7 @@ def outcome(folder: Path) -> Outcome:
         refused=(RefusedRun(refused, Path("bold.nii.gz"), "no mask"),),
         failed=(FailedRun(failed, Path("bold.nii.gz"), "full disk"),),
     )
-    return Outcome(inventory, folder, (fitted(),))
+    return Outcome(inventory, folder, n_decompositions=1)
 
 
 def test_it_is_one_line_with_the_counts_and_the_folder() -> None:

@@ -20,10 +20,8 @@ from nidecomp.config.science import Denoising
 from nidecomp.core.kept import digest, keep, read_kept
 from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.spaces.grid import Grid
-from nidecomp.version import __version__, numerical_versions
+from nidecomp.version import code_digest, numerical_versions
 
-# Part of the name of a file: increase it whenever the checks of a run or what is kept change.
-_FORMAT = 1
 FOLDER = "inspected"
 # A file that was written so shortly before it was read may be written again without another time:
 # file systems have times of up to 2 s.
@@ -51,7 +49,8 @@ class Inspections:
     """
 
     def __init__(self, root: Path, work_dir: Path, denoising: Denoising, n_rows: int) -> None:
-        versions = [_FORMAT, __version__, numerical_versions()]
+        # Another program may check something else, or say something else of a run.
+        versions = [code_digest(), numerical_versions()]
         name = digest([str(root), versions, asdict(denoising), n_rows])
         self._file = work_dir / FOLDER / f"{name}.json"
         self._kept = _read(self._file)
