@@ -68,6 +68,7 @@ def sample(declared: Field[Any]) -> str | None:
         "n_components": "2",
         "max_components": "2",
         "pca_weighting": "unit",
+        "connectomes": "partial",
         "holdout": "0.5",
         "threshold": "p:0.01",
     }.get(declared.name, "1")

@@ -35,6 +35,10 @@ class Undisturbed:
     events: dict[str, int]
     messages: tuple[str, ...]
 
+    def number_of(self, text: str) -> int:
+        """Return the number of the first message that contains a text, counted from 1."""
+        return next(index for index, said in enumerate(self.messages, start=1) if text in said)
+
 
 class Case:
     """One dataset and one output folder, which a fault is tried on."""
@@ -86,7 +90,9 @@ def undisturbed(server: Server, folder: Path) -> Undisturbed:
     case = Case(server, folder)
     done = case.run(Fault(only=str(case.output)))
     assert done.code == 0, done.stderr
+    # Each message has a number by which faults are placed.
     messages = [line[20:] for line in done.stderr.splitlines() if line[:2] == "20"]
+    assert len(messages) == done.events["message"], done.stderr
     everything = hashes(case.output)
     return Undisturbed(results(case.output), everything, done.events, tuple(messages))
 

@@ -71,9 +71,15 @@ class _Injector:
 
     def install(self) -> None:
         sys.addaudithook(self._audit)
-        handler = logging.Handler()
-        handler.emit = lambda _: self._happens(MESSAGE)  # type: ignore[method-assign]
-        logging.getLogger("nidecomp").addHandler(handler)
+        make_record = logging.getLogRecordFactory()
+
+        def make(name: str, *arguments: Any, **more: Any) -> logging.LogRecord:
+            if name.startswith("nidecomp"):
+                self._happens(MESSAGE)
+            return make_record(name, *arguments, **more)
+
+        # Not by a handler, which would take the place of stderr.
+        logging.setLogRecordFactory(make)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "os.rename":

@@ -179,7 +179,7 @@ def _resize(disk: Path, size: str) -> None:
 
 
 def _but_links(hashes: dict[str, str]) -> dict[str, str]:
-    own = {"dataset_description.json", "logs/manifest.tsv"}
+    own = {"dataset_description.json", "logs/manifest.tsv", "logs/manifest.json"}
     return {name: value for name, value in hashes.items() if name not in own}
 
 

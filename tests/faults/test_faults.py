@@ -73,11 +73,12 @@ def test_a_quota_is_a_sentence(case: Case, whole: Undisturbed) -> None:
     case.check_next_start_completes(whole)
 
 
-@pytest.mark.parametrize("message", [10, 13])
+@pytest.mark.parametrize("message", ["Fitting 3 components", "Projecting runs: 2 of 4"])
 def test_a_work_folder_that_is_deleted_under_the_run(
-    case: Case, whole: Undisturbed, message: int
+    case: Case, whole: Undisturbed, message: str
 ) -> None:
-    done = case.run(Fault(MESSAGE, message, "delete", path=str(case.output / "work")))
+    number = whole.number_of(message)
+    done = case.run(Fault(MESSAGE, number, "delete", path=str(case.output / "work")))
     assert done.code in {0, 1}
     assert "Traceback" not in done.stderr
     case.check_nothing_is_lost(whole)
@@ -89,7 +90,7 @@ def test_a_work_folder_that_is_deleted_under_the_run(
 def test_an_input_that_vanishes_costs_its_run(case: Case, whole: Undisturbed, pattern: str) -> None:
     path = case.file_of(f"{RUN}_{pattern}")
     kept = shutil.copy2(path, case.output.with_name("kept"))
-    done = case.run(Fault(MESSAGE, 5, "delete", path=str(path)))
+    done = case.run(Fault(MESSAGE, whole.number_of("Peak memory"), "delete", path=str(path)))
     assert done.code == 1
     assert "Traceback" not in done.stderr
     status, reason = reasons(case.output)[RUN]
@@ -99,12 +100,12 @@ def test_an_input_that_vanishes_costs_its_run(case: Case, whole: Undisturbed, pa
     case.check_next_start_completes(whole)
 
 
-@pytest.mark.parametrize("when", [5, 11])
-def test_an_input_that_changes_costs_its_run(case: Case, whole: Undisturbed, when: int) -> None:
+@pytest.mark.parametrize("when", ["Peak memory", "Fitting 3 components"])
+def test_an_input_that_changes_costs_its_run(case: Case, whole: Undisturbed, when: str) -> None:
     """Before it is reduced, and between that and its projection."""
     path = case.file_of(f"{RUN}_*_bold.nii.gz")
     kept = shutil.copy2(path, case.output.with_name("kept"))
-    done = case.run(Fault(MESSAGE, when, "replace", path=str(path)))
+    done = case.run(Fault(MESSAGE, whole.number_of(when), "replace", path=str(path)))
     assert done.code == 1
     assert "Traceback" not in done.stderr
     status, reason = reasons(case.output)[RUN]
@@ -119,7 +120,8 @@ def test_an_input_that_vanishes_when_its_run_is_done_costs_nothing(
 ) -> None:
     """Runs of a participant are combined from what was stored."""
     path = case.file_of(f"{RUN}_*_bold.nii.gz")
-    done = case.run(Fault(MESSAGE, 12, "delete", path=str(path)))
+    number = whole.number_of("Projecting runs: 1 of 4")
+    done = case.run(Fault(MESSAGE, number, "delete", path=str(path)))
     assert done.code == 0, done.stderr
     assert not path.exists()
     assert results(case.output) == whole.results
@@ -210,8 +212,8 @@ def test_a_clock_that_runs_back_changes_no_byte(case: Case, whole: Undisturbed) 
 
 
 def of_maps_and_tables(found: dict[str, str]) -> dict[str, str]:
-    """Leave out the inventory, which lists folders without runs, and the manifest."""
-    others = {"logs/inventory.tsv", "logs/manifest.tsv"}
+    """Leave out the inventory, which lists folders without runs, and the manifest with its JSON."""
+    others = {"logs/inventory.tsv", "logs/manifest.tsv", "logs/manifest.json"}
     return {name: digest for name, digest in found.items() if name not in others}
 
 
