@@ -376,6 +376,27 @@ def test_tables_filter_by_words(opened: Opened) -> None:
     assert opened.column("part-t-runs", 1) == everything
 
 
+def test_thousands_of_runs_are_drawn_as_they_are_needed(
+    browser: Any, tiny: Path, tmp_path: Path
+) -> None:
+    many = Path(shutil.copytree(tiny, tmp_path / "many"))
+    inventory = many / "logs" / "inventory.tsv"
+    header, *rows = inventory.read_text(encoding="utf-8").splitlines()
+    cells = rows[0].split("\t")[1:]
+    named = ["\t".join([f"sub-{index:04d}_task-rest", *cells]) for index in range(4000)]
+    inventory.write_text("\n".join([header, *named]) + "\n", encoding="utf-8")
+    assert rebuild(many)[0] == 0
+    opened = Opened(browser, many)
+    assert len(opened.column("part-t-runs", 1)) == 50
+    head = opened.page.locator("#part-t-runs th button").first
+    head.click()
+    head.click()
+    assert opened.column("part-t-runs", 1)[0] == "sub-3999_task-rest"
+    opened.page.fill("#part-t-runs input", "sub-0017")
+    assert opened.column("part-t-runs", 1) == ["sub-0017_task-rest"]
+    assert opened.problems == []
+
+
 @pytest.mark.parametrize("width", [390, 900, 1600])
 def test_it_fits_the_screen(browser: Any, output: Path, width: int) -> None:
     page = Opened(browser, output, width).page
