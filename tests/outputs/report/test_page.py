@@ -230,6 +230,18 @@ def test_what_participants_have_is_the_mean_of_their_runs(tmp_path: Path) -> Non
     assert one["components"][1]["fits"] is None
 
 
+def test_participants_who_stand_apart_are_marked(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    values = (0.5, 0.52, 0.48, 0.51, 0.49, 0.01)
+    rows = [
+        (f"sub-{index:02d}_task-rest", "canica", "2", "canica01", str(r), "1")
+        for index, r in enumerate(values)
+    ]
+    header = ("run", "method", "scale", "component", "map_r", "amplitude")
+    write_tsv(root / "logs" / "quality_components.tsv", header, *rows)
+    assert components_of(page_of(root))[0]["apart"] == [[5], []]
+
+
 def test_partners_are_those_of_the_table(tmp_path: Path) -> None:
     root = make(tmp_path)
     for path in list(root.rglob("*seg-canica*")):

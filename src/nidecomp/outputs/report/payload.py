@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.outputs.outliers import is_outlier
 from nidecomp.outputs.report.cautions import Ids
 from nidecomp.outputs.report.colours import colour_table
 from nidecomp.outputs.report.component_facts import facts, naming
@@ -109,7 +110,7 @@ def _decomposition(
                 **_component(row),
                 **_map(drawn.maps.get((one.key, row["component"]))),
                 "power": _scaled(found.power[:, index]) if found.n_runs else [],
-                "fits": fits.get(row["component"]),
+                **_fits(fits.get(row["component"])),
             }
             for index, row in enumerate(one.metrics)
         ],
@@ -148,7 +149,7 @@ def _map(drawn: DrawnMap | None) -> dict[str, object]:
 
 def _fits_of_participants(
     folder: Results, one: WrittenDecomposition
-) -> tuple[list[str], dict[str, list[list[float | None]]]]:
+) -> tuple[list[str], dict[str, list[NDArray[np.float64]]]]:
     """Return the participants, and for each component their values, mean over runs."""
     fits = {
         row["component"]: found
@@ -162,11 +163,18 @@ def _fits_of_participants(
     places = {runs: np.array([place[one] for one in found]) for runs, found in of_runs.items()}
     return names, {
         component: [
-            _rounded(_means(values, places[each.runs], len(names)))
-            for values in (each.map_r, each.amplitude)
+            _means(values, places[each.runs], len(names)) for values in (each.map_r, each.amplitude)
         ]
         for component, each in fits.items()
     }
+
+
+def _fits(values: list[NDArray[np.float64]] | None) -> dict[str, object]:
+    """Return how participants have a component, and the places of those who stand apart."""
+    if values is None:
+        return {"fits": None}
+    apart = [np.flatnonzero(is_outlier(each)).tolist() for each in values]
+    return {"fits": [_rounded(each) for each in values], "apart": apart}
 
 
 def _means(
