@@ -192,7 +192,9 @@ def _rounded(values: Iterable[float]) -> list[float | None]:
 
 
 def _hundredths(values: NDArray[np.float64]) -> list[list[int]]:
-    rounded: list[list[int]] = np.rint(100 * np.nan_to_num(values)).astype(int).tolist()
+    rounded: list[list[int]] = (
+        np.rint(100 * np.nan_to_num(np.clip(values, -1, 1))).astype(int).tolist()
+    )
     return rounded
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,13 +75,9 @@ def _read_courses(
     except ValueError:
         return None
     n = len(one.names)
-    if (
-        not isinstance(rate, int | float)
-        or rate <= 0
-        or not n
-        or not len(values)
-        or len(values) % n
-    ):
+    if not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        return None
+    if not n or not len(values) or len(values) % n:
         return None
     return values.reshape(-1, n), float(rate)
 
