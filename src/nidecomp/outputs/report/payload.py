@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -78,16 +79,24 @@ def _matrix(
 
 
 def component_ids(folder: Results) -> dict[tuple[str, str], str]:
-    """Return an id for each component, which links to it: its name, where that is one's own."""
+    """Return an id for each component, which links to it: ``canica07``.
+
+    Where another decomposition has components of the same names, the number of components is added:
+    ``canica07-of-20``.
+    """
+    every = [(one, row["component"]) for one in folder.decompositions for row in one.metrics]
+    n_of_name = Counter(anchor(name) for _, name in every)
+    shared = {one.key for one, name in every if n_of_name[anchor(name)] > 1}
     found: dict[tuple[str, str], str] = {}
     used: set[str] = set()
-    for one in folder.decompositions:
-        for row in one.metrics:
-            name = anchor(row["component"])
-            # Other ids of the page begin like this.
-            is_free = name not in used and not name.startswith(("part-", "ui-"))
-            found[one.key, row["component"]] = name if is_free else anchor(one.key, name)
-            used.add(found[one.key, row["component"]])
+    for one, name in every:
+        short = anchor(name)
+        wanted = f"{short}-of-{one.scale}" if one.key in shared else short
+        # Other ids of the page begin like this.
+        if wanted in used or wanted.startswith(("part-", "ui-")):
+            wanted = anchor(one.key, name)
+        found[one.key, name] = wanted
+        used.add(wanted)
     return found
 
 
