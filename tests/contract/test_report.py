@@ -115,12 +115,15 @@ def test_a_later_time_two_processes_and_what_a_user_set_for_matplotlib_do_not_sh
         *("--report-only", "--nprocs", "2"),
         report=True,
         fresh=True,
+        PYTHONPROFILEIMPORTTIME="1",
         MATPLOTLIBRC=str(settings),
         MPLBACKEND="module://nowhere.backend_inline",
     )
     assert done.exit_code == 0, done.stderr
     assert "Warning" not in done.stderr
     assert results(output) == before
+    assert "nidecomp.outputs.report.drawing" in done.stderr
+    assert "nilearn.plotting" not in done.stderr, "its glass brain takes longer than all else"
 
 
 def test_a_folder_that_is_not_complete_is_not_made_so(tiny: Path, tmp_path: Path) -> None:
@@ -163,8 +166,10 @@ def test_without_a_report_there_is_none(rest_output: Path) -> None:
     assert not (rest_output / "figures").exists()
 
 
-def test_a_space_without_template_has_pictures_too(tiny: Path, tmp_path: Path) -> None:
-    other = Path(shutil.copytree(tiny, tmp_path / "other"))
+@pytest.fixture(scope="module")
+def without_template(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small dataset as if it were in a space of its own."""
+    other = Path(shutil.copytree(tiny, tmp_path_factory.mktemp("study") / "other"))
     folder = next(other.glob("tpl-*"))
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_file():
@@ -172,9 +177,14 @@ def test_a_space_without_template_has_pictures_too(tiny: Path, tmp_path: Path) -
     folder.rename(other / "tpl-Study")
     code, said = rebuild(other)
     assert code == 0, said
+    return other
+
+
+def test_a_space_without_template_has_pictures_too(tiny: Path, without_template: Path) -> None:
     for what in ("data:image/webp", '"values"'):
         n_pictures = [
-            (one / "report.html").read_text(encoding="utf-8").count(what) for one in (tiny, other)
+            (one / "report.html").read_text(encoding="utf-8").count(what)
+            for one in (tiny, without_template)
         ]
         # The template has values, too, which the other space does not have.
         assert n_pictures[0] - n_pictures[1] == (what == '"values"')
@@ -376,25 +386,80 @@ def test_tables_filter_by_words(opened: Opened) -> None:
     assert opened.column("part-t-runs", 1) == everything
 
 
+def test_slices_stand_on_the_mask_where_there_is_no_template(
+    browser: Any, without_template: Path
+) -> None:
+    opened = Opened(browser, without_template)
+    first = opened.told, opened.picture()
+    opened.page.keyboard.press("ArrowRight")
+    opened.page.locator("#ui-first-panel .told").filter(has_not_text=first[0]).wait_for()
+    assert opened.picture() != first[1]
+    assert opened.problems == []
+
+
+def test_thousands_of_runs_are_drawn_as_they_are_needed(
+    browser: Any, tiny: Path, tmp_path: Path
+) -> None:
+    many = Path(shutil.copytree(tiny, tmp_path / "many"))
+    inventory = many / "logs" / "inventory.tsv"
+    header, *rows = inventory.read_text(encoding="utf-8").splitlines()
+    cells = rows[0].split("\t")[1:]
+    named = ["\t".join([f"sub-{index:04d}_task-rest", *cells]) for index in range(4000)]
+    inventory.write_text("\n".join([header, *named]) + "\n", encoding="utf-8")
+    assert rebuild(many)[0] == 0
+    opened = Opened(browser, many)
+    assert len(opened.column("part-t-runs", 1)) == 50
+    head = opened.page.locator("#part-t-runs th button").first
+    head.click()
+    head.click()
+    assert opened.column("part-t-runs", 1)[0] == "sub-3999_task-rest"
+    opened.page.fill("#part-t-runs input", "sub-0017")
+    assert opened.column("part-t-runs", 1) == ["sub-0017_task-rest"]
+    assert opened.problems == []
+
+
 @pytest.mark.parametrize("width", [390, 900, 1600])
 def test_it_fits_the_screen(browser: Any, output: Path, width: int) -> None:
     page = Opened(browser, output, width).page
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+# The contrast of text with what it stands on (WCAG 2), by the classes of all that has text.
+CONTRASTS = """() => {
+  const luminance = (colour) => {
+    const [r, g, b] = colour.match(/[0-9.]+/g).slice(0, 3).map(
+      (one) => (one / 255 <= 0.03928 ? one / 255 / 12.92 : ((one / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const found = {};
+  for (const one of document.querySelectorAll("body, body *")) {
+    const text = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (one.tagName !== "BODY" && (!text || !one.getClientRects().length)) continue;
+    let ground = one;
+    while (ground && getComputedStyle(ground).backgroundColor === "rgba(0, 0, 0, 0)") {
+      ground = ground.parentElement;
+    }
+    const style = getComputedStyle(one);
+    const paper = ground ? getComputedStyle(ground).backgroundColor : "rgb(255, 255, 255)";
+    const [a, b] = [luminance(style.fill !== "rgb(0, 0, 0)" ? style.fill : style.color),
+      luminance(paper)];
+    const name = one.tagName === "BODY" ? "body" : `${one.tagName}.${one.getAttribute("class")}`;
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (!(name in found) || found[name][0] > ratio) found[name] = [ratio, a < b];
+  }
+  return found;
+}"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_light_and_in_dark(browser: Any, output: Path, scheme: str) -> None:
-    page = Opened(browser, output, color_scheme=scheme).page
-
-    def luminance(what: str) -> float:
-        colour = page.evaluate(f"getComputedStyle(document.body).{what}")
-        red, green, blue = (int(part) / 255 for part in colour[4:-1].split(","))
-        return 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
-
-    text, ground = luminance("color"), luminance("backgroundColor")
-    assert (text < ground) == (scheme == "light")
-    lighter, darker = max(text, ground), min(text, ground)
-    assert (lighter + 0.05) / (darker + 0.05) >= 7
+    page = Opened(browser, output, address="#canica03", color_scheme=scheme).page
+    contrasts = page.evaluate(CONTRASTS)
+    body = contrasts.pop("body")
+    assert body[0] >= 7
+    assert body[1] == (scheme == "light"), "dark on light"
+    too_low = {name: ratio for name, (ratio, _) in contrasts.items() if ratio < 4.5}
+    assert too_low == {}
 
 
 def test_the_picture_of_a_component_is_that_of_its_map(output: Path) -> None:

@@ -177,7 +177,9 @@ def test_components_of_two_orders_with_one_name_have_ids_of_their_own(tmp_path: 
     page = Reader(page_of(root))
     ids = [found["id"] for _, found in page.tags if found.get("id")]
     assert len(ids) == len(set(ids))
-    assert sum(found.get("class", "").split()[:1] == ["tile"] for _, found in page.tags) == 4
+    links = [found for tag, found in page.tags if tag == "a"]
+    tiles = [found["id"] for found in links if str(found.get("class")).startswith("tile")]
+    assert tiles == [f"canica0{index}-of-{scale}" for scale in (2, 3) for index in (1, 2)]
 
 
 def test_pictures_are_in_the_page_and_nothing_is_outside_of_it(tmp_path: Path) -> None:
@@ -228,6 +230,18 @@ def test_what_participants_have_is_the_mean_of_their_runs(tmp_path: Path) -> Non
     assert one["participants"] == ["sub-01", "sub-03"]
     assert one["components"][0]["fits"] == [[0.6, None], [1.5, 2.5]]
     assert one["components"][1]["fits"] is None
+
+
+def test_participants_who_stand_apart_are_marked(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    values = (0.5, 0.52, 0.48, 0.51, 0.49, 0.01)
+    rows = [
+        (f"sub-{index:02d}_task-rest", "canica", "2", "canica01", str(r), "1")
+        for index, r in enumerate(values)
+    ]
+    header = ("run", "method", "scale", "component", "map_r", "amplitude")
+    write_tsv(root / "logs" / "quality_components.tsv", header, *rows)
+    assert components_of(page_of(root))[0]["apart"] == [[5], []]
 
 
 def test_partners_are_those_of_the_table(tmp_path: Path) -> None:

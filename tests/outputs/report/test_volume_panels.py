@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from nidecomp.outputs.report.colours import Scale, is_kept, painted
+from nidecomp.outputs.report.drawing import _paired
 from nidecomp.outputs.report.pictures import Cut, packed
 from nidecomp.outputs.report.volume_panels import VolumePanels
 
@@ -117,3 +118,8 @@ def test_the_threshold_keeps_what_the_table_says_and_the_rest_is_fainter() -> No
     assert (hidden[0, :5] == 100).all()
     faint = np.abs(painted(ground, values, scale, is_faint=True).astype(int) - 100).sum(axis=2)[0]
     assert 0 == faint[3] < faint[4] < faint[5]
+
+
+def test_a_file_with_too_few_maps_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"maps\.nii\.gz does not have the 2 maps"):
+        list(_paired(iter([np.ones(3)]), [CUT, CUT], tmp_path / "maps.nii.gz"))

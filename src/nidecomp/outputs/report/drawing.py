@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +141,19 @@ def _components(
             pictures.small, as_png(pictures.large), panels.sample(brain_map), drawn
         )
 
-    yield from map_ordered(draw, zip(panels.maps(one.maps), cuts, strict=True), n_threads)
+    yield from map_ordered(draw, _paired(panels.maps(one.maps), cuts, one.maps), n_threads)
+
+
+def _paired(
+    maps: Iterator[object], cuts: Sequence[Cut], path: Path
+) -> Iterator[tuple[object, Cut]]:
+    """Yield each map of a file with where it is cut."""
+    for brain_map, cut in zip_longest(maps, cuts):
+        if brain_map is None or cut is None:
+            raise ValueError(
+                f"{path.name} does not have the {len(cuts)} maps that the JSON file beside it names"
+            )
+        yield brain_map, cut
 
 
 def cut_of(one: WrittenDecomposition, row: Row) -> Cut:

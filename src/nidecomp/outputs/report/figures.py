@@ -44,15 +44,24 @@ def draw_contact_sheet(small: Sequence[Image.Image], captions: Sequence[str]) ->
     width = (_SHEET_WIDTH - (_SHEET_COLUMNS + 1) * _SHEET_GAP) // _SHEET_COLUMNS
     height = max((round(one.height * width / one.width) for one in small), default=1)
     n_rows = -(-len(small) // _SHEET_COLUMNS)
-    step = height + 34
+    step = height + 50
     sheet = Image.new("RGB", (_SHEET_WIDTH, n_rows * step + _SHEET_GAP), PAPER)
     for index, (one, caption) in enumerate(zip(small, captions, strict=True)):
         row, column = divmod(index, _SHEET_COLUMNS)
         left, top = _SHEET_GAP + column * (width + _SHEET_GAP), _SHEET_GAP + row * step
         shown = one.resize((width, round(one.height * width / one.width)))
         sheet.paste(shown, (left, top))
-        write(sheet, (left, top + height + 4), shortened(caption, 12, width), size=12)
+        for number, line in enumerate(_in_two_lines(caption, width)):
+            write(sheet, (left, top + height + 4 + 16 * number), line, size=12)
     return sheet
+
+
+def _in_two_lines(caption: str, width: int) -> list[str]:
+    """Return a caption as one or two lines, parted where one of its dots is."""
+    first, *rest = caption.split(" · ")
+    while rest and width_of(f"{first} · {rest[0]}", 12) <= width:
+        first += f" · {rest.pop(0)}"
+    return [shortened(line, 12, width) for line in (first, " · ".join(rest)) if line]
 
 
 def draw_matrix(

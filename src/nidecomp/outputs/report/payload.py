@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.outputs.outliers import is_outlier
 from nidecomp.outputs.report.cautions import Ids
 from nidecomp.outputs.report.colours import colour_table
 from nidecomp.outputs.report.component_facts import facts, naming
@@ -77,16 +79,24 @@ def _matrix(
 
 
 def component_ids(folder: Results) -> dict[tuple[str, str], str]:
-    """Return an id for each component, which links to it: its name, where that is one's own."""
+    """Return an id for each component, which links to it: ``canica07``.
+
+    Where another decomposition has components of the same names, the number of components is added:
+    ``canica07-of-20``.
+    """
+    every = [(one, row["component"]) for one in folder.decompositions for row in one.metrics]
+    n_of_name = Counter(anchor(name) for _, name in every)
+    shared = {one.key for one, name in every if n_of_name[anchor(name)] > 1}
     found: dict[tuple[str, str], str] = {}
     used: set[str] = set()
-    for one in folder.decompositions:
-        for row in one.metrics:
-            name = anchor(row["component"])
-            # Other ids of the page begin like this.
-            is_free = name not in used and not name.startswith(("part-", "ui-"))
-            found[one.key, row["component"]] = name if is_free else anchor(one.key, name)
-            used.add(found[one.key, row["component"]])
+    for one, name in every:
+        short = anchor(name)
+        wanted = f"{short}-of-{one.scale}" if one.key in shared else short
+        # Other ids of the page begin like this.
+        if wanted in used or wanted.startswith(("part-", "ui-")):
+            wanted = anchor(one.key, name)
+        found[one.key, name] = wanted
+        used.add(wanted)
     return found
 
 
@@ -109,7 +119,7 @@ def _decomposition(
                 **_component(row),
                 **_map(drawn.maps.get((one.key, row["component"]))),
                 "power": _scaled(found.power[:, index]) if found.n_runs else [],
-                "fits": fits.get(row["component"]),
+                **_fits(fits.get(row["component"])),
             }
             for index, row in enumerate(one.metrics)
         ],
@@ -148,7 +158,7 @@ def _map(drawn: DrawnMap | None) -> dict[str, object]:
 
 def _fits_of_participants(
     folder: Results, one: WrittenDecomposition
-) -> tuple[list[str], dict[str, list[list[float | None]]]]:
+) -> tuple[list[str], dict[str, list[NDArray[np.float64]]]]:
     """Return the participants, and for each component their values, mean over runs."""
     fits = {
         row["component"]: found
@@ -162,11 +172,18 @@ def _fits_of_participants(
     places = {runs: np.array([place[one] for one in found]) for runs, found in of_runs.items()}
     return names, {
         component: [
-            _rounded(_means(values, places[each.runs], len(names)))
-            for values in (each.map_r, each.amplitude)
+            _means(values, places[each.runs], len(names)) for values in (each.map_r, each.amplitude)
         ]
         for component, each in fits.items()
     }
+
+
+def _fits(values: list[NDArray[np.float64]] | None) -> dict[str, object]:
+    """Return how participants have a component, and the places of those who stand apart."""
+    if values is None:
+        return {"fits": None}
+    apart = [np.flatnonzero(is_outlier(each)).tolist() for each in values]
+    return {"fits": [_rounded(each) for each in values], "apart": apart}
 
 
 def _means(
@@ -184,7 +201,9 @@ def _rounded(values: Iterable[float]) -> list[float | None]:
 
 
 def _hundredths(values: NDArray[np.float64]) -> list[list[int]]:
-    rounded: list[list[int]] = np.rint(100 * np.nan_to_num(values)).astype(int).tolist()
+    rounded: list[list[int]] = (
+        np.rint(100 * np.nan_to_num(np.clip(values, -1, 1))).astype(int).tolist()
+    )
     return rounded
 
 

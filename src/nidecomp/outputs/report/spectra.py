@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +15,9 @@ from nidecomp.outputs.report.results import WrittenDecomposition
 
 # Points of the line of a spectrum; only its looks depend on it.
 _N_FREQUENCIES = 80
-# More participants would change the mean of so many spectra by less than a line's width, and take
-# minutes to read.
-_MOST_PARTICIPANTS = 40
+# More would change the mean of so many spectra by less than a line's width, and take minutes to
+# read.
+_MOST_PARTICIPANTS, _MOST_RUNS = 40, 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,7 @@ class Spectra:
 
 
 def spectra(one: WrittenDecomposition) -> Spectra:
-    """Return the spectra of a decomposition, of at most 40 participants evenly over their list.
+    """Return the spectra of a decomposition, of at most 60 runs evenly over the participants.
 
     Parameters
     ----------
@@ -43,15 +45,23 @@ def spectra(one: WrittenDecomposition) -> Spectra:
     Spectra
     """
     folders = sorted(path for path in one.root.glob("sub-*") if path.is_dir())
-    every = -(-len(folders) // _MOST_PARTICIPANTS) or 1
-    files = one.course_files(folders[::every])
-    runs = [found for path in files if (found := _read_courses(path, one)) is not None]
+    files = one.course_files(_spread(folders, _MOST_PARTICIPANTS))
+    runs = [
+        found
+        for path in _spread(files, _MOST_RUNS)
+        if (found := _read_courses(path, one)) is not None
+    ]
     if not runs:
         return Spectra(np.zeros(0), np.zeros((0, 0)), 0)
     highest = min(0.5 * rate for _, rate in runs)
     frequency_hz = np.linspace(0, highest, _N_FREQUENCIES)
     powers = [_spectrum(values, rate, frequency_hz) for values, rate in runs]
     return Spectra(frequency_hz, np.mean(powers, axis=0), len(runs))
+
+
+def _spread(paths: Sequence[Path], most: int) -> Sequence[Path]:
+    """Return at most so many of a list, evenly over it."""
+    return paths[:: max(1, -(-len(paths) // most))]
 
 
 def _read_courses(
@@ -65,13 +75,9 @@ def _read_courses(
     except ValueError:
         return None
     n = len(one.names)
-    if (
-        not isinstance(rate, int | float)
-        or rate <= 0
-        or not n
-        or not len(values)
-        or len(values) % n
-    ):
+    if not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        return None
+    if not n or not len(values) or len(values) % n:
         return None
     return values.reshape(-1, n), float(rate)
 

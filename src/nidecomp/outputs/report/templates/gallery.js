@@ -85,7 +85,8 @@ const listComparable = () => {
   const before = controls.compare.value;
   const titled = data.decompositions.filter((one) => keys.has(one.key));
   controls.compare.replaceChildren(new Option("nothing", ""), ...titled.map((one) => new Option(one.title, one.key)));
-  if (keys.has(before)) controls.compare.value = before;
+  // What was compared goes on to be, the other way round where it is the one that is shown now.
+  if (before) controls.compare.value = keys.has(before) ? before : titled[0]?.key ?? "";
   controls.compare.parentElement.hidden = titled.length === 0;
 };
 

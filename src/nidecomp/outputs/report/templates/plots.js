@@ -55,12 +55,13 @@ const drawParticipants = (svg, component, which, title) => {
   const place = axis(svg, low, high, 46, title);
   const middle = known.slice().sort((a, b) => a - b)[Math.floor(known.length / 2)];
   svg.append(svgElement("path", { d: `M${place(middle)} 4V46`, class: "guide" }));
+  const apart = new Set(component.apart[which]);
   const radius = known.length > 200 ? 1.6 : 3.2;
   values.forEach((value, index) => {
     if (value === null) return;
     // Spread in a fixed pattern, so that equal values do not overlap.
     const y = 7 + ((index * 0.618) % 1) * 33;
-    const dot = svgElement("circle", { cx: place(value).toFixed(1), cy: y.toFixed(1), r: radius, class: "dot" });
+    const dot = svgElement("circle", { cx: place(value).toFixed(1), cy: y.toFixed(1), r: radius, class: apart.has(index) ? "dot apart" : "dot" });
     dot.append(svgElement("title", {}, `${component.decomposition.participants[index]}: ${value}`));
     svg.append(dot);
   });
@@ -75,7 +76,10 @@ const extremes = (component) => {
     .sort((a, b) => b[0] - a[0]);
   if (sorted.length < 2) return "";
   const [[most, first], [least, last]] = [sorted[0], sorted[sorted.length - 1]];
-  return `Most like the group's map in ${first} (r ${most.toFixed(2)}), least in ${last} (r ${least.toFixed(2)}).`;
+  const apart = [...new Set(component.apart.flat())].sort((a, b) => a - b).map((index) => participants[index]);
+  const few = apart.length > 6 ? `${apart.slice(0, 6).join(", ")} and ${apart.length - 6} more` : apart.join(", ");
+  return `Most like the group's map in ${first} (r ${most.toFixed(2)}), least in ${last} (r ${least.toFixed(2)}).` +
+    (few ? ` Apart from the others (orange): ${few}.` : "");
 };
 
 // A matrix of correlations; a cell is chosen with the mouse or the arrow keys.
