@@ -18,7 +18,7 @@ from nidecomp.outputs.report.raster import INK, PAPER, SOFT, shortened, write
 
 _AXES = {"x": 0, "y": 1, "z": 2}
 _SMALL_PX_PER_MM = 0.6
-_LARGE_WIDTH, _BAR_WIDTH, _TITLE_HEIGHT, _GAP = 1000, 84, 34, 6
+_LARGE_WIDTH, _BAR_WIDTH, _TITLE_HEIGHT = 900, 84, 34
 _LINE = (150, 156, 164)
 # Lines are drawn larger and made smaller, which smooths them.
 _FINER = 3
