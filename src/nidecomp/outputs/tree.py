@@ -75,11 +75,7 @@ class OutputTree:
         """Remove temporary files of killed runs; a job leaves them: other jobs may use them."""
         if self._manifest != MANIFEST:
             return
-        names = {name for name, _ in self._earlier} | set(self._written)
-        for folder in sorted({(self.root / name).parent for name in names}, reverse=True):
-            if folder.is_dir() and folder.resolve().is_relative_to(self.root.resolve()):
-                remove_leftovers(folder)
-                _remove_empty_folders(folder, self.root)
+        _remove_leftovers(self.root, {name for name, _ in self._earlier} | set(self._written))
 
     def _check_inside(self, path: PurePosixPath) -> None:
         """Raise UsageError where a folder is a link that leads out of the output folder."""
@@ -189,6 +185,24 @@ class OutputTree:
             ],
         )
         (self.root / self._journal).unlink()
+
+
+def remove_leftovers_of_results(root: Path) -> None:
+    """Remove temporary files of killed runs from a folder with complete results.
+
+    Parameters
+    ----------
+    root : Path
+        An output folder that no other process writes to.
+    """
+    _remove_leftovers(root, {name for name, _ in _read_manifest(root / MANIFEST)})
+
+
+def _remove_leftovers(root: Path, names: Iterable[str]) -> None:
+    for folder in sorted({(root / name).parent for name in names}, reverse=True):
+        if folder.is_dir() and folder.resolve().is_relative_to(root.resolve()):
+            remove_leftovers(folder)
+            _remove_empty_folders(folder, root)
 
 
 def is_whole(root: Path) -> bool:

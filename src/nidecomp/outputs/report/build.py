@@ -23,7 +23,7 @@ from nidecomp.outputs.report.payload import anchor
 from nidecomp.outputs.report.results import Results, read_decompositions, read_results
 from nidecomp.outputs.resources import write_resources
 from nidecomp.outputs.result import Outcome
-from nidecomp.outputs.tree import OutputTree
+from nidecomp.outputs.tree import OutputTree, remove_leftovers_of_results
 
 Made = TypeVar("Made")
 REPORT = PurePosixPath("report.html")
@@ -107,6 +107,7 @@ def keep_results(settings: Settings, inventory: Inventory, n_threads: int) -> Ou
         "and versions: nothing is made again. To make them again, choose another folder",
         output,
     )
+    remove_leftovers_of_results(output)
     is_wanted = settings.extent.level == "full" and not settings.extent.no_report
     is_reported = True
     if is_wanted and not (output / REPORT).exists():
