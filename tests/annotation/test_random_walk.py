@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.sparse import csr_array
 
 from nidecomp.annotation.random_walk import walk_to_seeds
-from nidecomp.annotation.regions import extract_regions
+from nidecomp.annotation.regions import _spread, extract_regions
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.voxels import VoxelSpace
 
@@ -60,6 +60,14 @@ def test_regions_are_those_of_nilearn(space: VoxelSpace, kind: str, kept: float)
     assert np.mean(ours[theirs > 0] == theirs[theirs > 0]) > (
         0.995 if kind == "local_regions" else 0.999999
     )
+
+
+def test_the_spread_of_a_map_is_that_of_its_file_and_never_0(space: VoxelSpace) -> None:
+    values = smooth_map(space, 0, 0.2)
+    in_file = np.asarray(space.image(values).dataobj, dtype=np.float64).std()
+    assert _spread(values[values > 0], space) == pytest.approx(in_file)
+    whole = VoxelSpace(space.grid, np.ones(SHAPE, dtype=bool), space.label)
+    assert _spread(np.ones(whole.n_features, np.float32), whole) == 1.0
 
 
 def chain(n: int) -> csr_array:

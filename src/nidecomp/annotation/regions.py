@@ -118,7 +118,9 @@ def _clusters(features: NDArray[np.intp], space: FeatureSpace) -> list[NDArray[n
 def _spread(values: NDArray[np.float32], space: FeatureSpace) -> float:
     """Return the standard deviation of a map in its file, of which all other values are 0."""
     values = values.astype(np.float64)
-    return float(np.sqrt(values @ values / space.n_stored - (values.sum() / space.n_stored) ** 2))
+    variance = values @ values / space.n_stored - (values.sum() / space.n_stored) ** 2
+    # Where all values of the file are the same, any spread gives the same steps.
+    return float(np.sqrt(variance)) if variance > 0 else 1.0
 
 
 def _grown(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nidecomp.config.science import Science
+from nidecomp.core.kept import digest
 from nidecomp.core.record_files import load_record, store_record
 from nidecomp.core.records import ReducedRun
 from nidecomp.decomposition.components import (
@@ -84,8 +83,7 @@ def fitted_file(
         "smoothing": science.smoothings_fwhm,
         "space": [space.label, space.digest],
     }
-    text = json.dumps(identity, sort_keys=True, default=str)
-    return work_dir / "fitted" / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
+    return work_dir / "fitted" / f"{digest(identity)}.npz"
 
 
 def _names(runs: Iterable[ReducedRun]) -> list[str]:
