@@ -37,7 +37,7 @@ def build(**options: object) -> Settings:
 
 
 def value_of(settings: Settings, name: str) -> object:
-    holder = settings if name in NOT_SCIENCE else settings.science
+    holder = settings if name in {*NOT_SCIENCE, "datasets"} else settings.science
     return getattr(getattr(holder, SECTION[name]), name)
 
 
@@ -90,6 +90,7 @@ science_options = st.fixed_dictionaries(
         | st.sampled_from(["auto", ["auto"]]),
         "max_components": st.integers(min_value=2, max_value=10**6),
         "pca_weighting": st.sampled_from(["sqrt", "unit"]),
+        "dataset_weights": st.sampled_from(["participants", "equal"]),
         "n_init": whole,
         "map_support": st.floats(min_value=0, exclude_min=True, max_value=1),
         "alpha": positive | st.none(),

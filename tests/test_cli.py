@@ -61,6 +61,8 @@ def sample(declared: Field[Any]) -> str | None:
         return None
     return {
         "bids_filter_file": "{}",
+        "datasets": "B=there",
+        "dataset_weights": "equal",
         "denoise_strategy": "none",
         "executor": "dask",
         "level": "minimal",

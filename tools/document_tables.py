@@ -29,7 +29,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         "*_metrics.tsv",
         "A row for each component, in the order of the maps.",
-        metrics.METRICS,
+        metrics.METRICS | metrics.OF_DATASETS,
         metrics.UNITS,
     ),
     Table(
@@ -80,6 +80,13 @@ TABLES: tuple[Table, ...] = (
         "logs/matching.tsv",
         "A row for each component, with each of the other decompositions.",
         comparisons.MATCHING,
+        {},
+    ),
+    Table(
+        "logs/datasets.tsv",
+        "With `--datasets`: a row for each dataset at each component. (Tables with a row for each "
+        "run or participant then have a column `dataset`, too.)",
+        comparisons.DATASETS,
         {},
     ),
     Table(

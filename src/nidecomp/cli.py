@@ -16,6 +16,7 @@ from dataclasses import Field
 from types import FrameType
 from typing import Any, NoReturn
 
+from nidecomp.config.datasets import with_paths
 from nidecomp.config.parse import read_config_file, settings_from_options
 from nidecomp.config.settings import SECTIONS, Settings, declared_options
 from nidecomp.core.errors import NidecompError, NothingToDoError, UsageError
@@ -146,7 +147,7 @@ def parse(argv: Sequence[str]) -> Settings:
     config_file = given.pop("config_file", None)
     options = read_config_file(config_file) if config_file else {}
     for name, value in given.items():
-        options[name] = value
+        options[name] = value if name != "datasets" else with_paths(options.get(name, {}), value)
     return settings_from_options(bids_dir, output_dir, level, options)
 
 

@@ -38,6 +38,7 @@ from nidecomp.plan import make_plan
 from nidecomp.preflight import Preparation, draw_held_out, prepare
 from nidecomp.projection.all_runs import Projections, project_runs
 from nidecomp.projection.superseded import remove_superseded
+from nidecomp.runs.find_all import warn_of_lost
 from nidecomp.runs.reduce_all import (
     reduce_runs,
     reduce_task,
@@ -62,7 +63,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             _LOG.info(line)
         plan = make_plan(found.runs, space, request, found.end_workers)
         if settings.execution.dry_run:
-            print_dry_run(found.inventory, found.root, plan)
+            print_dry_run(found.inventory, found.datasets, plan)
             return Outcome(found.inventory, settings.output_dir)
         origin = _origin(found, request)
         if is_finished(settings.output_dir, origin):
@@ -79,7 +80,7 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             with step("finding regions"):
                 regions = _find_regions(components, space, request, plan.n_threads)
             result = GroupResult(
-                settings=settings, root=found.root, inventory=inventory, reduced=reduced,
+                settings=settings, datasets=found.datasets, inventory=inventory, reduced=reduced,
                 space=space, components=components, held_out=held_out, choice=fitted.choice,
                 projections=projections, regions=regions, n_threads=plan.n_threads,
             )  # fmt: skip
@@ -103,7 +104,7 @@ def run_participant_job(settings: Settings, command: Sequence[str] = ()) -> Outc
             _LOG.info(line)
         plan = make_plan(found.runs, found.space, request, found.end_workers)
         if settings.execution.dry_run:
-            print_dry_run(found.inventory, found.root, plan)
+            print_dry_run(found.inventory, found.datasets, plan)
             return Outcome(found.inventory, settings.output_dir)
         with (
             found.executor(request, plan.n_processes) as executor,
@@ -118,7 +119,7 @@ def run_participant_job(settings: Settings, command: Sequence[str] = ()) -> Outc
 def _origin(found: Preparation, request: Request) -> Origin | None:
     """Return what the results depend on, of the runs as they are now."""
     tasks = [reduce_task(run, found.space, request) for run in found.runs]
-    return origin_of(tasks, found.inventory, found.root, found.space, request)
+    return origin_of(tasks, found.inventory, found.datasets, found.space, request)
 
 
 def _reduce(
@@ -127,7 +128,7 @@ def _reduce(
     """Reduce the runs; what becomes of each is written before anything else can go wrong."""
     reduced, failed = reduce_runs(found.runs, found.space, executor, request)
     inventory = found.inventory.with_used(runs_of(reduced)).with_failed(failed)
-    keep_inventory(found.root, inventory, request.asked)
+    keep_inventory(found.datasets, inventory, request.asked)
     if failed and request.execution.stop_on_first_crash:
         raise NidecompError(f"Stopped at the first run that failed:\n{inventory.failures()}")
     if not reduced:
@@ -238,8 +239,9 @@ def _n_runs(reduced: Sequence[ReducedRun]) -> str:
 
 
 def _ended(outcome: Outcome) -> Outcome:
-    """Return the outcome, and remind of failed runs at the end of the log."""
+    """Return the outcome, and remind of failed runs and datasets at the end of the log."""
     if outcome.inventory.failed:
         n_failed = count(len(outcome.inventory.failed), "run")
         _LOG.error("%s failed: the reasons are above", n_failed)
+    warn_of_lost(outcome.inventory.lost)
     return outcome

@@ -56,7 +56,7 @@ def run_maps(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             _LOG.info(line)
         plan = make_plan(found.runs, space, request, found.end_workers)
         if settings.execution.dry_run:
-            print_dry_run(replace(found.inventory, used=found.runs), found.root, plan)
+            print_dry_run(replace(found.inventory, used=found.runs), found.datasets, plan)
             return Outcome(found.inventory, settings.output_dir)
         with found.executor(request, plan.n_processes) as executor:
             removed = components_to_regress_out(maps, space, request)
@@ -65,13 +65,13 @@ def run_maps(settings: Settings, command: Sequence[str] = ()) -> Outcome:
                 projections = project_runs(maps, cleaning, request, executor, removed)
             projected = [one.run for one in projections.runs]
             inventory = found.inventory.with_used(projected).with_failed(projections.failed)
-            keep_inventory(found.root, inventory, settings)
+            keep_inventory(found.datasets, inventory, settings)
             warn_of_empty_volumes(projected)
             if not projections.runs:
                 raise NidecompError(f"Every run failed:\n{inventory.failures()}")
             result = GroupResult(
                 settings=settings.shared(),
-                root=found.root,
+                datasets=found.datasets,
                 inventory=inventory,
                 reduced=(),
                 space=space,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nidecomp.annotation.atlases import label_atlas
 from nidecomp.annotation.select import check_words
-from nidecomp.bids.dataset import locate_derivatives
+from nidecomp.bids.datasets import Datasets, locate_datasets
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError
@@ -28,7 +28,8 @@ from nidecomp.execution.progress import logging_to
 from nidecomp.outputs.dataset import exclusive_output, keep_inventory
 from nidecomp.outputs.name_lengths import refuse_long_names
 from nidecomp.outputs.resources import recording_steps
-from nidecomp.runs.find import find_usable_runs, runs_of_participants
+from nidecomp.runs.find import runs_of_participants
+from nidecomp.runs.find_all import find_runs_of_datasets, warn_of_lost
 from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.reduce import warm_up
 from nidecomp.spaces.contract import FeatureSpace
@@ -42,8 +43,8 @@ class Preparation:
 
     Parameters
     ----------
-    root : Path
-        The preprocessed dataset.
+    datasets : Datasets
+        The preprocessed datasets.
     inventory : Inventory
         Every run that was found; those that are used share a feature space.
     runs : tuple of UsableRun
@@ -58,7 +59,7 @@ class Preparation:
         Whether other processes are kept from the output folder. It is not locked before it exists.
     """
 
-    root: Path
+    datasets: Datasets
     inventory: Inventory
     runs: tuple[UsableRun, ...]
     space: FeatureSpace
@@ -108,9 +109,7 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
     UsageError, NothingToDoError
         The request cannot be met.
     """
-    root = locate_derivatives(
-        settings.bids_dir, skip_validation=settings.execution.skip_bids_validation
-    )
+    datasets, lost = locate_datasets(settings)
     # Taken before the log is opened, so that it has no lines of another process.
     is_locked = settings.output_dir.is_dir() and not settings.execution.dry_run
     with (
@@ -122,22 +121,23 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
     ):
         # The log begins with what was found: where nothing can be done, none is written.
         with monitor.step("finding runs", announced=False):
-            found = find_usable_runs(root, settings, early_workers(settings))
+            found = find_runs_of_datasets(datasets, lost, settings, early_workers(settings))
+            warn_of_lost(found.lost)
             inventory = refuse_long_names(found, settings)
-            space, inventory = _share_space(root, inventory, settings)
+            space, inventory = _share_space(datasets, inventory, settings)
         check_words(space, settings)
         runs = runs_of_participants(inventory, settings.science.selection.participant_label)
-        yield Preparation(root, inventory, runs, space, monitor, end_workers, is_locked)
+        yield Preparation(datasets, inventory, runs, space, monitor, end_workers, is_locked)
 
 
 def _share_space(
-    root: Path, inventory: Inventory, settings: Settings
+    datasets: Datasets, inventory: Inventory, settings: Settings
 ) -> tuple[FeatureSpace, Inventory]:
     """Find the feature space that all runs share; raise where no run is left."""
     cache = None if settings.execution.dry_run else settings.work_dir / "mask"
     space, inventory = share_space(inventory, settings.science.masking, cache)
     if space is None or not inventory.used:
-        keep_inventory(root, inventory, settings)
+        keep_inventory(datasets, inventory, settings)
         raise NothingToDoError(
             f"None of the {count(len(inventory.refused), 'run')} found can be used:\n"
             + inventory.reasons()

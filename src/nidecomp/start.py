@@ -14,12 +14,11 @@ from nidecomp.bids.dataset import (
     SETTINGS,
     check_folders,
     check_outside,
-    link_to,
-    locate_derivatives,
-    source_of,
+    sources_of,
 )
+from nidecomp.bids.datasets import Datasets, locate_datasets
+from nidecomp.config.datasets import OF_BIDS_DIR
 from nidecomp.config.parse import read_config_file
-from nidecomp.config.science import science_as_tables
 from nidecomp.config.settings import Settings
 from nidecomp.core.content import is_not_fetched, not_fetched
 from nidecomp.core.errors import UsageError
@@ -88,9 +87,8 @@ def check_request(settings: Settings) -> None:
     """
     execution = settings.execution
     check_executor(execution)
-    root = locate_derivatives(settings.bids_dir, skip_validation=execution.skip_bids_validation)
-    check_folders(settings.bids_dir, root, settings.output_dir)
-    check_outside(settings.bids_dir, root, settings.work_dir, "--work-dir")
+    datasets, _ = locate_datasets(settings)
+    _check_folders(datasets, settings)
     mask = settings.science.masking.mask
     atlas = settings.science.evidence.label_atlas
     for option, file in (("--mask", mask), ("--label-atlas", atlas)):
@@ -99,11 +97,18 @@ def check_request(settings: Settings) -> None:
     maps = settings.science.projection.maps
     if maps is not None and not Path(maps).is_dir():
         _check_file("--maps", Path(maps))
-    if execution.bids_database_dir:
-        database = Path(execution.bids_database_dir)
-        check_outside(settings.bids_dir, root, database, "--bids-database-dir")
     if settings.analysis_level == "group" or maps is not None:
-        _check_same_request(root, settings.shared())
+        _check_same_request(datasets, settings.shared())
+
+
+def _check_folders(datasets: Datasets, settings: Settings) -> None:
+    """Check that what is written lies outside all datasets."""
+    database = settings.execution.bids_database_dir
+    for one in datasets.found:
+        check_folders(one.path, one.root, settings.output_dir)
+        check_outside(one.path, one.root, settings.work_dir, "--work-dir")
+        if database:
+            check_outside(one.path, one.root, Path(database), "--bids-database-dir")
 
 
 def _check_file(option: str, path: Path) -> None:
@@ -113,7 +118,7 @@ def _check_file(option: str, path: Path) -> None:
         raise UsageError(f"{option} {path} does not exist or is not a file.")
 
 
-def _check_same_request(root: Path, settings: Settings) -> None:
+def _check_same_request(datasets: Datasets, settings: Settings) -> None:
     """Refuse an output folder that was made from another input or with other settings."""
     path = settings.output_dir / SETTINGS
     if not path.exists():
@@ -125,14 +130,19 @@ def _check_same_request(root: Path, settings: Settings) -> None:
             f"OUTPUT_DIR {settings.output_dir} holds results whose settings cannot be read "
             f"({error}): choose another folder, or delete this one."
         ) from None
-    now: dict[str, object] = {
-        name: value
-        for table in science_as_tables(settings.science).values()
-        for name, value in table.items()
-    }
-    before["input"], now["input"] = source_of(settings.output_dir), link_to(root, settings)
+    tables = settings.as_tables()
+    # A dataset may be called like an option.
+    now: dict[str, object] = {"datasets": tables.pop("datasets", {})}
+    for table in tables.values():
+        now |= table
+    before.setdefault("datasets", {})
+    links, links_now = sources_of(settings.output_dir), datasets.links(settings.output_dir)
+    # A dataset that could not be used is named, but has no link.
+    both = links.keys() & links_now.keys() if settings.further else {*links, *links_now}
+    before["input"] = {name: links[name] for name in sorted(both) if name in links}
+    now["input"] = {name: links_now[name] for name in sorted(both) if name in links_now}
     different = [
-        f"{name} was {before.get(name, 'not set')!r} and is {now.get(name, 'not set')!r}"
+        f"{name} was {_said(before.get(name, 'not set'))} and is {_said(now.get(name, 'not set'))}"
         for name in sorted(set(before) | set(now))
         if before.get(name) != now.get(name)
     ]
@@ -142,3 +152,10 @@ def _check_same_request(root: Path, settings: Settings) -> None:
             f"{'; '.join(different)}. Choose another folder (reduced runs are found again with "
             f"--work-dir {settings.work_dir}), or delete this one."
         )
+
+
+def _said(value: object) -> str:
+    """Return a value as text; a single dataset by its path alone."""
+    if isinstance(value, dict) and set(value) == {OF_BIDS_DIR}:
+        return repr(value[OF_BIDS_DIR])
+    return repr(value)

@@ -257,6 +257,7 @@ ABOVE = {
     "high-frequency": {"high_frequency": 0.51},
     "motion": {"motion_r": 0.36},
     "single-participant": {"dominance": 0.33},
+    "single-dataset": {"without_dataset": 0.12, "dataset_share": 0.91},
 }
 REASONS = {
     "csf": "41 % of the map's weight is in CSF; the limit is 40 %.",
@@ -271,6 +272,10 @@ REASONS = {
         "One participant has 33 % of the variance that only this component explains; the limit is "
         "32 % with 10 participants."
     ),
+    "single-dataset": (
+        "Without the dataset that has 91 % of what it explains, the most similar map has "
+        "|r| = 0.12; the limits are 50 % and 0.50."
+    ),
 }
 
 
@@ -282,14 +287,15 @@ def test_each_value_above_its_limit_raises_its_flag_with_a_reason(flag):
 
 
 def test_values_that_are_unknown_or_at_the_limit_raise_no_flag():
-    unknown = NoiseNumbers(*[math.nan] * 8)
+    unknown = NoiseNumbers(*[math.nan] * 10)
     assert flags(unknown, 10) == ()
-    at_limit = NoiseNumbers(0.4, 0.3, 0.2, 1.0, 0.5, 0.5, 0.35, dominance_limit(10))
+    at_limit = NoiseNumbers(0.4, 0.3, 0.2, 1.0, 0.5, 0.5, 0.35, dominance_limit(10), 0.5, 1)
     assert flags(at_limit, 10) == ()
+    assert flags(replace(NOTHING, without_dataset=0.1, dataset_share=0.5), 10) == ()
 
 
 def test_flags_are_always_in_the_same_order():
-    everything = NoiseNumbers(1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0)
+    everything = NoiseNumbers(1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0, 0.0, 1.0)
     assert flags(everything, 10) == get_args(Flag)
 
 

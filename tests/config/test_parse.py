@@ -30,6 +30,12 @@ from nidecomp.outputs.dataset import settings_text
 
 # Invalid values for every option, with a part of the error message.
 WRONG = [
+    ("datasets", "B", "the path of dataset B is missing"),
+    ("datasets", "a-b=/data", "letters and digits only"),
+    ("datasets", "B=", "the path of dataset B is missing"),
+    ("datasets", "preprocessed=/data", "the name of BIDS_DIR"),
+    ("datasets", f"{'a' * 21}=/data", "at most 20"),
+    ("datasets", 3, "NAME=PATH"),
     ("participant_label", "two words", "letters and digits"),
     ("participant_label", "", "letters and digits"),
     ("exclude_participant_label", "sub-", "letters and digits"),
@@ -75,6 +81,7 @@ WRONG = [
     ("max_components", "auto", "whole number"),
     ("pca_weighting", "cubic", "must be one of sqrt, unit"),
     ("pca_weighting", 0.5, "sqrt, unit"),
+    ("dataset_weights", "same", "participants, equal"),
     ("n_init", "many", "whole number"),
     ("map_support", "0", "above 0 and at most 1"),
     ("map_support", "1.5", "above 0 and at most 1"),
@@ -415,7 +422,8 @@ def test_a_config_file_sets_options_of_every_table(tmp_path: Path) -> None:
         "extent": {"level": "minimal", "participant_maps": True, "no_report": True},
         "execution": {"omp_nthreads": 2},
     }
-    assert set(given) == set(SECTIONS)
+    # Tables of datasets are no options: see test_datasets.py.
+    assert set(given) == set(SECTIONS) - {"datasets"}
     (tmp_path / "c.toml").write_text(tomli_w.dumps(given), encoding="utf-8")
     read = read_config_file(tmp_path / "c.toml")
     options = {name: value for table in given.values() for name, value in table.items()}

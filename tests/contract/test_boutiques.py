@@ -53,7 +53,13 @@ def options(tmp_path: Path) -> dict[str, object]:
     file = tmp_path / "file.json"
     file.write_text("{}", encoding="utf-8")
     special = {"denoise_strategy": "motion+high_pass", "holdout": 0.5, "high_pass": 0.01}
-    special |= {"low_pass": 0.1, "n_components": "20", "max_components": 30, "threshold": "p:0.01"}
+    special |= {
+        "datasets": "B=there",
+        "low_pass": 0.1,
+        "n_components": "20",
+        "max_components": 30,
+        "threshold": "p:0.01",
+    }
     of_type = {"Flag": True, "Number": 1, "String": "1", "File": str(file)}
     given: dict[str, object] = {}
     for entry in descriptor()["inputs"]:

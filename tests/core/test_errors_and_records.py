@@ -17,6 +17,7 @@ from nidecomp.core.records import (
     EMPTY_NOTE,
     FailedRun,
     Inventory,
+    LostDataset,
     ReducedRun,
     RefusedRun,
     RunFiles,
@@ -27,6 +28,7 @@ from nidecomp.core.records import (
 from nidecomp.decomposition import components as components_module
 from nidecomp.decomposition.components import (
     Components,
+    DatasetEvidence,
     Evidence,
     HoldoutEvidence,
     ParticipantEvidence,
@@ -78,7 +80,8 @@ COMPONENTS = Components(
     fit={"Converged": True},
 )
 UNMATCHED = UnmatchedFolder("sub-03", Path("sub-03"), "why not")
-INVENTORY = Inventory((USABLE,), (REFUSED,), (FAILED,), (UNMATCHED,))
+LOST = LostDataset("B", Path("there"), "why not")
+INVENTORY = Inventory((USABLE,), (REFUSED,), (FAILED,), (UNMATCHED,), (LOST,))
 SPACE = VoxelSpace(GRID, np.ones(GRID.shape, dtype=bool), "MNI152NLin2009cAsym")
 HALVES = SplitHalfEvidence(
     reproducibility=np.ones((1, 2)),
@@ -92,6 +95,7 @@ HALVES = SplitHalfEvidence(
 SPLIT = Split(1, ("01",), ("02",))
 PARTICIPANTS = ParticipantEvidence(("01",), np.ones((1, 2)), np.ones(2), np.ones(2))
 HOLDOUT = HoldoutEvidence(("02",), np.ones(2), 0.2)
+DATASETS = DatasetEvidence(("", "B"), (2, 1), np.ones((2, 2)), np.ones((2, 2)))
 EXAMPLES = [
     KEY,
     GRID,
@@ -107,7 +111,9 @@ EXAMPLES = [
     PARTICIPANTS,
     SPLIT,
     HOLDOUT,
-    Evidence(HALVES, HOLDOUT),
+    DATASETS,
+    Evidence(HALVES, HOLDOUT, DATASETS),
+    LOST,
     INVENTORY,
     Outcome(INVENTORY, Path("out"), 1),
     Header(GRID, 5, 2, None),
@@ -232,7 +238,10 @@ def test_a_restart_that_broke_down_has_no_maps():
     assert Restart(7, 0, False, np.inf).unmixing is None
 
 
-def test_outcome_fails_exactly_where_a_run_failed():
+def test_outcome_fails_exactly_where_a_run_or_a_dataset_failed():
     """A refused run was reported by the checks and does not count as a failure."""
     assert Outcome(INVENTORY, Path("out")).exit_code == 1
-    assert Outcome(dataclasses.replace(INVENTORY, failed=()), Path("out")).exit_code == 0
+    assert Outcome(dataclasses.replace(INVENTORY, failed=()), Path("out")).exit_code == 1
+    assert Outcome(dataclasses.replace(INVENTORY, lost=()), Path("out")).exit_code == 1
+    whole = dataclasses.replace(INVENTORY, failed=(), lost=())
+    assert Outcome(whole, Path("out")).exit_code == 0

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nidecomp.core.records import Inventory
 from nidecomp.decomposition.components import (
     Components,
+    DatasetEvidence,
     Evidence,
     HoldoutEvidence,
     ParticipantEvidence,
@@ -46,6 +47,7 @@ def example() -> Components:
         ("01", "02"), numbered(2, N), high_frequency=numbered(N), motion_r=numbered(N)
     )
     holdout = HoldoutEvidence(("03",), numbered(N), 0.5)
+    datasets = DatasetEvidence(("", "B"), (2, 1), numbered(2, N), numbered(2, N))
     return Components(
         method="canica",
         maps=np.repeat(np.arange(N, dtype=np.float32)[:, None], 11, axis=1),
@@ -54,7 +56,7 @@ def example() -> Components:
         total_explained_variance=0.5,
         restart_index=numbered(N),
         participants=participants,
-        evidence=Evidence(halves, holdout),
+        evidence=Evidence(halves, holdout, datasets),
     )
 
 
@@ -78,7 +80,7 @@ def test_every_array_with_an_axis_of_components_is_reordered(order: list[int]) -
             along = np.moveaxis(values, axis, -1).reshape(-1, N)
             assert (along == np.array(order)).all(), name
             n_checked += 1
-    assert n_checked == 10
+    assert n_checked == 12
 
 
 def test_each_record_of_evidence_has_an_example_here() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as law
 from hypothesis import strategies as st
 
+from nidecomp.bids.datasets import Datasets
 from nidecomp.core.records import (
     FailedRun,
     Inventory,
@@ -27,6 +28,7 @@ from nidecomp.outputs.tree import OutputTree
 from nidecomp.spaces.grid import Grid
 
 ROOT = Path("/data/fmriprep")
+DATASETS = Datasets.alone(ROOT)
 GRID = Grid((2, 2, 2), ((1.0, 0, 0, 0), (0, 1.0, 0, 0), (0, 0, 1.0, 0), (0, 0, 0, 1.0)))
 LAW = law(deadline=None, max_examples=50, database=None)
 HOSTILE = "tab\there\nnew line\r\nand \u2028 more\n"
@@ -79,7 +81,7 @@ def test_every_run_stands_once_sorted_whatever_came_first(
         tuple(refused(label) for label in labels[first:second]),
         tuple(failed(label) for label in labels[second:]),
     )
-    table = rows(inventory, ROOT)
+    table = rows(inventory, DATASETS)
     names = [str(row["run"]) for row in table]
     assert names == sorted(key(label).label for label in labels)
     status = {row["run"]: row["status"] for row in table}
@@ -89,12 +91,12 @@ def test_every_run_stands_once_sorted_whatever_came_first(
 
 
 def test_every_row_has_every_column_in_order() -> None:
-    table = rows(Inventory((used("1"),), (refused("2"),), (failed("3"),)), ROOT, [reduced("1")])
+    table = rows(Inventory((used("1"),), (refused("2"),), (failed("3"),)), DATASETS, [reduced("1")])
     assert [list(row) for row in table] == [list(COLUMNS)] * 3
 
 
 def test_a_failed_run_is_not_listed_as_used_as_well() -> None:
-    table = rows(Inventory((used("1"), used("2")), (), (failed("2"),)), ROOT, [reduced("1")])
+    table = rows(Inventory((used("1"), used("2")), (), (failed("2"),)), DATASETS, [reduced("1")])
     assert [(row["run"], row["status"]) for row in table] == [
         (key("1").label, "used"),
         (key("2").label, "failed"),
@@ -104,7 +106,7 @@ def test_a_failed_run_is_not_listed_as_used_as_well() -> None:
 def test_two_files_of_one_refused_run_are_both_listed_in_a_fixed_order() -> None:
     twins = [RefusedRun(key("1"), bold("1").with_name(name), "two") for name in ("b.nii", "a.nii")]
     for order in itertools.permutations(twins):
-        table = rows(Inventory((), tuple(order)), ROOT)
+        table = rows(Inventory((), tuple(order)), DATASETS)
         assert [row["source_file"] for row in table] == [
             "sub-1/func/a.nii",
             "sub-1/func/b.nii",
@@ -112,12 +114,12 @@ def test_two_files_of_one_refused_run_are_both_listed_in_a_fixed_order() -> None
 
 
 def test_paths_are_relative_to_the_dataset() -> None:
-    table = rows(Inventory((used("1"),), (refused("2"),), (failed("3"),)), ROOT)
+    table = rows(Inventory((used("1"),), (refused("2"),), (failed("3"),)), DATASETS)
     assert all(ROOT / str(row["source_file"]) == bold(str(row["run"])[4]) for row in table)
 
 
 def test_what_a_run_told_stands_in_its_row() -> None:
-    (row,) = rows(Inventory((used("1", resampled=True, coverage=0.5),)), ROOT)
+    (row,) = rows(Inventory((used("1", resampled=True, coverage=0.5),)), DATASETS)
     expected = {
         "repetition_time": 2.0,
         "n_volumes": 100,
@@ -133,7 +135,7 @@ def test_what_a_run_told_stands_in_its_row() -> None:
 
 
 def test_what_the_reduce_step_found_stands_in_the_row_of_its_run() -> None:
-    table = rows(Inventory((used("1"), used("2"))), ROOT, [reduced("2")])
+    table = rows(Inventory((used("1"), used("2"))), DATASETS, [reduced("2")])
     assert [row["variance_kept"] for row in table] == [None, 0.25]
     assert [row["n_nonfinite_voxels"] for row in table] == [None, 3]
     assert [row["n_constant_voxels"] for row in table] == [None, 2]
@@ -154,7 +156,7 @@ def test_what_a_careful_user_checks_is_in_the_row() -> None:
         dropped=(("dummy", 4), ("short segments", 6)),
         mask_voxels=321,
     )
-    (row,) = rows(Inventory((run,)), ROOT)
+    (row,) = rows(Inventory((run,)), DATASETS)
     expected = {
         "notes": "one thing; another",
         "reason": None,
@@ -168,7 +170,7 @@ def test_what_a_careful_user_checks_is_in_the_row() -> None:
 
 def test_a_folder_without_runs_has_a_row() -> None:
     folder = UnmatchedFolder("sub-4", ROOT / "sub-4", "it has no func folder")
-    (row,) = rows(Inventory(unmatched=(folder,)), ROOT)
+    (row,) = rows(Inventory(unmatched=(folder,)), DATASETS)
     assert {name: value for name, value in row.items() if value is not None} == {
         "run": "sub-4",
         "status": "not matched",
@@ -195,12 +197,12 @@ def test_equal_notes_and_reasons_are_one_line_whatever_the_run_is_called() -> No
 
 def test_a_run_that_was_not_used_has_no_numbers() -> None:
     known = {"run", "status", "reason", "source_file"}
-    for row in rows(Inventory((), (refused("1"),), (failed("2"),)), ROOT):
+    for row in rows(Inventory((), (refused("1"),), (failed("2"),)), DATASETS):
         assert {name for name, value in row.items() if value is not None} == known
 
 
 def test_an_empty_inventory_has_no_rows() -> None:
-    assert rows(Inventory(), ROOT) == []
+    assert rows(Inventory(), DATASETS) == []
     assert as_text([]) == ""
 
 
@@ -210,7 +212,7 @@ def test_no_reason_breaks_the_table_that_is_written(
     tmp_path_factory: pytest.TempPathFactory, reason: str
 ) -> None:
     root = tmp_path_factory.getbasetemp() / "inventory"
-    table = rows(Inventory((used("1"),), (refused("2", reason),), (failed("3", reason),)), ROOT)
+    table = rows(Inventory((used("1"),), (refused("2", reason),), (failed("3", reason),)), DATASETS)
     path = PurePosixPath("inventory.tsv")
     OutputTree(root).write_tsv(path, tuple(COLUMNS), table)
     lines = (root / path).read_text(encoding="utf-8").split("\n")
@@ -221,7 +223,7 @@ def test_no_reason_breaks_the_table_that_is_written(
 # ---------------------------------------------------------------- for a terminal
 def test_the_text_has_a_line_for_each_run_with_its_numbers() -> None:
     inventory = Inventory((used("1", resampled=True),), (refused("2"),), (failed("333"),))
-    lines = as_text(rows(inventory, ROOT)).splitlines()
+    lines = as_text(rows(inventory, DATASETS)).splitlines()
     assert [line.split()[:2] for line in lines] == [
         [key("1").label, "used"],
         [key("2").label, "refused"],
@@ -235,12 +237,12 @@ def test_the_text_has_a_line_for_each_run_with_its_numbers() -> None:
 
 def test_the_status_stands_in_one_column() -> None:
     labels = ("1", "22", "333")
-    lines = as_text(rows(Inventory(tuple(used(label) for label in labels)), ROOT)).splitlines()
+    lines = as_text(rows(Inventory(tuple(used(label) for label in labels)), DATASETS)).splitlines()
     assert len({line.index("used") for line in lines}) == 1
 
 
 def test_numbers_that_are_not_known_are_left_out_of_the_text() -> None:
-    (line,) = as_text(rows(Inventory((used("1", mean_fd_mm=None),)), ROOT)).splitlines()
+    (line,) = as_text(rows(Inventory((used("1", mean_fd_mm=None),)), DATASETS)).splitlines()
     assert "FD" not in line
     assert "None" not in line
     assert "resampled" not in line
@@ -250,4 +252,4 @@ def test_numbers_that_are_not_known_are_left_out_of_the_text() -> None:
 def test_no_reason_breaks_the_line_of_its_run(reason: str) -> None:
     """pandas' own messages end in a line break, and they become reasons."""
     inventory = Inventory((used("1", notes=(reason,)),), (refused("2", reason),), ())
-    assert len(as_text(rows(inventory, ROOT)).splitlines()) == 2
+    assert len(as_text(rows(inventory, DATASETS)).splitlines()) == 2

@@ -14,6 +14,7 @@ NOT_COMPUTED: dict[str, set[str]] = {
     "logs/matching.tsv": {"method", "scale", "component", "other_method", "other_scale"},
     "logs/stability.tsv": {"method", "scale", "split"},
     "logs/splits.tsv": {"split", "participant_id"},
+    "logs/datasets.tsv": {"method", "scale", "component", "dataset"},
     # Time and memory were measured while the analysis ran: no file has them a second time.
     "logs/resources.tsv": {"step", "run", "seconds", "cpu_seconds", "peak_memory_mb"},
     "participants.tsv": {"participant_id", "role"},

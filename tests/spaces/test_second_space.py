@@ -157,7 +157,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         return SPACE, inventory
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preflight, "find_usable_runs", lambda *_: Inventory(runs))
+        patch.setattr(preflight, "find_runs_of_datasets", lambda *_: Inventory(runs))
         patch.setattr(preflight, "share_space", shared)
         patch.setitem(PANELS, SPACE.extensions.maps, RingPanels)
         return Results(run(settings))

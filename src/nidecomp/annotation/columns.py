@@ -153,4 +153,12 @@ METRICS: dict[str, str] = {
 }
 
 
+# Columns that there are with several datasets only.
+OF_DATASETS: dict[str, str] = {
+    "reproducibility_other_datasets": (
+        "With several datasets: |r| of the map with the matching map of a fit without one "
+        "dataset, the smallest of all datasets that were left out in turn; n/a where less than a "
+        "third of the participants, or less than two, would be left"
+    ),
+}
 UNITS = dict.fromkeys(("peak_x", "peak_y", "peak_z"), "mm")

@@ -181,6 +181,8 @@ def _evidence_columns(components: Components) -> dict[str, Sequence[object]]:
         "dominance": unknown,
         "dominant_participant": unknown,
     }
+    if evidence and evidence.datasets:
+        columns["reproducibility_other_datasets"] = evidence.datasets.reproducibility.tolist()
     if evidence and evidence.holdout:
         columns["explained_variance_holdout"] = evidence.holdout.explained_variance.tolist()
     if components.participants:
@@ -252,6 +254,10 @@ def noise_numbers(components: Components, references: ReferenceMaps) -> tuple[No
         numbers["high_frequency"] = participants.high_frequency
         numbers["motion_r"] = participants.motion_r
         numbers["dominance"] = participants.dominance
+    evidence = components.evidence
+    if evidence is not None and evidence.datasets is not None:
+        numbers["without_dataset"] = evidence.datasets.reproducibility
+        numbers["dataset_share"] = evidence.datasets.share_of_needed
     return tuple(
         NoiseNumbers(**{name: float(values[index]) for name, values in numbers.items()})
         for index in range(n)

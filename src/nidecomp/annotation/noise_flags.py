@@ -1,4 +1,4 @@
-"""Flags of components that are probably noise: by their place, time courses and participants.
+"""Flags of components that are probably noise: by place, time courses, participants, datasets.
 
 Flags are recommendations for whoever inspects the components. No component is removed for them.
 """
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from nidecomp.core.linalg import blocks
 from nidecomp.decomposition.time_courses import CUTOFF_HZ
 
-Flag = Literal["csf", "edge", "outside", "high-frequency", "motion", "single-participant"]
+Flag = Literal[
+    "csf", "edge", "outside", "high-frequency", "motion", "single-participant", "single-dataset"
+]
 
 # The limits on the place of components were set on maps with 4 mm voxels in four brain masks, from
 # one 10 mm larger than the brain to one 4 mm smaller. Noise: simulated rings at the border of the
@@ -62,6 +64,9 @@ HIGH_FREQUENCY_LIMIT = 0.50
 # more, and their mean over many runs is 0.1 to 0.3. Simulated components that follow framewise
 # displacement have 0.28 to 0.55 after denoising, networks at most 0.26.
 MOTION_LIMIT = 0.35
+# |r| with the match in a fit without a dataset, and what it has of what the component explains.
+WITHOUT_DATASET_LIMIT = 0.5
+DATASET_SHARE_LIMIT = 0.5
 # With fewer participants, one of them often has half of the variance by chance.
 FEWEST_PARTICIPANTS = 4
 
@@ -106,6 +111,10 @@ class NoiseNumbers:
         The largest absolute correlation of the time courses with a measure of motion.
     dominance : float
         The largest participant's share of the variance that only this component explains.
+    without_dataset : float
+        The smallest |r| with the match in a fit without one of several datasets.
+    dataset_share : float
+        This dataset's share of what the component explains.
     """
 
     csf: float
@@ -116,6 +125,8 @@ class NoiseNumbers:
     high_frequency: float
     motion_r: float
     dominance: float
+    without_dataset: float = nan
+    dataset_share: float = nan
 
 
 # ---------------------------------------------------------------- place of the map
@@ -201,8 +212,27 @@ def flags(numbers: NoiseNumbers, n_participants: int) -> tuple[Flag, ...]:
         "motion": numbers.motion_r > MOTION_LIMIT,
         "single-participant": n_participants >= FEWEST_PARTICIPANTS
         and numbers.dominance > dominance_limit(n_participants),
+        "single-dataset": is_of_single_dataset(numbers.without_dataset, numbers.dataset_share),
     }
     return tuple(flag for flag, is_raised in raised.items() if is_raised)
+
+
+def is_of_single_dataset(without: float, share: float) -> bool:
+    """Return whether a component is not found without a dataset that has most of it.
+
+    Parameters
+    ----------
+    without : float
+        |r| with the match in a fit without the dataset.
+    share : float
+        The dataset's share of what the component explains, where all datasets count the same.
+
+    Returns
+    -------
+    bool
+        False where one of them is unknown.
+    """
+    return without < WITHOUT_DATASET_LIMIT and share > DATASET_SHARE_LIMIT
 
 
 def dominance_limit(n_participants: int) -> float:
@@ -245,31 +275,39 @@ def reason(flag: Flag, numbers: NoiseNumbers, n_participants: int) -> str:
     match flag:
         case "csf":
             number, limit = _percent(numbers.csf), _percent(CSF_LIMIT)
-            return f"{number} of the map's weight is in CSF; the limit is {limit}."
+            text = f"{number} of the map's weight is in CSF; the limit is {limit}."
         case "edge":
             number, limit = _percent(numbers.edge + numbers.out), _percent(numbers.edge_limit)
-            return (
+            text = (
                 f"{number} of the map's weight is at the brain's edge or outside; the limit is "
                 f"{limit} for a map that covers {_percent(numbers.coverage)} of both in this mask."
             )
         case "outside":
             number, limit = _percent(numbers.out), _percent(OUTSIDE_LIMIT)
-            return f"{number} of the map's weight is outside the brain; the limit is {limit}."
+            text = f"{number} of the map's weight is outside the brain; the limit is {limit}."
         case "high-frequency":
             number, limit = _percent(numbers.high_frequency), _percent(HIGH_FREQUENCY_LIMIT)
-            return (
+            text = (
                 f"{number} of the time courses' power is above {CUTOFF_HZ:g} Hz; the limit is "
                 f"{limit}."
             )
         case "motion":
             number, limit = f"{numbers.motion_r:.2f}", f"{MOTION_LIMIT:.2f}"
-            return f"The time courses correlate with motion, |r| = {number}; the limit is {limit}."
+            text = f"The time courses correlate with motion, |r| = {number}; the limit is {limit}."
         case "single-participant":
             number, limit = _percent(numbers.dominance), _percent(dominance_limit(n_participants))
-            return (
+            text = (
                 f"One participant has {number} of the variance that only this component explains; "
                 f"the limit is {limit} with {n_participants} participants."
             )
+        case "single-dataset":
+            number, limit = f"{numbers.without_dataset:.2f}", f"{WITHOUT_DATASET_LIMIT:.2f}"
+            share, of_share = _percent(numbers.dataset_share), _percent(DATASET_SHARE_LIMIT)
+            text = (
+                f"Without the dataset that has {share} of what it explains, the most similar map "
+                f"has |r| = {number}; the limits are {of_share} and {limit}."
+            )
+    return text
 
 
 def _percent(share: float) -> str:

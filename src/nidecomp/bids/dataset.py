@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nidecomp.bids.names import OLD_IMAGES, OLD_NAMES
-from nidecomp.config.settings import Settings
 from nidecomp.core.content import is_not_fetched, not_fetched
 from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.text import in_one_line, parse_json, read_text
@@ -212,15 +210,7 @@ def _lies_in(folder: Path, other: Path) -> bool:
 SETTINGS = PurePosixPath("logs/settings.toml")
 
 
-def link_to(root: Path, settings: Settings) -> str:
-    """Return the path of the input relative to the output.
-
-    An absolute path would reveal user names, and break if both folders are moved together.
-    """
-    return Path(os.path.relpath(root.resolve(), settings.output_dir.resolve())).as_posix()
-
-
-def source_of(output_dir: Path) -> str | None:
-    """Return the input of the results in a folder, as a path relative to it, or None."""
+def sources_of(output_dir: Path) -> dict[str, str]:
+    """Return the inputs of the results in a folder: names and paths relative to it."""
     links = read_description(output_dir).get("DatasetLinks")
-    return links.get("preprocessed") if isinstance(links, dict) else None
+    return links if isinstance(links, dict) else {}

@@ -247,7 +247,8 @@ def shared_key(runs: Sequence[RunKey]) -> RunKey:
     shared = [pair for pair in first if all(pair in run.entities for run in runs)]
     task = ("task", pooled_task(run.task for run in runs))
     entities = dict([*shared, task])
-    return RunKey(tuple((name, entities[name]) for name in RUN_ENTITIES if name in entities))
+    of_all = tuple((name, entities[name]) for name in RUN_ENTITIES if name in entities)
+    return RunKey(of_all, runs[0].dataset)
 
 
 def atlas_description_file(atlas: str) -> PurePosixPath:

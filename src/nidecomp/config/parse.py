@@ -5,15 +5,16 @@ Only the standard library is imported here, to keep ``nidecomp --help`` fast.
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import Field, fields
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
+from nidecomp.config.datasets import DatasetOptions, as_items, check_names
 from nidecomp.config.execution import Execution, OutputOptions
+from nidecomp.config.option import converted, did_you_mean
 from nidecomp.config.science import (
     DecompositionOptions,
     Denoising,
@@ -24,7 +25,6 @@ from nidecomp.config.science import (
     Selection,
 )
 from nidecomp.config.settings import SECTIONS, AnalysisLevel, Settings, declared_options
-from nidecomp.config.values import Convert
 from nidecomp.core.errors import UsageError
 from nidecomp.core.text import in_one_line, quoted, read_text
 
@@ -66,9 +66,10 @@ def settings_from_options(
     values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
     for name, value in options.items():
         if name not in known:
-            raise UsageError(f"Unknown option {quoted(name)}.{_did_you_mean(name, known)}")
+            raise UsageError(f"Unknown option {quoted(name)}.{did_you_mean(name, known)}")
         section, declared = known[name]
-        values[section][name] = _convert(declared, value)
+        given = as_items(value) if name == "datasets" else value
+        values[section][name] = converted(declared, given)
     science = Science(
         Selection(**cast(Any, values["selection"])),
         Denoising(**cast(Any, values["denoising"])),
@@ -78,6 +79,8 @@ def settings_from_options(
         ProjectionOptions(**cast(Any, values["projection"])),
     )
     _check_together(science)
+    datasets = DatasetOptions(**cast(Any, values["datasets"]))
+    check_names(datasets.datasets)
     return Settings(
         Path(bids_dir),
         Path(output_dir),
@@ -85,37 +88,8 @@ def settings_from_options(
         science,
         Execution(**cast(Any, values["execution"])),
         OutputOptions(**cast(Any, values["extent"])),
+        datasets,
     )
-
-
-def _convert(declared: Field[Any], value: object) -> object:
-    read: Convert = declared.metadata["convert"]
-    flag = "--" + declared.name.replace("_", "-")
-    if declared.default is None and (value is None or _unsets_a_number(declared, value)):
-        return None
-    try:
-        if not declared.metadata["many"]:
-            return read(value)
-        is_one = isinstance(value, str | Mapping) or not isinstance(value, Iterable)
-        items = [value] if is_one else list(cast("Iterable[object]", value))
-        # Sorted and without duplicates, so that the same values always give the same settings.
-        unique = {read(item) for item in items}
-        return tuple(sorted(unique, key=lambda item: (isinstance(item, str), item)))
-    except ValueError as error:
-        raise UsageError(f"{flag} {quoted(value)}: {error}.") from None
-
-
-def _unsets_a_number(declared: Field[Any], value: object) -> bool:
-    """Return whether a value is ``none``, which unsets a number set in a config file.
-
-    Only for numbers, because a label or a file may be called ``none``.
-    """
-    return value == "none" and declared.metadata["metavar"] in {"HZ", "MM", "A"}
-
-
-def _did_you_mean(name: str, known: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _check_together(science: Science) -> None:
@@ -174,12 +148,26 @@ def read_config_file(path: str | os.PathLike[str]) -> dict[str, object]:
                 f"--config-file {path}: unknown table [{in_one_line(section)}]; the tables are "
                 f"{', '.join(f'[{name}]' for name in SECTIONS)}."
             )
+        if section == "datasets":
+            _check_tables(path, table)
+            options[section] = table
+            continue
         known = {declared.name for declared in fields(SECTIONS[section])}
         for name in table:
             if name not in known:
                 raise UsageError(
                     f"--config-file {path}: unknown option {quoted(name)} in table [{section}]."
-                    + _did_you_mean(name, dict.fromkeys(known))
+                    + did_you_mean(name, dict.fromkeys(known))
                 )
         options.update(table)
     return options
+
+
+def _check_tables(path: str | os.PathLike[str], table: Mapping[str, object]) -> None:
+    """Raise UsageError unless every entry of the table of datasets is a table of a dataset."""
+    for name, of_dataset in table.items():
+        if not isinstance(of_dataset, dict):
+            raise UsageError(
+                f"--config-file {path}: [datasets] has a table for each dataset, such as "
+                f"[datasets.A] with path and options, and no {quoted(name)}."
+            )

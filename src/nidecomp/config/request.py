@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nidecomp.config.execution import Execution, OutputOptions
-from nidecomp.config.science import Science
+from nidecomp.config.science import Denoising, Science
 from nidecomp.config.settings import AnalysisLevel, Settings
 
 
@@ -48,6 +48,10 @@ class Request:
     def work_dir(self) -> Path:
         """The folder for reduced runs."""
         return self.asked.work_dir
+
+    def denoising_of(self, dataset: str) -> Denoising:
+        """Return how the runs of a dataset are denoised; BIDS_DIR has an empty name."""
+        return self.asked.denoising_of(dataset)
 
     def with_model_order(self, n_components: int) -> Request:
         """Return a copy with the given model order."""

@@ -9,6 +9,7 @@ Only the standard library is imported here, to keep ``nidecomp --help`` fast.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from nidecomp.config import values as convert
 from nidecomp.config.option import option
 
 PcaWeighting = Literal["sqrt", "unit"]
+DatasetWeights = Literal["participants", "equal"]
 Method = Literal["canica", "dictlearning"]
 METHODS: tuple[Method, ...] = ("canica", "dictlearning")
 Connectome = Literal["correlation", "partial", "tangent"]
@@ -208,6 +210,15 @@ class DecompositionOptions:
         "singular value, for the leading two per component of the decomposition. unit: all the "
         "same, one per component, as in nilearn's CanICA; dictionary learning then weights them by "
         "their singular value, as nilearn's does.",
+        metavar="W",
+    )
+    # As above.
+    dataset_weights: DatasetWeights = option(  # noqa: RUF009
+        convert.one_of("participants", "equal"),
+        "participants",
+        "Weight of several datasets in the group (--datasets). participants: all participants "
+        "have the same weight; equal: all datasets have the same weight, however many "
+        "participants they have.",
         metavar="W",
     )
     n_init: int = option(
@@ -423,11 +434,13 @@ def science_as_tables(science: Science) -> dict[str, dict[str, object]]:
         Section to option to value. Tuples become lists; options that are not set are left out,
         because TOML has no null.
     """
+    return {section: as_plain(table.items()) for section, table in asdict(science).items()}
+
+
+def as_plain(options: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """Return options as a plain table: without those that are not set, and lists for tuples."""
     return {
-        section: {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in table.items()
-            if value is not None
-        }
-        for section, table in asdict(science).items()
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in options
+        if value is not None
     }

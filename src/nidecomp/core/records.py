@@ -14,9 +14,14 @@ from nidecomp.core.text import count
 
 @dataclass(frozen=True)
 class RunKey:
-    """The BIDS entities that identify a run, in the order of the specification."""
+    """The BIDS entities that identify a run, in the order of the specification.
+
+    With several datasets, `dataset` is the name of the run's own, which the participant's label
+    begins with; it is empty for BIDS_DIR.
+    """
 
     entities: tuple[tuple[str, str], ...]
+    dataset: str = ""
 
     def get(self, entity: str) -> str | None:
         """Return the label of an entity, given its short name such as ``ses``, or None."""
@@ -36,6 +41,14 @@ class RunKey:
     def label(self) -> str:
         """The run's name as used in its file names, such as ``sub-01_ses-1_task-rest``."""
         return "_".join(f"{name}-{value}" for name, value in self.entities)
+
+    def of_dataset(self, dataset: str) -> RunKey:
+        """Return the key of the same run as one of a dataset, which names the participant."""
+        named = (
+            (entity, dataset + label if entity == "sub" else label)
+            for entity, label in self.entities
+        )
+        return RunKey(tuple(named), dataset)
 
 
 @dataclass(frozen=True)
@@ -175,6 +188,18 @@ class UnmatchedFolder:
 
 
 @dataclass(frozen=True)
+class LostDataset:
+    """A dataset of several that cannot be used, and the reason.
+
+    `name` is empty for BIDS_DIR; `path` is the folder as given by the user.
+    """
+
+    name: str
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
 class FailedRun:
     """A run whose processing failed, and the reason.
 
@@ -248,12 +273,15 @@ class Inventory:
         Each with its `reason`.
     unmatched : tuple of UnmatchedFolder
         Participants' folders without a run that matches the selection.
+    lost : tuple of LostDataset
+        Datasets of several that cannot be used.
     """
 
     used: tuple[UsableRun, ...] = ()
     refused: tuple[RefusedRun, ...] = ()
     failed: tuple[FailedRun, ...] = ()
     unmatched: tuple[UnmatchedFolder, ...] = ()
+    lost: tuple[LostDataset, ...] = ()
 
     def with_failed(self, failed: Iterable[FailedRun]) -> Inventory:
         """Return a copy with more failed runs."""

@@ -167,6 +167,56 @@ class HoldoutEvidence:
 
 
 @dataclass(frozen=True, eq=False)
+class DatasetEvidence:
+    """What each of several datasets contributes to each component, and which are found without it.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The datasets, sorted; the name of BIDS_DIR is empty.
+    n_participants : tuple of int
+        Those that the maps were fitted to.
+    explained_variance : ndarray, shape (n_datasets, n_components)
+        The share of a participant's variance that would not be explained without the map, mean
+        over the dataset's participants (see `ParticipantEvidence`).
+    r_without : ndarray, shape (n_datasets, n_components)
+        |r| of each component with its match in a fit to all other datasets; NaN where that would
+        be to too few participants.
+    """
+
+    names: tuple[str, ...]
+    n_participants: tuple[int, ...]
+    explained_variance: NDArray[np.float64] = field(metadata=_of_components())
+    r_without: NDArray[np.float64] = field(metadata=_of_components())
+
+    @property
+    def reproducibility(self) -> NDArray[np.float64]:
+        """The smallest |r| of all datasets that were left out, (n_components,); NaN: unknown."""
+        smallest = np.where(np.isnan(self.r_without), np.inf, self.r_without).min(axis=0)
+        return np.asarray(np.where(np.isinf(smallest), np.nan, smallest))
+
+    @property
+    def needed(self) -> NDArray[np.intp]:
+        """The dataset without which each component is least reproducible, (n_components,)."""
+        return np.asarray(np.where(np.isnan(self.r_without), np.inf, self.r_without).argmin(axis=0))
+
+    @property
+    def share_of_needed(self) -> NDArray[np.float64]:
+        """The share of this dataset, (n_components,)."""
+        return np.asarray(np.take_along_axis(self.share, self.needed[None], axis=0)[0])
+
+    @property
+    def share(self) -> NDArray[np.float64]:
+        """Each dataset's share of what a component explains, (n_datasets, n_components).
+
+        Datasets count the same, whatever their numbers of participants.
+        """
+        total = self.explained_variance.sum(axis=0)
+        unknown = np.full_like(self.explained_variance, np.nan)
+        return np.asarray(np.divide(self.explained_variance, total, out=unknown, where=total > 0))
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """The evidence about a decomposition's maps from other samples of the participants.
 
@@ -176,10 +226,13 @@ class Evidence:
         From fits to other samples of the participants.
     holdout : HoldoutEvidence or None
         From the runs of participants that were left out of the fit, if there are any.
+    datasets : DatasetEvidence or None
+        From fits without each dataset, where there are several.
     """
 
     halves: SplitHalfEvidence
     holdout: HoldoutEvidence | None = None
+    datasets: DatasetEvidence | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nidecomp.config.science import DecompositionOptions, Method, Science
+from nidecomp.config.science import DatasetWeights, DecompositionOptions, Method, Science
 from nidecomp.core.records import ReducedRun
 from nidecomp.decomposition.subspace import (
     NORM_POWERS,
@@ -42,15 +42,20 @@ class GroupPlan:
 class SubspaceKey:
     """Which subspace of the group: the smoothing of its runs, and the norm of their rows.
 
-    `smoothing_fwhm` is in mm; for `row_norm` see `subspace.weighted_rows`.
+    `smoothing_fwhm` is in mm; for `row_norm` see `subspace.weighted_rows`, for `dataset_weights`
+    `participant_weights`.
     """
 
     smoothing_fwhm: float
     row_norm: RowNorm
+    dataset_weights: DatasetWeights = "participants"
 
 
 def participant_weights(
-    participants: Sequence[str], squared: Sequence[ArrayLike], row_norm: RowNorm
+    participants: Sequence[str],
+    squared: Sequence[ArrayLike],
+    row_norm: RowNorm,
+    datasets: Sequence[str] = (),
 ) -> tuple[float, ...]:
     """Return the weights with which all participants count the same, however many runs they have.
 
@@ -63,6 +68,8 @@ def participant_weights(
         run: of a run with much noise, a smaller share enters.)
     row_norm : {"unit", "sqrt", "singular"}
         The norm of the rows that the weights are for.
+    datasets : sequence of str
+        The dataset of each run, if all datasets are to count the same, too.
 
     Returns
     -------
@@ -70,15 +77,26 @@ def participant_weights(
         The factor of each run's rows: 1/√(number of the participant's runs). Unless rows have unit
         norm, their variance grows with the number of volumes and differs from run to run. It is
         brought to the mean variance of the rows of all runs, so that the subspace has their units.
+        If datasets count the same, the squared factors of their participants add up to the same
+        number, and those of all participants to the number of participants.
     """
     counts = Counter(participants)
     share = np.array([counts[participant] ** -0.5 for participant in participants])
+    if datasets:
+        share = share * _dataset_factors(participants, datasets)
     if row_norm != "unit":
         before = [float(np.sum(of_run)) for of_run in squared]
         power = NORM_POWERS[row_norm]
         after = [float(np.sum(np.asarray(of_run, dtype=np.float64) ** power)) for of_run in squared]
         share = share * np.sqrt(np.mean(before) / np.array(after))
     return tuple(share.tolist())
+
+
+def _dataset_factors(participants: Sequence[str], datasets: Sequence[str]) -> NDArray[np.float64]:
+    """Return the factor of each run's rows with which all datasets count the same."""
+    sizes = Counter(dict(zip(participants, datasets, strict=True)).values())
+    of_each = sum(sizes.values()) / len(sizes)
+    return np.array([(of_each / sizes[dataset]) ** 0.5 for dataset in datasets])
 
 
 # ---------------------------------------------------------------- the group's subspaces
@@ -162,6 +180,7 @@ def weighted_runs(
                 [run.participant for run in smoothed],
                 [run.squared_singular_values[:n_rows] for run in smoothed],
                 which.row_norm,
+                _datasets(smoothed) if which.dataset_weights == "equal" else (),
             )
             for which in wanted
             if which.smoothing_fwhm == fwhm
@@ -174,6 +193,10 @@ def weighted_runs(
                 yield run, which, weighted_rows(rows, of_runs[index], which.row_norm)
 
 
+def _datasets(runs: Sequence[ReducedRun]) -> list[str]:
+    return [run.key.dataset for run in runs]
+
+
 # ---------------------------------------------------------------- the methods
 def subspace_keys(science: Science) -> tuple[SubspaceKey, dict[Method, SubspaceKey]]:
     """Return the subspace that the ICA is fitted to, and each method's own.
@@ -182,8 +205,9 @@ def subspace_keys(science: Science) -> tuple[SubspaceKey, dict[Method, SubspaceK
     """
     smoothing_of = science.denoising.smoothing_of
     of_ica, of_methods = row_norms(science.decomposition)
-    return SubspaceKey(smoothing_of("canica"), of_ica), {
-        method: SubspaceKey(smoothing_of(method), of_methods)
+    weights = science.decomposition.dataset_weights
+    return SubspaceKey(smoothing_of("canica"), of_ica, weights), {
+        method: SubspaceKey(smoothing_of(method), of_methods, weights)
         for method in science.decomposition.methods
     }
 

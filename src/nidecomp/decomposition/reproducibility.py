@@ -1,4 +1,4 @@
-"""Evidence about every map: fits to halves and bootstrap samples of the participants.
+"""Evidence about every map: fits to halves and bootstrap samples, and without each dataset.
 
 Halves are fitted as the group is, from the same reduced runs. Each run was reduced on its own, so
 that the halves are independent except for the group mask and grid, which are those of all
@@ -24,6 +24,7 @@ from nidecomp.core.text import count
 from nidecomp.decomposition.arrange import by_reproducibility
 from nidecomp.decomposition.chance import chance_of_reproducibility
 from nidecomp.decomposition.components import Components, Evidence, Split, SplitHalfEvidence
+from nidecomp.decomposition.datasets import evidence_by_dataset
 from nidecomp.decomposition.gather import GroupPlan
 from nidecomp.decomposition.matching import subspace_overlap
 from nidecomp.decomposition.participants import explained_by_sets_of_maps, explained_in_holdout
@@ -128,10 +129,25 @@ def _judge_one_model_order(
         evidence = Evidence(
             halves=replace(halves, chance=chance.get(components.method, nan)),
             holdout=explained_in_holdout(components, held_out, n_rows, plan.n_threads),
+            datasets=evidence_by_dataset(
+                components, own, _found_without(components, samples, fits)
+            ),
         )
         order = by_reproducibility(evidence.halves.reproducibility, components.explained_variance)
         judged.append(replace(components, evidence=evidence).in_order(order))
     return judged
+
+
+def _found_without(
+    components: Components, samples: Samples, fits: SampleFits
+) -> dict[str, NDArray[np.float64]]:
+    """Return |r| of each component with its match in the fits without each dataset."""
+    maps, method = components.maps[:, fits.voxels], components.method
+    return {
+        dataset: matched_r(maps, fits.samples[index].fitted[method].maps)
+        for dataset, index in zip(samples.without, samples.without_datasets, strict=True)
+        if method in fits.samples[index].fitted
+    }
 
 
 def _compare_samples(
@@ -162,9 +178,9 @@ def _compare_samples(
     )
     matched = [which for one in agreements for which in (one.in_first, one.in_second)]
     resampled = [
-        matched_r(maps, sample.fitted[method].maps)
-        for sample in fits.samples[2 * samples.n_splits :]
-        if method in sample.fitted
+        matched_r(maps, fits.samples[index].fitted[method].maps)
+        for index in samples.resampled
+        if method in fits.samples[index].fitted
     ]
     return SplitHalfEvidence(
         reproducibility=_stacked([one.reproducibility for one in agreements], n_components),

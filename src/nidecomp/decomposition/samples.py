@@ -17,6 +17,7 @@ from nidecomp.core.linalg import evenly_spaced
 from nidecomp.core.parallel import map_ordered
 from nidecomp.core.records import ReducedRun
 from nidecomp.decomposition.components import Components
+from nidecomp.decomposition.datasets import others_than_datasets
 from nidecomp.decomposition.fit import fit_subspaces
 from nidecomp.decomposition.gather import (
     GroupPlan,
@@ -41,22 +42,34 @@ _DIMS_OF_A_COMPONENT, _FEWEST_DIMS = 3, 60
 
 @dataclass(frozen=True)
 class Samples:
-    """The participants of each sample: first the halves, pair by pair, then bootstrap samples.
+    """The participants of each sample: halves, pair by pair, bootstrap samples, other datasets.
 
-    A participant that was drawn several times is listed as often.
+    A participant that was drawn several times is listed as often. Of several datasets, each of
+    `without` has a sample that leaves it out.
     """
 
     members: tuple[tuple[str, ...], ...]
     n_splits: int
+    without: tuple[str, ...] = ()
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
         """The samples that are two halves of the group."""
         return [(2 * split, 2 * split + 1) for split in range(self.n_splits)]
 
+    @property
+    def resampled(self) -> range:
+        """The bootstrap samples."""
+        return range(2 * self.n_splits, len(self.members) - len(self.without))
+
+    @property
+    def without_datasets(self) -> range:
+        """The samples that leave a dataset out, in the order of `without`."""
+        return range(len(self.members) - len(self.without), len(self.members))
+
 
 def draw_samples(runs: Sequence[ReducedRun], science: Science) -> Samples:
-    """Return the participants of random halves and of bootstrap samples.
+    """Return the participants of random halves, of bootstrap samples and without each dataset.
 
     Parameters
     ----------
@@ -73,8 +86,9 @@ def draw_samples(runs: Sequence[ReducedRun], science: Science) -> Samples:
     seed = science.decomposition.random_seed
     halves = split_halves(participants, science.evidence.n_splits, seed)
     resampled = bootstrap_samples(participants, science.evidence.n_bootstraps, seed)
+    others = others_than_datasets(runs)
     members = tuple(half for pair in halves for half in pair) + resampled
-    return Samples(members, len(halves))
+    return Samples((*members, *others.values()), len(halves), tuple(others))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from nidecomp.core.record_files import load_record, store_record
 from nidecomp.core.records import ReducedRun
 from nidecomp.decomposition.components import (
     Components,
+    DatasetEvidence,
     Evidence,
     HoldoutEvidence,
     ParticipantEvidence,
@@ -43,8 +44,8 @@ class Fitted:
 
 
 _RECORDS = (
-    Fitted, Components, Evidence, HoldoutEvidence, ParticipantEvidence, Split, SplitHalfEvidence,
-    ModelOrderChoice, ModelOrderEvidence,
+    Fitted, Components, DatasetEvidence, Evidence, HoldoutEvidence, ParticipantEvidence, Split,
+    SplitHalfEvidence, ModelOrderChoice, ModelOrderEvidence,
 )  # fmt: skip
 
 
@@ -79,6 +80,7 @@ def fitted_file(
         # Their names have hashes of their inputs.
         "fitted": _names(fitted),
         "held_out": _names(held_out),
+        "datasets": sorted((run.path.name, run.key.dataset) for run in fitted),
         "settings": [asdict(science.decomposition), asdict(science.evidence), is_judged],
         "smoothing": science.smoothings_fwhm,
         "space": [space.label, space.digest],

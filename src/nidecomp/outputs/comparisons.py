@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isnan
 
+from nidecomp.config.datasets import OF_BIDS_DIR
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.matching import correlations, match
 
@@ -174,3 +175,50 @@ def splits_table(fitted: Sequence[Components]) -> list[Row]:
         for half, labels in ((1, split.first), (2, split.second))
         for label in labels
     ]
+
+
+DATASETS: dict[str, str] = {
+    "method": "Method of the decomposition",
+    "scale": "Number of components of the decomposition",
+    "component": "Name of the component",
+    "dataset": f"Name of the dataset (--datasets); {OF_BIDS_DIR} stands for BIDS_DIR",
+    "participants": "Number of the dataset's participants that were fitted",
+    "explained_variance": (
+        "Share of the variance of the cleaned runs that only this component explains (the increase "
+        "of the residual when its map is left out), mean over the dataset's participants"
+    ),
+    "share": (
+        "The dataset's share of that: its explained_variance divided by the sum over datasets; "
+        "1/n if all n datasets contribute equally"
+    ),
+    "r_without": (
+        "|r| of the component's map with the matching map of a fit without this dataset; n/a where "
+        "less than a third of the participants, or less than two, would be left. What only this "
+        "dataset has is not found without it"
+    ),
+}
+
+
+def datasets_table(fitted: Sequence[Components]) -> list[Row]:
+    """Return what each dataset contributes, a row for each dataset of each component."""
+    table: list[Row] = []
+    for components in fitted:
+        datasets = components.evidence.datasets if components.evidence else None
+        if datasets is None:
+            continue
+        share = datasets.share
+        table += (
+            {
+                "method": components.method,
+                "scale": components.n_components,
+                "component": component,
+                "dataset": name or OF_BIDS_DIR,
+                "participants": datasets.n_participants[row],
+                "explained_variance": float(datasets.explained_variance[row, index]),
+                "share": float(share[row, index]),
+                "r_without": float(datasets.r_without[row, index]),
+            }
+            for index, component in enumerate(components.names)
+            for row, name in enumerate(datasets.names)
+        )
+    return table

@@ -9,18 +9,21 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from nidecomp.annotation.columns import AT_CHANCE, METRICS, UNITS
+from nidecomp.annotation.columns import AT_CHANCE, METRICS, OF_DATASETS, UNITS
 from nidecomp.annotation.describe import describe, read_references
 from nidecomp.annotation.thresholds import Thresholded, is_sparse, kept_in_words, parse_rule
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.comparisons import (
+    DATASETS,
     MATCHING,
     SPLITS,
     STABILITY,
+    datasets_table,
     matching_table,
     splits_table,
     stability_table,
 )
+from nidecomp.outputs.dataset_column import with_datasets
 from nidecomp.outputs.regions import write_regions
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
@@ -29,6 +32,7 @@ from nidecomp.spaces.contract import Measure
 STABILITY_TABLE = PurePosixPath("logs/stability.tsv")
 SPLITS_TABLE = PurePosixPath("logs/splits.tsv")
 MATCHING_TABLE = PurePosixPath("logs/matching.tsv")
+DATASETS_TABLE = PurePosixPath("logs/datasets.tsv")
 _THRESHOLDED = "thresholded"
 _LOG = logging.getLogger(__name__)
 
@@ -62,7 +66,10 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
         known = describe(components, result.space, references, options)
         _write_thresholded(tree, result, components, known.thresholded)
         metrics = result.file(components, "metrics", ".tsv")
-        tree.write_table(metrics, METRICS, known.table, units=UNITS)
+        of_datasets = OF_DATASETS if result.datasets.are_several else {}
+        # They are not known where only one of the datasets could be used.
+        table = [dict.fromkeys(of_datasets) | row for row in known.table]
+        tree.write_table(metrics, METRICS | of_datasets, table, units=UNITS)
         labels = [row["label"] for row in known.table]
         if regions:
             write_regions(tree, result, components, regions, labels)
@@ -86,8 +93,10 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
         )
         _warn_of_chance(components)
     tree.write_table(STABILITY_TABLE, STABILITY, stability_table(result.components))
-    tree.write_table(SPLITS_TABLE, SPLITS, splits_table(result.components))
+    tree.write_table(SPLITS_TABLE, *with_datasets(result, SPLITS, splits_table(result.components)))
     tree.write_table(MATCHING_TABLE, MATCHING, matching_table(result.components))
+    if result.datasets.are_several:
+        tree.write_table(DATASETS_TABLE, DATASETS, datasets_table(result.components))
 
 
 def _warn_of_chance(components: Components) -> None:

@@ -1,9 +1,8 @@
-"""The files that every output dataset has: description, participants, logs, group mask."""
+"""The files that every output dataset has: participants, logs, group mask."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
@@ -11,14 +10,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import tomli_w
 
-from nidecomp.bids.dataset import DESCRIPTION, OUR_NAME, SETTINGS, link_to, read_description
-from nidecomp.bids.names import BIDS_VERSION, IGNORED_BY_THE_VALIDATOR, run_file
-from nidecomp.config.science import science_as_tables
+from nidecomp.bids.dataset import SETTINGS
+from nidecomp.bids.datasets import Datasets
+from nidecomp.bids.names import run_file
 from nidecomp.config.settings import Settings
 from nidecomp.core.atomic import exclusive_lock, replace_atomically
 from nidecomp.core.records import FailedRun, Inventory, RefusedRun, UsableRun
 from nidecomp.core.tsv import encoded, table_text
 from nidecomp.outputs import inventory as inventory_table
+from nidecomp.outputs.dataset_column import with_datasets
 from nidecomp.outputs.outliers import FEWEST_PARTICIPANTS, LEAST_DEPARTURE, LIMIT, outlier_reasons
 from nidecomp.outputs.quality import participant_quality
 from nidecomp.outputs.result import SOURCES, GroupResult
@@ -27,7 +27,6 @@ from nidecomp.version import __version__
 
 _LOG = logging.getLogger(__name__)
 
-CODE_URL = "https://github.com/nidecomp/nidecomp"
 INVENTORY = PurePosixPath("logs/inventory.tsv")
 PARTICIPANTS = {
     "participant_id": "Participant, as in the preprocessed dataset",
@@ -57,121 +56,30 @@ QUALITY_OF_PARTICIPANTS = {
 }
 
 
-def write_inventory(output_dir: Path, table: Sequence[inventory_table.Row]) -> None:
+def write_inventory(
+    output_dir: Path, columns: Mapping[str, str], table: Sequence[inventory_table.Row]
+) -> None:
     """Write the table of runs alone, where there are no results to write.
 
     A folder with the results of an earlier run keeps its own table.
     """
     if not (output_dir / MANIFEST).exists():
-        text = table_text(tuple(inventory_table.COLUMNS), table)
+        text = table_text(tuple(columns), table)
         with replace_atomically(output_dir / INVENTORY) as temporary:
             temporary.write_bytes(encoded(text))
 
 
-def keep_inventory(root: Path, inventory: Inventory, settings: Settings) -> None:
+def keep_inventory(datasets: Datasets, inventory: Inventory, settings: Settings) -> None:
     """Write the table of runs as soon as it is known, whatever happens later."""
     if settings.analysis_level == "group" and not settings.execution.dry_run:
-        write_inventory(settings.output_dir, inventory_table.rows(inventory, root))
+        table = inventory_table.rows(inventory, datasets)
+        write_inventory(settings.output_dir, inventory_table.columns(datasets), table)
 
 
 def exclusive_output(settings: Settings) -> AbstractContextManager[None]:
     """Return a lock of the output folder; participant jobs write nothing there and need none."""
     is_group = settings.analysis_level == "group"
     return exclusive_lock(settings.output_dir) if is_group else nullcontext()
-
-
-def write_description(tree: OutputTree, result: GroupResult, title: str, readme: str) -> None:
-    """Write dataset_description.json, .bidsignore and README.md.
-
-    Parameters
-    ----------
-    tree : OutputTree
-    result : GroupResult
-    title : str
-        What the dataset contains; the name of the input is added.
-    readme : str
-    """
-    source = read_description(result.root)
-    link = link_to(result.root, result.settings)
-    tree.write_json(
-        PurePosixPath(DESCRIPTION),
-        {
-            "Name": f"NiDecomp: {title} of {input_name(result)}",
-            "BIDSVersion": BIDS_VERSION,
-            "DatasetType": "derivative",
-            "License": licence(result),
-            "Authors": _authors(source),
-            "GeneratedBy": [_generated_by(), *programs_before(source)],
-            "SourceDatasets": [{"URL": link}, *_source_datasets(source)],
-            "DatasetLinks": {"preprocessed": link},
-        },
-    )
-    tree.write_text(PurePosixPath(".bidsignore"), "\n".join(IGNORED_BY_THE_VALIDATOR) + "\n")
-    tree.write_text(PurePosixPath("README.md"), readme)
-
-
-def input_name(result: GroupResult) -> object:
-    """Return the name of the preprocessed dataset."""
-    return read_description(result.root).get("Name") or "unnamed dataset"
-
-
-def licence(result: GroupResult) -> object:
-    """Return the licence of the preprocessed dataset, which its derivatives have, too."""
-    stated = read_description(result.root).get("License")
-    return stated or "not stated by the preprocessed dataset"
-
-
-def _authors(source: Mapping[str, object]) -> list[object]:
-    """Return the authors of the input; the validator warns of lists with fewer than two."""
-    named = source.get("Authors")
-    authors = list(named) if isinstance(named, list) else []
-    if len(authors) > 1:
-        return authors
-    nobody = ["(the preprocessed dataset names no authors)"]
-    return [*(authors or nobody), f"{OUR_NAME} (the software that made these derivatives)"]
-
-
-def _source_datasets(source: Mapping[str, object]) -> list[object]:
-    datasets = source.get("SourceDatasets")
-    return datasets if isinstance(datasets, list) else []
-
-
-def programs_before(source: Mapping[str, object]) -> list[dict[str, object]]:
-    """Return the programs that made a dataset, as its description names them.
-
-    Parameters
-    ----------
-    source : mapping
-        The content of its dataset_description.json.
-
-    Returns
-    -------
-    list of dict
-        Each with a ``Name``; entries that BIDS does not allow are left out.
-    """
-    named = source.get("GeneratedBy")
-    return [
-        entry
-        for entry in (named if isinstance(named, list) else [])
-        if isinstance(entry, dict) and isinstance(entry.get("Name"), str) and entry["Name"]
-    ]
-
-
-def _generated_by() -> dict[str, object]:
-    """Return the entry for this program; the container image sets the variables about itself."""
-    entry: dict[str, object] = {"Name": OUR_NAME, "Version": __version__, "CodeURL": CODE_URL}
-    container = {
-        name: value
-        for name, variable in (
-            ("Type", "NIDECOMP_CONTAINER_TYPE"),
-            ("Tag", "NIDECOMP_CONTAINER_TAG"),
-            ("URI", "NIDECOMP_CONTAINER_URI"),
-        )
-        if (value := os.environ.get(variable))
-    }
-    if container:
-        entry["Container"] = container
-    return entry
 
 
 # ---------------------------------------------------------------- participants
@@ -200,8 +108,7 @@ def write_participants(tree: OutputTree, result: GroupResult) -> None:
         _add_quality(table, result)
     tree.write_table(
         PurePosixPath("participants.tsv"),
-        columns,
-        table,
+        *with_datasets(result, columns, table),
         about={"Description": "The participants whose runs were used."},
     )
 
@@ -254,8 +161,8 @@ def write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> Non
 def write_logs(tree: OutputTree, result: GroupResult) -> None:
     """Write the settings, the table of runs and the list of sources."""
     write_settings(tree, result.settings)
-    table = inventory_table.rows(result.inventory, result.root, result.reduced)
-    tree.write_table(INVENTORY, inventory_table.COLUMNS, table)
+    table = inventory_table.rows(result.inventory, result.datasets, result.reduced)
+    tree.write_table(INVENTORY, inventory_table.columns(result.datasets), table)
     sources = [
         {"run": run.label, "kind": kind, "uri": result.uri(path)}
         for run in result.reduced_runs
@@ -266,7 +173,9 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
         )
         if path is not None
     ]
-    tree.write_tsv(SOURCES, ("run", "kind", "uri"), sources)
+    about = dict.fromkeys(("run", "kind", "uri"), "")
+    columns, rows = with_datasets(result, about, sources)
+    tree.write_tsv(SOURCES, tuple(columns), rows)
 
 
 def write_settings(tree: OutputTree, settings: Settings) -> None:
@@ -276,9 +185,10 @@ def write_settings(tree: OutputTree, settings: Settings) -> None:
 
 def settings_text(settings: Settings) -> str:
     """Return the settings that affect the results as TOML, as ``--config-file`` reads it."""
+    paths = ", with the paths of the datasets in --datasets" if settings.further else ""
     return (
-        f"# All that decided these results, by NiDecomp {__version__}; --config-file replays it.\n"
-        + tomli_w.dumps(science_as_tables(settings.science))
+        f"# All that decided these results, by NiDecomp {__version__}; --config-file replays it"
+        f"{paths}.\n" + tomli_w.dumps(settings.as_tables())
     )
 
 

@@ -11,21 +11,19 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.bids.dataset import SETTINGS
 from nidecomp.bids.names import atlas_description_file
-from nidecomp.config.science import PcaWeighting, science_as_tables
+from nidecomp.config.science import PcaWeighting
 from nidecomp.core.records import Inventory
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.comparisons import evidence_summary
 from nidecomp.outputs.components import write_evidence
 from nidecomp.outputs.dataset import (
     INVENTORY,
-    input_name,
-    licence,
-    write_description,
     write_logs,
     write_mask,
     write_outliers,
     write_participants,
 )
+from nidecomp.outputs.description import input_name, licence, write_description
 from nidecomp.outputs.model_order import (
     MODEL_ORDER_FIGURE,
     MODEL_ORDER_TABLE,
@@ -103,9 +101,14 @@ def _write_atlas_card(tree: OutputTree, result: GroupResult) -> None:
             "Description": _summary(result),
             "SampleSize": len(result.participants),
             "Species": "Homo sapiens",
-            "DerivedFrom": "bids:preprocessed:",
+            "DerivedFrom": _derived_from(result),
         },
     )
+
+
+def _derived_from(result: GroupResult) -> str:
+    """Return the BIDS URI of the input; of several, one after the other: only text is allowed."""
+    return ", ".join(f"bids:{one.link}:" for one in result.datasets.found)
 
 
 def _summary(result: GroupResult) -> str:
@@ -189,9 +192,10 @@ def _settings(result: GroupResult, method: str) -> dict[str, object]:
 
     Those of other methods would suggest something that was not done.
     """
-    science = science_as_tables(result.settings.science)
+    science = result.settings.as_tables()
     # All numbers of components: the largest decides which runs are too short.
     used = {"n_init", "random_seed", "n_components", "pca_weighting", "subspace_dims"}
+    used.add("dataset_weights")
     if result.choice is not None:
         used.add("max_components")
     if method == "dictlearning":
@@ -202,7 +206,20 @@ def _settings(result: GroupResult, method: str) -> dict[str, object]:
         "decomposition": {
             name: value for name, value in science["decomposition"].items() if name in used
         },
+        **({"datasets": science["datasets"]} if "datasets" in science else {}),
     }
+
+
+def _weighting(result: GroupResult) -> str:
+    """Return how runs, participants and datasets are weighted."""
+    options = result.settings.science.decomposition
+    words = _WEIGHTINGS[options.pca_weighting]
+    if result.datasets.are_several and options.dataset_weights == "equal":
+        return words.replace(
+            "all participants have the same weight",
+            "all datasets have the same weight, and so have all participants of a dataset",
+        )
+    return words
 
 
 def _notes(result: GroupResult) -> dict[str, object]:
@@ -241,7 +258,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         ),
         "ComponentsPerRun": n_rows,
         "SmoothingFWHM": fwhm,
-        "Weighting": _WEIGHTINGS[options.pca_weighting],
+        "Weighting": _weighting(result),
         **_choice(result),
         "Fit": dict(components.fit),
         "Evidence": evidence_summary(components) or {"Order": "by explained variance"},

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
+from nidecomp.bids.datasets import Datasets
 from nidecomp.core.records import Inventory
 from nidecomp.core.text import count
+from nidecomp.outputs.dataset_column import DATASET
 from nidecomp.outputs.inventory import rows
 from nidecomp.plan import Forecast
 
 
-def print_dry_run(inventory: Inventory, root: Path, plan: Forecast) -> None:
+def print_dry_run(inventory: Inventory, datasets: Datasets, plan: Forecast) -> None:
     """Print every run that was found, and the forecast.
 
     Parameters
     ----------
     inventory : Inventory
-    root : Path
-        The preprocessed dataset.
+    datasets : Datasets
+        The preprocessed datasets.
     plan : Forecast
     """
     found = replace(
         inventory, unmatched=tuple(one for one in inventory.unmatched if not one.is_deselected)
     )
-    print(as_text(rows(found, root)))  # noqa: T201
+    print(as_text(rows(found, datasets)))  # noqa: T201
     summary = f"{count(len(found.used), 'run')} used, {len(found.refused)} refused"
     if found.unmatched:
         summary += f", {count(len(found.unmatched), 'folder')} without a matching run"
@@ -47,9 +48,11 @@ def as_text(table: Sequence[Mapping[str, object]]) -> str:
         A line for each run; long reasons stand at the end of their line.
     """
     lines = []
-    width = max((len(str(row["run"])) for row in table), default=3)
-    for row in table:
-        line = f"{row['run']!s:<{width}}  {row['status']!s:<12}"
+    # A dataset that cannot be used has no run.
+    names = [str(row["run"] or row.get(DATASET)) for row in table]
+    width = max(map(len, names), default=3)
+    for name, row in zip(names, table, strict=True):
+        line = f"{name:<{width}}  {row['status']!s:<12}"
         if row["status"] == "used":
             line += (
                 f"  {row['n_volumes_kept']}/{row['n_volumes']} volumes, "

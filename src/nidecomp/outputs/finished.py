@@ -9,9 +9,9 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nidecomp.bids.dataset import link_to, read_description
+from nidecomp.bids.dataset import read_description
+from nidecomp.bids.datasets import Datasets
 from nidecomp.config.request import Request
-from nidecomp.config.science import science_as_tables
 from nidecomp.core.content import identity_of
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.records import Inventory
@@ -33,7 +33,7 @@ Origin = Mapping[str, str]
 def origin_of(
     tasks: Sequence[ReduceTask],
     inventory: Inventory,
-    root: Path,
+    datasets: Datasets,
     space: FeatureSpace,
     request: Request,
 ) -> Origin | None:
@@ -45,8 +45,8 @@ def origin_of(
         The runs to be reduced, with all of their inputs and settings.
     inventory : Inventory
         All runs that were found, before any image is read.
-    root : Path
-        The preprocessed dataset.
+    datasets : Datasets
+        The preprocessed datasets.
     space : FeatureSpace
     request : Request
 
@@ -62,14 +62,17 @@ def origin_of(
         return None
     atlas = request.science.evidence.label_atlas
     parts: dict[str, object] = {
-        "runs": [stems, space.digest, inventory_table.rows(inventory, root)],
+        "runs": [stems, space.digest, inventory_table.rows(inventory, datasets)],
         "settings": [
-            science_as_tables(asked.science),
+            asked.as_tables(),
             asked.extent.level,
             asked.extent.participant_maps,
             identity_of(Path(atlas)) if atlas else None,
         ],
-        "description of the dataset": [dict(read_description(root)), link_to(root, asked)],
+        "description of the dataset": [
+            [dict(read_description(one.root)) for one in datasets.found],
+            datasets.links(asked.output_dir),
+        ],
         "versions": [__version__, code_digest(), platform.python_version(), library_versions()],
     }
     return {

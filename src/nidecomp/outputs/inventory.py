@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nidecomp.bids.datasets import Datasets
+from nidecomp.config.datasets import OF_BIDS_DIR
 from nidecomp.core.records import (
     FailedRun,
     Inventory,
+    LostDataset,
     ReducedRun,
     RefusedRun,
     UnmatchedFolder,
     UsableRun,
 )
 from nidecomp.core.text import in_one_line
+from nidecomp.outputs.dataset_column import DATASET, columns_with_dataset
 
 COLUMNS = {
     "run": "Name of the run, as in its file names",
@@ -49,18 +53,28 @@ COLUMNS = {
     "variance_kept": "Share of the cleaned run's variance that its principal components retain",
 }
 
+# The status of a dataset of several.
+NOT_USED = "dataset not used"
 Row = dict[str, object]
 _BETWEEN_NOTES = "; "
 
 
-def rows(inventory: Inventory, root: Path, reduced: Sequence[ReducedRun] = ()) -> list[Row]:
+def columns(datasets: Datasets) -> dict[str, str]:
+    """Return the columns of the table with their descriptions."""
+    if not datasets.are_several:
+        return COLUMNS
+    status = f"{COLUMNS['status']}; {NOT_USED} (a dataset that has no row for each of its runs)"
+    return {**columns_with_dataset(COLUMNS, datasets), "status": status}
+
+
+def rows(inventory: Inventory, datasets: Datasets, reduced: Sequence[ReducedRun] = ()) -> list[Row]:
     """Return the rows of the table, sorted by run.
 
     Parameters
     ----------
     inventory : Inventory
-    root : Path
-        The preprocessed dataset; paths are relative to it.
+    datasets : Datasets
+        The preprocessed datasets; paths are relative to them.
     reduced : sequence of ReducedRun
         The runs that were reduced, which have more columns.
 
@@ -71,19 +85,21 @@ def rows(inventory: Inventory, root: Path, reduced: Sequence[ReducedRun] = ()) -
     """
     failed_keys = {run.key for run in inventory.failed}
     # A run that was reduced at several smoothings has a record for each: one of them will do.
-    used = {run.key: _used_row(run, root) for run in inventory.used}
-    used |= {record.key: _reduced_row(record, root) for record in reduced}
+    used = {run.key: _used_row(run, datasets) for run in inventory.used}
+    used |= {record.key: _reduced_row(record, datasets) for record in reduced}
     table = [
         *(row for key, row in used.items() if key not in failed_keys),
-        *(_unused_row("refused", run, root) for run in inventory.refused),
-        *(_unused_row("failed", run, root) for run in inventory.failed),
-        *(_unmatched_row(folder, root) for folder in inventory.unmatched),
+        *(_unused_row("refused", run, datasets) for run in inventory.refused),
+        *(_unused_row("failed", run, datasets) for run in inventory.failed),
+        *(_unmatched_row(folder, datasets) for folder in inventory.unmatched),
     ]
+    if datasets.are_several:
+        table += [_lost_row(one) for one in inventory.lost]
     return sorted(table, key=lambda row: (str(row["run"]), str(row["source_file"])))
 
 
-def _used_row(run: UsableRun, root: Path) -> Row:
-    return _row("used", run.label, run.files.bold, root) | {
+def _used_row(run: UsableRun, datasets: Datasets) -> Row:
+    return _row("used", run.label, run.files.bold, datasets) | {
         "notes": _joined(run.notes),
         "repetition_time": run.repetition_time_s,
         "repetition_time_source": run.repetition_time_source,
@@ -116,29 +132,42 @@ def _counts(numbers: Sequence[tuple[str, int]]) -> str | None:
     return ", ".join(f"{name} {number}" for name, number in numbers) or None
 
 
-def _reduced_row(reduced: ReducedRun, root: Path) -> Row:
-    return _used_row(reduced.run, root) | {
+def _reduced_row(reduced: ReducedRun, datasets: Datasets) -> Row:
+    return _used_row(reduced.run, datasets) | {
         "n_nonfinite_voxels": reduced.n_nonfinite,
         "n_constant_voxels": reduced.n_constant,
         "variance_kept": reduced.variance_share(reduced.n_rows),
     }
 
 
-def _unused_row(status: str, run: RefusedRun | FailedRun, root: Path) -> Row:
-    return _row(status, run.key.label, run.bold, root, run.reason)
+def _unused_row(status: str, run: RefusedRun | FailedRun, datasets: Datasets) -> Row:
+    return _row(status, run.key.label, run.bold, datasets, run.reason)
 
 
-def _unmatched_row(folder: UnmatchedFolder, root: Path) -> Row:
+def _unmatched_row(folder: UnmatchedFolder, datasets: Datasets) -> Row:
     status = "not selected" if folder.is_deselected else "not matched"
-    return _row(status, folder.name, folder.folder, root, folder.reason)
+    return _row(status, folder.name, folder.folder, datasets, folder.reason)
 
 
-def _row(status: str, name: str, source: Path, root: Path, reason: str | None = None) -> Row:
-    row: Row = dict.fromkeys(COLUMNS)
+def _lost_row(lost: LostDataset) -> Row:
+    # It has no runs, and its folder may reveal the name of a user.
+    return dict.fromkeys((*COLUMNS, DATASET)) | {
+        DATASET: lost.name or OF_BIDS_DIR,
+        "status": NOT_USED,
+        "reason": in_one_line(lost.reason, longest=None),
+    }
+
+
+def _row(
+    status: str, name: str, source: Path, datasets: Datasets, reason: str | None = None
+) -> Row:
+    row: Row = dict.fromkeys(columns(datasets))
+    if datasets.are_several:
+        row["dataset"] = datasets.of(source).link
     row |= {
         "run": name,
         "status": status,
         "reason": in_one_line(reason, longest=None) if reason else None,
-        "source_file": source.relative_to(root).as_posix(),
+        "source_file": datasets.relative(source),
     }
     return row

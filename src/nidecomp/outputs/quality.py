@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.outputs.dataset_column import with_datasets
 from nidecomp.outputs.inventory import COLUMNS
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
@@ -63,8 +64,10 @@ QUALITY_OF_COMPONENTS: dict[str, str] = {
 
 def write_quality(tree: OutputTree, result: GroupResult) -> None:
     """Write the tables of runs and of their components."""
-    tree.write_table(QUALITY_TABLE, QUALITY, quality_rows(result), units={"mean_fd": "mm"})
-    tree.write_table(COMPONENTS_TABLE, QUALITY_OF_COMPONENTS, component_rows(result))
+    of_runs = with_datasets(result, QUALITY, quality_rows(result))
+    tree.write_table(QUALITY_TABLE, *of_runs, units={"mean_fd": "mm"})
+    of_components = with_datasets(result, QUALITY_OF_COMPONENTS, component_rows(result))
+    tree.write_table(COMPONENTS_TABLE, *of_components)
 
 
 def component_rows(result: GroupResult) -> Iterator[Mapping[str, object]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-GroupTable = Literal["stability", "matching", "order"]
+GroupTable = Literal["stability", "matching", "order", "datasets"]
 
 
 def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
@@ -75,9 +75,10 @@ def group_table(output_dir: str | os.PathLike[str], name: GroupTable) -> pd.Data
     ----------
     output_dir : path or Outcome
         An output folder, or what `decompose` returned.
-    name : {"stability", "matching", "order"}
+    name : {"stability", "matching", "order", "datasets"}
         How similar the maps of both halves of the participants are; which components of two
-        decompositions match; how the number of components was chosen.
+        decompositions match; how the number of components was chosen; what each of several
+        datasets contributes to each component.
 
     Returns
     -------
@@ -95,7 +96,8 @@ def group_table(output_dir: str | os.PathLike[str], name: GroupTable) -> pd.Data
     if name not in there_are:
         raise UsageError(
             f"{folder} has no table {name!r}; its tables are: {', '.join(there_are) or 'none'}. "
-            "stability and matching are written with --level full, order with --n-components auto."
+            "stability and matching are written with --level full, order with --n-components auto, "
+            "datasets with --datasets."
         )
     return read_frame(tables[name])
 

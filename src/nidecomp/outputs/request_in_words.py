@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nidecomp.config.datasets import DatasetRequest
 from nidecomp.config.request import Request
 from nidecomp.config.science import Denoising
 from nidecomp.core.records import UsableRun
@@ -30,9 +31,21 @@ def request_as_lines(runs: Sequence[UsableRun], request: Request) -> list[str]:
     n_participants = len({run.participant for run in runs})
     return [
         f"Denoising: {_denoising(request.science.denoising)}",
+        *(
+            f"Dataset {one.name}, other than these: {_options(one)}"
+            for one in request.asked.further
+            if one.options
+        ),
         f"{_decomposition(request)}, from {count(len(runs), 'run')} of "
         f"{count(n_participants, 'participant')}; {pooled}",
     ]
+
+
+def _options(dataset: DatasetRequest) -> str:
+    return ", ".join(
+        f"{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in dataset.as_table().items()
+    )
 
 
 def _denoising(denoising: Denoising) -> str:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from nidecomp.bids.datasets import Datasets
 from nidecomp.bids.names import FileLabels, group_file, mask_file, pooled_task
 from nidecomp.config.settings import Settings
 from nidecomp.core.records import Inventory, ReducedRun, UsableRun, runs_of
@@ -42,7 +43,7 @@ class GroupResult:
     """
 
     settings: Settings
-    root: Path
+    datasets: Datasets
     inventory: Inventory
     reduced: tuple[ReducedRun, ...]
     space: FeatureSpace
@@ -84,7 +85,7 @@ class GroupResult:
     @property
     def res(self) -> str | None:
         """The res entity of every map."""
-        return self.runs[0].files.res
+        return self._reference.files.res
 
     def mask_file(self, extension: str | None = None) -> PurePosixPath:
         """Return the path of the group mask, or of its sidecar."""
@@ -132,13 +133,17 @@ class GroupResult:
 
     def uri(self, path: Path) -> str:
         """Return the BIDS URI of a file of the input."""
-        return f"bids:preprocessed:{path.relative_to(self.root).as_posix()}"
+        return self.datasets.uri(path)
 
     @cached_property
     def spatial(self) -> dict[str, object]:
         """The spatial metadata that BIDS requires in sidecars."""
-        reference = next((run for run in self.runs if not run.resampled), self.runs[0])
-        return self.space.spatial_metadata(self.uri(reference.files.bold), self.res)
+        return self.space.spatial_metadata(self.uri(self._reference.files.bold), self.res)
+
+    @cached_property
+    def _reference(self) -> UsableRun:
+        """A run on the grid of the group, whose resolution the maps have."""
+        return next((run for run in self.runs if not run.resampled), self.runs[0])
 
 
 @dataclass(frozen=True)
@@ -167,8 +172,9 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 where every usable run was processed, 1 where a run or the report failed."""
-        return 1 if self.inventory.failed or not self.is_reported else 0
+        """0 where every usable run was processed, 1 where a run, a dataset or the report failed."""
+        failed = self.inventory.failed or self.inventory.lost
+        return 1 if failed or not self.is_reported else 0
 
     def __fspath__(self) -> str:
         return str(self.output_dir)

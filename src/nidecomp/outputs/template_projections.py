@@ -9,13 +9,13 @@ from nidecomp.bids.dataset import SETTINGS
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.dataset import (
     INVENTORY,
-    write_description,
     write_logs,
     write_mask,
     write_outliers,
     write_participants,
     write_settings,
 )
+from nidecomp.outputs.description import write_description
 from nidecomp.outputs.projections import write_projections
 from nidecomp.outputs.quality import QUALITY_TABLE
 from nidecomp.outputs.readme import readme

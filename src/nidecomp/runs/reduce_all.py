@@ -80,7 +80,7 @@ def reduce_task(run: UsableRun, space: FeatureSpace, request: Request) -> Reduce
     return ReduceTask(
         run=run,
         space=space,
-        denoising=science.denoising,
+        denoising=request.denoising_of(run.key.dataset),
         smoothing_fwhm=science.smoothings_fwhm,
         n_rows=science.decomposition.largest_rows,
         # Template maps can be projected to runs of any length.

@@ -152,6 +152,7 @@ SENTENCES: dict[str, tuple[Any, str, Options]] = {
         "leading 20 principal components, one for each component of the decomposition",
         {},
     ),
+    "decomposition.dataset_weights": ("equal", "so that every dataset had the same weight", {}),
     "decomposition.n_init": (3, "Of 3 random starts", {}),
     "decomposition.map_support": (0.2, "covers 20 % of the voxels", {}),
     "decomposition.alpha": (2.5, "the sparsity penalty was 2.5", {}),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nidecomp.core.records import group_by_text
 from nidecomp.core.text import count
-from nidecomp.outputs.inventory import split_notes
+from nidecomp.outputs.inventory import NOT_USED, split_notes
 from nidecomp.outputs.report.component_facts import few, naming
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results, WrittenDecomposition
@@ -46,6 +46,11 @@ def cautions(folder: Results, ids: Ids) -> list[Caution]:
     found = [Caution(text) for text in folder.missing]
     for one in folder.decompositions:
         found += _of_decomposition(one, ids)
+    found += [
+        Caution(f"Dataset {row.get('dataset')} was not used: {row.get('reason')}")
+        for row in folder.runs
+        if row.get("status") == NOT_USED
+    ]
     found += _of_participants(folder.participants)
     return [*found, *_of_runs(folder.runs)]
 

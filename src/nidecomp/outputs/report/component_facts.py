@@ -15,6 +15,7 @@ QUESTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "reproducibility_chance": ("its chance level", "r"),
         "reproducibility_sd": ("its standard deviation over splits", "r"),
         "reproducibility_min": ("the smallest of all splits", "r"),
+        "reproducibility_other_datasets": ("smallest |r| with fits without one dataset", "r"),
         "bootstrap_r": ("|r| with bootstrap samples of the participants", "r"),
         "bootstrap_r_sd": ("its standard deviation over samples", "r"),
         "restart_stability": ("stability over restarts of the ICA", "r"),

@@ -6,6 +6,7 @@ each of them on. What was not done is not mentioned.
 
 from __future__ import annotations
 
+from nidecomp.outputs.report.datasets import about_datasets
 from nidecomp.outputs.report.methods_maps import about_evidence, about_fit, about_maps
 from nidecomp.outputs.report.methods_projections import about_projections, about_template
 from nidecomp.outputs.report.methods_runs import about_cleaning, about_runs
@@ -37,7 +38,11 @@ def methods_text(folder: Results) -> tuple[str, tuple[Reference, ...]]:
     science = folder.science
     if science is None:
         return with_citations(_UNKNOWN)
-    paragraphs = [about_runs(folder, science), about_cleaning(folder, science)]
+    paragraphs = [
+        about_runs(folder, science),
+        about_datasets(folder),
+        about_cleaning(folder, science),
+    ]
     if folder.is_template:
         paragraphs.append(about_template(folder, science))
     else:

@@ -91,10 +91,17 @@ def _subspace(fits: tuple[WrittenDecomposition, ...], options: DecompositionOpti
     return (
         f"Each run was reduced to its leading {reduced} for each component of the "
         f"decomposition{again}. They were {weighted}divided by the square root of the number of "
-        "the participant's runs, so that every participant had the same weight, and combined by a "
+        f"the participant's runs{_equal(options)} had the same weight, and combined by a "
         "singular value decomposition, to which runs were added one after another while the "
         f"leading {kept} dimensions were kept."
     )
+
+
+def _equal(options: DecompositionOptions) -> str:
+    """Return what has the same weight, after the first number that rows are divided by."""
+    if options.dataset_weights == "equal":
+        return " and of that of the dataset's participants, so that every dataset"
+    return ", so that every participant"
 
 
 def _norm_for_canica(options: DecompositionOptions) -> str:

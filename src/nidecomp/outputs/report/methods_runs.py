@@ -10,7 +10,7 @@ from typing import Any
 from nidecomp.bids.dataset import OUR_NAME
 from nidecomp.config.science import Denoising, Science
 from nidecomp.config.values import STRATEGY_PRESETS
-from nidecomp.outputs.dataset import programs_before
+from nidecomp.outputs.description import programs_before
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results
 from nidecomp.outputs.report.words import listed, method_name, numbered, paragraph, per_cent

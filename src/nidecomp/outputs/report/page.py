@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from importlib.resources import files
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nidecomp.execution.monitor import REPORT_STEP
 from nidecomp.outputs.report.cautions import Ids, cautions, notes_of
 from nidecomp.outputs.report.component_facts import naming, rounded
+from nidecomp.outputs.report.datasets import table_of_datasets
 from nidecomp.outputs.report.drawing import Drawn
 from nidecomp.outputs.report.methods import methods_text
 from nidecomp.outputs.report.payload import anchor, component_ids, data_uri, payload, table
@@ -190,6 +192,8 @@ def _tables(folder: Results, ids: Ids) -> dict[str, dict[str, object]]:
         links = {row["component"]: f"#{ids[one.key, row['component']]}" for row in one.metrics}
         if not one.is_template:
             found[f"part-t-{anchor(one.key)}"] = table(_METRICS, one.metrics, links)
+        if (by_dataset := table_of_datasets(folder, one, links)) is not None:
+            found[f"part-d-{anchor(one.key)}"] = by_dataset
         halves = [
             row
             for row in folder.stability
@@ -205,10 +209,17 @@ def _tables(folder: Results, ids: Ids) -> dict[str, dict[str, object]]:
         columns = {name: name.replace("_", " ") for name in folder.participants[0]}
         found["part-t-participants"] = table(columns, folder.participants, _with_folder(folder))
     if folder.runs:
-        found["part-t-runs"] = table(_RUNS, _runs_with_quality(folder))
+        columns = _with_dataset(_RUNS) if "dataset" in folder.runs[0] else _RUNS
+        found["part-t-runs"] = table(columns, _runs_with_quality(folder))
     if notes := notes_of(folder.runs):
         found["part-t-notes"] = table(_NOTES, notes)
     return found
+
+
+def _with_dataset(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of the table of runs with that of the dataset after the first."""
+    (first, heading), *others = columns.items()
+    return {first: heading, "dataset": "dataset", **dict(others)}
 
 
 def _resources(folder: Results) -> dict[str, dict[str, object]]:

@@ -142,6 +142,7 @@ class Results:
     quality: tuple[Row, ...]
     stability: tuple[Row, ...]
     matching: tuple[Row, ...]
+    datasets: tuple[Row, ...]
     fits: Mapping[ComponentKey, Fits]
     resources: tuple[Row, ...]
     circumstances: Mapping[str, object]
@@ -185,6 +186,8 @@ def read_results(root: Path) -> Results:
         quality=read_table(root / "logs" / "quality.tsv", missing),
         stability=read_table(root / "logs" / "stability.tsv", of_fits),
         matching=read_table(root / "logs" / "matching.tsv", of_fits),
+        # Of several datasets only.
+        datasets=read_table(root / "logs" / "datasets.tsv"),
         fits=_fits(root / "logs" / "quality_components.tsv", missing),
         resources=read_table(root / "logs" / "resources.tsv"),
         circumstances=read_json(root / "logs" / "resources.json"),
@@ -237,7 +240,10 @@ def pairs_of(folder: Results) -> list[tuple[WrittenDecomposition, WrittenDecompo
 def _science(path: Path) -> Science | None:
     """Return the options that changed the outputs; None where they cannot be read."""
     try:
-        return settings_from_options(".", ".", "group", read_config_file(path)).science
+        options = read_config_file(path)
+        # Their folders are not in the file.
+        options.pop("datasets", None)
+        return settings_from_options(".", ".", "group", options).science
     except UsageError:
         return None
 

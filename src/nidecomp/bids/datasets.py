@@ -1,0 +1,165 @@
+"""The datasets of an analysis: BIDS_DIR, and those that `--datasets` adds to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nidecomp.bids.dataset import locate_derivatives
+from nidecomp.config.datasets import OF_BIDS_DIR, DatasetRequest
+from nidecomp.config.settings import Settings
+from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.records import LostDataset
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset: the name that its participants' labels begin with, and its folder.
+
+    The name of BIDS_DIR is empty. `path` is the folder as given by the user, `root` that of the
+    derivative dataset in it.
+    """
+
+    name: str
+    path: Path
+    root: Path
+
+    @property
+    def link(self) -> str:
+        """The dataset's name in links and in tables."""
+        return self.name or OF_BIDS_DIR
+
+    def participants(self) -> frozenset[str]:
+        """Return the labels that participants have in the dataset, by the names of folders."""
+        try:
+            names = os.listdir(self.root)  # noqa: PTH208  names alone are needed
+        except OSError:
+            return frozenset()
+        return frozenset(
+            name.removeprefix("sub-")
+            for name in names
+            if name.startswith("sub-") and (self.root / name).is_dir()
+        )
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """All datasets that were found.
+
+    `are_several` tells whether several were asked for: then labels and tables name the dataset.
+    """
+
+    found: tuple[Dataset, ...]
+    are_several: bool = False
+
+    @classmethod
+    def alone(cls, root: Path) -> Datasets:
+        """Return a single dataset."""
+        return cls((Dataset("", root, root),))
+
+    def of(self, path: Path) -> Dataset:
+        """Return the dataset that a file or folder of the input belongs to."""
+        holding = [one for one in self.found if path.is_relative_to(one.root)]
+        # Of a dataset inside another one's folder.
+        return max(holding, key=lambda one: len(one.root.parts))
+
+    def relative(self, path: Path) -> str:
+        """Return the path of a file or folder of the input, relative to its dataset."""
+        return path.relative_to(self.of(path).root).as_posix()
+
+    def uri(self, path: Path) -> str:
+        """Return the BIDS URI of a file of the input."""
+        return f"bids:{self.of(path).link}:{self.relative(path)}"
+
+    def links(self, output_dir: Path) -> dict[str, str]:
+        """Return the name of each dataset with its path relative to the output.
+
+        An absolute path would reveal user names, and break if all folders are moved together.
+        """
+        target = output_dir.resolve()
+        return {
+            one.link: Path(os.path.relpath(one.root.resolve(), target)).as_posix()
+            for one in self.found
+        }
+
+
+def locate_datasets(settings: Settings) -> tuple[Datasets, tuple[LostDataset, ...]]:
+    """Return the datasets of a request, and those that are not there, with the reason.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    Datasets
+    tuple of LostDataset
+
+    Raises
+    ------
+    UsageError, NothingToDoError
+        BIDS_DIR does not exist, none can be used, two of them are the same, or two of their
+        participants would have the same label.
+    """
+    skip = settings.execution.skip_bids_validation
+    if not settings.further:
+        root = locate_derivatives(settings.bids_dir, skip_validation=skip)
+        return Datasets((Dataset("", settings.bids_dir, root),)), ()
+    found: list[Dataset] = []
+    lost: list[LostDataset] = []
+    for asked in all_requests(settings):
+        folder = Path(asked.path)
+        try:
+            root = locate_derivatives(folder, skip_validation=skip)
+        except NothingToDoError as error:
+            lost.append(LostDataset(asked.name, folder, str(error)))
+        except UsageError as error:
+            # Without BIDS_DIR, the command is mistyped.
+            if not asked.name:
+                raise
+            reason = str(error).replace("BIDS_DIR ", "", 1)
+            lost.append(LostDataset(asked.name, folder, reason))
+        else:
+            found.append(Dataset(asked.name, folder, root))
+    if not found:
+        raise NothingToDoError(none_left(lost))
+    _check_apart(found)
+    return Datasets(tuple(found), are_several=True), tuple(lost)
+
+
+def all_requests(settings: Settings) -> tuple[DatasetRequest, ...]:
+    """Return all datasets as asked for: BIDS_DIR, which has an empty name, and the further ones."""
+    return (DatasetRequest("", str(settings.bids_dir)), *settings.further)
+
+
+def none_left(lost: Iterable[LostDataset]) -> str:
+    """Return an error message where no dataset can be used."""
+    lines = (f"  {one.name or OF_BIDS_DIR} ({one.path}): {one.reason}" for one in lost)
+    return "None of the datasets can be used:\n" + "\n".join(lines)
+
+
+def _check_apart(found: list[Dataset]) -> None:
+    """Check that no people take part twice, and that no two have the same label."""
+    of_folder: dict[Path, Dataset] = {}
+    of_label: dict[str, tuple[Dataset, str]] = {}
+    for one in found:
+        other = of_folder.setdefault(one.root.resolve(), one)
+        if other is not one:
+            raise UsageError(
+                f"--datasets: {_called(other)} and {_called(one)} are the same folder "
+                f"({one.root}). Name each dataset once."
+            )
+        for label in sorted(one.participants()):
+            before, own = of_label.setdefault(one.name + label, (one, label))
+            if before is not one:
+                raise UsageError(
+                    f"--datasets: sub-{own} of {_called(before)} and sub-{label} of {_called(one)} "
+                    f"would both be called sub-{one.name}{label}. Give one of the datasets "
+                    "another name."
+                )
+
+
+def _called(one: Dataset) -> str:
+    return f"dataset {one.name}" if one.name else "BIDS_DIR"

@@ -1,0 +1,281 @@
+"""Several datasets in one decomposition: people are kept apart, and evidence is by dataset."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from demo import load_head
+from several_datasets import N_VOLUMES, OWN, SHARED, write_dataset
+from support import Finished, group_file, group_maps, nidecomp, results, validator_issues
+
+from nidecomp.config.science import METHODS
+
+Rows = list[dict[str, str]]
+OPTIONS = ("--denoise-strategy", "none", "--n-components", "6", "--n-init", "3")
+# The third dataset has another task, which the first has not.
+OF_C = '[datasets.C]\ntask_id = "movie"\ndummy_scans = 2\n'
+
+
+@dataclass(frozen=True)
+class Study:
+    """Three datasets, and the results of all of them."""
+
+    folder: Path
+    mask: Path
+    output: Path
+    ended: Finished
+
+    def rows(self, name: str) -> Rows:
+        return read(self.output / name)
+
+    def metrics(self, method: str) -> Rows:
+        return read(group_file(self.output, method, "metrics", ".tsv"))
+
+    def run(self, output: Path, *words: object, **more: object) -> Finished:
+        """Decompose the first dataset and others, with the same mask."""
+        return nidecomp(
+            self.folder / "A", output, "group", *OPTIONS, "--mask", self.mask, *words, **more
+        )
+
+
+def read(path: Path) -> Rows:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("datasets")
+    labels = ["01", "02", "03", "04"]
+    write_dataset(folder / "A", labels, seed=1)
+    write_dataset(
+        folder / "B" / "derivatives" / "fmriprep",
+        labels,
+        seed=2,
+        networks=(*SHARED, OWN),
+        program="23.1.0",
+    )
+    write_dataset(folder / "C", labels[:3], seed=3, task="movie")
+    (folder / "broken").mkdir()
+    (folder / "c.toml").write_text(OF_C)
+    (mask,) = (folder / "A" / "sub-01" / "func").glob("*_mask.nii.gz")
+    made = Study(
+        folder, shutil.copy(mask, folder / "mask.nii.gz"), folder / "out", Finished(0, "", "")
+    )
+    names = [f"{name}={folder / name}" for name in ("B", "C")]
+    ended = made.run(
+        made.output, "--datasets", *names, f"D={folder / 'broken'}",
+        "--config-file", folder / "c.toml", "-w", folder / "work", report=True,
+    )  # fmt: skip
+    return Study(folder, made.mask, made.output, ended)
+
+
+# ---------------------------------------------------------------- people and datasets
+def test_a_participant_is_a_dataset_and_a_label(study: Study) -> None:
+    people = {row["participant_id"]: row["dataset"] for row in study.rows("participants.tsv")}
+    assert people == {
+        **{f"sub-0{number}": "preprocessed" for number in range(1, 5)},
+        **{f"sub-B0{number}": "B" for number in range(1, 5)},
+        **{f"sub-C0{number}": "C" for number in range(1, 4)},
+    }
+    assert {path.name for path in study.output.glob("sub-*")} == set(people)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["participants.tsv"]
+    + [f"logs/{name}.tsv" for name in ("inventory", "quality", "quality_components", "splits")],
+)
+def test_every_table_of_runs_or_participants_names_the_dataset(study: Study, name: str) -> None:
+    for row in study.rows(name):
+        label = row.get("participant_id") or row["run"]
+        own = {"B": "sub-B", "C": "sub-C", "preprocessed": "sub-0"}.get(row["dataset"], "n/a")
+        assert label.startswith(own)
+    described = json.loads((study.output / name).with_suffix(".json").read_text())
+    assert "--datasets" in described["dataset"]["Description"]
+
+
+def test_files_of_the_inputs_are_named_with_their_dataset(study: Study) -> None:
+    links = json.loads((study.output / "dataset_description.json").read_text())
+    assert links["DatasetLinks"] == {
+        "preprocessed": "../A", "B": "../B/derivatives/fmriprep", "C": "../C",
+    }  # fmt: skip
+    assert [one["URL"] for one in links["SourceDatasets"]] == list(links["DatasetLinks"].values())
+    made_by = [(one["Name"], one["Version"]) for one in links["GeneratedBy"][1:]]
+    assert made_by == [("fMRIPrep", "24.0.0"), ("fMRIPrep", "23.1.0")]
+    for row in study.rows("logs/sources.tsv"):
+        _, name, path = row["uri"].split(":")
+        assert (study.output / links["DatasetLinks"][name] / path).is_file()
+        assert row["dataset"] == name
+    (sidecar,) = (study.output / "sub-C01" / "func").glob("*_seg-canica_*_timeseries.json")
+    assert json.loads(sidecar.read_text())["Sources"][0].startswith("bids:C:sub-01/func/sub-01_")
+
+
+def test_a_dataset_has_its_own_options(study: Study) -> None:
+    kept = {row["dataset"]: row["n_volumes_kept"] for row in study.rows("logs/inventory.tsv")}
+    assert (kept["C"], kept["B"]) == (str(N_VOLUMES - 2), str(N_VOLUMES))
+    assert {row["run"] for row in study.rows("logs/inventory.tsv") if row["dataset"] == "C"} == {
+        f"sub-C0{number}_task-movie" for number in range(1, 4)
+    }
+    settings = (study.output / "logs" / "settings.toml").read_text()
+    assert '[datasets.C]\ndummy_scans = 2\ntask_id = [\n    "movie",\n]' in settings
+
+
+def test_a_dataset_that_cannot_be_used_does_not_stop_the_others(study: Study) -> None:
+    assert study.ended.exit_code == 1
+    assert "Dataset D" in study.ended.stderr
+    (lost,) = (row for row in study.rows("logs/inventory.tsv") if row["dataset"] == "D")
+    assert (lost["run"], lost["status"]) == ("n/a", "dataset not used")
+    assert "is not the output of fMRIPrep" in lost["reason"]
+
+
+def test_the_validator_has_nothing_to_say(study: Study) -> None:
+    assert validator_issues(study.output) == []
+
+
+# ---------------------------------------------------------------- evidence
+@pytest.mark.parametrize("method", METHODS)
+def test_what_only_one_dataset_has_is_flagged_and_nothing_else(study: Study, method: str) -> None:
+    head = load_head()
+    inside = np.asarray(nib.load(study.mask).dataobj) > 0
+    maps = group_maps(study.output, method)
+    truth = head.networks[inside].T
+    metrics = study.metrics(method)
+    for networks, is_flagged in ((SHARED, False), ((OWN,), True)):
+        for network in networks:
+            index = int(np.abs(np.corrcoef(truth[network], maps)[0, 1:]).argmax())
+            row = metrics[index]
+            assert ("single-dataset" in row["flags"]) == is_flagged
+            assert (float(row["reproducibility_other_datasets"]) < 0.5) == is_flagged
+            assert ("single" in row["flag_reasons"] or "Without the dataset" in row["flag_reasons"]
+                    ) == is_flagged  # fmt: skip
+    assert sum("single-dataset" in row["flags"] for row in metrics) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_table_of_datasets_tells_which(study: Study, method: str) -> None:
+    flagged = {
+        row["component"] for row in study.metrics(method) if "single-dataset" in row["flags"]
+    }
+    rows = [row for row in study.rows("logs/datasets.tsv") if row["method"] == method]
+    assert len(rows) == 3 * 6
+    for component in {row["component"] for row in rows}:
+        own = {row["dataset"]: row for row in rows if row["component"] == component}
+        assert {name: row["participants"] for name, row in own.items()} == {
+            "preprocessed": "4", "B": "4", "C": "3",
+        }  # fmt: skip
+        assert sum(float(row["share"]) for row in own.values()) == pytest.approx(1, abs=1e-5)
+        if component in flagged:
+            assert float(own["B"]["share"]) > 0.8
+            assert float(own["B"]["r_without"]) < 0.3
+            assert min(float(own[name]["r_without"]) for name in ("preprocessed", "C")) > 0.5
+
+
+def test_the_report_has_components_by_dataset_and_names_the_programs(study: Study) -> None:
+    page = (study.output / "report.html").read_text(encoding="utf-8")
+    assert "Components by dataset" in page
+    assert "|r| without B" in page
+    assert "Dataset D was not used" in page
+    text = (study.output / "logs" / "CITATION.md").read_text(encoding="utf-8")
+    assert "fMRIPrep 24.0.0 and fMRIPrep 23.1.0" in text
+    assert "B (4 participants, 4 runs), C (3 participants, 3 runs)" in text
+    assert "Settings of dataset C that differ: dummy_scans 2 and task_id movie." in text
+
+
+# ---------------------------------------------------------------- the work, and the same bytes
+def test_adding_a_dataset_reuses_the_work_of_the_others_and_gives_the_same_bytes(
+    study: Study, tmp_path: Path
+) -> None:
+    """With a mask that does not depend on who takes part; with another number of processes."""
+    again = study.folder / "again"  # Links to the datasets depend on where it is.
+    common = ("--config-file", study.folder / "c.toml", "--datasets", f"C={study.folder / 'C'}")
+    work = ("-w", tmp_path)
+    assert study.run(tmp_path / "two", *common, *work, "--level", "minimal").exit_code == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "reduced").iterdir()}
+    more = (f"B={study.folder / 'B'}", f"D={study.folder / 'broken'}")
+    study.run(again, *common, *more, *work, "--nprocs", "2")
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "reduced").iterdir()}
+    assert before.items() <= after.items()
+    assert {path.name[:5] for path in after.keys() - before.keys()} == {"sub-B"}
+    # The report is not made again here, which takes longer than all the rest.
+    without_report = {
+        name: digest
+        for name, digest in results(again).items()
+        if "manifest" not in name and name != "README.md"
+    }
+    assert len(without_report) > 250
+    assert without_report.items() <= results(study.output).items()
+
+
+def test_participants_are_named_by_their_final_labels(study: Study, tmp_path: Path) -> None:
+    datasets = ("--datasets", f"B={study.folder / 'B'}")
+    ended = study.run(
+        tmp_path / "out", *datasets, "--participant-label", "01", "B02", "sub-B03",
+        "--exclude-participant-label", "B03", "--dry-run",
+    )  # fmt: skip
+    assert ended.exit_code == 2  # both include B03
+    ended = study.run(tmp_path / "out", *datasets, "--participant-label", "01", "B02", "--dry-run")
+    used = [line.split()[0] for line in ended.stdout.splitlines() if " used " in line]
+    assert used[:2] == ["sub-01_task-rest", "sub-B02_task-rest"]
+    ended = study.run(tmp_path / "out", *datasets, "--participant-label", "B09", "--dry-run")
+    assert "--participant-label B09: no dataset has this participant" in ended.stderr
+    assert ended.exit_code == 70
+
+
+def test_equal_weights_of_datasets_are_told(study: Study, tmp_path: Path) -> None:
+    datasets = ("--datasets", f"B={study.folder / 'B'}", "--dataset-weights", "equal")
+    ended = study.run(
+        tmp_path / "out", *datasets, "--participant-label", "01", "02", "03", "B01",
+        "-w", study.folder / "work", "--level", "minimal", "--n-components", "4",
+    )  # fmt: skip
+    assert ended.exit_code == 0, ended.stderr
+    path = group_file(tmp_path / "out", "canica", "decomposition", ".json")
+    assert json.loads(path.read_text())["Weighting"].startswith("all datasets have the same weight")
+
+
+# ---------------------------------------------------------------- mistakes
+def collide(folder: Path) -> Mapping[str, Path]:
+    write_dataset(folder / "main", ["B01"])
+    return {"B": write_dataset(folder / "other", ["01"])}
+
+
+def same(folder: Path) -> Mapping[str, Path]:
+    return {"B": write_dataset(folder / "main", ["01"])}
+
+
+def none(folder: Path) -> Mapping[str, Path]:
+    write_dataset(folder / "main", ["01"], task="movie")
+    return {"B": folder / "nowhere"}
+
+
+@pytest.mark.parametrize(
+    ("make", "said", "code"),
+    [
+        (collide, "sub-B01 of BIDS_DIR and sub-01 of dataset B would both be called sub-B01", 2),
+        (same, "BIDS_DIR and dataset B are the same folder", 2),
+        (none, "None of the datasets can be used:", 70),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(
+    tmp_path: Path, make: Callable[[Path], Mapping[str, Path]], said: str, code: int
+) -> None:
+    datasets = [f"{name}={path}" for name, path in make(tmp_path).items()]
+    ended = nidecomp(
+        tmp_path / "main", tmp_path / "out", "group", "--task-id", "rest", "--datasets", *datasets
+    )
+    assert said in ended.stderr
+    assert ended.exit_code == code
+
+
+def test_another_dataset_needs_another_output_folder(study: Study) -> None:
+    ended = study.run(study.output, "--datasets", f"B={study.folder / 'C'}")
+    assert ended.exit_code == 2
+    assert "B was '../B/derivatives/fmriprep'" in ended.stderr or "datasets was" in ended.stderr
