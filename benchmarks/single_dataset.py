@@ -48,7 +48,11 @@ class Group:
     gain: float
     noise: float
     seed: int
-    single_in: int = 0
+
+    @property
+    def single_in(self) -> int:
+        """The dataset that has networks of its own."""
+        return self.seed % len(self.sizes)
 
 
 def planted() -> tuple[Array, NDArray[np.bool_], Array]:
@@ -144,7 +148,9 @@ def found(group: Group) -> Iterator[dict[str, object]]:
                     "chance": evidence.halves.chance,
                     "without": without,
                     "share": share,
-                    "flagged": is_of_single_dataset(without, share),
+                    "at_chance": bool(components.at_chance[index]),
+                    "flagged": is_of_single_dataset(without, share)
+                    and not components.at_chance[index],
                 }
 
 
@@ -152,15 +158,16 @@ def main() -> None:
     """Simulate all groups and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="TSV with a row for each map")
     given = parser.parse_args()
-    sizes = [(8, 8, 8), (5, 5, 5), (12, 6, 6), (8, 8), (10, 5), (5, 10), (4, 4, 4, 4)]
+    sizes = [(8, 8, 8), (5, 5, 5), (12, 6, 6), (8, 8), (10, 5), (16, 4), (4, 4, 4, 4)]
     groups = [
         Group(size, gain, noise, seed)
         for size in (sizes[:1] if given.quick else sizes)
         for gain in ((1.0,) if given.quick else (0.7, 1.5))
         for noise in ((0.5,) if given.quick else (0.5, 2.0))
-        for seed in range(1 if given.quick else 2)
+        for seed in range(given.seed, given.seed + (1 if given.quick else 2))
     ]
     rows = pd.DataFrame([row for group in groups for row in found(group)])
     if given.out:
@@ -173,6 +180,7 @@ def main() -> None:
         halves=("halves", "median"),
         lowest_share=("share", "min"),
         highest_share=("share", "max"),
+        at_chance=("at_chance", "mean"),
         flagged=("flagged", "mean"),
     )
     print(summary.round(2).to_string())

@@ -38,7 +38,6 @@ from nidecomp.plan import make_plan
 from nidecomp.preflight import Preparation, draw_held_out, prepare
 from nidecomp.projection.all_runs import Projections, project_runs
 from nidecomp.projection.superseded import remove_superseded
-from nidecomp.runs.find_all import warn_of_lost
 from nidecomp.runs.reduce_all import (
     reduce_runs,
     reduce_task,
@@ -243,5 +242,7 @@ def _ended(outcome: Outcome) -> Outcome:
     if outcome.inventory.failed:
         n_failed = count(len(outcome.inventory.failed), "run")
         _LOG.error("%s failed: the reasons are above", n_failed)
-    warn_of_lost(outcome.inventory.lost)
+    if outcome.inventory.lost:
+        n_lost = count(len(outcome.inventory.lost), "dataset")
+        _LOG.error("%s could not be used: the reasons are above", n_lost)
     return outcome

@@ -274,7 +274,7 @@ REASONS = {
     ),
     "single-dataset": (
         "Without the dataset that has 91 % of what it explains, the most similar map has "
-        "|r| = 0.12; the limits are 50 % and 0.50."
+        "|r| = 0.12; the limits are 60 % and 0.30."
     ),
 }
 
@@ -289,9 +289,9 @@ def test_each_value_above_its_limit_raises_its_flag_with_a_reason(flag):
 def test_values_that_are_unknown_or_at_the_limit_raise_no_flag():
     unknown = NoiseNumbers(*[math.nan] * 10)
     assert flags(unknown, 10) == ()
-    at_limit = NoiseNumbers(0.4, 0.3, 0.2, 1.0, 0.5, 0.5, 0.35, dominance_limit(10), 0.5, 1)
+    at_limit = NoiseNumbers(0.4, 0.3, 0.2, 1.0, 0.5, 0.5, 0.35, dominance_limit(10), 0.3, 1)
     assert flags(at_limit, 10) == ()
-    assert flags(replace(NOTHING, without_dataset=0.1, dataset_share=0.5), 10) == ()
+    assert flags(replace(NOTHING, without_dataset=0.1, dataset_share=0.6), 10) == ()
 
 
 def test_flags_are_always_in_the_same_order():

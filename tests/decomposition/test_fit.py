@@ -252,6 +252,19 @@ def test_square_roots_keep_the_variance_of_singular_values() -> None:
 
 
 @pytest.mark.parametrize("row_norm", ROW_NORMS)
+def test_datasets_have_the_same_weight_where_this_is_asked_for(row_norm: RowNorm) -> None:
+    """Relative to the weights of participants, who count the same within their dataset."""
+    people, datasets = ["A1", "B1", "B2", "B2", "B3"], ["A", "B", "B", "B", "B"]
+    squared = [[200.0, 100.0], [20.0, 10.0], [5.0, 1.0], [7.0, 7.0], [9.0, 4.0]]
+    equal = np.array(participant_weights(people, squared, row_norm, datasets))
+    among = np.array(participant_weights(people, squared, row_norm))
+    factors = (equal / among) ** 2
+    np.testing.assert_allclose(factors, [2, *[2 / 3] * 4])
+    # The four participants have the same sum as before: maps have the same units.
+    assert factors[[0, 1, 2, 4]].sum() == pytest.approx(4)
+
+
+@pytest.mark.parametrize("row_norm", ROW_NORMS)
 def test_the_subspace_is_that_of_all_weighted_rows(row_norm: RowNorm, tmp_path: Path) -> None:
     """numpy decomposes all rows at once. A participant has two runs; one run has few dimensions."""
     rng, n_rows = np.random.default_rng(1), 6

@@ -256,7 +256,10 @@ def noise_numbers(components: Components, references: ReferenceMaps) -> tuple[No
         numbers["dominance"] = participants.dominance
     evidence = components.evidence
     if evidence is not None and evidence.datasets is not None:
-        numbers["without_dataset"] = evidence.datasets.reproducibility
+        # What is not found in halves of all participants is not found without a dataset, either.
+        numbers["without_dataset"] = np.where(
+            components.at_chance, np.nan, evidence.datasets.reproducibility
+        )
         numbers["dataset_share"] = evidence.datasets.share_of_needed
     return tuple(
         NoiseNumbers(**{name: float(values[index]) for name, values in numbers.items()})

@@ -64,9 +64,11 @@ HIGH_FREQUENCY_LIMIT = 0.50
 # more, and their mean over many runs is 0.1 to 0.3. Simulated components that follow framewise
 # displacement have 0.28 to 0.55 after denoising, networks at most 0.26.
 MOTION_LIMIT = 0.35
-# |r| with the match in a fit without a dataset, and what it has of what the component explains.
-WITHOUT_DATASET_LIMIT = 0.5
-DATASET_SHARE_LIMIT = 0.5
+# |r| with the match in a fit without a dataset, and the dataset's share of what is explained. In
+# simulated groups of 12 to 24 participants, networks that only one dataset has reach 0.12 at most,
+# with a share of 0.62 to 1.00 (python benchmarks/single_dataset.py).
+WITHOUT_DATASET_LIMIT = 0.3
+DATASET_SHARE_LIMIT = 0.6
 # With fewer participants, one of them often has half of the variance by chance.
 FEWEST_PARTICIPANTS = 4
 

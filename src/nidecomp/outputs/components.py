@@ -68,7 +68,7 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
         metrics = result.file(components, "metrics", ".tsv")
         of_datasets = OF_DATASETS if result.datasets.are_several else {}
         # They are not known where only one of the datasets could be used.
-        table = [dict.fromkeys(of_datasets) | row for row in known.table]
+        table = [{**dict.fromkeys(of_datasets), **row} for row in known.table]
         tree.write_table(metrics, METRICS | of_datasets, table, units=UNITS)
         labels = [row["label"] for row in known.table]
         if regions:

@@ -150,11 +150,13 @@ def _unmatched_row(folder: UnmatchedFolder, datasets: Datasets) -> Row:
 
 
 def _lost_row(lost: LostDataset) -> Row:
-    # It has no runs, and its folder may reveal the name of a user.
+    # Where the folder lies may reveal the name of a user.
+    reason = lost.reason.replace(str(lost.path.absolute()), lost.path.name)
+    reason = reason.replace(str(lost.path), lost.path.name)
     return dict.fromkeys((*COLUMNS, DATASET)) | {
         DATASET: lost.name or OF_BIDS_DIR,
         "status": NOT_USED,
-        "reason": in_one_line(lost.reason, longest=None),
+        "reason": in_one_line(reason, longest=None),
     }
 
 

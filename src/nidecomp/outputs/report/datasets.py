@@ -6,9 +6,10 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping
 
+from nidecomp.annotation.noise_flags import DATASET_SHARE_LIMIT, WITHOUT_DATASET_LIMIT
 from nidecomp.outputs.report.payload import table
 from nidecomp.outputs.report.results import Results, WrittenDecomposition
-from nidecomp.outputs.report.words import listed, numbered, paragraph
+from nidecomp.outputs.report.words import listed, numbered, paragraph, per_cent
 
 
 def table_of_datasets(
@@ -112,6 +113,7 @@ def _left_out(folder: Results) -> str:
     return (
         "To see which components depend on a single dataset, the group was also fitted without "
         "each dataset in turn, and the maps were matched one to one with those of all datasets. "
-        "A component was flagged where its match without a dataset had |r| below 0.5 and this "
-        "dataset had more than half of what the component explains."
+        f"A component was flagged where its match without a dataset had |r| below "
+        f"{WITHOUT_DATASET_LIMIT:g} and this dataset had more than "
+        f"{per_cent(DATASET_SHARE_LIMIT)} of what the component explains."
     )
