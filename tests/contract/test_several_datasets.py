@@ -181,6 +181,7 @@ def test_the_table_of_datasets_tells_which(study: Study, method: str) -> None:
 
 def test_the_report_has_components_by_dataset_and_names_the_programs(study: Study) -> None:
     page = (study.output / "report.html").read_text(encoding="utf-8")
+    assert "11 runs of 11 participants in 3 datasets" in page
     assert "Components by dataset" in page
     assert "|r| without B" in page
     assert "Dataset D was not used" in page

@@ -44,13 +44,13 @@ def cautions(folder: Results, ids: Ids) -> list[Caution]:
         The most important first.
     """
     found = [Caution(text) for text in folder.missing]
-    for one in folder.decompositions:
-        found += _of_decomposition(one, ids)
     found += [
         Caution(f"Dataset {row.get('dataset')} was not used: {row.get('reason')}")
         for row in folder.runs
         if row.get("status") == NOT_USED
     ]
+    for one in folder.decompositions:
+        found += _of_decomposition(one, ids)
     found += _of_participants(folder.participants)
     return [*found, *_of_runs(folder.runs)]
 

@@ -131,6 +131,9 @@ def summary(folder: Results) -> list[str]:
     used = Counter(row.get("status", "") for row in folder.runs)["used"]
     n_people = len(folder.participants)
     data = f"{numbered(used, 'run')} of {numbered(n_people, 'participant')}"
+    n_datasets = len({row["dataset"] for row in folder.participants if "dataset" in row})
+    if n_datasets > 1:
+        data += f" in {n_datasets} datasets"
     if folder.is_template:
         maps = listed(numbered(one.scale, "map") for one in folder.decompositions)
         return [f"NiDecomp {__version__} projected {maps} to {data}."]
