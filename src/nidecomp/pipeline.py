@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nidecomp.annotation.regions import RegionsOfMaps, find_regions
 from nidecomp.annotation.select import components_to_regress_out
@@ -38,6 +39,7 @@ from nidecomp.plan import make_plan
 from nidecomp.preflight import Preparation, draw_held_out, prepare
 from nidecomp.projection.all_runs import Projections, project_runs
 from nidecomp.projection.superseded import remove_superseded
+from nidecomp.runs.fetching import as_their_headers_say
 from nidecomp.runs.reduce_all import (
     reduce_runs,
     reduce_task,
@@ -86,6 +88,8 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             with step("writing"):
                 tree = write_group(result)
             is_reported = write_report(tree, settings, plan.n_threads, found.monitor)
+            # Of images that were fetched, nothing was known before.
+            origin = origin or _origin_after_fetching(found, request)
             tree.finish(about_manifest(origin, inventory))
             _clear_work_folder(settings, projections, inventory)
         _LOG.info("The results of %s are in %s", _n_runs(reduced), settings.output_dir)
@@ -119,6 +123,16 @@ def _origin(found: Preparation, request: Request) -> Origin | None:
     """Return what the results depend on, of the runs as they are now."""
     tasks = [reduce_task(run, found.space, request) for run in found.runs]
     return origin_of(tasks, found.inventory, found.root, found.space, request)
+
+
+def _origin_after_fetching(found: Preparation, request: Request) -> Origin | None:
+    """Return the origin that a later start will find, which knows the images that were read."""
+    if not request.execution.fetch:
+        return None
+    tasks = [reduce_task(run, found.space, request) for run in found.runs]
+    runs = as_their_headers_say(tasks)
+    later = replace(found, runs=runs, inventory=found.inventory.with_used(runs))
+    return _origin(later, request)
 
 
 def _reduce(

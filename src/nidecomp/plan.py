@@ -19,10 +19,11 @@ from nidecomp.decomposition.memory import (
     count_subspaces,
     group_fit_mb,
 )
-from nidecomp.execution.choose import worker_memory_mb
+from nidecomp.execution.choose import wanted_processes, worker_memory_mb
 from nidecomp.execution.local import available_cores
 from nidecomp.execution.memory import INTERPRETER_MB, free_mb, row_mb
 from nidecomp.projection.task import STATISTICS
+from nidecomp.runs.fetching import images_in_words
 from nidecomp.runs.memory import memory_of_run_mb, projecting_rows
 from nidecomp.spaces.contract import FeatureSpace
 
@@ -143,6 +144,8 @@ def make_plan(
     plan = forecast(runs, space, request, available_cores(), worker_mb)
     for line in plan.as_text().splitlines():
         _LOG.info(line)
+    if fetching := images_in_words(runs, plan.n_processes):
+        _LOG.info(fetching)
     if plan.n_processes == 1:
         # Everything is done in this process, so that workers would only use memory.
         end_workers()
@@ -202,6 +205,7 @@ def forecast(
     _check_run_fits(run_mb, _run_takes(run_mb, runs, space, n_smoothings), limit, worker_mb,
                     waiting_mb if where == "beside" else 0.0)  # fmt: skip
     cores = request.execution.nprocs or n_cores
+    n_processes = wanted_processes(request.execution, cores)
     n_threads, at_once, group_mb = _fit_group_into(len(runs), space, request, cores, limit)
     if with_fit:
         _check_group_fits(group_mb, space, science, limit)
@@ -210,7 +214,7 @@ def forecast(
         run_mb=run_mb,
         group_mb=group_mb if with_fit else 0.0,
         disk_mb=len(runs) * n_smoothings * n_rows * row_mb(space.n_features),
-        n_processes=max(1, min(cores, int((limit.mb - waiting_mb) // run_mb), len(runs))),
+        n_processes=max(1, min(n_processes, int((limit.mb - waiting_mb) // run_mb), len(runs))),
         n_threads=n_threads,
         n_subspaces=count_subspaces(science),
         at_once=at_once,

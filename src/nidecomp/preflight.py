@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from nidecomp.annex.fetched import without_leftovers
 from nidecomp.annotation.atlases import label_atlas
 from nidecomp.annotation.select import check_words
 from nidecomp.bids.dataset import locate_derivatives
@@ -119,6 +120,7 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
         recording_steps(settings, command) as monitor,
         # Those that `start.carry_out` has started already, where it was called.
         workers_started_early(settings, warm_up) as end_workers,
+        without_leftovers(settings.work_dir) if settings.execution.fetch else nullcontext(),
     ):
         # The log begins with what was found: where nothing can be done, none is written.
         with monitor.step("finding runs", announced=False):

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nidecomp.annex.commands import check_installed
+from nidecomp.annex.subdatasets import install, is_not_installed
 from nidecomp.bids.dataset import (
     SETTINGS,
     check_folders,
@@ -88,6 +90,7 @@ def check_request(settings: Settings) -> None:
     """
     execution = settings.execution
     check_executor(execution)
+    prepare_fetching(settings)
     root = locate_derivatives(settings.bids_dir, skip_validation=execution.skip_bids_validation)
     check_folders(settings.bids_dir, root, settings.output_dir)
     check_outside(settings.bids_dir, root, settings.work_dir, "--work-dir")
@@ -104,6 +107,27 @@ def check_request(settings: Settings) -> None:
         check_outside(settings.bids_dir, root, database, "--bids-database-dir")
     if settings.analysis_level == "group" or maps is not None:
         _check_same_request(root, settings.shared())
+
+
+def prepare_fetching(settings: Settings) -> None:
+    """With ``--fetch``, install a subdataset that BIDS_DIR is; else say how, if it is one.
+
+    Raises
+    ------
+    UsageError
+        git-annex is missing, or the subdataset is not installed.
+    """
+    if settings.execution.fetch:
+        check_installed()
+    for folder in (settings.bids_dir, *settings.bids_dir.glob("derivatives/fmriprep*")):
+        if not is_not_installed(folder):
+            continue
+        if not settings.execution.fetch:
+            raise UsageError(
+                f"{folder} is a DataLad subdataset that is not installed: try 'datalad get -n "
+                f"{folder}', or --fetch, which also fetches the content of files as it is needed."
+            )
+        install(folder)
 
 
 def _check_file(option: str, path: Path) -> None:

@@ -97,6 +97,13 @@ class Execution:
         metavar="DIR",
         short="-w",
     )
+    fetch: bool = option(
+        convert.flag,
+        False,
+        "Fetch the content of annexed files (DataLad datasets) as it is needed. Masks and "
+        "confounds tables stay in the dataset; each image is fetched, read, and dropped again. "
+        "What was there before is kept. Needs git-annex.",
+    )
     bids_database_dir: str | None = option(
         convert.path,
         None,

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from nidecomp.core.atomic import replace_atomically
-from nidecomp.core.content import annex_key, identity_of
+from nidecomp.core.content import annex_key, identity_of, is_not_fetched
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.core.text import parse_json, read_text
 from nidecomp.spaces.grid import Grid
-from nidecomp.spaces.images import Header, unreadable_file_fails
+from nidecomp.spaces.images import Header, read_header, unreadable_file_fails
 
 _FOLDER = "images"
 
@@ -53,11 +53,10 @@ def remember_image(run: UsableRun, work_dir: Path) -> None:
         The image cannot be read.
     """
     path = run.files.bold
-    if run.files.image_is_gone or not isinstance(run.grid, Grid):
+    if not is_at_hand(run.files) or not isinstance(run.grid, Grid):
         return
-    # The header agrees with the repetition time, or was found to be wrong.
-    header = Header(run.grid, run.n_volumes, run.stored_bytes, run.repetition_time_s)
     with unreadable_file_fails(path):
+        header = read_header(path)
         known = KnownImage(path, identity_of(path), annex_key(path), header)
     file = _file(path, work_dir)
     if _read(file, _root_of(path)) == known:
@@ -121,13 +120,31 @@ def image_identity(files: RunFiles, work_dir: Path) -> str:
     FailedRunError
         The image cannot be read, or nothing is remembered of it.
     """
-    if not files.image_is_gone:
+    if is_at_hand(files):
         with unreadable_file_fails(files.bold):
             return identity_of(files.bold)
-    known = _read(_file(files.bold, work_dir), _root_of(files.bold))
+    known = _known(files, work_dir)
     if known is None:
-        raise FailedRunError(f"{files.bold.name} is not there any more")
+        raise FailedRunError(f"{files.bold.name} is not there")
     return known.identity
+
+
+def is_at_hand(files: RunFiles) -> bool:
+    """Return whether the image of a run is there, and need not be fetched."""
+    is_annexed = files.is_fetched_when_read
+    return not files.image_is_gone and not (is_annexed and is_not_fetched(files.bold))
+
+
+def known_header(files: RunFiles, work_dir: Path) -> Header | None:
+    """Return the header of a run's image as remembered, or None if nothing is."""
+    known = _known(files, work_dir)
+    return known.header if known is not None else None
+
+
+def _known(files: RunFiles, work_dir: Path) -> KnownImage | None:
+    """Return what is remembered of a run's image, if the same version is annexed now."""
+    known = _read(_file(files.bold, work_dir), _root_of(files.bold))
+    return known if known is not None and _is_same_version(known) else None
 
 
 def _is_same_version(known: KnownImage) -> bool:

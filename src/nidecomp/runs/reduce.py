@@ -23,6 +23,7 @@ from nidecomp.core.records import FailedRun, ReducedRun, RunFiles
 from nidecomp.core.reduced_runs import RunVolumes, find_reduced, store_reduced
 from nidecomp.core.text import in_one_line
 from nidecomp.runs.clean import clean
+from nidecomp.runs.fetching import with_image
 from nidecomp.runs.gram import CleanedGram, cleaned_gram
 from nidecomp.runs.known_images import remember_image
 from nidecomp.runs.read import ReadRun, check_enough_left, read_packed_run
@@ -65,7 +66,9 @@ def reduce_run(task: ReduceTask) -> tuple[ReducedRun, ...] | FailedRun:
         One for each smoothing, in the task's order. Problems with the run are not raised, but
         recorded in a FailedRun.
     """
-    return failures_recorded(task.run.files, partial(_found_or_reduced, task))
+    return failures_recorded(
+        task.run.files, partial(with_image, task, _is_reduced, _found_or_reduced)
+    )
 
 
 def failures_recorded(files: RunFiles, work: Callable[[], Result]) -> Result | FailedRun:
@@ -105,6 +108,10 @@ def check_unchanged(stem: Path, now: Path) -> None:
     """
     if now != stem:
         raise FailedRunError("its files changed while it was processed: run the command again")
+
+
+def _is_reduced(task: ReduceTask) -> bool:
+    return all(find_reduced(task.run, task.stem(fwhm)) for fwhm in task.smoothing_fwhm)
 
 
 def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
