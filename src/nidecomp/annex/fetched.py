@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from nidecomp.annex.commands import drop, get, remove_partial
-from nidecomp.core.content import is_not_fetched
+from nidecomp.annex.commands import drop, get, remove_partial, repository_of
+from nidecomp.core.content import annex_key, is_not_fetched
 from nidecomp.core.errors import FailedRunError
 
 _LOG = logging.getLogger(__name__)
@@ -135,7 +135,10 @@ def _refuse_to_pile_up(work_dir: Path) -> None:
 
 
 def _entry(path: Path, work_dir: Path) -> Path:
-    name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:20]
+    # Links to the same content are to one copy in the repository.
+    key = annex_key(path) if path.is_symlink() else None
+    what = f"{repository_of(path)} {key or path.absolute()}"
+    name = hashlib.sha256(os.fsencode(what)).hexdigest()[:20]
     return work_dir / _FOLDER / f"{name}.txt"
 
 
