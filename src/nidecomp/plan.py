@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from nidecomp.config.execution import Execution
@@ -50,7 +50,8 @@ class Forecast:
     in one pass over the reduced runs, and to `samples_at_once` of the split-halves and bootstrap
     samples. `waiting_mb` is the memory of this process while workers process runs, `drawing_mb`
     that of drawing figures (0 without a report). `images_mb` is the disk space of the runs' own
-    maps and cleaned images, before compression.
+    maps and cleaned images, before compression; `fetching` says what has to be fetched, if
+    anything.
     """
 
     run_mb: float
@@ -65,6 +66,7 @@ class Forecast:
     where: Where = "here"
     drawing_mb: float = 0.0
     images_mb: float = 0.0
+    fetching: str | None = None
 
     @property
     def group_plan(self) -> GroupPlan:
@@ -101,6 +103,8 @@ class Forecast:
                 f"components: {passes}"
             )
             lines.insert(1, fit)
+        if self.fetching:
+            lines.append(self.fetching)
         return "\n".join(lines)
 
     @property
@@ -142,10 +146,9 @@ def make_plan(
     """
     worker_mb = worker_memory_mb(request.execution)
     plan = forecast(runs, space, request, available_cores(), worker_mb)
+    plan = replace(plan, fetching=images_in_words(runs, plan.n_processes))
     for line in plan.as_text().splitlines():
         _LOG.info(line)
-    if fetching := images_in_words(runs, plan.n_processes):
-        _LOG.info(fetching)
     if plan.n_processes == 1:
         # Everything is done in this process, so that workers would only use memory.
         end_workers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -75,10 +76,10 @@ def test_whenever_it_is_killed_the_next_start_drops_what_was_fetched(
     """The command and its worker are killed at each call of git-annex, until none is left."""
     # The worker that called, and the command.
     kill = "worker=$PPID; kill -9 $(ps -o ppid= -p $worker) $worker"
-    for at in range(2, 100):
+    for at in range(2, 100, int(os.environ.get("EVERY", "1"))):
         dataset, watch = clone_of(origin, tmp_path / f"clone{at}"), tmp_path / f"watch{at}"
         real = "" if when == "before" else '$real "$@";'
-        then = f"if [ $number = {at} ]; then {real} {kill}; exit 1; fi"
+        then = f"if [ $number -ge {at} ]; then {real} {kill}; exit 1; fi"
         output = tmp_path / f"networks{at}"
         killed = analysed(dataset, output, **watching(watch, dataset=dataset, then=then))
         if killed.exit_code == 0:
@@ -90,8 +91,8 @@ def test_whenever_it_is_killed_the_next_start_drops_what_was_fetched(
         assert fetched_in(dataset) == []
         assert not list((output / "work" / "fetched").iterdir())
         assert without_paths(output) == expected
-    # Two calls for each image in each of two steps, and one for the small files.
-    assert at == 2 + 2 * 2 * len(images_in(origin))
+    # Two calls for each image in each of two steps, some of them at the same time.
+    assert at > 2 * len(images_in(origin))
 
 
 def test_an_image_that_nobody_has_is_a_failed_run(origin: Path, tmp_path: Path) -> None:

@@ -47,8 +47,11 @@ def test_results_are_those_of_an_ordinary_copy_with_few_images_at_a_time(
     assert first.stat().st_size < most <= first.stat().st_size + two_largest
     assert fetched_in(dataset) == [first.name]
     assert not list((tmp_path / "networks" / "work" / "fetched").iterdir())
-    assert "Fetching 12 files: masks, confounds tables and sidecars" in done.stderr
-    assert "Fetching: 5 images of 0.00 GB (6 runs, 1 image of them is there)" in done.stderr
+    assert "Fetching 12 files, 0.2 MB: masks, confounds tables and sidecars" in done.stderr
+    assert (
+        "Fetching: 5 images, 0.1 MB (6 runs, 1 image of them is there); at most 2 at a time"
+        in done.stderr
+    )
 
     again = analysed(dataset, tmp_path / "networks", **environment)
     assert again.exit_code == 0, again.stderr

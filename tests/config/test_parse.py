@@ -113,6 +113,7 @@ WRONG = [
     ("dask_config", "", "path"),
     ("dask_patience", 0, "at least 1"),
     ("work_dir", "", "path"),
+    ("fetch", "yes", "true or false"),
     ("bids_database_dir", 1, "path"),
     ("reset_database", "yes", "true or false"),
     ("skip_bids_validation", 1, "true or false"),

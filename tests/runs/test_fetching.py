@@ -184,6 +184,6 @@ def test_what_is_fetched_is_said_with_its_size(annexed: Annexed) -> None:
     run = annexed.inspected()
     text = images_in_words([run, run], 1)
     assert text is not None
-    assert text.startswith("Fetching: 2 images of 0.00 GB (2 runs), at most 1 at a time")
+    assert text.startswith("Fetching: 2 images, 0.0 MB (2 runs); at most 1 at a time")
     with annexed.fetched(annexed.bold, annexed.work):
         assert images_in_words([run], 1) is None

@@ -61,9 +61,9 @@ def fetch_companions(runs: Iterable[RunFiles]) -> None:
     for path in missing:
         check_writable(path)
     _LOG.info(
-        "Fetching %s: masks, confounds tables and sidecars, %.1f MB, which stay in the dataset",
+        "Fetching %s, %s: masks, confounds tables and sidecars, which stay in the dataset",
         count(len(missing), "file"),
-        sum(map(size_of, missing)) / 1e6,
+        _size(sum(map(size_of, missing))),
     )
     failed = get(missing)
     for path, why in list(failed.items())[:_MOST_NAMED]:
@@ -234,13 +234,17 @@ def images_in_words(runs: Sequence[UsableRun], n_at_once: int) -> str | None:
     if not missing:
         return None
     n_there = len(runs) - len(missing)
-    there = f", {count(n_there, 'image')} of them {'is' if n_there == 1 else 'are'} there" * bool(
-        n_there
-    )
-    at_once = sum(sorted(missing)[-n_at_once:])
+    there = ""
+    if n_there:
+        there = f", {count(n_there, 'image')} of them {'is' if n_there == 1 else 'are'} there"
+    n_at_once = min(n_at_once, len(missing))
     return (
-        f"Fetching: {count(len(missing), 'image')} of {sum(missing) / 1e9:,.2f} GB "
-        f"({count(len(runs), 'run')}{there}), at most {min(n_at_once, len(missing))} at a time, "
-        f"which take up to {at_once / 1e9:,.2f} GB of disk space and are dropped after they are "
-        "read; those whose reduced runs or projections are stored are not fetched again"
+        f"Fetching: {count(len(missing), 'image')}, {_size(sum(missing))} "
+        f"({count(len(runs), 'run')}{there}); at most {n_at_once} at a time, up to "
+        f"{_size(sum(sorted(missing)[-n_at_once:]))} of disk space, and each is dropped after it "
+        "was read. Images of runs whose results are stored are not fetched again"
     )
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
