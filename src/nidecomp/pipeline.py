@@ -15,6 +15,7 @@ from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError, NothingToDoError
 from nidecomp.core.records import Inventory, ReducedRun, runs_of
+from nidecomp.core.reduced_runs import remove_old_files
 from nidecomp.core.text import count
 from nidecomp.decomposition.choose_model_order import choose_model_order, lowered_to_runs
 from nidecomp.decomposition.components import Components
@@ -218,13 +219,16 @@ def _find_regions(
 
 
 def _clear_work_folder(settings: Settings, projections: Projections, inventory: Inventory) -> None:
-    """Remove projections to maps of earlier fits from a work folder that nobody else uses.
+    """Remove what no later start can use from a work folder that nobody else uses.
 
-    Those of runs that failed now may be of use once their images are there again.
+    Projections of runs that failed now may be of use once their images are there again.
     """
-    if _owns_work_folder(settings) and projections.runs and not inventory.failed:
-        n_removed = remove_superseded(projections, settings.work_dir)
-        _LOG.debug("Removed %s of earlier projections", count(n_removed, "file"))
+    if not _owns_work_folder(settings):
+        return
+    n_removed = remove_old_files(settings.work_dir)
+    if projections.runs and not inventory.failed:
+        n_removed += remove_superseded(projections, settings.work_dir)
+    _LOG.debug("Removed %s of earlier projections and versions", count(n_removed, "file"))
 
 
 def _owns_work_folder(settings: Settings) -> bool:
