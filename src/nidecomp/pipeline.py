@@ -39,6 +39,7 @@ from nidecomp.plan import make_plan
 from nidecomp.preflight import Preparation, draw_held_out, prepare
 from nidecomp.projection.all_runs import Projections, project_runs
 from nidecomp.projection.superseded import remove_superseded
+from nidecomp.runs.known_images import gather_images
 from nidecomp.runs.reduce_all import (
     reduce_runs,
     reduce_task,
@@ -127,6 +128,8 @@ def _reduce(
 ) -> tuple[tuple[ReducedRun, ...], Inventory]:
     """Reduce the runs; what becomes of each is written before anything else can go wrong."""
     reduced, failed = reduce_runs(found.runs, found.space, executor, request)
+    if request.asked.analysis_level == "group":
+        gather_images(found.root, request.work_dir)
     inventory = found.inventory.with_used(runs_of(reduced)).with_failed(failed)
     keep_inventory(found.root, inventory, request.asked)
     if failed and request.execution.stop_on_first_crash:
