@@ -114,23 +114,6 @@ def test_pybids_reads_what_the_inheritance_principle_says(output: Path, tmp_path
     }
 
 
-def test_a_run_has_at_most_eight_files_and_one_where_little_is_written(
-    rest_output: Path, tmp_path: Path
-) -> None:
-    assert n_files(rest_output) == (8, 2)
-    words = ("group", "--n-components", "2", "--methods", "canica", "--level", "minimal")
-    done = nidecomp(REST, tmp_path / "out", *words, "--participant-label", "01", "02")
-    assert done.exit_code == 0, done.stderr
-    assert n_files(tmp_path / "out") == (1, 1)
-
-
-def n_files(output: Path) -> tuple[int, int]:
-    """Count the files of a run in the output folder and in the work folder."""
-    found = [path.relative_to(output).parts[0] for path in output.rglob("sub-01_*")]
-    assert set(found) == {"sub-01", "work"}
-    return found.count("sub-01"), found.count("work")
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_every_run_has_time_courses_named_after_the_components(output: Path, method: str) -> None:
     for run in runs(output):
