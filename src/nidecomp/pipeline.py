@@ -16,6 +16,7 @@ from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError, NothingToDoError
 from nidecomp.core.records import Inventory, ReducedRun, runs_of
+from nidecomp.core.reduced_runs import remove_old_files
 from nidecomp.core.text import count
 from nidecomp.decomposition.choose_model_order import choose_model_order, lowered_to_runs
 from nidecomp.decomposition.components import Components
@@ -40,6 +41,7 @@ from nidecomp.preflight import Preparation, draw_held_out, prepare
 from nidecomp.projection.all_runs import Projections, project_runs
 from nidecomp.projection.superseded import remove_superseded
 from nidecomp.runs.fetching import as_their_headers_say
+from nidecomp.runs.known_images import gather_images
 from nidecomp.runs.reduce_all import (
     reduce_runs,
     reduce_task,
@@ -140,6 +142,8 @@ def _reduce(
 ) -> tuple[tuple[ReducedRun, ...], Inventory]:
     """Reduce the runs; what becomes of each is written before anything else can go wrong."""
     reduced, failed = reduce_runs(found.runs, found.space, executor, request)
+    if request.asked.analysis_level == "group":
+        gather_images(found.root, request.work_dir)
     inventory = found.inventory.with_used(runs_of(reduced)).with_failed(failed)
     keep_inventory(found.root, inventory, request.asked)
     if failed and request.execution.stop_on_first_crash:
@@ -232,13 +236,16 @@ def _find_regions(
 
 
 def _clear_work_folder(settings: Settings, projections: Projections, inventory: Inventory) -> None:
-    """Remove projections to maps of earlier fits from a work folder that nobody else uses.
+    """Remove what no later start can use from a work folder that nobody else uses.
 
-    Those of runs that failed now may be of use once their images are there again.
+    Projections of runs that failed now may be of use once their images are there again.
     """
-    if _owns_work_folder(settings) and projections.runs and not inventory.failed:
-        n_removed = remove_superseded(projections, settings.work_dir)
-        _LOG.debug("Removed %s of earlier projections", count(n_removed, "file"))
+    if not _owns_work_folder(settings):
+        return
+    n_removed = remove_old_files(settings.work_dir)
+    if projections.runs and not inventory.failed:
+        n_removed += remove_superseded(projections, settings.work_dir)
+    _LOG.debug("Removed %s of earlier projections and versions", count(n_removed, "file"))
 
 
 def _owns_work_folder(settings: Settings) -> bool:

@@ -228,11 +228,6 @@ class ReducedRun:
         """The shape of the array in `path`."""
         return self.n_rows, self.n_voxels
 
-    @property
-    def volumes_path(self) -> Path:
-        """The file next to `path` with the data of each volume (see `RunVolumes`)."""
-        return self.path.with_suffix(".npz")
-
     def variance_share(self, n_components: int) -> float:
         """Return the share of the cleaned run's variance explained by its leading components."""
         kept = sum(self.squared_singular_values[:n_components])

@@ -76,8 +76,7 @@ def _write_all(tree: OutputTree, result: GroupResult) -> None:
         _write_atlas_card(tree, result)
     write_participants(tree, result)
     write_logs(tree, result)
-    for run in result.reduced_runs:
-        write_outliers(tree, result, run)
+    write_outliers(tree, result)
     write_mask(tree, result)
     if result.choice is not None:
         write_model_order(tree, result.choice)

@@ -41,6 +41,10 @@ QUALITY: dict[str, str] = {
         "volumes kept, computed on smoothed data before confounds are removed; n/a where it is "
         "below 1, because such data have no baseline (they were centred before)"
     ),
+    "shrinkage": (
+        "Coefficient by which the covariance of the run's time courses was shrunk (Ledoit-Wolf) "
+        "for partial correlations and tangent matrices; n/a where neither was written"
+    ),
     "n_volumes_kept": "Number of volumes after scrubbing and dropping",
     "mean_fd": COLUMNS["mean_fd"],
 }
@@ -61,9 +65,20 @@ QUALITY_OF_COMPONENTS: dict[str, str] = {
 }
 
 
-def write_quality(tree: OutputTree, result: GroupResult) -> None:
-    """Write the tables of runs and of their components."""
-    tree.write_table(QUALITY_TABLE, QUALITY, quality_rows(result), units={"mean_fd": "mm"})
+def write_quality(
+    tree: OutputTree, result: GroupResult, shrinkages: Sequence[Sequence[float]]
+) -> None:
+    """Write the tables of runs and of their components.
+
+    Parameters
+    ----------
+    tree : OutputTree
+    result : GroupResult
+    shrinkages : sequence of sequence of float
+        For each decomposition, the coefficient of each run (see `write_connectomes`).
+    """
+    rows = quality_rows(result, shrinkages)
+    tree.write_table(QUALITY_TABLE, QUALITY, rows, units={"mean_fd": "mm"})
     tree.write_table(COMPONENTS_TABLE, QUALITY_OF_COMPONENTS, component_rows(result))
 
 
@@ -86,12 +101,15 @@ def component_rows(result: GroupResult) -> Iterator[Mapping[str, object]]:
                 }
 
 
-def quality_rows(result: GroupResult) -> list[Mapping[str, object]]:
-    """Return a row for each run and decomposition."""
+def quality_rows(
+    result: GroupResult, shrinkages: Sequence[Sequence[float]]
+) -> list[Mapping[str, object]]:
+    """Return a row for each run and decomposition; see `write_quality`."""
     table: list[Mapping[str, object]] = []
     for index, components in enumerate(result.components):
         n_independent = result.space.independent_values(components.maps)
-        for projected in result.projected:
+        of_runs = shrinkages[index] or (None,) * len(result.projected)
+        for projected, shrinkage in zip(result.projected, of_runs, strict=True):
             run, found = projected.run, projected.projections[index]
             table.append(
                 {
@@ -109,6 +127,7 @@ def quality_rows(result: GroupResult) -> list[Mapping[str, object]]:
                         )
                     ),
                     "tsnr": projected.tsnr,
+                    "shrinkage": shrinkage,
                     "n_volumes_kept": run.n_kept,
                     "mean_fd": run.mean_fd_mm,
                 }
