@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import pytest
 from support import FIXTURES, nidecomp, results, validator_issues
 
@@ -58,7 +57,6 @@ def test_the_tree_is_valid_and_pictures_are_there_for_papers(output: Path) -> No
     assert validator_issues(output) == []
     assert (output / "report.html").stat().st_size < 15e6
     pictures = {path.name for path in (output / "figures").iterdir()}
-    assert len({name for name in pictures if "_canica0" in name}) == 3
     assert {f"overview_seg-{one}_scale-3.png" for one in ("canica", "dictlearning")} <= pictures
     both = "matching_seg-canica_scale-3_seg-dictlearning_scale-3.png"
     assert {"participants.png", "connectome_seg-canica_scale-3.png", both} <= pictures
@@ -159,6 +157,25 @@ def test_a_report_that_fails_takes_nothing_with_it(tiny: Path, tmp_path: Path) -
     changed = {name for name in before if after.get(name) != before[name]}
     # The manifest has the size of what is there.
     assert changed - {"logs/manifest.tsv"} == {str(image.relative_to(broken))}
+
+
+def test_figures_of_maps_are_added_to_complete_results_and_nothing_else(tiny: Path) -> None:
+    """As many pictures as volumes, none of them like another; and they stay without the option."""
+    folder = tiny.with_name("drawn")
+    shutil.copytree(tiny, folder)
+    before = results(folder)
+    words = ("group", "--n-components", "2", "--n-init", "2", "--methods", "canica")
+    done = nidecomp(TINY, folder, *words, "--figures", report=True)
+    assert "nothing is made again" in done.stderr
+    after = results(folder)
+    added = sorted(set(after) - set(before))
+    assert added == [f"figures/seg-canica_scale-2_canica0{index}.png" for index in (1, 2)]
+    assert {name for name in before if after[name] != before[name]} == {"logs/manifest.tsv"}
+    assert len({after[name] for name in added}) == 2
+    (folder / added[0]).unlink()
+    done = nidecomp(TINY, folder, "group", "--report-only", "--figures", report=True)
+    assert done.exit_code == 0, done.stderr
+    assert results(folder) == after
 
 
 def test_without_a_report_there_is_none(rest_output: Path) -> None:
@@ -460,11 +477,3 @@ def test_text_can_be_read_in_light_and_in_dark(browser: Any, output: Path, schem
     assert body[1] == (scheme == "light"), "dark on light"
     too_low = {name: ratio for name, (ratio, _) in contrasts.items() if ratio < 4.5}
     assert too_low == {}
-
-
-def test_the_picture_of_a_component_is_that_of_its_map(output: Path) -> None:
-    """As many pictures as volumes, none of them like another."""
-    image = next(output.glob("tpl-*/func/*_seg-canica_scale-3_res-native_components.nii.gz"))
-    pictures = sorted((output / "figures").glob("seg-canica_scale-3_*.png"))
-    assert len(pictures) == nib.load(image).shape[-1]
-    assert len({path.read_bytes() for path in pictures}) == len(pictures)

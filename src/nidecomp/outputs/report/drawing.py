@@ -73,13 +73,12 @@ class _DrawnComponent:
     """One component as a thread returns it."""
 
     small: Image
-    large: bytes
     sample: NDArray[np.float32]
     drawn: DrawnMap
 
 
 def draw_all(folder: Results, n_threads: int) -> Drawn:
-    """Draw everything that a report shows.
+    """Draw everything that a report shows, and the figures about more than one map.
 
     Parameters
     ----------
@@ -113,7 +112,6 @@ def draw_all(folder: Results, n_threads: int) -> Drawn:
         )
         figures[f"overview_{one.key}"] = as_png(sheet)
         for name, each in zip(names, found, strict=True):
-            figures[f"{one.key}_{name}"] = each.large
             maps[one.key, name] = each.drawn
         samples[one.key] = np.stack([each.sample for each in found])
     matches = {
@@ -140,16 +138,12 @@ def _components(
         drawn = DrawnMap(
             as_webp(pictures.small), pictures.values, pictures.limit, pictures.window, cut
         )
-        return _DrawnComponent(
-            pictures.small, as_png(pictures.large), panels.sample(brain_map), drawn
-        )
+        return _DrawnComponent(pictures.small, panels.sample(brain_map), drawn)
 
-    yield from map_ordered(draw, _paired(panels.maps(one.maps), cuts, one.maps), n_threads)
+    yield from map_ordered(draw, paired(panels.maps(one.maps), cuts, one.maps), n_threads)
 
 
-def _paired(
-    maps: Iterator[object], cuts: Sequence[Cut], path: Path
-) -> Iterator[tuple[object, Cut]]:
+def paired(maps: Iterator[object], cuts: Sequence[Cut], path: Path) -> Iterator[tuple[object, Cut]]:
     """Yield each map of a file with where it is cut."""
     for brain_map, cut in zip_longest(maps, cuts):
         if brain_map is None or cut is None:
