@@ -357,6 +357,67 @@ def test_a_component_stands_beside_its_partner(opened: Opened, output: Path) -> 
     assert opened.problems == []
 
 
+def relmat(output: Path, stat: str) -> dict[tuple[str, str], float]:
+    """A group connectome of CanICA, by pairs."""
+    path = next(output.glob(f"tpl-*/func/*_seg-canica_*_stat-{stat}_relmat.tsv"))
+    head, *rows = (line.split("\t") for line in path.read_text().splitlines())
+    return {
+        (row[0], name): float(value)
+        for row in rows
+        for name, value in zip(head[1:], row[1:], strict=True)
+    }
+
+
+def test_the_connectome_tells_each_pair_and_opens_its_component(
+    opened: Opened, output: Path
+) -> None:
+    """By mouse and by keys; a table has the same; the panel lists the strongest partners."""
+    page, r = opened.page, relmat(output, "pearsoncorrelation")
+    figure = page.locator("figure[data-connectome=seg-canica_scale-3]")
+    names = [text.split()[-1] for text in figure.locator(".heads li").all_inner_texts()]
+    assert sorted(names) == ["canica01", "canica02", "canica03"]
+    rows = figure.locator(".names li").all_inner_texts()
+    assert all(name in text for name, text in zip(names, rows, strict=True))
+    cells = figure.locator("canvas.cells")
+    cells.scroll_into_view_if_needed()
+    box = cells.bounding_box()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.1 * box["height"])
+
+    def told(values: dict[tuple[str, str], float], *pair: str) -> bool:
+        text = figure.locator(".pair").inner_text()
+        value = float(text.rpartition("r = ")[2])
+        return all(name in text for name in pair) and abs(value - values[pair]) <= 0.0051
+
+    assert told(r, names[0], names[2])
+    cells.focus()
+    page.keyboard.press("ArrowDown")
+    assert told(r, names[1], names[2])
+    figure.locator("select").first.select_option("partial correlation")
+    assert told(relmat(output, "partialcorrelation"), names[1], names[2])
+    figure.locator("summary").click()
+    figure.locator("tbody tr").first.wait_for()
+    rows = figure.locator("tbody tr").all_inner_texts()
+    assert len(rows) == 3
+    assert [abs(float(row.split("\t")[2])) for row in rows] == pytest.approx(
+        sorted((abs(r[pair]) for pair in r if pair[0] < pair[1]), reverse=True), abs=0.0051
+    )
+    cells.focus()
+    page.keyboard.press("Enter")
+    assert opened.chosen == names[1]
+    partners = page.locator("#ui-first-panel .partner-list li").all_inner_texts()
+    assert len(partners) == 2
+    strongest = max((names[0], names[2]), key=lambda one: abs(r[names[1], one]))
+    assert strongest in partners[0]
+    figure.locator("select").last.select_option("numbered")
+    assert figure.locator(".heads li").all_inner_texts() == sorted(names)
+    page.select_option("#ui-order", "connectivity")
+    tiles = page.eval_on_selector_all(
+        ".tile", "all => all.filter(one => one.offsetParent).map(one => one.id)"
+    )
+    assert tiles == names, "as in the matrix"
+    assert opened.problems == []
+
+
 def test_the_gallery_is_filtered(opened: Opened) -> None:
     page = opened.page
 
@@ -425,6 +486,14 @@ def test_thousands_of_runs_are_drawn_as_they_are_needed(
     inventory.write_text("\n".join([header, *named]) + "\n", encoding="utf-8")
     assert rebuild(many)[0] == 0
     opened = Opened(browser, many)
+    assert len(opened.column("part-t-runs", 1)) == 50
+    opened.page.emulate_media(media="print")
+    opened.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert len(opened.column("part-t-runs", 1)) == 1000
+    rest = opened.page.locator("#part-t-runs .print-only")
+    assert rest.inner_text() == "3000 more rows are in logs/inventory.tsv."
+    opened.page.emulate_media(media="screen")
+    opened.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert len(opened.column("part-t-runs", 1)) == 50
     head = opened.page.locator("#part-t-runs th button").first
     head.click()

@@ -263,6 +263,16 @@ def test_what_matters_stands_on_top(tmp_path: Path) -> None:
     assert ("canica02", "canica02") in [link for one in found for link in one.links]
 
 
+def test_components_that_were_not_judged_are_not_taken_for_networks_of_others(
+    tmp_path: Path,
+) -> None:
+    folder = read_results(make(tmp_path, Evidence={"Reproducibility": "not assessed: one of one"}))
+    told = [one.text for one in cautions(folder, component_ids(folder))]
+    assert any(
+        one.endswith("find these components again was not assessed: one of one.") for one in told
+    )
+
+
 def test_a_partial_folder_gives_a_partial_report_that_says_so(tmp_path: Path) -> None:
     root = make(tmp_path)
     (root / "participants.tsv").unlink()

@@ -28,6 +28,8 @@ class Matrix {
     this.canvas = this.find("cells");
     this.pen = this.canvas.getContext("2d");
     this.told = this.find("pair");
+    // Beside the numbers there is room for a few dozen.
+    figure.classList.toggle("wide", Math.max(rows.length, columns.length) > 40);
     this.arrange(rows.map((_, index) => index), columns.map((_, index) => index));
     for (const name of ["pointermove", "click"]) this.canvas.addEventListener(name, (event) => this.point(event));
     this.canvas.addEventListener("keydown", (event) => this.key(event));

@@ -119,6 +119,7 @@ class Panel {
     const { window } = this.component;
     this.find("bar-low").textContent = (-window).toFixed(1);
     this.find("bar-high").textContent = window.toFixed(1);
+    this.find("nothing").hidden = this.component.low !== null || this.component.high !== null;
   }
 
   drawSlices() {
