@@ -311,9 +311,9 @@ def _images_mb(runs: tuple[UsableRun, ...], space: FeatureSpace, request: Reques
 
 
 def _drawing_mb(request: Request) -> float:
-    """Return the memory in MB of drawing figures, or 0 without a report."""
+    """Return the memory in MB of drawing figures, or 0 where there are none."""
     extent = request.extent
-    if request.analysis_level != "group" or extent.level != "full" or extent.no_report:
+    if request.analysis_level != "group" or not (extent.has_report or extent.figures):
         return 0.0
     return _DRAWING_MB + _DRAWING_MB_OF_MAP * count_maps(request.science)
 

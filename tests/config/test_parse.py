@@ -413,7 +413,12 @@ def test_a_config_file_sets_options_of_every_table(tmp_path: Path) -> None:
         "decomposition": {"map_support": 0.1, "n_epochs": 3, "subspace_dims": 200},
         "evidence": {"n_splits": 3, "threshold": "p:0.01"},
         "projection": {"normalise_time_courses": True},
-        "extent": {"level": "minimal", "participant_maps": True, "no_report": True},
+        "extent": {
+            "level": "minimal",
+            "participant_maps": True,
+            "no_report": True,
+            "figures": True,
+        },
         "execution": {"omp_nthreads": 2},
     }
     assert set(given) == set(SECTIONS)

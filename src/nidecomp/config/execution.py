@@ -32,8 +32,21 @@ class OutputOptions:
         "combined across runs.",
     )
     no_report: bool = option(
-        convert.flag, False, "Do not create the report (report.html and its figures)."
+        convert.flag,
+        False,
+        "Do not create the report (report.html and its overview figures).",
     )
+    figures: bool = option(
+        convert.flag,
+        False,
+        "Also draw each map at publication size (figures/). For results that are complete, nothing "
+        "else is made.",
+    )
+
+    @property
+    def has_report(self) -> bool:
+        """Whether the report is created."""
+        return self.level == "full" and not self.no_report
 
 
 @dataclass(frozen=True)

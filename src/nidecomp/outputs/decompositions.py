@@ -127,7 +127,7 @@ def _readme(result: GroupResult) -> str:
         features=result.space.measure.features,
         is_full=result.is_full,
         is_chosen=result.choice is not None,
-        has_report=result.is_full and not result.settings.extent.no_report,
+        has_report=result.settings.extent.has_report,
         quality_table=QUALITY_TABLE,
         model_order_table=MODEL_ORDER_TABLE,
         model_order_figure=MODEL_ORDER_FIGURE,

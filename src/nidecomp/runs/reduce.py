@@ -111,7 +111,7 @@ def check_unchanged(path: Path, now: Path) -> None:
 
 
 def _is_reduced(task: ReduceTask) -> bool:
-    return all(find_reduced(task.run, task.stem(fwhm)) for fwhm in task.smoothing_fwhm)
+    return all(find_reduced(task.run, task.path(fwhm)) for fwhm in task.smoothing_fwhm)
 
 
 def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
