@@ -113,6 +113,7 @@ WRONG = [
     ("dask_config", "", "path"),
     ("dask_patience", 0, "at least 1"),
     ("work_dir", "", "path"),
+    ("figures", "yes", "true or false"),
     ("fetch", "yes", "true or false"),
     ("bids_database_dir", 1, "path"),
     ("reset_database", "yes", "true or false"),

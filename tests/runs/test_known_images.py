@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 from run_examples import run_of
 
@@ -13,10 +15,11 @@ from nidecomp.core.records import RunKey, UsableRun
 from nidecomp.runs.known_images import KnownImages, gather_images, image_identity, remember_image
 
 
-def run_with_image(root: Path, participant: str, content: bytes = b"image") -> UsableRun:
+def run_with_image(root: Path, participant: str, value: int = 1) -> UsableRun:
     path = root / f"sub-{participant}" / "func" / f"sub-{participant}_task-rest_bold.nii.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content + participant.encode())
+    values = np.full((2, 2, 2, 3), value, np.int16)
+    nib.save(nib.Nifti1Image(values + int(participant), np.eye(4)), path)
     run = run_of(RunKey((("sub", participant), ("task", "rest"))))
     return replace(run, files=replace(run.files, bold=path))
 
@@ -65,7 +68,7 @@ def test_what_was_gathered_is_not_written_again_unless_it_changed(
     gather_images(root, work)
     remember_image(runs[0], work)
     assert len(files(work)) == 1
-    changed = run_with_image(root, "01", b"another image")
+    changed = run_with_image(root, "01", 7)
     remember_image(changed, work)
     assert len(files(work)) == 2
     for _ in range(2):
