@@ -27,6 +27,10 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index -w /own .
 
 FROM python:3.12-slim-bookworm
 ARG VERSION=0.1.0
+# git-annex, which --fetch calls, is one of the packages below and needs git. No result depends on it.
+RUN apt-get update && \
+    apt-get install -y --no-install-recommends ca-certificates git && \
+    rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/nidecomp /opt/nidecomp
 # Nothing is written outside /tmp and the folders that are mounted: no HOME, no caches, no bytecode.
 ENV PATH=/opt/nidecomp/bin:/usr/local/bin:/usr/bin:/bin \

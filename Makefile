@@ -12,7 +12,7 @@ TEST_PROCESSES ?= logical
 BIN := $(VENV)/bin
 LOCKED := --universal --python-version 3.12 --generate-hashes --upgrade --no-header --quiet
 
-.PHONY: demo test recomputed lint docs wheel fixtures picture lock check-container check-slurm check-faults fuzz \
+.PHONY: demo test recomputed lint docs wheel fixtures picture lock check-container check-slurm check-faults check-annex fuzz \
         clean help bench-data bench bench-map bench-scaling bench-group bench-executors \
         bench-scale
 
@@ -29,6 +29,7 @@ help:
 	@echo "make check-container  build the image (ENGINE=podman or docker) and run the demo in it"
 	@echo "make check-slurm  both ways of using a cluster, on a real SLURM (Debian, root); IMAGE=x.sif"
 	@echo "make check-faults  kill it, fill its disk, take its inputs away, at every step"
+	@echo "make check-annex  fetch from git-annex repositories, killed at each call"
 	@echo "make fuzz      feed every reader thousands of changed files"
 	@echo "make bench     compare with nilearn on full-size data, made in BENCH_DATA=$(BENCH_DATA)"
 	@echo "make bench-map, bench-scaling, bench-group, bench-executors, bench-scale"
@@ -99,12 +100,16 @@ picture: demo
 # What the image installs; the environments above take what is new, so that tests meet it first.
 lock: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --group lock
-	$(BIN)/uv pip compile pyproject.toml --extra dask $(LOCKED) -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dask --extra annex $(LOCKED) -o requirements.lock
 	$(BIN)/uv pip compile --group pyproject.toml:build $(LOCKED) -o requirements-build.lock
 
 # Every fault at every step (EVERY=5: every fifth), and thousands of files that no reader should get.
 check-faults: $(VENV)/.development
 	EVERY=$(EVERY) $(BIN)/python -m pytest -s tests/faults/sweep_faults.py
+
+# Annexed datasets: the other ways to fetch, killed at each call (EVERY=5: every fifth).
+check-annex: $(VENV)/.development
+	EVERY=$(EVERY) $(BIN)/python -m pytest -s tests/annex/check_annex.py
 
 fuzz: $(VENV)/.development
 	$(BIN)/python tools/fuzz.py --inputs $(FUZZ_INPUTS) --seed $(FUZZ_SEED)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from common import table
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from nidecomp.config.science import METHODS, DecompositionOptions, Denoising, Method, Science
 from nidecomp.core.records import ReducedRun, RunFiles, RunKey, UsableRun
+from nidecomp.core.reduced_runs import RunVolumes, store_reduced
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
 from nidecomp.spaces.grid import Grid
@@ -31,6 +33,8 @@ N_SHARED = 60
 TARGET_RUNS = 1600
 VOXEL_FRACTIONS = (4, 2, 1)
 NEIGHBOURS = 3
+N_VOLUMES = 150
+REPETITION_TIME_S = 2.0
 _RECORDS = "runs.json"
 
 
@@ -73,11 +77,9 @@ def write_reduced(
     rows += rows.std() * _smooth_rows(n_rows, shared.shape[1], rng) / np.sqrt(NEIGHBOURS)
     squared, vectors = np.linalg.eigh(rows @ rows.T)
     rows = vectors.T[::-1] @ rows
-    path = folder / f"sub-{number:04d}.npy"
-    np.save(path, rows)
-    return {
+    record: dict[str, object] = {
         "run": f"{number:04d}",
-        "path": str(path),
+        "path": str(folder / f"sub-{number:04d}.npy"),
         "smoothing_fwhm": Denoising().smoothing_fwhm,
         "n_rows": n_rows,
         "n_voxels": shared.shape[1],
@@ -87,6 +89,12 @@ def write_reduced(
         "n_nonfinite": 0,
         "n_constant": 0,
     }
+    courses, _ = np.linalg.qr(rng.standard_normal((N_VOLUMES, n_rows)))
+    times_s = np.arange(N_VOLUMES, dtype=np.float64) * REPETITION_TIME_S
+    motion = rng.standard_normal((N_VOLUMES, 7))
+    volumes = RunVolumes(courses.astype(np.float32), times_s, motion)
+    store_reduced(_reduced(record), rows, volumes)
+    return record
 
 
 def check_disk(folder: Path, n_runs: int, n_rows: int, n_voxels: int) -> None:
@@ -116,13 +124,24 @@ def _run(participant: str) -> UsableRun:
     return UsableRun(
         RunFiles(key, "MNI152NLin2009cAsym", None, Path(f"{key.label}_bold.nii.gz"), None, None),
         grid=grid,
-        repetition_time_s=2.0,
+        repetition_time_s=REPETITION_TIME_S,
         start_time_s=None,
-        n_volumes=150,
+        n_volumes=N_VOLUMES,
         stored_bytes=2,
-        kept=tuple(range(150)),
+        kept=tuple(range(N_VOLUMES)),
         n_regressors=0,
         mean_fd_mm=None,
+    )
+
+
+def _reduced(record: dict[str, Any]) -> ReducedRun:
+    return ReducedRun(
+        **{
+            **record,
+            "run": _run(record["run"]),
+            "path": Path(record["path"]),
+            "squared_singular_values": tuple(record["squared_singular_values"]),
+        }
     )
 
 
@@ -131,17 +150,7 @@ def fit(
 ) -> None:
     """Fit the first runs of a folder: all that this benchmark knows of NiDecomp stands here."""
     records = json.loads((folder / _RECORDS).read_text(encoding="utf-8"))[:n_runs]
-    runs = [
-        ReducedRun(
-            **{
-                **record,
-                "run": _run(record["run"]),
-                "path": Path(record["path"]),
-                "squared_singular_values": tuple(record["squared_singular_values"]),
-            }
-        )
-        for record in records
-    ]
+    runs = [_reduced(record) for record in records]
     wanted = DecompositionOptions(n_components=(n_components,), methods=tuple(methods), alpha=10.0)
     fit_group(runs, Science(decomposition=wanted), GroupPlan(n_threads))
 

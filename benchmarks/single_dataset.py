@@ -24,6 +24,7 @@ from scipy import ndimage
 from nidecomp.annotation.noise_flags import is_of_single_dataset
 from nidecomp.config.science import DecompositionOptions, EvidenceOptions, Science
 from nidecomp.core.records import ReducedRun, RunKey
+from nidecomp.core.reduced_runs import RunVolumes, store_reduced
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
@@ -94,16 +95,14 @@ def write_run(path: Path, key: RunKey, series: Array) -> ReducedRun:
     """Reduce a series and store it as the reduce step does."""
     n_rows = 2 * (N_SHARED + N_SINGLE + SURPLUS)
     volumes, singular, rows = np.linalg.svd(series, full_matrices=False)
-    np.save(path, (singular[:n_rows, None] * rows[:n_rows]).astype(np.float32))
-    np.savez(
-        path.with_suffix(".npz"),
-        rows=volumes[:, :n_rows].astype(np.float32),
-        times_s=2.0 * np.arange(N_VOLUMES),
-        motion=np.zeros((N_VOLUMES, 0)),
-    )
     squared = tuple((singular[:n_rows] ** 2).tolist())
     total = float((singular**2).sum())
-    return ReducedRun(run_of(key), path, 6.0, n_rows, series.shape[1], total, squared, 0, 0)
+    run = ReducedRun(run_of(key), path, 6.0, n_rows, series.shape[1], total, squared, 0, 0)
+    leading = (singular[:n_rows, None] * rows[:n_rows]).astype(np.float32)
+    courses = volumes[:, :n_rows].astype(np.float32)
+    times_s = 2.0 * np.arange(N_VOLUMES)
+    store_reduced(run, leading, RunVolumes(courses, times_s, np.zeros((N_VOLUMES, 0))))
+    return run
 
 
 def judged(group: Group, folder: Path) -> tuple[Components, ...]:

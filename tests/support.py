@@ -128,6 +128,29 @@ def group_file(folder: Path, method: str, suffix: str, extension: str) -> Path:
     return path
 
 
+def metadata(path: Path, folder: Path) -> dict[str, object]:
+    """Return what JSON files say about a file, by the inheritance principle of BIDS.
+
+    At each level at most one of them may apply, or one of the file's own name.
+    """
+    stem = path.name.partition(".")[0]
+    *entities, suffix = stem.split("_")
+    said: dict[str, object] = {}
+    for level in [path.parent, *path.parent.parents]:
+        own = {
+            one.stem: one
+            for one in level.glob("*.json")
+            if one.stem.split("_")[-1] == suffix and set(one.stem.split("_")[:-1]) <= set(entities)
+        }
+        assert len(own) <= 1 or stem in own, sorted(own)
+        if own:
+            applies = own.get(stem) or own.popitem()[1]
+            said = json.loads(applies.read_text(encoding="utf-8")) | said
+        if level == folder:
+            return said
+    raise AssertionError(f"{path} is not in {folder}")
+
+
 def group_maps(folder: Path, method: str) -> np.ndarray:
     """Read a method's maps within the group mask, shape (n_components, n_voxels)."""
     (mask,) = folder.glob("tpl-*/anat/*_desc-brain_mask.nii.gz")

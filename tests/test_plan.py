@@ -563,6 +563,13 @@ def test_without_a_report_nothing_is_drawn():
     for extent in (OutputOptions(no_report=True), OutputOptions(level="minimal")):
         plan = forecast((run_of(),), SPACE, request_of(science, extent=extent), 4)
         assert plan.drawing_mb == 0
+        plan = forecast(
+            (run_of(),),
+            SPACE,
+            request_of(science, extent=dataclasses.replace(extent, figures=True)),
+            4,
+        )
+        assert plan.drawing_mb > 0
     assert forecast_of(with_fit=False, mem_mb=PLENTY).drawing_mb == 0
 
 

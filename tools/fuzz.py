@@ -20,6 +20,7 @@ import tempfile
 import time
 import traceback
 import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -249,17 +250,17 @@ def _manifest(folder: Path, drawn: bytes) -> None:
 
 
 def _reduced(folder: Path, drawn: tuple[bytes, int, int]) -> None:
-    """Find a reduced run after one of its files was changed."""
-    stem = folder / "run"
-    np.save(f"{stem}.npy", np.ones((2, 5), dtype=np.float32))
-    np.savez(f"{stem}.npz", rows=np.ones((9, 2)), times_s=np.ones(9), motion=np.ones((9, 1)))
-    stem.with_suffix(".json").write_bytes(drawn[0])
-    path = stem.with_suffix((".npy", ".npz")[drawn[1] % 2])
+    """Find a reduced run after a byte of its file was changed, with any record."""
+    path, volumes = folder / "run.npy", (np.ones((9, 2)), np.ones(9), np.ones((9, 1)))
+    arrays = {f"array_{number}": one for number, one in enumerate(volumes)}
+    structure = np.frombuffer(b'{"mapping": ' + drawn[0] + b"}", dtype=np.uint8)
+    with path.open("wb") as file:
+        np.save(file, np.ones((2, 5), dtype=np.float32))
+        np.savez(file, structure=structure, **arrays)
     content = bytearray(path.read_bytes())
-    place = drawn[1] % len(content)
-    content[place] ^= drawn[2]
+    content[drawn[1] % len(content)] ^= drawn[2]
     path.write_bytes(content)
-    find_reduced(_RUN, stem)
+    find_reduced(_RUN, path)
 
 
 _DECOMPOSITION: dict[str, object] = {
@@ -276,7 +277,15 @@ _METRICS = (
 )  # fmt: skip
 _RECORD: dict[str, object] = {
     "smoothing_fwhm": 6.0, "n_rows": 2, "n_voxels": 5, "total_variance": 9.0,
-    "squared_singular_values": [4.0, 1.0], "n_nonfinite": 0, "n_constant": 0,
+    "squared_singular_values": {"tuple": [4.0, 1.0]}, "n_nonfinite": 0, "n_constant": 0,
+    "empty": {"tuple": []}, "checksum": zlib.crc32(np.ones(10, np.float32)), "n_regressors": 1,
+    "volumes": {
+        "record": "RunVolumes",
+        "fields": {
+            "rows": {"array": "array_0"}, "times_s": {"array": "array_1"},
+            "motion": {"array": "array_2"},
+        },
+    },
 }  # fmt: skip
 _STRATEGY: dict[str, object] = {
     "strategy": ["motion", "wm_csf", "high_pass", "scrub"], "motion": "basic", "scrub": 5,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nidecomp.annotation.regions import RegionsOfMaps, find_regions
 from nidecomp.annotation.select import components_to_regress_out
@@ -15,6 +16,7 @@ from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError, NothingToDoError
 from nidecomp.core.records import Inventory, ReducedRun, runs_of
+from nidecomp.core.reduced_runs import remove_old_files
 from nidecomp.core.text import count
 from nidecomp.decomposition.choose_model_order import choose_model_order, lowered_to_runs
 from nidecomp.decomposition.components import Components
@@ -38,6 +40,8 @@ from nidecomp.plan import make_plan
 from nidecomp.preflight import Preparation, draw_held_out, prepare
 from nidecomp.projection.all_runs import Projections, project_runs
 from nidecomp.projection.superseded import remove_superseded
+from nidecomp.runs.fetching import as_their_headers_say
+from nidecomp.runs.known_images import gather_images
 from nidecomp.runs.reduce_all import (
     reduce_runs,
     reduce_task,
@@ -86,6 +90,8 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             with step("writing"):
                 tree = write_group(result)
             is_reported = write_report(tree, settings, plan.n_threads, found.monitor)
+            # Of images that were fetched, nothing was known before.
+            origin = origin or _origin_after_fetching(found, request)
             tree.finish(about_manifest(origin, inventory))
             _clear_work_folder(settings, projections, inventory)
         _LOG.info("The results of %s are in %s", _n_runs(reduced), settings.output_dir)
@@ -121,11 +127,24 @@ def _origin(found: Preparation, request: Request) -> Origin | None:
     return origin_of(tasks, found.inventory, found.datasets, found.space, request)
 
 
+def _origin_after_fetching(found: Preparation, request: Request) -> Origin | None:
+    """Return the origin that a later start will find, which knows the images that were read."""
+    if not request.execution.fetch:
+        return None
+    tasks = [reduce_task(run, found.space, request) for run in found.runs]
+    runs = as_their_headers_say(tasks)
+    later = replace(found, runs=runs, inventory=found.inventory.with_used(runs))
+    return _origin(later, request)
+
+
 def _reduce(
     found: Preparation, request: Request, executor: Executor
 ) -> tuple[tuple[ReducedRun, ...], Inventory]:
     """Reduce the runs; what becomes of each is written before anything else can go wrong."""
     reduced, failed = reduce_runs(found.runs, found.space, executor, request)
+    if request.asked.analysis_level == "group":
+        for one in found.datasets.found:
+            gather_images(one.root, request.work_dir)
     inventory = found.inventory.with_used(runs_of(reduced)).with_failed(failed)
     keep_inventory(found.datasets, inventory, request.asked)
     if failed and request.execution.stop_on_first_crash:
@@ -218,13 +237,16 @@ def _find_regions(
 
 
 def _clear_work_folder(settings: Settings, projections: Projections, inventory: Inventory) -> None:
-    """Remove projections to maps of earlier fits from a work folder that nobody else uses.
+    """Remove what no later start can use from a work folder that nobody else uses.
 
-    Those of runs that failed now may be of use once their images are there again.
+    Projections of runs that failed now may be of use once their images are there again.
     """
-    if _owns_work_folder(settings) and projections.runs and not inventory.failed:
-        n_removed = remove_superseded(projections, settings.work_dir)
-        _LOG.debug("Removed %s of earlier projections", count(n_removed, "file"))
+    if not _owns_work_folder(settings):
+        return
+    n_removed = remove_old_files(settings.work_dir)
+    if projections.runs and not inventory.failed:
+        n_removed += remove_superseded(projections, settings.work_dir)
+    _LOG.debug("Removed %s of earlier projections and versions", count(n_removed, "file"))
 
 
 def _owns_work_folder(settings: Settings) -> bool:

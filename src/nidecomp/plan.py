@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from nidecomp.config.execution import Execution
@@ -19,10 +19,11 @@ from nidecomp.decomposition.memory import (
     count_subspaces,
     group_fit_mb,
 )
-from nidecomp.execution.choose import worker_memory_mb
+from nidecomp.execution.choose import wanted_processes, worker_memory_mb
 from nidecomp.execution.local import available_cores
 from nidecomp.execution.memory import INTERPRETER_MB, free_mb, row_mb
 from nidecomp.projection.task import STATISTICS
+from nidecomp.runs.fetching import images_in_words
 from nidecomp.runs.memory import memory_of_run_mb, projecting_rows
 from nidecomp.spaces.contract import FeatureSpace
 
@@ -49,7 +50,8 @@ class Forecast:
     in one pass over the reduced runs, and to `samples_at_once` of the split-halves and bootstrap
     samples. `waiting_mb` is the memory of this process while workers process runs, `drawing_mb`
     that of drawing figures (0 without a report). `images_mb` is the disk space of the runs' own
-    maps and cleaned images, before compression.
+    maps and cleaned images, before compression; `fetching` says what has to be fetched, if
+    anything.
     """
 
     run_mb: float
@@ -64,6 +66,7 @@ class Forecast:
     where: Where = "here"
     drawing_mb: float = 0.0
     images_mb: float = 0.0
+    fetching: str | None = None
 
     @property
     def group_plan(self) -> GroupPlan:
@@ -100,6 +103,8 @@ class Forecast:
                 f"components: {passes}"
             )
             lines.insert(1, fit)
+        if self.fetching:
+            lines.append(self.fetching)
         return "\n".join(lines)
 
     @property
@@ -141,6 +146,7 @@ def make_plan(
     """
     worker_mb = worker_memory_mb(request.execution)
     plan = forecast(runs, space, request, available_cores(), worker_mb)
+    plan = replace(plan, fetching=images_in_words(runs, plan.n_processes))
     for line in plan.as_text().splitlines():
         _LOG.info(line)
     if plan.n_processes == 1:
@@ -202,6 +208,7 @@ def forecast(
     _check_run_fits(run_mb, _run_takes(run_mb, runs, space, n_smoothings), limit, worker_mb,
                     waiting_mb if where == "beside" else 0.0)  # fmt: skip
     cores = request.execution.nprocs or n_cores
+    n_processes = wanted_processes(request.execution, cores)
     n_threads, at_once, group_mb = _fit_group_into(len(runs), space, request, cores, limit)
     if with_fit:
         _check_group_fits(group_mb, space, science, limit)
@@ -210,7 +217,7 @@ def forecast(
         run_mb=run_mb,
         group_mb=group_mb if with_fit else 0.0,
         disk_mb=len(runs) * n_smoothings * n_rows * row_mb(space.n_features),
-        n_processes=max(1, min(cores, int((limit.mb - waiting_mb) // run_mb), len(runs))),
+        n_processes=max(1, min(n_processes, int((limit.mb - waiting_mb) // run_mb), len(runs))),
         n_threads=n_threads,
         n_subspaces=count_subspaces(science),
         at_once=at_once,
@@ -304,9 +311,9 @@ def _images_mb(runs: tuple[UsableRun, ...], space: FeatureSpace, request: Reques
 
 
 def _drawing_mb(request: Request) -> float:
-    """Return the memory in MB of drawing figures, or 0 without a report."""
+    """Return the memory in MB of drawing figures, or 0 where there are none."""
     extent = request.extent
-    if request.analysis_level != "group" or extent.level != "full" or extent.no_report:
+    if request.analysis_level != "group" or not (extent.has_report or extent.figures):
         return 0.0
     return _DRAWING_MB + _DRAWING_MB_OF_MAP * count_maps(request.science)
 

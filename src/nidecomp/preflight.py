@@ -9,8 +9,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from nidecomp.annex.fetched import without_leftovers
+from nidecomp.annex.subdatasets import make_installed
 from nidecomp.annotation.atlases import label_atlas
 from nidecomp.annotation.select import check_words
 from nidecomp.bids.datasets import Datasets, locate_datasets
@@ -109,7 +112,9 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
     UsageError, NothingToDoError
         The request cannot be met.
     """
-    datasets, lost = locate_datasets(settings)
+    # Those that are subdatasets are installed already; here, it is known which could not be.
+    installed = partial(make_installed, fetch=settings.execution.fetch)
+    datasets, lost = locate_datasets(settings, installed)
     # Taken before the log is opened, so that it has no lines of another process.
     is_locked = settings.output_dir.is_dir() and not settings.execution.dry_run
     with (
@@ -118,6 +123,7 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
         recording_steps(settings, command) as monitor,
         # Those that `start.carry_out` has started already, where it was called.
         workers_started_early(settings, warm_up) as end_workers,
+        without_leftovers(settings.work_dir) if settings.execution.fetch else nullcontext(),
     ):
         # The log begins with what was found: where nothing can be done, none is written.
         with monitor.step("finding runs", announced=False):

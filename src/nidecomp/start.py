@@ -7,9 +7,12 @@ and worker processes import them while this process does.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nidecomp.annex.commands import check_installed
+from nidecomp.annex.subdatasets import make_installed
 from nidecomp.bids.dataset import (
     SETTINGS,
     check_folders,
@@ -87,7 +90,9 @@ def check_request(settings: Settings) -> None:
     """
     execution = settings.execution
     check_executor(execution)
-    datasets, _ = locate_datasets(settings)
+    if execution.fetch:
+        check_installed()
+    datasets, _ = locate_datasets(settings, partial(make_installed, fetch=execution.fetch))
     _check_folders(datasets, settings)
     mask = settings.science.masking.mask
     atlas = settings.science.evidence.label_atlas

@@ -422,6 +422,14 @@ def test_runs_of_all_are_found_although_some_are_named(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- nothing matches
+def test_an_output_of_fmriprep_without_images_is_said_to_be_minimal(tmp_path: Path) -> None:
+    func = tmp_path / "sub-01" / "func"
+    func.mkdir(parents=True)
+    (func / "sub-01_task-rest_from-boldref_to-T1w_mode-image_desc-coreg_xfm.txt").touch()
+    with pytest.raises(NothingToDoError, match="wrote it with --level minimal"):
+        find_runs(tmp_path, Selection())
+
+
 def test_where_nothing_matches_what_is_there_is_listed(tmp_path: Path) -> None:
     make_runs(tmp_path, stem("01", task="nback"), stem("02", ses="pre", run="3"), space="T1w")
     make_runs(tmp_path, stem("03"), space="MNI152NLin6Asym", res="2")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from nidecomp.bids.names import (
     RUN_ENTITIES,
     FileLabels,
+    ambiguous_runs,
     atlas_description_file,
     file_name,
     group_file,
@@ -23,6 +24,7 @@ from nidecomp.bids.names import (
     projected_file,
     run_file,
     shared_key,
+    sidecar_of_run,
 )
 from nidecomp.core.records import RunKey
 from nidecomp.decomposition.components import component_names
@@ -203,3 +205,22 @@ def test_a_label_of_pooled_tasks_is_bounded_and_tells_sets_apart(tasks: set[str]
     if label != "+".join(sorted(tasks)):
         assert label.startswith(f"{len(tasks)}tasks+")
         assert label != pooled_task({*tasks, "another"})
+
+
+def test_runs_of_which_one_has_all_entities_of_another_are_ambiguous() -> None:
+    """A JSON of the first would describe the tables of the second, too."""
+    labels = FileLabels("T", "A", "canica", 2)
+    plain, fast, other, elsewhere = (
+        RunKey(tuple(tuple(pair.split("-")) for pair in name.split("_")))
+        for name in (
+            "sub-01_task-rest",
+            "sub-01_task-rest_acq-fast",
+            "sub-01_task-nback_run-1",
+            "sub-02_task-rest_acq-fast",
+        )
+    )
+    assert ambiguous_runs([plain, fast, other, elsewhere]) == {plain, fast}
+    assert ambiguous_runs([fast, other, elsewhere]) == frozenset()
+    sidecar = sidecar_of_run(plain, "timeseries", labels).stem.split("_")
+    table = projected_file(fast, "timeseries", ".tsv", labels).stem.split("_")
+    assert set(sidecar) < set(table)

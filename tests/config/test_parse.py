@@ -120,6 +120,8 @@ WRONG = [
     ("dask_config", "", "path"),
     ("dask_patience", 0, "at least 1"),
     ("work_dir", "", "path"),
+    ("figures", "yes", "true or false"),
+    ("fetch", "yes", "true or false"),
     ("bids_database_dir", 1, "path"),
     ("reset_database", "yes", "true or false"),
     ("skip_bids_validation", 1, "true or false"),
@@ -419,7 +421,12 @@ def test_a_config_file_sets_options_of_every_table(tmp_path: Path) -> None:
         "decomposition": {"map_support": 0.1, "n_epochs": 3, "subspace_dims": 200},
         "evidence": {"n_splits": 3, "threshold": "p:0.01"},
         "projection": {"normalise_time_courses": True},
-        "extent": {"level": "minimal", "participant_maps": True, "no_report": True},
+        "extent": {
+            "level": "minimal",
+            "participant_maps": True,
+            "no_report": True,
+            "figures": True,
+        },
         "execution": {"omp_nthreads": 2},
     }
     # Tables of datasets are no options: see test_datasets.py.

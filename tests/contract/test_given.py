@@ -16,13 +16,15 @@ from support import FIXTURES, group_file, nidecomp, results, validator_issues
 
 REST = FIXTURES / "rest"
 METHODS = ("canica", "dictlearning")
+CONNECTOMES = ("--connectomes", "correlation", "partial", "tangent")
 
 
 @pytest.fixture(scope="module")
 def projected(rest_output: Path) -> Path:
     """The demo's runs projected to the demo's results."""
     output = rest_output.with_name("projected")
-    done = nidecomp(REST, output, "group", "--maps", rest_output, "--nprocs", "2")
+    words = (REST, output, "group", "--maps", rest_output, *CONNECTOMES, "--nprocs", "2")
+    done = nidecomp(*words)
     assert done.exit_code == 0, done.stderr
     return output
 
@@ -48,7 +50,7 @@ def test_results_projected_to_their_own_runs_give_what_was_there(
         (names, before), (names_again, after) = read_courses(path), read_courses(again)
         assert names == names_again
         np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-4)
-    for stat in ("pearsoncorrelation", "tangent"):
+    for stat in ("pearsoncorrelation", "partialcorrelation"):
         name = next(rest_output.glob(f"tpl-*/func/*_seg-{method}_*_stat-{stat}_relmat.tsv"))
         assert (projected / name.relative_to(rest_output)).exists()
 
@@ -72,7 +74,7 @@ def test_jobs_of_participants_and_a_group_run_give_what_one_run_gives(
     def job(labels: tuple[str, ...]) -> str:
         done = nidecomp(
             REST, output, "participant", "--maps", rest_output, "--work-dir", work,
-            "--participant-label", *labels, "--nprocs", "1",
+            "--participant-label", *labels, *CONNECTOMES, "--nprocs", "1",
         )  # fmt: skip
         assert done.exit_code == 0, done.stderr
         return done.stderr
@@ -81,7 +83,8 @@ def test_jobs_of_participants_and_a_group_run_give_what_one_run_gives(
         list(pool.map(job, jobs))
     assert validator_issues(output) == []
     found, wanted = results(output), results(projected)
-    of_participants = {name for name in wanted if name.startswith("sub-")}
+    # With what JSON files at the root say of them.
+    of_participants = {name for name in wanted if name.startswith(("sub-", "space-", "outliers"))}
     missing = {name for name in of_participants if "tangent" in name}
     assert of_participants - set(found) == missing
     assert not list(output.glob("tpl-*/func/*_relmat.tsv"))
@@ -90,7 +93,8 @@ def test_jobs_of_participants_and_a_group_run_give_what_one_run_gives(
     manifests = {path.name for path in (output / "logs").glob("manifest_*.tsv")}
     assert manifests == {f"manifest_sub-{first}+1.tsv" for first, _ in jobs}
 
-    done = nidecomp(REST, output, "group", "--maps", rest_output, "--work-dir", work)
+    words = (REST, output, "group", "--maps", rest_output, *CONNECTOMES, "--work-dir", work)
+    done = nidecomp(*words)
     assert done.exit_code == 0, done.stderr
     found = {name: digest for name, digest in results(output).items() if "manifest_" not in name}
     assert found == wanted
@@ -113,7 +117,7 @@ def test_participants_that_were_not_fitted_get_their_time_courses(tmp_path: Path
     assert "CanICA (given), 2 components" in page
     assert "runs were projected to 2 template maps (" in page
     assert page.count("data:image/webp") == 2, "a tile for each map"
-    assert len(list((tmp_path / "new" / "figures").glob("*canica0?.png"))) == 2
+    assert (tmp_path / "new" / "figures" / "overview_seg-canica_scale-2.png").is_file()
 
 
 # ---------------------------------------------------------------- atlases

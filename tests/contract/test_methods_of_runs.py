@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from support import FIXTURES, nidecomp, small
+from support import FIXTURES, metadata, nidecomp, small
 
 # What the table of the run with empty volumes has: a volume for each reason to drop one.
 RUN = "sub-02_task-rest"
@@ -56,8 +55,8 @@ def inventory(output: Path) -> list[dict[str, str]]:
 
 
 def counts_of(output: Path, run: str) -> dict[str, int]:
-    (path,) = output.glob(f"sub-*/func/{run}_outliers.json")
-    counts: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))["DroppedVolumes"]
+    path, *_ = output.glob(f"sub-*/func/{run}_space-*_timeseries.tsv")
+    counts: dict[str, int] = metadata(path, output).get("DroppedVolumes", {})
     return counts
 
 

@@ -50,6 +50,22 @@ def test_several_orders_stand_side_by_side_and_are_valid(tmp_path: Path) -> None
     assert validator_issues(output) == []
 
 
+def test_a_run_has_eight_files_and_one_where_little_is_written(
+    small_output: Path, tmp_path: Path
+) -> None:
+    assert n_files_of_a_run(small_output) == (8, 2)
+    done = nidecomp(*small(tmp_path / "out", "--level", "minimal"))
+    assert done.exit_code == 0, done.stderr
+    assert n_files_of_a_run(tmp_path / "out") == (1, 1)
+
+
+def n_files_of_a_run(output: Path) -> tuple[int, int]:
+    """Count the files of a run in the output folder and in its work folder."""
+    found = [path.relative_to(output).parts[0] for path in output.rglob("sub-01_task-nback*")]
+    assert set(found) == {"sub-01", "work"}
+    return found.count("sub-01"), found.count("work")
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_soft_atlas_lies_between_0_and_1_and_names_every_volume(
     method: str, rest_output: Path

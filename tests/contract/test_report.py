@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import pytest
 from support import FIXTURES, nidecomp, results, validator_issues
 
@@ -58,7 +57,6 @@ def test_the_tree_is_valid_and_pictures_are_there_for_papers(output: Path) -> No
     assert validator_issues(output) == []
     assert (output / "report.html").stat().st_size < 15e6
     pictures = {path.name for path in (output / "figures").iterdir()}
-    assert len({name for name in pictures if "_canica0" in name}) == 3
     assert {f"overview_seg-{one}_scale-3.png" for one in ("canica", "dictlearning")} <= pictures
     both = "matching_seg-canica_scale-3_seg-dictlearning_scale-3.png"
     assert {"participants.png", "connectome_seg-canica_scale-3.png", both} <= pictures
@@ -159,6 +157,25 @@ def test_a_report_that_fails_takes_nothing_with_it(tiny: Path, tmp_path: Path) -
     changed = {name for name in before if after.get(name) != before[name]}
     # The manifest has the size of what is there.
     assert changed - {"logs/manifest.tsv"} == {str(image.relative_to(broken))}
+
+
+def test_figures_of_maps_are_added_to_complete_results_and_nothing_else(tiny: Path) -> None:
+    """As many pictures as volumes, none of them like another; and they stay without the option."""
+    folder = tiny.with_name("drawn")
+    shutil.copytree(tiny, folder)
+    before = results(folder)
+    words = ("group", "--n-components", "2", "--n-init", "2", "--methods", "canica")
+    done = nidecomp(TINY, folder, *words, "--figures", report=True)
+    assert "nothing is made again" in done.stderr
+    after = results(folder)
+    added = sorted(set(after) - set(before))
+    assert added == [f"figures/seg-canica_scale-2_canica0{index}.png" for index in (1, 2)]
+    assert {name for name in before if after[name] != before[name]} == {"logs/manifest.tsv"}
+    assert len({after[name] for name in added}) == 2
+    (folder / added[0]).unlink()
+    done = nidecomp(TINY, folder, "group", "--report-only", "--figures", report=True)
+    assert done.exit_code == 0, done.stderr
+    assert results(folder) == after
 
 
 def test_without_a_report_there_is_none(rest_output: Path) -> None:
@@ -340,6 +357,67 @@ def test_a_component_stands_beside_its_partner(opened: Opened, output: Path) -> 
     assert opened.problems == []
 
 
+def relmat(output: Path, stat: str) -> dict[tuple[str, str], float]:
+    """A group connectome of CanICA, by pairs."""
+    path = next(output.glob(f"tpl-*/func/*_seg-canica_*_stat-{stat}_relmat.tsv"))
+    head, *rows = (line.split("\t") for line in path.read_text().splitlines())
+    return {
+        (row[0], name): float(value)
+        for row in rows
+        for name, value in zip(head[1:], row[1:], strict=True)
+    }
+
+
+def test_the_connectome_tells_each_pair_and_opens_its_component(
+    opened: Opened, output: Path
+) -> None:
+    """By mouse and by keys; a table has the same; the panel lists the strongest partners."""
+    page, r = opened.page, relmat(output, "pearsoncorrelation")
+    figure = page.locator("figure[data-connectome=seg-canica_scale-3]")
+    names = [text.split()[-1] for text in figure.locator(".heads li").all_inner_texts()]
+    assert sorted(names) == ["canica01", "canica02", "canica03"]
+    rows = figure.locator(".names li").all_inner_texts()
+    assert all(name in text for name, text in zip(names, rows, strict=True))
+    cells = figure.locator("canvas.cells")
+    cells.scroll_into_view_if_needed()
+    box = cells.bounding_box()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.1 * box["height"])
+
+    def told(values: dict[tuple[str, str], float], *pair: str) -> bool:
+        text = figure.locator(".pair").inner_text()
+        value = float(text.rpartition("r = ")[2])
+        return all(name in text for name in pair) and abs(value - values[pair]) <= 0.0051
+
+    assert told(r, names[0], names[2])
+    cells.focus()
+    page.keyboard.press("ArrowDown")
+    assert told(r, names[1], names[2])
+    figure.locator("select").first.select_option("partial correlation")
+    assert told(relmat(output, "partialcorrelation"), names[1], names[2])
+    figure.locator("summary").click()
+    figure.locator("tbody tr").first.wait_for()
+    rows = figure.locator("tbody tr").all_inner_texts()
+    assert len(rows) == 3
+    assert [abs(float(row.split("\t")[2])) for row in rows] == pytest.approx(
+        sorted((abs(r[pair]) for pair in r if pair[0] < pair[1]), reverse=True), abs=0.0051
+    )
+    cells.focus()
+    page.keyboard.press("Enter")
+    assert opened.chosen == names[1]
+    partners = page.locator("#ui-first-panel .partner-list li").all_inner_texts()
+    assert len(partners) == 2
+    strongest = max((names[0], names[2]), key=lambda one: abs(r[names[1], one]))
+    assert strongest in partners[0]
+    figure.locator("select").last.select_option("numbered")
+    assert figure.locator(".heads li").all_inner_texts() == sorted(names)
+    page.select_option("#ui-order", "connectivity")
+    tiles = page.eval_on_selector_all(
+        ".tile", "all => all.filter(one => one.offsetParent).map(one => one.id)"
+    )
+    assert tiles == names, "as in the matrix"
+    assert opened.problems == []
+
+
 def test_the_gallery_is_filtered(opened: Opened) -> None:
     page = opened.page
 
@@ -409,6 +487,14 @@ def test_thousands_of_runs_are_drawn_as_they_are_needed(
     assert rebuild(many)[0] == 0
     opened = Opened(browser, many)
     assert len(opened.column("part-t-runs", 1)) == 50
+    opened.page.emulate_media(media="print")
+    opened.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert len(opened.column("part-t-runs", 1)) == 1000
+    rest = opened.page.locator("#part-t-runs .print-only")
+    assert rest.inner_text() == "3000 more rows are in logs/inventory.tsv."
+    opened.page.emulate_media(media="screen")
+    opened.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert len(opened.column("part-t-runs", 1)) == 50
     head = opened.page.locator("#part-t-runs th button").first
     head.click()
     head.click()
@@ -460,11 +546,3 @@ def test_text_can_be_read_in_light_and_in_dark(browser: Any, output: Path, schem
     assert body[1] == (scheme == "light"), "dark on light"
     too_low = {name: ratio for name, (ratio, _) in contrasts.items() if ratio < 4.5}
     assert too_low == {}
-
-
-def test_the_picture_of_a_component_is_that_of_its_map(output: Path) -> None:
-    """As many pictures as volumes, none of them like another."""
-    image = next(output.glob("tpl-*/func/*_seg-canica_scale-3_res-native_components.nii.gz"))
-    pictures = sorted((output / "figures").glob("seg-canica_scale-3_*.png"))
-    assert len(pictures) == nib.load(image).shape[-1]
-    assert len({path.read_bytes() for path in pictures}) == len(pictures)

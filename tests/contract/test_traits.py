@@ -15,7 +15,7 @@ import generate
 import nibabel as nib
 import numpy as np
 import pytest
-from support import FIXTURES, Finished, nidecomp, snapshot, validator_issues
+from support import FIXTURES, Finished, metadata, nidecomp, snapshot, validator_issues
 
 README = (FIXTURES / "README.md").read_text(encoding="utf-8")
 # dataset | trait | folder and options | exit code | used, refused, failed | what the user reads
@@ -225,6 +225,17 @@ def test_faint_tails_are_no_brain(ended: Callable[[str], Ended]) -> None:
         assert int(row["mask_voxels"]) == pytest.approx(true, rel=0.3)
 
 
+def test_each_run_is_described_by_its_own_json_where_names_contain_others(
+    ended: Callable[[str], Ended],
+) -> None:
+    output = ended("entity_mix").output
+    tables = list(output.glob("sub-01/func/*_timeseries.tsv"))
+    assert {"_acq-mb_" in path.name for path in tables} == {True, False}
+    for path in tables:
+        run = path.name.partition("_space-")[0]
+        assert f"/{run}_space-" in metadata(path, output)["Sources"][0]
+
+
 def test_empty_volumes_are_dropped_everywhere(ended: Callable[[str], Ended]) -> None:
     output = ended("empty_volumes").output
     row = row_of(output, "sub-02_task-rest")
@@ -236,7 +247,7 @@ def test_empty_volumes_are_dropped_everywhere(ended: Callable[[str], Ended]) -> 
     for path in output.glob("sub-02/func/*_timeseries.tsv"):
         lines = path.read_text().splitlines()[1:]
         assert [index for index, line in enumerate(lines) if "n/a" in line] == empty
-        sidecar = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        sidecar = metadata(path, output)
         assert sidecar["DroppedVolumes"] == {"empty": 6}
         assert any("without signal" in note for note in sidecar["Notes"])
 

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from nidecomp.config.science import DecompositionOptions, Denoising, PcaWeighting, Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import ReducedRun, RunKey
+from nidecomp.core.reduced_runs import RunVolumes, read_volumes, store_reduced
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import (
@@ -66,16 +67,13 @@ def write_run(
     """Store a run as the reduce step does."""
     volumes, singular, rows = np.linalg.svd(series, full_matrices=False)
     path = folder / f"{key.label}_{fwhm}.npy"
-    np.save(path, (singular[:n_rows, None] * rows[:n_rows]).astype(np.float32))
-    np.savez(
-        path.with_suffix(".npz"),
-        rows=volumes[:, :n_rows].astype(np.float32),
-        times_s=2.0 * np.arange(len(series)),
-        motion=np.zeros((len(series), 0)),
-    )
     squared = tuple((singular[:n_rows] ** 2).tolist())
     total = float((singular**2).sum())
-    return ReducedRun(run_of(key), path, fwhm, n_rows, series.shape[1], total, squared, 0, 0)
+    run = ReducedRun(run_of(key), path, fwhm, n_rows, series.shape[1], total, squared, 0, 0)
+    times_s, motion = 2.0 * np.arange(len(series)), np.zeros((len(series), 0))
+    of_volumes = RunVolumes(volumes[:, :n_rows].astype(np.float32), times_s, motion)
+    store_reduced(run, (singular[:n_rows, None] * rows[:n_rows]).astype(np.float32), of_volumes)
+    return run
 
 
 def with_first_rows(
@@ -85,15 +83,14 @@ def with_first_rows(
     copies = []
     for run in runs:
         copy = replace(run, path=folder / run.path.name)
-        rows, volumes = np.load(run.path), dict(np.load(run.volumes_path))
+        rows, volumes = np.load(run.path), read_volumes(run)
         if filler is None:
-            rows, volumes["rows"] = rows[:n_rows], volumes["rows"][:, :n_rows]
+            rows, volumes = rows[:n_rows], replace(volumes, rows=volumes.rows[:, :n_rows])
             squared = run.squared_singular_values[:n_rows]
             copy = replace(copy, n_rows=len(rows), squared_singular_values=squared)
         else:
             rows[n_rows:] = filler
-        np.save(copy.path, rows)
-        np.savez(copy.volumes_path, **volumes)
+        store_reduced(copy, rows, volumes)
         copies.append(copy)
     return copies
 

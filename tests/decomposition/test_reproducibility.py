@@ -24,6 +24,7 @@ from nidecomp.config.science import (
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.linalg import evenly_spaced
 from nidecomp.core.records import ReducedRun, RunKey
+from nidecomp.core.reduced_runs import RunVolumes, read_volumes, store_reduced
 from nidecomp.decomposition import chance, reproducibility
 from nidecomp.decomposition import samples as module
 from nidecomp.decomposition.arrange import by_reproducibility
@@ -65,17 +66,17 @@ def write_run(
 ) -> ReducedRun:
     """Reduce a series and store it as the reduce step does."""
     volumes, singular, rows = np.linalg.svd(series, full_matrices=False)
-    np.save(path, (singular[:n_rows, None] * rows[:n_rows]).astype(np.float32))
     n_kept = len(series)
-    np.savez(
-        path.with_suffix(".npz"),
-        rows=volumes[:, :n_rows].astype(np.float32),
-        times_s=REPETITION_TIME_S * np.arange(n_kept),
-        motion=np.zeros((n_kept, 0)) if motion is None else motion,
-    )
     squared = tuple((singular[:n_rows] ** 2).tolist())
     total = float((singular**2).sum())
-    return ReducedRun(run_of(key), path, fwhm, n_rows, series.shape[1], total, squared, 0, 0)
+    run = ReducedRun(run_of(key), path, fwhm, n_rows, series.shape[1], total, squared, 0, 0)
+    of_volumes = RunVolumes(
+        volumes[:, :n_rows].astype(np.float32),
+        REPETITION_TIME_S * np.arange(n_kept),
+        np.zeros((n_kept, 0)) if motion is None else motion,
+    )
+    store_reduced(run, (singular[:n_rows, None] * rows[:n_rows]).astype(np.float32), of_volumes)
+    return run
 
 
 def key_of(participant: str, run: int) -> RunKey:
@@ -502,8 +503,8 @@ def test_the_data_of_one_participant_affect_one_half_of_each_split(
         if run.key.participant == PRIVATE:
             # The record keeps its variance, because weights are relative to that of the group.
             changed[index] = replace(run, path=tmp_path / run.path.name)
-            np.save(changed[index].path, np.roll(np.load(run.path), 7, axis=1))
-            changed[index].volumes_path.write_bytes(run.volumes_path.read_bytes())
+            rows = np.roll(np.load(run.path), 7, axis=1)
+            store_reduced(changed[index], rows, read_volumes(run))
     judge_fitted(fitted, changed, wanted)
     before, after = spied[:10], spied[10:]
     assert len(after) == 10

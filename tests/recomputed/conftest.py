@@ -26,6 +26,7 @@ def detailed(tmp_path_factory: pytest.TempPathFactory) -> Published:
             FIXTURES / "rest", output, "group", "--n-components", 5, "--holdout", 0.25,
             "--n-bootstraps", 3, "--n-splits", 2, "--participant-maps", "--no-report",
             "--label-atlas", atlas_path(output),
+            "--connectomes", "correlation", "partial", "tangent",
         )  # fmt: skip
         assert done.exit_code == 0, done.stderr
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from support import metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,6 +75,10 @@ class Published:
         """Return the content of a JSON file."""
         content: dict[str, object] = json.loads(self.one(pattern).read_text(encoding="utf-8"))
         return content
+
+    def inherited(self, pattern: str) -> dict[str, object]:
+        """Return what JSON files say about the only file of this pattern."""
+        return metadata(self.one(pattern), self.output)
 
     @property
     def mask(self) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
 from recomputed.cleaned_runs import METHODS, used_runs
-from recomputed.published import Published, agree, numbers
+from recomputed.published import Published, agree, numbers, recomputes
 
 
 def spectral(
@@ -55,6 +55,7 @@ def fishers_mean(of_runs: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]
     return np.asarray(mean)
 
 
+@recomputes("logs/quality.tsv", "shrinkage")
 @pytest.mark.parametrize("method", METHODS)
 def test_connectomes_of_runs_and_of_the_group(detailed: Published, method: str) -> None:
     correlations, partial, covariances, shrinkages = {}, {}, {}, {}
@@ -84,8 +85,6 @@ def test_connectomes_of_runs_and_of_the_group(detailed: Published, method: str) 
         for run, of_run in of_runs.items():
             path = f"sub-*/**/func/{run}_*_seg-{method}_*_stat-{stat}_relmat"
             agree(f"{stat} of a run", matrix(detailed, f"{path}.tsv"), of_run, 5e-6)
-            about = detailed.json(f"{path}.json")
-            if stat == "pearsoncorrelation":
-                assert "Shrinkage" not in about
-            else:
-                agree("Shrinkage", about["Shrinkage"], shrinkages[run], 5e-6)
+    rows = [row for row in detailed.table("logs/quality.tsv") if row["method"] == method]
+    expected = [shrinkages[row["run"]] for row in rows]
+    agree("logs/quality.tsv: shrinkage", numbers(rows, "shrinkage"), expected, 5e-6)

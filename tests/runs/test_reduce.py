@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +15,9 @@ import numpy as np
 import pytest
 
 from nidecomp.config.science import Denoising
+from nidecomp.core.record_files import write_record
 from nidecomp.core.records import FailedRun, ReducedRun, RunFiles, RunKey, UsableRun
-from nidecomp.core.reduced_runs import find_reduced, read_volumes
+from nidecomp.core.reduced_runs import find_reduced, read_volumes, remove_old_files
 from nidecomp.runs import read as read_module
 from nidecomp.runs import reduce as module
 from nidecomp.runs import task as task_module
@@ -64,9 +67,9 @@ def reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
     return result
 
 
-def stem_of(task: ReduceTask) -> Path:
+def path_of(task: ReduceTask) -> Path:
     """Return the path of the reduced run with the first smoothing."""
-    return task.stem(task.smoothing_fwhm[0])
+    return task.path(task.smoothing_fwhm[0])
 
 
 def test_a_second_call_finds_the_first_ones_work(task: ReduceTask) -> None:
@@ -81,8 +84,8 @@ def test_the_record_says_what_lies_in_the_file(task: ReduceTask) -> None:
     rows = np.load(record.path)
     assert rows.dtype == np.float32
     assert rows.shape == (record.n_rows, record.n_voxels) == (5, SPACE.n_features)
-    assert record.path.with_suffix("") == task.stem(0.0)
-    assert find_reduced(record.run, task.stem(0.0)) == record
+    assert record.path == task.path(0.0)
+    assert find_reduced(record.run, task.path(0.0)) == record
     lengths = np.sum(rows.astype(np.float64) ** 2, axis=1)
     np.testing.assert_allclose(record.squared_singular_values, lengths, rtol=1e-4)
     # Each voxel has unit variance over the volumes.
@@ -132,10 +135,10 @@ def test_all_smoothings_come_from_one_read(
 
 def test_the_smoothings_beside_one_are_not_in_its_name(task: ReduceTask) -> None:
     both = replace(task, smoothing_fwhm=(0.0, 6.0))
-    assert both.stem(0.0) == task.stem(0.0) != both.stem(6.0)
+    assert both.path(0.0) == task.path(0.0) != both.path(6.0)
     # The smoothing of the settings is ignored; the task has its own.
     other = replace(NOTHING, smoothing_fwhm=3.0, dictlearning_smoothing_fwhm=9.0)
-    assert replace(task, denoising=other).stem(0.0) == task.stem(0.0)
+    assert replace(task, denoising=other).path(0.0) == task.path(0.0)
 
 
 def test_cleaned_series_are_read_and_cleaned_at_each_smoothing(task: ReduceTask) -> None:
@@ -179,8 +182,8 @@ def test_volumes_without_signal_are_dropped_and_the_run_says_so(task: ReduceTask
         assert volumes.times_s.tolist() == [2.0 * volume for volume in record.run.kept]
         assert len(volumes.rows) == record.run.n_kept
         # As it was before it was read, or known already.
-        stem = task.stem(record.smoothing_fwhm)
-        assert find_reduced(task.run, stem) == find_reduced(record.run, stem) == record
+        path = task.path(record.smoothing_fwhm)
+        assert find_reduced(task.run, path) == find_reduced(record.run, path) == record
     assert reduce_run(task) == reduced(task)
 
 
@@ -242,35 +245,59 @@ def test_a_run_with_too_few_degrees_of_freedom_left_fails(task: ReduceTask) -> N
 
 
 # ---------------------------------------------------------------- names
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".json"])
-@pytest.mark.parametrize("content", [b"", b"{", b"{}", None])
-def test_damaged_work_is_done_again(task: ReduceTask, suffix: str, content: bytes | None) -> None:
-    (first,) = reduced(task)
-    rows = first.path.read_bytes()
-    damaged = first.path.with_suffix(suffix)
-    if content is None:
-        damaged.unlink()
-    else:
-        damaged.write_bytes(content)
-    assert find_reduced(first.run, stem_of(task)) is None
-    assert reduce_run(task) == (first,)
-    assert first.path.read_bytes() == rows
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "of another kind": lambda _: b"{}",
+    "without its last byte": lambda whole: whole[:-1],
+    "without its record": lambda whole: whole[: whole.index(b"PK")],
+    "with another record": lambda whole: whole[: whole.index(b"PK")] + other_record(),
+    # After a power cut, a file may have its full length, but end with zeros.
+    "with zeros at its end": lambda whole: whole[: len(whole) // 2].ljust(len(whole), b"\0"),
+    "with a changed row": lambda whole: changed_at(whole, whole.index(b"PK") - 5),
+    "with a changed number": lambda whole: changed_at(whole, whole.index(b"n_nonfinite") + 13),
+    "with rows only": lambda whole: whole[: whole.index(b"\n") + 1 + 4 * 5 * SPACE.n_features],
+    "with rows of another shape": lambda whole: whole.replace(b"(5, ", b"(1, ", 1),
+    "with rows of another type": lambda whole: whole.replace(b"<f4", b"<i4", 1),
+}
 
 
-def test_rows_of_another_shape_are_not_taken_for_the_runs(task: ReduceTask) -> None:
-    (first,) = reduced(task)
-    np.save(first.path, np.zeros((4, first.n_voxels), dtype=np.float32))
-    assert find_reduced(first.run, stem_of(task)) is None
+def changed_at(whole: bytes, place: int) -> bytes:
+    return whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
 
 
-def test_rows_that_were_damaged_are_made_anew(task: ReduceTask) -> None:
-    """After a power cut, a file may have its full length, but end with zeros."""
+def other_record() -> bytes:
+    file = io.BytesIO()
+    write_record(file, {"checksum": 0})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_work_is_done_again(task: ReduceTask, damage: str) -> None:
     (first,) = reduced(task)
     whole = first.path.read_bytes()
-    first.path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
-    assert find_reduced(first.run, stem_of(task)) is None
+    damaged = DAMAGES[damage](whole)
+    assert damaged != whole
+    first.path.write_bytes(damaged)
+    assert find_reduced(first.run, path_of(task)) is None
     assert reduce_run(task) == (first,)
     assert first.path.read_bytes() == whole
+
+
+def test_rows_are_mapped_and_not_read(task: ReduceTask) -> None:
+    (record,) = reduced(task)
+    rows = np.load(record.path, mmap_mode="r")
+    assert isinstance(rows, np.memmap)
+    assert record.path.stat().st_size > rows.offset + rows.nbytes
+    np.testing.assert_array_equal(rows, np.load(record.path))
+
+
+def test_files_of_earlier_versions_are_removed(task: ReduceTask) -> None:
+    (record,) = reduced(task)
+    for ending in (".npy", ".npz", ".json"):
+        (record.path.parent / f"sub-01_task-rest_0{ending}").touch()
+    assert remove_old_files(task.work_dir) == 3
+    assert list(record.path.parent.iterdir()) == [record.path]
+    assert remove_old_files(task.work_dir / "elsewhere") == 0
 
 
 def test_everything_that_decides_the_numbers_is_in_the_name(
@@ -278,7 +305,7 @@ def test_everything_that_decides_the_numbers_is_in_the_name(
 ) -> None:
     other_mask = np.ones(SHAPE, dtype=bool)
     other_mask[0, 0, 0] = False
-    names = {stem_of(task)}
+    names = {path_of(task)}
     for changed in (
         replace(task, n_rows=6),
         replace(task, smoothing_fwhm=(5.0,)),
@@ -286,13 +313,13 @@ def test_everything_that_decides_the_numbers_is_in_the_name(
         replace(task, space=VoxelSpace(GRID, other_mask, "MNI152NLin2009cAsym")),
         replace(task, run=replace(task.run, repetition_time_s=2.5)),
     ):
-        assert stem_of(changed) not in names
-        names.add(stem_of(changed))
+        assert path_of(changed) not in names
+        names.add(path_of(changed))
     write_image(task.run.files.bold, seed=1)
-    assert stem_of(task) not in names
-    names.add(stem_of(task))
+    assert path_of(task) not in names
+    names.add(path_of(task))
     monkeypatch.setattr(task_module, "numerical_versions", lambda: {"numpy": "99"})
-    assert stem_of(task) not in names
+    assert path_of(task) not in names
 
 
 def test_the_libraries_that_decide_the_numbers_are_all_named() -> None:
@@ -302,7 +329,7 @@ def test_the_libraries_that_decide_the_numbers_are_all_named() -> None:
 
 def test_what_only_decides_which_runs_are_used_is_not_in_the_name(task: ReduceTask) -> None:
     stricter = replace(NOTHING, min_volumes=30, mean_fd_cutoff=0.5)
-    assert stem_of(replace(task, denoising=stricter, n_required=3)) == stem_of(task)
+    assert path_of(replace(task, denoising=stricter, n_required=3)) == path_of(task)
 
 
 def test_the_same_run_gives_the_same_bytes_in_another_process(task: ReduceTask) -> None:
@@ -317,7 +344,7 @@ def test_the_same_run_gives_the_same_bytes_in_another_process(task: ReduceTask) 
         "reduce_run(pickle.loads(Path(sys.argv[1]).read_bytes()))"
     )
     subprocess.run([sys.executable, "-c", code, str(pickled)], check=True, timeout=120)
-    there = find_reduced(here.run, elsewhere.stem(0.0))
+    there = find_reduced(here.run, elsewhere.path(0.0))
     assert there is not None
     assert there.path.read_bytes() == here.path.read_bytes()
     assert replace(there, path=here.path) == here
@@ -367,7 +394,7 @@ def test_stored_rows_that_are_fewer_than_are_now_required_are_refused(task: Redu
     """
     write_image(task.run.files.bold, rank=7)
     for_five, for_ten = (replace(task, n_rows=10, n_required=n) for n in (5, 10))
-    assert stem_of(for_five) == stem_of(for_ten)
+    assert path_of(for_five) == path_of(for_ten)
     (record,) = reduced(for_five)
     assert record.n_rows == 7
     refused = reduce_run(for_ten)

@@ -93,9 +93,11 @@ class RingPanels:
         return brain_map
 
     def pictures(self, brain_map: NDArray, cut: Cut) -> MapPictures:
+        return MapPictures(self.figure(brain_map, cut))
+
+    def figure(self, brain_map: NDArray, _: Cut) -> Image.Image:
         row = np.uint8(255 * np.abs(brain_map) / np.abs(brain_map).max())
-        image = Image.fromarray(np.repeat(row[None], 20, axis=0)).convert("RGB")
-        return MapPictures(image, image)
+        return Image.fromarray(np.repeat(row[None], 20, axis=0)).convert("RGB")
 
     def scene(self) -> None:
         return None
@@ -150,7 +152,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
             projection=ProjectionOptions(regress_out=("left",)),
         ),
         execution=Execution(nprocs=1, skip_bids_validation=True),
-        extent=OutputOptions(participant_maps=True),
+        extent=OutputOptions(participant_maps=True, figures=True),
     )
 
     def shared(inventory: Inventory, *_: object) -> tuple[RingSpace, Inventory]:

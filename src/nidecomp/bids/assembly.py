@@ -20,7 +20,7 @@ from nidecomp.bids.entities import (
 from nidecomp.bids.listing import ListedFile
 from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.bids.sidecars import Sidecars, ambiguous_sidecars
-from nidecomp.core.content import is_not_fetched, not_fetched, stands_for_content
+from nidecomp.core.content import annex_key, is_not_fetched, not_fetched, stands_for_content
 from nidecomp.core.records import RefusedRun, RunFiles, RunKey
 
 
@@ -32,6 +32,8 @@ def run_key(entities: Mapping[str, str]) -> RunKey:
 
 
 IsKnown = Callable[[RunFiles], bool]
+# Fetches the small files of runs. Their images are fetched later.
+FetchCompanions = Callable[[Sequence[RunFiles]], object]
 
 
 class ReducedBefore(Protocol):
@@ -49,7 +51,8 @@ class ReducedBefore(Protocol):
 class Assembly(NamedTuple):
     """What is needed to match the files of a dataset to runs; `of` does it for some images.
 
-    `is_known` tells whether the files of a run are those that could be read before.
+    `is_known` tells whether the files of a run are those that could be read before. With `fetch`,
+    annexed content need not be there: small files are fetched by it, and images when they are read.
     """
 
     root: Path
@@ -60,20 +63,19 @@ class Assembly(NamedTuple):
     needs_mask: bool
     reduced_before: ReducedBefore | tuple[()]
     is_known: IsKnown
+    fetch: FetchCompanions | None = None
 
     def of(self, bolds: list[ListedFile]) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:
         """Return the runs with their files, and those that cannot be used, sorted by name."""
         same_run: dict[tuple[Shared, str | None, str | None], list[Path]] = defaultdict(list)
         for bold in bolds:
             same_run[identity(bold)].append(bold.path)
-        runs: list[RunFiles] = []
-        refused: list[RefusedRun] = []
-        for bold in bolds:
-            found = self._run(bold, same_run[identity(bold)])
-            if isinstance(found, RunFiles):
-                runs.append(found)
-            else:
-                refused.append(found)
+        found = [self._run(bold, same_run[identity(bold)]) for bold in bolds]
+        if self.fetch is not None:
+            self.fetch([one for one in found if isinstance(one, RunFiles)])
+        checked = [self._checked(one) if isinstance(one, RunFiles) else one for one in found]
+        runs = [one for one in checked if isinstance(one, RunFiles)]
+        refused = [one for one in checked if isinstance(one, RefusedRun)]
         runs.sort(key=lambda run: run.key.label)
         refused.sort(key=lambda run: run.key.label)
         return tuple(runs), tuple(refused)
@@ -94,20 +96,19 @@ class Assembly(NamedTuple):
         )
         if reason:
             return RefusedRun(run_key(bold.entities), bold.path, reason)
-        return self._checked(
-            RunFiles(
-                key=run_key(bold.entities),
-                space=bold.entities["space"],
-                cohort=bold.entities.get("cohort"),
-                desc=bold.entities.get("desc"),
-                res=bold.entities.get("res"),
-                bold=bold.path,
-                mask=masks[0] if masks else None,
-                confounds=tables[0] if tables else None,
-                sidecars=sidecars,
-                confounds_sidecars=of_table,
-                notes=unknown_entities(bold.path),
-            )
+        return RunFiles(
+            key=run_key(bold.entities),
+            space=bold.entities["space"],
+            cohort=bold.entities.get("cohort"),
+            desc=bold.entities.get("desc"),
+            res=bold.entities.get("res"),
+            bold=bold.path,
+            mask=masks[0] if masks else None,
+            confounds=tables[0] if tables else None,
+            sidecars=sidecars,
+            confounds_sidecars=of_table,
+            is_fetched_when_read=self.fetch is not None and annex_key(bold.path) is not None,
+            notes=unknown_entities(bold.path),
         )
 
     def _checked(self, files: RunFiles) -> RunFiles | RefusedRun:
@@ -116,9 +117,10 @@ class Assembly(NamedTuple):
         if reason is None and self.is_known(files):
             return files
         image = _unusable("image", files.bold)
-        is_gone = image is not None and files.bold in self.reduced_before
+        may_be_away = files.is_fetched_when_read and is_not_fetched(files.bold)
+        is_gone = image is not None and not may_be_away and files.bold in self.reduced_before
         reason = (
-            (None if is_gone else image)
+            (None if is_gone or may_be_away else image)
             or _first_unusable("brain mask", (files.mask,))
             or _first_unusable("confounds table", (files.confounds,))
             or reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,12 +85,17 @@ class Datasets:
         }
 
 
-def locate_datasets(settings: Settings) -> tuple[Datasets, tuple[LostDataset, ...]]:
+def locate_datasets(
+    settings: Settings, prepare: Callable[[Path], None] = lambda _: None
+) -> tuple[Datasets, tuple[LostDataset, ...]]:
     """Return the datasets of a request, and those that are not there, with the reason.
 
     Parameters
     ----------
     settings : Settings
+    prepare : callable
+        Called with the folder of each, before it is looked at; raises UsageError where it cannot
+        be used.
 
     Returns
     -------
@@ -105,6 +110,7 @@ def locate_datasets(settings: Settings) -> tuple[Datasets, tuple[LostDataset, ..
     """
     skip = settings.execution.skip_bids_validation
     if not settings.further:
+        prepare(settings.bids_dir)
         root = locate_derivatives(settings.bids_dir, skip_validation=skip)
         return Datasets((Dataset("", settings.bids_dir, root),)), ()
     found: list[Dataset] = []
@@ -112,6 +118,7 @@ def locate_datasets(settings: Settings) -> tuple[Datasets, tuple[LostDataset, ..
     for asked in all_requests(settings):
         folder = Path(asked.path)
         try:
+            prepare(folder)
             root = locate_derivatives(folder, skip_validation=skip)
         except NothingToDoError as error:
             lost.append(LostDataset(asked.name, folder, str(error)))

@@ -8,7 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nidecomp.bids.assembly import Assembly, IsKnown, ReducedBefore, identity, run_key
+from nidecomp.bids.assembly import (
+    Assembly,
+    FetchCompanions,
+    IsKnown,
+    ReducedBefore,
+    identity,
+    run_key,
+)
 from nidecomp.bids.checks import (
     check_labels,
     check_labels_match,
@@ -65,6 +72,7 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
     reduced_before: ReducedBefore | tuple[()] = (),
     kept: KeptListing | None = None,
     is_known: IsKnown = lambda _: False,
+    fetch: FetchCompanions | None = None,
 ) -> FoundRuns:
     """Return the selected runs with their masks and confounds, and those that cannot be used.
 
@@ -88,6 +96,8 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
         Where the list of files is kept for later starts.
     is_known : callable
         Whether the files of a run are those that could be read before. By default, none are.
+    fetch : callable, optional
+        Fetches masks, tables and sidecars of runs. Annexed images then need not be there.
 
     Returns
     -------
@@ -129,7 +139,7 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
     check_labels_match(root, named, filters["bold"], by_kind["bold"], listing.folders, unmatched)
     check_one_grid(bolds)
     check_own_space(bolds)
-    if not any(file.path in reduced_before for file in bolds):
+    if fetch is None and not any(file.path in reduced_before for file in bolds):
         _check_fetched(root, bolds)
     masks = [file for file in by_kind["mask"] if matches(file.entities, filters["mask"])]
     confounds = [
@@ -144,6 +154,7 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
         needs_mask,
         reduced_before,
         is_known,
+        fetch,
     )
     with no_garbage():
         runs, refused = assembly.of(bolds)
@@ -204,5 +215,6 @@ def _check_fetched(root: Path, bolds: list[ListedFile]) -> None:
         raise NothingToDoError(
             f"All of the {len(bolds)} matching BOLD images in {root} are links to content that was "
             "not fetched. Fetch it first, for example with "
-            f"'datalad get {bolds[0].path.parent.relative_to(root)}' for each folder."
+            f"'datalad get {bolds[0].path.parent.relative_to(root)}' for each folder, or use "
+            "--fetch, which fetches each image when it is needed, and drops it again."
         )

@@ -40,6 +40,7 @@ IGNORED_BY_THE_VALIDATOR = (
     "*_relmat.*",
     "*_metrics.*",
     "*_outliers.*",
+    "outliers.json",
     "*_peaks.*",
 )
 
@@ -187,8 +188,71 @@ def projected_file(
     PurePosixPath
         Relative to the output folder.
     """
-    where = {"space": labels.space, "cohort": labels.cohort}
-    return run_file(run, suffix, extension, {**where, **labels.entities(suffix, stat, desc)})
+    return run_file(run, suffix, extension, _of_projection(suffix, labels, stat, desc))
+
+
+def sidecar_of_all(suffix: str, labels: FileLabels, *, stat: str | None = None) -> PurePosixPath:
+    """Return the path of the JSON with what is the same for the projections to all runs.
+
+    By the inheritance principle, it describes all files of `projected_file` with this suffix, these
+    labels and this statistic. Group files have no space in their names and are not concerned.
+
+    Parameters
+    ----------
+    suffix : str
+    labels : FileLabels
+        The labels of the decomposition.
+    stat : str, optional
+
+    Returns
+    -------
+    PurePosixPath
+        In the output folder itself.
+    """
+    return PurePosixPath(file_name(_of_projection(suffix, labels, stat, None), suffix, ".json"))
+
+
+def sidecar_of_run(run: RunKey, suffix: str, labels: FileLabels) -> PurePosixPath:
+    """Return the path of the JSON that describes a run's projections to all decompositions."""
+    return run_file(run, suffix, ".json", _place(labels))
+
+
+def ambiguous_runs(runs: Iterable[RunKey]) -> frozenset[RunKey]:
+    """Return the runs whose entities are a part of those of another run, or the other way round.
+
+    A JSON with the entities of one of them would describe the files of the other, too.
+
+    Parameters
+    ----------
+    runs : iterable of RunKey
+
+    Returns
+    -------
+    frozenset of RunKey
+    """
+    by_participant: dict[str, list[RunKey]] = {}
+    for run in runs:
+        by_participant.setdefault(run.participant, []).append(run)
+    return frozenset(
+        one
+        for own in by_participant.values()
+        for run in own
+        for other in own
+        if set(run.entities) < set(other.entities)
+        for one in (run, other)
+    )
+
+
+def _place(labels: FileLabels) -> dict[str, str | int | None]:
+    """Return the entities of the space of a run's files."""
+    return {"space": labels.space, "cohort": labels.cohort}
+
+
+def _of_projection(
+    suffix: str, labels: FileLabels, stat: str | None, desc: str | None
+) -> dict[str, str | int | None]:
+    """Return the entities of a projection that are not the run's."""
+    return {**_place(labels), **labels.entities(suffix, stat, desc)}
 
 
 def mask_file(

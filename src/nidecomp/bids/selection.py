@@ -52,6 +52,10 @@ def filters_of(selection: Selection) -> dict[str, dict[str, Any]]:
     return filters
 
 
+# What fMRIPrep 23.2 and later write with --level minimal, instead of images.
+_TRANSFORMS = "*_from-*_to-*_xfm.txt"
+
+
 def entities_of_folder(root: Path, folder: Path) -> dict[str, str]:
     """Return the subject, and the session if any, of a folder in a dataset."""
     parts = (part.partition("-") for part in folder.relative_to(root).parts)
@@ -105,6 +109,12 @@ def nothing_matches(
     if not bolds:
         if any(root.glob(f"sub-*/**/func/{OLD_IMAGES}")):
             return f"{root}: {OLD_NAMES}."
+        if any(root.glob(f"sub-*/**/func/{_TRANSFORMS}")):
+            return (
+                f"{root} has transforms to templates, but no preprocessed images and no confounds: "
+                "fMRIPrep wrote it with --level minimal. Run fMRIPrep again with --level full and "
+                "a template in --output-spaces; with --derivatives, it uses what is there already."
+            )
         return (
             f"{root} has no *_bold.nii.gz in any sub-*/[ses-*/]func folder. Is it the output "
             "folder of fMRIPrep?"

@@ -32,8 +32,21 @@ class OutputOptions:
         "combined across runs.",
     )
     no_report: bool = option(
-        convert.flag, False, "Do not create the report (report.html and its figures)."
+        convert.flag,
+        False,
+        "Do not create the report (report.html and its overview figures).",
     )
+    figures: bool = option(
+        convert.flag,
+        False,
+        "Also draw each map at publication size (figures/). For results that are complete, nothing "
+        "else is made.",
+    )
+
+    @property
+    def has_report(self) -> bool:
+        """Whether the report is created."""
+        return self.level == "full" and not self.no_report
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,13 @@ class Execution:
         "same folder.",
         metavar="DIR",
         short="-w",
+    )
+    fetch: bool = option(
+        convert.flag,
+        False,
+        "Fetch the content of annexed files (DataLad datasets) as it is needed. Masks and "
+        "confounds tables stay in the dataset; each image is fetched, read, and dropped again. "
+        "What was there before is kept. Needs git-annex.",
     )
     bids_database_dir: str | None = option(
         convert.path,

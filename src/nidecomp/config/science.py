@@ -365,7 +365,7 @@ class ProjectionOptions:
     )
     connectomes: tuple[Connectome, ...] = option(
         convert.one_of(*CONNECTOMES, "none"),
-        CONNECTOMES,
+        ("correlation", "partial"),
         "Connectomes of the time courses to write for each run and the group: correlation "
         "(Pearson's), partial (partial correlation), tangent (deviation from the mean covariance); "
         "none: no connectomes.",

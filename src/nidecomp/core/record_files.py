@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +32,20 @@ def store_record(path: Path, record: object) -> None:
     TypeError
         It has a field of another type.
     """
+    with writing(path) as file:
+        write_record(file, record)
+
+
+def write_record(file: BinaryIO, record: object) -> None:
+    """Write a record to an open file, from its present position to the end; see `store_record`."""
     arrays: list[NDArray[Any]] = []
     structure = json.dumps(_described(record, arrays)).encode()
-    with writing(path) as file:
-        np.savez(
-            file,
-            allow_pickle=False,
-            **{_STRUCTURE: np.frombuffer(structure, dtype=np.uint8)},
-            **{f"array_{number}": one for number, one in enumerate(arrays)},
-        )
+    np.savez(
+        file,
+        allow_pickle=False,
+        **{_STRUCTURE: np.frombuffer(structure, dtype=np.uint8)},
+        **{f"array_{number}": one for number, one in enumerate(arrays)},
+    )
 
 
 def load_record(path: Path, types: Iterable[type]) -> Any:
@@ -57,14 +62,26 @@ def load_record(path: Path, types: Iterable[type]) -> Any:
     dataclass or None
         None if the file is missing or damaged. Arrays are C-contiguous.
     """
-    known = {one.__name__: one for one in types}
     try:
         # Opened here because numpy does not close a file that is not an archive.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-        return _made(json.loads(arrays.pop(_STRUCTURE).tobytes()), arrays, known)
+        with path.open("rb") as file:
+            return read_record(file, types)
     except Exception:  # numpy raises various errors for a damaged file, whose content is made again
         return None
+
+
+def read_record(file: BinaryIO, types: Iterable[type]) -> Any:
+    """Return the record that `write_record` wrote, from the present position of an open file.
+
+    Raises
+    ------
+    Exception
+        Of various kinds: the file is damaged.
+    """
+    known = {one.__name__: one for one in types}
+    with np.load(file, allow_pickle=False) as content:
+        arrays = {name: content[name] for name in content.files}
+    return _made(json.loads(arrays.pop(_STRUCTURE).tobytes()), arrays, known)
 
 
 def _described(value: object, arrays: list[NDArray[Any]]) -> object:

@@ -57,8 +57,9 @@ class RunFiles:
 
     `sidecars` and `confounds_sidecars` are the JSON files that apply to the image and to the
     confounds table by the inheritance principle of BIDS, the most general first. The image of a
-    run that was reduced before need not be there any more: then, `image_is_gone` is True. `notes`
-    has what is unusual about the names of the files.
+    run that was reduced before need not be there any more: then, `image_is_gone` is True. An
+    annexed image that `is_fetched_when_read` (``--fetch``) need not be there either. `notes` has
+    what is unusual about the names of the files.
     """
 
     key: RunKey
@@ -72,6 +73,7 @@ class RunFiles:
     sidecars: tuple[Path, ...] = ()
     confounds_sidecars: tuple[Path, ...] = ()
     image_is_gone: bool = False
+    is_fetched_when_read: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -94,7 +96,8 @@ class UsableRun:
     file, `kept` are the indices of the volumes to use, and `notes` lists assumptions that had to be
     made. `n_regressors` is the number of independent regressors; `regressors` has the number of
     columns of each part of the nuisance model, such as ``motion``, and `dropped` the number of
-    volumes dropped for each reason. `mask_voxels` is the size of the run's own brain mask.
+    volumes dropped for each reason. `mask_voxels` is the size of the run's own brain mask. Where
+    `header_is_expected`, the image was not there, and what is said of it follows from other files.
     """
 
     files: RunFiles
@@ -113,6 +116,7 @@ class UsableRun:
     regressors: tuple[tuple[str, int], ...] = ()
     dropped: tuple[tuple[str, int], ...] = ()
     mask_voxels: int | None = None
+    header_is_expected: bool = False
 
     @property
     def key(self) -> RunKey:
@@ -248,11 +252,6 @@ class ReducedRun:
     def shape(self) -> tuple[int, int]:
         """The shape of the array in `path`."""
         return self.n_rows, self.n_voxels
-
-    @property
-    def volumes_path(self) -> Path:
-        """The file next to `path` with the data of each volume (see `RunVolumes`)."""
-        return self.path.with_suffix(".npz")
 
     def variance_share(self, n_components: int) -> float:
         """Return the share of the cleaned run's variance explained by its leading components."""

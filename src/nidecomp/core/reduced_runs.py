@@ -1,19 +1,26 @@
-"""Read and write reduced runs in the work folder."""
+"""Read and write reduced runs in the work folder, each in one file.
+
+The file is the array of the rows as `numpy.save` writes it, which `numpy.load` maps, followed by a
+record of everything else.
+"""
 
 from __future__ import annotations
 
-import json
+import math
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from nidecomp.core.atomic import replace_atomically, writing
+from nidecomp.core.atomic import writing
+from nidecomp.core.record_files import read_record, write_record
 from nidecomp.core.records import ReducedRun, UsableRun
-from nidecomp.core.text import parse_json, read_text
+
+EXTENSION = ".npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,41 +43,47 @@ class RunVolumes:
     motion: NDArray[np.float64]
 
 
-def find_reduced(run: UsableRun, stem: Path) -> ReducedRun | None:
+def find_reduced(run: UsableRun, path: Path) -> ReducedRun | None:
     """Return the record of a run that was reduced earlier with the same inputs and settings.
 
     Parameters
     ----------
     run : UsableRun
         As it was before it was read, or without empty volumes already.
-    stem : Path
-        The path of its files without extension, see `ReduceTask.stem`.
+    path : Path
+        Its file, see `ReduceTask.path`.
 
     Returns
     -------
     ReducedRun or None
-        None if its files are missing, incomplete or damaged.
+        None if the file is missing, incomplete or damaged.
     """
-    array, record = stem.with_name(stem.name + ".npy"), stem.with_name(stem.name + ".json")
     try:
-        numbers = cast(dict[str, Any], parse_json(read_text(record)))
-        rows = np.load(array, mmap_mode="r")
+        rows = np.load(path, mmap_mode="r")
+        numbers = _read_record(path)
         is_whole = _checksum(rows) == numbers.pop("checksum")
-        numbers["squared_singular_values"] = tuple(numbers["squared_singular_values"])
-        numbers["empty"] = tuple(numbers["empty"])
+        n_rows = numbers.pop("volumes").rows.shape[1]
         used = run.without_volumes(numbers["empty"], numbers.pop("n_regressors"))
-        reduced = ReducedRun(run=used, path=array, **numbers)
-        n_rows = read_volumes(reduced).rows.shape[1]
+        reduced = ReducedRun(run=used, path=path, **numbers)
     except Exception:  # numpy raises all kinds of errors for damaged files; the run is reduced anew
         return None
     has_its_shape = (n_rows, *rows.shape) == (reduced.n_rows, *reduced.shape)
-    return reduced if is_whole and has_its_shape else None
+    return reduced if is_whole and has_its_shape and rows.dtype == np.float32 else None
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """Return what follows the rows."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        file.seek(math.prod(shape) * dtype.itemsize, os.SEEK_CUR)
+        return dict(read_record(file, (RunVolumes,)))
 
 
 def _checksum(rows: NDArray[np.float32]) -> int:
     """Return the CRC-32 of a reduced run's rows, to detect a file damaged since it was written.
 
-    (numpy's ``.npz`` archives have checksums of their own.)
+    (The record has checksums of its own.)
     """
     return int(isal_zlib.crc32(np.ascontiguousarray(rows).data.cast("B")))
 
@@ -86,9 +99,8 @@ def read_volumes(reduced: ReducedRun) -> RunVolumes:
     -------
     RunVolumes
     """
-    # Opened here because numpy leaves the file open if it is not an archive.
-    with reduced.volumes_path.open("rb") as file, np.load(file) as content:
-        return RunVolumes(content["rows"], content["times_s"], content["motion"])
+    volumes: RunVolumes = _read_record(reduced.path)["volumes"]
+    return volumes
 
 
 def store_reduced(reduced: ReducedRun, rows: NDArray[np.float32], volumes: RunVolumes) -> None:
@@ -101,18 +113,37 @@ def store_reduced(reduced: ReducedRun, rows: NDArray[np.float32], volumes: RunVo
     rows : ndarray of float32, shape (n_rows, n_voxels)
     volumes : RunVolumes
     """
-    with writing(reduced.path) as file:
-        np.save(file, rows)
-    with writing(reduced.volumes_path) as file:
-        np.savez(file, rows=volumes.rows, times_s=volumes.times_s, motion=volumes.motion)
     # The run itself is not stored; `find_reduced` is given it as it was before it was read.
     numbers = {
         entry.name: getattr(reduced, entry.name)
         for entry in fields(reduced)
         if entry.name not in {"run", "path"}
     }
-    # The record is written last: if it exists, the arrays are complete.
-    with replace_atomically(reduced.path.with_suffix(".json")) as temporary:
-        more = {"checksum": _checksum(rows), "n_regressors": reduced.run.n_regressors}
-        text = json.dumps(numbers | more)
-        temporary.write_text(text, encoding="utf-8")
+    more = {"checksum": _checksum(rows), "n_regressors": reduced.run.n_regressors}
+    with writing(reduced.path) as file:
+        np.save(file, rows)
+        write_record(file, {**numbers, **more, "volumes": volumes})
+
+
+def remove_old_files(work_dir: Path) -> int:
+    """Remove reduced runs in three files, as earlier versions wrote them; nobody finds them.
+
+    Parameters
+    ----------
+    work_dir : Path
+        A work folder that nobody else uses.
+
+    Returns
+    -------
+    int
+        The number of files that were removed.
+    """
+    old = [
+        path.with_suffix(suffix)
+        for path in (work_dir / "reduced").glob("*.json")
+        for suffix in (".npy", ".npz", ".json")
+    ]
+    there = [path for path in old if path.exists()]
+    for path in there:
+        path.unlink()
+    return len(there)

@@ -24,6 +24,11 @@ def wanted_cores(execution: Execution) -> int:
     return execution.nprocs or available_cores()
 
 
+def wanted_processes(execution: Execution, n_cores: int) -> int:
+    """Return the number of processes that use some cores: one more if they wait for downloads."""
+    return n_cores + execution.fetch
+
+
 def workers_started_early(
     settings: Settings, warm_up: Callable[[], object]
 ) -> AbstractContextManager[Callable[[], None]]:
@@ -66,7 +71,8 @@ def _n_early(settings: Settings) -> int:
         return 0
     named = settings.science.selection.participant_label
     n_participants = len(named) or sum(1 for _ in settings.bids_dir.glob("sub-*"))
-    return min(wanted_cores(execution), idle_workers(execution), n_participants)
+    n_processes = wanted_processes(execution, wanted_cores(execution))
+    return min(n_processes, idle_workers(execution), n_participants)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from nidecomp.bids.datasets import Datasets
 from nidecomp.bids.names import run_file
 from nidecomp.config.settings import Settings
 from nidecomp.core.atomic import exclusive_lock, replace_atomically
-from nidecomp.core.records import FailedRun, Inventory, RefusedRun, UsableRun
+from nidecomp.core.records import FailedRun, Inventory, RefusedRun
 from nidecomp.core.tsv import encoded, table_text
 from nidecomp.outputs import inventory as inventory_table
 from nidecomp.outputs.dataset_column import with_datasets
@@ -28,6 +28,8 @@ from nidecomp.version import __version__
 _LOG = logging.getLogger(__name__)
 
 INVENTORY = PurePosixPath("logs/inventory.tsv")
+# It describes the table of every run.
+OUTLIERS_JSON = PurePosixPath("outliers.json")
 PARTICIPANTS = {
     "participant_id": "Participant, as in the preprocessed dataset",
     "role": "fitted: the components were fitted to this participant; held out: left out of the "
@@ -137,22 +139,20 @@ def _add_quality(table: list[dict[str, object]], result: GroupResult) -> None:
             _LOG.warning("%s is an outlier in data quality: %s", row["participant_id"], reason)
 
 
-def write_outliers(tree: OutputTree, result: GroupResult, run: UsableRun) -> None:
-    """Write which volumes of a run were dropped."""
-    kept = set(run.kept)
-    tree.write_table(
-        run_file(run.key, "outliers", ".tsv"),
-        OUTLIERS,
-        [{"dropped": int(volume not in kept)} for volume in range(run.n_volumes)],
-        about={
-            "Description": "Which volumes of this run were not used, one row per volume.",
-            # As in the table of runs: the first of several reasons counts.
-            "DroppedVolumes": dict(run.dropped),
-            "Sources": [
-                result.uri(path)
-                for path in (run.files.bold, run.files.confounds)
-                if path is not None
-            ],
+def write_outliers(tree: OutputTree, result: GroupResult) -> None:
+    """Write which volumes of each run were dropped, and one JSON about the tables of all runs."""
+    for run in result.reduced_runs:
+        kept = set(run.kept)
+        rows = [{"dropped": int(volume not in kept)} for volume in range(run.n_volumes)]
+        tree.write_tsv(run_file(run.key, "outliers", ".tsv"), tuple(OUTLIERS), rows)
+    described = {name: {"Description": text} for name, text in OUTLIERS.items()}
+    tree.write_json(
+        OUTLIERS_JSON,
+        {
+            "Description": "Which volumes of a run were not used, one row per volume. The column "
+            f"dropped of {INVENTORY} has their number for each reason.",
+            **described,
+            "Sources": [f"bids::{SOURCES}"],
         },
     )
 

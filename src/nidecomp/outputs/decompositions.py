@@ -74,8 +74,7 @@ def _write_all(tree: OutputTree, result: GroupResult) -> None:
         _write_atlas_card(tree, result)
     write_participants(tree, result)
     write_logs(tree, result)
-    for run in result.reduced_runs:
-        write_outliers(tree, result, run)
+    write_outliers(tree, result)
     write_mask(tree, result)
     if result.choice is not None:
         write_model_order(tree, result.choice)
@@ -131,7 +130,7 @@ def _readme(result: GroupResult) -> str:
         features=result.space.measure.features,
         is_full=result.is_full,
         is_chosen=result.choice is not None,
-        has_report=result.is_full and not result.settings.extent.no_report,
+        has_report=result.settings.extent.has_report,
         quality_table=QUALITY_TABLE,
         model_order_table=MODEL_ORDER_TABLE,
         model_order_figure=MODEL_ORDER_FIGURE,

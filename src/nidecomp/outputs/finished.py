@@ -57,12 +57,12 @@ def origin_of(
     """
     asked = request.asked
     try:
-        stems = sorted(task.stem(fwhm).name for task in tasks for fwhm in task.smoothing_fwhm)
+        names = sorted(task.path(fwhm).name for task in tasks for fwhm in task.smoothing_fwhm)
     except FailedRunError:
         return None
     atlas = request.science.evidence.label_atlas
     parts: dict[str, object] = {
-        "runs": [stems, space.digest, inventory_table.rows(inventory, datasets)],
+        "runs": [names, space.digest, inventory_table.rows(inventory, datasets)],
         "settings": [
             asked.as_tables(),
             asked.extent.level,

@@ -60,7 +60,7 @@ def _longest_name(run: UsableRun, settings: Settings) -> int:
     )
     key = run.key
     names = [
-        projected_file(key, "relmat", ".json", labels, stat="pearsoncorrelation").name,
+        projected_file(key, "relmat", ".tsv", labels, stat="pearsoncorrelation").name,
         projected_file(
             key, "components", ".nii.gz", labels, stat="effect", desc="fixedeffects"
         ).name,

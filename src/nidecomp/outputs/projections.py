@@ -3,50 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nidecomp.bids.names import projected_file, regressed_file, shared_key
-from nidecomp.config.science import CONNECTOMES, Connectome
-from nidecomp.core.records import RunKey, UsableRun
+from nidecomp.bids.names import (
+    ambiguous_runs,
+    projected_file,
+    regressed_file,
+    shared_key,
+    sidecar_of_all,
+    sidecar_of_run,
+)
+from nidecomp.core.records import UsableRun
 from nidecomp.decomposition.components import Components
+from nidecomp.outputs.connectomes import write_connectomes
 from nidecomp.outputs.quality import write_quality
-from nidecomp.outputs.result import GroupResult
+from nidecomp.outputs.result import SOURCES, GroupResult
 from nidecomp.outputs.tree import OutputTree
-from nidecomp.projection.connectome import connectomes
 from nidecomp.projection.dual_regression import NoiseSummary
-from nidecomp.projection.task import STATISTICS, CombinedMaps, Projection
+from nidecomp.projection.task import STATISTICS, CombinedMaps
 from nidecomp.runs.sidecars import read_sidecar
 
-# The stat labels of BEP017 for relationship matrices.
-_STAT: dict[Connectome, str] = {
-    "correlation": "pearsoncorrelation",
-    "partial": "partialcorrelation",
-    "tangent": "tangent",
-}
-_MEASURE: dict[Connectome, str] = {
-    "correlation": "Pearson's correlation",
-    "partial": "Partial correlation given all other components, from Ledoit-Wolf "
-    "shrunk covariances",
-    "tangent": "Deviation of the run's covariance from the geometric mean of the participants' "
-    "covariances, in the tangent space at that mean; Ledoit-Wolf shrunk covariances",
-}
-_GROUP_MEASURE: dict[Connectome, str] = {
-    "correlation": "Mean of the participants' correlations, each the mean of its runs; means are "
-    "those of Fisher's z (arctanh), transformed back",
-    "partial": "Mean of the participants' partial correlations, each the mean of its "
-    "runs; means are those of Fisher's z (arctanh), transformed back",
-    "tangent": "Geometric mean of the participants' covariances, each the mean of its runs, at "
-    "which the tangent space of the runs' matrices is taken",
-}
 CIRCULAR = (
     "The time courses were computed from the same data with the group maps, so that z is biased "
     "towards the group map: in a run of noise, it has the shape of the group map. It does not "
     "test whether a run has the network."
 )
+# What z values depend on and what they do not show.
+_ABOUT_Z = {
+    "NoiseModel": "AR(1) in each voxel; EffectiveDegreesOfFreedom and Autocorrelation are medians "
+    "over voxels. DegreesOfFreedom: volumes kept minus regressors and components.",
+    "Limitation": CIRCULAR,
+}
 _UNITS = {
     "effect": "Regression coefficient: standard deviations of the {feature}'s cleaned series for "
     "each unit of the time course",
@@ -67,199 +57,156 @@ def write_projections(tree: OutputTree, result: GroupResult, *, is_job: bool = F
     """
     if not result.projected:
         return
-    for index, components in enumerate(result.components):
+    shrinkages = []
+    for index in range(len(result.components)):
+        _write_time_courses(tree, result, index)
+        if STATISTICS[0] in result.projected[0].projections[index].maps:
+            _write_maps(tree, result, index)
         for projected in result.projected:
-            run, found = projected.run, projected.projections[index]
-            _write_time_courses(tree, result, components, run, found)
-            sources = [result.uri(run.files.bold)]
-            about = {"Sources": sources}
-            _write_maps(tree, result, components, projected.key, found, about)
-            if found.denoised is not None:
-                _write_regressed(tree, result, index, run, found.denoised)
-        _write_connectomes(tree, result, components, index, is_job=is_job)
-        for participant, combined in result.projections.combined.items():
-            own = [one.run for one in result.projected if one.run.participant == participant]
-            about_all: dict[str, object] = {
-                "CombinedRuns": [run.label for run in own],
-                "Combination": "Fixed effects: runs are weighted by the precision that their time "
-                "courses give; the noise variance of a voxel is that of all runs together",
-                "Sources": [result.uri(run.files.bold) for run in own],
-            }
-            _write_maps(
-                tree,
-                result,
-                components,
-                shared_key([run.key for run in own]),
-                combined[index],
-                about_all,
-                desc="fixedeffects",
-            )
+            denoised = projected.projections[index].denoised
+            if denoised is not None:
+                _write_regressed(tree, result, index, projected.run, denoised)
+        shrinkages.append(write_connectomes(tree, result, index, is_job=is_job))
+    _write_sidecars_of_runs(tree, result)
     if not is_job:
-        write_quality(tree, result)
+        write_quality(tree, result, shrinkages)
 
 
 # ---------------------------------------------------------------- time courses
-def _write_time_courses(
-    tree: OutputTree,
-    result: GroupResult,
-    components: Components,
-    run: UsableRun,
-    found: Projection,
-) -> None:
+def _write_time_courses(tree: OutputTree, result: GroupResult, index: int) -> None:
+    """Write the time courses of one decomposition, and what is the same for those of all runs."""
+    components = result.components[index]
     labels = result.labels(components)
-    values = np.full((run.n_volumes, components.n_components), math.nan)
-    values[list(run.kept)] = found.courses
-    tree.write_tsv(
-        projected_file(run.key, "timeseries", ".tsv", labels),
-        components.names,
-        (dict(zip(components.names, row, strict=True)) for row in values.tolist()),
-    )
-    start = {} if run.start_time_s is None else {"StartTime": run.start_time_s}
+    for projected in result.projected:
+        run = projected.run
+        values = np.full((run.n_volumes, components.n_components), math.nan)
+        values[list(run.kept)] = projected.projections[index].courses
+        tree.write_tsv(
+            projected_file(run.key, "timeseries", ".tsv", labels),
+            components.names,
+            (dict(zip(components.names, row, strict=True)) for row in values.tolist()),
+        )
     normalised = result.settings.science.projection.normalise_time_courses
     tree.write_json(
-        projected_file(run.key, "timeseries", ".json", labels),
+        sidecar_of_all("timeseries", labels),
         {
-            "Description": "Time courses of the group maps in this run: least-squares regression "
+            "Description": "Time courses of the group maps in one run: least-squares regression "
             "of each cleaned volume on all maps together (dual regression, stage 1)"
             + ("; scaled to unit variance" if normalised else "")
             + ". One row per volume; n/a: the volume was dropped.",
-            "SamplingFrequency": 1 / run.repetition_time_s,
-            **start,
             "Units": "arbitrary",
-            "ExplainedVariance": found.explained_variance,
-            **_about_run(run),
             "Maps": f"bids::{result.maps_file(components, 'components')}",
-            "Sources": [
-                result.uri(path)
-                for path in (run.files.bold, run.files.confounds)
-                if path is not None
-            ],
         },
     )
 
 
-def _about_run(run: UsableRun) -> dict[str, object]:
-    """Return what was removed from a run and what is unusual about it, for its sidecar."""
+def _write_sidecars_of_runs(tree: OutputTree, result: GroupResult) -> None:
+    """Write the JSON of each run's time courses, which is the same for all decompositions."""
+    labels = [result.labels(components) for components in result.components]
+    ambiguous = ambiguous_runs(projected.key for projected in result.projected)
+    for projected in result.projected:
+        key, about = projected.key, _about_run(result, projected.run)
+        if key not in ambiguous:
+            tree.write_json(sidecar_of_run(key, "timeseries", labels[0]), about)
+            continue
+        # Beside each table, a JSON of the same name applies before any other.
+        for one in labels:
+            tree.write_json(projected_file(key, "timeseries", ".json", one), about)
+
+
+def _about_run(result: GroupResult, run: UsableRun) -> dict[str, object]:
+    """Return how a run was sampled, what was removed from it, and what is unusual about it."""
+    start = {} if run.start_time_s is None else {"StartTime": run.start_time_s}
     dropped = {"DroppedVolumes": dict(run.dropped)} if run.dropped else {}
     notes = {"Notes": list(run.notes)} if run.notes else {}
-    return {"Regressors": dict(run.regressors), **dropped, **notes}
-
-
-# ---------------------------------------------------------------- connectomes
-def _write_connectomes(
-    tree: OutputTree, result: GroupResult, components: Components, index: int, *, is_job: bool
-) -> None:
-    courses = [one.projections[index].courses for one in result.projected]
-    participants = [one.run.participant for one in result.projected]
-    labels = result.labels(components)
-    wanted = result.settings.science.projection.connectomes
-    for kind in CONNECTOMES:
-        if kind not in wanted or (is_job and kind == "tangent"):
-            continue
-        found = connectomes(courses, participants, kind)
-        if found is None:
-            continue
-        stat = _STAT[kind]
-        shrinkages = found.shrinkages or (None,) * len(found.runs)
-        for projected, matrix, shrinkage in zip(
-            result.projected, found.runs, shrinkages, strict=True
-        ):
-            paths = [
-                projected_file(projected.key, "relmat", extension, labels, stat=stat)
-                for extension in (".tsv", ".json")
-            ]
-            source = projected_file(projected.key, "timeseries", ".tsv", labels)
-            about: dict[str, object] = {"Sources": [f"bids::{source}"]}
-            if shrinkage is not None:
-                about["Shrinkage"] = shrinkage
-            _write_matrix(tree, paths, components, matrix, _MEASURE[kind], about)
-        if is_job:
-            continue
-        paths = [
-            result.file(components, "relmat", extension, stat=stat)
-            for extension in (".tsv", ".json")
-        ]
-        about = {"Sources": ["bids::logs/sources.tsv"]}
-        _write_matrix(tree, paths, components, found.group, _GROUP_MEASURE[kind], about)
-
-
-def _write_matrix(
-    tree: OutputTree,
-    paths: Sequence[PurePosixPath],
-    components: Components,
-    matrix: NDArray[np.float64],
-    measure: str,
-    about: Mapping[str, object],
-) -> None:
-    """Write a matrix with the names of the nodes in the first row and column, as XCP-D does."""
-    table, sidecar = paths
-    tree.write_tsv(
-        table,
-        ("Node", *components.names),
-        (
-            {"Node": name, **dict(zip(components.names, row, strict=True))}
-            for name, row in zip(components.names, matrix.tolist(), strict=True)
-        ),
-    )
-    tree.write_json(
-        sidecar,
-        {
-            "Measure": measure,
-            "MeasureDescription": f"{measure}, of the components' time courses at the volumes "
-            "kept.",
-            "Weighted": True,
-            "Directed": False,
-            **about,
-        },
-    )
+    files = (run.files.bold, run.files.confounds)
+    return {
+        "SamplingFrequency": 1 / run.repetition_time_s,
+        **start,
+        "Regressors": dict(run.regressors),
+        **dropped,
+        **notes,
+        "Sources": [result.uri(path) for path in files if path is not None],
+    }
 
 
 # ---------------------------------------------------------------- maps
-def _write_maps(
+def _write_maps(tree: OutputTree, result: GroupResult, index: int) -> None:
+    """Write the maps of each run, and those of each participant with several runs."""
+    components = result.components[index]
+    labels, extension = result.labels(components), result.space.extensions.maps
+    for stat in STATISTICS:
+        tree.write_json(
+            sidecar_of_all("components", labels, stat=stat),
+            {
+                **_about_maps(result, components, stat, "run", "dual regression, stage 2"),
+                "Sources": [f"bids::{SOURCES}"],
+            },
+        )
+    for projected in result.projected:
+        found = projected.projections[index]
+        for stat in STATISTICS:
+            image = projected_file(projected.key, "components", extension, labels, stat=stat)
+            tree.take_file(image, found.maps[stat])
+        if found.noise is not None:
+            path = projected_file(projected.key, "components", ".json", labels, stat="z")
+            sources = {"Sources": [result.uri(projected.run.files.bold)]}
+            tree.write_json(path, {**_numbers_of_noise(found.noise), **sources})
+    for participant, combined in result.projections.combined.items():
+        runs = [one.run for one in result.projected if one.run.participant == participant]
+        _write_combined(tree, result, components, runs, combined[index])
+
+
+def _write_combined(
     tree: OutputTree,
     result: GroupResult,
     components: Components,
-    key: RunKey,
-    found: Projection | CombinedMaps,
-    about: Mapping[str, object],
-    *,
-    desc: str | None = None,
+    runs: Sequence[UsableRun],
+    combined: CombinedMaps,
 ) -> None:
+    """Write the maps of a participant; their JSON is complete, as those of runs' maps apply too."""
     labels, extension = result.labels(components), result.space.extensions.maps
+    key = shared_key([run.key for run in runs])
     for stat in STATISTICS:
-        if stat not in found.maps:
-            continue
-        units = _UNITS[stat].format(feature=result.space.measure.feature)
-        image = projected_file(key, "components", extension, labels, stat=stat, desc=desc)
-        tree.take_file(image, found.maps[stat])
+        paths = [
+            projected_file(key, "components", end, labels, stat=stat, desc="fixedeffects")
+            for end in (extension, ".json")
+        ]
+        tree.take_file(paths[0], combined.maps[stat])
         tree.write_json(
-            image.with_name(image.name.removesuffix(extension) + ".json"),
+            paths[1],
             {
-                "Description": f"This run's own maps of the group components (dual regression, "
-                f"stage 2). {units}."
-                if desc is None
-                else f"This participant's own maps of the group components, combined over runs. "
-                f"{units}.",
-                "Units": "arbitrary",
-                "ComponentNames": list(components.names),
-                "Maps": f"bids::{result.maps_file(components, 'components')}",
-                "Mask": f"bids::{result.mask_file()}",
-                **(_about_z(found.noise) if stat == "z" and found.noise is not None else {}),
-                **about,
-                **result.spatial,
+                **_about_maps(result, components, stat, "participant", "combined over runs"),
+                **(_numbers_of_noise(combined.noise) if stat == "z" else {}),
+                "CombinedRuns": [run.label for run in runs],
+                "Combination": "Fixed effects: runs are weighted by the precision that their time "
+                "courses give; the noise variance of a voxel is that of all runs together",
+                "Sources": [result.uri(run.files.bold) for run in runs],
             },
         )
 
 
-def _about_z(noise: NoiseSummary) -> dict[str, object]:
-    """Return what z values depend on and what they do not show, for their sidecar."""
+def _about_maps(
+    result: GroupResult, components: Components, stat: str, whose: str, how: str
+) -> dict[str, object]:
+    """Return what the maps of all runs, or of all participants, have in common."""
+    units = _UNITS[stat].format(feature=result.space.measure.feature)
+    return {
+        "Description": f"The {whose}'s own maps of the group components ({how}). {units}.",
+        "Units": "arbitrary",
+        "ComponentNames": list(components.names),
+        "Maps": f"bids::{result.maps_file(components, 'components')}",
+        "Mask": f"bids::{result.mask_file()}",
+        **(_ABOUT_Z if stat == "z" else {}),
+        **result.spatial,
+    }
+
+
+def _numbers_of_noise(noise: NoiseSummary) -> dict[str, object]:
     return {
         "DegreesOfFreedom": noise.dof,
         "EffectiveDegreesOfFreedom": noise.effective_dof,
         "Autocorrelation": noise.autocorrelation,
-        "NoiseModel": "AR(1) in each voxel; EffectiveDegreesOfFreedom and Autocorrelation are "
-        "medians over voxels. DegreesOfFreedom: volumes kept minus regressors and components.",
-        "Limitation": CIRCULAR,
     }
 
 

@@ -42,6 +42,10 @@ QUALITY: dict[str, str] = {
         "volumes kept, computed on smoothed data before confounds are removed; n/a where it is "
         "below 1, because such data have no baseline (they were centred before)"
     ),
+    "shrinkage": (
+        "Coefficient by which the covariance of the run's time courses was shrunk (Ledoit-Wolf) "
+        "for partial correlations and tangent matrices; n/a where neither was written"
+    ),
     "n_volumes_kept": "Number of volumes after scrubbing and dropping",
     "mean_fd": COLUMNS["mean_fd"],
 }
@@ -62,9 +66,19 @@ QUALITY_OF_COMPONENTS: dict[str, str] = {
 }
 
 
-def write_quality(tree: OutputTree, result: GroupResult) -> None:
-    """Write the tables of runs and of their components."""
-    of_runs = with_datasets(result, QUALITY, quality_rows(result))
+def write_quality(
+    tree: OutputTree, result: GroupResult, shrinkages: Sequence[Sequence[float]]
+) -> None:
+    """Write the tables of runs and of their components.
+
+    Parameters
+    ----------
+    tree : OutputTree
+    result : GroupResult
+    shrinkages : sequence of sequence of float
+        For each decomposition, the coefficient of each run (see `write_connectomes`).
+    """
+    of_runs = with_datasets(result, QUALITY, quality_rows(result, shrinkages))
     tree.write_table(QUALITY_TABLE, *of_runs, units={"mean_fd": "mm"})
     of_components = with_datasets(result, QUALITY_OF_COMPONENTS, component_rows(result))
     tree.write_table(COMPONENTS_TABLE, *of_components)
@@ -89,12 +103,15 @@ def component_rows(result: GroupResult) -> Iterator[Mapping[str, object]]:
                 }
 
 
-def quality_rows(result: GroupResult) -> list[Mapping[str, object]]:
-    """Return a row for each run and decomposition."""
+def quality_rows(
+    result: GroupResult, shrinkages: Sequence[Sequence[float]]
+) -> list[Mapping[str, object]]:
+    """Return a row for each run and decomposition; see `write_quality`."""
     table: list[Mapping[str, object]] = []
     for index, components in enumerate(result.components):
         n_independent = result.space.independent_values(components.maps)
-        for projected in result.projected:
+        of_runs = shrinkages[index] or (None,) * len(result.projected)
+        for projected, shrinkage in zip(result.projected, of_runs, strict=True):
             run, found = projected.run, projected.projections[index]
             table.append(
                 {
@@ -112,6 +129,7 @@ def quality_rows(result: GroupResult) -> list[Mapping[str, object]]:
                         )
                     ),
                     "tsnr": projected.tsnr,
+                    "shrinkage": shrinkage,
                     "n_volumes_kept": run.n_kept,
                     "mean_fd": run.mean_fd_mm,
                 }

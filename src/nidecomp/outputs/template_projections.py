@@ -46,8 +46,7 @@ def write_template_projections(result: GroupResult, *, is_job: bool) -> OutputTr
     else:
         write_participants(tree, result)
         write_logs(tree, result)
-    for run in result.reduced_runs:
-        write_outliers(tree, result, run)
+    write_outliers(tree, result)
     write_mask(tree, result)
     for components in result.components:
         _write_maps(tree, result, components)

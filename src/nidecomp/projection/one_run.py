@@ -8,7 +8,7 @@ find what is done already.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +37,10 @@ from nidecomp.projection.store import (
 )
 from nidecomp.projection.task import CombinedMaps, ProjectedRun, ProjectTask
 from nidecomp.runs.clean import clean
+from nidecomp.runs.fetching import with_image
 from nidecomp.runs.read import check_enough_left, read_run
 from nidecomp.runs.reduce import check_unchanged, failures_recorded
+from nidecomp.runs.task import ReduceTask
 from nidecomp.runs.tsnr import temporal_snr
 from nidecomp.spaces.contract import FeatureSpace
 
@@ -55,7 +57,19 @@ def project_run(task: ProjectTask) -> ProjectedRun | FailedRun:
     ProjectedRun or FailedRun
         A problem with the run is returned as a FailedRun, never raised.
     """
-    return failures_recorded(task.cleaning.run.files, lambda: _found_or_projected(task))
+
+    def is_projected(cleaning: ReduceTask) -> bool:
+        known = replace(task, cleaning=cleaning)
+        return find_projected(known, known.stem) is not None
+
+    return failures_recorded(
+        task.cleaning.run.files,
+        lambda: with_image(
+            task.cleaning,
+            is_projected,
+            lambda cleaning: _found_or_projected(replace(task, cleaning=cleaning)),
+        ),
+    )
 
 
 def _found_or_projected(task: ProjectTask) -> ProjectedRun:

@@ -89,7 +89,7 @@ class ProjectTask:
         smoothings = sorted({target.smoothing_fwhm for target in self.targets})
         identity = {
             "format": _FORMAT,
-            "cleaned": [self.cleaning.stem(fwhm).name for fwhm in smoothings],
+            "cleaned": [self.cleaning.path(fwhm).name for fwhm in smoothings],
             "targets": [(target.digest, target.smoothing_fwhm) for target in self.targets],
             "normalise": self.normalise,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nidecomp.bids.index import find_runs
@@ -11,14 +12,14 @@ from nidecomp.bids.listing import KeptListing
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.kept import digest
-from nidecomp.core.records import Inventory, RefusedRun, RunFiles, UsableRun
+from nidecomp.core.records import Inventory, RefusedRun, UsableRun
 from nidecomp.core.text import count
 from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.execution.progress import with_progress
+from nidecomp.runs.fetching import HeaderBefore, fetch_companions, header_before_it_is_read
 from nidecomp.runs.inspect import InspectTask, inspect
 from nidecomp.runs.inspected import FOLDER, Inspections
 from nidecomp.runs.known_images import KnownImages
-from nidecomp.spaces.images import Header
 
 _LOG = logging.getLogger(__name__)
 _SILENT_S = 10.0
@@ -59,12 +60,18 @@ def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inve
         reduced_before=known,
         kept=KeptListing(listing, writes=not execution.dry_run),
         is_known=earlier.has,
+        fetch=fetch_companions if execution.fetch else None,
     )
     new = [files for files in found if files.image_is_gone or not earlier.has(files)]
+    headers = {files.key: header_before_it_is_read(files, settings.work_dir) for files in new}
     tasks = [
-        InspectTask(files, science.denoising, n_rows, _known_header(files, known)) for files in new
+        InspectTask(files, science.denoising, n_rows, header.header if header else None)
+        for files, header in zip(new, headers.values(), strict=True)
     ]
-    inspected = {record.key: record for record in _inspect_all(tasks, executor)}
+    inspected = {
+        record.key: _with_origin(record, headers[record.key])
+        for record in _inspect_all(tasks, executor)
+    }
     if not execution.dry_run:
         earlier.add(record for record in inspected.values() if isinstance(record, UsableRun))
     records = [inspected.get(files.key) or earlier.find(files) for files in found]
@@ -76,10 +83,13 @@ def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inve
     return Inventory(usable, refused, unmatched=unmatched)
 
 
-def _known_header(files: RunFiles, known: KnownImages) -> Header | None:
-    """Return the header of an image that is not there any more."""
-    image = known.get(files.bold) if files.image_is_gone else None
-    return image.header if image else None
+def _with_origin(
+    record: UsableRun | RefusedRun, header: HeaderBefore | None
+) -> UsableRun | RefusedRun:
+    """Return a record that says whether the header of its image was never read."""
+    if isinstance(record, RefusedRun) or header is None:
+        return record
+    return replace(record, header_is_expected=header.is_expected)
 
 
 def _inspect_all(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from nidecomp.config.science import Denoising
+from nidecomp.core.content import annex_key
 from nidecomp.core.kept import digest, keep, read_kept
 from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.spaces.grid import Grid
@@ -97,7 +98,7 @@ class Inspections:
         new = {
             str(run.files.bold): {"state": state.digest, **_as_json(run)}
             for run, state in states
-            if state is not None and state.is_settled
+            if state is not None and state.is_settled and not run.header_is_expected
         }
         if new:
             # A folder that cannot be written to is reported when results are written.
@@ -112,8 +113,10 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _state_of(files: RunFiles) -> _State | None:
     """Return the state of a run's files, or None if one of them cannot be found."""
+    # The key of an annexed image tells its content, which need not be there.
+    key = annex_key(files.bold) if files.is_fetched_when_read else None
     paths = (
-        files.bold,
+        *((files.bold,) if key is None else ()),
         *(path for path in (files.mask, files.confounds) if path is not None),
         *files.sidecars,
         *files.confounds_sidecars,
@@ -125,10 +128,11 @@ def _state_of(files: RunFiles) -> _State | None:
         return None
     # The time of a change of the inode tells a file that was replaced by one of the same age.
     states = [(path, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for path, s in found]
-    newest = max(max(modified, changed) for _, _, modified, changed in states)
+    newest = max((max(modified, changed) for _, _, modified, changed in states), default=0)
     names = (files.key.entities, files.space, files.res, files.cohort, files.desc, files.notes)
     kinds = (files.mask is None, files.confounds is None, len(files.sidecars))
-    return _State(digest([names, kinds, states]), now - newest > _SETTLED_NS)
+    image = [str(files.bold), key]
+    return _State(digest([names, kinds, image, states]), now - newest > _SETTLED_NS)
 
 
 # Fields that JSON keeps as they are.

@@ -1,7 +1,9 @@
 """Remember the images of reduced runs, so that they can be used after the images were removed.
 
-For each image, the work folder has a small file with its identity and its header. If the image was
-deleted, or its content was dropped (git-annex), the reduced run is found by them.
+For each image, the work folder has its identity and its header. If the image was deleted, or its
+content was dropped (git-annex), the reduced run is found by them. Each process writes a small file
+for each of its runs, so that jobs of a cluster array do not disturb each other; a group run then
+gathers these in one file for the dataset.
 """
 
 from __future__ import annotations
@@ -9,18 +11,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from nidecomp.core.atomic import replace_atomically
-from nidecomp.core.content import annex_key, identity_of
-from nidecomp.core.errors import FailedRunError
+from nidecomp.core.atomic import exclusive_lock, replace_atomically
+from nidecomp.core.content import annex_key, identity_of, is_not_fetched
+from nidecomp.core.errors import FailedRunError, UsageError
+from nidecomp.core.kept import keep, read_kept
 from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.core.text import parse_json, read_text
 from nidecomp.spaces.grid import Grid
-from nidecomp.spaces.images import Header, unreadable_file_fails
+from nidecomp.spaces.images import Header, read_header, unreadable_file_fails
 
 _FOLDER = "images"
 
@@ -53,17 +58,15 @@ def remember_image(run: UsableRun, work_dir: Path) -> None:
         The image cannot be read.
     """
     path = run.files.bold
-    if run.files.image_is_gone or not isinstance(run.grid, Grid):
+    if not is_at_hand(run.files) or not isinstance(run.grid, Grid):
         return
-    # The header agrees with the repetition time, or was found to be wrong.
-    header = Header(run.grid, run.n_volumes, run.stored_bytes, run.repetition_time_s)
     with unreadable_file_fails(path):
+        header = read_header(path)
         known = KnownImage(path, identity_of(path), annex_key(path), header)
-    file = _file(path, work_dir)
-    if _read(file, _root_of(path)) == known:
+    if _find(path, work_dir) == known:
         return
     content = {
-        "path": str(path.relative_to(_root_of(path))),
+        "path": _relative(path, _root_of(path)),
         "identity": known.identity,
         "annex_key": known.annex_key,
         "shape": header.grid.shape,
@@ -72,8 +75,33 @@ def remember_image(run: UsableRun, work_dir: Path) -> None:
         "stored_bytes": header.stored_bytes,
         "repetition_time_s": header.repetition_time_s,
     }
-    with replace_atomically(file) as temporary:
+    with replace_atomically(_file(path, work_dir)) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
+
+
+def gather_images(root: Path, work_dir: Path) -> None:
+    """Put what is remembered of a dataset's images into one file, to spare inodes.
+
+    Parameters
+    ----------
+    root : Path
+        The dataset.
+    work_dir : Path
+
+    Notes
+    -----
+    If another process gathers, too, or the folder cannot be written to, all remains as it is.
+    """
+    folder = work_dir / _FOLDER
+    if not _own_files(folder, root):
+        return
+    with suppress(UsageError, OSError), exclusive_lock(folder):
+        files = [folder / name for name in _own_files(folder, root)]
+        found = {str(one["path"]): one for one in map(_content, files) if "path" in one}
+        together = {**_gathered(folder, root), **found}
+        keep(dict(sorted(together.items())), _gathered_file(folder, root))
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 class KnownImages:
@@ -89,11 +117,8 @@ class KnownImages:
     def __init__(self, root: Path, work_dir: Path) -> None:
         self._root = root
         self._folder = work_dir / _FOLDER
-        try:
-            names = os.listdir(self._folder)  # noqa: PTH208  names alone are needed
-        except OSError:
-            names = []
-        self._names = {name for name in names if name.startswith(f"{_digest(root)}_")}
+        self._names = frozenset(_own_files(self._folder, root))
+        self._gathered = _gathered(self._folder, root)
 
     def __contains__(self, path: object) -> bool:
         return isinstance(path, Path) and self.get(path) is not None
@@ -101,15 +126,22 @@ class KnownImages:
     def get(self, path: Path) -> KnownImage | None:
         """Return an image, or None if it is not known or another version is annexed now."""
         name = _name(path)
-        return self._known(name) if name in self._names else None
+        if name in self._names:
+            return self._known(_content(self._folder / name))
+        return self._known(self._gathered.get(_relative(path, self._root), {}))
 
     def other_than(self, paths: Iterable[Path]) -> list[Path]:
         """Return the images that are known, without some that need not be read."""
-        others = self._names.difference(map(_name, paths))
-        return sorted(known.path for name in others if (known := self._known(name)) is not None)
+        paths = list(paths)
+        contents = [
+            _content(self._folder / name) for name in self._names.difference(map(_name, paths))
+        ]
+        relative = {_relative(path, self._root) for path in paths}
+        contents += [self._gathered[name] for name in self._gathered.keys() - relative]
+        return sorted({known.path for one in contents if (known := self._known(one)) is not None})
 
-    def _known(self, name: str) -> KnownImage | None:
-        known = _read(self._folder / name, self._root)
+    def _known(self, content: Mapping[str, Any]) -> KnownImage | None:
+        known = _decoded(content, self._root)
         return known if known is not None and _is_same_version(known) else None
 
 
@@ -121,13 +153,31 @@ def image_identity(files: RunFiles, work_dir: Path) -> str:
     FailedRunError
         The image cannot be read, or nothing is remembered of it.
     """
-    if not files.image_is_gone:
+    if is_at_hand(files):
         with unreadable_file_fails(files.bold):
             return identity_of(files.bold)
-    known = _read(_file(files.bold, work_dir), _root_of(files.bold))
+    known = _known(files, work_dir)
     if known is None:
-        raise FailedRunError(f"{files.bold.name} is not there any more")
+        raise FailedRunError(f"{files.bold.name} is not there")
     return known.identity
+
+
+def is_at_hand(files: RunFiles) -> bool:
+    """Return whether the image of a run is there, and need not be fetched."""
+    is_annexed = files.is_fetched_when_read
+    return not files.image_is_gone and not (is_annexed and is_not_fetched(files.bold))
+
+
+def known_header(files: RunFiles, work_dir: Path) -> Header | None:
+    """Return the header of a run's image as remembered, or None if nothing is."""
+    known = _known(files, work_dir)
+    return known.header if known is not None else None
+
+
+def _known(files: RunFiles, work_dir: Path) -> KnownImage | None:
+    """Return what is remembered of a run's image, if the same version is annexed now."""
+    known = _find(files.bold, work_dir)
+    return known if known is not None and _is_same_version(known) else None
 
 
 def _is_same_version(known: KnownImage) -> bool:
@@ -147,23 +197,76 @@ def _root_of(path: Path) -> Path:
     return folder.parent.parent if folder.name.startswith("ses-") else folder.parent
 
 
+def _find(path: Path, work_dir: Path) -> KnownImage | None:
+    """Return what is remembered of an image: in a file of its own, or in that of its dataset."""
+    root = _root_of(path)
+    content = _content(_file(path, work_dir))
+    gathered = _gathered(work_dir / _FOLDER, root)
+    return _decoded(content or gathered.get(_relative(path, root), {}), root)
+
+
 def _file(path: Path, work_dir: Path) -> Path:
     return work_dir / _FOLDER / _name(path)
 
 
 def _name(path: Path) -> str:
     root = _root_of(path)
-    return f"{_digest(root)}_{_digest(path.relative_to(root))}.json"
+    return f"{_digest(str(root))}_{_digest(_relative(path, root))}.json"
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()[:20]
+def _relative(path: Path, root: Path) -> str:
+    # Path.relative_to is slow, and there may be thousands.
+    return str(path).removeprefix(f"{root}/")
 
 
-def _read(file: Path, root: Path) -> KnownImage | None:
-    """Return a remembered image, or None if its file is missing or damaged."""
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:20]
+
+
+def _own_files(folder: Path, root: Path) -> list[str]:
+    """Return the names of the files that each have one image of a dataset."""
     try:
-        content = cast(dict[str, Any], parse_json(read_text(file)))
+        names = os.listdir(folder)  # noqa: PTH208  names alone are needed
+    except OSError:
+        return []
+    return sorted(name for name in names if name.startswith(f"{_digest(str(root))}_"))
+
+
+def _gathered_file(folder: Path, root: Path) -> Path:
+    return folder / f"{_digest(str(root))}.json"
+
+
+def _gathered(folder: Path, root: Path) -> Mapping[str, Any]:
+    """Return the images of a dataset that were gathered: path below the dataset to content."""
+    file = _gathered_file(folder, root)
+    try:
+        status = file.stat()
+    except OSError:
+        return {}
+    return _read_gathered(file, (status.st_mtime_ns, status.st_size, status.st_ino))
+
+
+# Runs of several datasets may follow each other.
+@lru_cache(maxsize=32)
+def _read_gathered(file: Path, state: tuple[int, ...]) -> Mapping[str, Any]:
+    """Return the content of a file that is in a certain state."""
+    del state
+    content = read_kept(file)
+    return content if isinstance(content, dict) else {}
+
+
+def _content(file: Path) -> dict[str, Any]:
+    """Return what a file says of its image; nothing if it is missing or damaged."""
+    try:
+        content = parse_json(read_text(file))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _decoded(content: Mapping[str, Any], root: Path) -> KnownImage | None:
+    """Return a remembered image, or None if something of it is missing."""
+    try:
         rows = tuple(tuple(float(value) for value in row) for row in content["affine"])
         header = Header(
             grid=Grid(shape=tuple(content["shape"]), affine=rows),
@@ -173,5 +276,5 @@ def _read(file: Path, root: Path) -> KnownImage | None:
         )
         path = root / content["path"]
         return KnownImage(path, content["identity"], content["annex_key"], header)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -23,6 +23,7 @@ from nidecomp.core.records import FailedRun, ReducedRun, RunFiles
 from nidecomp.core.reduced_runs import RunVolumes, find_reduced, store_reduced
 from nidecomp.core.text import in_one_line
 from nidecomp.runs.clean import clean
+from nidecomp.runs.fetching import with_image
 from nidecomp.runs.gram import CleanedGram, cleaned_gram
 from nidecomp.runs.known_images import remember_image
 from nidecomp.runs.read import ReadRun, check_enough_left, read_packed_run
@@ -65,7 +66,9 @@ def reduce_run(task: ReduceTask) -> tuple[ReducedRun, ...] | FailedRun:
         One for each smoothing, in the task's order. Problems with the run are not raised, but
         recorded in a FailedRun.
     """
-    return failures_recorded(task.run.files, partial(_found_or_reduced, task))
+    return failures_recorded(
+        task.run.files, partial(with_image, task, _is_reduced, _found_or_reduced)
+    )
 
 
 def failures_recorded(files: RunFiles, work: Callable[[], Result]) -> Result | FailedRun:
@@ -95,21 +98,25 @@ def failures_recorded(files: RunFiles, work: Callable[[], Result]) -> Result | F
         return FailedRun(files.key, files.bold, reason, traceback.format_exc())
 
 
-def check_unchanged(stem: Path, now: Path) -> None:
-    """Check that the hash of a run's files, which is part of its stem, is the same as before.
+def check_unchanged(path: Path, now: Path) -> None:
+    """Check that the hash of a run's files, which is part of a path, is the same as before.
 
     Raises
     ------
     FailedRunError
         The files have changed.
     """
-    if now != stem:
+    if now != path:
         raise FailedRunError("its files changed while it was processed: run the command again")
 
 
+def _is_reduced(task: ReduceTask) -> bool:
+    return all(find_reduced(task.run, task.path(fwhm)) for fwhm in task.smoothing_fwhm)
+
+
 def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
-    stems = {fwhm: task.stem(fwhm) for fwhm in task.smoothing_fwhm}
-    found = {fwhm: find_reduced(task.run, stem) for fwhm, stem in stems.items()}
+    paths = {fwhm: task.path(fwhm) for fwhm in task.smoothing_fwhm}
+    found = {fwhm: find_reduced(task.run, path) for fwhm, path in paths.items()}
     missing = tuple(fwhm for fwhm, record in found.items() if record is None)
     if missing and task.run.files.image_is_gone:
         raise FailedRunError(
@@ -117,7 +124,7 @@ def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
             "group mask before: fetch the image"
         )
     if missing:
-        found |= _reduce(task, {fwhm: stems[fwhm] for fwhm in missing})
+        found |= _reduce(task, {fwhm: paths[fwhm] for fwhm in missing})
     remember_image(task.run, task.work_dir)
     records = tuple(record for record in found.values() if record is not None)
     for record in records:
@@ -127,10 +134,10 @@ def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
     return records
 
 
-def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, ReducedRun]:
+def _reduce(task: ReduceTask, paths: Mapping[float, Path]) -> dict[float, ReducedRun]:
     """Reduce a run with each smoothing and store the results under the given names."""
     reduced: dict[float, ReducedRun] = {}
-    found = cleaned_series(task, tuple(stems))
+    found = cleaned_series(task, tuple(paths))
     read = found.read
     for fwhm, cleaned in found.cleaned.items():
         leading = cleaned.principal_components(task.n_rows)
@@ -138,10 +145,10 @@ def _reduce(task: ReduceTask, stems: Mapping[float, Path]) -> dict[float, Reduce
         rank = int(np.count_nonzero(squared > _RANK_TOLERANCE * squared[0]))
         _check_rank(rank, task)
         leading = leading.first(rank)
-        check_unchanged(stems[fwhm], task.stem(fwhm))
+        check_unchanged(paths[fwhm], task.path(fwhm))
         record = ReducedRun(
             run=read.run,
-            path=stems[fwhm].with_name(stems[fwhm].name + ".npy"),
+            path=paths[fwhm],
             smoothing_fwhm=fwhm,
             n_rows=leading.rows.shape[0],
             n_voxels=leading.rows.shape[1],

@@ -116,6 +116,17 @@ def read_table(path: Path, n_volumes: int) -> Table:
     return read
 
 
+def n_rows_of(path: Path) -> int:
+    """Return the number of rows of a table.
+
+    Raises
+    ------
+    RefusedRunError
+        The table cannot be read.
+    """
+    return len(_read(path))
+
+
 def _read(path: Path) -> pd.DataFrame:
     try:
         size = path.stat().st_size

@@ -12,13 +12,14 @@ from pathlib import Path
 from nidecomp.config.science import Denoising
 from nidecomp.core.content import identity_of
 from nidecomp.core.records import UsableRun
+from nidecomp.core.reduced_runs import EXTENSION
 from nidecomp.runs.known_images import image_identity
 from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.images import unreadable_file_fails
 from nidecomp.version import numerical_versions
 
 # Part of each key: increase it whenever the results of the reduce step change.
-_FORMAT = 8
+_FORMAT = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +45,8 @@ class ReduceTask:
         """The run's name."""
         return self.run.label
 
-    def stem(self, smoothing_fwhm: float) -> Path:
-        """Return the path of a reduced run without extension, which includes a hash of its inputs.
+    def path(self, smoothing_fwhm: float) -> Path:
+        """Return the path of a reduced run, which includes a hash of its inputs.
 
         The beginning and the end of the run's files are read on each call.
         """
@@ -64,7 +65,7 @@ class ReduceTask:
             "n_rows": self.n_rows,
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        return self.work_dir / "reduced" / f"{self.run.label}_{digest[:20]}"
+        return self.work_dir / "reduced" / f"{self.run.label}_{digest[:20]}{EXTENSION}"
 
 
 def _cleaning(denoising: Denoising) -> dict[str, object]:

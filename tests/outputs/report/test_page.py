@@ -7,87 +7,21 @@ import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from report_example import components_of, data_of, make, page_of, write, write_tsv
 
 from nidecomp.execution.monitor import REPORT_STEP
 from nidecomp.outputs.report.cautions import cautions
 from nidecomp.outputs.report.drawing import Drawn, DrawnMap
-from nidecomp.outputs.report.page import render
 from nidecomp.outputs.report.payload import anchor, component_ids
 from nidecomp.outputs.report.pictures import Cut
 from nidecomp.outputs.report.results import read_results
 
 HOSTILE = '<script>alert("1")</script>"\'&é' + "x" * 200
-METRICS = (
-    "component", "label", "label_r", "reproducibility", "reproducibility_chance", "flags",
-    "flag_reasons", "peak_x",
-)  # fmt: skip
-
-
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
-def write_tsv(path: Path, header: tuple[str, ...], *rows: tuple[str, ...]) -> None:
-    write(path, "\n".join("\t".join(row) for row in (header, *rows)) + "\n")
-
-
-def make(root: Path, name: str = "Study", label: str = "Auditory", **described: object) -> Path:
-    """An output folder with one decomposition of two components, without images."""
-    func = root / "tpl-MNI152NLin2009cAsym" / "func"
-    stem = "tpl-MNI152NLin2009cAsym_task-rest_atlas-A_seg-canica_scale-2"
-    write(root / "dataset_description.json", json.dumps({"Name": name}))
-    content = {
-        "Method": "canica",
-        "NumberOfComponents": 2,
-        "NumberOfRuns": 4,
-        "NumberOfParticipants": 3,
-        "NumberOfVoxels": 100,
-        "SmoothingFWHM": 6.0,
-        "ExplainedVariance": 0.5,
-        "Fit": {"Converged": True},
-        "Evidence": {"Splits": 5, "Trace": 0.61, "SubspaceOverlap": 0.5},
-        "Settings": {"denoising": {"denoise_strategy": "simple"}, "decomposition": {"n_init": 7}},
-        "SoftwareVersions": {"nidecomp": "9.9", "nilearn": "0.14", "numpy": "2"},
-        **described,
-    }
-    write(func / f"{stem}_decomposition.json", json.dumps(content))
-    write(func / f"{stem}_res-2_components.nii.gz", "")
-    names = {"ComponentNames": ["canica01", "canica02"]}
-    write(func / f"{stem}_res-2_components.json", json.dumps(names))
-    write_tsv(
-        func / f"{stem}_metrics.tsv",
-        METRICS,
-        ("canica01", label, "0.81234", "0.9", "0.1", "n/a", "n/a", "10"),
-        ("canica02", "n/a", "0.1", "0.05", "0.1", "motion", "It correlates.", "n/a"),
-    )
-    write_tsv(
-        root / "logs" / "inventory.tsv",
-        ("run", "status", "reason"),
-        ("sub-01_task-rest", "used", "n/a"),
-        ("sub-02_task-rest", "refused", f"it is {label}"),
-    )
-    write_tsv(root / "participants.tsv", ("participant_id", "outlier"), ("sub-01", "n/a"))
-    for table in ("quality", "stability", "matching"):
-        write_tsv(root / "logs" / f"{table}.tsv", ("method",))
-    write_tsv(
-        root / "logs" / "quality_components.tsv",
-        ("run", "method", "scale", "component", "map_r", "amplitude"),
-        ("sub-01_task-rest", "canica", "2", "canica01", "0.5", "1.5"),
-        ("sub-03_task-rest", "canica", "2", "canica01", "n/a", "2.5"),
-    )
-    write(root / "logs" / "settings.toml", "# settings\n")
-    return root
-
-
-def page_of(root: Path, drawn: Drawn | None = None) -> str:
-    return render(read_results(root), drawn)
 
 
 def with_a_map(root: Path) -> str:
@@ -96,17 +30,6 @@ def with_a_map(root: Path) -> str:
     one = DrawnMap(b"picture", "packed", 2.5, 2.0, cut)
     drawn = Drawn(maps={("seg-canica_scale-2", "canica01"): one}, scene={"grid": {}})
     return page_of(root, drawn)
-
-
-def data_of(page: str, name: str = "data") -> Any:
-    """What the page's scripts read."""
-    found = re.search(f'id="ui-{name}">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
-
-
-def components_of(page: str) -> list[dict[str, Any]]:
-    return [one for each in data_of(page)["decompositions"] for one in each["components"]]
 
 
 class Reader(HTMLParser):
@@ -338,6 +261,16 @@ def test_what_matters_stands_on_top(tmp_path: Path) -> None:
     ):  # fmt: skip
         assert part in told
     assert ("canica02", "canica02") in [link for one in found for link in one.links]
+
+
+def test_components_that_were_not_judged_are_not_taken_for_networks_of_others(
+    tmp_path: Path,
+) -> None:
+    folder = read_results(make(tmp_path, Evidence={"Reproducibility": "not assessed: one of one"}))
+    told = [one.text for one in cautions(folder, component_ids(folder))]
+    assert any(
+        one.endswith("find these components again was not assessed: one of one.") for one in told
+    )
 
 
 def test_a_partial_folder_gives_a_partial_report_that_says_so(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ def decomposition(root: Path) -> WrittenDecomposition:
         maps=None,
         thresholded=None,
         root=root,
-        connectome=None,
         is_template=False,
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nidecomp.outputs.report.colours import Scale, is_kept, painted
-from nidecomp.outputs.report.drawing import _paired
+from nidecomp.outputs.report.drawing import paired
 from nidecomp.outputs.report.pictures import Cut, packed
 from nidecomp.outputs.report.volume_panels import VolumePanels
 
@@ -98,9 +98,10 @@ def test_maps_on_another_grid_than_the_mask_are_an_error(tmp_path: Path) -> None
 def test_an_empty_map_has_pictures_without_a_warning(tmp_path: Path) -> None:
     """Warnings are errors in tests."""
     panels, (brain_map,) = panels_of(tmp_path, np.full((*SHAPE, 1), np.nan))
-    nothing = panels.pictures(brain_map, Cut((0.0, 0.0, 0.0), math.nan, math.nan, "empty"))
+    cut = Cut((0.0, 0.0, 0.0), math.nan, math.nan, "empty")
+    nothing = panels.pictures(brain_map, cut)
     assert not unpacked(nothing.values).any()
-    assert (nothing.small.width, nothing.large.width) > (0, 0)
+    assert min(nothing.small.width, panels.figure(brain_map, cut).width) > 0
 
 
 def test_bytes_come_back_as_they_were() -> None:
@@ -122,4 +123,4 @@ def test_the_threshold_keeps_what_the_table_says_and_the_rest_is_fainter() -> No
 
 def test_a_file_with_too_few_maps_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"maps\.nii\.gz does not have the 2 maps"):
-        list(_paired(iter([np.ones(3)]), [CUT, CUT], tmp_path / "maps.nii.gz"))
+        list(paired(iter([np.ones(3)]), [CUT, CUT], tmp_path / "maps.nii.gz"))

@@ -1,4 +1,4 @@
-"""Making the report of an output folder: the page, the figures and the texts to cite."""
+"""Making the report of an output folder: the page, figures and the texts to cite."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from nidecomp.execution.monitor import REPORT_STEP, Monitor
 from nidecomp.execution.progress import logging_to
 from nidecomp.outputs.report.citation import citation_files
 from nidecomp.outputs.report.drawing import draw_all
+from nidecomp.outputs.report.map_figures import FIGURES, draw_map_figures, map_figures
 from nidecomp.outputs.report.page import render
 from nidecomp.outputs.report.payload import anchor
 from nidecomp.outputs.report.results import Results, read_decompositions, read_results
@@ -28,12 +29,13 @@ from nidecomp.outputs.tree import OutputTree, remove_leftovers_of_results
 Made = TypeVar("Made")
 REPORT = PurePosixPath("report.html")
 _LOGS = PurePosixPath("logs")
-_FIGURES = PurePosixPath("figures")
 _LOG = logging.getLogger(__name__)
 
 
 def write_report(tree: OutputTree, settings: Settings, n_threads: int, monitor: Monitor) -> bool:
-    """Make the report, where one is wanted. The files to cite are written in any case.
+    """Make the report and the figures of maps, where they are wanted.
+
+    The files to cite are written in any case.
 
     Parameters
     ----------
@@ -48,17 +50,23 @@ def write_report(tree: OutputTree, settings: Settings, n_threads: int, monitor: 
     Returns
     -------
     bool
-        False where it could not be made.
+        False where something could not be made.
     """
-    if settings.extent.level != "full" or settings.extent.no_report:
-        return _write_citations(tree)
+    has_report = settings.extent.has_report
+    is_cited = has_report or _write_citations(tree)
+    if not (has_report or settings.extent.figures):
+        return is_cited
     write_resources(settings.output_dir, monitor)
     with monitor.step(REPORT_STEP):
-        return add_report(tree, n_threads)
+        is_reported = not has_report or add_report(tree, n_threads)
+        is_drawn = not settings.extent.figures or add_figures(tree, n_threads)
+    return is_cited and is_reported and is_drawn
 
 
 def remake_report(settings: Settings) -> Outcome:
     """Make the report anew from the files in the output folder (``--report-only``).
+
+    With ``--figures``, the figures of maps are made, too.
 
     Parameters
     ----------
@@ -78,7 +86,10 @@ def remake_report(settings: Settings) -> Outcome:
         raise UsageError(f"--report-only: {output} is not an output folder of nidecomp.")
     with exclusive_lock(settings.output_dir), logging_to(settings):
         tree = OutputTree(output, adding=True)
-        is_reported = add_report(tree, wanted_cores(settings.execution))
+        n_threads = wanted_cores(settings.execution)
+        is_reported = add_report(tree, n_threads)
+        if settings.extent.figures:
+            is_reported &= add_figures(tree, n_threads)
         tree.finish()
         if is_reported:
             _LOG.info("The report is %s", output / REPORT)
@@ -86,7 +97,7 @@ def remake_report(settings: Settings) -> Outcome:
 
 
 def keep_results(settings: Settings, inventory: Inventory, n_threads: int) -> Outcome:
-    """Keep results that are complete; make their report if one is wanted and there is none.
+    """Keep results that are complete; make report and figures if they are wanted and missing.
 
     Parameters
     ----------
@@ -108,14 +119,20 @@ def keep_results(settings: Settings, inventory: Inventory, n_threads: int) -> Ou
         output,
     )
     remove_leftovers_of_results(output)
-    is_wanted = settings.extent.level == "full" and not settings.extent.no_report
+    decompositions = read_decompositions(output, missing=[])
+    figures = [output / name for one in decompositions for name in map_figures(one)]
+    adding: list[Callable[[OutputTree, int], bool]] = []
+    if settings.extent.has_report and not (output / REPORT).exists():
+        adding.append(add_report)
+    if settings.extent.figures and not all(path.exists() for path in figures):
+        adding.append(add_figures)
     is_reported = True
-    if is_wanted and not (output / REPORT).exists():
+    if adding:
         tree = OutputTree(output, adding=True)
-        is_reported = add_report(tree, n_threads)
+        for add in adding:
+            is_reported &= add(tree, n_threads)
         tree.finish()
-    n_decompositions = len(read_decompositions(output, missing=[]))
-    return Outcome(inventory, output, n_decompositions, is_reported)
+    return Outcome(inventory, output, len(decompositions), is_reported)
 
 
 def add_report(tree: OutputTree, n_threads: int) -> bool:
@@ -136,13 +153,37 @@ def add_report(tree: OutputTree, n_threads: int) -> bool:
     return _made("report", lambda: _add(tree, n_threads)) is not None
 
 
+def add_figures(tree: OutputTree, n_threads: int) -> bool:
+    """Draw each map of an output folder at publication size and add the files to the folder.
+
+    Parameters
+    ----------
+    tree : OutputTree
+        The folder, whose other files are written.
+    n_threads : int
+        The result does not depend on it.
+
+    Returns
+    -------
+    bool
+        Whether they were drawn. An error is logged and stops nothing: all data are written.
+    """
+
+    def draw() -> bool:
+        for path, png in draw_map_figures(read_results(tree.root), n_threads):
+            tree.write_bytes(path, png)
+        return True
+
+    return _made("picture of each map", draw) is not None
+
+
 def _add(tree: OutputTree, n_threads: int) -> Results:
     """Write the report and return what it shows."""
     folder = read_results(tree.root)
     drawn = draw_all(folder, n_threads)
     page = render(folder, drawn)
     for name, png in drawn.figures.items():
-        tree.write_bytes(_FIGURES / f"{anchor(name)}.png", png)
+        tree.write_bytes(FIGURES / f"{anchor(name)}.png", png)
     tree.write_text(REPORT, page)
     for name, text in citation_files(folder).items():
         tree.write_text(_LOGS / name, text)

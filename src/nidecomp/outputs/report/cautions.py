@@ -60,6 +60,10 @@ def _of_decomposition(one: WrittenDecomposition, ids: Ids) -> list[Caution]:
     fit = one.described.get("Fit")
     if isinstance(fit, dict) and fit.get("Converged") is False:
         found.append(Caution(f"{one.title}: the fit did not converge: its maps may be unreliable."))
+    evidence = one.described.get("Evidence")
+    if isinstance(evidence, dict) and (why := evidence.get("Reproducibility")):
+        text = f"{one.title}: whether others would find these components again was {why}."
+        found.append(Caution(text))
     if low := [row for row in one.metrics if naming(row).is_at_chance]:
         chance = number(low[0].get("reproducibility_chance"))
         verb = "is" if len(low) == 1 else "are"

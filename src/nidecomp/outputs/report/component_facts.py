@@ -114,6 +114,13 @@ def title(row: Row) -> str:
     return " · ".join(parts)
 
 
+def short_name(row: Row) -> str:
+    """Return the name of a component, with its label where that is sure and a sign of its flags."""
+    named = naming(row)
+    parts = (row["component"], named.label if named.is_sure else "", "⚑" if named.flags else "")
+    return " ".join(part for part in parts if part)
+
+
 def peak_of(row: Row) -> tuple[float, float, float]:
     """Return the position of a map's peak in mm; the origin where it is unknown."""
     x, y, z = (number(row.get(f"peak_{axis}")) for axis in "xyz")

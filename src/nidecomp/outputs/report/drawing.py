@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from nidecomp.core.parallel import map_ordered
-from nidecomp.outputs.report.component_facts import peak_of, title
+from nidecomp.outputs.report.component_facts import peak_of, short_name, title
+from nidecomp.outputs.report.connectomes import GroupConnectome, read_connectome
 from nidecomp.outputs.report.figures import draw_contact_sheet, draw_matrix, draw_strips
 from nidecomp.outputs.report.panels import MapPanels, Place, panels_for
 from nidecomp.outputs.report.pictures import Cut
@@ -55,7 +56,7 @@ class Drawn:
     scene : mapping or None
         What the viewer draws maps on; None where it cannot draw them.
     connectomes : mapping
-        Key of a decomposition to its matrix.
+        Key of a decomposition to those of the group.
     matches : mapping
         Keys of two decompositions to the correlations of their maps.
     """
@@ -63,7 +64,7 @@ class Drawn:
     figures: Mapping[str, bytes] = field(default_factory=dict)
     maps: Mapping[tuple[str, str], DrawnMap] = field(default_factory=dict)
     scene: Mapping[str, object] | None = None
-    connectomes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    connectomes: Mapping[str, GroupConnectome] = field(default_factory=dict)
     matches: Mapping[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
 
 
@@ -72,13 +73,12 @@ class _DrawnComponent:
     """One component as a thread returns it."""
 
     small: Image
-    large: bytes
     sample: NDArray[np.float32]
     drawn: DrawnMap
 
 
 def draw_all(folder: Results, n_threads: int) -> Drawn:
-    """Draw everything that a report shows.
+    """Draw everything that a report shows, and the figures about more than one map.
 
     Parameters
     ----------
@@ -94,7 +94,9 @@ def draw_all(folder: Results, n_threads: int) -> Drawn:
     maps: dict[tuple[str, str], DrawnMap] = {}
     samples: dict[str, NDArray[np.float32]] = {}
     connectomes = {
-        one.key: matrix for one in folder.decompositions if (matrix := _matrix(one)) is not None
+        one.key: connectome
+        for one in folder.decompositions
+        if (connectome := read_connectome(one)) is not None
     }
     panels: MapPanels | None = None
     n_maps = sum(len(one.metrics) for one in folder.decompositions)
@@ -110,7 +112,6 @@ def draw_all(folder: Results, n_threads: int) -> Drawn:
         )
         figures[f"overview_{one.key}"] = as_png(sheet)
         for name, each in zip(names, found, strict=True):
-            figures[f"{one.key}_{name}"] = each.large
             maps[one.key, name] = each.drawn
         samples[one.key] = np.stack([each.sample for each in found])
     matches = {
@@ -137,16 +138,12 @@ def _components(
         drawn = DrawnMap(
             as_webp(pictures.small), pictures.values, pictures.limit, pictures.window, cut
         )
-        return _DrawnComponent(
-            pictures.small, as_png(pictures.large), panels.sample(brain_map), drawn
-        )
+        return _DrawnComponent(pictures.small, panels.sample(brain_map), drawn)
 
-    yield from map_ordered(draw, _paired(panels.maps(one.maps), cuts, one.maps), n_threads)
+    yield from map_ordered(draw, paired(panels.maps(one.maps), cuts, one.maps), n_threads)
 
 
-def _paired(
-    maps: Iterator[object], cuts: Sequence[Cut], path: Path
-) -> Iterator[tuple[object, Cut]]:
+def paired(maps: Iterator[object], cuts: Sequence[Cut], path: Path) -> Iterator[tuple[object, Cut]]:
     """Yield each map of a file with where it is cut."""
     for brain_map, cut in zip_longest(maps, cuts):
         if brain_map is None or cut is None:
@@ -162,18 +159,6 @@ def cut_of(one: WrittenDecomposition, row: Row) -> Cut:
     if one.thresholded is not None and "threshold_high" in row:
         limits = number(row.get("threshold_low")), number(row.get("threshold_high"))
     return Cut(peak_of(row), *limits, title=title(row))
-
-
-def _matrix(one: WrittenDecomposition) -> NDArray[np.float64] | None:
-    """Return the group's connectome; None where there is none that can be read."""
-    if one.connectome is None:
-        return None
-    try:
-        lines = one.connectome.read_text(encoding="utf-8").splitlines()[1:]
-        matrix = np.array([[number(cell) for cell in line.split("\t")[1:]] for line in lines])
-    except (OSError, ValueError):
-        return None
-    return matrix if matrix.shape == (len(one.names), len(one.names)) else None
 
 
 def _correlations(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -198,16 +183,16 @@ def in_matched_order(
 
 def _figures_of_matrices(
     folder: Results,
-    connectomes: Mapping[str, NDArray[np.float64]],
+    connectomes: Mapping[str, GroupConnectome],
     matches: Mapping[tuple[str, str], NDArray[np.float64]],
 ) -> dict[str, bytes]:
     figures = {}
     for one in folder.decompositions:
-        if (matrix := connectomes.get(one.key)) is not None:
-            shown = matrix.copy()
+        if (connectome := connectomes.get(one.key)) is not None:
+            shown = connectome.first[np.ix_(connectome.order, connectome.order)]
             np.fill_diagonal(shown, np.nan)
-            words = "Correlation of time courses, mean over participants"
-            names = _labels(one)
+            words = f"{connectome.words.capitalize()} of time courses, mean over participants"
+            names = [short_name(one.metrics[index]) for index in connectome.order]
             figures[f"connectome_{one.key}"] = as_png(draw_matrix(shown, names, names, words))
     for first, second, rows in pairs_of(folder):
         if (r := matches.get((first.key, second.key))) is not None:
@@ -220,13 +205,6 @@ def _figures_of_matrices(
             )
             figures[f"matching_{first.key}_{second.key}"] = as_png(drawn)
     return figures
-
-
-def _labels(one: WrittenDecomposition) -> list[str]:
-    return [
-        f"{row['component']} {row['label']}" if row.get("label") else row["component"]
-        for row in one.metrics
-    ]
 
 
 def _strips(folder: Results) -> Image | None:

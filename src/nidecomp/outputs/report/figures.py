@@ -23,7 +23,7 @@ _FOUND, _MARK = (0, 114, 178), (213, 94, 0)
 _LINE = (214, 218, 224)
 # More names would overlap.
 _MOST_NAMES = 8
-_TEXT = 11
+_TEXT, _RADIUS = 11, 3
 _SHEET_WIDTH, _SHEET_GAP, _SHEET_COLUMNS = 1240, 10, 4
 # From the lowest to the highest value; white is 0.
 _SIGNED = ((5, 48, 97), (67, 147, 195), (255, 255, 255), (214, 96, 77), (103, 0, 31))
@@ -151,6 +151,14 @@ def draw_strips(
     return picture
 
 
+def _dot() -> Image.Image:
+    """Return how much of each pixel a dot covers; drawn larger and made smaller, it is round."""
+    size, finer = 2 * _RADIUS + 1, 8
+    large = Image.new("L", (size * finer, size * finer))
+    ImageDraw.Draw(large).ellipse([(0, 0), (size * finer - 1, size * finer - 1)], fill=255)
+    return large.resize((size, size), Image.Resampling.BOX)
+
+
 def _draw_strip(
     picture: Image.Image,
     box: tuple[int, int, int, int],
@@ -172,10 +180,14 @@ def _draw_strip(
     # Spread in a fixed pattern, so that equal values do not overlap.
     ys = (top + 12 + np.arange(len(values)) * 0.618 % 1 * (bottom - top - 16)).tolist()
     xs = (left + (values - low) / span * (right - left)).tolist()
+    dot = _dot()
     named = set(np.flatnonzero(marked)[:_MOST_NAMES].tolist())
     for index in np.flatnonzero(np.isfinite(values)).tolist():
         colour: Colour = _MARK if marked[index] else _FOUND
         at = (xs[index], ys[index])
-        pen.ellipse([(at[0] - 3, at[1] - 3), (at[0] + 3, at[1] + 3)], fill=colour)
+        picture.paste(colour, (round(at[0]) - _RADIUS, round(at[1]) - _RADIUS), dot)
         if index in named:
-            write(picture, (at[0], at[1] - 4), names[index], size=10, colour=INK, anchor="mb")
+            # Within the box: beside it are the title and the edge of the picture.
+            half = width_of(names[index], 10) / 2
+            x = min(max(at[0], left + half), right - half)
+            write(picture, (x, at[1] - 4), names[index], size=10, colour=INK, anchor="mb")

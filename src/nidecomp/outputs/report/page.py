@@ -24,7 +24,15 @@ from nidecomp.outputs.report.words import listed, method_name, numbered
 from nidecomp.version import __version__
 
 # The scripts of the page, in this order.
-_SCRIPTS = ("data.js", "views.js", "plots.js", "panel.js", "gallery.js", "tables.js")
+_SCRIPTS = (
+    "data.js",
+    "views.js",
+    "plots.js",
+    "panel.js",
+    "gallery.js",
+    "tables.js",
+    "matrix.js",
+)
 # Columns of the quality table that are added to the table of runs.
 _QUALITY = ("tsnr", "map_r", "explained_variance")
 _METRICS = {

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from nidecomp.outputs.report.volume_panels import VolumePanels
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from nidecomp.outputs.report.pictures import Cut, MapPictures
 
 
@@ -26,7 +28,10 @@ class MapPanels(Protocol):
         """Return the values that the maps of two decompositions are compared by."""
 
     def pictures(self, brain_map: Any, cut: Cut) -> MapPictures:
-        """Return the pictures of a map; several threads may ask for some at the same time."""
+        """Return what the page shows of a map; several threads may ask at the same time."""
+
+    def figure(self, brain_map: Any, cut: Cut) -> Image:
+        """Return the picture of a map for papers; several threads may ask at the same time."""
 
     def scene(self) -> Mapping[str, object] | None:
         """Return what the page draws maps on, as JSON; None where it cannot draw such maps."""

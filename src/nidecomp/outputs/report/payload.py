@@ -15,6 +15,7 @@ from nidecomp.outputs.outliers import is_outlier
 from nidecomp.outputs.report.cautions import Ids
 from nidecomp.outputs.report.colours import colour_table
 from nidecomp.outputs.report.component_facts import facts, naming
+from nidecomp.outputs.report.connectomes import GroupConnectome
 from nidecomp.outputs.report.drawing import Drawn, DrawnMap, in_matched_order
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results, WrittenDecomposition, pairs_of
@@ -105,14 +106,13 @@ def _decomposition(
 ) -> dict[str, object]:
     found = spectra(one)
     participants, fits = _fits_of_participants(folder, one)
-    matrix = drawn.connectomes.get(one.key)
     return {
         "key": one.key,
         "title": one.title,
         "hz": [round(float(value), 4) for value in found.frequency_hz],
         "nRuns": found.n_runs,
         "participants": participants,
-        "connectome": None if matrix is None else _hundredths(matrix),
+        "connectome": _connectome(drawn.connectomes.get(one.key)),
         "components": [
             {
                 "id": ids[one.key, row["component"]],
@@ -124,6 +124,14 @@ def _decomposition(
             for index, row in enumerate(one.metrics)
         ],
     }
+
+
+def _connectome(found: GroupConnectome | None) -> dict[str, object] | None:
+    """Return the matrices, each with what its values are, and the order of their rows."""
+    if found is None:
+        return None
+    kinds = [{"words": words, "r": _hundredths(r)} for words, r in found.matrices.items()]
+    return {"kinds": kinds, "order": found.order}
 
 
 def _component(row: Row) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What a picture of a component is made from, and what it is made of."""
+"""What a picture of a component is made from, and what the page shows of it."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class MapPictures:
-    """The pictures of a map.
+    """What the page shows of a map.
 
     Parameters
     ----------
-    small, large : Image
-        For the gallery and for papers.
+    small : Image
+        For the gallery.
     values : str
         What the page draws, packed; empty where it cannot.
     limit, window : float
@@ -51,7 +51,6 @@ class MapPictures:
     """
 
     small: Image
-    large: Image
     values: str = ""
     limit: float = 1.0
     window: float = 1.0

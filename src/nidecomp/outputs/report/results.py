@@ -57,8 +57,6 @@ class WrittenDecomposition:
         Files of maps.
     root : Path
         The output folder.
-    connectome : Path or None
-        The group's correlations.
     is_template : bool
         Whether its maps were not fitted to these runs but given.
     """
@@ -72,7 +70,6 @@ class WrittenDecomposition:
     maps: Path | None
     thresholded: Path | None
     root: Path
-    connectome: Path | None
     is_template: bool
 
     @property
@@ -298,7 +295,6 @@ def _decomposition(
     metrics = () if is_template else read_table(path.with_name(f"{stem}_metrics.tsv"), missing)
     if len(metrics) != len(names) or any("component" not in row for row in metrics):
         metrics = tuple({"component": name} for name in names)
-    relmat = path.with_name(f"{stem}_stat-pearsoncorrelation_relmat.tsv")
     return WrittenDecomposition(
         method=method,
         scale=n_components if isinstance(n_components, int) else _scale(stem, len(names)),
@@ -309,7 +305,6 @@ def _decomposition(
         maps=maps,
         thresholded=thresholded,
         root=root,
-        connectome=relmat if relmat.exists() else None,
         is_template=is_template,
     )
 

@@ -68,7 +68,7 @@ def _read_courses(
     path: Path, one: WrittenDecomposition
 ) -> tuple[NDArray[np.float64], float] | None:
     """Return a run's time courses and their sampling rate; None where they cannot be read."""
-    rate = read_json(path.with_suffix(".json")).get("SamplingFrequency")
+    rate = read_json(_sidecar(path)).get("SamplingFrequency")
     _, _, text = read_text(path).partition("\n")
     try:
         values = np.array(text.replace("n/a", "nan").split(), dtype=np.float64)
@@ -80,6 +80,12 @@ def _read_courses(
     if not n or not len(values) or len(values) % n:
         return None
     return values.reshape(-1, n), float(rate)
+
+
+def _sidecar(path: Path) -> Path:
+    """Return the JSON of a table of time courses: its own, or that of its run."""
+    own, run = path.with_suffix(".json"), path.name.partition("_atlas-")[0]
+    return own if own.exists() else path.with_name(f"{run}_timeseries.json")
 
 
 def _spectrum(

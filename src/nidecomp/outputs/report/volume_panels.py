@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from nidecomp.outputs.report.colours import HALF, Scale
 from nidecomp.outputs.report.grid import Grid, box_of, grid_around, nearest_voxels
@@ -98,22 +99,28 @@ class VolumePanels:
         return brain_map[self._coarse.of_image]
 
     def pictures(self, brain_map: NDArray[np.float32], cut: Cut) -> MapPictures:
-        """Return slices at the peak, with a glass brain in the large picture."""
+        """Return slices at the peak, and the values on the page's grid."""
         coarse = self.sample(brain_map)
-        size = np.abs(brain_map[self._fine.of_image])
         limit = float(np.abs(coarse).max(initial=0)) or 1.0
-        shown = size[size > 0]
-        window = float(np.quantile(shown, _WINDOW)) if len(shown) else 1.0
-        scale = Scale(window, cut.low, cut.high)
-        volume = self._fine.volume(brain_map[self._fine.of_image])
+        volume, scale = self._shown(brain_map, cut)
         steps = np.rint(coarse * (HALF / limit)).astype(np.int8)
         return MapPictures(
             small=draw_small(self._stage, volume, scale, cut),
-            large=draw_large(self._stage, volume, scale, cut),
             values=packed(steps.view(np.uint8)),
             limit=limit,
-            window=window,
+            window=scale.window,
         )
+
+    def figure(self, brain_map: NDArray[np.float32], cut: Cut) -> Image:
+        """Return slices at the peak with a glass brain and the scale of colours."""
+        return draw_large(self._stage, *self._shown(brain_map, cut), cut)
+
+    def _shown(self, brain_map: NDArray[np.float32], cut: Cut) -> tuple[NDArray[np.float32], Scale]:
+        """Return a map as pictures show it, and how its values become colours."""
+        values = brain_map[self._fine.of_image]
+        size = np.abs(values[values != 0])
+        window = float(np.quantile(size, _WINDOW)) if len(size) else 1.0
+        return self._fine.volume(values), Scale(window, cut.low, cut.high)
 
     def scene(self) -> Mapping[str, object]:
         """Return the grid, the mask, and the template with its outlines."""

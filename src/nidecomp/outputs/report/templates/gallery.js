@@ -2,7 +2,7 @@
 // The gallery: which component is chosen, which are shown, and what it is compared with.
 const tiles = [...document.querySelectorAll(".tile")];
 const controls = Object.fromEntries(
-  ["words", "flags", "least", "decomposition", "compare", "shown"].map((name) => [name, byId(`ui-${name}`)]),
+  ["words", "flags", "least", "decomposition", "order", "compare", "shown"].map((name) => [name, byId(`ui-${name}`)]),
 );
 let chosen = null;
 
@@ -26,6 +26,23 @@ const filterTiles = () => {
   for (const group of document.querySelectorAll(".tiles")) group.parentElement.hidden = group.dataset.key !== key;
   const all = tiles.filter((tile) => components.get(tile.id).decomposition.key === key).length;
   byId("ui-count").textContent = `${count} of ${all} shown`;
+};
+
+// The order of the tiles, which is that of the arrow keys, too.
+const arrangeTiles = () => {
+  const rank = new Map();
+  for (const { components: all, connectome } of data.decompositions) {
+    const numbered = all.map((_, index) => index);
+    const label = (index) => all[index].label || "\uffff";
+    const order = {
+      numbered,
+      label: numbered.slice().sort((a, b) => (label(a) < label(b) ? -1 : label(a) > label(b) ? 1 : a - b)),
+      connectivity: connectome?.order ?? numbered,
+    }[controls.order.value];
+    order.forEach((index) => rank.set(all[index].id, rank.size));
+  }
+  tiles.sort((a, b) => rank.get(a.id) - rank.get(b.id));
+  for (const tile of tiles) tile.parentElement.append(tile);
 };
 
 // The panel of the partner in another decomposition, or of a component that was asked for.
@@ -74,6 +91,13 @@ const go = (step) => {
   if (next) choose(next.id, false);
 };
 
+// A component that was asked for from another part of the page.
+const openComponent = (id) => {
+  choose(id, true);
+  byId("part-components").scrollIntoView();
+  if (window.innerWidth < 900) byId("ui-panels").scrollIntoView();
+};
+
 // Decompositions in which components of the one that is shown have partners.
 const listComparable = () => {
   const key = controls.decomposition.value;
@@ -102,6 +126,8 @@ const start = async () => {
     const first = tiles.find(isShown) || tiles.find((tile) => components.get(tile.id).decomposition.key === controls.decomposition.value);
     if (first) choose(first.id, true);
   });
+  controls.order.addEventListener("change", arrangeTiles);
+  controls.order.querySelector("[value=connectivity]").hidden = !data.decompositions.some(({ connectome }) => connectome);
   controls.compare.addEventListener("change", showPartner);
   controls.shown.addEventListener("change", () => {
     place.shown = controls.shown.value;
@@ -114,12 +140,9 @@ const start = async () => {
     const id = link?.getAttribute("href").slice(1);
     if (!link || !components.has(id) || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    choose(id, true);
-    const panel = byId("ui-panels");
-    if (!link.classList.contains("tile") || panel.getBoundingClientRect().top > window.innerHeight * 0.7) {
-      byId("part-components").scrollIntoView();
-      if (window.innerWidth < 900) panel.scrollIntoView();
-    }
+    const isSeen = byId("ui-panels").getBoundingClientRect().top <= window.innerHeight * 0.7;
+    if (link.classList.contains("tile") && isSeen) choose(id, true);
+    else openComponent(id);
   });
   document.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -136,13 +159,3 @@ const start = async () => {
   if (first === asked) byId("part-components").scrollIntoView();
 };
 const started = tiles.length > 0 ? start() : Promise.resolve();
-
-for (const figure of document.querySelectorAll("figure[data-connectome]")) {
-  const one = data.decompositions.find(({ key }) => key === figure.dataset.connectome);
-  const ids = one.components.map(({ id }) => id);
-  new Matrix(figure, ids, ids, one.connectome, false);
-}
-document.querySelectorAll("figure[data-matrix]").forEach((figure) => {
-  const one = data.matrices[Number(figure.dataset.matrix)];
-  new Matrix(figure, one.rows, one.columns, one.r, true);
-});

@@ -119,6 +119,7 @@ class Panel {
     const { window } = this.component;
     this.find("bar-low").textContent = (-window).toFixed(1);
     this.find("bar-high").textContent = window.toFixed(1);
+    this.find("nothing").hidden = this.component.low !== null || this.component.high !== null;
   }
 
   drawSlices() {
@@ -160,6 +161,13 @@ class Panel {
       plots[1].toggleAttribute("hidden", !fits[1].some((one) => one !== null));
       if (fits[1].some((one) => one !== null)) drawParticipants(plots[1], component, 1, "amplitude (sd of the time course)");
       this.find("extremes").textContent = extremes(component);
+    }
+    const hasPartners = component.decomposition.connectome !== null && component.decomposition.components.length > 1;
+    this.find("partners").hidden = !hasPartners;
+    if (hasPartners) {
+      const { kinds } = component.decomposition.connectome;
+      this.find("partner-list").replaceChildren(...partnerRows(component));
+      this.find("partner-words").textContent = kinds.map(({ words }, index) => (index ? `in brackets ${words}` : words)).join(", ");
     }
     this.find("facts").replaceChildren(...component.facts.map(([question, answers]) => {
       const list = element("dl");

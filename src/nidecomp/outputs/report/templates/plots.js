@@ -82,71 +82,25 @@ const extremes = (component) => {
     (few ? ` Apart from the others (orange): ${few}.` : "");
 };
 
-// A matrix of correlations; a cell is chosen with the mouse or the arrow keys.
-const signedColour = (share) => {
-  const anchors = [[5, 48, 97], [67, 147, 195], [255, 255, 255], [214, 96, 77], [103, 0, 31]];
-  const at = (Math.min(Math.max(share, -1), 1) + 1) * 2;
-  const first = Math.min(Math.floor(at), 3);
-  return `rgb(${anchors[first].map((one, i) => Math.round(one + (at - first) * (anchors[first + 1][i] - one))).join(" ")})`;
+// The components that a component's time courses correlate with most, with bars on both sides of 0.
+const N_PARTNERS = 5;
+const strongest = (component) => {
+  const { kinds } = component.decomposition.connectome;
+  return component.decomposition.components
+    .map((one, index) => ({ one, r: kinds.map(({ r }) => r[component.index][index] / 100), index }))
+    .filter(({ index }) => index !== component.index)
+    .sort((a, b) => Math.abs(b.r[0]) - Math.abs(a.r[0]))
+    .slice(0, N_PARTNERS);
 };
-class Matrix {
-  constructor(figure, rows, columns, r, hasDiagonal) {
-    Object.assign(this, { rows, columns, r, hasDiagonal, at: [0, 0] });
-    this.canvas = figure.querySelector("canvas");
-    this.told = figure.querySelector("output");
-    this.cell = Math.max(2, Math.min(20, Math.floor(900 / Math.max(rows.length, columns.length))));
-    this.canvas.width = this.cell * columns.length;
-    this.canvas.height = this.cell * rows.length;
-    this.canvas.style.maxWidth = `${this.canvas.width}px`;
-    this.limit = Math.max(1, ...r.flatMap((row, i) => row.map((one, j) => (this.isShown(i, j) ? Math.abs(one) : 0))));
-    for (const name of ["pointermove", "click"]) this.canvas.addEventListener(name, (event) => this.point(event));
-    this.canvas.addEventListener("keydown", (event) => this.key(event));
-    const ends = figure.querySelector(".ends");
-    ends.textContent = `from ${(-this.limit / 100).toFixed(2)} (blue) over 0 (white) to ${(this.limit / 100).toFixed(2)} (red)`;
-    this.draw();
-  }
-
-  isShown(row, column) {
-    return this.hasDiagonal || row !== column;
-  }
-
-  draw() {
-    const pen = this.canvas.getContext("2d");
-    this.r.forEach((row, i) => row.forEach((one, j) => {
-      pen.fillStyle = this.isShown(i, j) ? signedColour(one / this.limit) : "#e4e7eb";
-      pen.fillRect(j * this.cell, i * this.cell, this.cell, this.cell);
-    }));
-    pen.strokeStyle = "#000";
-    pen.lineWidth = 2;
-    pen.strokeRect(this.at[1] * this.cell + 1, this.at[0] * this.cell + 1, this.cell - 2, this.cell - 2);
-  }
-
-  choose(row, column) {
-    this.at = [Math.min(Math.max(row, 0), this.rows.length - 1), Math.min(Math.max(column, 0), this.columns.length - 1)];
-    const named = (id) => {
-      const { name, label } = components.get(id);
-      return element("a", { href: `#${id}` }, label ? `${name} (${label})` : name);
-    };
-    const [i, j] = this.at;
-    this.told.replaceChildren(named(this.rows[i]), " and ", named(this.columns[j]), `: r = ${(this.r[i][j] / 100).toFixed(2)}`);
-    this.draw();
-  }
-
-  point(event) {
-    const box = this.canvas.getBoundingClientRect();
-    this.choose(
-      Math.floor(((event.clientY - box.top) / box.height) * this.rows.length),
-      Math.floor(((event.clientX - box.left) / box.width) * this.columns.length),
-    );
-    if (event.type === "click") choose(this.rows[this.at[0]], true);
-  }
-
-  key(event) {
-    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    if (move) this.choose(this.at[0] + move[0], this.at[1] + move[1]);
-    else if (event.key === "Enter") choose(this.rows[this.at[0]], true);
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  }
-}
+const partnerRows = (component) => {
+  const found = strongest(component);
+  const most = Math.max(0.1, ...found.map(({ r }) => Math.abs(r[0])));
+  return found.map(({ one, r }) => {
+    const bar = svgElement("svg", { viewBox: "-50 0 100 4", preserveAspectRatio: "none", class: "r-bar", "aria-hidden": "true" });
+    const width = (50 * Math.abs(r[0])) / most;
+    bar.append(svgElement("path", { d: "M-50 2H50M0 0V4", class: "axis", "vector-effect": "non-scaling-stroke" }));
+    bar.append(svgElement("rect", { x: r[0] < 0 ? -width : 0, y: 0, width, height: 4, class: r[0] < 0 ? "minus" : "plus" }));
+    const partial = r.length > 1 ? element("span", { class: "soft" }, ` (${r[1].toFixed(2)})`) : "";
+    return element("li", {}, nameOf(one), element("span", { class: "n" }, r[0].toFixed(2), partial), bar);
+  });
+};

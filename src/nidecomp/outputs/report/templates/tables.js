@@ -1,7 +1,7 @@
 "use strict";
 // Tables are drawn from the page's data, some rows at a time, sorted by their heads and filtered by the
 // field above them.
-const ROWS = 50;
+const [ROWS, PRINTED_ROWS] = [50, 1000];
 const tableData = Object.assign(
   ...["ui-tables", "ui-resources"].map((id) => JSON.parse(byId(id)?.textContent ?? "{}")),
 );
@@ -35,9 +35,13 @@ class Table {
     this.more.addEventListener("click", () => { this.most += 10 * ROWS; this.draw(); });
     const tools = element("p", { class: "tools" }, element("label", {}, "Filter ", this.field), " ", this.told);
     tools.hidden = rows.length < 4;
+    this.rest = element("p", { class: "small print-only" });
     root.replaceChildren(tools,
-      element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, table), this.more);
+      element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, table), this.more, this.rest);
     this.draw();
+    // Paper has no button for more.
+    window.addEventListener("beforeprint", () => this.draw(PRINTED_ROWS));
+    window.addEventListener("afterprint", () => this.draw());
   }
 
   sort(index) {
@@ -64,15 +68,18 @@ class Table {
     this.draw();
   }
 
-  draw() {
-    this.body.replaceChildren(...this.shown.slice(0, this.most).map((row) => element("tr", {}, ...row.map((cell, index) => {
+  draw(most = this.most) {
+    this.body.replaceChildren(...this.shown.slice(0, most).map((row) => element("tr", {}, ...row.map((cell, index) => {
       const link = index === 0 && Object.hasOwn(this.links, cell) ? this.links[cell] : undefined;
       const text = shortened(cell);
-      const made = element("td", this.isNumber[index] ? { class: "n" } : {}, link ? element("a", { href: link }, text) : text);
+      const kind = this.isNumber[index] ? { class: "n" } : text.length > 30 ? { class: "long" } : {};
+      const made = element("td", kind, link ? element("a", { href: link }, text) : text);
       if (text !== cell) made.dataset.value = cell;
       return made;
     }))));
     this.more.hidden = this.shown.length <= this.most;
+    const nMore = this.shown.length - PRINTED_ROWS;
+    this.rest.textContent = nMore > 0 ? `${nMore} more rows are in ${this.root.dataset.file}.` : "";
     const rows = this.rows.length;
     this.told.textContent = this.shown.length === rows ? `${rows} rows` : `${this.shown.length} of ${rows} rows`;
   }

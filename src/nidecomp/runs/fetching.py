@@ -1,0 +1,250 @@
+"""Work on runs whose images are fetched when they are read (``--fetch``).
+
+What has to be known of a run before that follows from its small files: the grid is that of its
+brain mask, there is one row of the confounds table for each volume, and JSON files say the
+repetition time. When the image is there, the run is checked again, so that the results are those of
+a dataset that was fetched completely.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from nidecomp.annex.commands import check_writable, get, size_of
+from nidecomp.annex.fetched import at_hand
+from nidecomp.core.content import is_not_fetched
+from nidecomp.core.errors import FailedRunError, RefusedRunError
+from nidecomp.core.records import RefusedRun, RunFiles, UsableRun
+from nidecomp.core.text import count
+from nidecomp.runs.answers import learn
+from nidecomp.runs.inspect import InspectTask, inspect
+from nidecomp.runs.known_images import is_at_hand, known_header, remember_image
+from nidecomp.runs.sidecars import sidecar_entries
+from nidecomp.runs.table import n_rows_of
+from nidecomp.runs.task import ReduceTask
+from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.images import Header, read_header, read_mask
+
+Result = TypeVar("Result")
+_LOG = logging.getLogger(__name__)
+# The memory that a run needs is forecast with it; fMRIPrep writes 2 or 4 bytes for each number.
+_STORED_BYTES = 4
+_MOST_NAMED = 3
+
+
+def fetch_companions(runs: Iterable[RunFiles]) -> None:
+    """Fetch the masks, confounds tables and sidecars of runs. They stay in the dataset.
+
+    Parameters
+    ----------
+    runs : iterable of RunFiles
+        Files that cannot be fetched are reported in a warning.
+
+    Raises
+    ------
+    UsageError
+        The repository cannot be written to.
+    """
+    wanted: dict[Path, None] = {}
+    for files in runs:
+        small = (files.mask, files.confounds, *files.sidecars, *files.confounds_sidecars)
+        wanted |= dict.fromkeys(path for path in small if path is not None)
+        if is_not_fetched(files.bold):
+            check_writable(files.bold)
+    missing = [path for path in wanted if is_not_fetched(path)]
+    if not missing:
+        return
+    for path in missing:
+        check_writable(path)
+    _LOG.info(
+        "Fetching %s, %s: masks, confounds tables and sidecars, which stay in the dataset",
+        count(len(missing), "file"),
+        _size(sum(map(size_of, missing))),
+    )
+    failed = get(missing)
+    for path, why in list(failed.items())[:_MOST_NAMED]:
+        _LOG.warning("%s could not be fetched: %s", path, why)
+    if len(failed) > _MOST_NAMED:
+        _LOG.warning("%s more could not be fetched", count(len(failed) - _MOST_NAMED, "file"))
+
+
+@dataclass(frozen=True)
+class HeaderBefore:
+    """The header of an image that is fetched later; `is_expected` if it was never read."""
+
+    header: Header
+    is_expected: bool
+
+
+def header_before_it_is_read(files: RunFiles, work_dir: Path) -> HeaderBefore | None:
+    """Return the header that the image of a run has, as far as it is known before it is fetched.
+
+    Parameters
+    ----------
+    files : RunFiles
+    work_dir : Path
+
+    Returns
+    -------
+    HeaderBefore or None
+        That of the image where it was read before, else one that follows from the other files of
+        the run; where they do not say enough, the image is fetched to read its header, and dropped.
+        None where the image is there, or cannot be fetched: the inspection says why.
+    """
+    if is_at_hand(files):
+        return None
+    if known := known_header(files, work_dir):
+        return HeaderBefore(known, is_expected=False)
+    if files.image_is_gone:
+        return None
+    if expected := _expected_header(files):
+        return HeaderBefore(expected, is_expected=True)
+    fetched = _fetched_header(files, work_dir)
+    return HeaderBefore(fetched, is_expected=True) if fetched else None
+
+
+def _expected_header(files: RunFiles) -> Header | None:
+    """Return the header that follows from a run's mask, table and JSON files."""
+    if files.mask is None or files.confounds is None:
+        return None
+    try:
+        said = sidecar_entries(files)
+        if not {"RepetitionTime", "VolumeTiming"}.intersection(said):
+            return None
+        grid = read_mask(files.mask).grid
+        n_volumes = n_rows_of(files.confounds)
+    except (FailedRunError, RefusedRunError):
+        # The inspection says what is wrong with the file.
+        return None
+    return Header(grid, n_volumes, _STORED_BYTES, repetition_time_s=None)
+
+
+def _fetched_header(files: RunFiles, work_dir: Path) -> Header | None:
+    try:
+        with at_hand(files.bold, work_dir):
+            return read_header(files.bold)
+    except FailedRunError:
+        return None
+
+
+def with_image(
+    task: ReduceTask, is_stored: Callable[[ReduceTask], bool], work: Callable[[ReduceTask], Result]
+) -> Result:
+    """Return the result of work on a run, whose image is fetched for as long as it is needed.
+
+    Parameters
+    ----------
+    task : ReduceTask
+    is_stored : callable
+        Whether the result is stored, so that the image is not needed.
+    work : callable
+        Takes the task, with its run as the image's own header says.
+
+    Returns
+    -------
+    result
+
+    Raises
+    ------
+    FailedRunError
+        The image cannot be fetched, or is not what the other files of the run say.
+    """
+    files = task.run.files
+    if not files.is_fetched_when_read:
+        return work(task)
+    if not is_at_hand(files) and (header := known_header(files, task.work_dir)) is not None:
+        known = _checked_again(task, header)
+        if is_stored(known):
+            return work(known)
+    with at_hand(files.bold, task.work_dir):
+        remember_image(task.run, task.work_dir)
+        return work(_checked_again(task, None))
+
+
+def as_their_headers_say(tasks: Iterable[ReduceTask]) -> tuple[UsableRun, ...]:
+    """Return runs as they are found once their images were read.
+
+    Parameters
+    ----------
+    tasks : iterable of ReduceTask
+        As they were before.
+
+    Returns
+    -------
+    tuple of UsableRun
+        Those whose images could not be fetched are as they were.
+    """
+    runs = []
+    for task in tasks:
+        header = known_header(task.run.files, task.work_dir)
+        try:
+            runs.append(_checked_again(task, header).run if header else task.run)
+        except FailedRunError:
+            runs.append(task.run)
+    return tuple(runs)
+
+
+def _checked_again(task: ReduceTask, header: Header | None) -> ReduceTask:
+    """Return a task whose run was checked with the image's header, or with one that is given."""
+    run = task.run
+    if not run.header_is_expected:
+        return task
+    learn(task.answers)
+    found = inspect(InspectTask(run.files, task.denoising, task.n_required, header))
+    if isinstance(found, RefusedRun):
+        raise FailedRunError(found.reason)
+    _check_as_expected(run, found)
+    return replace(task, run=replace(found, resampled=run.resampled, coverage=run.coverage))
+
+
+def _check_as_expected(expected: UsableRun, found: UsableRun) -> None:
+    """Check that the group mask, which was made before the image was there, is right for it."""
+    if not (isinstance(found.grid, Grid) and isinstance(expected.grid, Grid)):
+        raise TypeError("only images of voxels are fetched")
+    if not found.grid.is_same(expected.grid):
+        raise FailedRunError(
+            "its image is on another grid than its brain mask, so that --fetch, which knows the "
+            "grid by the mask, cannot use it: fetch this image first, and run the command again"
+        )
+    if found.repetition_time_s != expected.repetition_time_s or found.kept != expected.kept:
+        raise FailedRunError(
+            "its image has another repetition time or number of volumes than its other files: "
+            "fetch this image first, and run the command again to see what differs"
+        )
+
+
+def images_in_words(runs: Sequence[UsableRun], n_at_once: int) -> str | None:
+    """Return what has to be fetched for some runs, or None where all of it is there.
+
+    Parameters
+    ----------
+    runs : sequence of UsableRun
+    n_at_once : int
+        How many images are in the dataset at the same time at most.
+
+    Returns
+    -------
+    str or None
+    """
+    missing = [size_of(run.files.bold) for run in runs if not is_at_hand(run.files)]
+    if not missing:
+        return None
+    n_there = len(runs) - len(missing)
+    there = ""
+    if n_there:
+        there = f", {count(n_there, 'image')} of them {'is' if n_there == 1 else 'are'} there"
+    n_at_once = min(n_at_once, len(missing))
+    return (
+        f"Fetching: {count(len(missing), 'image')}, {_size(sum(missing))} "
+        f"({count(len(runs), 'run')}{there}); at most {n_at_once} at a time, up to "
+        f"{_size(sum(sorted(missing)[-n_at_once:]))} of disk space, and each is dropped after it "
+        "was read. Images of runs whose results are stored are not fetched again"
+    )
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

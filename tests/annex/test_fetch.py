@@ -1,0 +1,67 @@
+"""Images of annexed datasets are fetched as they are needed: a whole analysis.
+
+`check_annex.py` has the other ways, and kills the analysis wherever it can be killed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from annexed import (
+    analysed,
+    calls_in,
+    clone_of,
+    fetched_in,
+    git,
+    images_in,
+    make_origin,
+    watching,
+    without_paths,
+)
+from support import FIXTURES
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_origin(FIXTURES / "several_tasks", tmp_path_factory.mktemp("annexed") / "origin")
+
+
+def test_results_are_those_of_an_ordinary_copy_with_few_images_at_a_time(
+    origin: Path, tmp_path: Path, small_output: Path
+) -> None:
+    dataset, watch = clone_of(origin, tmp_path / "clone"), tmp_path / "watch"
+    first, *others = images_in(dataset)
+    git(dataset, "annex", "get", "--quiet", str(first.relative_to(dataset)))
+    environment = watching(watch, dataset=dataset)
+
+    done = analysed(dataset, tmp_path / "networks", **environment)
+    assert done.exit_code == 0, done.stderr
+    assert without_paths(tmp_path / "networks") == without_paths(small_output)
+    calls = calls_in(watch)
+    # Small files, then each image for reducing and for projecting it.
+    assert [name for name, _ in calls].count("get") == 1 + 2 * len(others)
+    # One core: one image is read while another one is fetched, beside the one that was there.
+    most = max(sum(sizes) for _, sizes in calls)
+    two_largest = sum(sorted(path.stat().st_size for path in images_in(origin))[-2:])
+    assert first.stat().st_size < most <= first.stat().st_size + two_largest
+    assert fetched_in(dataset) == [first.name]
+    assert not list((tmp_path / "networks" / "work" / "fetched").iterdir())
+    assert "Fetching 12 files, 0.2 MB: masks, confounds tables and sidecars" in done.stderr
+    assert (
+        "Fetching: 5 images, 0.1 MB (6 runs, 1 image of them is there); at most 2 at a time"
+        in done.stderr
+    )
+
+    again = analysed(dataset, tmp_path / "networks", **environment)
+    assert again.exit_code == 0, again.stderr
+    assert "nothing is made again" in again.stderr
+    assert calls_in(watch) == calls
+
+
+def test_without_fetch_it_is_said_how_to_get_the_content(origin: Path, tmp_path: Path) -> None:
+    dataset = clone_of(origin, tmp_path / "clone")
+    done = analysed(dataset, tmp_path / "networks", fetch=False)
+    assert done.exit_code == 70
+    assert "links to content that was not fetched" in done.stderr
+    assert "or use --fetch" in done.stderr
