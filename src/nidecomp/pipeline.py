@@ -30,6 +30,7 @@ from nidecomp.execution.memory import release_freed_memory
 from nidecomp.execution.progress import keeping_warnings
 from nidecomp.outputs.dataset import keep_inventory
 from nidecomp.outputs.decompositions import write_group
+from nidecomp.outputs.description import keep_description
 from nidecomp.outputs.dry_run import print_dry_run
 from nidecomp.outputs.finished import Origin, about_manifest, is_finished, origin_of
 from nidecomp.outputs.model_order import MODEL_ORDER_TABLE, write_choice_alone
@@ -116,6 +117,7 @@ def run_participant_job(settings: Settings, command: Sequence[str] = ()) -> Outc
             found.monitor.step("reducing runs"),
         ):
             reduced, inventory = _reduce(found, request, executor)
+        keep_description(found.datasets, settings)
         _LOG.info("Reduced %s, kept in %s", _n_runs(reduced), settings.work_dir)
         return _ended(Outcome(inventory, settings.output_dir))
 
@@ -223,7 +225,7 @@ def _project(
     release_freed_memory()
     runs = runs_of(reduced)
     removed = components_to_regress_out(components, space, request)
-    cleaning = [reduce_task(run, space, request) for run in runs]
+    cleaning = [reduce_task(run, space, request) for run in runs if not run.is_of_site]
     return project_runs(components, cleaning, request, executor, removed)
 
 

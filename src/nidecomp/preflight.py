@@ -35,6 +35,7 @@ from nidecomp.runs.find import runs_of_participants
 from nidecomp.runs.find_all import find_runs_of_datasets, warn_of_lost
 from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.reduce import warm_up
+from nidecomp.runs.sites import refuse_other_spaces
 from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
@@ -142,6 +143,8 @@ def _share_space(
     """Find the feature space that all runs share; raise where no run is left."""
     cache = None if settings.execution.dry_run else settings.work_dir / "mask"
     space, inventory = share_space(inventory, settings.science.masking, cache)
+    if space is not None:
+        inventory = refuse_other_spaces(inventory, space)
     if space is None or not inventory.used:
         keep_inventory(datasets, inventory, settings)
         raise NothingToDoError(

@@ -267,6 +267,122 @@ def test_equal_weights_of_datasets_are_told(study: Study, tmp_path: Path) -> Non
     assert json.loads(path.read_text())["Weighting"].startswith("all datasets have the same weight")
 
 
+# ---------------------------------------------------------------- sites that keep their images
+@pytest.fixture(scope="module")
+def sites(study: Study) -> Path:
+    """Return a folder with the work folders of three sites, which reduced their runs."""
+    folder = study.folder / "sites"
+    own = {"C": ("--task-id", "movie", "--dummy-scans", "2")}
+    for name in "ABC":
+        ended = nidecomp(
+            study.folder / name, folder / "out", "participant", *OPTIONS, "--mask", study.mask,
+            "-w", folder / name, *own.get(name, ()),
+        )  # fmt: skip
+        assert ended.exit_code == 0, ended.stderr
+    return folder
+
+
+def test_work_folders_of_sites_give_the_maps_and_the_evidence_of_all_images(
+    study: Study, sites: Path, tmp_path: Path
+) -> None:
+    given = tmp_path / "given"
+    for name in "ABC":
+        # All that a site gives away.
+        shutil.copytree(sites / name / "reduced", given / name / "reduced")
+        shutil.copy(sites / name / "dataset_description.json", given / name)
+    ended = nidecomp(
+        given / "A", tmp_path / "out", "group", *OPTIONS, "--mask", study.mask, "--config-file",
+        study.folder / "c.toml", "--datasets", f"B={given / 'B'}", f"C={given / 'C'}",
+    )  # fmt: skip
+    assert ended.exit_code == 0, ended.stderr
+    assert "it was reduced at another site" in ended.stderr
+    again, whole = results(tmp_path / "out"), results(study.output)
+    fitted = {
+        name
+        for name in whole
+        if name.startswith(("tpl-", "logs/datasets", "logs/splits"))
+        and name.endswith((".nii.gz", "_metrics.tsv", "logs/datasets.tsv", "logs/splits.tsv"))
+    }
+    assert len(fitted) == 15
+    assert {name: again[name] for name in fitted} == {name: whole[name] for name in fitted}
+    assert validator_issues(tmp_path / "out") == []
+    about = json.loads((tmp_path / "out" / "dataset_description.json").read_text())
+    assert [one.get("Version") for one in about["GeneratedBy"][1:]] == ["24.0.0", "23.1.0"]
+    assert not list((tmp_path / "out").rglob("*_timeseries.tsv"))
+
+
+def test_a_site_and_a_dataset_with_images_are_decomposed_together(
+    study: Study, sites: Path, tmp_path: Path
+) -> None:
+    ended = study.run(
+        tmp_path / "out", "--datasets", f"B={sites / 'B'}", "-w", study.folder / "work"
+    )
+    assert ended.exit_code == 0, ended.stderr
+    assert list((tmp_path / "out" / "sub-01").rglob("*_timeseries.tsv"))
+    assert not list((tmp_path / "out" / "sub-B01").rglob("*_timeseries.tsv"))
+    people = read(tmp_path / "out" / "participants.tsv")
+    known = {row["participant_id"]: row["map_r"] != "n/a" for row in people}
+    assert known == {f"sub-{label}": label[0] == "0" for label in ("01", "02", "03", "04", "B01",
+                                                                  "B02", "B03", "B04")}  # fmt: skip
+
+
+def test_nothing_that_a_site_gives_away_says_where_its_data_are(study: Study, sites: Path) -> None:
+    for path in (sites / "B" / "reduced").iterdir():
+        assert str(study.folder).encode() not in path.read_bytes()
+
+
+def other_mask(study: Study, work: Path, out: Path) -> Finished:
+    image = nib.load(study.mask)
+    inside = np.asarray(image.dataobj).copy()
+    inside[:, :, inside.shape[2] // 2 :] = 0
+    nib.Nifti1Image(inside, image.affine, image.header).to_filename(out.parent / "half.nii.gz")
+    words = ("--mask", out.parent / "half.nii.gz", "--level", "minimal")
+    return nidecomp(work, out, "group", *OPTIONS, *words)
+
+
+def other_settings(study: Study, work: Path, out: Path) -> Finished:
+    words = ("--mask", study.mask, "--dummy-scans", "3", "--smoothing-fwhm", "4")
+    return nidecomp(work, out, "group", *OPTIONS, *words)
+
+
+def more_components(study: Study, work: Path, out: Path) -> Finished:
+    words = ("--mask", study.mask, "--denoise-strategy", "none", "--n-components", "9")
+    return nidecomp(work, out, "group", *words)
+
+
+def damaged(study: Study, work: Path, out: Path) -> Finished:
+    for path in (work / "reduced").iterdir():
+        path.write_bytes(path.read_bytes()[:-100])
+    return nidecomp(work, out, "group", *OPTIONS, "--mask", study.mask)
+
+
+def no_mask(study: Study, work: Path, out: Path) -> Finished:
+    return nidecomp(work, out, "group", *OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (other_mask, "it was reduced with another mask, or on another grid than most runs"),
+        (other_settings, "dummy_scans was 0 and is 3; smoothing_fwhm was 6 and is 4"),
+        (more_components, "at most 12 principal components, and --n-components asks for 18"),
+        (damaged, "its file is damaged, or too old"),
+        (no_mask, "give the --mask that they were reduced with"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused_with_the_reason(
+    study: Study,
+    sites: Path,
+    tmp_path: Path,
+    run: Callable[[Study, Path, Path], Finished],
+    said: str,
+) -> None:
+    shutil.copytree(sites / "A", tmp_path / "A")
+    ended = run(study, tmp_path / "A", tmp_path / "out")
+    assert ended.exit_code in {2, 70}
+    assert said in ended.stderr
+
+
 # ---------------------------------------------------------------- mistakes
 def collide(folder: Path) -> Mapping[str, Path]:
     write_dataset(folder / "main", ["B01"])

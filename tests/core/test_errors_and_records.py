@@ -22,6 +22,7 @@ from nidecomp.core.records import (
     RefusedRun,
     RunFiles,
     RunKey,
+    StoredRows,
     UnmatchedFolder,
     UsableRun,
 )
@@ -114,6 +115,7 @@ EXAMPLES = [
     DATASETS,
     Evidence(HALVES, HOLDOUT, DATASETS),
     LOST,
+    StoredRows(6.0, "0a1b", Path("r.npy")),
     INVENTORY,
     Outcome(INVENTORY, Path("out"), 1),
     Header(GRID, 5, 2, None),

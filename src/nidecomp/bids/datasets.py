@@ -13,18 +13,22 @@ from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.records import LostDataset
 
+# What the work folder of a site has.
+_REDUCED, _ROWS = "reduced", "sub-*.npy"
+
 
 @dataclass(frozen=True)
 class Dataset:
     """A dataset: the name that its participants' labels begin with, and its folder.
 
     The name of BIDS_DIR is empty. `path` is the folder as given by the user, `root` that of the
-    derivative dataset in it.
+    derivative dataset in it. With `is_reduced`, it is the work folder of a site that has no images.
     """
 
     name: str
     path: Path
     root: Path
+    is_reduced: bool = False
 
     @property
     def link(self) -> str:
@@ -33,6 +37,9 @@ class Dataset:
 
     def participants(self) -> frozenset[str]:
         """Return the labels that participants have in the dataset, by the names of folders."""
+        if self.is_reduced:
+            files = (self.root / _REDUCED).glob(_ROWS)
+            return frozenset(path.name.partition("_")[0].removeprefix("sub-") for path in files)
         try:
             names = os.listdir(self.root)  # noqa: PTH208  names alone are needed
         except OSError:
@@ -111,15 +118,14 @@ def locate_datasets(
     skip = settings.execution.skip_bids_validation
     if not settings.further:
         prepare(settings.bids_dir)
-        root = locate_derivatives(settings.bids_dir, skip_validation=skip)
-        return Datasets((Dataset("", settings.bids_dir, root),)), ()
+        return Datasets((_located("", settings.bids_dir, skip_validation=skip),)), ()
     found: list[Dataset] = []
     lost: list[LostDataset] = []
     for asked in all_requests(settings):
         folder = Path(asked.path)
         try:
             prepare(folder)
-            root = locate_derivatives(folder, skip_validation=skip)
+            one = _located(asked.name, folder, skip_validation=skip)
         except NothingToDoError as error:
             lost.append(LostDataset(asked.name, folder, str(error)))
         except UsageError as error:
@@ -129,11 +135,19 @@ def locate_datasets(
             reason = str(error).replace("BIDS_DIR ", "", 1)
             lost.append(LostDataset(asked.name, folder, reason))
         else:
-            found.append(Dataset(asked.name, folder, root))
+            found.append(one)
     if not found:
         raise NothingToDoError(none_left(lost))
     _check_apart(found)
     return Datasets(tuple(found), are_several=True), tuple(lost)
+
+
+def _located(name: str, folder: Path, *, skip_validation: bool) -> Dataset:
+    """Return the dataset in a folder, which may be the work folder of a site."""
+    if next((folder / _REDUCED).glob(_ROWS), None) is not None:
+        return Dataset(name, folder, folder.absolute(), is_reduced=True)
+    root = locate_derivatives(folder, skip_validation=skip_validation)
+    return Dataset(name, folder, root)
 
 
 def all_requests(settings: Settings) -> tuple[DatasetRequest, ...]:

@@ -52,6 +52,15 @@ class RunKey:
 
 
 @dataclass(frozen=True)
+class StoredRows:
+    """A reduced run that another site made: its smoothing (FWHM in mm), feature space, and file."""
+
+    smoothing_fwhm: float
+    space: str
+    path: Path
+
+
+@dataclass(frozen=True)
 class RunFiles:
     """A run found in the dataset, with its files.
 
@@ -59,7 +68,8 @@ class RunFiles:
     confounds table by the inheritance principle of BIDS, the most general first. The image of a
     run that was reduced before need not be there any more: then, `image_is_gone` is True. An
     annexed image that `is_fetched_when_read` (``--fetch``) need not be there either. `notes` has
-    what is unusual about the names of the files.
+    what is unusual about the names of the files. `stored` has the reduced runs of another site,
+    which are all that there is of the run: `bold` is then one of them.
     """
 
     key: RunKey
@@ -75,6 +85,7 @@ class RunFiles:
     image_is_gone: bool = False
     is_fetched_when_read: bool = False
     notes: tuple[str, ...] = ()
+    stored: tuple[StoredRows, ...] = ()
 
 
 class Sampling(Protocol):
@@ -132,6 +143,11 @@ class UsableRun:
     def label(self) -> str:
         """The run's name as used in its file names."""
         return self.files.key.label
+
+    @property
+    def is_of_site(self) -> bool:
+        """Whether another site reduced it, and its image is not here."""
+        return bool(self.files.stored)
 
     @property
     def n_kept(self) -> int:

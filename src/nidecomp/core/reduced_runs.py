@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,22 @@ def find_reduced(run: UsableRun, path: Path) -> ReducedRun | None:
         numbers = _read_record(path)
         is_whole = _checksum(rows) == numbers.pop("checksum")
         n_rows = numbers.pop("volumes").rows.shape[1]
+        numbers.pop("about")
         used = run.without_volumes(numbers["empty"], numbers.pop("n_regressors"))
         reduced = ReducedRun(run=used, path=path, **numbers)
     except Exception:  # numpy raises all kinds of errors for damaged files; the run is reduced anew
         return None
     has_its_shape = (n_rows, *rows.shape) == (reduced.n_rows, *reduced.shape)
     return reduced if is_whole and has_its_shape and rows.dtype == np.float32 else None
+
+
+def read_about(path: Path) -> Mapping[str, Any] | None:
+    """Return what a reduced run was made of, as `store_reduced` was given it; None if damaged."""
+    try:
+        about = _read_record(path)["about"]
+    except Exception:  # as above
+        return None
+    return about if isinstance(about, Mapping) else None
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -103,7 +114,12 @@ def read_volumes(reduced: ReducedRun) -> RunVolumes:
     return volumes
 
 
-def store_reduced(reduced: ReducedRun, rows: NDArray[np.float32], volumes: RunVolumes) -> None:
+def store_reduced(
+    reduced: ReducedRun,
+    rows: NDArray[np.float32],
+    volumes: RunVolumes,
+    about: Mapping[str, object] | None = None,
+) -> None:
     """Write a reduced run to the work folder.
 
     Parameters
@@ -112,8 +128,11 @@ def store_reduced(reduced: ReducedRun, rows: NDArray[np.float32], volumes: RunVo
         Written to its `path`.
     rows : ndarray of float32, shape (n_rows, n_voxels)
     volumes : RunVolumes
+    about : mapping, optional
+        What the run is and how it was reduced, for those who have neither its files nor these
+        settings (`runs.sites`).
     """
-    # The run itself is not stored; `find_reduced` is given it as it was before it was read.
+    # `find_reduced` is given the run as it was before it was read.
     numbers = {
         entry.name: getattr(reduced, entry.name)
         for entry in fields(reduced)
@@ -122,7 +141,7 @@ def store_reduced(reduced: ReducedRun, rows: NDArray[np.float32], volumes: RunVo
     more = {"checksum": _checksum(rows), "n_regressors": reduced.run.n_regressors}
     with writing(reduced.path) as file:
         np.save(file, rows)
-        write_record(file, {**numbers, **more, "volumes": volumes})
+        write_record(file, {**numbers, **more, "volumes": volumes, "about": dict(about or {})})
 
 
 def remove_old_files(work_dir: Path) -> int:

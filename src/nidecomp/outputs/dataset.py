@@ -167,7 +167,7 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
         {"run": run.label, "kind": kind, "uri": result.uri(path)}
         for run in result.reduced_runs
         for kind, path in (
-            ("bold", run.files.bold),
+            ("reduced" if run.is_of_site else "bold", run.files.bold),
             ("mask", run.files.mask),
             ("confounds", run.files.confounds),
         )

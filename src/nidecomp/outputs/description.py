@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from nidecomp.bids.dataset import DESCRIPTION, OUR_NAME, read_description
+from nidecomp.bids.datasets import Datasets
 from nidecomp.bids.names import BIDS_VERSION, IGNORED_BY_THE_VALIDATOR
+from nidecomp.config.settings import Settings
+from nidecomp.core.atomic import replace_atomically
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.version import __version__
@@ -48,6 +52,22 @@ def write_description(tree: OutputTree, result: GroupResult, title: str, readme:
     )
     tree.write_text(PurePosixPath(".bidsignore"), "\n".join(IGNORED_BY_THE_VALIDATOR) + "\n")
     tree.write_text(PurePosixPath("README.md"), readme)
+
+
+def keep_description(datasets: Datasets, settings: Settings) -> None:
+    """Copy what a dataset says of itself to the work folder, for a group run without the dataset.
+
+    Parameters
+    ----------
+    datasets : Datasets
+    settings : Settings
+        Without ``--mask``, reduced runs are of no use elsewhere, and nothing is copied.
+    """
+    if settings.science.masking.mask is None or datasets.are_several:
+        return
+    described = read_description(datasets.found[0].root)
+    with replace_atomically(settings.work_dir / DESCRIPTION) as temporary:
+        temporary.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
 
 def _descriptions(result: GroupResult) -> list[dict[str, Any]]:

@@ -138,12 +138,17 @@ class GroupResult:
     @cached_property
     def spatial(self) -> dict[str, object]:
         """The spatial metadata that BIDS requires in sidecars."""
-        return self.space.spatial_metadata(self.uri(self._reference.files.bold), self.res)
+        reference = self._reference
+        # Of runs that other sites reduced, there is no image here.
+        is_away = reference.is_of_site
+        image = f"bids::{self.mask_file()}" if is_away else self.uri(reference.files.bold)
+        return self.space.spatial_metadata(image, self.res)
 
     @cached_property
     def _reference(self) -> UsableRun:
         """A run on the grid of the group, whose resolution the maps have."""
-        return next((run for run in self.runs if not run.resampled), self.runs[0])
+        fitting = [run for run in self.runs if not run.resampled] or list(self.runs)
+        return next((run for run in fitting if not run.is_of_site), fitting[0])
 
 
 @dataclass(frozen=True)

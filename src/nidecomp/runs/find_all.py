@@ -16,6 +16,7 @@ from nidecomp.core.records import Inventory, LostDataset, RunKey, UnmatchedFolde
 from nidecomp.core.text import in_one_line
 from nidecomp.execution.executor import Executor
 from nidecomp.runs.find import find_usable_runs
+from nidecomp.runs.sites import find_runs_of_site
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def find_runs_of_datasets(
         No dataset can be used, or nobody has a label that was named.
     """
     if not datasets.are_several:
-        return find_usable_runs(datasets.found[0].root, settings, executor)
+        return _find(datasets.found[0], settings, executor)
     own = _own_settings(datasets, settings)
     found: list[Inventory] = []
     not_used = list(lost)
@@ -54,7 +55,7 @@ def find_runs_of_datasets(
             continue
         _LOG.info("Dataset %s:", one.link)
         try:
-            runs = find_usable_runs(one.root, own[one.name], executor)
+            runs = _find(one, own[one.name], executor)
             _check_place(runs, found)
         except NidecompError as error:
             reason = in_one_line(error, longest=None)
@@ -68,6 +69,12 @@ def find_runs_of_datasets(
     if not any(runs.used for runs in found):
         raise NothingToDoError(none_left(not_used))
     return replace(_together(found), lost=tuple(not_used))
+
+
+def _find(dataset: Dataset, settings: Settings, executor: Executor) -> Inventory:
+    if dataset.is_reduced:
+        return find_runs_of_site(dataset.root, settings)
+    return find_usable_runs(dataset.root, settings, executor)
 
 
 def warn_of_lost(lost: Iterable[LostDataset]) -> None:

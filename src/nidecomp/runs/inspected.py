@@ -96,7 +96,7 @@ class Inspections:
         """
         states = ((run, self._states.get(run.files.bold)) for run in runs)
         new = {
-            str(run.files.bold): {"state": state.digest, **_as_json(run)}
+            str(run.files.bold): {"state": state.digest, **run_as_json(run)}
             for run, state in states
             if state is not None and state.is_settled and not run.header_is_expected
         }
@@ -142,7 +142,8 @@ _PLAIN = (
 )
 
 
-def _as_json(run: UsableRun) -> dict[str, object]:
+def run_as_json(run: UsableRun) -> dict[str, object]:
+    """Return what was found of a run, without its files, as JSON has it."""
     grid, kept = cast(Grid, run.grid), set(run.kept)
     return {
         "shape": grid.shape,
@@ -158,8 +159,15 @@ def _as_json(run: UsableRun) -> dict[str, object]:
 def _decoded(files: RunFiles, content: Any, state: _State | None) -> UsableRun | None:
     """Return a run from its JSON, or None if that is missing, damaged or of another state."""
     try:
-        if state is None or content["state"] != state.digest:
-            return None
+        is_same = state is not None and content["state"] == state.digest
+    except (KeyError, TypeError):
+        return None
+    return run_from_json(files, content) if is_same else None
+
+
+def run_from_json(files: RunFiles, content: Any) -> UsableRun | None:
+    """Return a run from what `run_as_json` made of it, or None if that is damaged."""
+    try:
         shape, left_out = content["shape"], set(content["left_out"])
         return UsableRun(
             files=files,

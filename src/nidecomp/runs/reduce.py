@@ -27,6 +27,7 @@ from nidecomp.runs.fetching import with_image
 from nidecomp.runs.gram import CleanedGram, cleaned_gram
 from nidecomp.runs.known_images import remember_image
 from nidecomp.runs.read import ReadRun, check_enough_left, read_packed_run
+from nidecomp.runs.sites import about_reduced
 from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.series import compile_reading
 
@@ -160,7 +161,7 @@ def _reduce(task: ReduceTask, paths: Mapping[float, Path]) -> dict[float, Reduce
         )
         times_s = np.asarray(read.design.kept * task.run.repetition_time_s, dtype=np.float64)
         volumes = RunVolumes(leading.volumes, times_s, read.design.motion)
-        store_reduced(record, leading.rows, volumes)
+        store_reduced(record, leading.rows, volumes, about_reduced(task, fwhm))
         reduced[fwhm] = record
     return reduced
 

@@ -19,7 +19,9 @@ from nidecomp.spaces.images import unreadable_file_fails
 from nidecomp.version import numerical_versions
 
 # Part of each key: increase it whenever the results of the reduce step change.
-_FORMAT = 9
+FORMAT = 10
+# Their folder in the work folder.
+REDUCED = "reduced"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,24 +53,33 @@ class ReduceTask:
         The beginning and the end of the run's files are read on each call.
         """
         files = self.run.files
+        for one in files.stored:
+            if (one.smoothing_fwhm, one.space) == (smoothing_fwhm, self.space.digest):
+                return one.path
         identity = {
-            "format": _FORMAT,
-            "libraries": numerical_versions(),
+            **self.settings(smoothing_fwhm),
             "bold": image_identity(files, self.work_dir),
             "confounds": _identity(files.confounds),
             "confounds_sidecars": [_identity(path) for path in files.confounds_sidecars],
             "repetition_time_s": self.run.repetition_time_s,
+        }
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return self.work_dir / REDUCED / f"{self.run.label}_{digest[:20]}{EXTENSION}"
+
+    def settings(self, smoothing_fwhm: float) -> dict[str, object]:
+        """Return all that a reduced run depends on apart from the run's files."""
+        return {
+            "format": FORMAT,
+            "libraries": numerical_versions(),
             # The key keeps its original name, so that existing work folders stay valid.
             "geometry": self.space.digest,
-            "denoising": _cleaning(self.denoising),
+            "denoising": cleaning_options(self.denoising),
             "smoothing_fwhm": smoothing_fwhm,
             "n_rows": self.n_rows,
         }
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        return self.work_dir / "reduced" / f"{self.run.label}_{digest[:20]}{EXTENSION}"
 
 
-def _cleaning(denoising: Denoising) -> dict[str, object]:
+def cleaning_options(denoising: Denoising) -> dict[str, object]:
     """Return the options that affect the cleaned series.
 
     Options that only select runs are left out, and so is smoothing, which is a separate part of

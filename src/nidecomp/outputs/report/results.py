@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nidecomp.config.parse import read_config_file, settings_from_options
 from nidecomp.config.science import Science
 from nidecomp.core.errors import UsageError
+from nidecomp.core.reduced_runs import EXTENSION
 from nidecomp.outputs.report.panels import files_of_maps
 from nidecomp.outputs.report.reading import Row, number, read_json, read_table, read_text
 
@@ -173,19 +174,22 @@ def read_results(root: Path) -> Results:
     figure = root / "figures" / "order.svg"
     # There is no evidence about template maps.
     of_fits = None if is_template else missing
+    runs = read_table(root / "logs" / "inventory.tsv", missing)
+    # Runs that other sites reduced have no images that maps could be projected to.
+    of_projections = None if _are_of_sites(runs) else missing
     return Results(
         root=root,
         is_template=is_template,
         description=read_json(root / "dataset_description.json", missing),
         decompositions=decompositions,
-        runs=read_table(root / "logs" / "inventory.tsv", missing),
+        runs=runs,
         participants=read_table(root / "participants.tsv", missing),
-        quality=read_table(root / "logs" / "quality.tsv", missing),
+        quality=read_table(root / "logs" / "quality.tsv", of_projections),
         stability=read_table(root / "logs" / "stability.tsv", of_fits),
         matching=read_table(root / "logs" / "matching.tsv", of_fits),
         # Of several datasets only.
         datasets=read_table(root / "logs" / "datasets.tsv"),
-        fits=_fits(root / "logs" / "quality_components.tsv", missing),
+        fits=_fits(root / "logs" / "quality_components.tsv", of_projections),
         resources=read_table(root / "logs" / "resources.tsv"),
         circumstances=read_json(root / "logs" / "resources.json"),
         order=read_json(root / "logs" / "order.json") if figure.exists() else {},
@@ -195,6 +199,12 @@ def read_results(root: Path) -> Results:
         mask=next((path for path, _ in files_of_maps(root, _MASK)), None),
         missing=tuple(missing),
     )
+
+
+def _are_of_sites(runs: Sequence[Row]) -> bool:
+    """Return whether all runs that were used are reduced runs of other sites."""
+    used = [row for row in runs if row.get("status") == "used"]
+    return bool(used) and all(row.get("source_file", "").endswith(EXTENSION) for row in used)
 
 
 def read_decompositions(root: Path, missing: list[str]) -> tuple[WrittenDecomposition, ...]:
@@ -331,7 +341,7 @@ def _names(sidecar: Path, missing: list[str]) -> tuple[str, ...]:
     return tuple(str(name) for name in listed) if isinstance(listed, list) else ()
 
 
-def _fits(path: Path, missing: list[str]) -> dict[ComponentKey, Fits]:
+def _fits(path: Path, missing: list[str] | None) -> dict[ComponentKey, Fits]:
     """Return how strongly each run expresses each component, from the long table."""
     header, _, text = read_text(path, missing).partition("\n")
     names = header.split("\t") if header else []
@@ -339,7 +349,7 @@ def _fits(path: Path, missing: list[str]) -> dict[ComponentKey, Fits]:
     # Hundreds of thousands of rows: the table is cut into columns at once.
     cells = text.removesuffix("\n").replace("\n", "\t").split("\t") if text else []
     is_whole = set(wanted) <= set(names) and len(cells) % len(names) == 0
-    if names and not is_whole:
+    if names and not is_whole and missing is not None:
         missing.append(f"{path.name} is damaged.")
     if not cells or not is_whole:
         return {}
