@@ -32,7 +32,7 @@ from nidecomp.outputs.dataset import exclusive_output, keep_inventory
 from nidecomp.outputs.name_lengths import refuse_long_names
 from nidecomp.outputs.resources import recording_steps
 from nidecomp.runs.find import runs_of_participants
-from nidecomp.runs.find_all import find_runs_of_datasets, warn_of_lost
+from nidecomp.runs.find_all import find_runs_of_datasets, warn_of_lost, with_lost
 from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.reduce import warm_up
 from nidecomp.runs.sites import refuse_other_spaces
@@ -129,7 +129,6 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
         # The log begins with what was found: where nothing can be done, none is written.
         with monitor.step("finding runs", announced=False):
             found = find_runs_of_datasets(datasets, lost, settings, early_workers(settings))
-            warn_of_lost(found.lost)
             inventory = refuse_long_names(found, settings)
             space, inventory = _share_space(datasets, inventory, settings)
         check_words(space, settings)
@@ -144,13 +143,14 @@ def _share_space(
     cache = None if settings.execution.dry_run else settings.work_dir / "mask"
     space, inventory = share_space(inventory, settings.science.masking, cache)
     if space is not None:
-        inventory = refuse_other_spaces(inventory, space)
+        inventory = with_lost(refuse_other_spaces(inventory, space), datasets)
     if space is None or not inventory.used:
         keep_inventory(datasets, inventory, settings)
         raise NothingToDoError(
             f"None of the {count(len(inventory.refused), 'run')} found can be used:\n"
             + inventory.reasons()
         )
+    warn_of_lost(inventory.lost)
     if inventory.refused:
         refused = count(len(inventory.refused), "run")
         _LOG.warning("Refused %s by a rule:\n%s", refused, inventory.reasons())

@@ -65,3 +65,15 @@ def test_without_fetch_it_is_said_how_to_get_the_content(origin: Path, tmp_path:
     assert done.exit_code == 70
     assert "links to content that was not fetched" in done.stderr
     assert "or use --fetch" in done.stderr
+
+
+def test_a_further_dataset_is_fetched_too(origin: Path, tmp_path: Path) -> None:
+    further = clone_of(origin, tmp_path / "clone")
+    words = ("--level", "minimal", "--task-id", "rest")
+    done = analysed(
+        FIXTURES / "several_tasks", tmp_path / "out", "--datasets", f"B={further}", *words
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "Fetching: 3 images" in done.stderr
+    assert fetched_in(further) == []
+    assert len(list((tmp_path / "out" / "work" / "reduced").glob("sub-B*"))) == 3

@@ -65,8 +65,8 @@ HIGH_FREQUENCY_LIMIT = 0.50
 # displacement have 0.28 to 0.55 after denoising, networks at most 0.26.
 MOTION_LIMIT = 0.35
 # |r| with the match in a fit without a dataset, and the dataset's share of what is explained. In
-# simulated groups of 12 to 24 participants, networks that only one dataset has reach 0.12 at most,
-# with a share of 0.62 to 1.00 (python benchmarks/single_dataset.py).
+# simulated groups of 15 to 24 participants, networks that only one dataset has reach 0.20 at most,
+# with a share of 0.68 to 1.00 if they are above chance (python benchmarks/single_dataset.py).
 WITHOUT_DATASET_LIMIT = 0.3
 DATASET_SHARE_LIMIT = 0.6
 # With fewer participants, one of them often has half of the variance by chance.

@@ -11,7 +11,7 @@ from nidecomp.core.records import ReducedRun
 from nidecomp.decomposition.components import Components, DatasetEvidence
 
 # A group that is much smaller than all participants finds less, whatever their datasets. At least
-# two participants and this share have to be left. docs/decisions/0025-several-datasets.md
+# two participants and this share have to be left. docs/decisions/0027-several-datasets.md
 FEWEST_LEFT, LEAST_SHARE_LEFT = 2, 1 / 3
 
 

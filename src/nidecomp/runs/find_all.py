@@ -62,13 +62,35 @@ def find_runs_of_datasets(
             not_used.append(LostDataset(one.name, one.path, reason))
             continue
         found.append(_named(runs, one.name))
-        if not runs.used:
-            reason = f"all of its runs are refused: {in_one_line(runs.reasons(), longest=None)}"
-            not_used.append(LostDataset(one.name, one.path, reason))
-    not_used.sort(key=lambda one: one.name)
-    if not any(runs.used for runs in found):
-        raise NothingToDoError(none_left(not_used))
-    return replace(_together(found), lost=tuple(not_used))
+    together = replace(_together(found), lost=tuple(sorted(not_used, key=lambda one: one.name)))
+    if not together.used:
+        raise NothingToDoError(none_left(with_lost(together, datasets).lost))
+    return together
+
+
+def with_lost(inventory: Inventory, datasets: Datasets) -> Inventory:
+    """Return an inventory in which datasets are lost of which every run is refused.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        After all checks.
+    datasets : Datasets
+
+    Returns
+    -------
+    Inventory
+    """
+    if not datasets.are_several:
+        return inventory
+    lost = list(inventory.lost)
+    used = {run.key.dataset for run in inventory.used}
+    for one in datasets.found:
+        refused = tuple(run for run in inventory.refused if run.key.dataset == one.name)
+        if refused and one.name not in used:
+            why = in_one_line(Inventory(refused=refused).reasons(), longest=None)
+            lost.append(LostDataset(one.name, one.path, f"all of its runs are refused: {why}"))
+    return replace(inventory, lost=tuple(sorted(lost, key=lambda one: one.name)))
 
 
 def _find(dataset: Dataset, settings: Settings, executor: Executor) -> Inventory:
