@@ -78,7 +78,9 @@ def decompose(
         selected participants.
     **options
         The options of the command line, with underscores in their names, for example
-        ``n_components=20, smoothing_fwhm=5, participant_label=["01", "02"]``.
+        ``n_components=20, smoothing_fwhm=5, participant_label=["01", "02"]``. Further datasets are
+        a mapping: ``datasets={"B": "other_fmriprep"}``, or with options of their own
+        ``datasets={"B": {"path": "other_fmriprep", "task_id": "movie"}}``.
 
     Returns
     -------

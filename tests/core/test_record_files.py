@@ -86,3 +86,11 @@ def test_damaged_and_foreign_files_are_none(tmp_path: Path) -> None:
     described = json.dumps({"record": "Inner", "fields": {"other": 1}}).encode()
     np.savez(path, structure=np.frombuffer(described, dtype=np.uint8))
     assert load_record(path, [Inner]) is None
+
+
+def test_a_file_that_could_be_unpacked_to_a_large_one_is_not_read(tmp_path: Path) -> None:
+    store_record(tmp_path / "r.npz", Inner(np.zeros(1000)))
+    with np.load(tmp_path / "r.npz") as content:
+        np.savez_compressed(tmp_path / "packed.npz", **content)
+    assert load_record(tmp_path / "r.npz", [Inner]) is not None
+    assert load_record(tmp_path / "packed.npz", [Inner]) is None

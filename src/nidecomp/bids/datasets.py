@@ -11,10 +11,10 @@ from nidecomp.bids.dataset import locate_derivatives
 from nidecomp.config.datasets import OF_BIDS_DIR, DatasetRequest
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError, UsageError
-from nidecomp.core.records import LostDataset
+from nidecomp.core.records import REDUCED_EXTENSION, REDUCED_FOLDER, LostDataset
 
-# What the work folder of a site has.
-_REDUCED, _ROWS = "reduced", "sub-*.npy"
+# Reduced runs in the work folder of a site.
+_ROWS = f"{REDUCED_FOLDER}/sub-*{REDUCED_EXTENSION}"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Dataset:
     def participants(self) -> frozenset[str]:
         """Return the labels that participants have in the dataset, by the names of folders."""
         if self.is_reduced:
-            files = (self.root / _REDUCED).glob(_ROWS)
+            files = self.root.glob(_ROWS)
             return frozenset(path.name.partition("_")[0].removeprefix("sub-") for path in files)
         try:
             names = os.listdir(self.root)  # noqa: PTH208  names alone are needed
@@ -144,7 +144,7 @@ def locate_datasets(
 
 def _located(name: str, folder: Path, *, skip_validation: bool) -> Dataset:
     """Return the dataset in a folder, which may be the work folder of a site."""
-    if next((folder / _REDUCED).glob(_ROWS), None) is not None:
+    if next(folder.glob(_ROWS), None) is not None:
         return Dataset(name, folder, folder.absolute(), is_reduced=True)
     root = locate_derivatives(folder, skip_validation=skip_validation)
     return Dataset(name, folder, root)

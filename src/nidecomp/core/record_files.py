@@ -80,6 +80,9 @@ def read_record(file: BinaryIO, types: Iterable[type]) -> Any:
     """
     known = {one.__name__: one for one in types}
     with np.load(file, allow_pickle=False) as content:
+        # A small file from elsewhere could be unpacked to one that fills the memory.
+        if any(one.compress_type for one in content.zip.infolist()):
+            raise ValueError("a file of records is not compressed")
         arrays = {name: content[name] for name in content.files}
     return _made(json.loads(arrays.pop(_STRUCTURE).tobytes()), arrays, known)
 

@@ -51,6 +51,10 @@ class RunKey:
         return RunKey(tuple(named), dataset)
 
 
+# Where reduced runs are in a work folder: each is a file with this extension.
+REDUCED_FOLDER, REDUCED_EXTENSION = "reduced", ".npy"
+
+
 @dataclass(frozen=True)
 class StoredRows:
     """A reduced run that another site made: its smoothing (FWHM in mm), feature space, and file."""

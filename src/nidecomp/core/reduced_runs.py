@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 
 from nidecomp.core.atomic import writing
 from nidecomp.core.record_files import read_record, write_record
-from nidecomp.core.records import ReducedRun, UsableRun
-
-EXTENSION = ".npy"
+from nidecomp.core.records import REDUCED_FOLDER, ReducedRun, UsableRun
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +157,7 @@ def remove_old_files(work_dir: Path) -> int:
     """
     old = [
         path.with_suffix(suffix)
-        for path in (work_dir / "reduced").glob("*.json")
+        for path in (work_dir / REDUCED_FOLDER).glob("*.json")
         for suffix in (".npy", ".npz", ".json")
     ]
     there = [path for path in old if path.exists()]

@@ -53,7 +53,7 @@ def find_runs_of_datasets(
     for one in datasets.found:
         if one.name not in own:
             continue
-        _LOG.info("Dataset %s:", one.link)
+        _LOG.info("Dataset %s (%s):", one.link, one.path)
         try:
             runs = _find(one, own[one.name], executor)
             _check_place(runs, found)

@@ -16,11 +16,20 @@ from nidecomp.bids.selection import filters_of, is_selected
 from nidecomp.config.science import Selection
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError, RefusedRunError, UsageError
-from nidecomp.core.records import Inventory, RefusedRun, RunFiles, RunKey, StoredRows, UsableRun
-from nidecomp.core.reduced_runs import EXTENSION, read_about
+from nidecomp.core.records import (
+    REDUCED_EXTENSION,
+    REDUCED_FOLDER,
+    Inventory,
+    RefusedRun,
+    RunFiles,
+    RunKey,
+    StoredRows,
+    UsableRun,
+)
+from nidecomp.core.reduced_runs import read_about
 from nidecomp.runs.displacement import check_mean_displacement
 from nidecomp.runs.inspected import run_as_json, run_from_json
-from nidecomp.runs.task import FORMAT, REDUCED, ReduceTask, cleaning_options
+from nidecomp.runs.task import FORMAT, ReduceTask, cleaning_options
 from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.grid import Grid
 
@@ -81,7 +90,7 @@ def find_runs_of_site(root: Path, settings: Settings) -> Inventory:
     _check_request(root, settings)
     found: dict[RunKey, list[tuple[Path, Mapping[str, Any]]]] = {}
     refused: list[RefusedRun] = []
-    for path in sorted((root / REDUCED).glob(f"[!.]*{EXTENSION}")):
+    for path in sorted((root / REDUCED_FOLDER).glob(f"[!.]*{REDUCED_EXTENSION}")):
         about = read_about(path)
         if about is not None and _is_complete(about):
             entities = tuple((name, label) for name, label in about["entities"])
@@ -91,7 +100,7 @@ def find_runs_of_site(root: Path, settings: Settings) -> Inventory:
     selected = {key: files for key, files in found.items() if _is_selected(files[0][1], settings)}
     if not (selected or refused):
         raise NothingToDoError(
-            f"No reduced run in {root / REDUCED} matches the selection; there are "
+            f"No reduced run in {root / REDUCED_FOLDER} matches the selection; there are "
             f"{len(found)} runs."
         )
     used: list[UsableRun] = []

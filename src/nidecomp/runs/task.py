@@ -11,8 +11,7 @@ from pathlib import Path
 
 from nidecomp.config.science import Denoising
 from nidecomp.core.content import identity_of
-from nidecomp.core.records import UsableRun
-from nidecomp.core.reduced_runs import EXTENSION
+from nidecomp.core.records import REDUCED_EXTENSION, REDUCED_FOLDER, UsableRun
 from nidecomp.runs.known_images import image_identity
 from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.images import unreadable_file_fails
@@ -20,8 +19,6 @@ from nidecomp.version import numerical_versions
 
 # Part of each key: increase it whenever the results of the reduce step change.
 FORMAT = 10
-# Their folder in the work folder.
-REDUCED = "reduced"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +61,8 @@ class ReduceTask:
             "repetition_time_s": self.run.repetition_time_s,
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        return self.work_dir / REDUCED / f"{self.run.label}_{digest[:20]}{EXTENSION}"
+        name = f"{self.run.label}_{digest[:20]}{REDUCED_EXTENSION}"
+        return self.work_dir / REDUCED_FOLDER / name
 
     def settings(self, smoothing_fwhm: float) -> dict[str, object]:
         """Return all that a reduced run depends on apart from the run's files."""

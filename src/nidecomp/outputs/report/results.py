@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nidecomp.config.parse import read_config_file, settings_from_options
 from nidecomp.config.science import Science
 from nidecomp.core.errors import UsageError
-from nidecomp.core.reduced_runs import EXTENSION
+from nidecomp.core.records import REDUCED_EXTENSION
 from nidecomp.outputs.report.panels import files_of_maps
 from nidecomp.outputs.report.reading import Row, number, read_json, read_table, read_text
 
@@ -204,7 +204,9 @@ def read_results(root: Path) -> Results:
 def _are_of_sites(runs: Sequence[Row]) -> bool:
     """Return whether all runs that were used are reduced runs of other sites."""
     used = [row for row in runs if row.get("status") == "used"]
-    return bool(used) and all(row.get("source_file", "").endswith(EXTENSION) for row in used)
+    return bool(used) and all(
+        row.get("source_file", "").endswith(REDUCED_EXTENSION) for row in used
+    )
 
 
 def read_decompositions(root: Path, missing: list[str]) -> tuple[WrittenDecomposition, ...]:
