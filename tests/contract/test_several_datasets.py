@@ -256,15 +256,22 @@ def test_maps_are_projected_to_all_datasets(study: Study, tmp_path: Path) -> Non
     assert validator_issues(tmp_path / "out") == []
 
 
-def test_equal_weights_of_datasets_are_told(study: Study, tmp_path: Path) -> None:
-    datasets = ("--datasets", f"B={study.folder / 'B'}", "--dataset-weights", "equal")
-    ended = study.run(
-        tmp_path / "out", *datasets, "--participant-label", "01", "02", "03", "B01",
+def test_equal_weights_of_datasets_change_the_maps_and_are_told(
+    study: Study, tmp_path: Path
+) -> None:
+    words = (
+        "--datasets", f"B={study.folder / 'B'}", "--participant-label", "01", "02", "03", "B01",
         "-w", study.folder / "work", "--level", "minimal", "--n-components", "4",
     )  # fmt: skip
-    assert ended.exit_code == 0, ended.stderr
-    path = group_file(tmp_path / "out", "canica", "decomposition", ".json")
-    assert json.loads(path.read_text())["Weighting"].startswith("all datasets have the same weight")
+    for weights in ("participants", "equal"):
+        ended = study.run(tmp_path / weights, *words, "--dataset-weights", weights)
+        assert ended.exit_code == 0, ended.stderr
+        path = group_file(tmp_path / weights, "canica", "decomposition", ".json")
+        who = {"participants": "participants", "equal": "datasets"}[weights]
+        told = json.loads(path.read_text())["Weighting"]
+        assert told.startswith(f"all {who} have the same weight")
+    maps = [group_maps(tmp_path / weights, "canica") for weights in ("participants", "equal")]
+    assert not np.allclose(*maps)
 
 
 # ---------------------------------------------------------------- sites that keep their images
