@@ -22,9 +22,9 @@ from nidecomp.bids.selection import (
     entities_of_folder,
     entities_of_query,
     filters_of,
-    is_selected,
     matches,
     nothing_matches,
+    selected,
 )
 from nidecomp.bids.sidecars import Sidecars
 from nidecomp.bids.unmatched import unmatched_folders
@@ -113,7 +113,7 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
     check_labels(root, selection, filters["bold"], by_kind["bold"], listing.folders)
     named, selection = selection, _of_all(selection) if of_all_participants else selection
     closed = _closed_folders(root, listing, selection, filters["bold"])
-    bolds = [file for file in by_kind["bold"] if is_selected(file.entities, selection, filters)]
+    bolds = selected(by_kind["bold"], selection, filters["bold"])
     unmatched = unmatched_folders(
         root,
         listing.folders,
