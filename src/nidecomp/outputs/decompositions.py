@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.bids.dataset import SETTINGS
 from nidecomp.bids.names import atlas_description_file
+from nidecomp.bids.same_input import SOURCES
 from nidecomp.config.science import PcaWeighting, science_as_tables
 from nidecomp.core.records import Inventory
 from nidecomp.decomposition.components import Components
@@ -36,7 +37,7 @@ from nidecomp.outputs.projections import write_projections
 from nidecomp.outputs.quality import QUALITY_TABLE
 from nidecomp.outputs.readme import readme
 from nidecomp.outputs.report.words import method_name
-from nidecomp.outputs.result import SOURCES, GroupResult
+from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.version import __version__, library_versions
 
