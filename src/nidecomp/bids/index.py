@@ -33,6 +33,7 @@ from nidecomp.core.content import is_not_fetched
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.garbage import no_garbage
 from nidecomp.core.records import RefusedRun, RunFiles, UnmatchedFolder
+from nidecomp.core.text import verb
 
 
 class FoundRuns(NamedTuple):
@@ -202,7 +203,13 @@ def _in_space(bold: ListedFile) -> tuple[object, ...]:
 def _check_fetched(root: Path, bolds: list[ListedFile]) -> None:
     if all(is_not_fetched(file.path) for file in bolds):
         raise NothingToDoError(
-            f"All of the {len(bolds)} matching BOLD images in {root} are links to content that was "
-            "not fetched. Fetch it first, for example with "
+            f"{_all_of(len(bolds))} in {root} {verb(len(bolds), 'is a link', 'are links')} to "
+            "content that was not fetched. Fetch it first, for example with "
             f"'datalad get {bolds[0].path.parent.relative_to(root)}' for each folder."
         )
+
+
+def _all_of(n_images: int) -> str:
+    if n_images == 1:
+        return "The only matching BOLD image"
+    return f"All of the {n_images} matching BOLD images"

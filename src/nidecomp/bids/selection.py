@@ -12,7 +12,7 @@ from nidecomp.bids.listing import ListedFile, entity_names
 from nidecomp.bids.names import OLD_IMAGES, OLD_NAMES, RUN_ENTITIES
 from nidecomp.config.science import Selection
 from nidecomp.core.errors import UsageError
-from nidecomp.core.text import quoted
+from nidecomp.core.text import count, quoted, verb
 
 FUNC = ("datatype", "func")
 KINDS: dict[str, dict[str, object]] = {
@@ -127,8 +127,8 @@ def nothing_matches(
     )
     asked = in_words(entities_of_query(selection, filters))
     return (
-        f"No run in {root} matches the selection ({asked}). The {len(bolds)} BOLD images found "
-        f"have: {found}."
+        f"No run in {root} matches the selection ({asked}). "
+        f"The {count(len(bolds), 'BOLD image')} found {verb(len(bolds), 'has', 'have')}: {found}."
     )
 
 

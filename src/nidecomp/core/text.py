@@ -92,6 +92,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def verb(number: int, singular: str, plural: str) -> str:
+    """Return the verb that goes with a number: is or are, has or have."""
+    return singular if number == 1 else plural
+
+
 def inside(folder: Path, path: Path) -> str:
     """Return the path of a file below a folder that contains it, with slashes.
 
