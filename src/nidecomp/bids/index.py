@@ -125,6 +125,11 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
         refused={run.bold for run in closed},
     )
     if not bolds:
+        if named.participant_label:
+            # What is wrong with their runs matters, and not what others have.
+            check_labels_match(
+                root, named, filters["bold"], by_kind["bold"], listing.folders, unmatched
+            )
         message = nothing_matches(root, selection, filters["bold"], by_kind["bold"])
         raise NothingToDoError("\n".join([message, *(f"  {run.reason}" for run in closed)]))
     check_labels_match(root, named, filters["bold"], by_kind["bold"], listing.folders, unmatched)
