@@ -20,6 +20,7 @@ from nidecomp.bids.dataset import (
     locate_derivatives,
     source_of,
 )
+from nidecomp.bids.same_input import made_from
 from nidecomp.config.parse import read_config_file
 from nidecomp.config.science import science_as_tables
 from nidecomp.config.settings import Settings
@@ -138,7 +139,10 @@ def _check_file(option: str, path: Path) -> None:
 
 
 def _check_same_request(root: Path, settings: Settings) -> None:
-    """Refuse an output folder that was made from another input or with other settings."""
+    """Refuse an output folder that was made from another input or with other settings.
+
+    An input that only has another path from there, as one of both was moved or copied, is the same.
+    """
     path = settings.output_dir / SETTINGS
     if not path.exists():
         return
@@ -154,7 +158,10 @@ def _check_same_request(root: Path, settings: Settings) -> None:
         for table in science_as_tables(settings.science).values()
         for name, value in table.items()
     }
-    before["input"], now["input"] = source_of(settings.output_dir), link_to(root, settings)
+    link = link_to(root, settings)
+    linked = source_of(settings.output_dir)
+    if linked != link and not made_from(settings.output_dir, root):
+        before["input"], now["input"] = linked, link
     different = [
         f"{name} was {before.get(name, 'not set')!r} and is {now.get(name, 'not set')!r}"
         for name in sorted(set(before) | set(now))

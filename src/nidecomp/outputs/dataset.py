@@ -13,6 +13,7 @@ import tomli_w
 
 from nidecomp.bids.dataset import DESCRIPTION, OUR_NAME, SETTINGS, link_to, read_description
 from nidecomp.bids.names import BIDS_VERSION, IGNORED_BY_THE_VALIDATOR, run_file
+from nidecomp.bids.same_input import SOURCE_COLUMNS, SOURCES, size_of
 from nidecomp.config.science import science_as_tables
 from nidecomp.config.settings import Settings
 from nidecomp.core.atomic import exclusive_lock, replace_atomically
@@ -21,7 +22,7 @@ from nidecomp.core.tsv import encoded, table_text
 from nidecomp.outputs import inventory as inventory_table
 from nidecomp.outputs.outliers import FEWEST_PARTICIPANTS, LEAST_DEPARTURE, LIMIT, outlier_reasons
 from nidecomp.outputs.quality import participant_quality
-from nidecomp.outputs.result import SOURCES, GroupResult
+from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import MANIFEST, OutputTree
 from nidecomp.version import __version__
 
@@ -257,7 +258,7 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
     table = inventory_table.rows(result.inventory, result.root, result.reduced)
     tree.write_table(INVENTORY, inventory_table.COLUMNS, table)
     sources = [
-        {"run": run.label, "kind": kind, "uri": result.uri(path)}
+        {"run": run.label, "kind": kind, "uri": result.uri(path), "size": size_of(path)}
         for run in result.reduced_runs
         for kind, path in (
             ("bold", run.files.bold),
@@ -266,7 +267,7 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
         )
         if path is not None
     ]
-    tree.write_tsv(SOURCES, ("run", "kind", "uri"), sources)
+    tree.write_tsv(SOURCES, SOURCE_COLUMNS, sources)
 
 
 def write_settings(tree: OutputTree, settings: Settings) -> None:

@@ -62,15 +62,21 @@ def origin_of(
         return None
     atlas = request.science.evidence.label_atlas
     parts: dict[str, object] = {
-        "runs": [names, space.digest, inventory_table.rows(inventory, root)],
-        "settings": [
+        "other runs": [names, space.digest, inventory_table.rows(inventory, root)],
+        "other settings": [
             science_as_tables(asked.science),
             asked.extent.level,
             asked.extent.participant_maps,
             identity_of(Path(atlas)) if atlas else None,
         ],
-        "description of the dataset": [dict(read_description(root)), link_to(root, asked)],
-        "versions": [__version__, code_digest(), platform.python_version(), library_versions()],
+        "another description of the dataset": dict(read_description(root)),
+        "another path of the dataset": link_to(root, asked),
+        "other versions": [
+            __version__,
+            code_digest(),
+            platform.python_version(),
+            library_versions(),
+        ],
     }
     return {
         name: hashlib.sha256(json.dumps(part, sort_keys=True, default=str).encode()).hexdigest()
@@ -122,7 +128,7 @@ def is_finished(output_dir: Path, origin: Origin | None) -> bool:
     changed = [name for name in origin if before.get(name) != origin[name]]
     if changed:
         _LOG.warning(
-            "The results in %s were made from other %s: they are replaced",
+            "The results in %s were made from %s: they are replaced",
             output_dir,
             " and ".join(changed),
         )

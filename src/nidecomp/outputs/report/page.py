@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from nidecomp.core.text import verb
 from nidecomp.execution.monitor import REPORT_STEP
 from nidecomp.outputs.report.cautions import Ids, cautions, notes_of
 from nidecomp.outputs.report.component_facts import naming, rounded
@@ -157,8 +158,9 @@ def _found_again(folder: Results) -> str:
         n_named = sum(naming(row).is_sure for row in known)
         if known:
             parts.append(
-                f"{n_good} of {len(known)} components of {method_name(one.method)} "
-                f"({n_named} resemble a known network and have no sign of noise)"
+                f"{n_good} of {numbered(len(known), 'component')} of {method_name(one.method)} "
+                f"({n_named} {verb(n_named, 'resembles', 'resemble')} a known network and "
+                f"{verb(n_named, 'has', 'have')} no sign of noise)"
             )
     return f"More reproducible than noise are {listed(parts)}." if parts else ""
 
