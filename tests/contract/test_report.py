@@ -415,6 +415,10 @@ def test_the_connectome_tells_each_pair_and_opens_its_component(
         ".tile", "all => all.filter(one => one.offsetParent).map(one => one.id)"
     )
     assert tiles == names, "as in the matrix"
+    # Dots of the overview may cover each other.
+    dots = page.locator("svg[data-overview=seg-canica_scale-3] circle")
+    dots.nth(2).dispatch_event("click")
+    assert opened.chosen == "canica03"
     assert opened.problems == []
 
 

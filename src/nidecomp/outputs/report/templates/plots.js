@@ -104,3 +104,33 @@ const partnerRows = (component) => {
     return element("li", {}, nameOf(one), element("span", { class: "n" }, r[0].toFixed(2), partial), bar);
   });
 };
+
+// All components at once: how reproducible they are, and how much they explain. A click opens one.
+const drawOverview = (svg, all) => {
+  const known = all.filter((one) => one.reproducibility !== null && one.explained !== null);
+  svg.setAttribute("viewBox", "0 0 320 190");
+  const place = axis(svg, 0, 1, 150, "reproducibility (|r| between halves)");
+  const most = Math.max(...known.map((one) => one.explained));
+  const height = (one) => 150 - (138 * one.explained) / (most || 1);
+  svg.append(svgElement("path", { d: `M${PLOT.left} 150V12h4`, class: "axis" }));
+  svg.append(svgElement("text", { x: PLOT.left + 8, y: 12 }, `${(100 * most).toPrecision(2)} % of the variance explained`));
+  const chance = known.map((one) => one.chance).find((one) => one !== null);
+  if (chance !== undefined) {
+    const x = place(chance);
+    svg.append(svgElement("path", { d: `M${x} 16V150`, class: "guide" }));
+    svg.append(svgElement("text", { x: x + 4, y: 26 }, "chance"));
+  }
+  for (const one of known) {
+    const kind = one.flags.length ? "dot apart" : one.isAtChance ? "dot chance-dot" : "dot";
+    // The picture is one of numbers that the table has; who uses the keyboard need not pass through it.
+    const link = svgElement("a", { href: `#${one.id}`, tabindex: "-1" });
+    const dot = svgElement("circle", { cx: place(Math.max(one.reproducibility, 0)).toFixed(1), cy: height(one).toFixed(1), r: 4, class: kind });
+    const told = [one.name, one.label, `reproducibility ${rounded(one.reproducibility)}`, `${(100 * one.explained).toPrecision(2)} % of the variance`, ...one.flags];
+    dot.append(svgElement("title", {}, told.filter(Boolean).join(", ")));
+    link.append(dot);
+    svg.append(link);
+  }
+};
+for (const svg of document.querySelectorAll("svg[data-overview]")) {
+  drawOverview(svg, data.decompositions.find(({ key }) => key === svg.dataset.overview).components);
+}
