@@ -107,7 +107,7 @@ def correlation_of(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def partial_correlation_of(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the correlation of each pair given all others."""
-    r = -correlation_of(np.linalg.inv(covariance))
+    r = -correlation_of(np.asarray(np.linalg.inv(covariance), dtype=np.float64))
     np.fill_diagonal(r, 1.0)
     return np.asarray(r)
 
