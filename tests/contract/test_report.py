@@ -468,6 +468,14 @@ def test_tables_filter_by_words(opened: Opened) -> None:
     assert opened.column("part-t-runs", 1) == everything
 
 
+def test_a_dot_of_data_quality_finds_its_participant(opened: Opened) -> None:
+    dots = opened.page.locator("#ui-quality svg").last.locator("circle")
+    assert dots.count() == 8
+    dots.nth(2).dispatch_event("click")
+    assert opened.column("part-t-participants", 1) == ["sub-03"]
+    assert opened.problems == []
+
+
 def test_slices_stand_on_the_mask_where_there_is_no_template(
     browser: Any, without_template: Path
 ) -> None:
