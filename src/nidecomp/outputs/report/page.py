@@ -14,7 +14,7 @@ from nidecomp.core.text import verb
 from nidecomp.execution.monitor import REPORT_STEP
 from nidecomp.outputs.report.cautions import Ids, cautions, notes_of
 from nidecomp.outputs.report.component_facts import naming, rounded
-from nidecomp.outputs.report.drawing import Drawn
+from nidecomp.outputs.report.drawing import QUALITY_IN_WORDS, Drawn
 from nidecomp.outputs.report.methods import methods_text
 from nidecomp.outputs.report.payload import anchor, component_ids, data_uri, payload, table
 from nidecomp.outputs.report.reading import Row, number
@@ -60,6 +60,14 @@ _RUNS = {
     "tsnr": "temporal SNR",
     "map_r": "r with group maps",
     "explained_variance": "explained variance",
+}
+_PARTICIPANTS = {
+    "participant_id": "participant",
+    "n_runs_used": "runs used",
+    "n_runs_not_used": "runs not used",
+    "n_volumes_kept": "volumes kept",
+    **QUALITY_IN_WORDS,
+    "outlier": "stands apart in",
 }
 _HALVES = {
     "split": "split",
@@ -212,7 +220,8 @@ def _tables(folder: Results, ids: Ids) -> dict[str, dict[str, object]]:
         columns = {"component": first.title, "other_component": second.title, "r": "r"}
         found[f"part-m-{index}"] = table(columns, rows, links)
     if folder.participants:
-        columns = {name: name.replace("_", " ") for name in folder.participants[0]}
+        names = folder.participants[0]
+        columns = {name: _PARTICIPANTS.get(name, name.replace("_", " ")) for name in names}
         found["part-t-participants"] = table(columns, folder.participants, _with_folder(folder))
     if folder.runs:
         found["part-t-runs"] = table(_RUNS, _runs_with_quality(folder))
