@@ -12,6 +12,7 @@ from nidecomp.config.request import Request
 from nidecomp.config.science import Science
 from nidecomp.core.errors import UsageError
 from nidecomp.core.records import UsableRun
+from nidecomp.core.text import count
 from nidecomp.decomposition.gather import GroupPlan
 from nidecomp.decomposition.memory import (
     count_maps,
@@ -291,8 +292,8 @@ def _check_group_fits(
     raise UsageError(
         f"{limit.not_enough}: the group fit needs {group_mb:.0f} MB with one thread "
         f"({INTERPRETER_MB:.0f} MB for Python and its libraries, the rest for two copies of a "
-        f"subspace of {dims} dimensions × {_features(space)} in float32, and for "
-        f"{n_components} components). Decrease --subspace-dims or {fewer} to use less."
+        f"subspace of {count(dims, 'dimension')} × {_features(space)} in float32, and for "
+        f"{count(n_components, 'component')}). Decrease --subspace-dims or {fewer} to use less."
     )
 
 
@@ -332,10 +333,10 @@ def _run_takes(
     smoothings = f", {n_smoothings} smoothings" if n_smoothings > 1 else ""
     return (
         f"one run needs {run_mb:.0f} MB in the reduce step ({INTERPRETER_MB:.0f} MB for Python and "
-        f"its libraries, {run_mb - INTERPRETER_MB:.0f} MB for {most} volumes × "
+        f"its libraries, {run_mb - INTERPRETER_MB:.0f} MB for {count(most, 'volume')} × "
         f"{_features(space)} in float32{smoothings}, and the volumes and blocks being processed)"
     )
 
 
 def _features(space: FeatureSpace) -> str:
-    return f"{space.n_features} {space.measure.features}"
+    return space.measure.count(space.n_features)

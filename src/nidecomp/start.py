@@ -20,7 +20,7 @@ from nidecomp.bids.dataset import (
     sources_of,
 )
 from nidecomp.bids.datasets import Datasets, locate_datasets
-from nidecomp.config.datasets import OF_BIDS_DIR
+from nidecomp.bids.same_input import made_from
 from nidecomp.config.parse import read_config_file
 from nidecomp.config.settings import Settings
 from nidecomp.core.content import is_not_fetched, not_fetched
@@ -124,7 +124,10 @@ def _check_file(option: str, path: Path) -> None:
 
 
 def _check_same_request(datasets: Datasets, settings: Settings) -> None:
-    """Refuse an output folder that was made from another input or with other settings."""
+    """Refuse an output folder that was made from another input or with other settings.
+
+    An input that only has another path from there, as one of both was moved or copied, is the same.
+    """
     path = settings.output_dir / SETTINGS
     if not path.exists():
         return
@@ -142,12 +145,16 @@ def _check_same_request(datasets: Datasets, settings: Settings) -> None:
         now |= table
     before.setdefault("datasets", {})
     links, links_now = sources_of(settings.output_dir), datasets.links(settings.output_dir)
-    # A dataset that could not be used is named, but has no link.
-    both = links.keys() & links_now.keys() if settings.further else {*links, *links_now}
-    before["input"] = {name: links[name] for name in sorted(both) if name in links}
-    now["input"] = {name: links_now[name] for name in sorted(both) if name in links_now}
+    for one in datasets.found:
+        linked, link = links.get(one.link), links_now[one.link]
+        # One of several that could not be used has no link.
+        if linked == link or (linked is None and datasets.are_several):
+            continue
+        if not made_from(settings.output_dir, one, are_several=datasets.are_several):
+            name = f"dataset {one.link}" if datasets.are_several else "input"
+            before[name], now[name] = linked, link
     different = [
-        f"{name} was {_said(before.get(name, 'not set'))} and is {_said(now.get(name, 'not set'))}"
+        f"{name} was {before.get(name, 'not set')!r} and is {now.get(name, 'not set')!r}"
         for name in sorted(set(before) | set(now))
         if before.get(name) != now.get(name)
     ]
@@ -157,10 +164,3 @@ def _check_same_request(datasets: Datasets, settings: Settings) -> None:
             f"{'; '.join(different)}. Choose another folder (reduced runs are found again with "
             f"--work-dir {settings.work_dir}), or delete this one."
         )
-
-
-def _said(value: object) -> str:
-    """Return a value as text; a single dataset by its path alone."""
-    if isinstance(value, dict) and set(value) == {OF_BIDS_DIR}:
-        return repr(value[OF_BIDS_DIR])
-    return repr(value)

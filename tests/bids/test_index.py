@@ -434,12 +434,11 @@ def test_where_nothing_matches_what_is_there_is_listed(tmp_path: Path) -> None:
     make_runs(tmp_path, stem("01", task="nback"), stem("02", ses="pre", run="3"), space="T1w")
     make_runs(tmp_path, stem("03"), space="MNI152NLin6Asym", res="2")
     with pytest.raises(NothingToDoError) as caught:
-        find_runs(tmp_path, Selection(participant_label=("01",)))
+        find_runs(tmp_path, Selection())
     message = str(caught.value)
     for part in (
         str(tmp_path),
         f"space {SPACE}",
-        "subject 01",
         "--space: MNI152NLin6Asym, T1w",
         "--task-id: nback, rest",
         "--res: (none), 2",
@@ -448,6 +447,18 @@ def test_where_nothing_matches_what_is_there_is_listed(tmp_path: Path) -> None:
         "--run-id: (none), 3",
     ):
         assert part in message
+
+
+def test_where_nothing_of_those_named_matches_their_reasons_are_listed(tmp_path: Path) -> None:
+    make_runs(tmp_path, stem("01", task="nback"), space="T1w")
+    make_runs(tmp_path, stem("02"), stem("03"), space="MNI152NLin6Asym")
+    with pytest.raises(NothingToDoError) as caught:
+        find_runs(tmp_path, Selection(participant_label=("01", "02")))
+    assert str(caught.value).splitlines() == [
+        "--participant-label 01 02: no run matches the selection:",
+        "  sub-01: its BOLD images (1) do not match the selection: space is T1w",
+        "  sub-02: its BOLD images (1) do not match the selection: space is MNI152NLin6Asym",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,8 @@ def test_a_mistake_with_several_processes_is_one_sentence_even_in_a_slim_contain
     done = nidecomp(*words, PATH="/nonexistent")
     assert done.exit_code == 70
     assert len(done.stderr.strip().splitlines()) == 1
+    # Not even the list of files that was searched.
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

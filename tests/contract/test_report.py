@@ -415,6 +415,10 @@ def test_the_connectome_tells_each_pair_and_opens_its_component(
         ".tile", "all => all.filter(one => one.offsetParent).map(one => one.id)"
     )
     assert tiles == names, "as in the matrix"
+    # Dots of the overview may cover each other.
+    dots = page.locator("svg[data-overview=seg-canica_scale-3] circle")
+    dots.nth(2).dispatch_event("click")
+    assert opened.chosen == "canica03"
     assert opened.problems == []
 
 
@@ -462,6 +466,14 @@ def test_tables_filter_by_words(opened: Opened) -> None:
     assert all("sub-03" in run for run in found)
     opened.page.fill("#part-t-runs input", "")
     assert opened.column("part-t-runs", 1) == everything
+
+
+def test_a_dot_of_data_quality_finds_its_participant(opened: Opened) -> None:
+    dots = opened.page.locator("#ui-quality svg").last.locator("circle")
+    assert dots.count() == 8
+    dots.nth(2).dispatch_event("click")
+    assert opened.column("part-t-participants", 1) == ["sub-03"]
+    assert opened.problems == []
 
 
 def test_slices_stand_on_the_mask_where_there_is_no_template(

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nidecomp.core.text import MOST_BYTES, in_one_line, parse_json, quoted, read_text
+from nidecomp.core.text import (
+    MOST_BYTES,
+    count,
+    in_one_line,
+    parse_json,
+    quoted,
+    read_text,
+    verb,
+)
 
 some = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 VALUES = st.recursive(
@@ -68,3 +76,10 @@ def test_what_a_user_gave_is_quoted_in_a_few_words(value: object) -> None:
     assert quoted(value).isprintable()
     assert quoted("a" * 10_000) == "'" + "a" * 49 + " … " + "a" * 49 + "'"
     assert quoted("fdr") == "'fdr'"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 runs are"), (1, "1 run is"), (2, "2 runs are")]
+)
+def test_numbers_agree_with_their_nouns_and_verbs(number: int, text: str) -> None:
+    assert f"{count(number, 'run')} {verb(number, 'is', 'are')}" == text

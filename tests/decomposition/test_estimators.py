@@ -237,7 +237,7 @@ def test_a_grid_search_over_runs_finds_the_number_of_components() -> None:
 # ---------------------------------------------------------------- participants
 def test_every_run_needs_a_label_of_its_participant() -> None:
     _, runs = planted()
-    with pytest.raises(ValueError, match="groups has 1 labels, X has 4 runs"):
+    with pytest.raises(ValueError, match="groups has 1 label, X has 4 runs"):
         CanICA(N_SOURCES).fit(runs, groups=["01"])
 
 

@@ -11,6 +11,8 @@ import pytest
 from run_examples import run_of
 from support import FIXTURES, nidecomp, results, small, snapshot
 
+from nidecomp.bids.datasets import Dataset
+from nidecomp.bids.same_input import made_from
 from nidecomp.config.parse import settings_from_options
 from nidecomp.core.records import FailedRun, Inventory, RunKey
 from nidecomp.outputs.finished import MADE_FROM, about_manifest, is_finished
@@ -109,6 +111,81 @@ def test_a_study_that_has_grown_replaces_its_results_and_says_so(tmp_path: Path)
     assert "were made from other runs: they are replaced" in done.stderr
     assert "sub-03" in (output / "participants.tsv").read_text()
     assert len(list((output / "work" / "fitted").iterdir())) == 1
+
+
+def test_a_folder_that_was_moved_is_that_of_the_same_input(made: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "deeper" / "networks"
+    shutil.copytree(made, moved)
+    done = nidecomp(*small(moved))
+    assert done.exit_code == 0, done.stderr
+    assert "were made from another path of the dataset: they are replaced" in done.stderr
+    assert "The decomposition of these runs is in" in done.stderr
+    before, after = results(made), results(moved)
+    changed = {name for name in before if before[name] != after.get(name)}
+    assert changed == {"dataset_description.json", "logs/manifest.json", "logs/manifest.tsv"}
+    assert len(after) == len(before)
+
+
+def test_another_dataset_of_the_same_names_is_refused(made: Path, tmp_path: Path) -> None:
+    source = tmp_path / "several_tasks"
+    shutil.copytree(FIXTURES / "several_tasks", source)
+    with next(source.glob("sub-02/func/*nback*confounds*.tsv")).open("a") as table:
+        table.write("\n")
+    done = nidecomp(source, *small(made)[1:])
+    assert done.exit_code == 2
+    assert "holds results of another request: input was '" in done.stderr
+
+
+LISTED = "run\tkind\turi\tsize\nr\tbold\tbids:preprocessed:sub-01/a.nii\t3\n"
+
+
+@pytest.mark.parametrize(
+    ("listed", "programs", "is_same"),
+    [
+        (LISTED, ["fMRIPrep"], True),
+        (LISTED + "r\tmask\tbids:preprocessed:gone.nii\t9\n", ["fMRIPrep"], True),
+        (LISTED.replace("\t3\n", "\t4\n"), ["fMRIPrep"], False),
+        (LISTED.replace("a.nii", "b.nii"), ["fMRIPrep"], False),
+        (LISTED.replace("\t3\n", "\tn/a\n"), ["fMRIPrep"], False),
+        (LISTED.replace("\tsize", "").replace("\t3\n", "\n"), ["fMRIPrep"], False),
+        (LISTED, ["XCP-D"], False),
+        (LISTED.replace("sub-01/a", "sub-01/\0"), ["fMRIPrep"], False),
+        ("\xff", ["fMRIPrep"], False),
+        (None, ["fMRIPrep"], False),
+    ],
+)
+def test_an_input_is_known_by_its_programs_and_the_sizes_of_its_files(
+    tmp_path: Path, listed: str | None, programs: list[str], *, is_same: bool
+) -> None:
+    root, output = tmp_path / "in", tmp_path / "out"
+    (root / "sub-01").mkdir(parents=True)
+    (output / "logs").mkdir(parents=True)
+    (root / "sub-01" / "a.nii").write_text("abc")
+    (root / "sub-01" / "pointer.nii").symlink_to("nowhere")
+    for folder, names in ((root, programs), (output, ["NiDecomp", "fMRIPrep"])):
+        made_by = [{"Name": name, "Version": "1"} for name in names]
+        (folder / "dataset_description.json").write_text(json.dumps({"GeneratedBy": made_by}))
+    if listed is not None:
+        (output / "logs" / "sources.tsv").write_text(listed, encoding="latin-1")
+    assert made_from(output, Dataset("", root, root)) is is_same
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "is_same"),
+    [("B", "fMRIPrep", True), ("C", "fMRIPrep", False), ("B", "XCP-D", False)],
+)
+def test_one_of_several_inputs_is_known_by_its_own_files(
+    tmp_path: Path, name: str, program: str, *, is_same: bool
+) -> None:
+    root, output = tmp_path / "in", tmp_path / "out"
+    for folder, names in ((root, [program]), (output, ["NiDecomp", "tedana", "fMRIPrep"])):
+        (folder / "logs").mkdir(parents=True)
+        made_by = [{"Name": one, "Version": "1"} for one in names]
+        (folder / "dataset_description.json").write_text(json.dumps({"GeneratedBy": made_by}))
+    (root / "a.nii").write_text("abc")
+    listed = "run\tkind\turi\tsize\nr\tbold\tbids:B:a.nii\t3\nr\tbold\tbids:preprocessed:a.nii\t9\n"
+    (output / "logs" / "sources.tsv").write_text(listed)
+    assert made_from(output, Dataset(name, root, root), are_several=True) is is_same
 
 
 def test_results_with_failed_runs_are_tried_again() -> None:

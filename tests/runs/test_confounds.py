@@ -445,7 +445,9 @@ def test_an_infinite_number_in_a_column_that_nobody_needs_does_no_harm(tmp_path)
 @pytest.mark.parametrize("n_rows", [0, 1, N_VOLUMES - 1, N_VOLUMES + 1])
 def test_table_of_another_length_is_refused_with_both_numbers(tmp_path, n_rows):
     table = pd.concat([fmriprep_table()] * 2).iloc[:n_rows]
-    with pytest.raises(RefusedRunError, match=rf"has {n_rows} rows, but its image has {N_VOLUMES}"):
+    with pytest.raises(
+        RefusedRunError, match=rf"has {n_rows} rows?, but its image has {N_VOLUMES}"
+    ):
         design_of(write(tmp_path, table))
 
 

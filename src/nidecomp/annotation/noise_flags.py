@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.linalg import blocks
+from nidecomp.core.text import count
 from nidecomp.decomposition.time_courses import CUTOFF_HZ
 
 Flag = Literal[
@@ -300,7 +301,7 @@ def reason(flag: Flag, numbers: NoiseNumbers, n_participants: int) -> str:
             number, limit = _percent(numbers.dominance), _percent(dominance_limit(n_participants))
             text = (
                 f"One participant has {number} of the variance that only this component explains; "
-                f"the limit is {limit} with {n_participants} participants."
+                f"the limit is {limit} with {count(n_participants, 'participant')}."
             )
         case "single-dataset":
             number, limit = f"{numbers.without_dataset:.2f}", f"{WITHOUT_DATASET_LIMIT:.2f}"

@@ -17,6 +17,7 @@ from nidecomp.annotation.noise_flags import Flag, flags
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
+from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
 from nidecomp.spaces.contract import FeatureSpace
 
@@ -91,10 +92,9 @@ def components_to_regress_out(
             _LOG.warning("--regress-out %s: no component has this name or label", word)
     for decomposition, selection in zip(components, selections, strict=True):
         _LOG.info(
-            "Regressing out %d of %d %s components: %s",
+            "Regressing out %d of %s: %s",
             len(selection),
-            decomposition.n_components,
-            decomposition.method,
+            count(decomposition.n_components, f"{decomposition.method} component"),
             ", ".join(decomposition.names[index] for index in selection) or "none",
         )
     return selections

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nidecomp.annotation.atlases import MAXIMUM_MAPS, label_atlas
 from nidecomp.core.content import is_not_fetched, not_fetched
 from nidecomp.core.errors import FailedRunError, UsageError
-from nidecomp.core.text import in_one_line, parse_json, read_text
+from nidecomp.core.text import count, in_one_line, parse_json, read_text
 from nidecomp.decomposition.components import Components
 from nidecomp.spaces.contract import FeatureSpace
 
@@ -81,7 +81,7 @@ def _decomposition(path: Path, space: FeatureSpace) -> Components:
         sidecar = _json_object(image.with_name(image.name.removesuffix(extension) + ".json"))
         names = tuple(in_one_line(name) for name in sidecar["ComponentNames"])
         if not 0 < n_components <= MAXIMUM_MAPS or len(names) != n_components:
-            raise ValueError(f"{len(names)} names of {n_components} components")
+            raise ValueError(f"{count(len(names), 'name')} of {count(n_components, 'component')}")
         if is_not_fetched(image):
             raise UsageError(f"{_OPTION}: {not_fetched('the file', image)}.")
         maps = space.read_maps(image, n_components)

@@ -90,9 +90,9 @@ class Assembly(NamedTuple):
         reason = (
             wrong_folder(self.root, bold.path, bold.entities)
             or self._wrong_entities(bold, same_run)
-            or _wrong_companions("brain mask", self._inside(masks))
+            or self._several("brain mask", masks)
             or (_no_mask() if self.needs_mask and not masks else None)
-            or _wrong_companions("confounds table", self._inside(tables))
+            or self._several("confounds table", tables)
         )
         if reason:
             return RefusedRun(run_key(bold.entities), bold.path, reason)
@@ -130,6 +130,11 @@ class Assembly(NamedTuple):
             return RefusedRun(files.key, files.bold, reason)
         return replace(files, image_is_gone=is_gone)
 
+    def _several(self, what: str, paths: list[Path]) -> str | None:
+        if len(paths) > 1:
+            return f"{len(paths)} files match as its {what}: " + ", ".join(self._inside(paths))
+        return None
+
     def _inside(self, paths: list[Path]) -> list[str]:
         return [path.relative_to(self.root).as_posix() for path in paths]
 
@@ -164,12 +169,6 @@ def _no_mask() -> str:
         "it has no brain mask with the same entities (*_desc-brain_mask.nii.gz); use --mask with "
         "the mask of a template if the dataset has none (as that of XCP-D)"
     )
-
-
-def _wrong_companions(what: str, names: list[str]) -> str | None:
-    if len(names) > 1:
-        return f"{len(names)} files match as its {what}: " + ", ".join(names)
-    return None
 
 
 def _first_unusable(what: str, paths: Iterable[Path | None]) -> str | None:

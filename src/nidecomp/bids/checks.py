@@ -59,21 +59,25 @@ def check_labels(
     """
     if not bolds:
         return
-    all_folders = (*folders.times, *folders.closed, *folders.without_runs)
-    entities = [
-        *(file.entities for file in bolds),
-        # Those of a func folder are those of the folder that it is in.
-        *(entities_of_folder(root, path) for path in all_folders if path.name != "func"),
-    ]
     for option, entity, labels in _named(selection, filters):
-        existing = {value for known in entities if (value := known.get(entity))}
-        unknown = _without(labels, entity, existing)
-        if unknown:
+        existing = {value for file in bolds if (value := file.entities.get(entity))}
+        # Most labels have images, and looking at all folders takes longer.
+        if _without(labels, entity, existing):
+            existing |= _labels_of_folders(root, folders, entity)
+        if unknown := _without(labels, entity, existing):
             shown = ", ".join(sorted(existing)[:20]) + (", …" if len(existing) > 20 else "")
             raise NothingToDoError(
                 f"--{option} {' '.join(unknown)}: no image in {root} has this {entity}; found: "
                 f"{shown or 'none'}."
             )
+
+
+def _labels_of_folders(root: Path, folders: Folders, entity: str) -> set[str]:
+    """Return the labels of an entity that folders have."""
+    found = (*folders.times, *folders.closed, *folders.without_runs)
+    # Those of a func folder are those of the folder that it is in.
+    known = (entities_of_folder(root, path) for path in found if path.name != "func")
+    return {value for one in known if (value := one.get(entity))}
 
 
 def check_labels_match(
@@ -110,7 +114,7 @@ def check_labels_match(
     query = entities_of_query(selection, filters)
     named = [*_named(selection, filters), *_named_in_filter(filters)]
     for option, entity, labels in named:
-        if option in {"participant-label", "exclude-participant-label"}:
+        if not labels or option in {"participant-label", "exclude-participant-label"}:
             continue
         # Not every participant needs to have every task: any will do.
         rest = {name: wanted for name, wanted in query.items() if name != "subject"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.core.records import RunKey
-from nidecomp.core.text import quoted
+from nidecomp.core.text import inside, quoted
 
 _ENTITY = re.compile(r"([a-zA-Z0-9]+)-([a-zA-Z0-9+]+)")
 _KNOWN = frozenset(RUN_ENTITIES) | {"space", "cohort", "res", "desc"}
@@ -52,6 +52,7 @@ def wrong_name(path: Path) -> str | None:
     """
     *parts, _ = path.name.split(".")[0].split("_")
     short_names = [part.partition("-")[0] for part in parts]
+    is_repeated = len(set(short_names)) < len(short_names)
     for part, short in zip(parts, short_names, strict=True):
         match = _ENTITY.fullmatch(part)
         if match is None:
@@ -66,7 +67,7 @@ def wrong_name(path: Path) -> str | None:
                     f"its file name has {quoted(part)}, but {short} must be {wanted}: rename its "
                     "files"
                 )
-        if short_names.count(short) > 1:
+        if is_repeated and short_names.count(short) > 1:
             return f"its file name has the entity {short} twice: rename its files"
     return None
 
@@ -110,14 +111,15 @@ def wrong_folder(root: Path, path: Path, entities: Mapping[str, str]) -> str | N
     str or None
         A reason to refuse the run.
     """
-    inside = path.relative_to(root)
+    relative = inside(root, path)
+    folders = relative.split("/")[:-1]
     for short, name in (("sub", "subject"), ("ses", "session")):
-        for folder in inside.parts[:-1]:
+        for folder in folders:
             if not folder.startswith(f"{short}-"):
                 continue
             named = f"{short}-{entities[name]}" if name in entities else f"no {short}- entity"
             if folder != named:
-                return f"its name has {named}, but it is in the folder {folder}: {inside}"
-        if name in entities and not any(part.startswith(f"{short}-") for part in inside.parts[:-1]):
-            return f"its name has {short}-{entities[name]}, but it is in no such folder: {inside}"
+                return f"its name has {named}, but it is in the folder {folder}: {relative}"
+        if name in entities and not any(part.startswith(f"{short}-") for part in folders):
+            return f"its name has {short}-{entities[name]}, but it is in no such folder: {relative}"
     return None

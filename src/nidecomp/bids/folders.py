@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nidecomp.core.errors import UsageError
-from nidecomp.core.text import quoted
+from nidecomp.core.text import inside, quoted
 
 _PARTICIPANT = re.compile(r"sub-[a-zA-Z0-9+]+")
 _SESSION_OR_FUNC = re.compile(r"ses-[a-zA-Z0-9+]+|func")
@@ -152,4 +152,9 @@ def _is_closed(link: Path) -> bool:
 
 def participant_of(root: Path, folder: Path) -> Path:
     """Return the participant's folder that contains another folder."""
-    return root / folder.relative_to(root).parts[0]
+    return root / top_folder(root, folder)
+
+
+def top_folder(root: Path, path: Path) -> str:
+    """Return the name of the folder in the dataset that contains a file or folder."""
+    return inside(root, path).partition("/")[0]

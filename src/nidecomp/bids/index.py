@@ -29,9 +29,9 @@ from nidecomp.bids.selection import (
     entities_of_folder,
     entities_of_query,
     filters_of,
-    is_selected,
     matches,
     nothing_matches,
+    selected,
 )
 from nidecomp.bids.sidecars import Sidecars
 from nidecomp.bids.unmatched import unmatched_folders
@@ -40,6 +40,7 @@ from nidecomp.core.content import is_not_fetched
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.garbage import no_garbage
 from nidecomp.core.records import RefusedRun, RunFiles, UnmatchedFolder
+from nidecomp.core.text import verb
 
 
 class FoundRuns(NamedTuple):
@@ -123,7 +124,7 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
     check_labels(root, selection, filters["bold"], by_kind["bold"], listing.folders)
     named, selection = selection, _of_all(selection) if of_all_participants else selection
     closed = _closed_folders(root, listing, selection, filters["bold"])
-    bolds = [file for file in by_kind["bold"] if is_selected(file.entities, selection, filters)]
+    bolds = selected(by_kind["bold"], selection, filters["bold"])
     unmatched = unmatched_folders(
         root,
         listing.folders,
@@ -134,6 +135,11 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
         refused={run.bold for run in closed},
     )
     if not bolds:
+        if named.participant_label:
+            # What is wrong with their runs matters, and not what others have.
+            check_labels_match(
+                root, named, filters["bold"], by_kind["bold"], listing.folders, unmatched
+            )
         message = nothing_matches(root, selection, filters["bold"], by_kind["bold"])
         raise NothingToDoError("\n".join([message, *(f"  {run.reason}" for run in closed)]))
     check_labels_match(root, named, filters["bold"], by_kind["bold"], listing.folders, unmatched)
@@ -213,8 +219,14 @@ def _in_space(bold: ListedFile) -> tuple[object, ...]:
 def _check_fetched(root: Path, bolds: list[ListedFile]) -> None:
     if all(is_not_fetched(file.path) for file in bolds):
         raise NothingToDoError(
-            f"All of the {len(bolds)} matching BOLD images in {root} are links to content that was "
-            "not fetched. Fetch it first, for example with "
+            f"{_all_of(len(bolds))} in {root} {verb(len(bolds), 'is a link', 'are links')} to "
+            "content that was not fetched. Fetch it first, for example with "
             f"'datalad get {bolds[0].path.parent.relative_to(root)}' for each folder, or use "
             "--fetch, which fetches each image when it is needed, and drops it again."
         )
+
+
+def _all_of(n_images: int) -> str:
+    if n_images == 1:
+        return "The only matching BOLD image"
+    return f"All of the {n_images} matching BOLD images"

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from sqlalchemy.exc import DatabaseError
 
@@ -28,7 +28,7 @@ from nidecomp.bids.folders import Folders, find_folders, participant_of, with_cl
 from nidecomp.core.errors import UsageError
 from nidecomp.core.garbage import no_garbage
 from nidecomp.core.kept import keep, read_kept
-from nidecomp.core.text import in_one_line
+from nidecomp.core.text import in_one_line, inside
 
 _LOG = logging.getLogger(__name__)
 
@@ -98,11 +98,32 @@ def _entities() -> list[dict[str, str]]:
     return cast(list[dict[str, str]], json.loads(_CONFIG.read_text())["entities"])
 
 
-class KeptListing(NamedTuple):
-    """The file of the work folder that has what pybids found, and whether to write it."""
+class KeptListing:
+    """The file of the work folder that has what pybids found.
 
-    file: Path
-    writes: bool
+    Parameters
+    ----------
+    file : Path
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._new: object = None
+
+    def read(self) -> object:
+        """Return what was kept, or None if it is missing or damaged."""
+        return read_kept(self._file)
+
+    def replace(self, content: object) -> None:
+        """Replace what was kept, once `write` is called."""
+        self._new = content
+
+    def write(self) -> None:
+        """Write what is new, if anything: a search that failed leaves no folder behind."""
+        if self._new is not None:
+            # A folder that cannot be written to is reported when results are written.
+            with suppress(OSError):
+                keep(self._new, self._file)
 
 
 def list_files(
@@ -119,7 +140,8 @@ def list_files(
     reset : bool
         Index the dataset again, even if there is a saved index.
     kept : KeptListing, optional
-        Where the list is kept: it is used as long as the folders hold the same names.
+        Where the list is kept: it is used as long as the folders hold the same names. The caller
+        writes it.
 
     Returns
     -------
@@ -145,13 +167,11 @@ def list_files(
         files = _listed(root, database_dir, folders, reset=reset)
         return Listing(_unique(root, files, folders), folders)
     key = _key(root, folders)
-    known = None if reset else _as_kept(root, read_kept(kept.file), key)
+    known = None if reset else _as_kept(root, kept.read(), key)
     files = _listed(root, database_dir, folders, reset=reset) if known is None else known
-    if known is None and kept.writes:
-        inside = [[file.path.relative_to(root).as_posix(), file.entities] for file in files]
-        # A folder that cannot be written to is reported when results are written.
-        with suppress(OSError):
-            keep({"key": key, "files": inside}, kept.file)
+    if known is None:
+        names = [[inside(root, file.path), file.entities] for file in files]
+        kept.replace({"key": key, "files": names})
     return Listing(_unique(root, files, folders), folders)
 
 
@@ -162,7 +182,7 @@ def _as_kept(root: Path, content: object, key: str) -> list[ListedFile] | None:
         if listed["key"] != key:
             return None
         with no_garbage():
-            return [ListedFile(root / inside, entities) for inside, entities in listed["files"]]
+            return [ListedFile(root / name, entities) for name, entities in listed["files"]]
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from nidecomp.bids.listing import ListedFile, entity_names
 from nidecomp.bids.names import OLD_IMAGES, OLD_NAMES, RUN_ENTITIES
 from nidecomp.config.science import Selection
 from nidecomp.core.errors import UsageError
-from nidecomp.core.text import quoted
+from nidecomp.core.text import count, quoted, verb
 
 FUNC = ("datatype", "func")
 KINDS: dict[str, dict[str, object]] = {
@@ -72,20 +72,25 @@ def matches(entities: Mapping[str, str], query: Mapping[str, Any]) -> bool:
 def _value_matches(name: str, value: str | None, wanted: object) -> bool:
     if wanted == "*":
         return True
+    if value is not None and value == wanted:
+        return True
     options = wanted if isinstance(wanted, list | tuple) else [wanted]
     return value in options or any(
         same_label(name, value, None if option is None else str(option)) for option in options
     )
 
 
-def is_selected(
-    entities: Mapping[str, str], selection: Selection, filters: Mapping[str, Mapping[str, Any]]
-) -> bool:
-    """Return whether an image is selected by the options."""
-    query = entities_of_query(selection, filters["bold"])
-    if entities.get("subject") in selection.exclude_participant_label:
-        return False
-    return matches(entities, query)
+def selected(
+    files: Iterable[ListedFile], selection: Selection, filters: Mapping[str, Any]
+) -> list[ListedFile]:
+    """Return the images that are selected by the options; `filters` are those of images."""
+    query = entities_of_query(selection, filters)
+    excluded = selection.exclude_participant_label
+    return [
+        file
+        for file in files
+        if file.entities.get("subject") not in excluded and matches(file.entities, query)
+    ]
 
 
 def entities_of_query(selection: Selection, filters: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,8 +137,8 @@ def nothing_matches(
     )
     asked = in_words(entities_of_query(selection, filters))
     return (
-        f"No run in {root} matches the selection ({asked}). The {len(bolds)} BOLD images found "
-        f"have: {found}."
+        f"No run in {root} matches the selection ({asked}). "
+        f"The {count(len(bolds), 'BOLD image')} found {verb(len(bolds), 'has', 'have')}: {found}."
     )
 
 

@@ -8,7 +8,7 @@ file's suffix and no entity that the file has not. The nearest one has precedenc
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class Sidecars:
         # Text, because comparing and joining a Path takes longer than all else.
         self._root = str(root)
         self._names = {str(folder): listed for folder, listed in (names or {}).items()}
+        self._by_suffix: dict[str, dict[str, list[str]]] = {}
         self._above: dict[tuple[str, str], list[_Sidecar]] = {}
 
     def of(self, path: Path) -> tuple[Path, ...]:
@@ -62,23 +63,28 @@ class Sidecars:
         if key not in self._above:
             is_top = len(folder) <= len(self._root)
             above = [] if is_top else self._leading_to(os.path.dirname(folder), suffix)  # noqa: PTH120  text
-            self._above[key] = [*above, *self._inside(folder, suffix)]
+            # Most folders have none, so that the list is that of the folder above.
+            inside = self._inside(folder, suffix)
+            self._above[key] = [*above, *inside] if inside else above
         return self._above[key]
 
     def _inside(self, folder: str, suffix: str) -> list[_Sidecar]:
         """Return the sidecars in a folder, those with fewer entities first."""
-        if folder not in self._names:
-            self._names[folder] = _names_in(folder)
-        names = [
-            name
-            for name in self._names[folder]
-            if name.endswith(".json")
-            and _suffix(name) == suffix
-            # A label that would be cut off makes the sidecar one of other files.
-            and wrong_name(Path(name)) is None
-        ]
-        found = [(Path(folder, name), _parsed(name)[0]) for name in names]
+        if folder not in self._by_suffix:
+            names = self._names[folder] if folder in self._names else _names_in(folder)
+            self._by_suffix[folder] = _json_by_suffix(names)
+        paths = [Path(folder, name) for name in self._by_suffix[folder].get(suffix, ())]
+        # A label that would be cut off makes the sidecar one of other files.
+        found = [(path, _parsed(path.name)[0]) for path in paths if wrong_name(path) is None]
         return sorted(found, key=lambda sidecar: (len(sidecar[1]), sidecar[0].name))
+
+
+def _json_by_suffix(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if name.endswith(".json"):
+            found.setdefault(_suffix(name), []).append(name)
+    return found
 
 
 def _names_in(folder: str) -> list[str]:

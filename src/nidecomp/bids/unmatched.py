@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nidecomp.bids.folders import Folders
+from nidecomp.bids.folders import Folders, top_folder
 from nidecomp.bids.listing import ListedFile
 from nidecomp.bids.names import OLD_IMAGES, OLD_NAMES
 from nidecomp.bids.selection import (
@@ -48,11 +48,11 @@ def unmatched_folders(
     tuple of UnmatchedFolder
         Sorted by name.
     """
-    with_run = {file.path.relative_to(root).parts[0] for file in matched}
-    with_run |= {folder.relative_to(root).parts[0] for folder in refused}
+    with_run = {top_folder(root, file.path) for file in matched}
+    with_run |= {top_folder(root, folder) for folder in refused}
     of_participant: dict[str, list[ListedFile]] = {}
     for file in bolds:
-        of_participant.setdefault(file.path.relative_to(root).parts[0], []).append(file)
+        of_participant.setdefault(top_folder(root, file.path), []).append(file)
     reasons = dict(folders.without_runs)
     for folder in (*folders.times, *folders.closed):
         if folder.parent == root and folder.name not in with_run and folder not in reasons:

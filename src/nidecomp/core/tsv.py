@@ -36,6 +36,9 @@ def table_text(columns: Sequence[str], table: Iterable[Mapping[str, object]]) ->
 
 
 def _cell(value: object) -> str:
+    # Nearly all cells of long tables.
+    if type(value) is float:
+        return f"{value:.6g}" if value == value else "n/a"  # noqa: PLR0124  NaN is unlike itself
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "n/a"
     if isinstance(value, bool):

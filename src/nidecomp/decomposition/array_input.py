@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nidecomp.config.science import DecompositionOptions
 from nidecomp.config.values import Convert, integer
+from nidecomp.core.text import count
 
 Runs = ArrayLike | Sequence[ArrayLike]
 
@@ -88,7 +89,8 @@ def check_finite(run: NDArray[np.floating], name: str) -> None:
     n_features = int(np.count_nonzero(~np.isfinite(run).all(axis=0)))
     if n_features:
         raise ValueError(
-            f"{name} has NaN or infinite values in {n_features} of {run.shape[1]} features: leave "
+            f"{name} has NaN or infinite values in {n_features} of "
+            f"{count(run.shape[1], 'feature')}: leave "
             "these features out of all runs, or replace the values."
         )
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nidecomp.core.errors import NidecompError
 from nidecomp.core.linalg import blocks
 from nidecomp.core.parallel import map_ordered
+from nidecomp.core.text import count
 from nidecomp.decomposition.components import Restart
 from nidecomp.decomposition.fastica import CubicStep, Unmixing, cubic_step, fastica_cube
 
@@ -78,8 +79,8 @@ def fit_canica(
     finished = [index for index, end in enumerate(ends) if end is not None]
     if not finished:
         raise NidecompError(
-            f"All ICA restarts ({n_init}) failed with {len(subspace)} components: the data have "
-            "fewer dimensions. Use fewer components."
+            f"All ICA restarts ({n_init}) failed with {count(len(subspace), 'component')}: "
+            "the data have fewer dimensions. Use fewer components."
         )
     norms = _l1_norms(white, ends, n_threads)
     restarts = tuple(map(_record, seeds, ends, norms))

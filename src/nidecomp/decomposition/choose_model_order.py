@@ -41,12 +41,12 @@ def lowered_to_runs(science: Science, runs: Sequence[UsableRun]) -> Science:
     if not asked.is_auto or shortest.degrees_of_freedom >= asked.max_components:
         return science
     _LOG.warning(
-        "--n-components auto considers at most %d components: %s has no more dimensions after "
-        "cleaning (%d volumes minus %d regressors). Without this run, more might be found",
-        shortest.degrees_of_freedom,
+        "--n-components auto considers at most %s: %s has no more dimensions after "
+        "cleaning (%s minus %s). Without this run, more might be found",
+        count(shortest.degrees_of_freedom, "component"),
         shortest.label,
-        shortest.n_kept,
-        shortest.n_regressors,
+        count(shortest.n_kept, "volume"),
+        count(shortest.n_regressors, "regressor"),
     )
     return science.with_largest_model_order(shortest.degrees_of_freedom)
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from nidecomp.config.science import DecompositionOptions, Method, Science
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import ReducedRun
-from nidecomp.core.text import count
+from nidecomp.core.text import count, verb
 from nidecomp.decomposition.arrange import arrange
 from nidecomp.decomposition.canica import CanicaFit, fit_canica
 from nidecomp.decomposition.components import Components, component_names
@@ -65,7 +65,7 @@ def fit_group(
     if settings.largest_model_order >= n_voxels:
         raise NothingToDoError(
             f"--n-components {settings.largest_model_order} is too large: the group mask has "
-            f"{n_voxels} voxels, and there must be more voxels than components."
+            f"{count(n_voxels, 'voxel')}, and there must be more voxels than components."
         )
     # BLAS gets one thread: sums that it splits between threads depend on how many there are.
     with threadpool_limits(limits=1):
@@ -82,7 +82,8 @@ def _fit_one_model_order(
     settings = science.decomposition
     for_ica, own_keys = subspace_keys(science)
     n_dims = settings.kept_dims(n_components)
-    _LOG.info("Fitting %d components to %s", n_components, count(len({r.key for r in runs}), "run"))
+    n_runs = len({run.key for run in runs})
+    _LOG.info("Fitting %s to %s", count(n_components, "component"), count(n_runs, "run"))
     n_rows = settings.rows_of_run(n_components)
     wanted = list(dict.fromkeys([for_ica, *own_keys.values()]))
     subspaces = gather(runs, wanted, n_rows, n_dims, plan)
@@ -172,11 +173,11 @@ def _stability_of_restarts(ica: CanicaFit) -> NDArray[np.float64] | None:
 def _warn_of_ica(ica: CanicaFit, n_components: int) -> None:
     if not ica.n_converged:
         _LOG.warning(
-            "None of the %d ICA restarts converged within %d iterations with %d components. Do not "
-            "interpret these maps; try fewer components",
-            len(ica.restarts),
+            "None of %s converged within %d iterations with %s. Do not interpret these maps; try "
+            "fewer components",
+            count(len(ica.restarts), "ICA restart"),
             MAX_ITERATIONS,
-            n_components,
+            count(n_components, "component"),
         )
 
 
@@ -215,17 +216,18 @@ def _warn_of_dictionary(result: DictionaryFit, settings: DecompositionOptions) -
             else "use fewer components or a larger --map-support"
         )
         _LOG.warning(
-            "%d of %d dictionary-learning maps are empty: %s",
+            "%d of %s %s empty: %s",
             result.n_empty,
-            len(result.maps),
+            count(len(result.maps), "dictionary-learning map"),
+            verb(result.n_empty, "is", "are"),
             remedy,
         )
     if not (result.converged and result.lasso_converged):
         _LOG.warning(
-            "Dictionary learning did not converge with %d components within %d epochs: use more "
+            "Dictionary learning did not converge with %s within %s: use more "
             "(--n-epochs), or fewer components",
-            len(result.maps),
-            settings.n_epochs,
+            count(len(result.maps), "component"),
+            count(settings.n_epochs, "epoch"),
         )
 
 

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.config.science import DecompositionOptions, Method
 from nidecomp.core.pca import PrincipalComponents, principal_components
-from nidecomp.core.text import count
+from nidecomp.core.text import count, verb
 from nidecomp.decomposition.array_input import (
     Runs,
     centred,
@@ -91,7 +91,8 @@ class GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             )
         if groups is not None and len(groups) != len(runs):
             raise ValueError(
-                f"groups has {len(groups)} labels, X has {len(runs)} runs: each run needs one."
+                f"groups has {count(len(groups), 'label')}, X has {count(len(runs), 'run')}: each "
+                "run needs one."
             )
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         names = [str(group) for group in (range(len(runs)) if groups is None else groups)]
@@ -197,7 +198,8 @@ class GroupDecomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         for index, one in enumerate(courses):
             if one.shape[1] != len(self.components_):
                 raise ValueError(
-                    f"{name_of(index, is_list=is_list)} has {one.shape[1]} columns, but there are "
+                    f"{name_of(index, is_list=is_list)} has {count(one.shape[1], 'column')}, but "
+                    f"there {verb(len(self.components_), 'is', 'are')} "
                     f"{count(len(self.components_), 'component')}: each has one time course."
                 )
         samples = [one @ self.components_ for one in courses]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.linalg import evenly_spaced
+from nidecomp.core.text import count, verb
 from nidecomp.decomposition.dictlearning import learn_dictionary, with_unit_norm
 from nidecomp.decomposition.sparse_coding import encode
 
@@ -84,9 +85,10 @@ def alpha_for_support(
     alpha, reached = _search(support_at, _first_guess(coded, dictionary, support), support)
     if abs(reached / support - 1) > _SUPPORT_MISSED:
         _LOG.warning(
-            "Found no sparsity penalty with which %d maps cover %.3g of the voxels on average "
+            "Found no sparsity penalty with which %s %s %.3g of the voxels on average "
             "(--map-support); the nearest is %.3g, with a penalty of %.4g",
-            len(dictionary),
+            count(len(dictionary), "map"),
+            verb(len(dictionary), "covers", "cover"),
             support,
             reached,
             alpha,

@@ -12,6 +12,7 @@ import numpy as np
 from nidecomp.annotation.columns import AT_CHANCE, METRICS, OF_DATASETS, UNITS
 from nidecomp.annotation.describe import describe, read_references
 from nidecomp.annotation.thresholds import Thresholded, is_sparse, kept_in_words, parse_rule
+from nidecomp.core.text import count, verb
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.comparisons import (
     DATASETS,
@@ -106,13 +107,14 @@ def _warn_of_chance(components: Components) -> None:
     names = [name for name, is_noise in zip(components.names, noise, strict=True) if is_noise]
     if names:
         _LOG.warning(
-            "%d of %d %s maps are no more reproducible between halves of the participants than "
-            "chance and get no label, peaks or regions: %s. Do not interpret them; reduce "
-            "--n-components (or use auto), or include more participants",
+            "%d of %s %s no more reproducible between halves of the participants than chance, and "
+            "without label, peaks or regions: %s. Do not interpret %s; reduce --n-components (or "
+            "use auto), or include more participants",
             len(names),
-            components.n_components,
-            components.method,
+            count(components.n_components, f"{components.method} map"),
+            verb(len(names), "is", "are"),
             ", ".join(names),
+            verb(len(names), "it", "them"),
         )
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.bids.names import projected_file, sidecar_of_all
+from nidecomp.bids.same_input import SOURCES
 from nidecomp.config.science import CONNECTOMES, Connectome
 from nidecomp.decomposition.components import Components
-from nidecomp.outputs.result import SOURCES, GroupResult
+from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.projection.connectome import connectomes
 

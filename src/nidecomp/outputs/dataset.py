@@ -13,6 +13,7 @@ import tomli_w
 from nidecomp.bids.dataset import SETTINGS
 from nidecomp.bids.datasets import Datasets
 from nidecomp.bids.names import run_file
+from nidecomp.bids.same_input import SOURCE_COLUMNS, SOURCES, size_of
 from nidecomp.config.settings import Settings
 from nidecomp.core.atomic import exclusive_lock, replace_atomically
 from nidecomp.core.records import FailedRun, Inventory, RefusedRun
@@ -21,7 +22,7 @@ from nidecomp.outputs import inventory as inventory_table
 from nidecomp.outputs.dataset_column import with_datasets
 from nidecomp.outputs.outliers import FEWEST_PARTICIPANTS, LEAST_DEPARTURE, LIMIT, outlier_reasons
 from nidecomp.outputs.quality import participant_quality
-from nidecomp.outputs.result import SOURCES, GroupResult
+from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import MANIFEST, OutputTree
 from nidecomp.version import __version__
 
@@ -164,7 +165,7 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
     table = inventory_table.rows(result.inventory, result.datasets, result.reduced)
     tree.write_table(INVENTORY, inventory_table.columns(result.datasets), table)
     sources = [
-        {"run": run.label, "kind": kind, "uri": result.uri(path)}
+        {"run": run.label, "kind": kind, "uri": result.uri(path), "size": size_of(path)}
         for run in result.reduced_runs
         for kind, path in (
             ("reduced" if run.is_of_site else "bold", run.files.bold),
@@ -173,7 +174,7 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
         )
         if path is not None
     ]
-    about = dict.fromkeys(("run", "kind", "uri"), "")
+    about = dict.fromkeys(SOURCE_COLUMNS, "")
     columns, rows = with_datasets(result, about, sources)
     tree.write_tsv(SOURCES, tuple(columns), rows)
 

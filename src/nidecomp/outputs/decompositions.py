@@ -11,8 +11,10 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.bids.dataset import SETTINGS
 from nidecomp.bids.names import atlas_description_file
+from nidecomp.bids.same_input import SOURCES
 from nidecomp.config.science import PcaWeighting
 from nidecomp.core.records import Inventory
+from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.comparisons import evidence_summary
 from nidecomp.outputs.components import write_evidence
@@ -34,7 +36,7 @@ from nidecomp.outputs.projections import write_projections
 from nidecomp.outputs.quality import QUALITY_TABLE
 from nidecomp.outputs.readme import readme
 from nidecomp.outputs.report.words import method_name
-from nidecomp.outputs.result import SOURCES, GroupResult
+from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.version import __version__, library_versions
 
@@ -112,11 +114,12 @@ def _derived_from(result: GroupResult) -> str:
 
 def _summary(result: GroupResult) -> str:
     fits = ", ".join(
-        f"{method_name(components.method)} with {components.n_components} components"
+        f"{method_name(components.method)} with {count(components.n_components, 'component')}"
         for components in result.components
     )
     return (
-        f"{fits}; fitted to {len(result.runs)} runs of {len(result.participants)} participants in "
+        f"{fits}; fitted to {count(len(result.runs), 'run')} of "
+        f"{count(len(result.participants), 'participant')} in "
         f"{result.space.label}."
     )
 
@@ -151,8 +154,8 @@ def _write_components(tree: OutputTree, result: GroupResult, components: Compone
         {
             "Description": f"Group maps of {method_name(components.method)}, signed and "
             "unthresholded, one volume per component. Each map has a root mean square of 1 over "
-            "the mask, and its largest absolute value is positive; see Evidence in the "
-            "decomposition's JSON for their order.",
+            "the mask, and its largest absolute value is positive; Evidence in "
+            f"{result.file(components, 'decomposition', '.json')} says how they are sorted.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
             **result.pooled_tasks,
@@ -239,7 +242,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         if record.smoothing_fwhm == fwhm and record.participant not in result.held_out
     ]
     return {
-        "Description": f"{method_name(components.method)} of {len(runs)} runs",
+        "Description": f"{method_name(components.method)} of {count(len(runs), 'run')}",
         "Method": components.method,
         "NumberOfComponents": components.n_components,
         "NumberOfParticipants": len(result.participants),

@@ -55,8 +55,9 @@ def as_text(table: Sequence[Mapping[str, object]]) -> str:
         line = f"{name:<{width}}  {row['status']!s:<12}"
         if row["status"] == "used":
             line += (
-                f"  {row['n_volumes_kept']}/{row['n_volumes']} volumes, "
-                f"{row['n_regressors']} regressors, TR {row['repetition_time']:g} s"
+                f"  {row['n_volumes_kept']}/{count(int(str(row['n_volumes'])), 'volume')}, "
+                f"{count(int(str(row['n_regressors'])), 'regressor')}, "
+                f"TR {row['repetition_time']:g} s"
             )
             if row["mean_fd"] is not None:
                 line += f", mean FD {row['mean_fd']:.2f} mm"

@@ -62,18 +62,23 @@ def origin_of(
         return None
     atlas = request.science.evidence.label_atlas
     parts: dict[str, object] = {
-        "runs": [names, space.digest, inventory_table.rows(inventory, datasets)],
-        "settings": [
+        "other runs": [names, space.digest, inventory_table.rows(inventory, datasets)],
+        "other settings": [
             asked.as_tables(),
             asked.extent.level,
             asked.extent.participant_maps,
             identity_of(Path(atlas)) if atlas else None,
         ],
-        "description of the dataset": [
-            [dict(read_description(one.root)) for one in datasets.found],
-            datasets.links(asked.output_dir),
+        "another description of the dataset": [
+            dict(read_description(one.root)) for one in datasets.found
         ],
-        "versions": [__version__, code_digest(), platform.python_version(), library_versions()],
+        "another path of the dataset": datasets.links(asked.output_dir),
+        "other versions": [
+            __version__,
+            code_digest(),
+            platform.python_version(),
+            library_versions(),
+        ],
     }
     return {
         name: hashlib.sha256(json.dumps(part, sort_keys=True, default=str).encode()).hexdigest()
@@ -125,7 +130,7 @@ def is_finished(output_dir: Path, origin: Origin | None) -> bool:
     changed = [name for name in origin if before.get(name) != origin[name]]
     if changed:
         _LOG.warning(
-            "The results in %s were made from other %s: they are replaced",
+            "The results in %s were made from %s: they are replaced",
             output_dir,
             " and ".join(changed),
         )

@@ -16,11 +16,12 @@ from nidecomp.bids.names import (
     sidecar_of_all,
     sidecar_of_run,
 )
+from nidecomp.bids.same_input import SOURCES
 from nidecomp.core.records import UsableRun
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.connectomes import write_connectomes
 from nidecomp.outputs.quality import write_quality
-from nidecomp.outputs.result import SOURCES, GroupResult
+from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.projection.dual_regression import NoiseSummary
 from nidecomp.projection.task import STATISTICS, CombinedMaps

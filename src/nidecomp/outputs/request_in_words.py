@@ -71,8 +71,6 @@ def _decomposition(request: Request) -> str:
     methods = " and ".join(method_name(method) for method in options.methods)
     if options.is_auto:
         return f"Decomposition: {methods}; the number of components will be chosen"
-    numbers = " and ".join(str(number) for number in options.model_orders)
-    return (
-        f"Decomposition: {methods} with {numbers} components (--n-components auto chooses their "
-        "number)"
-    )
+    *others, last = options.model_orders
+    numbers = " and ".join([*map(str, others), count(last, "component")])
+    return f"Decomposition: {methods} with {numbers} (--n-components auto chooses their number)"

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from nidecomp.projection.task import ProjectedRun
     from nidecomp.spaces.contract import FeatureSpace
 
-# The list of the input files, to which every group file refers.
-SOURCES = PurePosixPath("logs/sources.tsv")
-
 
 def _no_projections() -> Projections:
     from nidecomp.projection.all_runs import Projections  # noqa: PLC0415  as above

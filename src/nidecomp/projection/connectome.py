@@ -1,4 +1,4 @@
-"""Connectomes of the components' time courses, computed with nilearn."""
+"""Connectomes of the components' time courses, with the values of nilearn's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from sklearn.base import BaseEstimator
 
 from nidecomp.config.science import Connectome
 
-_NILEARN_KIND = {"partial": "partial correlation"}
 # Fisher's z is infinite for a correlation of 1, as between maps that were given twice. Closer ones
 # count as this, so that a single run cannot determine the mean.
 LARGEST_R = 1 - 1e-6
@@ -64,8 +63,7 @@ def connectomes(
     are shrunk towards a multiple of the identity (Ledoit and Wolf 2004, Journal of Multivariate
     Analysis 88:365). Tangent: Varoquaux et al. (2010), MICCAI, doi:10.1007/978-3-642-15705-9_25.
     """
-    # They take long, and are not needed for maps alone.
-    from nilearn.connectome import ConnectivityMeasure  # noqa: PLC0415
+    # It takes long, and is not needed for maps alone.
     from sklearn.covariance import EmpiricalCovariance, LedoitWolf  # noqa: PLC0415
 
     if kind == "tangent" and len(courses) < 2:
@@ -85,14 +83,11 @@ def connectomes(
         for course in standardised
     ]
     covariances = np.array([one.covariance_ for one in estimators])
-    measure = ConnectivityMeasure(
-        kind=_NILEARN_KIND.get(kind, kind), cov_estimator=_Given(), standardize=False
-    )
     if kind == "tangent":
-        measure.fit(list(_means_of_runs(covariances, participants)))
-        matrices, group = measure.transform(list(covariances)), measure.mean_
+        matrices, group = _tangent(covariances, participants)
     else:
-        matrices = measure.fit_transform(list(covariances))
+        of_run = correlation_of if kind == "correlation" else partial_correlation_of
+        matrices = np.array([of_run(covariance) for covariance in covariances])
         group = _mean_of_participants(matrices, participants)
     return Connectomes(
         kind,
@@ -100,6 +95,33 @@ def connectomes(
         _spread_out(group, used),
         () if kind == "correlation" else tuple(float(one.shrinkage_) for one in estimators),
     )
+
+
+def correlation_of(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the correlations of a covariance."""
+    inverse_sd = 1 / np.sqrt(np.diag(covariance))
+    r = covariance * inverse_sd * inverse_sd[:, None]
+    np.fill_diagonal(r, 1.0)
+    return np.asarray(r)
+
+
+def partial_correlation_of(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the correlation of each pair given all others."""
+    r = -correlation_of(np.asarray(np.linalg.inv(covariance), dtype=np.float64))
+    np.fill_diagonal(r, 1.0)
+    return np.asarray(r)
+
+
+def _tangent(
+    covariances: NDArray[np.float64], participants: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return deviations of runs from the mean of the participants, and that mean."""
+    # Half a second, as it imports scikit-learn's tests; the other kinds are two lines each.
+    from nilearn.connectome import ConnectivityMeasure  # noqa: PLC0415
+
+    measure = ConnectivityMeasure(kind="tangent", cov_estimator=_Given(), standardize=False)
+    measure.fit(list(_means_of_runs(covariances, participants)))
+    return measure.transform(list(covariances)), measure.mean_
 
 
 class _Given(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types

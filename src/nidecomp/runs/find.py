@@ -48,7 +48,7 @@ def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inve
     # Template maps can be projected to runs of any length.
     n_rows = 1 if science.projection.maps is not None else science.decomposition.fewest_rows
     earlier = Inspections(root, settings.work_dir, science.denoising, n_rows)
-    listing = settings.work_dir / FOLDER / f"{digest(str(root))}_files.json"
+    listing = KeptListing(settings.work_dir / FOLDER / f"{digest(str(root))}_files.json")
     found, refused, unmatched = find_runs(
         root,
         science.selection,
@@ -58,7 +58,7 @@ def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inve
         # A participant-level job needs the runs of all participants for the group mask.
         of_all_participants=settings.analysis_level == "participant",
         reduced_before=known,
-        kept=KeptListing(listing, writes=not execution.dry_run),
+        kept=listing,
         is_known=earlier.has,
         fetch=fetch_companions if execution.fetch else None,
     )
@@ -73,6 +73,7 @@ def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inve
         for record in _inspect_all(tasks, executor)
     }
     if not execution.dry_run:
+        listing.write()
         earlier.add(record for record in inspected.values() if isinstance(record, UsableRun))
     records = [inspected.get(files.key) or earlier.find(files) for files in found]
     usable = tuple(record for record in records if isinstance(record, UsableRun))

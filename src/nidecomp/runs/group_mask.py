@@ -20,6 +20,7 @@ from nidecomp.config.science import Masking
 from nidecomp.core.atomic import replace_atomically
 from nidecomp.core.errors import FailedRunError, NothingToDoError, UsageError
 from nidecomp.core.records import Inventory, RefusedRun, UsableRun
+from nidecomp.core.text import count
 from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import read_mask
@@ -71,7 +72,7 @@ def share_space(
     if not mask.any():
         raise NothingToDoError(
             f"The group mask is empty: with --mask-threshold {masking.mask_threshold:g}, no voxel "
-            f"is in the brain masks of enough participants ({len(runs)} runs)."
+            f"is in the brain masks of enough participants ({count(len(runs), 'run')})."
         )
     used: list[UsableRun] = []
     for run in runs:

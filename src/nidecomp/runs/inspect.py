@@ -10,6 +10,7 @@ from nidecomp.core.errors import FailedRunError, RefusedRunError
 from nidecomp.core.records import RefusedRun, RunFiles, UsableRun
 from nidecomp.core.text import in_one_line
 from nidecomp.runs.group_mask import with_mask_checked
+from nidecomp.runs.left import degrees_left, volumes_left
 from nidecomp.runs.nuisance import build_nuisance_model
 from nidecomp.runs.repetition_time import as_seconds, repetition_time
 from nidecomp.runs.sidecars import Entry, sidecar_entries
@@ -100,14 +101,14 @@ def _inspect(
     n_kept, n_regressors = len(design.kept), design.nuisance.shape[1]
     if n_kept < denoising.min_volumes:
         raise RefusedRunError(
-            f"{n_kept} of its {header.n_volumes} volumes are left, fewer than --min-volumes "
+            f"{volumes_left(n_kept, header.n_volumes)}, fewer than --min-volumes "
             f"{denoising.min_volumes}"
         )
     if design.degrees_of_freedom < n_rows:
         raise RefusedRunError(
-            f"it is too short: {n_kept} of its {header.n_volumes} volumes are left after "
-            f"scrubbing; minus {n_regressors} regressors, {design.degrees_of_freedom} degrees of "
-            f"freedom remain, but --n-components requires {n_rows}"
+            f"it is too short: {volumes_left(n_kept, header.n_volumes)} after scrubbing; "
+            f"{degrees_left(n_regressors, design.degrees_of_freedom)}, but --n-components requires "
+            f"{n_rows}"
         )
     return UsableRun(
         files=files,

@@ -23,7 +23,7 @@ from nidecomp.core.content import annex_key, identity_of, is_not_fetched
 from nidecomp.core.errors import FailedRunError, UsageError
 from nidecomp.core.kept import keep, read_kept
 from nidecomp.core.records import RunFiles, UsableRun
-from nidecomp.core.text import parse_json, read_text
+from nidecomp.core.text import inside, parse_json, read_text
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import Header, read_header, unreadable_file_fails
 
@@ -66,7 +66,7 @@ def remember_image(run: UsableRun, work_dir: Path) -> None:
     if _find(path, work_dir) == known:
         return
     content = {
-        "path": _relative(path, _root_of(path)),
+        "path": inside(_root_of(path), path),
         "identity": known.identity,
         "annex_key": known.annex_key,
         "shape": header.grid.shape,
@@ -117,6 +117,7 @@ class KnownImages:
     def __init__(self, root: Path, work_dir: Path) -> None:
         self._root = root
         self._folder = work_dir / _FOLDER
+        self._prefix = _prefix(root)
         self._names = frozenset(_own_files(self._folder, root))
         self._gathered = _gathered(self._folder, root)
 
@@ -125,20 +126,22 @@ class KnownImages:
 
     def get(self, path: Path) -> KnownImage | None:
         """Return an image, or None if it is not known or another version is annexed now."""
-        name = _name(path)
+        relative = inside(self._root, path)
+        name = self._name(relative)
         if name in self._names:
             return self._known(_content(self._folder / name))
-        return self._known(self._gathered.get(_relative(path, self._root), {}))
+        return self._known(self._gathered.get(relative, {}))
 
     def other_than(self, paths: Iterable[Path]) -> list[Path]:
         """Return the images that are known, without some that need not be read."""
-        paths = list(paths)
-        contents = [
-            _content(self._folder / name) for name in self._names.difference(map(_name, paths))
-        ]
-        relative = {_relative(path, self._root) for path in paths}
-        contents += [self._gathered[name] for name in self._gathered.keys() - relative]
+        there = {inside(self._root, path) for path in paths}
+        names = self._names.difference(map(self._name, there)) if self._names else ()
+        contents = [_content(self._folder / name) for name in names]
+        contents += [self._gathered[name] for name in self._gathered.keys() - there]
         return sorted({known.path for one in contents if (known := self._known(one)) is not None})
+
+    def _name(self, relative: str) -> str:
+        return f"{self._prefix}{_digest(relative)}.json"
 
     def _known(self, content: Mapping[str, Any]) -> KnownImage | None:
         known = _decoded(content, self._root)
@@ -202,7 +205,7 @@ def _find(path: Path, work_dir: Path) -> KnownImage | None:
     root = _root_of(path)
     content = _content(_file(path, work_dir))
     gathered = _gathered(work_dir / _FOLDER, root)
-    return _decoded(content or gathered.get(_relative(path, root), {}), root)
+    return _decoded(content or gathered.get(inside(root, path), {}), root)
 
 
 def _file(path: Path, work_dir: Path) -> Path:
@@ -211,12 +214,12 @@ def _file(path: Path, work_dir: Path) -> Path:
 
 def _name(path: Path) -> str:
     root = _root_of(path)
-    return f"{_digest(str(root))}_{_digest(_relative(path, root))}.json"
+    return f"{_prefix(root)}{_digest(inside(root, path))}.json"
 
 
-def _relative(path: Path, root: Path) -> str:
-    # Path.relative_to is slow, and there may be thousands.
-    return str(path).removeprefix(f"{root}/")
+def _prefix(root: Path) -> str:
+    """Return how the names of a dataset's files begin."""
+    return f"{_digest(str(root))}_"
 
 
 def _digest(text: str) -> str:
@@ -229,7 +232,7 @@ def _own_files(folder: Path, root: Path) -> list[str]:
         names = os.listdir(folder)  # noqa: PTH208  names alone are needed
     except OSError:
         return []
-    return sorted(name for name in names if name.startswith(f"{_digest(str(root))}_"))
+    return sorted(name for name in names if name.startswith(_prefix(root)))
 
 
 def _gathered_file(folder: Path, root: Path) -> Path:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nidecomp.config.science import Denoising
 from nidecomp.core.errors import RefusedRunError
+from nidecomp.core.text import count, verb
 from nidecomp.runs.clean import cosines, orthonormal_basis, polynomials
 from nidecomp.runs.columns import (
     Confounds,
@@ -203,7 +204,10 @@ def _kept(reasons: Mapping[str, NDArray[np.bool_]], n_volumes: int) -> NDArray[n
     for dropped in reasons.values():
         kept &= ~dropped
     if not kept.any():
-        raise RefusedRunError(f"all of its {n_volumes} volumes were scrubbed or dropped")
+        raise RefusedRunError(
+            f"all of its {count(n_volumes, 'volume')} {verb(n_volumes, 'was', 'were')} scrubbed or "
+            "dropped"
+        )
     return kept
 
 
@@ -275,7 +279,7 @@ def _check_filters(n_volumes: int, repetition_time_s: float, denoising: Denoisin
     n_regressors = 2 * n_volumes * repetition_time_s * removed
     if n_volumes * n_regressors > _MOST_IN_FILTERS:
         raise RefusedRunError(
-            f"its filters need {n_regressors:.0f} regressors for {n_volumes} volumes "
+            f"its filters need {n_regressors:.0f} regressors for {count(n_volumes, 'volume')} "
             f"(TR {repetition_time_s:g} s), which is too many: use --high-pass none and "
             "--low-pass none for no filter"
         )

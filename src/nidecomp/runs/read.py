@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.packed import PackedSeries, move_rows
 from nidecomp.core.records import UsableRun
+from nidecomp.core.text import count, verb
 from nidecomp.runs.answers import learn
+from nidecomp.runs.left import degrees_left, volumes_left
 from nidecomp.runs.nuisance import NuisanceModel, build_nuisance_model
 from nidecomp.runs.task import ReduceTask
 
@@ -88,8 +90,9 @@ def _read(
     n_wanted = len(design.kept)
     if 2 * len(rows) > n_wanted:
         raise FailedRunError(
-            f"{len(rows)} of the {n_wanted} volumes to be used have no signal (all values in the "
-            f"brain are the same): {run.files.bold.name} is incomplete or was padded"
+            f"{len(rows)} of the {count(n_wanted, 'volume')} to be used "
+            f"{verb(len(rows), 'has', 'have')} no signal (all values in the brain are the same): "
+            f"{run.files.bold.name} is incomplete or was padded"
         )
     empty = tuple(design.kept[list(rows)].tolist())
     design = _nuisance_model(task, empty)
@@ -137,15 +140,17 @@ def check_enough_left(run: UsableRun, task: ReduceTask) -> None:
     n_empty = dict(run.dropped).get("empty", 0)
     if not n_empty:
         return
-    why = f"{n_empty} have no signal (all values in the brain are the same)"
+    why = (
+        f"{n_empty} {verb(n_empty, 'has', 'have')} no signal (all values in the brain are the same)"
+    )
     if run.n_kept < task.denoising.min_volumes:
         raise FailedRunError(
-            f"{run.n_kept} of its {run.n_volumes} volumes are left, fewer than --min-volumes "
+            f"{volumes_left(run.n_kept, run.n_volumes)}, fewer than --min-volumes "
             f"{task.denoising.min_volumes}: {why}"
         )
     if run.degrees_of_freedom < task.n_required:
         raise FailedRunError(
-            f"it is too short: {run.n_kept} of its {run.n_volumes} volumes are left; minus "
-            f"{run.n_regressors} regressors, {run.degrees_of_freedom} degrees of freedom remain, "
-            f"but --n-components requires {task.n_required}: {why}"
+            f"it is too short: {volumes_left(run.n_kept, run.n_volumes)}; "
+            f"{degrees_left(run.n_regressors, run.degrees_of_freedom)}, but --n-components "
+            f"requires {task.n_required}: {why}"
         )

@@ -21,7 +21,7 @@ from nidecomp.core.errors import FailedRunError, NidecompError
 from nidecomp.core.packed import PackedSeries, pack
 from nidecomp.core.records import FailedRun, ReducedRun, RunFiles
 from nidecomp.core.reduced_runs import RunVolumes, find_reduced, store_reduced
-from nidecomp.core.text import in_one_line
+from nidecomp.core.text import count, in_one_line, verb
 from nidecomp.runs.clean import clean
 from nidecomp.runs.fetching import with_image
 from nidecomp.runs.gram import CleanedGram, cleaned_gram
@@ -175,9 +175,9 @@ def _check_rank(n_dimensions: int, task: ReduceTask) -> None:
     """
     if n_dimensions < task.n_required:
         raise FailedRunError(
-            f"its cleaned data have only {n_dimensions} dimensions (was it denoised before?), but "
-            f"{task.n_required} are required: decrease --n-components, or --max-components if "
-            "--n-components is auto"
+            f"its cleaned data have only {count(n_dimensions, 'dimension')} (was it denoised "
+            f"before?), but {task.n_required} {verb(task.n_required, 'is', 'are')} required: "
+            "decrease --n-components, or --max-components if --n-components is auto"
         )
 
 
@@ -223,7 +223,7 @@ def cleaned_series(task: ReduceTask, smoothing_fwhm: tuple[float, ...]) -> Clean
     space = task.space
     if 2 * n_constant > space.n_features:
         raise FailedRunError(
-            f"{n_constant} of the {space.n_features} {space.measure.features} in the group mask "
-            "have no signal"
+            f"{n_constant} of the {space.measure.count(space.n_features)} in the group mask "
+            f"{verb(n_constant, 'has', 'have')} no signal"
         )
     return CleanedRun(read, cleaned)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from nidecomp.core.errors import RefusedRunError
-from nidecomp.core.text import quoted
+from nidecomp.core.text import count, quoted
 from nidecomp.runs.sidecars import Entry
 
 # Headers store float32 seconds (or whole milliseconds), so that smaller differences are ignored.
@@ -99,8 +99,8 @@ def _spacing(onsets: Entry, n_volumes: int) -> float:
         raise RefusedRunError(f"VolumeTiming in its {source} is not a list of numbers")
     if len(numbers) != n_volumes:
         raise RefusedRunError(
-            f"VolumeTiming in its {source} has {len(numbers)} onset times, but its image has "
-            f"{n_volumes} volumes"
+            f"VolumeTiming in its {source} has {count(len(numbers), 'onset time')}, but its "
+            f"image has {count(n_volumes, 'volume')}"
         )
     if n_volumes < 2:
         raise RefusedRunError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nidecomp.bids.names import RUN_ENTITIES
-from nidecomp.bids.selection import filters_of, is_selected
+from nidecomp.bids.selection import entities_of_query, filters_of, matches
 from nidecomp.config.science import Selection
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError, RefusedRunError, UsageError
@@ -27,6 +27,7 @@ from nidecomp.core.records import (
     UsableRun,
 )
 from nidecomp.core.reduced_runs import read_about
+from nidecomp.core.text import count
 from nidecomp.runs.displacement import check_mean_displacement
 from nidecomp.runs.inspected import run_as_json, run_from_json
 from nidecomp.runs.task import FORMAT, ReduceTask, cleaning_options
@@ -100,8 +101,8 @@ def find_runs_of_site(root: Path, settings: Settings) -> Inventory:
     selected = {key: files for key, files in found.items() if _is_selected(files[0][1], settings)}
     if not (selected or refused):
         raise NothingToDoError(
-            f"No reduced run in {root / REDUCED_FOLDER} matches the selection; there are "
-            f"{len(found)} runs."
+            f"No reduced run in {root / REDUCED_FOLDER} matches the selection "
+            f"({count(len(found), 'run')} found)."
         )
     used: list[UsableRun] = []
     for key, files in selected.items():
@@ -155,10 +156,11 @@ def _is_selected(about: Mapping[str, Any], settings: Settings) -> bool:
         for name in ("space", "res", "desc", "cohort")
         if (label := about[name]) is not None
     }
-    filters = filters_of(selection)
     if settings.analysis_level == "participant":
         selection = replace(selection, participant_label=())
-    return is_selected(entities, selection, filters)
+    query = entities_of_query(selection, filters_of(selection)["bold"])
+    is_excluded = entities["subject"] in selection.exclude_participant_label
+    return not is_excluded and matches(entities, query)
 
 
 def _usable(

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import RefusedRunError
-from nidecomp.core.text import MOST_BYTES, in_one_line, quoted
+from nidecomp.core.text import MOST_BYTES, count, in_one_line, quoted
 from nidecomp.runs.strategy import FD
 
 # A thousand columns of ten thousand volumes, 27 bytes a number: far beyond any fMRIPrep table.
@@ -93,8 +93,8 @@ def read_table(path: Path, n_volumes: int) -> Table:
         )
     if len(table) != n_volumes:
         raise RefusedRunError(
-            f"its confounds table {path.name} has {len(table)} rows, but its image has "
-            f"{n_volumes} volumes"
+            f"its confounds table {path.name} has {count(len(table), 'row')}, but its image has "
+            f"{count(n_volumes, 'volume')}"
         )
     names = tuple(map(str, table.columns.tolist()))
     known = set(names)

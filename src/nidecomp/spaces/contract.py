@@ -59,6 +59,10 @@ class Measure:
         """The name of a column of sizes: ``volume_mm3``."""
         return f"{self.size}_{self.unit.replace('^', '')}"
 
+    def count(self, number: int) -> str:
+        """Return a number of features: ``1 voxel``, ``2 voxels``."""
+        return f"{number} {self.feature if number == 1 else self.features}"
+
     @property
     def count_key(self) -> str:
         """The key of the number of features in a sidecar: ``NumberOfVoxels``."""

@@ -20,7 +20,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
-from nidecomp.core.text import in_one_line
+from nidecomp.core.text import count, in_one_line
 from nidecomp.spaces.grid import Grid
 
 # The size of reads of data that are not needed, such as the end of a file.
@@ -241,7 +241,7 @@ def read_header(path: Path) -> Header:
         stored_bytes = int(header.get_data_dtype().itemsize)
         step = float(header["pixdim"][4]) * _SECONDS.get(_unit_of_time(header), np.nan)
     if len(shape) != 4:
-        raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a BOLD run has 4")
+        raise FailedRunError(f"{path.name} has {count(len(shape), 'dimension')}; a BOLD run has 4")
     return Header(
         grid=grid_of(image, path),
         n_volumes=int(shape[3]),
@@ -349,7 +349,7 @@ def read_mask(path: Path) -> BrainMask:
     image = open_image(path)
     shape = image.shape[:3] if image.shape[3:] == (1,) else image.shape
     if len(shape) != 3:
-        raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a mask has 3")
+        raise FailedRunError(f"{path.name} has {count(len(shape), 'dimension')}; a mask has 3")
     grid = grid_of(image, path)
     data = voxels_of(image, path)
     inside, note = _inside(data[..., 0] if data.ndim > len(shape) else data, path)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from nidecomp.core.errors import FailedRunError
+from nidecomp.core.text import count
 from nidecomp.spaces.images import grid_of, open_image, voxels_of
 from nidecomp.spaces.volumes import describe_image, stored_volumes
 
@@ -39,7 +40,8 @@ def maps_at(path: Path, places: NDArray[np.float64], n_maps: int) -> NDArray[np.
     """
     image = describe_image(path)
     if image.n_volumes != n_maps:
-        raise FailedRunError(f"{path.name} has {image.n_volumes} volumes in place of {n_maps}")
+        n_volumes = count(image.n_volumes, "volume")
+        raise FailedRunError(f"{path.name} has {n_volumes} in place of {n_maps}")
     maps = np.empty((n_maps, len(places)), dtype=np.float32)
     voxels = _voxels(image.grid.matrix, places)
     for values, one in zip(_volumes(path), maps, strict=True):

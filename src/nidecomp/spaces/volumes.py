@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
+from nidecomp.core.text import count
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import (
     grid_of,
@@ -67,7 +68,7 @@ def describe_image(path: Path) -> StoredImage:
         dtype, shape = np.dtype(proxy.dtype), image.shape
         slope, inter, offset = float(proxy.slope), float(proxy.inter), int(proxy.offset)
     if len(shape) != 4:
-        raise FailedRunError(f"{path.name} has {len(shape)} dimensions; a BOLD run has 4")
+        raise FailedRunError(f"{path.name} has {count(len(shape), 'dimension')}; a BOLD run has 4")
     # The compiled loops support numbers of up to 8 bytes.
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise FailedRunError(
@@ -101,7 +102,8 @@ def stored_volumes(image: StoredImage, kept: NDArray[np.intp]) -> Iterator[NDArr
     """
     if len(kept) and kept[-1] >= image.n_volumes:
         raise FailedRunError(
-            f"{image.path.name} has {image.n_volumes} volumes and had more before: run it again"
+            f"{image.path.name} has {count(image.n_volumes, 'volume')} and had more before: run it "
+            "again"
         )
     i, j, k = image.grid.shape
     buffer = np.empty(i * j * k * image.dtype.itemsize, dtype=np.uint8)

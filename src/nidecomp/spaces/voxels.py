@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.records import UsableRun
+from nidecomp.core.text import count
 from nidecomp.spaces.contract import (
     Extensions,
     FeatureSpace,
@@ -259,7 +260,7 @@ class VoxelSpace(FeatureSpace):
                 return "labels", 1
             case n_dimensions:
                 raise FailedRunError(
-                    f"{path.name} has {n_dimensions} dimensions; maps have 4 and labels 3"
+                    f"{path.name} has {count(n_dimensions, 'dimension')}; maps have 4 and labels 3"
                 )
 
     def read_maps(self, path: Path, n_maps: int) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nidecomp.core.records import group_by_text
-from nidecomp.core.text import count
+from nidecomp.core.text import count, verb
 from nidecomp.outputs.inventory import NOT_USED, split_notes
 from nidecomp.outputs.report.component_facts import few, naming
 from nidecomp.outputs.report.reading import Row, number
@@ -66,10 +66,10 @@ def _of_decomposition(one: WrittenDecomposition, ids: Ids) -> list[Caution]:
         found.append(Caution(text))
     if low := [row for row in one.metrics if naming(row).is_at_chance]:
         chance = number(low[0].get("reproducibility_chance"))
-        verb = "is" if len(low) == 1 else "are"
         text = (
-            f"{one.title}: {count(len(low), 'component')} {verb} no more reproducible between "
-            "halves of the participants than maps of noise of the same smoothness "
+            f"{one.title}: {count(len(low), 'component')} {verb(len(low), 'is', 'are')} no more "
+            "reproducible between halves of the participants than maps of noise of the same "
+            "smoothness "
             f"(reproducibility of at most {chance:.2f}). Do not interpret them:"
         )
         found.append(_linked(text, one, low, ids))
@@ -77,10 +77,10 @@ def _of_decomposition(one: WrittenDecomposition, ids: Ids) -> list[Caution]:
     told = [naming(row) for row in one.metrics]
     pairs = zip(one.metrics, told, strict=True)
     if flagged := [row for row, named in pairs if named.flags and not named.is_at_chance]:
-        verb = "has" if len(flagged) == 1 else "have"
         text = (
-            f"{one.title}: {count(len(flagged), 'reproducible component')} {verb} signs of noise "
-            "(flags); look at their maps before you use them:"
+            f"{one.title}: {count(len(flagged), 'reproducible component')} "
+            f"{verb(len(flagged), 'has', 'have')} signs of noise (flags); look at their maps "
+            "before you use them:"
         )
         found.append(_linked(text, one, flagged, ids))
     return found
@@ -106,7 +106,8 @@ def _of_runs(rows: Sequence[Row]) -> list[Caution]:
     found = []
     if n_unused := status["refused"] + status["failed"]:
         n_runs = n_unused + status["used"]
-        found.append(Caution(f"{n_unused} of {n_runs} runs were not used.", table))
+        were = verb(n_unused, "was", "were")
+        found.append(Caution(f"{n_unused} of {count(n_runs, 'run')} {were} not used.", table))
     if status["not matched"]:
         without = count(status["not matched"], "folder")
         text = f"{without} of participants without a run that matches the selection."

@@ -21,8 +21,8 @@ from nidecomp.outputs.report.raster import as_png, as_webp
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results, WrittenDecomposition, pairs_of
 
-_STRIPS = {
-    "map_r": "own maps' r",
+QUALITY_IN_WORDS = {
+    "map_r": "r with group maps",
     "explained_variance": "explained variance",
     "tsnr": "temporal SNR",
     "mean_fd": "mean FD, mm",
@@ -207,12 +207,18 @@ def _figures_of_matrices(
     return figures
 
 
-def _strips(folder: Results) -> Image | None:
+def quality_of_participants(folder: Results) -> list[tuple[str, NDArray[np.float64]]]:
+    """Return what each measure of data quality is, and the value of each participant."""
     columns = []
-    for name, words in _STRIPS.items():
+    for name, words in QUALITY_IN_WORDS.items():
         values = np.array([number(row.get(name)) for row in folder.participants])
         if np.isfinite(values).any():
             columns.append((words, values))
+    return columns
+
+
+def _strips(folder: Results) -> Image | None:
+    columns = quality_of_participants(folder)
     if not columns:
         return None
     marked = np.array([bool(row.get("outlier")) for row in folder.participants])

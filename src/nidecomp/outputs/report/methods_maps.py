@@ -223,11 +223,11 @@ def _voxels(one: WrittenDecomposition, evidence: Mapping[str, object]) -> str:
     n_voxels = evidence.get("SplitVoxels")
     if not isinstance(n_voxels, int) or n_voxels in one.described.values():
         return ""
-    return f"on {n_voxels:,} voxels evenly spaced in the mask and "
+    return f"on {numbered(n_voxels, 'voxel')} evenly spaced in the mask and "
 
 
 def _title(one: WrittenDecomposition) -> str:
-    return f"{method_name(one.method)} with {one.scale} components"
+    return f"{method_name(one.method)} with {numbered(one.scale, 'component')}"
 
 
 def _bootstraps(fits: tuple[WrittenDecomposition, ...], science: Science) -> str:

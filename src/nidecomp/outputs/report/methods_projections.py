@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nidecomp.config.science import Science
+from nidecomp.core.text import count
 from nidecomp.outputs.report.reading import read_json
 from nidecomp.outputs.report.results import Results, WrittenDecomposition
 from nidecomp.outputs.report.words import listed, method_name, paragraph
@@ -137,7 +138,7 @@ def _component_regression(folder: Results, science: Science) -> str:
         )
     named = listed(
         [
-            names or f"none of {method_name(one.method)} with {one.scale} components"
+            names or f"none of {method_name(one.method)} with {count(one.scale, 'component')}"
             for one, names in removed.items()
         ]
     )

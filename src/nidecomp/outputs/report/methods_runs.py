@@ -10,6 +10,7 @@ from typing import Any
 from nidecomp.bids.dataset import OUR_NAME
 from nidecomp.config.science import Denoising, Science
 from nidecomp.config.values import STRATEGY_PRESETS
+from nidecomp.core.text import verb
 from nidecomp.outputs.description import programs_before
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results
@@ -128,9 +129,9 @@ def _resampled(used: list[Row]) -> str:
     n_resampled = sum(row.get("resampled") == "true" for row in used)
     if not n_resampled:
         return ""
-    verb = "was" if n_resampled == 1 else "were"
+    were = verb(n_resampled, "was", "were")
     return (
-        f"{numbered(n_resampled, 'run')} on another voxel grid {verb} resampled to that of most "
+        f"{numbered(n_resampled, 'run')} on another voxel grid {were} resampled to that of most "
         "runs, by cubic splines."
     )
 
@@ -179,7 +180,9 @@ def _scrubbed(denoising: Denoising) -> str:
     sentences = []
     if denoising.dummy_scans:
         first = "volume" if denoising.dummy_scans == 1 else f"{denoising.dummy_scans} volumes"
-        sentences.append(f"The first {first} of each run {_verb(denoising.dummy_scans)} dropped.")
+        sentences.append(
+            f"The first {first} of each run {verb(denoising.dummy_scans, 'was', 'were')} dropped."
+        )
     rule = scrubbing_of(denoising)
     if rule is not None:
         limits = [f"a framewise displacement above {rule.fd_mm:g} mm"]
@@ -196,10 +199,6 @@ def _scrubbed(denoising: Denoising) -> str:
     return " ".join(sentences)
 
 
-def _verb(number: int) -> str:
-    return "was" if number == 1 else "were"
-
-
 def _dropped(used: list[Row]) -> str:
     """Return how many volumes of all runs were dropped, and for which reasons."""
     n_volumes = sum(int(row["n_volumes"]) for row in used if row.get("n_volumes", "").isdecimal())
@@ -210,12 +209,12 @@ def _dropped(used: list[Row]) -> str:
         counts.update(dropped_volumes(row.get("dropped", "")))
     total = counts.total()
     if not total:
-        return f"None of the {n_volumes:,} volumes was dropped."
+        return f"None of the {numbered(n_volumes, 'volume')} was dropped."
     named = [f"{counts[reason]:,} {words}" for reason, words in _REASONS.items() if counts[reason]]
     first = "; a volume with several reasons counts for the first of them" if named[1:] else ""
     return (
-        f"Of {n_volumes:,} volumes, {total:,} ({per_cent(total / n_volumes)}) {_verb(total)} "
-        f"dropped: {listed(named)}{first}."
+        f"Of {numbered(n_volumes, 'volume')}, {total:,} ({per_cent(total / n_volumes)}) "
+        f"{verb(total, 'was', 'were')} dropped: {listed(named)}{first}."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from nidecomp.core.text import count
 from nidecomp.decomposition.model_order_choice import ModelOrderChoice
 from nidecomp.outputs.report.plain import drawn_plainly
 
@@ -54,11 +55,10 @@ def model_order_curve(choice: ModelOrderChoice) -> bytes:
 
 
 def _title(choice: ModelOrderChoice) -> str:
-    chosen = f"{choice.n_components} components" if choice.n_components else "no components"
-    return (
-        f"--n-components auto: {chosen} "
-        f"({choice.n_participants} participants, {choice.n_splits} splits into halves)"
-    )
+    chosen = count(choice.n_components, "component") if choice.n_components else "no components"
+    participants = count(choice.n_participants, "participant")
+    splits = count(choice.n_splits, "split")
+    return f"--n-components auto: {chosen} ({participants}, {splits} into halves)"
 
 
 def _draw_shared(axes: Axes, choice: ModelOrderChoice) -> None:

@@ -11,11 +11,12 @@ from urllib.parse import quote
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from nidecomp.core.text import verb
 from nidecomp.execution.monitor import REPORT_STEP
 from nidecomp.outputs.report.cautions import Ids, cautions, notes_of
 from nidecomp.outputs.report.component_facts import naming, rounded
 from nidecomp.outputs.report.datasets import table_of_datasets
-from nidecomp.outputs.report.drawing import Drawn
+from nidecomp.outputs.report.drawing import QUALITY_IN_WORDS, Drawn
 from nidecomp.outputs.report.methods import methods_text
 from nidecomp.outputs.report.payload import anchor, component_ids, data_uri, payload, table
 from nidecomp.outputs.report.reading import Row, number
@@ -61,6 +62,14 @@ _RUNS = {
     "tsnr": "temporal SNR",
     "map_r": "r with group maps",
     "explained_variance": "explained variance",
+}
+_PARTICIPANTS = {
+    "participant_id": "participant",
+    "n_runs_used": "runs used",
+    "n_runs_not_used": "runs not used",
+    "n_volumes_kept": "volumes kept",
+    **QUALITY_IN_WORDS,
+    "outlier": "stands apart in",
 }
 _HALVES = {
     "split": "split",
@@ -162,8 +171,9 @@ def _found_again(folder: Results) -> str:
         n_named = sum(naming(row).is_sure for row in known)
         if known:
             parts.append(
-                f"{n_good} of {len(known)} components of {method_name(one.method)} "
-                f"({n_named} resemble a known network and have no sign of noise)"
+                f"{n_good} of {numbered(len(known), 'component')} of {method_name(one.method)} "
+                f"({n_named} {verb(n_named, 'resembles', 'resemble')} a known network and "
+                f"{verb(n_named, 'has', 'have')} no sign of noise)"
             )
     return f"More reproducible than noise are {listed(parts)}." if parts else ""
 
@@ -217,7 +227,8 @@ def _tables(folder: Results, ids: Ids) -> dict[str, dict[str, object]]:
         columns = {"component": first.title, "other_component": second.title, "r": "r"}
         found[f"part-m-{index}"] = table(columns, rows, links)
     if folder.participants:
-        columns = {name: name.replace("_", " ") for name in folder.participants[0]}
+        names = folder.participants[0]
+        columns = {name: _PARTICIPANTS.get(name, name.replace("_", " ")) for name in names}
         found["part-t-participants"] = table(columns, folder.participants, _with_folder(folder))
     if folder.runs:
         columns = _with_dataset(_RUNS) if "dataset" in folder.runs[0] else _RUNS

@@ -16,7 +16,12 @@ from nidecomp.outputs.report.cautions import Ids
 from nidecomp.outputs.report.colours import colour_table
 from nidecomp.outputs.report.component_facts import facts, naming
 from nidecomp.outputs.report.connectomes import GroupConnectome
-from nidecomp.outputs.report.drawing import Drawn, DrawnMap, in_matched_order
+from nidecomp.outputs.report.drawing import (
+    Drawn,
+    DrawnMap,
+    in_matched_order,
+    quality_of_participants,
+)
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results, WrittenDecomposition, pairs_of
 from nidecomp.outputs.report.spectra import spectra
@@ -53,10 +58,24 @@ def payload(folder: Results, drawn: Drawn, ids: Ids) -> dict[str, object]:
         "decompositions": [
             _decomposition(folder, one, drawn, ids) for one in folder.decompositions
         ],
+        "quality": _quality(folder),
         "matches": matches,
         "matrices": [
             _matrix(first, second, in_matched_order(first, second, rows), drawn, ids)
             for first, second, rows in pairs
+        ],
+    }
+
+
+def _quality(folder: Results) -> dict[str, object]:
+    """Return the data quality of the participants, and the places of those who stand apart."""
+    rows = folder.participants
+    return {
+        "names": [row.get("participant_id", "") for row in rows],
+        "apart": [index for index, row in enumerate(rows) if row.get("outlier")],
+        "strips": [
+            {"title": words, "values": _rounded(values)}
+            for words, values in quality_of_participants(folder)
         ],
     }
 

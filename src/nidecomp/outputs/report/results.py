@@ -16,6 +16,7 @@ from nidecomp.config.parse import read_config_file, settings_from_options
 from nidecomp.config.science import Science
 from nidecomp.core.errors import UsageError
 from nidecomp.core.records import REDUCED_EXTENSION
+from nidecomp.core.text import count
 from nidecomp.outputs.report.panels import files_of_maps
 from nidecomp.outputs.report.reading import Row, number, read_json, read_table, read_text
 
@@ -119,7 +120,7 @@ class WrittenDecomposition:
         """The title of the decomposition in the report."""
         names = {"canica": "CanICA", "dictlearning": "Dictionary learning", "given": "Maps given"}
         given = " (given)" if self.is_template and self.method != "given" else ""
-        return f"{names.get(self.method, self.method)}{given}, {self.scale} components"
+        return f"{names.get(self.method, self.method)}{given}, {count(self.scale, 'component')}"
 
 
 @dataclass(frozen=True, eq=False)

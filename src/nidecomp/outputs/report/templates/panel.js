@@ -150,7 +150,8 @@ class Panel {
     this.find("spectrum").hidden = !hasSpectrum;
     if (hasSpectrum) {
       drawSpectrum(this.find("spectrum").querySelector("svg"), component);
-      this.find("n-runs").textContent = component.decomposition.nRuns;
+      const nRuns = component.decomposition.nRuns;
+      this.find("n-runs").textContent = nRuns === 1 ? "1 run" : `${nRuns} runs`;
     }
     const fits = component.fits;
     const hasFits = fits && fits[0].some((one) => one !== null);

@@ -45,24 +45,30 @@ const drawSpectrum = (svg, component) => {
 };
 
 const drawParticipants = (svg, component, which, title) => {
-  const values = component.fits[which];
-  const known = values.filter((one) => one !== null);
-  const [low, high] = which === 0
+  const known = component.fits[which].filter((one) => one !== null);
+  const range = which === 0
     ? [Math.min(0, ...known), Math.max(1, ...known)]
     : [0, Math.max(...known) * 1.05 || 1];
+  drawStrip(svg, component.fits[which], component.decomposition.participants, component.apart[which], range, title);
+};
+
+// A dot for each participant along an axis; who stands apart is orange. A line marks the median.
+const drawStrip = (svg, values, names, places, [low, high], title) => {
+  const known = values.filter((one) => one !== null);
   svg.replaceChildren();
   svg.setAttribute("viewBox", `0 0 ${PLOT.width} 84`);
   const place = axis(svg, low, high, 46, title);
   const middle = known.slice().sort((a, b) => a - b)[Math.floor(known.length / 2)];
   svg.append(svgElement("path", { d: `M${place(middle)} 4V46`, class: "guide" }));
-  const apart = new Set(component.apart[which]);
+  const apart = new Set(places);
   const radius = known.length > 200 ? 1.6 : 3.2;
   values.forEach((value, index) => {
     if (value === null) return;
     // Spread in a fixed pattern, so that equal values do not overlap.
     const y = 7 + ((index * 0.618) % 1) * 33;
     const dot = svgElement("circle", { cx: place(value).toFixed(1), cy: y.toFixed(1), r: radius, class: apart.has(index) ? "dot apart" : "dot" });
-    dot.append(svgElement("title", {}, `${component.decomposition.participants[index]}: ${value}`));
+    dot.append(svgElement("title", {}, `${names[index]}: ${value}`));
+    dot.dataset.name = names[index];
     svg.append(dot);
   });
 };
@@ -104,3 +110,55 @@ const partnerRows = (component) => {
     return element("li", {}, nameOf(one), element("span", { class: "n" }, r[0].toFixed(2), partial), bar);
   });
 };
+
+// All components at once: how reproducible they are, and how much they explain. A click opens one.
+const drawOverview = (svg, all) => {
+  const known = all.filter((one) => one.reproducibility !== null && one.explained !== null);
+  svg.setAttribute("viewBox", "0 0 320 190");
+  const place = axis(svg, 0, 1, 150, "reproducibility (|r| between halves)");
+  const most = Math.max(...known.map((one) => one.explained));
+  const height = (one) => 150 - (138 * one.explained) / (most || 1);
+  svg.append(svgElement("path", { d: `M${PLOT.left} 150V12h4`, class: "axis" }));
+  svg.append(svgElement("text", { x: PLOT.left + 8, y: 12 }, `${(100 * most).toPrecision(2)} % of the variance explained`));
+  const chance = known.map((one) => one.chance).find((one) => one !== null);
+  if (chance !== undefined) {
+    const x = place(chance);
+    svg.append(svgElement("path", { d: `M${x} 16V150`, class: "guide" }));
+    svg.append(svgElement("text", { x: x + 4, y: 26 }, "chance"));
+  }
+  for (const one of known) {
+    const kind = one.flags.length ? "dot apart" : one.isAtChance ? "dot chance-dot" : "dot";
+    // The picture is one of numbers that the table has; who uses the keyboard need not pass through it.
+    const link = svgElement("a", { href: `#${one.id}`, tabindex: "-1" });
+    const dot = svgElement("circle", { cx: place(Math.max(one.reproducibility, 0)).toFixed(1), cy: height(one).toFixed(1), r: 4, class: kind });
+    const told = [one.name, one.label, `reproducibility ${rounded(one.reproducibility)}`, `${(100 * one.explained).toPrecision(2)} % of the variance`, ...one.flags];
+    dot.append(svgElement("title", {}, told.filter(Boolean).join(", ")));
+    link.append(dot);
+    svg.append(link);
+  }
+};
+for (const svg of document.querySelectorAll("svg[data-overview]")) {
+  drawOverview(svg, data.decompositions.find(({ key }) => key === svg.dataset.overview).components);
+}
+
+// Data quality of the participants; a click on a dot finds it in the table.
+const drawQuality = (root) => {
+  const { names, apart, strips } = data.quality;
+  for (const { title, values } of strips) {
+    const known = values.filter((one) => one !== null);
+    const [low, high] = [known.reduce((a, b) => Math.min(a, b)), known.reduce((a, b) => Math.max(a, b))];
+    const margin = (high - low || Math.abs(high) || 1) * 0.05;
+    const svg = svgElement("svg", { role: "img", "aria-label": `${title} of each participant, as in the table` });
+    drawStrip(svg, values, names, apart, [low - margin, high + margin], title);
+    root.append(svg);
+  }
+  root.addEventListener("click", (event) => {
+    const name = event.target.dataset?.name;
+    const field = document.querySelector("#part-t-participants input");
+    if (!name || !field) return;
+    field.value = name;
+    field.dispatchEvent(new Event("input"));
+  });
+};
+const quality = byId("ui-quality");
+if (quality) drawQuality(quality);
