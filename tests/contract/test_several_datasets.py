@@ -19,7 +19,9 @@ from support import Finished, group_file, group_maps, nidecomp, results, validat
 from nidecomp.config.science import METHODS
 
 Rows = list[dict[str, str]]
-OPTIONS = ("--denoise-strategy", "none", "--n-components", "6", "--n-init", "3")
+OPTIONS = (
+    "--denoise-strategy", "none", "--n-components", "6", "--n-init", "2", "--n-splits", "2",
+)  # fmt: skip
 # The third dataset has another task, which the first has not.
 OF_C = '[datasets.C]\ntask_id = "movie"\ndummy_scans = 2\n'
 
