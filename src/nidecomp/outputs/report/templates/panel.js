@@ -189,7 +189,8 @@ class Panel {
     }
     if (component.labelR !== null) {
       facts.push(fact("What is it?", `r ${rounded(component.labelR)}`,
-        component.label ? `with ${component.label}` : "with the most similar network, which is not enough for a name"));
+        component.label ? `with ${component.label}`
+          : `with the most similar network, ${component.isAtChance ? "but at chance and therefore not named" : "which is not enough for a name"}`));
     }
     if (component.reproducibility !== null || component.flags.length) {
       facts.push(fact("Is it noise?", component.flags.length ? `⚑ ${component.flags.join(", ")}` : "no flags",
