@@ -98,19 +98,7 @@ def _inspect(
         denoising,
         sidecars=files.confounds_sidecars,
     )
-    n_kept, n_regressors = len(design.kept), design.nuisance.shape[1]
-    if n_kept < denoising.min_volumes:
-        raise RefusedRunError(
-            f"{volumes_left(n_kept, header.n_volumes)}, fewer than --min-volumes "
-            f"{denoising.min_volumes}"
-        )
-    if design.degrees_of_freedom < n_rows:
-        raise RefusedRunError(
-            f"it is too short: {volumes_left(n_kept, header.n_volumes)} after scrubbing; "
-            f"{degrees_left(n_regressors, design.degrees_of_freedom)}, but --n-components requires "
-            f"{n_rows}"
-        )
-    return UsableRun(
+    run = UsableRun(
         files=files,
         grid=header.grid,
         repetition_time_s=time.seconds,
@@ -118,7 +106,7 @@ def _inspect(
         n_volumes=header.n_volumes,
         stored_bytes=header.stored_bytes,
         kept=tuple(design.kept.tolist()),
-        n_regressors=n_regressors,
+        n_regressors=design.nuisance.shape[1],
         mean_fd_mm=design.mean_fd_mm,
         notes=(
             *files.notes,
@@ -132,6 +120,33 @@ def _inspect(
         regressors=design.regressors,
         dropped=design.dropped,
     )
+    check_long_enough(run, denoising, n_rows)
+    return run
+
+
+def check_long_enough(run: UsableRun, denoising: Denoising, n_rows: int) -> None:
+    """Check that enough of a run is left.
+
+    Parameters
+    ----------
+    run : UsableRun
+    denoising : Denoising
+    n_rows : int
+        Minimum degrees of freedom after cleaning.
+
+    Raises
+    ------
+    RefusedRunError
+    """
+    left = volumes_left(run.n_kept, run.n_volumes)
+    if run.n_kept < denoising.min_volumes:
+        raise RefusedRunError(f"{left}, fewer than --min-volumes {denoising.min_volumes}")
+    if run.degrees_of_freedom < n_rows:
+        raise RefusedRunError(
+            f"it is too short: {left} after scrubbing; "
+            f"{degrees_left(run.n_regressors, run.degrees_of_freedom)}, but --n-components "
+            f"requires {n_rows}"
+        )
 
 
 def _gone_notes(files: RunFiles) -> tuple[str, ...]:

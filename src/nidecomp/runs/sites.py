@@ -29,6 +29,7 @@ from nidecomp.core.records import (
 from nidecomp.core.reduced_runs import read_about
 from nidecomp.core.text import count
 from nidecomp.runs.displacement import check_mean_displacement
+from nidecomp.runs.inspect import check_long_enough
 from nidecomp.runs.inspected import run_as_json, run_from_json
 from nidecomp.runs.task import FORMAT, ReduceTask, cleaning_options
 from nidecomp.spaces.contract import FeatureSpace
@@ -194,7 +195,9 @@ def _usable(
     )
     if run is None:
         raise RefusedRunError("its file is damaged")
-    _check(run, settings)
+    denoising = settings.science.denoising
+    check_mean_displacement(run.mean_fd_mm, denoising)
+    check_long_enough(run, denoising, settings.science.decomposition.fewest_rows)
     return replace(run, notes=(*run.notes, NOTE))
 
 
@@ -219,22 +222,6 @@ def _differences(made: Mapping[str, Any], settings: Settings) -> list[str]:
             f"{science.decomposition.largest_rows}"
         )
     return found
-
-
-def _check(run: UsableRun, settings: Settings) -> None:
-    """Raise RefusedRunError for what is asked of a run apart from how it is reduced."""
-    denoising, fewest = settings.science.denoising, settings.science.decomposition.fewest_rows
-    check_mean_displacement(run.mean_fd_mm, denoising)
-    if run.n_kept < denoising.min_volumes:
-        raise RefusedRunError(
-            f"{run.n_kept} of its {run.n_volumes} volumes are left, fewer than --min-volumes "
-            f"{denoising.min_volumes}"
-        )
-    if run.degrees_of_freedom < fewest:
-        raise RefusedRunError(
-            f"it is too short: {run.degrees_of_freedom} degrees of freedom remain, but "
-            f"--n-components requires {fewest}"
-        )
 
 
 def refuse_other_spaces(inventory: Inventory, space: FeatureSpace) -> Inventory:
