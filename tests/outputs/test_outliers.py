@@ -14,6 +14,7 @@ from nidecomp.outputs.outliers import (
     is_outlier,
     modified_z,
     outlier_reasons,
+    outlier_reasons_within,
 )
 
 USUAL = np.array([10.0, 11, 9, 10.5, 9.5, 10.2, 9.8])
@@ -89,3 +90,14 @@ def test_both_sides_stand_apart_and_what_is_unknown_does_not() -> None:
 def test_the_unit_of_what_is_looked_at_does_not_matter(values: list[float]) -> None:
     found = np.array(values)
     assert is_outlier(found).tolist() == is_outlier(8 * found).tolist()
+
+
+def test_participants_are_compared_with_those_of_their_dataset() -> None:
+    """All of another scanner have other data; one of them is far from the rest of them."""
+    groups = ["A", *"BBBBBBB", *"AAAAAA", "B"]
+    values = np.array([USUAL[0], *(5 * USUAL), *USUAL[1:], 10.0])
+    together = outlier_reasons({"tsnr": values}, HIGH)
+    apart = outlier_reasons_within(groups, {"tsnr": values}, HIGH)
+    assert together == [""] * 15
+    assert apart[:-1] == [""] * 14
+    assert apart[-1].startswith("tsnr 10 (median 49.5")

@@ -20,7 +20,12 @@ from nidecomp.core.records import FailedRun, Inventory, RefusedRun
 from nidecomp.core.tsv import encoded, table_text
 from nidecomp.outputs import inventory as inventory_table
 from nidecomp.outputs.dataset_column import with_datasets
-from nidecomp.outputs.outliers import FEWEST_PARTICIPANTS, LEAST_DEPARTURE, LIMIT, outlier_reasons
+from nidecomp.outputs.outliers import (
+    FEWEST_PARTICIPANTS,
+    LEAST_DEPARTURE,
+    LIMIT,
+    outlier_reasons_within,
+)
 from nidecomp.outputs.quality import participant_quality
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import MANIFEST, OutputTree
@@ -132,7 +137,10 @@ def _add_quality(table: list[dict[str, object]], result: GroupResult) -> None:
         "mean_fd": np.array([np.nan if value is None else value for value in motion], dtype=float),
         "n_volumes_kept": np.array([row["n_volumes_kept"] for row in table], dtype=float),
     }
-    reasons = outlier_reasons(measures, bad_is_high=frozenset({"mean_fd"}))
+    datasets = {run.participant: run.key.dataset for run in result.reduced_runs}
+    reasons = outlier_reasons_within(
+        [datasets[label] for label in labels], measures, bad_is_high=frozenset({"mean_fd"})
+    )
     for index, (row, reason) in enumerate(zip(table, reasons, strict=True)):
         row |= {name: float(values[index]) for name, values in quality.items()}
         row["outlier"] = reason or None

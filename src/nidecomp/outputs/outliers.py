@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,3 +95,33 @@ def outlier_reasons(
                 f"{name} {values[index]:.3g} (median {middle:.3g}, modified z {scores[index]:.1f})"
             )
     return ["; ".join(of_one) for of_one in reasons]
+
+
+def outlier_reasons_within(
+    groups: Sequence[str],
+    columns: Mapping[str, NDArray[np.float64]],
+    bad_is_high: frozenset[str],
+) -> list[str]:
+    """Return the reasons why participants are outliers among those of their group.
+
+    Scanners and protocols differ, so that all participants of a dataset may differ from others.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        The dataset of each participant.
+    columns, bad_is_high
+        See `outlier_reasons`.
+
+    Returns
+    -------
+    list of str
+    """
+    of_each, reasons = np.array(groups), [""] * len(groups)
+    for group in dict.fromkeys(groups):
+        places = np.flatnonzero(of_each == group)
+        own = {name: values[places] for name, values in columns.items()}
+        found = outlier_reasons(own, bad_is_high)
+        for place, reason in zip(places.tolist(), found, strict=True):
+            reasons[place] = reason
+    return reasons
