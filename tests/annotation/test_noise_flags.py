@@ -257,7 +257,7 @@ ABOVE = {
     "high-frequency": {"high_frequency": 0.51},
     "motion": {"motion_r": 0.36},
     "single-participant": {"dominance": 0.33},
-    "single-dataset": {"without_dataset": 0.12, "dataset_share": 0.91},
+    "single-dataset": {"without_dataset": 0.12, "dataset_share": 0.91, "dataset": "B"},
 }
 REASONS = {
     "csf": "41 % of the map's weight is in CSF; the limit is 40 %.",
@@ -273,7 +273,7 @@ REASONS = {
         "32 % with 10 participants."
     ),
     "single-dataset": (
-        "Without the dataset that has 91 % of what it explains, the most similar map has "
+        "Without dataset B, which has 91 % of what it explains, the most similar map has "
         "|r| = 0.12; the limits are 60 % and 0.30."
     ),
 }

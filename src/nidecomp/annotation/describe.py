@@ -16,6 +16,7 @@ from nidecomp.annotation.network_labels import NetworkLabel, label_components
 from nidecomp.annotation.noise_flags import NoiseNumbers, flags, reason, tissue_shares
 from nidecomp.annotation.peaks import Peak, peak_table
 from nidecomp.annotation.thresholds import Thresholded, apply_rule, parse_rule
+from nidecomp.config.datasets import OF_BIDS_DIR
 from nidecomp.config.science import EvidenceOptions
 from nidecomp.decomposition.components import Components
 from nidecomp.spaces.contract import FeatureSpace
@@ -238,7 +239,9 @@ def _noise_columns(
 def noise_numbers(components: Components, references: ReferenceMaps) -> tuple[NoiseNumbers, ...]:
     """Return the numbers that noise flags are based on; NaN where they are unknown."""
     n = components.n_components
-    numbers = dict.fromkeys((field.name for field in fields(NoiseNumbers)), np.full(n, np.nan))
+    names = [field.name for field in fields(NoiseNumbers) if field.name != "dataset"]
+    numbers = dict.fromkeys(names, np.full(n, np.nan))
+    datasets = [""] * n
     if references.tissues is not None:
         where = references.tissues
         shares = tissue_shares(components.maps, where.csf, where.edge, where.out)
@@ -261,7 +264,12 @@ def noise_numbers(components: Components, references: ReferenceMaps) -> tuple[No
             components.at_chance, np.nan, evidence.datasets.reproducibility
         )
         numbers["dataset_share"] = evidence.datasets.share_of_needed
+        needed = evidence.datasets.needed.tolist()
+        datasets = [evidence.datasets.names[one] or OF_BIDS_DIR for one in needed]
     return tuple(
-        NoiseNumbers(**{name: float(values[index]) for name, values in numbers.items()})
+        NoiseNumbers(
+            **{name: float(values[index]) for name, values in numbers.items()},
+            dataset=datasets[index],
+        )
         for index in range(n)
     )

@@ -118,6 +118,8 @@ class NoiseNumbers:
         The smallest |r| with the match in a fit without one of several datasets.
     dataset_share : float
         This dataset's share of what the component explains.
+    dataset : str
+        Its name.
     """
 
     csf: float
@@ -130,6 +132,7 @@ class NoiseNumbers:
     dominance: float
     without_dataset: float = nan
     dataset_share: float = nan
+    dataset: str = ""
 
 
 # ---------------------------------------------------------------- place of the map
@@ -307,8 +310,8 @@ def reason(flag: Flag, numbers: NoiseNumbers, n_participants: int) -> str:
             number, limit = f"{numbers.without_dataset:.2f}", f"{WITHOUT_DATASET_LIMIT:.2f}"
             share, of_share = _percent(numbers.dataset_share), _percent(DATASET_SHARE_LIMIT)
             text = (
-                f"Without the dataset that has {share} of what it explains, the most similar map "
-                f"has |r| = {number}; the limits are {of_share} and {limit}."
+                f"Without dataset {numbers.dataset}, which has {share} of what it explains, the "
+                f"most similar map has |r| = {number}; the limits are {of_share} and {limit}."
             )
     return text
 
