@@ -258,7 +258,13 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
     table = inventory_table.rows(result.inventory, result.root, result.reduced)
     tree.write_table(INVENTORY, inventory_table.COLUMNS, table)
     sources = [
-        {"run": run.label, "kind": kind, "uri": result.uri(path), "size": size_of(path)}
+        {
+            "run": run.label,
+            "kind": kind,
+            "uri": result.uri(path),
+            # Images may be removed when they were reduced, and results stay the same.
+            "size": None if kind == "bold" else size_of(path),
+        }
         for run in result.reduced_runs
         for kind, path in (
             ("bold", run.files.bold),
