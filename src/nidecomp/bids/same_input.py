@@ -19,8 +19,8 @@ SOURCE_COLUMNS = ("run", "kind", "uri", "size")
 def made_from(output_dir: Path, dataset: Dataset, *, are_several: bool = False) -> bool:
     """Return whether a dataset is the one that results were made from, moved or copied.
 
-    Programs and their versions must be the same, and the files in the list of sources must have the
-    size that they had. Some may be missing: participants withdraw, and images are removed.
+    Programs and their versions must be the same, and the masks and confounds tables in the list of
+    sources must have the size that they had. Some may be missing: participants withdraw.
 
     Parameters
     ----------

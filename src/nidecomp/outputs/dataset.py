@@ -173,7 +173,13 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
     table = inventory_table.rows(result.inventory, result.datasets, result.reduced)
     tree.write_table(INVENTORY, inventory_table.columns(result.datasets), table)
     sources = [
-        {"run": run.label, "kind": kind, "uri": result.uri(path), "size": size_of(path)}
+        {
+            "run": run.label,
+            "kind": kind,
+            "uri": result.uri(path),
+            # Images may be removed when they were reduced, and results stay the same.
+            "size": None if kind == "bold" else size_of(path),
+        }
         for run in result.reduced_runs
         for kind, path in (
             ("reduced" if run.is_of_site else "bold", run.files.bold),

@@ -230,8 +230,11 @@ def images_in_words(runs: Sequence[UsableRun], n_at_once: int) -> str | None:
     -------
     str or None
     """
-    annexed = [run for run in runs if run.files.is_fetched_when_read]
-    missing = [size_of(run.files.bold) for run in annexed if not is_at_hand(run.files)]
+    missing = [
+        size_of(run.files.bold)
+        for run in runs
+        if run.files.is_fetched_when_read and not is_at_hand(run.files)
+    ]
     if not missing:
         return None
     n_there = len(runs) - len(missing)
