@@ -41,11 +41,19 @@ def _options() -> str:
 
 
 def nidecomp_command(
-    data: Path, out: Path, labels: Sequence[str], *, n_components: int, nprocs: int
+    data: Path,
+    out: Path,
+    labels: Sequence[str],
+    *,
+    n_components: int,
+    nprocs: int,
+    everything: bool = False,
 ) -> list[object]:
-    """Give the command that every benchmark of the whole of NiDecomp runs."""
-    # The group's maps alone, where there is a choice: they are all that nilearn's script makes.
-    level = ["--level", "minimal"] if "--level" in _options() else []
+    """Give the command that every benchmark of the whole of NiDecomp runs.
+
+    The group's maps alone, as nilearn's script, or `everything` that is made by default.
+    """
+    level = [] if everything or "--level" not in _options() else ["--level", "minimal"]
     return [
         *(sys.executable, "-m", "nidecomp", data, out, "group", *level),
         *("--n-components", n_components, "--alpha", 10, "--batch-size", 20, "--nprocs", nprocs),

@@ -74,7 +74,7 @@ def test_the_log_names_them_once_and_the_sidecars_say_what_is_missing(output: Pa
     log = (output / "logs" / "nidecomp.log").read_text(encoding="utf-8")
     assert log.count("no more reproducible between halves of the participants than chance") == 1
     assert f"1 of 4 {METHOD} maps is no more reproducible" in log
-    assert f"gets no label, peaks or regions: {METHOD}02. Do not interpret them" in log
+    assert f"without label, peaks or regions: {METHOD}02. Do not interpret it;" in log
     for suffix in ("peaks", "dseg"):
         about = group_file(output, METHOD, suffix, ".json").read_text(encoding="utf-8")
         assert "than chance (see the metrics file) are not interpreted and " in about
