@@ -55,7 +55,10 @@ from nidecomp.outputs.report.page import render  # noqa: E402
 from nidecomp.outputs.report.results import read_results  # noqa: E402
 from nidecomp.outputs.tree import OutputTree  # noqa: E402
 from nidecomp.runs.inspect import inspect_run  # noqa: E402
+from nidecomp.runs.inspected import run_as_json  # noqa: E402
 from nidecomp.runs.nuisance import build_nuisance_model  # noqa: E402
+from nidecomp.runs.sites import find_runs_of_site  # noqa: E402
+from nidecomp.runs.task import FORMAT, cleaning_options  # noqa: E402
 from nidecomp.spaces.grid import Grid  # noqa: E402
 from nidecomp.spaces.images import read_header, read_mask  # noqa: E402
 from nidecomp.spaces.volumes import describe_image, stored_volumes  # noqa: E402
@@ -263,6 +266,32 @@ def _reduced(folder: Path, drawn: tuple[bytes, int, int]) -> None:
     find_reduced(_RUN, path)
 
 
+def _site(folder: Path, drawn: bytes) -> None:
+    """Find the runs of a site whose reduced run says anything about itself."""
+    path = folder / "reduced" / "sub-01_task-rest_0.npy"
+    path.parent.mkdir()
+    structure = b'{"mapping": {"about": {"mapping": ' + drawn + b"}}}"
+    with path.open("wb") as file:
+        np.save(file, np.ones((2, 5), dtype=np.float32))
+        np.savez(file, structure=np.frombuffer(structure, dtype=np.uint8))
+    settings = settings_from_options(
+        folder, folder / "out", "group", {"mask": "m.nii", "n_components": 2, "space": "X"}
+    )
+    for run in find_runs_of_site(folder, settings).used:
+        if "/" in run.label:
+            raise BadAnswerError("a label that leads to another folder")
+
+
+def _described_run(run: dict[str, object]) -> dict[str, object]:
+    """Return what is said of a run as files of records have it."""
+    return {
+        name: {"list": list(value)}
+        if isinstance(value, list | tuple) and name != "affine"
+        else value
+        for name, value in run.items()
+    } | {"affine": {"list": [{"list": row} for row in np.eye(4).tolist()]}}
+
+
 _DECOMPOSITION: dict[str, object] = {
     "Method": "canica", "NumberOfComponents": 24, "NumberOfRuns": 2, "NumberOfParticipants": 2,
     "Settings": {"decomposition": {"n_components": [24]}}, "Fit": {"Converged": True},
@@ -279,12 +308,24 @@ _RECORD: dict[str, object] = {
     "smoothing_fwhm": 6.0, "n_rows": 2, "n_voxels": 5, "total_variance": 9.0,
     "squared_singular_values": {"tuple": [4.0, 1.0]}, "n_nonfinite": 0, "n_constant": 0,
     "empty": {"tuple": []}, "checksum": zlib.crc32(np.ones(10, np.float32)), "n_regressors": 1,
+    "about": {"mapping": {}},
     "volumes": {
         "record": "RunVolumes",
         "fields": {
             "rows": {"array": "array_0"}, "times_s": {"array": "array_1"},
             "motion": {"array": "array_2"},
         },
+    },
+}  # fmt: skip
+_ABOUT: dict[str, object] = {
+    "entities": {"list": [{"list": ["sub", "01"]}, {"list": ["task", "rest"]}]},
+    "space": "X", "res": None, "cohort": None, "desc": "preproc",
+    "run": {"mapping": _described_run(run_as_json(_RUN))},
+    "settings": {
+        "mapping": {
+            "format": FORMAT, "geometry": "0", "smoothing_fwhm": 6.0, "n_rows": 4,
+            "denoising": {"mapping": cleaning_options(Denoising())},
+        }
     },
 }  # fmt: skip
 _STRATEGY: dict[str, object] = {
@@ -436,6 +477,7 @@ READERS: dict[str, Reader] = {
         _reduced,
         st.tuples(hostile.json_files(_RECORD), st.integers(0, 4000), st.integers(0, 255)),
     ),
+    "reduced run of a site": Reader(_site, hostile.json_files(_ABOUT), (NidecompError,)),
 }
 
 
