@@ -28,8 +28,9 @@ from common import first_labels, table, warm
 
 from nidecomp.bids.index import find_runs
 from nidecomp.config.science import Denoising, Masking, Selection
+from nidecomp.core.inventory import FailedRun, Inventory
 from nidecomp.core.linalg import blocks
-from nidecomp.core.records import FailedRun, Inventory, ReducedRun, UsableRun
+from nidecomp.core.records import ReducedRun, UsableRun
 from nidecomp.core.reduced_runs import read_volumes
 from nidecomp.decomposition.components import Components
 from nidecomp.projection.one_run import project_run

@@ -19,7 +19,8 @@ from nidecomp.cli import build_parser, main, parse
 from nidecomp.config.parse import settings_from_options
 from nidecomp.config.settings import SECTIONS, Settings, declared_options
 from nidecomp.core import errors
-from nidecomp.core.records import FailedRun, Inventory, RunKey
+from nidecomp.core.inventory import FailedRun, Inventory
+from nidecomp.core.records import RunKey
 from nidecomp.outputs.result import Outcome
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,7 +18,7 @@ from support import FIXTURES, REPOSITORY
 import nidecomp
 from nidecomp import start
 from nidecomp.config.settings import Settings
-from nidecomp.core.records import Inventory
+from nidecomp.core.inventory import Inventory
 from nidecomp.outputs.model_order import MODEL_ORDER
 from nidecomp.outputs.result import Outcome
 

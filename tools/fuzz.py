@@ -47,7 +47,8 @@ from nidecomp.core.errors import (  # noqa: E402
     RefusedRunError,
     UsageError,
 )
-from nidecomp.core.records import RefusedRun, RunFiles, RunKey, UsableRun  # noqa: E402
+from nidecomp.core.inventory import RefusedRun  # noqa: E402
+from nidecomp.core.records import RunFiles, RunKey, UsableRun  # noqa: E402
 from nidecomp.core.reduced_runs import find_reduced  # noqa: E402
 from nidecomp.execution.dask_config import read_jobs  # noqa: E402
 from nidecomp.execution.dask_jobs import check_can_submit  # noqa: E402

@@ -15,7 +15,8 @@ from nidecomp.annotation.select import components_to_regress_out
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError, NothingToDoError
-from nidecomp.core.records import Inventory, ReducedRun, runs_of
+from nidecomp.core.inventory import Inventory
+from nidecomp.core.records import ReducedRun, runs_of
 from nidecomp.core.reduced_runs import remove_old_files
 from nidecomp.core.text import count
 from nidecomp.decomposition.choose_model_order import choose_model_order, lowered_to_runs

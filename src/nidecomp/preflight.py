@@ -20,7 +20,8 @@ from nidecomp.bids.datasets import Datasets, locate_datasets
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError
-from nidecomp.core.records import Inventory, UsableRun
+from nidecomp.core.inventory import Inventory
+from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
 from nidecomp.decomposition.choose_model_order import check_participants
 from nidecomp.decomposition.stability import hold_out

@@ -24,7 +24,8 @@ from nidecomp.bids import listing as listing_module
 from nidecomp.bids.index import find_runs
 from nidecomp.config.science import Selection
 from nidecomp.core.errors import NothingToDoError, UsageError
-from nidecomp.core.records import RefusedRun, RunFiles
+from nidecomp.core.inventory import RefusedRun
+from nidecomp.core.records import RunFiles
 
 DEFAULT = Selection()
 

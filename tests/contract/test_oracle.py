@@ -16,7 +16,8 @@ from support import FIXTURES, group_maps, matched_correlations, nidecomp
 
 from nidecomp.bids.index import find_runs
 from nidecomp.config.science import Masking, Science, Selection
-from nidecomp.core.records import Inventory, UsableRun
+from nidecomp.core.inventory import Inventory
+from nidecomp.core.records import UsableRun
 from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.inspect import inspect_run
 from nidecomp.runs.reduce import cleaned_series

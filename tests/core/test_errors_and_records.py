@@ -13,19 +13,8 @@ from nidecomp.config.execution import Execution, OutputOptions
 from nidecomp.config.science import Denoising, Science
 from nidecomp.config.settings import Settings
 from nidecomp.core import errors, records
-from nidecomp.core.records import (
-    EMPTY_NOTE,
-    FailedRun,
-    Inventory,
-    LostDataset,
-    ReducedRun,
-    RefusedRun,
-    RunFiles,
-    RunKey,
-    StoredRows,
-    UnmatchedFolder,
-    UsableRun,
-)
+from nidecomp.core.inventory import FailedRun, Inventory, LostDataset, RefusedRun, UnmatchedFolder
+from nidecomp.core.records import EMPTY_NOTE, ReducedRun, RunFiles, RunKey, StoredRows, UsableRun
 from nidecomp.decomposition import components as components_module
 from nidecomp.decomposition.components import (
     Components,

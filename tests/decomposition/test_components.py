@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nidecomp.core.records import Inventory
+from nidecomp.core.inventory import Inventory
 from nidecomp.decomposition.components import (
     Components,
     DatasetEvidence,

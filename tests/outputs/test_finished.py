@@ -14,7 +14,8 @@ from support import FIXTURES, nidecomp, results, small, snapshot
 from nidecomp.bids.datasets import Dataset
 from nidecomp.bids.same_input import made_from
 from nidecomp.config.parse import settings_from_options
-from nidecomp.core.records import FailedRun, Inventory, RunKey
+from nidecomp.core.inventory import FailedRun, Inventory
+from nidecomp.core.records import RunKey
 from nidecomp.outputs.finished import MADE_FROM, about_manifest, is_finished
 from nidecomp.outputs.report import build
 from nidecomp.outputs.report.build import REPORT, keep_results

@@ -12,16 +12,8 @@ from hypothesis import settings as law
 from hypothesis import strategies as st
 
 from nidecomp.bids.datasets import Datasets
-from nidecomp.core.records import (
-    FailedRun,
-    Inventory,
-    ReducedRun,
-    RefusedRun,
-    RunFiles,
-    RunKey,
-    UnmatchedFolder,
-    UsableRun,
-)
+from nidecomp.core.inventory import FailedRun, Inventory, RefusedRun, UnmatchedFolder
+from nidecomp.core.records import ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.outputs.dry_run import as_text
 from nidecomp.outputs.inventory import COLUMNS, rows
 from nidecomp.outputs.tree import OutputTree

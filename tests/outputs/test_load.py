@@ -12,7 +12,7 @@ from support import group_maps
 import nidecomp
 from nidecomp.bids.entities import key_of_name
 from nidecomp.core.errors import UsageError
-from nidecomp.core.records import Inventory
+from nidecomp.core.inventory import Inventory
 from nidecomp.outputs.result import Outcome
 
 RUNS = tuple(f"sub-0{number}_task-{task}" for number in (1, 2, 3) for task in ("nback", "rest"))

@@ -7,7 +7,8 @@ from option_examples import build
 from run_examples import run_of
 
 from nidecomp.core.atomic import LONGEST_PREFIX
-from nidecomp.core.records import Inventory, RunKey
+from nidecomp.core.inventory import Inventory
+from nidecomp.core.records import RunKey
 from nidecomp.outputs.name_lengths import refuse_long_names
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from run_examples import run_of
 
-from nidecomp.core.records import FailedRun, Inventory, RefusedRun, RunKey
+from nidecomp.core.inventory import FailedRun, Inventory, RefusedRun
+from nidecomp.core.records import RunKey
 from nidecomp.outputs.result import Outcome
 
 COUNTS = "1 run used, 1 refused, 1 failed; 1 decomposition"

@@ -7,7 +7,7 @@ import pytest
 import nidecomp
 from nidecomp.annotation.columns import METRICS
 from nidecomp.core.errors import UsageError
-from nidecomp.core.records import Inventory
+from nidecomp.core.inventory import Inventory
 from nidecomp.outputs.comparisons import MATCHING, STABILITY
 from nidecomp.outputs.result import Outcome
 

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from nidecomp.config.science import Denoising
-from nidecomp.core.records import EMPTY_NOTE, FailedRun, RunFiles, RunKey, UsableRun
+from nidecomp.core.inventory import FailedRun
+from nidecomp.core.records import EMPTY_NOTE, RunFiles, RunKey, UsableRun
 from nidecomp.decomposition.components import Components
 from nidecomp.projection import one_run as module
 from nidecomp.projection.one_run import CombineTask, combine_runs, project_run

@@ -14,7 +14,8 @@ from run_examples import run_of
 
 from nidecomp.config.science import Masking
 from nidecomp.core.errors import UsageError
-from nidecomp.core.records import Inventory, RunKey
+from nidecomp.core.inventory import Inventory
+from nidecomp.core.records import RunKey
 from nidecomp.runs.group_mask import MINIMUM_COVERAGE, common_grid, group_mask, share_space
 from nidecomp.spaces.grid import Grid
 

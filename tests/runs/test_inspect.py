@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from nidecomp.config.science import Denoising
-from nidecomp.core.records import RefusedRun, RunFiles, RunKey, UsableRun
+from nidecomp.core.inventory import RefusedRun
+from nidecomp.core.records import RunFiles, RunKey, UsableRun
 from nidecomp.runs.inspect import inspect_run
 from nidecomp.runs.sidecars import sidecar_path
 

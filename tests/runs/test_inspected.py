@@ -15,8 +15,8 @@ from support import FIXTURES
 from nidecomp.bids import listing
 from nidecomp.config.parse import settings_from_options
 from nidecomp.config.settings import Settings
+from nidecomp.core.inventory import Inventory
 from nidecomp.core.kept import keep
-from nidecomp.core.records import Inventory
 from nidecomp.execution.executor import WorkerDied
 from nidecomp.execution.local import LocalProcesses
 from nidecomp.runs import find, inspected

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from nidecomp.config.science import Denoising
+from nidecomp.core.inventory import FailedRun
 from nidecomp.core.record_files import write_record
-from nidecomp.core.records import FailedRun, ReducedRun, RunFiles, RunKey, UsableRun
+from nidecomp.core.records import ReducedRun, RunFiles, RunKey, UsableRun
 from nidecomp.core.reduced_runs import find_reduced, read_volumes, remove_old_files
 from nidecomp.runs import read as read_module
 from nidecomp.runs import reduce as module

@@ -23,7 +23,8 @@ from nidecomp.config.science import (
     Science,
 )
 from nidecomp.config.settings import Settings
-from nidecomp.core.records import Inventory, RunFiles, RunKey, UsableRun
+from nidecomp.core.inventory import Inventory
+from nidecomp.core.records import RunFiles, RunKey, UsableRun
 from nidecomp.outputs.report.panels import PANELS, Place
 from nidecomp.outputs.report.pictures import Cut, MapPictures
 from nidecomp.outputs.result import Outcome

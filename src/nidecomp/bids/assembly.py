@@ -21,7 +21,8 @@ from nidecomp.bids.listing import ListedFile
 from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.bids.sidecars import Sidecars, ambiguous_sidecars
 from nidecomp.core.content import annex_key, is_not_fetched, not_fetched, stands_for_content
-from nidecomp.core.records import RefusedRun, RunFiles, RunKey
+from nidecomp.core.inventory import RefusedRun
+from nidecomp.core.records import RunFiles, RunKey
 
 
 def run_key(entities: Mapping[str, str]) -> RunKey:

@@ -13,7 +13,7 @@ from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.bids.selection import entities_of_folder, entities_of_query, in_words, matches
 from nidecomp.config.science import Selection
 from nidecomp.core.errors import NothingToDoError, UsageError
-from nidecomp.core.records import UnmatchedFolder
+from nidecomp.core.inventory import UnmatchedFolder
 from nidecomp.core.text import count
 
 # Spaces in which each participant, or even each run, has coordinates of its own: those that

@@ -11,7 +11,8 @@ from nidecomp.bids.dataset import locate_derivatives
 from nidecomp.config.datasets import OF_BIDS_DIR, DatasetRequest
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError, UsageError
-from nidecomp.core.records import REDUCED_EXTENSION, REDUCED_FOLDER, LostDataset
+from nidecomp.core.inventory import LostDataset
+from nidecomp.core.records import REDUCED_EXTENSION, REDUCED_FOLDER
 
 # Reduced runs in the work folder of a site.
 _ROWS = f"{REDUCED_FOLDER}/sub-*{REDUCED_EXTENSION}"

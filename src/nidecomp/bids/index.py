@@ -39,7 +39,8 @@ from nidecomp.config.science import Selection
 from nidecomp.core.content import is_not_fetched
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.garbage import no_garbage
-from nidecomp.core.records import RefusedRun, RunFiles, UnmatchedFolder
+from nidecomp.core.inventory import RefusedRun, UnmatchedFolder
+from nidecomp.core.records import RunFiles
 from nidecomp.core.text import verb
 
 

@@ -15,7 +15,7 @@ from nidecomp.bids.selection import (
     matches,
 )
 from nidecomp.config.science import Selection
-from nidecomp.core.records import UnmatchedFolder
+from nidecomp.core.inventory import UnmatchedFolder
 
 
 def unmatched_folders(

@@ -16,7 +16,7 @@ from nidecomp.bids.names import run_file
 from nidecomp.bids.same_input import SOURCE_COLUMNS, SOURCES, size_of
 from nidecomp.config.settings import Settings
 from nidecomp.core.atomic import exclusive_lock, replace_atomically
-from nidecomp.core.records import FailedRun, Inventory, RefusedRun
+from nidecomp.core.inventory import FailedRun, Inventory, RefusedRun
 from nidecomp.core.tsv import encoded, table_text
 from nidecomp.outputs import inventory as inventory_table
 from nidecomp.outputs.dataset_column import with_datasets

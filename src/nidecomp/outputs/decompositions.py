@@ -13,7 +13,7 @@ from nidecomp.bids.dataset import SETTINGS
 from nidecomp.bids.names import atlas_description_file
 from nidecomp.bids.same_input import SOURCES
 from nidecomp.config.science import PcaWeighting
-from nidecomp.core.records import Inventory
+from nidecomp.core.inventory import Inventory
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.comparisons import evidence_summary

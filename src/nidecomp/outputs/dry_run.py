@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nidecomp.bids.datasets import Datasets
-from nidecomp.core.records import Inventory
+from nidecomp.core.inventory import Inventory
 from nidecomp.core.text import count
 from nidecomp.outputs.dataset_column import DATASET
 from nidecomp.outputs.inventory import rows

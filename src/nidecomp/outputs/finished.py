@@ -14,7 +14,7 @@ from nidecomp.bids.datasets import Datasets
 from nidecomp.config.request import Request
 from nidecomp.core.content import identity_of
 from nidecomp.core.errors import FailedRunError
-from nidecomp.core.records import Inventory
+from nidecomp.core.inventory import Inventory
 from nidecomp.core.text import parse_json, read_text
 from nidecomp.outputs import inventory as inventory_table
 from nidecomp.outputs.tree import MANIFEST, is_whole

@@ -7,15 +7,8 @@ from pathlib import Path
 
 from nidecomp.bids.datasets import Datasets
 from nidecomp.config.datasets import OF_BIDS_DIR
-from nidecomp.core.records import (
-    FailedRun,
-    Inventory,
-    LostDataset,
-    ReducedRun,
-    RefusedRun,
-    UnmatchedFolder,
-    UsableRun,
-)
+from nidecomp.core.inventory import FailedRun, Inventory, LostDataset, RefusedRun, UnmatchedFolder
+from nidecomp.core.records import ReducedRun, UsableRun
 from nidecomp.core.text import in_one_line
 from nidecomp.outputs.dataset_column import DATASET, columns_with_dataset
 

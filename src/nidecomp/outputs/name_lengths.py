@@ -7,7 +7,8 @@ from dataclasses import replace
 from nidecomp.bids.names import FileLabels, projected_file, regressed_file
 from nidecomp.config.settings import Settings
 from nidecomp.core.atomic import LONGEST_PREFIX
-from nidecomp.core.records import Inventory, RefusedRun, UsableRun
+from nidecomp.core.inventory import Inventory, RefusedRun
+from nidecomp.core.records import UsableRun
 
 # The limit of Linux's and macOS's file systems, in bytes.
 _LONGEST_NAME = 255

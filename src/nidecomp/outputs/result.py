@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from nidecomp.bids.datasets import Datasets
 from nidecomp.bids.names import FileLabels, group_file, mask_file, pooled_task
 from nidecomp.config.settings import Settings
-from nidecomp.core.records import Inventory, ReducedRun, UsableRun, runs_of
+from nidecomp.core.inventory import Inventory
+from nidecomp.core.records import ReducedRun, UsableRun, runs_of
 from nidecomp.core.text import count
 from nidecomp.outputs.notebook import summary_as_html
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nidecomp.config.request import Request
-from nidecomp.core.records import FailedRun, Inventory
+from nidecomp.core.inventory import FailedRun, Inventory
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
 from nidecomp.execution import progress

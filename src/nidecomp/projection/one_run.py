@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.core.atomic import writing
 from nidecomp.core.errors import FailedRunError
-from nidecomp.core.records import FailedRun
+from nidecomp.core.inventory import FailedRun
 from nidecomp.projection.component_regression import fit_component_regression, regressed_volumes
 from nidecomp.projection.dual_regression import (
     effect_maps,

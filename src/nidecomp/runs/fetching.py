@@ -18,7 +18,8 @@ from nidecomp.annex.commands import check_writable, get, size_of
 from nidecomp.annex.fetched import at_hand
 from nidecomp.core.content import is_not_fetched
 from nidecomp.core.errors import FailedRunError, RefusedRunError
-from nidecomp.core.records import RefusedRun, RunFiles, UsableRun
+from nidecomp.core.inventory import RefusedRun
+from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.core.text import count
 from nidecomp.runs.answers import learn
 from nidecomp.runs.inspect import InspectTask, inspect

@@ -11,8 +11,9 @@ from nidecomp.bids.index import find_runs
 from nidecomp.bids.listing import KeptListing
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError
+from nidecomp.core.inventory import Inventory, RefusedRun
 from nidecomp.core.kept import digest
-from nidecomp.core.records import Inventory, RefusedRun, UsableRun
+from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
 from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.execution.progress import with_progress

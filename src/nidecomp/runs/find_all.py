@@ -12,7 +12,8 @@ from nidecomp.bids.datasets import Dataset, Datasets, all_requests, none_left
 from nidecomp.config.datasets import OF_BIDS_DIR
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError, NothingToDoError, UsageError
-from nidecomp.core.records import Inventory, LostDataset, RunKey, UnmatchedFolder
+from nidecomp.core.inventory import Inventory, LostDataset, UnmatchedFolder
+from nidecomp.core.records import RunKey
 from nidecomp.core.text import in_one_line
 from nidecomp.execution.executor import Executor
 from nidecomp.runs.find import find_usable_runs

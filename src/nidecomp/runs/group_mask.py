@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from nidecomp.config.science import Masking
 from nidecomp.core.atomic import replace_atomically
 from nidecomp.core.errors import FailedRunError, NothingToDoError, UsageError
-from nidecomp.core.records import Inventory, RefusedRun, UsableRun
+from nidecomp.core.inventory import Inventory, RefusedRun
+from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
 from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.grid import Grid

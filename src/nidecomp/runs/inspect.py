@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from nidecomp.config.science import METHODS, Denoising
 from nidecomp.core.errors import FailedRunError, RefusedRunError
-from nidecomp.core.records import RefusedRun, RunFiles, UsableRun
+from nidecomp.core.inventory import RefusedRun
+from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.core.text import in_one_line
 from nidecomp.runs.group_mask import with_mask_checked
 from nidecomp.runs.left import degrees_left, volumes_left

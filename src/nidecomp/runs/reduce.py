@@ -18,8 +18,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nidecomp.core.errors import FailedRunError, NidecompError
+from nidecomp.core.inventory import FailedRun
 from nidecomp.core.packed import PackedSeries, pack
-from nidecomp.core.records import FailedRun, ReducedRun, RunFiles
+from nidecomp.core.records import ReducedRun, RunFiles
 from nidecomp.core.reduced_runs import RunVolumes, find_reduced, store_reduced
 from nidecomp.core.text import count, in_one_line, verb
 from nidecomp.runs.clean import clean

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Sequence
 
 from nidecomp.config.request import Request
-from nidecomp.core.records import FailedRun, ReducedRun, UsableRun
+from nidecomp.core.inventory import FailedRun
+from nidecomp.core.records import ReducedRun, UsableRun
 from nidecomp.core.text import count
 from nidecomp.execution import progress
 from nidecomp.execution.executor import Executor, WorkerDied, lost_worker

@@ -16,11 +16,10 @@ from nidecomp.bids.selection import entities_of_query, filters_of, matches
 from nidecomp.config.science import Selection
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError, RefusedRunError, UsageError
+from nidecomp.core.inventory import Inventory, RefusedRun
 from nidecomp.core.records import (
     REDUCED_EXTENSION,
     REDUCED_FOLDER,
-    Inventory,
-    RefusedRun,
     RunFiles,
     RunKey,
     StoredRows,

@@ -12,7 +12,7 @@ from nidecomp.bids.dataset import DESCRIPTION
 from nidecomp.config.settings import Settings
 from nidecomp.core.atomic import exclusive_lock
 from nidecomp.core.errors import NidecompError, UsageError
-from nidecomp.core.records import Inventory
+from nidecomp.core.inventory import Inventory
 from nidecomp.execution.choose import wanted_cores
 from nidecomp.execution.monitor import REPORT_STEP, Monitor
 from nidecomp.execution.progress import logging_to

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nidecomp.core.records import group_by_text
+from nidecomp.core.inventory import group_by_text
 from nidecomp.core.text import count, verb
 from nidecomp.outputs.inventory import NOT_USED, split_notes
 from nidecomp.outputs.report.component_facts import few, naming
