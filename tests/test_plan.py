@@ -23,7 +23,8 @@ from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
 from nidecomp.core.records import RunFiles, RunKey, UsableRun
 from nidecomp.execution.memory import idle_workers
-from nidecomp.plan import Forecast, forecast
+from nidecomp.forecast import Forecast
+from nidecomp.plan import forecast
 from nidecomp.runs.reduce_all import reduce_task
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.voxels import VoxelSpace

@@ -27,8 +27,8 @@ from nidecomp.decomposition.components import (
     SplitHalfEvidence,
 )
 from nidecomp.execution.executor import WorkerDied
+from nidecomp.forecast import Forecast
 from nidecomp.outputs.result import Outcome
-from nidecomp.plan import Forecast
 from nidecomp.runs.nuisance import NuisanceModel
 from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.grid import Grid

@@ -8,9 +8,9 @@ from dataclasses import replace
 from nidecomp.bids.datasets import Datasets
 from nidecomp.core.inventory import Inventory
 from nidecomp.core.text import count
+from nidecomp.forecast import Forecast
 from nidecomp.outputs.dataset_column import DATASET
 from nidecomp.outputs.inventory import rows
-from nidecomp.plan import Forecast
 
 
 def print_dry_run(inventory: Inventory, datasets: Datasets, plan: Forecast) -> None:
