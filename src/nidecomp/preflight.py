@@ -117,6 +117,7 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
     # Those that are subdatasets are installed already; here, it is known which could not be.
     installed = partial(make_installed, fetch=settings.execution.fetch)
     datasets, lost = locate_datasets(settings, installed)
+    roots = [one.root for one in datasets.found]
     # Taken before the log is opened, so that it has no lines of another process.
     is_locked = settings.output_dir.is_dir() and not settings.execution.dry_run
     with (
@@ -125,7 +126,7 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
         recording_steps(settings, command) as monitor,
         # Those that `start.carry_out` has started already, where it was called.
         workers_started_early(settings, warm_up) as end_workers,
-        without_leftovers(settings.work_dir) if settings.execution.fetch else nullcontext(),
+        without_leftovers(roots) if settings.execution.fetch else nullcontext(),
     ):
         # The log begins with what was found: where nothing can be done, none is written.
         with monitor.step("finding runs", announced=False):

@@ -46,10 +46,10 @@ def test_results_are_those_of_an_ordinary_copy_with_few_images_at_a_time(
     two_largest = sum(sorted(path.stat().st_size for path in images_in(origin))[-2:])
     assert first.stat().st_size < most <= first.stat().st_size + two_largest
     assert fetched_in(dataset) == [first.name]
-    assert not list((tmp_path / "networks" / "work" / "fetched").iterdir())
-    assert "Fetching 12 files, 0.2 MB: masks, confounds tables and sidecars" in done.stderr
+    assert not list((dataset / ".git" / "nidecomp").glob("*.json"))
+    assert "Fetching 12 files, 166 kB: masks, confounds tables and sidecars" in done.stderr
     assert (
-        "Fetching: 5 images, 0.1 MB (6 runs, 1 image of them is there); at most 2 at a time"
+        "Fetching: 5 images, 106 kB (6 runs, 1 image of them is there); at most 2 at a time"
         in done.stderr
     )
 

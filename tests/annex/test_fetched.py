@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from annexed import NOBODY, clone_of, git, make_origin
 
 from nidecomp.annex import commands
-from nidecomp.annex.commands import check_installed, check_writable, get, repository_of, size_of
+from nidecomp.annex.commands import (
+    check_installed,
+    check_writable,
+    get,
+    repository_of,
+    set_up,
+    size_of,
+)
 from nidecomp.annex.fetched import at_hand, drop_leftovers
+from nidecomp.annex.ledger import one_at_a_time
 from nidecomp.annex.subdatasets import install, is_not_installed
 from nidecomp.core.content import is_not_fetched
 from nidecomp.core.errors import FailedRunError, UsageError
@@ -22,7 +32,7 @@ READ = """
 import sys
 from pathlib import Path
 from nidecomp.annex.fetched import at_hand
-with at_hand(Path(sys.argv[1]), Path(sys.argv[2])):
+with at_hand(Path(sys.argv[1])):
     print(Path(sys.argv[1]).read_text(), flush=True)
     sys.stdin.read()
 """
@@ -43,8 +53,8 @@ def dataset(origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return clone_of(origin, tmp_path / "clone")
 
 
-def entries(work_dir: Path) -> list[Path]:
-    return list((work_dir / "fetched").glob("*"))
+def entries(dataset: Path) -> list[Path]:
+    return list((dataset / ".git" / "nidecomp").glob("*.json"))
 
 
 def in_annex(dataset: Path) -> list[Path]:
@@ -66,28 +76,28 @@ def test_a_file_is_fetched_for_a_block_and_dropped_after_it(
     file = dataset / "two"
     assert size_of(file) == 7000
     for _ in range(2):
-        with at_hand(file, tmp_path / "work"):
+        with at_hand(file):
             assert file.read_text() == "2" * 7000
             assert size_of(file) == 7000
-            assert len(entries(tmp_path / "work")) == 1
+            assert len(entries(dataset)) == 1
         assert is_not_fetched(file)
         assert file.is_symlink() != unlocked
-        assert not entries(tmp_path / "work")
+        assert not entries(dataset)
         assert not contents(dataset)
 
 
 def test_an_error_in_the_block_does_not_keep_the_file(dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="damaged"), at_hand(dataset / "two", tmp_path / "work"):
+    with pytest.raises(ValueError, match="damaged"), at_hand(dataset / "two"):
         raise ValueError("damaged")
     assert is_not_fetched(dataset / "two")
 
 
 def test_what_was_there_is_never_dropped(dataset: Path, tmp_path: Path) -> None:
     assert get([dataset / "two"]) == {}
-    with at_hand(dataset / "two", tmp_path / "work"):
-        assert not entries(tmp_path / "work")
+    with at_hand(dataset / "two"):
+        assert not entries(dataset)
     assert not is_not_fetched(dataset / "two")
-    assert drop_leftovers(tmp_path / "work") == {}
+    assert drop_leftovers(dataset) == {}
     assert not is_not_fetched(dataset / "two")
 
 
@@ -99,20 +109,20 @@ def test_processes_that_read_the_same_content_take_turns(
     done = threading.Event()
 
     def read() -> None:
-        with at_hand(dataset / other, tmp_path / "work"):
+        with at_hand(dataset / other):
             assert (dataset / other).read_text() == "1" * 5000
         done.set()
 
-    with at_hand(dataset / "one", tmp_path / "work"):
+    with at_hand(dataset / "one"):
         waiting = threading.Thread(target=read)
         waiting.start()
         assert not done.wait(0.2)
-        assert drop_leftovers(tmp_path / "work") == {}
+        assert drop_leftovers(dataset) == {}
         assert not is_not_fetched(dataset / "one")
     assert done.wait(20)
     waiting.join()
     assert not contents(dataset)
-    assert not entries(tmp_path / "work")
+    assert not entries(dataset)
 
 
 @pytest.mark.parametrize(
@@ -137,28 +147,64 @@ def test_whenever_a_process_is_killed_the_next_one_drops_what_it_fetched(
     program.chmod(0o755)
     path = f"{program.parent}{os.pathsep}{NOBODY['PATH']}"
     ended = subprocess.run(
-        [sys.executable, "-c", READ, dataset / "two", tmp_path / "work"],
+        [sys.executable, "-c", READ, dataset / "two"],
         env={**os.environ, "PATH": path},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
     )
     assert ended.returncode == -9, ended.stderr
-    assert len(entries(tmp_path / "work")) == 1
+    assert len(entries(dataset)) == 1
     is_there = (command, when) in {("get", "after"), ("drop", "before")}
     assert is_not_fetched(dataset / "two") != is_there
     assert bool(contents(dataset)) == (is_there or when == "during")
 
-    assert drop_leftovers(tmp_path / "work") == {}
+    assert drop_leftovers(dataset) == {}
     assert not contents(dataset)
-    assert not entries(tmp_path / "work")
+    assert not entries(dataset)
 
 
-def test_a_process_killed_before_it_noted_anything_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "fetched").mkdir()
-    (tmp_path / "fetched" / "0.txt").touch()
-    assert drop_leftovers(tmp_path) == {}
-    assert not entries(tmp_path)
+def test_a_process_killed_before_it_noted_anything_leaves_nothing(dataset: Path) -> None:
+    (dataset / ".git" / "nidecomp").mkdir()
+    (dataset / ".git" / "nidecomp" / "0.json").touch()
+    assert drop_leftovers(dataset) == {}
+    assert not entries(dataset)
+
+
+def test_commands_with_other_work_folders_take_turns_and_odd_names_are_read(
+    origin: Path, tmp_path: Path
+) -> None:
+    """A name with a character that ends a line for some."""
+    odd = tmp_path / "data\u2028ü"
+    odd.mkdir()
+    dataset = clone_of(origin, odd / "clone")
+    with at_hand(dataset / "two"):
+        (entry,) = entries(dataset)
+        assert json.loads(entry.read_text()) == str(dataset / "two")
+        git(dataset, "remote", "rename", "origin", "other")
+        git(dataset, "remote", "remove", "other")
+    assert list(drop_leftovers(dataset)) == [dataset / "two"]
+
+
+def test_a_ledger_that_cannot_be_written_fails_the_run(dataset: Path) -> None:
+    (dataset / ".git" / "nidecomp").touch()
+    with (
+        pytest.raises(FailedRunError, match="cannot be written to"),
+        at_hand(dataset / "two"),
+    ):
+        pytest.fail("it was fetched")
+    assert is_not_fetched(dataset / "two")
+
+
+def test_processes_that_are_the_first_to_use_a_clone_set_it_up_once(dataset: Path) -> None:
+    def use(name: str) -> dict[Path, str]:
+        with one_at_a_time(dataset):
+            set_up(dataset)
+        return get([dataset / name])
+
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(use, ("one", "two", "one"))) == [{}, {}, {}]
+    assert "disabled" not in git(dataset, "config", "--list")
 
 
 def test_what_cannot_be_fetched_is_a_failed_run_with_the_reason_of_git_annex(
@@ -168,24 +214,24 @@ def test_what_cannot_be_fetched_is_a_failed_run_with_the_reason_of_git_annex(
     git(dataset, "remote", "remove", "origin")
     with (
         pytest.raises(FailedRunError, match=r"its image two could not be fetched: .*available"),
-        at_hand(dataset / "two", tmp_path / "work"),
+        at_hand(dataset / "two"),
     ):
         pytest.fail("it is not there")
-    assert not entries(tmp_path / "work")
+    assert not entries(dataset)
 
 
 def test_nothing_more_is_fetched_where_nothing_can_be_dropped(
     dataset: Path, tmp_path: Path
 ) -> None:
-    with at_hand(dataset / "two", tmp_path / "work"):
+    with at_hand(dataset / "two"):
         git(dataset, "remote", "remove", "origin")
     assert not is_not_fetched(dataset / "two")
     with (
         pytest.raises(FailedRunError, match=r"no further image is fetched, because .*two"),
-        at_hand(dataset / "one", tmp_path / "work"),
+        at_hand(dataset / "one"),
     ):
         pytest.fail("it was fetched")
-    assert list(drop_leftovers(tmp_path / "work")) == [dataset / "two"]
+    assert list(drop_leftovers(dataset)) == [dataset / "two"]
 
 
 def test_programs_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +268,7 @@ def test_a_subdataset_is_installed_and_its_files_fetched(
     install(folder)
     assert not is_not_installed(folder)
     assert repository_of(folder / "two") == folder.resolve()
-    with at_hand(folder / "two", tmp_path / "work"):
+    with at_hand(folder / "two"):
         assert (folder / "two").read_text() == "2" * 7000
     assert is_not_fetched(folder / "two")
 

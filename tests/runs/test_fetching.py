@@ -18,6 +18,7 @@ from nidecomp.core.records import RunFiles, RunKey, UsableRun
 from nidecomp.runs import fetching
 from nidecomp.runs.fetching import (
     as_their_headers_say,
+    fetch_companions,
     header_before_it_is_read,
     images_in_words,
     with_image,
@@ -74,8 +75,8 @@ class Annexed:
         return ReduceTask(run, space, NONE, (0.0,), 2, 2, self.work)
 
     @contextmanager
-    def fetched(self, path: Path, work_dir: Path) -> Iterator[None]:
-        assert (path, work_dir) == (self.bold, self.work)
+    def fetched(self, path: Path) -> Iterator[None]:
+        assert path == self.bold
         self.n_fetched += 1
         nib.save(self.image, self.content)
         try:
@@ -137,9 +138,32 @@ def test_where_other_files_do_not_say_enough_the_header_is_fetched(
     assert before.header.stored_bytes == 2
 
 
+def test_a_run_whose_mask_cannot_be_fetched_has_failed(
+    annexed: Annexed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annexed.mask.unlink()
+    annexed.mask.symlink_to(annexed.content.with_name("MD5E-s99--1.nii.gz"))
+    monkeypatch.setattr(fetching, "check_writable", lambda _: None)
+    monkeypatch.setattr(fetching, "get", lambda paths: dict.fromkeys(paths, "not available"))
+    fetched = fetch_companions([annexed.files])
+    assert not fetched.runs
+    (failed,) = fetched.failed
+    assert failed.reason == f"its file {annexed.mask.name} could not be fetched: not available"
+
+    annexed.mask.unlink()
+    nib.save(nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4)), annexed.mask)
+    fetched = fetch_companions([replace(annexed.files, is_fetched_when_read=False)])
+    assert not fetched.failed
+    (files,) = fetched.runs
+    assert files == replace(annexed.files, annex_key=annexed.content.name)
+
+
 def test_nothing_is_expected_of_an_image_that_is_there(annexed: Annexed) -> None:
-    with annexed.fetched(annexed.bold, annexed.work):
-        assert header_before_it_is_read(annexed.files, annexed.work) is None
+    with annexed.fetched(annexed.bold):
+        before = header_before_it_is_read(annexed.files, annexed.work)
+        assert before is not None
+        assert not before.is_expected
+        assert before.header.stored_bytes == 2
 
 
 @pytest.mark.parametrize(
@@ -184,6 +208,6 @@ def test_what_is_fetched_is_said_with_its_size(annexed: Annexed) -> None:
     run = annexed.inspected()
     text = images_in_words([run, run], 1)
     assert text is not None
-    assert text.startswith("Fetching: 2 images, 0.0 MB (2 runs); at most 1 at a time")
-    with annexed.fetched(annexed.bold, annexed.work):
+    assert text.startswith("Fetching: 2 images, 2 kB (2 runs); at most 1 at a time")
+    with annexed.fetched(annexed.bold):
         assert images_in_words([run], 1) is None

@@ -100,3 +100,20 @@ def test_of_two_that_gather_at_once_one_leaves_it(
         gather_images(tmp_path / "in", work)
     assert len(files(work)) == 3
     assert runs[0].files.bold in KnownImages(tmp_path / "in", work)
+
+
+@pytest.mark.parametrize("key", [None, "MD5E-s480--0.nii"])
+def test_another_version_of_the_same_size_is_not_known(
+    key: str | None, tmp_path: Path, work: Path
+) -> None:
+    """Uncompressed images have the same size in each version, and unlocked files have no key."""
+    run = run_with_image(tmp_path / "in", "01")
+    path = run.files.bold.with_suffix("")
+    nib.save(nib.load(run.files.bold), path)
+    files = replace(run.files, bold=path, annex_key=key)
+    remember_image(replace(run, files=files), work)
+    size = path.stat().st_size
+    path.write_text("/annex/objects/MD5E-s480--0.nii\n")
+    assert (path in KnownImages(tmp_path / "in", work)) == (key is not None)
+    path.write_text(f"/annex/objects/MD5E-s{size}--1.nii\n")
+    assert path not in KnownImages(tmp_path / "in", work)

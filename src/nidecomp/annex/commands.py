@@ -31,7 +31,10 @@ _SETTINGS = {
 }
 # For commits to the branch git-annex, of users that have not told git who they are.
 _NOBODY = {"user.name": "NiDecomp", "user.email": "nidecomp@localhost"}
+# Variables that have git work on another repository, as in hooks.
+_OF_ANOTHER = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"}
 _END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 
 
 def check_installed() -> None:
@@ -90,7 +93,7 @@ def check_writable(path: Path) -> None:
             "to: was only a part of the dataset mounted or copied? Use the top folder of the "
             "DataLad dataset."
         )
-    git = _git_folder(top)
+    git = git_folder(top)
     if not all(os.access(folder, os.W_OK) for folder in (git, git / "annex") if folder.exists()):
         raise UsageError(
             f"--fetch: the repository {top} cannot be written to, so that nothing can be fetched "
@@ -99,8 +102,14 @@ def check_writable(path: Path) -> None:
         )
 
 
-def _git_folder(top: Path) -> Path:
-    """Return the folder with the repository's data: of a subdataset, a file may say where it is."""
+def git_folder(top: Path) -> Path:
+    """Return the folder with the data of a repository: of a subdataset, a file may say where it is.
+
+    Parameters
+    ----------
+    top : Path
+        The repository's top folder.
+    """
     git = top / ".git"
     if git.is_file():
         where = git.read_text(encoding="utf-8", errors="replace").partition("gitdir:")[2].strip()
@@ -123,20 +132,47 @@ def size_of(path: Path) -> int:
     return int(sizes[0]) if sizes and sizes[0].isdecimal() else 0
 
 
-def get(paths: Iterable[Path]) -> dict[Path, str]:
+def is_annexed(path: Path) -> bool:
+    """Return whether the repository of a file has annexed content, such as that of unlocked files.
+
+    Parameters
+    ----------
+    path : Path
+    """
+    top = repository_of(path)
+    return top is not None and (git_folder(top) / "annex").is_dir()
+
+
+def set_up(top: Path) -> None:
+    """Let git-annex set up a clone, which several processes must not do at the same time.
+
+    Parameters
+    ----------
+    top : Path
+        The repository's top folder.
+    """
+    names = ("annex.uuid", "annex.version")
+    if any(run_in(top, ["git", "config", name]).returncode for name in names):
+        run_in(top, [_git_annex(), "init"], {} if _knows_user(top) else _NOBODY)
+
+
+def get(paths: Iterable[Path], *, holding: int | None = None) -> dict[Path, str]:
     """Fetch the content of files.
 
     Parameters
     ----------
     paths : iterable of Path
         Annexed files.
+    holding : int, optional
+        A descriptor that git-annex keeps open as long as it runs, as that of a lock.
 
     Returns
     -------
     dict of Path to str
         Those that have no content now, and why.
     """
-    return {path: why for path, why in _each("get", paths).items() if is_not_fetched(path)}
+    said = _each("get", paths, holding)
+    return {path: why for path, why in said.items() if is_not_fetched(path)}
 
 
 def drop(paths: Iterable[Path]) -> dict[Path, str]:
@@ -159,7 +195,7 @@ def remove_partial(path: Path) -> None:
     """Remove what an interrupted transfer of a file's content left in the repository."""
     top, key = repository_of(path), annex_key(path)
     if top is not None and key is not None:
-        (_git_folder(top) / "annex" / "tmp" / _as_file_name(key)).unlink(missing_ok=True)
+        (git_folder(top) / "annex" / "tmp" / _as_file_name(key)).unlink(missing_ok=True)
 
 
 def _as_file_name(key: str) -> str:
@@ -168,7 +204,7 @@ def _as_file_name(key: str) -> str:
     return escaped.replace("/", "%")
 
 
-def _each(command: str, paths: Iterable[Path]) -> dict[Path, str]:
+def _each(command: str, paths: Iterable[Path], holding: int | None = None) -> dict[Path, str]:
     """Call git-annex for files of any repositories; return what it says of each."""
     of_repository: dict[Path, list[Path]] = defaultdict(list)
     said: dict[Path, str] = {}
@@ -180,18 +216,17 @@ def _each(command: str, paths: Iterable[Path]) -> dict[Path, str]:
             of_repository[top].append(path)
     for top, inside in of_repository.items():
         for first in range(0, len(inside), _FILES_AT_ONCE):
-            said |= _call(command, top, inside[first : first + _FILES_AT_ONCE])
+            said |= _call(command, top, inside[first : first + _FILES_AT_ONCE], holding)
     return said
 
 
-def _call(command: str, top: Path, paths: Sequence[Path]) -> dict[Path, str]:
+def _call(command: str, top: Path, paths: Sequence[Path], holding: int | None) -> dict[Path, str]:
     names = {
         (path.parent.resolve() / path.name).relative_to(top).as_posix(): path for path in paths
     }
     settings = {**_SETTINGS, **({} if _knows_user(top) else _NOBODY)}
-    done = run_in(
-        top, [_git_annex(), command, "--json", "--json-error-messages", "--", *names], settings
-    )
+    words = [_git_annex(), command, "--json", "--json-error-messages", "--", *names]
+    done = run_in(top, words, settings, holding)
     said = dict.fromkeys(
         paths, in_one_line(done.stderr.decode(errors="replace")) or "no reason given"
     )
@@ -222,7 +257,10 @@ def _knows_user(top: Path) -> bool:
 
 
 def run_in(
-    top: Path, command: Sequence[str], settings: Mapping[str, str] = MappingProxyType({})
+    top: Path,
+    command: Sequence[str],
+    settings: Mapping[str, str] = MappingProxyType({}),
+    holding: int | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command of git in a repository, with settings for this command alone.
 
@@ -234,6 +272,8 @@ def run_in(
         A program and its arguments. It ends with this process, however that ends.
     settings : mapping, optional
         Names of git's settings to their values.
+    holding : int, optional
+        A descriptor that the command keeps open.
 
     Returns
     -------
@@ -247,6 +287,7 @@ def run_in(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
+        pass_fds=() if holding is None else (holding,),
         # Between fork and exec, only a function of the C library is called.
         preexec_fn=_end_with_parent,
     )
@@ -258,7 +299,7 @@ def _environment(top: Path, settings: Mapping[str, str]) -> dict[str, str]:
     The repository may be another user's, as in containers: it was named by the user.
     """
     given = {"safe.directory": str(top), **settings}
-    environment = {name: value for name, value in os.environ.items() if name != "GIT_DIR"}
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER}
     first = int(environment.get("GIT_CONFIG_COUNT", "0") or 0)
     for number, (name, value) in enumerate(given.items(), start=first):
         environment[f"GIT_CONFIG_KEY_{number}"] = name
@@ -274,8 +315,9 @@ def _environment(top: Path, settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _end_with_parent() -> None:
-    """Let the kernel end this process when its parent ends, so that no download goes on alone."""
-    try:
-        ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGTERM)
-    except (OSError, AttributeError):  # not on Linux: what it fetched is dropped at the next start
-        return
+    """Let the kernel end this process when its parent ends, so that no download goes on alone.
+
+    Where it cannot (macOS), the download ends by itself, and holds the lock until then.
+    """
+    if _PRCTL is not None:
+        _PRCTL(_END_WITH_PARENT, signal.SIGTERM)

@@ -20,8 +20,8 @@ from nidecomp.bids.entities import (
 from nidecomp.bids.listing import ListedFile
 from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.bids.sidecars import Sidecars, ambiguous_sidecars
-from nidecomp.core.content import annex_key, is_not_fetched, not_fetched, stands_for_content
-from nidecomp.core.inventory import RefusedRun
+from nidecomp.core.content import is_not_fetched, not_fetched, stands_for_content
+from nidecomp.core.inventory import FailedRun, RefusedRun
 from nidecomp.core.records import RunFiles, RunKey
 
 
@@ -33,8 +33,17 @@ def run_key(entities: Mapping[str, str]) -> RunKey:
 
 
 IsKnown = Callable[[RunFiles], bool]
+
+
+class Fetched(NamedTuple):
+    """Runs whose small files are there, and those of which some could not be fetched."""
+
+    runs: Sequence[RunFiles]
+    failed: Sequence[FailedRun]
+
+
 # Fetches the small files of runs. Their images are fetched later.
-FetchCompanions = Callable[[Sequence[RunFiles]], object]
+FetchCompanions = Callable[[Sequence[RunFiles]], Fetched]
 
 
 class ReducedBefore(Protocol):
@@ -66,20 +75,22 @@ class Assembly(NamedTuple):
     is_known: IsKnown
     fetch: FetchCompanions | None = None
 
-    def of(self, bolds: list[ListedFile]) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...]]:
-        """Return the runs with their files, and those that cannot be used, sorted by name."""
+    def of(
+        self, bolds: list[ListedFile]
+    ) -> tuple[tuple[RunFiles, ...], tuple[RefusedRun, ...], tuple[FailedRun, ...]]:
+        """Return the runs with their files, those that cannot be used, and those that failed."""
         same_run: dict[tuple[Shared, str | None, str | None], list[Path]] = defaultdict(list)
         for bold in bolds:
             same_run[identity(bold)].append(bold.path)
         found = [self._run(bold, same_run[identity(bold)]) for bold in bolds]
-        if self.fetch is not None:
-            self.fetch([one for one in found if isinstance(one, RunFiles)])
-        checked = [self._checked(one) if isinstance(one, RunFiles) else one for one in found]
+        there = [one for one in found if isinstance(one, RunFiles)]
+        fetched = Fetched(there, ()) if self.fetch is None else self.fetch(there)
+        checked = [self._checked(one) for one in fetched.runs]
         runs = [one for one in checked if isinstance(one, RunFiles)]
-        refused = [one for one in checked if isinstance(one, RefusedRun)]
+        refused = [one for one in (*found, *checked) if isinstance(one, RefusedRun)]
         runs.sort(key=lambda run: run.key.label)
         refused.sort(key=lambda run: run.key.label)
-        return tuple(runs), tuple(refused)
+        return tuple(runs), tuple(refused), tuple(fetched.failed)
 
     def _run(self, bold: ListedFile, same_run: list[Path]) -> RunFiles | RefusedRun:
         if reason := wrong_name(bold.path):
@@ -108,7 +119,6 @@ class Assembly(NamedTuple):
             confounds=tables[0] if tables else None,
             sidecars=sidecars,
             confounds_sidecars=of_table,
-            is_fetched_when_read=self.fetch is not None and annex_key(bold.path) is not None,
             notes=unknown_entities(bold.path),
         )
 

@@ -39,7 +39,7 @@ from nidecomp.config.science import Selection
 from nidecomp.core.content import is_not_fetched
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.garbage import no_garbage
-from nidecomp.core.inventory import RefusedRun, UnmatchedFolder
+from nidecomp.core.inventory import FailedRun, RefusedRun, UnmatchedFolder
 from nidecomp.core.records import RunFiles
 from nidecomp.core.text import verb
 
@@ -56,11 +56,14 @@ class FoundRuns(NamedTuple):
         once for all runs in it.
     unmatched : tuple of UnmatchedFolder
         Folders of participants and sessions without a run that matches, with the reason.
+    failed : tuple of FailedRun
+        Runs of which a mask, table or sidecar could not be fetched.
     """
 
     runs: tuple[RunFiles, ...]
     refused: tuple[RefusedRun, ...]
     unmatched: tuple[UnmatchedFolder, ...]
+    failed: tuple[FailedRun, ...] = ()
 
 
 def find_runs(  # noqa: PLR0913  all but the first two are named and have a default
@@ -164,9 +167,9 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
         fetch,
     )
     with no_garbage():
-        runs, refused = assembly.of(bolds)
+        runs, refused, failed = assembly.of(bolds)
     refused = tuple(sorted((*refused, *closed), key=lambda run: run.key.label))
-    return FoundRuns(runs, refused, unmatched)
+    return FoundRuns(runs, refused, unmatched, failed)
 
 
 def _of_all(selection: Selection) -> Selection:

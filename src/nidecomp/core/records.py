@@ -68,9 +68,10 @@ class RunFiles:
     `sidecars` and `confounds_sidecars` are the JSON files that apply to the image and to the
     confounds table by the inheritance principle of BIDS, the most general first. The image of a
     run that was reduced before need not be there any more: then, `image_is_gone` is True. An
-    annexed image that `is_fetched_when_read` (``--fetch``) need not be there either. `notes` has
-    what is unusual about the names of the files. `stored` has the reduced runs of another site,
-    which are all that there is of the run: `bold` is then one of them.
+    annexed image that `is_fetched_when_read` (``--fetch``) need not be there either; `annex_key` is
+    the key of its content, if that could be told before it was fetched. `notes` has what is unusual
+    about the names of the files. `stored` has the reduced runs of another site, which are all that
+    there is of the run: `bold` is then one of them.
     """
 
     key: RunKey
@@ -85,6 +86,7 @@ class RunFiles:
     confounds_sidecars: tuple[Path, ...] = ()
     image_is_gone: bool = False
     is_fetched_when_read: bool = False
+    annex_key: str | None = None
     notes: tuple[str, ...] = ()
     stored: tuple[StoredRows, ...] = ()
 

@@ -10,15 +10,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from nidecomp.annex.commands import check_writable, get, size_of
+from nidecomp.annex.commands import (
+    check_writable,
+    get,
+    is_annexed,
+    repository_of,
+    set_up,
+    size_of,
+)
 from nidecomp.annex.fetched import at_hand
-from nidecomp.core.content import is_not_fetched
+from nidecomp.annex.ledger import one_at_a_time
+from nidecomp.bids.assembly import Fetched
+from nidecomp.core.content import annex_key, is_not_fetched
 from nidecomp.core.errors import FailedRunError, RefusedRunError
-from nidecomp.core.inventory import RefusedRun
+from nidecomp.core.inventory import FailedRun, RefusedRun
 from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.core.text import count
 from nidecomp.runs.answers import learn
@@ -34,43 +44,80 @@ Result = TypeVar("Result")
 _LOG = logging.getLogger(__name__)
 # The memory that a run needs is forecast with it; fMRIPrep writes 2 or 4 bytes for each number.
 _STORED_BYTES = 4
-_MOST_NAMED = 3
 
 
-def fetch_companions(runs: Iterable[RunFiles]) -> None:
+def fetch_companions(runs: Sequence[RunFiles]) -> Fetched:
     """Fetch the masks, confounds tables and sidecars of runs. They stay in the dataset.
 
     Parameters
     ----------
-    runs : iterable of RunFiles
-        Files that cannot be fetched are reported in a warning.
+    runs : sequence of RunFiles
+
+    Returns
+    -------
+    Fetched
+        Runs whose images are fetched when they are read, where their repository has annexed
+        content; and runs of which a file cannot be fetched.
 
     Raises
     ------
     UsageError
         The repository cannot be written to.
     """
-    wanted: dict[Path, None] = {}
-    for files in runs:
-        small = (files.mask, files.confounds, *files.sidecars, *files.confounds_sidecars)
-        wanted |= dict.fromkeys(path for path in small if path is not None)
-        if is_not_fetched(files.bold):
-            check_writable(files.bold)
-    missing = [path for path in wanted if is_not_fetched(path)]
-    if not missing:
-        return
-    for path in missing:
+    small = {files.key: _companions(files) for files in runs}
+    missing = [path for paths in small.values() for path in paths if is_not_fetched(path)]
+    away = [files.bold for files in runs if is_not_fetched(files.bold)]
+    for path in (*missing, *away):
         check_writable(path)
+    tops = sorted({top for path in (*missing, *away) if (top := repository_of(path)) is not None})
+    for top in tops:
+        with one_at_a_time(top):
+            set_up(top)
+    failed = _fetched(list(dict.fromkeys(missing)), tops) if missing else {}
+    lost = {
+        key: next(path for path in paths if path in failed)
+        for key, paths in small.items()
+        if not failed.keys().isdisjoint(paths)
+    }
+    return Fetched(
+        [_fetched_when_read(files) for files in runs if files.key not in lost],
+        [
+            FailedRun(
+                files.key,
+                files.bold,
+                f"its file {lost[files.key].name} could not be fetched: {failed[lost[files.key]]}",
+            )
+            for files in runs
+            if files.key in lost
+        ],
+    )
+
+
+def _companions(files: RunFiles) -> list[Path]:
+    paths = (files.mask, files.confounds, *files.sidecars, *files.confounds_sidecars)
+    return [path for path in paths if path is not None]
+
+
+def _fetched_when_read(files: RunFiles) -> RunFiles:
+    """Return a run that says whether and by what key its image is fetched when it is read."""
+    key = annex_key(files.bold)
+    return replace(
+        files, annex_key=key, is_fetched_when_read=key is not None or is_annexed(files.bold)
+    )
+
+
+def _fetched(missing: Sequence[Path], tops: Sequence[Path]) -> dict[Path, str]:
+    """Fetch small files, after other processes that do; return those that cannot be, and why."""
     _LOG.info(
         "Fetching %s, %s: masks, confounds tables and sidecars, which stay in the dataset",
         count(len(missing), "file"),
         _size(sum(map(size_of, missing))),
     )
-    failed = get(missing)
-    for path, why in list(failed.items())[:_MOST_NAMED]:
-        _LOG.warning("%s could not be fetched: %s", path, why)
-    if len(failed) > _MOST_NAMED:
-        _LOG.warning("%s more could not be fetched", count(len(failed) - _MOST_NAMED, "file"))
+    with ExitStack() as others:
+        for top in tops:
+            others.enter_context(one_at_a_time(top))
+        # Another process may have fetched them by now.
+        return get([path for path in missing if is_not_fetched(path)])
 
 
 @dataclass(frozen=True)
@@ -96,16 +143,26 @@ def header_before_it_is_read(files: RunFiles, work_dir: Path) -> HeaderBefore | 
         the run; where they do not say enough, the image is fetched to read its header, and dropped.
         None where the image is there, or cannot be fetched: the inspection says why.
     """
+    if files.image_is_gone:
+        known = known_header(files, work_dir)
+        return HeaderBefore(known, is_expected=False) if known else None
+    if not files.is_fetched_when_read:
+        return None
+    # Another process may drop an image at any moment, so that it is not looked at again.
+    if found := _header_there(files) or known_header(files, work_dir):
+        return HeaderBefore(found, is_expected=False)
     if is_at_hand(files):
         return None
-    if known := known_header(files, work_dir):
-        return HeaderBefore(known, is_expected=False)
-    if files.image_is_gone:
+    expected = _expected_header(files) or _fetched_header(files)
+    return HeaderBefore(expected, is_expected=True) if expected else None
+
+
+def _header_there(files: RunFiles) -> Header | None:
+    """Return the header of an image that is there, or None."""
+    try:
+        return read_header(files.bold) if is_at_hand(files) else None
+    except FailedRunError:
         return None
-    if expected := _expected_header(files):
-        return HeaderBefore(expected, is_expected=True)
-    fetched = _fetched_header(files, work_dir)
-    return HeaderBefore(fetched, is_expected=True) if fetched else None
 
 
 def _expected_header(files: RunFiles) -> Header | None:
@@ -124,9 +181,9 @@ def _expected_header(files: RunFiles) -> Header | None:
     return Header(grid, n_volumes, _STORED_BYTES, repetition_time_s=None)
 
 
-def _fetched_header(files: RunFiles, work_dir: Path) -> Header | None:
+def _fetched_header(files: RunFiles) -> Header | None:
     try:
-        with at_hand(files.bold, work_dir):
+        with at_hand(files.bold):
             return read_header(files.bold)
     except FailedRunError:
         return None
@@ -161,7 +218,7 @@ def with_image(
         known = _checked_again(task, header)
         if is_stored(known):
             return work(known)
-    with at_hand(files.bold, task.work_dir):
+    with at_hand(files.bold):
         remember_image(task.run, task.work_dir)
         return work(_checked_again(task, None))
 
@@ -252,4 +309,6 @@ def images_in_words(runs: Sequence[UsableRun], n_at_once: int) -> str | None:
 
 
 def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
+    if n_bytes >= 1e9:
+        return f"{n_bytes / 1e9:,.1f} GB"
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.0f} kB"

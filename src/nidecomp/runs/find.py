@@ -50,7 +50,7 @@ def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inve
     n_rows = 1 if science.projection.maps is not None else science.decomposition.fewest_rows
     earlier = Inspections(root, settings.work_dir, science.denoising, n_rows)
     listing = KeptListing(settings.work_dir / FOLDER / f"{digest(str(root))}_files.json")
-    found, refused, unmatched = find_runs(
+    found, refused, unmatched, failed = find_runs(
         root,
         science.selection,
         database_dir=Path(execution.bids_database_dir) if execution.bids_database_dir else None,
@@ -79,10 +79,13 @@ def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inve
     records = [inspected.get(files.key) or earlier.find(files) for files in found]
     usable = tuple(record for record in records if isinstance(record, UsableRun))
     refused += tuple(record for record in records if isinstance(record, RefusedRun))
-    found_text = count(len(usable) + len(refused), "run")
+    found_text = count(len(usable) + len(refused) + len(failed), "run")
     _LOG.info("Found %s, %d of them usable", found_text, len(usable))
     refused = tuple(sorted(refused, key=lambda record: record.key.label))
-    return Inventory(usable, refused, unmatched=unmatched)
+    if failed:
+        reasons = Inventory(failed=failed).reasons()
+        _LOG.error("Files of %s could not be fetched:\n%s", count(len(failed), "run"), reasons)
+    return Inventory(usable, refused, failed, unmatched)
 
 
 def _with_origin(

@@ -185,6 +185,9 @@ def _together(found: Sequence[Inventory]) -> Inventory:
         refused=tuple(
             sorted((run for one in found for run in one.refused), key=lambda r: r.key.label)
         ),
+        failed=tuple(
+            sorted((run for one in found for run in one.failed), key=lambda r: r.key.label)
+        ),
         unmatched=tuple(
             sorted((one for part in found for one in part.unmatched), key=lambda u: u.name)
         ),

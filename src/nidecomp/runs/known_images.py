@@ -62,7 +62,8 @@ def remember_image(run: UsableRun, work_dir: Path) -> None:
         return
     with unreadable_file_fails(path):
         header = read_header(path)
-        known = KnownImage(path, identity_of(path), annex_key(path), header)
+        key = run.files.annex_key or annex_key(path)
+        known = KnownImage(path, identity_of(path), key, header)
     if _find(path, work_dir) == known:
         return
     content = {
@@ -190,8 +191,9 @@ def _is_same_version(known: KnownImage) -> bool:
         return True
     if known.annex_key is not None:
         return key == known.annex_key
-    # The content of an unlocked file has no key, but keys usually have the size.
-    return f"-s{known.identity.partition('-')[0]}-" in key
+    # The content of an unlocked file has no key, but keys usually have the size, which tells
+    # compressed images apart.
+    return known.path.suffix == ".gz" and f"-s{known.identity.partition('-')[0]}-" in key
 
 
 def _root_of(path: Path) -> Path:
