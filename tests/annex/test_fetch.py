@@ -49,7 +49,7 @@ def test_results_are_those_of_an_ordinary_copy_with_few_images_at_a_time(
     assert not list((dataset / ".git" / "nidecomp").glob("*.json"))
     assert "Fetching 12 files, 166 kB: masks, confounds tables and sidecars" in done.stderr
     assert (
-        "Fetching: 5 images, 106 kB (6 runs, 1 image of them is there); at most 2 at a time"
+        "Fetching: 5 images, 107 kB (6 runs, 1 image of them is there); at most 2 at a time"
         in done.stderr
     )
 
