@@ -26,12 +26,12 @@ from served import Server
 from support import IN_WORKERS, REPOSITORY, nidecomp, results
 
 RUN = "sub-01_task-nback"
-SIGNALS = {"kill": -signal.SIGKILL, "terminate": 143}
+SIGNALS = {"kill": -signal.SIGKILL, "terminate": 143, "hang up": 129}
 
 
 # ---------------------------------------------------------------- the process ends
 @pytest.mark.parametrize(
-    ("share", "does"), [(0.1, "kill"), (0.35, "terminate"), (0.6, "kill"), (1.0, "terminate")]
+    ("share", "does"), [(0.1, "kill"), (0.35, "terminate"), (0.6, "kill"), (1.0, "hang up")]
 )
 def test_ended_before_a_file_has_its_name(
     case: Case, whole: Undisturbed, share: float, does: str
