@@ -35,8 +35,9 @@ class Fault:
         One of the four above.
     number : int
     does : str
-        ``kill``, ``terminate`` and ``hang up`` (signals), ``delete`` and ``replace`` (`path`), or the name of an
-        error number, such as ``ENOSPC``, with which that and every later event fails.
+        ``kill``, ``terminate`` and ``hang up`` (signals), ``delete`` and ``replace`` (`path`), or
+        the name of an error number, such as ``ENOSPC``, with which that and every later event
+        fails.
     path : str
         What is deleted; what is overwritten with other content.
     only : str
