@@ -115,7 +115,7 @@ def test_a_scheduler_that_is_lost_ends_in_a_sentence(cluster: Any, tmp_path: Pat
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere", "x://127.0.0.1:9", "tcp://:"])
 def test_no_scheduler_at_an_address_is_a_mistake(address: str, tmp_path: Path) -> None:
     with (
-        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        dask.config.set({"distributed.comm.timeouts.connect": "0.3s"}),
         pytest.raises(UsageError, match=f"--dask-scheduler {address}: "),
         executor_for(execution(dask_scheduler=address), tmp_path, 1),
     ):
