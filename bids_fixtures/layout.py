@@ -24,6 +24,9 @@ BOLD_STEP = 5.0
 
 With finer steps the files would be much larger: noise does not compress."""
 
+COMPRESSION = 9
+"""Level of gzip. Small files take most of the time in which the datasets are written."""
+
 EXPANSION_TEXT = {
     "_derivative1_power2": "squared temporal derivative of the ",
     "_derivative1": "temporal derivative of the ",
@@ -127,7 +130,7 @@ def make_image(data: npt.NDArray[Any], affine: FloatArray, repetition_time_s: fl
 def write_image(path: Path, image: Any) -> None:
     """Write a gzipped NIfTI whose header holds neither a time nor a file name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(image.to_bytes(), 9, mtime=0))
+    path.write_bytes(gzip.compress(image.to_bytes(), COMPRESSION, mtime=0))
 
 
 def integer_image(recording: Recording) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np  # noqa: F401  with scipy's, the libraries whose threads are bounded below
 import pytest
 import scipy.linalg  # noqa: F401
-from support import FIXTURES, made_once, nidecomp, small
+from support import FIXTURES, REPOSITORY, made_once, nidecomp, small
 from threadpoolctl import threadpool_limits
 
 # A script that starts the tests in the background has them ignore SIGINT, and nohup has them ignore
@@ -27,6 +29,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 threadpool_limits(limits=1)
 
 
+# Its modules recompute the same decompositions, which each process keeps.
+RECOMPUTED = "tests/recomputed/"
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """Have tests of a module that share something run by one process, the others by any."""
@@ -35,6 +41,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     class ByWhatIsShared(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
+            if file.startswith(RECOMPUTED):
+                return RECOMPUTED
             return file if shares(config.rootpath / file) else nodeid
 
     return ByWhatIsShared(config, log)
@@ -82,3 +90,14 @@ def small_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert done.exit_code == 0, done.stderr
 
     return made_once(tmp_path_factory, "small", make)
+
+
+@pytest.fixture(scope="session")
+def compiled_ahead(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The machine code that a container brings, for the data type of these datasets alone."""
+
+    def make(folder: Path) -> None:
+        script = REPOSITORY / "tools" / "compile_ahead.py"
+        subprocess.run([sys.executable, script, folder, "int16"], check=True, capture_output=True)
+
+    return made_once(tmp_path_factory, "compiled", make)

@@ -722,8 +722,9 @@ def test_a_saved_index_sees_that_a_folder_may_be_read_again(shared: Path) -> Non
 @pytest.mark.parametrize(
     ("place", "content"),
     [
-        *((place, "{") for place in ("home", "variable")),
-        *(("here", content) for content in ("[" * 20_000, '{"config_paths": 3}')),
+        ("home", "{"),
+        ("variable", '{"config_paths": 3}'),
+        ("here", "[" * 20_000),
     ],
 )
 def test_a_broken_configuration_of_pybids_is_a_sentence(

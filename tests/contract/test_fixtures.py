@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import generate
+import layout
 import nibabel as nib
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from support import FIXTURES
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All datasets, made anew."""
+    """All datasets, made anew; images are compared by what they hold, and so hardly compressed."""
     folder = tmp_path_factory.mktemp("generated")
-    generate.generate(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "COMPRESSION", 1)
+        generate.generate(folder)
     return folder
 
 

@@ -21,6 +21,7 @@ SMALL = FIXTURES / "no_res"
 MIXED = FIXTURES / "entity_mix"
 # Two restarts: data of noise alone take each to its last iteration.
 FAST = ("--n-components", "3", "--n-init", "2")
+MINIMAL = ("--level", "minimal")
 
 
 # Mistake: (words of the command, exit code, what is said). TMP is a fresh folder, OUT one in it.
@@ -169,23 +170,20 @@ def test_a_mistake_gets_a_sentence(mistake: str, tmp_path: Path) -> None:
     assert not list(output.glob("tpl-*"))
 
 
-def test_other_settings_in_the_same_output_are_refused_by_name(tmp_path: Path) -> None:
+def test_other_settings_or_another_input_in_the_same_output_are_refused_by_name(
+    tmp_path: Path,
+) -> None:
     output = tmp_path / "networks"
-    assert nidecomp(SMALL, output, "group", *FAST).exit_code == 0
+    assert nidecomp(SMALL, output, "group", *FAST, *MINIMAL).exit_code == 0
     before = results(output)
-    done = nidecomp(SMALL, output, "group", *FAST, "--smoothing-fwhm", "8")
+    done = nidecomp(SMALL, output, "group", *FAST, *MINIMAL, "--smoothing-fwhm", "8")
     assert done.exit_code == 2
     assert "smoothing_fwhm was 6.0 and is 8.0" in done.stderr
-    assert results(output) == before
-
-
-def test_another_input_in_the_same_output_is_refused(tmp_path: Path) -> None:
-    output = tmp_path / "networks"
-    assert nidecomp(SMALL, output, "group", *FAST).exit_code == 0
-    done = nidecomp(FIXTURES / "several_tasks", output, "group", *FAST)
+    done = nidecomp(FIXTURES / "several_tasks", output, "group", *FAST, *MINIMAL)
     assert done.exit_code == 2
     assert "no_res" in done.stderr
     assert "several_tasks" in done.stderr
+    assert results(output) == before
 
 
 def test_dry_run_writes_nothing_and_shows_runs_and_cost(tmp_path: Path) -> None:
@@ -202,12 +200,20 @@ def test_dry_run_writes_nothing_and_shows_runs_and_cost(tmp_path: Path) -> None:
 
 def test_a_given_mask_is_used_and_own_masks_are_not_needed(tmp_path: Path) -> None:
     shared = next((FIXTURES / "missing_mask").rglob("sub-01*_desc-brain_mask.nii.gz"))
-    done = nidecomp(FIXTURES / "missing_mask", tmp_path / "out", "group", *FAST, "--mask", shared)
+    options = ("group", *FAST, *MINIMAL, "--mask", shared)
+    done = nidecomp(FIXTURES / "missing_mask", tmp_path / "out", *options)
     assert done.exit_code == 0, done.stderr
     (written,) = (tmp_path / "out").glob("tpl-*/anat/*_mask.nii.gz")
     assert np.array_equal(nib.load(written).get_fdata() > 0, nib.load(shared).get_fdata() > 0)
     inventory = (tmp_path / "out" / "logs" / "inventory.tsv").read_text()
     assert inventory.count("\tused\t") == 3
+    # It is named without its path, and by its content.
+    decompositions = list((tmp_path / "out").rglob("*_decomposition.json"))
+    assert len(decompositions) == 2
+    for path in decompositions:
+        masking = json.loads(path.read_text())["Settings"]["masking"]
+        assert masking["mask"] == shared.name
+        assert masking["mask_sha256"] == hashlib.sha256(shared.read_bytes()).hexdigest()
 
 
 def test_every_run_failing_is_exit_1_with_every_reason(tmp_path: Path) -> None:
@@ -242,16 +248,6 @@ def test_two_group_runs_never_work_in_one_output(tmp_path: Path) -> None:
     assert not list(output.glob("tpl-*"))
 
 
-def test_a_mask_is_named_without_its_path_and_by_its_content(tmp_path: Path) -> None:
-    mask = next((FIXTURES / "no_res").rglob("*_desc-brain_mask.nii.gz"))
-    done = nidecomp(SMALL, tmp_path / "out", "group", *FAST, "--mask", mask)
-    assert done.exit_code == 0, done.stderr
-    for path in (tmp_path / "out").rglob("*_decomposition.json"):
-        masking = json.loads(path.read_text())["Settings"]["masking"]
-        assert masking["mask"] == mask.name
-        assert masking["mask_sha256"] == hashlib.sha256(mask.read_bytes()).hexdigest()
-
-
 def test_motion_that_is_unknown_refuses_the_run_where_motion_decides(tmp_path: Path) -> None:
     source = tmp_path / "fmriprep"
     shutil.copytree(SMALL, source)
@@ -260,10 +256,10 @@ def test_motion_that_is_unknown_refuses_the_run_where_motion_decides(tmp_path: P
     column = header.index("framewise_displacement")
     rows = [[*row[:column], "n/a", *row[column + 1 :]] for row in rows]
     table.write_text("\n".join("\t".join(row) for row in [header, *rows]) + "\n")
-    done = nidecomp(source, tmp_path / "out", "group", *FAST, "--mean-fd-cutoff", "5")
+    done = nidecomp(source, tmp_path / "out", "group", *FAST, *MINIMAL, "--mean-fd-cutoff", "5")
     assert done.exit_code == 0, done.stderr
     assert "framewise_displacement is n/a for 65 of the volumes that are kept" in done.stderr
-    assert nidecomp(source, tmp_path / "without", "group", *FAST).exit_code == 0
+    assert nidecomp(source, tmp_path / "without", "group", *FAST, *MINIMAL).exit_code == 0
 
 
 def test_an_output_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:

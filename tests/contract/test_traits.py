@@ -276,7 +276,7 @@ def test_fd_threshold_scrubs_only_what_moved(tmp_path: Path) -> None:
 def test_one_participants_data_under_two_names_are_told(tmp_path: Path) -> None:
     """A copy makes everything look reproducible."""
     source = FIXTURES / "several_tasks"
-    options = ("group", "--nprocs", "1", "--n-components", "3", "--task-id", "rest")
+    options = ("group", *FEW_RESTARTS, "--n-components", "3", "--task-id", "rest")
     minimal = ("--level", "minimal")
     honest = nidecomp(source, tmp_path / "honest", *options, *minimal)
     assert "the same data" not in honest.stderr

@@ -174,18 +174,14 @@ def test_what_a_container_should_bring_and_does_not_is_no_error(tmp_path: Path) 
     assert shown(NIDECOMP_COMPILED=str(tmp_path / "missing"), TMPDIR=str(tmp_path))[2] == "False"
 
 
-def test_everything_is_compiled_ahead(tmp_path: Path) -> None:
+def test_everything_is_compiled_ahead(compiled_ahead: Path, tmp_path: Path) -> None:
     """The code compiled for the container covers all data types of the demo dataset."""
-    script = REPOSITORY / "tools" / "compile_ahead.py"
-    # The data type of the demo's images only; the container has code for all types.
-    words = [sys.executable, script, tmp_path / "code", "int16"]
-    subprocess.run(words, check=True, capture_output=True)
     done = subprocess.run(
         [
             sys.executable, "-m", "nidecomp", FIXTURES / "rest", tmp_path / "out", "group",
             "--n-components", "3", "--no-report", "--nprocs", "1",
         ],
-        env={**os.environ, "NIDECOMP_COMPILED": str(tmp_path / "code"), "NUMBA_DEBUG_CACHE": "1"},
+        env={**os.environ, "NIDECOMP_COMPILED": str(compiled_ahead), "NUMBA_DEBUG_CACHE": "1"},
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     said = [line for line in done.stdout.splitlines() if line.startswith("[cache]")]

@@ -27,10 +27,14 @@ OPENS = """
 import sys
 from pathlib import Path
 import dask
+from distributed.deploy.spec import SpecCluster
 from nidecomp.core.errors import UsageError
 from nidecomp.execution.choose import check_executor, executor_for
 from nidecomp.config.execution import Execution
-dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+dask.config.set({"distributed.comm.timeouts.connect": "0.3s"})
+# When an interpreter ends, dask waits 10 s for a scheduler that never started.
+close = SpecCluster.close
+SpecCluster.close = lambda self, timeout=None: close(self, timeout=timeout and 1)
 for value in sys.argv[2:]:
     where = Execution(executor="dask", **{sys.argv[1]: value})
     check_executor(where)

@@ -130,14 +130,16 @@ def test_a_job_that_cannot_be_written_down_gets_a_sentence(
     assert_names(path, str(caught.value), says)
 
 
-@pytest.mark.parametrize("mistake", NO_CLUSTER)
 def test_a_cluster_that_does_not_start_gets_a_sentence_and_no_more(
-    mistake: str, slurm: None, tmp_path: Path
+    slurm: None, tmp_path: Path
 ) -> None:
-    content, says = NO_CLUSTER[mistake]
-    path = written(content, tmp_path)
-    (said,) = what_is_said("dask_config", str(path))
-    assert_names(path, said, says)
+    paths = {mistake: tmp_path / mistake / "jobs.yaml" for mistake in NO_CLUSTER}
+    for mistake, path in paths.items():
+        path.parent.mkdir()
+        written(NO_CLUSTER[mistake][0], path.parent)
+    lines = what_is_said("dask_config", *map(str, paths.values()))
+    for (mistake, path), said in zip(paths.items(), lines, strict=True):
+        assert_names(path, said, NO_CLUSTER[mistake][1])
 
 
 @pytest.mark.parametrize(

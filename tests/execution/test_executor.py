@@ -152,21 +152,13 @@ def test_nothing_more_is_started_when_the_caller_stops_early(executor, tmp_path)
 
 
 @in_other_processes
-@pytest.mark.parametrize(("how", "position"), [("exit", 0), ("kill", 3)])
-def test_process_that_dies_costs_its_own_item_only(how, position, executor):
-    items = [("live", number) for number in range(4)]
-    items[position] = (how, position)
-    results = list(executor.map_unordered(die_at, items))
+def test_processes_that_die_cost_their_own_items_only(executor):
+    """Both die at the same time, at first, and die again when all else is done."""
+    dying = [("exit", 0), ("kill", 1)]
+    results = list(executor.map_unordered(die_at, [*dying, ("live", 2), ("live", 3)]))
     survivors = [result for result in results if not isinstance(result, WorkerDied)]
-    assert sorted(survivors) == [number for number in range(4) if number != position]
-    assert [one for one in results if isinstance(one, WorkerDied)] == [WorkerDied((how, position))]
-
-
-@in_other_processes
-def test_every_process_may_die(executor):
-    items = [("exit", 0), ("kill", 1), ("exit", 2)]
-    results = list(executor.map_unordered(die_at, items))
-    assert sorted(result.item for result in results) == sorted(items)
+    assert sorted(survivors) == [2, 3]
+    assert sorted(one.item for one in results if isinstance(one, WorkerDied)) == dying
 
 
 @in_other_processes

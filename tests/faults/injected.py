@@ -35,8 +35,9 @@ class Fault:
         One of the four above.
     number : int
     does : str
-        ``kill`` and ``terminate`` (signals), ``delete`` and ``replace`` (`path`), or the name of an
-        error number, such as ``ENOSPC``, with which that and every later event fails.
+        ``kill``, ``terminate`` and ``hang up`` (signals), ``delete`` and ``replace`` (`path`), or
+        the name of an error number, such as ``ENOSPC``, with which that and every later event
+        fails.
     path : str
         What is deleted; what is overwritten with other content.
     only : str
@@ -125,6 +126,7 @@ def _replace(path: Path) -> None:
 _ACTIONS: dict[str, Callable[[Path], None]] = {
     "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
     "terminate": lambda _: os.kill(os.getpid(), signal.SIGTERM),
+    "hang up": lambda _: os.kill(os.getpid(), signal.SIGHUP),
     "delete": _delete,
     "replace": _replace,
 }

@@ -26,12 +26,12 @@ from served import Server
 from support import IN_WORKERS, REPOSITORY, nidecomp, results
 
 RUN = "sub-01_task-nback"
-SIGNALS = {"kill": -signal.SIGKILL, "terminate": 143}
+SIGNALS = {"kill": -signal.SIGKILL, "terminate": 143, "hang up": 129}
 
 
 # ---------------------------------------------------------------- the process ends
 @pytest.mark.parametrize(
-    ("share", "does"), [(0.1, "kill"), (0.35, "terminate"), (0.6, "kill"), (1.0, "terminate")]
+    ("share", "does"), [(0.1, "kill"), (0.35, "terminate"), (0.6, "kill"), (1.0, "hang up")]
 )
 def test_ended_before_a_file_has_its_name(
     case: Case, whole: Undisturbed, share: float, does: str
@@ -272,10 +272,15 @@ def _another_user() -> list[str]:
 
 
 @pytest.fixture
-def as_another_user() -> Iterator[tuple[list[str], Path]]:
-    """Words before a command that make it somebody else's, and a folder that all can reach."""
+def as_another_user(compiled_ahead: Path) -> Iterator[tuple[list[str], Path]]:
+    """Words before a command that make it somebody else's, and a folder that all can reach.
+
+    Machine code lies there, too: others cannot write where it is kept, and would compile it again.
+    """
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="nidecomp-") as name:
         Path(name).chmod(0o777)
+        shutil.copytree(compiled_ahead, Path(name) / "compiled")
+        (Path(name) / "compiled").chmod(0o755)
         yield _another_user(), Path(name)
 
 
@@ -286,7 +291,11 @@ def _run_as(words: list[str], case: Case, *more: object) -> subprocess.Completed
         check=False,
         capture_output=True,
         text=True,
-        env={**os.environ, "HOME": str(case.output.parent)},
+        env={
+            **os.environ,
+            "HOME": str(case.output.parent),
+            "NIDECOMP_COMPILED": str(case.output.parent / "compiled"),
+        },
     )
 
 

@@ -22,7 +22,7 @@ from support import FIXTURES, REPOSITORY, Finished, nidecomp, snapshot
 
 SOURCE = FIXTURES / "no_res"
 FAST = ("--n-components", "3", "--nprocs", "1", "--level", "minimal")
-INPUTS = 28
+INPUTS = 14
 # Each of them is small and stands for much: what it would take is in the test that uses it.
 GIGABYTE = 1 << 30
 
