@@ -17,6 +17,7 @@ from nidecomp.annex.subdatasets import make_installed
 from nidecomp.annotation.atlases import label_atlas
 from nidecomp.annotation.select import check_words
 from nidecomp.bids.datasets import Datasets, locate_datasets
+from nidecomp.bids.same_input import check_kept
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError
@@ -132,6 +133,8 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
             found = find_runs_of_datasets(datasets, lost, settings, early_workers(settings))
             inventory = refuse_long_names(found, settings)
             space, inventory = _share_space(datasets, inventory, settings)
+        if settings.analysis_level == "group" or settings.science.projection.maps is not None:
+            check_kept(settings.output_dir, inventory.lost)
         check_words(space, settings)
         runs = runs_of_participants(inventory, settings.science.selection.participant_label)
         yield Preparation(datasets, inventory, runs, space, monitor, end_workers, is_locked)

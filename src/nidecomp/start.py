@@ -6,7 +6,7 @@ and worker processes import them while this process does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +20,13 @@ from nidecomp.bids.dataset import (
     sources_of,
 )
 from nidecomp.bids.datasets import Datasets, locate_datasets
-from nidecomp.bids.same_input import made_from
+from nidecomp.bids.same_input import check_kept, made_from
 from nidecomp.config.parse import read_config_file
 from nidecomp.config.settings import Settings
 from nidecomp.core.content import is_not_fetched, not_fetched
 from nidecomp.core.errors import UsageError
 from nidecomp.core.garbage import no_garbage
+from nidecomp.core.inventory import LostDataset
 from nidecomp.core.numba_settings import set_up_numba
 from nidecomp.execution.choose import check_executor, workers_started_early
 
@@ -92,8 +93,8 @@ def check_request(settings: Settings) -> None:
     check_executor(execution)
     if execution.fetch:
         check_installed()
-    datasets, _ = locate_datasets(settings, partial(make_installed, fetch=execution.fetch))
-    _check_folders(datasets, settings)
+    datasets, lost = locate_datasets(settings, partial(make_installed, fetch=execution.fetch))
+    _check_folders(datasets, lost, settings)
     mask = settings.science.masking.mask
     atlas = settings.science.evidence.label_atlas
     for option, file in (("--mask", mask), ("--label-atlas", atlas)):
@@ -103,17 +104,21 @@ def check_request(settings: Settings) -> None:
     if maps is not None and not Path(maps).is_dir():
         _check_file("--maps", Path(maps))
     if settings.analysis_level == "group" or maps is not None:
+        check_kept(settings.output_dir, lost)
         _check_same_request(datasets, settings.shared())
 
 
-def _check_folders(datasets: Datasets, settings: Settings) -> None:
-    """Check that what is written lies outside all datasets."""
+def _check_folders(datasets: Datasets, lost: Iterable[LostDataset], settings: Settings) -> None:
+    """Check that what is written lies outside all datasets, also of those that cannot be used."""
     database = settings.execution.bids_database_dir
-    for one in datasets.found:
-        check_folders(one.path, one.root, settings.output_dir)
-        check_outside(one.path, one.root, settings.work_dir, "--work-dir")
+    folders = [(one.path, one.root) for one in datasets.found]
+    # As of a raw dataset, whose derivatives are where outputs belong.
+    folders += [(one.path, one.path / "derivatives" / "fmriprep") for one in lost]
+    for path, root in folders:
+        check_folders(path, root, settings.output_dir)
+        check_outside(path, root, settings.work_dir, "--work-dir")
         if database:
-            check_outside(one.path, one.root, Path(database), "--bids-database-dir")
+            check_outside(path, root, Path(database), "--bids-database-dir")
 
 
 def _check_file(option: str, path: Path) -> None:

@@ -143,6 +143,23 @@ def test_the_validator_has_nothing_to_say(study: Study) -> None:
     assert validator_issues(study.output) == []
 
 
+def test_results_with_a_dataset_whose_runs_are_gone_now_are_kept(study: Study) -> None:
+    before = results(study.output)
+    (study.folder / "gone").mkdir()
+    for path in (study.folder / "C").glob("sub-*"):
+        path.rename(study.folder / "gone" / path.name)
+    names = [f"{name}={study.folder / name}" for name in ("B", "C")]
+    ended = study.run(
+        study.output, "--datasets", *names, f"D={study.folder / 'broken'}",
+        "--config-file", study.folder / "c.toml", "-w", study.folder / "work",
+    )  # fmt: skip
+    for path in (study.folder / "gone").iterdir():
+        path.rename(study.folder / "C" / path.name)
+    assert ended.exit_code == 2
+    assert "holds results with dataset C" in ended.stderr
+    assert results(study.output) == before
+
+
 # ---------------------------------------------------------------- evidence
 @pytest.mark.parametrize("method", METHODS)
 def test_what_only_one_dataset_has_is_flagged_and_nothing_else(study: Study, method: str) -> None:
