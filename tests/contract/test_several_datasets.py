@@ -206,7 +206,8 @@ def test_the_report_has_components_by_dataset_and_names_the_programs(study: Stud
     text = (study.output / "logs" / "CITATION.md").read_text(encoding="utf-8")
     assert "fMRIPrep 24.0.0 and fMRIPrep 23.1.0" in text
     assert "B (4 participants, 4 runs), C (3 participants, 3 runs)" in text
-    assert "Settings of dataset C that differ: dummy_scans 2 and task_id movie." in text
+    assert "Unless said otherwise for a dataset below" in text
+    assert "Dataset C differs" in text
 
 
 # ---------------------------------------------------------------- the work, and the same bytes

@@ -327,6 +327,50 @@ def test_a_folder_without_readable_settings_makes_no_claims(tmp_path: Path) -> N
         assert "regressed" not in text
 
 
+# ---------------------------------------------------------------- several datasets
+def with_dataset(root: Path, own: Options, **options: Any) -> Path:
+    """Return an output folder of BIDS_DIR and of dataset T, which has options of its own."""
+    make(root, **options)
+    settings = root / "logs" / "settings.toml"
+    tables = {"datasets": {"T": own}}
+    settings.write_text(settings.read_text() + tomli_w.dumps(tables), encoding="utf-8")
+    rows = [(*row, name) for row, name in zip(RUNS, ("preprocessed", "T", "T", "T"), strict=True)]
+    write(root / "logs" / "inventory.tsv", table((*INVENTORY, "dataset"), *rows))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"dummy_scans": 0}, "No volumes were dropped as dummy scans."),
+        ({"dummy_scans": 1}, "The first volume of each run was dropped."),
+        ({"denoise_strategy": "motion"}, "chosen with nilearn (the six motion parameters,"),
+        ({"high_pass": "none"}, "From the series of each voxel, the mean, the linear trend and"),
+        ({"low_pass": 0.1}, "frequencies below 0.01 Hz and above 0.1 Hz (discrete cosines)"),
+        ({"denoise_strategy": "scrubbing", "fd_threshold": 0.2}, "displacement above 0.2 mm or"),
+        ({"mean_fd_cutoff": 0.4}, "a mean framewise displacement above 0.4 mm were excluded."),
+        ({"task_id": ["rest", "nback"]}, "The runs were those of the tasks nback and rest."),
+        ({"session_label": ["1"]}, "The runs were those of the session 1."),
+        ({"res": "2"}, "The images were those in the space MNI152NLin2009cAsym (res-2, desc-"),
+    ],
+)
+def test_what_differs_for_a_dataset_is_told_in_words(
+    tmp_path: Path, own: Options, said: str
+) -> None:
+    text = text_of(with_dataset(tmp_path, own, dummy_scans=3, high_pass=0.01))
+    assert text.startswith("Unless said otherwise for a dataset below,")
+    paragraphs = [one for one in text.split("\n\n") if one.startswith("Dataset T differs")]
+    assert len(paragraphs) == 1
+    assert said in paragraphs[0]
+    assert not re.search(r"\w_\w", text)
+
+
+def test_a_dataset_with_the_same_options_has_no_words_of_its_own(tmp_path: Path) -> None:
+    same = with_dataset(tmp_path, {"dummy_scans": 3}, dummy_scans=3)
+    assert "Unless" not in text_of(same)
+    assert "differs" not in text_of(same)
+
+
 # ---------------------------------------------------------------- references
 def test_what_to_cite_is_there_in_three_forms_and_in_the_order_of_the_text(tmp_path: Path) -> None:
     files = citation_files(read_results(make(tmp_path, methods="canica", n_splits=0)))

@@ -8,12 +8,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.config.parse import read_config_file, settings_from_options
 from nidecomp.config.science import Science
+from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
 from nidecomp.core.records import REDUCED_EXTENSION
 from nidecomp.core.text import count
@@ -130,6 +132,7 @@ class Results:
     `is_template` says that maps were projected which were not fitted here. `fits` has, for each
     component, how each run has it, `circumstances` how and where nidecomp was run. `settings` is
     the text of the file of settings, `science` what it says; None if it cannot be read.
+    `own_science` has the same of each further dataset, by its name.
     """
 
     root: Path
@@ -149,6 +152,7 @@ class Results:
     order_figure: Path | None
     settings: str
     science: Science | None
+    own_science: Mapping[str, Science]
     mask: Path | None
     missing: tuple[str, ...]
 
@@ -168,6 +172,7 @@ def read_results(root: Path) -> Results:
     """
     missing: list[str] = []
     settings = read_text(root / "logs" / "settings.toml", missing)
+    options = _options(root / "logs" / "settings.toml")
     is_template = _maps_were_given(settings)
     decompositions = read_decompositions(root, missing)
     if not decompositions:
@@ -196,7 +201,10 @@ def read_results(root: Path) -> Results:
         order=read_json(root / "logs" / "order.json") if figure.exists() else {},
         order_figure=figure if figure.exists() else None,
         settings=settings,
-        science=_science(root / "logs" / "settings.toml"),
+        science=options.science if options else None,
+        own_science={one.name: options.of_dataset(one).science for one in options.further}
+        if options
+        else {},
         mask=next((path for path, _ in files_of_maps(root, _MASK)), None),
         missing=tuple(missing),
     )
@@ -247,13 +255,14 @@ def pairs_of(folder: Results) -> list[tuple[WrittenDecomposition, WrittenDecompo
     return found
 
 
-def _science(path: Path) -> Science | None:
+def _options(path: Path) -> Settings | None:
     """Return the options that changed the outputs; None where they cannot be read."""
     try:
         options = read_config_file(path)
         # Their folders are not in the file.
-        options.pop("datasets", None)
-        return settings_from_options(".", ".", "group", options).science
+        tables = cast("Mapping[str, Mapping[str, object]]", options.pop("datasets", {}))
+        datasets = {name: {**table, "path": "."} for name, table in tables.items()}
+        return settings_from_options(".", ".", "group", {**options, "datasets": datasets})
     except UsageError:
         return None
 
