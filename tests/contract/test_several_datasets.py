@@ -250,6 +250,25 @@ def test_participants_are_named_by_their_final_labels(study: Study, tmp_path: Pa
     assert ended.exit_code == 70
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--exclude-participant-label", "T02"), 1),
+        (("--participant-label", "01", "02", "B01", "T02"), 1),
+        (("--participant-label", "T02"), 70),
+        (("--participant-label", "B09", "T02"), 70),
+    ],
+)
+def test_people_of_a_dataset_that_is_not_there_may_be_named(
+    study: Study, tmp_path: Path, words: tuple[str, ...], code: int
+) -> None:
+    datasets = ("--datasets", f"B={study.folder / 'B'}", f"T={tmp_path / 'nowhere'}")
+    ended = study.run(tmp_path / "out", *datasets, *words, "--dry-run")
+    assert f"Dataset T ({tmp_path / 'nowhere'}) cannot be used: " in ended.stderr
+    assert ("B09: no dataset has" in ended.stderr) == ("B09" in words)
+    assert ended.exit_code == code
+
+
 def test_jobs_of_participants_reduce_theirs_for_the_group(study: Study, tmp_path: Path) -> None:
     job = ("participant", *OPTIONS, "--mask", study.mask, "-w", tmp_path)
     datasets = ("--datasets", f"B={study.folder / 'B'}", f"X={tmp_path / 'nowhere'}")
