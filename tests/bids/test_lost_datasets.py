@@ -48,6 +48,12 @@ def write_results(settings: Settings, *names: str) -> None:
     (output / SOURCES).write_text("\n".join(["run\tkind\turi\tsize", *rows, ""]), encoding="utf-8")
 
 
+def test_labels_that_differ_in_case_only_are_refused(folder: Path) -> None:
+    write_dataset(folder / "main", "t01")
+    with pytest.raises(UsageError, match="would both be called sub-t01 or sub-T01"):
+        check_request(asked(folder))
+
+
 # ---------------------------------------------------------------- results are kept
 def empty_it(dataset: Path) -> None:
     """Leave the folder that a disk was mounted to."""

@@ -115,6 +115,17 @@ def test_a_wrong_table_is_told_what_a_dataset_may_have(table: dict, said: str) -
 def test_two_datasets_of_one_name_are_refused() -> None:
     with pytest.raises(UsageError, match="names B twice"):
         build(datasets=["B=one", "B=other"])
+    with pytest.raises(UsageError, match="names T and t, which some file systems take for"):
+        build(datasets=["t=one", "T=other"])
+    with pytest.raises(UsageError, match="is the name of BIDS_DIR"):
+        build(datasets=["Preprocessed=one"])
+
+
+def test_filters_that_contradict_each_other_together_with_those_of_all_are_refused() -> None:
+    own = {"B": {"path": "b", "low_pass": 0.01}}
+    build(datasets=own)
+    with pytest.raises(UsageError, match=r"Dataset B: --low-pass \(0.01 Hz\) must be greater"):
+        build(high_pass=0.02, datasets=own)
 
 
 def test_a_table_of_datasets_has_tables_only(tmp_path: Path) -> None:

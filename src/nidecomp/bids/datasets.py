@@ -174,12 +174,15 @@ def _check_apart(found: list[Dataset]) -> None:
                 f"({one.root}). Name each dataset once."
             )
         for label in sorted(one.participants()):
-            before, own = of_label.setdefault(one.name + label, (one, label))
+            # Files of outputs may be written where case does not count in their names.
+            named = (one.name + label).casefold()
+            before, own = of_label.setdefault(named, (one, label))
             if before is not one:
+                both = dict.fromkeys((before.name + own, one.name + label))
                 raise UsageError(
                     f"--datasets: sub-{own} of {_called(before)} and sub-{label} of {_called(one)} "
-                    f"would both be called sub-{one.name}{label}. Give one of the datasets "
-                    "another name."
+                    f"would both be called {' or '.join(f'sub-{name}' for name in both)}. Give one "
+                    "of the datasets another name."
                 )
 
 

@@ -81,6 +81,8 @@ def settings_from_options(
     _check_together(science)
     datasets = DatasetOptions(**cast(Any, values["datasets"]))
     check_names(datasets.datasets)
+    for one in datasets.datasets:
+        _check_band(one.denoising(science.denoising), f"Dataset {one.name}: ")
     return Settings(
         Path(bids_dir),
         Path(output_dir),
@@ -94,9 +96,7 @@ def settings_from_options(
 
 def _check_together(science: Science) -> None:
     """Raise UsageError for options that contradict each other."""
-    low, high = science.denoising.low_pass, science.denoising.high_pass
-    if low is not None and high is not None and low <= high:
-        raise UsageError(f"--low-pass ({low:g} Hz) must be greater than --high-pass ({high:g} Hz).")
+    _check_band(science.denoising)
     both = set(science.selection.participant_label) & set(
         science.selection.exclude_participant_label
     )
@@ -114,6 +114,14 @@ def _check_together(science: Science) -> None:
         raise UsageError(
             "--n-components auto cannot be combined with numbers "
             f"({', '.join(map(str, science.decomposition.model_orders))})."
+        )
+
+
+def _check_band(denoising: Denoising, whose: str = "") -> None:
+    low, high = denoising.low_pass, denoising.high_pass
+    if low is not None and high is not None and low <= high:
+        raise UsageError(
+            f"{whose}--low-pass ({low:g} Hz) must be greater than --high-pass ({high:g} Hz)."
         )
 
 
