@@ -131,8 +131,7 @@ class Results:
 
     `is_template` says that maps were projected which were not fitted here. `fits` has, for each
     component, how each run has it, `circumstances` how and where nidecomp was run. `settings` is
-    the text of the file of settings, `science` what it says; None if it cannot be read.
-    `own_science` has the same of each further dataset, by its name.
+    the text of the file of settings, `options` what it says; None if it cannot be read.
     """
 
     root: Path
@@ -151,10 +150,21 @@ class Results:
     order: Mapping[str, object]
     order_figure: Path | None
     settings: str
-    science: Science | None
-    own_science: Mapping[str, Science]
+    options: Settings | None
     mask: Path | None
     missing: tuple[str, ...]
+
+    @property
+    def science(self) -> Science | None:
+        """The options that changed the outputs, but for those of further datasets alone."""
+        return self.options.science if self.options else None
+
+    @property
+    def own_science(self) -> dict[str, Science]:
+        """All options of each further dataset, by its name."""
+        if self.options is None:
+            return {}
+        return {one.name: self.options.of_dataset(one).science for one in self.options.further}
 
 
 def read_results(root: Path) -> Results:
@@ -172,7 +182,6 @@ def read_results(root: Path) -> Results:
     """
     missing: list[str] = []
     settings = read_text(root / "logs" / "settings.toml", missing)
-    options = _options(root / "logs" / "settings.toml")
     is_template = _maps_were_given(settings)
     decompositions = read_decompositions(root, missing)
     if not decompositions:
@@ -201,10 +210,7 @@ def read_results(root: Path) -> Results:
         order=read_json(root / "logs" / "order.json") if figure.exists() else {},
         order_figure=figure if figure.exists() else None,
         settings=settings,
-        science=options.science if options else None,
-        own_science={one.name: options.of_dataset(one).science for one in options.further}
-        if options
-        else {},
+        options=_options(root / "logs" / "settings.toml"),
         mask=next((path for path, _ in files_of_maps(root, _MASK)), None),
         missing=tuple(missing),
     )
