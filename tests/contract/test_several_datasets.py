@@ -105,6 +105,11 @@ def test_every_table_of_runs_or_participants_names_the_dataset(study: Study, nam
     assert "--datasets" in described["dataset"]["Description"]
 
 
+def test_outliers_are_described_as_those_of_their_dataset(study: Study) -> None:
+    described = json.loads((study.output / "participants.json").read_text())
+    assert "The others are those of the same dataset" in described["outlier"]["Description"]
+
+
 def test_files_of_the_inputs_are_named_with_their_dataset(study: Study) -> None:
     links = json.loads((study.output / "dataset_description.json").read_text())
     assert links["DatasetLinks"] == {
