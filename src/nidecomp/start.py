@@ -6,10 +6,10 @@ and worker processes import them while this process does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from nidecomp.annex.commands import check_installed
 from nidecomp.annex.subdatasets import make_installed
@@ -32,6 +32,9 @@ from nidecomp.execution.choose import check_executor, workers_started_early
 
 if TYPE_CHECKING:
     from nidecomp.outputs.result import Outcome
+
+_Table = Mapping[str, object]
+_Tables = Mapping[str, _Table]
 
 
 def carry_out(settings: Settings, command: Sequence[str] = ()) -> Outcome:
@@ -145,10 +148,11 @@ def _check_same_request(datasets: Datasets, settings: Settings) -> None:
         ) from None
     tables = settings.as_tables()
     # A dataset may be called like an option.
-    now: dict[str, object] = {"datasets": tables.pop("datasets", {})}
+    of_datasets = [before.pop("datasets", {}), tables.pop("datasets", {})]
+    now: dict[str, object] = {}
     for table in tables.values():
         now |= table
-    before.setdefault("datasets", {})
+    differences = _differences_of_datasets(*(cast("_Tables", one) for one in of_datasets))
     links, links_now = sources_of(settings.output_dir), datasets.links(settings.output_dir)
     for one in datasets.found:
         linked, link = links.get(one.link), links_now[one.link]
@@ -158,14 +162,31 @@ def _check_same_request(datasets: Datasets, settings: Settings) -> None:
         if not made_from(settings.output_dir, one, are_several=datasets.are_several):
             name = f"dataset {one.link}" if datasets.are_several else "input"
             before[name], now[name] = linked, link
-    different = [
-        f"{name} was {before.get(name, 'not set')!r} and is {now.get(name, 'not set')!r}"
+    differences += _differences(before, now)
+    if differences:
+        raise UsageError(
+            f"OUTPUT_DIR {settings.output_dir} holds results of another request: "
+            f"{'; '.join(differences)}. Choose another folder (reduced runs are found again with "
+            f"--work-dir {settings.work_dir}), or delete this one."
+        )
+
+
+def _differences(before: _Table, now: _Table, whose: str = "") -> list[str]:
+    return [
+        f"{name}{whose} was {before.get(name, 'not set')!r} and is {now.get(name, 'not set')!r}"
         for name in sorted(set(before) | set(now))
         if before.get(name) != now.get(name)
     ]
-    if different:
-        raise UsageError(
-            f"OUTPUT_DIR {settings.output_dir} holds results of another request: "
-            f"{'; '.join(different)}. Choose another folder (reduced runs are found again with "
-            f"--work-dir {settings.work_dir}), or delete this one."
-        )
+
+
+def _differences_of_datasets(before: _Tables, now: _Tables) -> list[str]:
+    """Return which further datasets come or go, and which of their own options differ."""
+    differences: list[str] = []
+    for name in sorted(set(before) | set(now)):
+        if name not in now:
+            differences.append(f"dataset {name} took part and does not now")
+        elif name not in before:
+            differences.append(f"dataset {name} takes part and did not before")
+        else:
+            differences += _differences(before[name], now[name], f" of dataset {name}")
+    return differences

@@ -11,6 +11,7 @@ import pytest
 from option_examples import build
 
 from nidecomp.bids.dataset import SETTINGS
+from nidecomp.bids.datasets import locate_datasets
 from nidecomp.bids.same_input import SOURCES
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
@@ -77,6 +78,34 @@ def test_results_without_the_dataset_are_made_again(folder: Path) -> None:
     write_results(settings, "preprocessed")
     shutil.rmtree(folder / "T")
     check_request(settings)
+
+
+def test_reasons_speak_of_the_dataset_and_not_of_bids_dir(folder: Path) -> None:
+    (folder / "T" / "dataset_description.json").unlink()
+    (folder / "T" / "sub-01").rmdir()
+    _, lost = locate_datasets(asked(folder))
+    assert lost[0].reason.endswith("Use the output folder of fMRIPrep as its path.")
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ({}, "dataset T takes part and did not"),
+        ({"T": "T", "U": "U"}, "dataset U took part and does not"),
+        (
+            {"T": {"path": "T", "task_id": "rest", "dummy_scans": 2}},
+            "task_id of dataset T was ['rest'] and is 'not set'",
+        ),
+    ],
+)
+def test_what_differs_from_the_datasets_of_earlier_results_is_said(
+    folder: Path, before: dict, said: str
+) -> None:
+    write_results(asked(folder, datasets=before), "preprocessed")
+    with pytest.raises(UsageError, match="holds results of another request") as caught:
+        check_request(asked(folder))
+    assert said in str(caught.value)
+    assert "{" not in str(caught.value)
 
 
 # ---------------------------------------------------------------- nothing is written into it

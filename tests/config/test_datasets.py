@@ -129,5 +129,16 @@ def test_filters_that_contradict_each_other_together_with_those_of_all_are_refus
 
 
 def test_a_table_of_datasets_has_tables_only(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"a table for each dataset, such as \[datasets.A\]"):
-        read_config_file(config(tmp_path, '[datasets]\nB = "b"\n'))
+    for text in ('[datasets]\nB = "b"\n', '[[datasets]]\nname = "B"\n'):
+        with pytest.raises(UsageError, match=r"a table of its own, such as \[datasets.A\]"):
+            read_config_file(config(tmp_path, text))
+    with pytest.raises(UsageError, match=r"selection is no table; the tables are \["):
+        read_config_file(config(tmp_path, 'selection = "rest"\n'))
+
+
+@pytest.mark.parametrize(
+    "given", [{"B": {"task_id": "rest"}}, {"B C": {"path": "b"}}, {"B" * 21: {"path": "b"}}]
+)
+def test_messages_have_no_brackets_of_python(given: dict) -> None:
+    with pytest.raises(UsageError, match=r"^--datasets[^{}()]+\.$"):
+        build(datasets=given)

@@ -470,4 +470,5 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
 def test_another_dataset_needs_another_output_folder(study: Study) -> None:
     ended = study.run(study.output, "--datasets", f"B={study.folder / 'C'}")
     assert ended.exit_code == 2
-    assert "B was '../B/derivatives/fmriprep'" in ended.stderr or "datasets was" in ended.stderr
+    assert "dataset C took part and does not now" in ended.stderr
+    assert "dataset B was '../B/derivatives/fmriprep' and is '../C'" in ended.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 from nidecomp.bids.dataset import locate_derivatives
 from nidecomp.config.datasets import OF_BIDS_DIR, DatasetRequest
 from nidecomp.config.settings import Settings
-from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.core.inventory import LostDataset
 from nidecomp.core.records import REDUCED_EXTENSION, REDUCED_FOLDER
 
@@ -128,13 +128,12 @@ def locate_datasets(
             prepare(folder)
             one = _located(asked.name, folder, skip_validation=skip)
         except NothingToDoError as error:
-            lost.append(LostDataset(asked.name, folder, str(error)))
+            lost.append(LostDataset(asked.name, folder, reason_of(error, asked.name)))
         except UsageError as error:
             # Without BIDS_DIR, the command is mistyped.
             if not asked.name:
                 raise
-            reason = str(error).replace("BIDS_DIR ", "", 1)
-            lost.append(LostDataset(asked.name, folder, reason))
+            lost.append(LostDataset(asked.name, folder, reason_of(error, asked.name)))
         else:
             found.append(one)
     if not found:
@@ -154,6 +153,14 @@ def _located(name: str, folder: Path, *, skip_validation: bool) -> Dataset:
 def all_requests(settings: Settings) -> tuple[DatasetRequest, ...]:
     """Return all datasets as asked for: BIDS_DIR, which has an empty name, and the further ones."""
     return (DatasetRequest("", str(settings.bids_dir)), *settings.further)
+
+
+def reason_of(error: NidecompError, name: str) -> str:
+    """Return why a dataset cannot be used: what is said of BIDS_DIR, in words for any dataset."""
+    reason = str(error)
+    if not name:
+        return reason
+    return reason.removeprefix("BIDS_DIR ").replace(" as BIDS_DIR", " as its path")
 
 
 def none_left(lost: Iterable[LostDataset]) -> str:

@@ -77,16 +77,19 @@ def dataset(value: object) -> DatasetRequest:
     name, content = _taken_apart(value)
     table = content if isinstance(content, Mapping) else {"path": content}
     path = table.get("path")
+    given = f"--datasets {quoted(value if name is None or isinstance(value, str) else name)}"
     if not isinstance(name, str) or not name.isalnum() or not name.isascii():
-        raise ValueError("must be NAME=PATH, where NAME has letters and digits only")
+        raise UsageError(f"{given}: must be NAME=PATH, where NAME has letters and digits only.")
     if len(name) > _LONGEST_NAME:
-        raise ValueError(f"must have a name of at most {_LONGEST_NAME} letters and digits")
+        raise UsageError(
+            f"{given}: must have a name of at most {_LONGEST_NAME} letters and digits."
+        )
     if name.casefold() == OF_BIDS_DIR:
-        raise ValueError(f"{OF_BIDS_DIR} is the name of BIDS_DIR; choose another one")
+        raise UsageError(f"{given}: {OF_BIDS_DIR} is the name of BIDS_DIR; choose another one.")
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise ValueError(
-            f"the path of dataset {name} is missing: give it with --datasets {name}=PATH, or as "
-            f"path in the table [datasets.{name}] of --config-file"
+        raise UsageError(
+            f"{given}: the path of dataset {name} is missing: give it with --datasets "
+            f"{name}=PATH, or as path in the table [datasets.{name}] of --config-file."
         )
     own = {option_name: of for option_name, of in table.items() if option_name != "path"}
     return DatasetRequest(name, str(os.fspath(path)), _options(name, own))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from nidecomp.bids.checks import SPACES_OF_PARTICIPANTS, SPACES_OF_RUNS
-from nidecomp.bids.datasets import Dataset, Datasets, all_requests, none_left
+from nidecomp.bids.datasets import Dataset, Datasets, all_requests, none_left, reason_of
 from nidecomp.config.datasets import OF_BIDS_DIR
 from nidecomp.config.science import Selection
 from nidecomp.config.settings import Settings
@@ -66,7 +66,7 @@ def find_runs_of_datasets(
             runs = _find(one, own[one.name], executor)
             _check_place(runs, found)
         except NidecompError as error:
-            reason = in_one_line(error, longest=None)
+            reason = in_one_line(reason_of(error, one.name), longest=None)
             not_used.append(LostDataset(one.name, one.path, reason))
             continue
         found.append(_named(runs, one.name))
