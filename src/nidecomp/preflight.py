@@ -9,14 +9,12 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from nidecomp.annex.fetched import without_leftovers
-from nidecomp.annex.subdatasets import make_installed
 from nidecomp.annotation.atlases import label_atlas
 from nidecomp.annotation.select import check_words
-from nidecomp.bids.datasets import Datasets, locate_datasets
+from nidecomp.bids.datasets import Datasets, Located, locate_datasets
 from nidecomp.bids.same_input import check_kept
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
@@ -95,7 +93,9 @@ class Preparation:
 
 
 @contextmanager
-def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]:
+def prepare(
+    settings: Settings, command: Sequence[str], located: Located | None = None
+) -> Iterator[Preparation]:
     """Find the runs, and bring them to one grid and mask.
 
     Inside the context the log is written, steps are measured and workers are kept.
@@ -105,6 +105,8 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
     settings : Settings
     command : sequence of str
         The words of the command line, for the record.
+    located : tuple, optional
+        The datasets, where they were looked for already (`start.check_request`).
 
     Yields
     ------
@@ -115,9 +117,7 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
     UsageError, NothingToDoError
         The request cannot be met.
     """
-    # Those that are subdatasets are installed already; here, it is known which could not be.
-    installed = partial(make_installed, fetch=settings.execution.fetch)
-    datasets, lost = locate_datasets(settings, installed)
+    datasets, lost = located or locate_datasets(settings)
     # Taken before the log is opened, so that it has no lines of another process.
     is_locked = settings.output_dir.is_dir() and not settings.execution.dry_run
     with (

@@ -19,7 +19,7 @@ from nidecomp.bids.dataset import (
     check_outside,
     sources_of,
 )
-from nidecomp.bids.datasets import Datasets, locate_datasets
+from nidecomp.bids.datasets import Datasets, Located, locate_datasets
 from nidecomp.bids.same_input import check_kept, made_from
 from nidecomp.config.parse import read_config_file
 from nidecomp.config.settings import Settings
@@ -60,7 +60,7 @@ def carry_out(settings: Settings, command: Sequence[str] = ()) -> Outcome:
         from nidecomp.outputs.report.build import remake_report  # noqa: PLC0415  it takes long
 
         return remake_report(settings)
-    check_request(settings)
+    located = check_request(settings)
     # Its settings are environment variables, which workers get at their start.
     set_up_numba()
     with workers_started_early(settings, warm_up):
@@ -68,10 +68,10 @@ def carry_out(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             from nidecomp.pipeline import run, run_participant_job  # noqa: PLC0415
             from nidecomp.pipeline_maps import run_maps  # noqa: PLC0415
         if settings.science.projection.maps is not None:
-            return run_maps(settings, command)
+            return run_maps(settings, command, located)
         if settings.analysis_level == "participant":
-            return run_participant_job(settings, command)
-        return run(settings, command)
+            return run_participant_job(settings, command, located)
+        return run(settings, command, located)
 
 
 def warm_up() -> None:
@@ -81,12 +81,17 @@ def warm_up() -> None:
     reduce.warm_up()
 
 
-def check_request(settings: Settings) -> None:
+def check_request(settings: Settings) -> Located:
     """Check folders, files and what OUTPUT_DIR holds, before anything is written anywhere.
 
     Parameters
     ----------
     settings : Settings
+
+    Returns
+    -------
+    tuple
+        The datasets, and those that are not there: see `bids.datasets.locate_datasets`.
 
     Raises
     ------
@@ -109,6 +114,7 @@ def check_request(settings: Settings) -> None:
     if settings.analysis_level == "group" or maps is not None:
         check_kept(settings.output_dir, lost)
         _check_same_request(datasets, settings.shared())
+    return datasets, lost
 
 
 def _check_folders(datasets: Datasets, lost: Iterable[LostDataset], settings: Settings) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from option_examples import build
 
+from nidecomp.annex import subdatasets
 from nidecomp.bids.dataset import SETTINGS
 from nidecomp.bids.datasets import locate_datasets
 from nidecomp.bids.same_input import SOURCES
 from nidecomp.config.settings import Settings
-from nidecomp.core.errors import UsageError
+from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.outputs.dataset import settings_text
-from nidecomp.start import check_request
+from nidecomp.start import carry_out, check_request
 
 
 def write_dataset(root: Path, *labels: str) -> Path:
@@ -106,6 +107,15 @@ def test_what_differs_from_the_datasets_of_earlier_results_is_said(
         check_request(asked(folder))
     assert said in str(caught.value)
     assert "{" not in str(caught.value)
+
+
+def test_a_subdataset_is_asked_for_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trying to clone one twice would wait for the network twice."""
+    asked_for: list[Path] = []
+    monkeypatch.setattr(subdatasets, "is_not_installed", asked_for.append)
+    with pytest.raises(NothingToDoError):
+        carry_out(asked(folder, dry_run=True, nprocs=1))
+    assert asked_for == [folder / "main", folder / "T"]
 
 
 # ---------------------------------------------------------------- nothing is written into it

@@ -93,9 +93,13 @@ class Datasets:
         }
 
 
+# The datasets of a request, and those that are not there, with the reason.
+Located = tuple[Datasets, tuple[LostDataset, ...]]
+
+
 def locate_datasets(
     settings: Settings, prepare: Callable[[Path], None] = lambda _: None
-) -> tuple[Datasets, tuple[LostDataset, ...]]:
+) -> Located:
     """Return the datasets of a request, and those that are not there, with the reason.
 
     Parameters
