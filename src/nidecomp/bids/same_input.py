@@ -70,10 +70,10 @@ def check_kept(output_dir: Path, lost: Iterable[LostDataset]) -> None:
     """
     uris = [str(row.get("uri")) for row in _sources(output_dir)]
     for one in lost:
-        name = one.name or OF_BIDS_DIR
-        if any(uri.startswith(f"bids:{name}:") for uri in uris):
+        if any(uri.startswith(f"bids:{one.name or OF_BIDS_DIR}:") for uri in uris):
+            called = f"dataset {one.name}" if one.name else "BIDS_DIR"
             raise UsageError(
-                f"OUTPUT_DIR {output_dir} holds results with dataset {name} ({one.path}), which "
+                f"OUTPUT_DIR {output_dir} holds results with {called} ({one.path}), which "
                 f"cannot be used now: {one.reason.rstrip('.')}. The results are kept. Make the "
                 "dataset available again, or choose another OUTPUT_DIR."
             )
