@@ -158,6 +158,9 @@ def _check_same_request(datasets: Datasets, settings: Settings) -> None:
     now: dict[str, object] = {}
     for table in tables.values():
         now |= table
+    for one_side in (before, now):
+        # Not recorded of a single dataset.
+        one_side.setdefault("dataset_weights", "participants")
     differences = _differences_of_datasets(*(cast("_Tables", one) for one in of_datasets))
     links, links_now = sources_of(settings.output_dir), datasets.links(settings.output_dir)
     for one in datasets.found:

@@ -107,6 +107,7 @@ def test_what_differs_from_the_datasets_of_earlier_results_is_said(
         check_request(asked(folder))
     assert said in str(caught.value)
     assert "{" not in str(caught.value)
+    assert "dataset_weights" not in str(caught.value)
 
 
 def test_a_subdataset_is_asked_for_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
