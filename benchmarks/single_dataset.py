@@ -136,7 +136,8 @@ def found(group: Group) -> Iterator[dict[str, object]]:
                 if r[which, index] < FOUND_R:
                     which = -1
                 without = float(evidence.datasets.reproducibility[index])
-                share = float(evidence.datasets.share_of_needed[index])
+                share = float(evidence.datasets.share_of_largest[index])
+                without_largest = float(evidence.datasets.r_without_largest[index])
                 yield {
                     "sizes": "+".join(map(str, group.sizes)),
                     "gain": group.gain,
@@ -148,7 +149,7 @@ def found(group: Group) -> Iterator[dict[str, object]]:
                     "without": without,
                     "share": share,
                     "at_chance": bool(components.at_chance[index]),
-                    "flagged": is_of_single_dataset(without, share)
+                    "flagged": is_of_single_dataset(without_largest, share)
                     and not components.at_chance[index],
                 }
 

@@ -515,14 +515,16 @@ def test_passes_are_as_many_as_the_subspaces_need(n_subspaces, at_once, passes):
 
 
 # ---------------------------------------------------------------- evidence
-def with_evidence(n_voxels_side=40, **execution):
+def with_evidence(n_voxels_side=40, n_datasets=1, **execution):
     """Return a forecast with evidence for 20 components on a larger mask, with 10 samples."""
     shape = (n_voxels_side,) * 3
     space = VoxelSpace(
         Grid(shape, run_of().grid.affine), np.ones(shape, dtype=bool), "MNI152NLin2009cAsym"
     )
     run = dataclasses.replace(run_of(n_kept=20), grid=space.grid)
-    runs = tuple(run for _ in range(20))
+    keys = [RunKey(run.key.entities, f"D{index % n_datasets}") for index in range(20)]
+    files = [dataclasses.replace(run.files, key=key) for key in keys]
+    runs = tuple(dataclasses.replace(run, files=one) for one in files)
     return forecast(runs, space, request_of(science_of(), **execution), 1)
 
 
@@ -531,6 +533,11 @@ def test_halves_are_gathered_at_once_as_far_as_the_group_fit_needs_the_memory_an
     # one in part.
     assert with_evidence(90, mem_mb=PLENTY).samples_at_once == 21
     assert 2 <= with_evidence(30, mem_mb=PLENTY).samples_at_once < 21
+
+
+def test_fits_without_each_dataset_are_gathered_with_the_others():
+    # Ten halves, and as many fits as there are datasets.
+    assert with_evidence(90, n_datasets=20, mem_mb=PLENTY).samples_at_once == 30
 
 
 def test_maps_that_are_not_judged_need_no_halves():

@@ -19,11 +19,11 @@ class Forecast:
 
     Runs are processed by `n_processes` processes, in the place given by `where`. The group fit and
     the figures of the report use `n_threads`; the fit adds runs to `at_once` of its `n_subspaces`
-    in one pass over the reduced runs, and to `samples_at_once` of the split-halves and bootstrap
-    samples. `waiting_mb` is the memory of this process while workers process runs, `drawing_mb`
-    that of drawing figures (0 without a report). `images_mb` is the disk space of the runs' own
-    maps and cleaned images, before compression; `fetching` says what has to be fetched, if
-    anything.
+    in one pass over the reduced runs, and to `samples_at_once` of the split-halves, bootstrap
+    samples and groups without a dataset. `waiting_mb` is the memory of this process while workers
+    process runs, `drawing_mb` that of drawing figures (0 without a report). `images_mb` is the disk
+    space of the runs' own maps and cleaned images, before compression; `fetching` says what has to
+    be fetched, if anything.
     """
 
     run_mb: float

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from nidecomp.annotation.regions import RegionsOfMaps, find_regions
 from nidecomp.annotation.select import components_to_regress_out
+from nidecomp.bids.datasets import Located
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError, NothingToDoError
@@ -55,12 +56,13 @@ from nidecomp.spaces.contract import FeatureSpace
 _LOG = logging.getLogger(__name__)
 
 
-def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
+def run(settings: Settings, command: Sequence[str] = (), located: Located | None = None) -> Outcome:
     """Decompose a group of participants, and write what was found.
 
-    Parameters, return value and exceptions are those of `start.carry_out`.
+    Parameters, return value and exceptions are those of `start.carry_out`, but for `located`: the
+    datasets, where they were looked for already.
     """
-    with prepare(settings, command) as found:
+    with prepare(settings, command, located) as found:
         step, space = found.monitor.step, found.space
         request = Request(settings, lowered_to_runs(settings.science, found.inventory.used))
         held_out = draw_held_out(found.runs, space, request)
@@ -100,12 +102,15 @@ def run(settings: Settings, command: Sequence[str] = ()) -> Outcome:
         return _ended(Outcome(inventory, settings.output_dir, len(components), is_reported))
 
 
-def run_participant_job(settings: Settings, command: Sequence[str] = ()) -> Outcome:
+def run_participant_job(
+    settings: Settings, command: Sequence[str] = (), located: Located | None = None
+) -> Outcome:
     """Reduce the runs of some participants: one job of a cluster array, for a later group run.
 
-    Parameters, return value and exceptions are those of `start.carry_out`.
+    Parameters, return value and exceptions are those of `start.carry_out`, but for `located`: the
+    datasets, where they were looked for already.
     """
-    with prepare(settings, command) as found:
+    with prepare(settings, command, located) as found:
         request = Request(settings, lowered_to_runs(settings.science, found.inventory.used))
         for line in request_as_lines(found.runs, request):
             _LOG.info(line)

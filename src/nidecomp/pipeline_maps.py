@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nidecomp.annotation.select import components_to_regress_out
 from nidecomp.annotation.template_maps import read_template_maps
+from nidecomp.bids.datasets import Located
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError
@@ -27,7 +28,9 @@ from nidecomp.runs.reduce_all import reduce_task, warn_of_empty_volumes
 _LOG = logging.getLogger(__name__)
 
 
-def run_maps(settings: Settings, command: Sequence[str] = ()) -> Outcome:
+def run_maps(
+    settings: Settings, command: Sequence[str] = (), located: Located | None = None
+) -> Outcome:
     """Project template maps to the runs of the participants named, and write what they have.
 
     Parameters
@@ -36,6 +39,8 @@ def run_maps(settings: Settings, command: Sequence[str] = ()) -> Outcome:
         With maps.
     command : sequence of str
         The words of the command line, for the record.
+    located : tuple, optional
+        The datasets, where they were looked for already.
 
     Returns
     -------
@@ -47,7 +52,7 @@ def run_maps(settings: Settings, command: Sequence[str] = ()) -> Outcome:
         Nothing could be done, or every run failed; the message says why.
     """
     is_job = settings.analysis_level == "participant"
-    with prepare(settings, command) as found:
+    with prepare(settings, command, located) as found:
         step, space = found.monitor.step, found.space
         maps = read_template_maps(Path(str(settings.science.projection.maps)), space)
         largest = max(one.n_components for one in maps)

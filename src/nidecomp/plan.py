@@ -131,7 +131,10 @@ def forecast(
     n_threads, at_once, group_mb = _fit_group_into(len(runs), space, request, cores, limit)
     if with_fit:
         _check_group_fits(group_mb, space, science, limit)
-    n_samples = count_samples_at_once(space.n_features, science, group_mb) if is_full else 0
+    n_datasets = len({run.key.dataset for run in runs})
+    n_samples = (
+        count_samples_at_once(space.n_features, science, group_mb, n_datasets) if is_full else 0
+    )
     return Forecast(
         run_mb=run_mb,
         group_mb=group_mb if with_fit else 0.0,

@@ -9,14 +9,13 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from nidecomp.annex.fetched import without_leftovers
-from nidecomp.annex.subdatasets import make_installed
 from nidecomp.annotation.atlases import label_atlas
 from nidecomp.annotation.select import check_words
-from nidecomp.bids.datasets import Datasets, locate_datasets
+from nidecomp.bids.datasets import Datasets, Located, locate_datasets
+from nidecomp.bids.same_input import check_kept
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError
@@ -94,7 +93,9 @@ class Preparation:
 
 
 @contextmanager
-def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]:
+def prepare(
+    settings: Settings, command: Sequence[str], located: Located | None = None
+) -> Iterator[Preparation]:
     """Find the runs, and bring them to one grid and mask.
 
     Inside the context the log is written, steps are measured and workers are kept.
@@ -104,6 +105,8 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
     settings : Settings
     command : sequence of str
         The words of the command line, for the record.
+    located : tuple, optional
+        The datasets, where they were looked for already (`start.check_request`).
 
     Yields
     ------
@@ -114,9 +117,7 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
     UsageError, NothingToDoError
         The request cannot be met.
     """
-    # Those that are subdatasets are installed already; here, it is known which could not be.
-    installed = partial(make_installed, fetch=settings.execution.fetch)
-    datasets, lost = locate_datasets(settings, installed)
+    datasets, lost = located or locate_datasets(settings)
     roots = [one.root for one in datasets.found]
     # Taken before the log is opened, so that it has no lines of another process.
     is_locked = settings.output_dir.is_dir() and not settings.execution.dry_run
@@ -133,6 +134,8 @@ def prepare(settings: Settings, command: Sequence[str]) -> Iterator[Preparation]
             found = find_runs_of_datasets(datasets, lost, settings, early_workers(settings))
             inventory = refuse_long_names(found, settings)
             space, inventory = _share_space(datasets, inventory, settings)
+        if settings.analysis_level == "group" or settings.science.projection.maps is not None:
+            check_kept(settings.output_dir, inventory.lost)
         check_words(space, settings)
         runs = runs_of_participants(inventory, settings.science.selection.participant_label)
         yield Preparation(datasets, inventory, runs, space, monitor, end_workers, is_locked)

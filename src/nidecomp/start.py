@@ -6,10 +6,10 @@ and worker processes import them while this process does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from nidecomp.annex.commands import check_installed
 from nidecomp.annex.subdatasets import make_installed
@@ -19,18 +19,22 @@ from nidecomp.bids.dataset import (
     check_outside,
     sources_of,
 )
-from nidecomp.bids.datasets import Datasets, locate_datasets
-from nidecomp.bids.same_input import made_from
+from nidecomp.bids.datasets import Datasets, Located, locate_datasets
+from nidecomp.bids.same_input import check_kept, made_from
 from nidecomp.config.parse import read_config_file
 from nidecomp.config.settings import Settings
 from nidecomp.core.content import is_not_fetched, not_fetched
 from nidecomp.core.errors import UsageError
 from nidecomp.core.garbage import no_garbage
+from nidecomp.core.inventory import LostDataset
 from nidecomp.core.numba_settings import set_up_numba
 from nidecomp.execution.choose import check_executor, workers_started_early
 
 if TYPE_CHECKING:
     from nidecomp.outputs.result import Outcome
+
+_Table = Mapping[str, object]
+_Tables = Mapping[str, _Table]
 
 
 def carry_out(settings: Settings, command: Sequence[str] = ()) -> Outcome:
@@ -56,7 +60,7 @@ def carry_out(settings: Settings, command: Sequence[str] = ()) -> Outcome:
         from nidecomp.outputs.report.build import remake_report  # noqa: PLC0415  it takes long
 
         return remake_report(settings)
-    check_request(settings)
+    located = check_request(settings)
     # Its settings are environment variables, which workers get at their start.
     set_up_numba()
     with workers_started_early(settings, warm_up):
@@ -64,10 +68,10 @@ def carry_out(settings: Settings, command: Sequence[str] = ()) -> Outcome:
             from nidecomp.pipeline import run, run_participant_job  # noqa: PLC0415
             from nidecomp.pipeline_maps import run_maps  # noqa: PLC0415
         if settings.science.projection.maps is not None:
-            return run_maps(settings, command)
+            return run_maps(settings, command, located)
         if settings.analysis_level == "participant":
-            return run_participant_job(settings, command)
-        return run(settings, command)
+            return run_participant_job(settings, command, located)
+        return run(settings, command, located)
 
 
 def warm_up() -> None:
@@ -77,12 +81,17 @@ def warm_up() -> None:
     reduce.warm_up()
 
 
-def check_request(settings: Settings) -> None:
+def check_request(settings: Settings) -> Located:
     """Check folders, files and what OUTPUT_DIR holds, before anything is written anywhere.
 
     Parameters
     ----------
     settings : Settings
+
+    Returns
+    -------
+    tuple
+        The datasets, and those that are not there: see `bids.datasets.locate_datasets`.
 
     Raises
     ------
@@ -92,8 +101,8 @@ def check_request(settings: Settings) -> None:
     check_executor(execution)
     if execution.fetch:
         check_installed()
-    datasets, _ = locate_datasets(settings, partial(make_installed, fetch=execution.fetch))
-    _check_folders(datasets, settings)
+    datasets, lost = locate_datasets(settings, partial(make_installed, fetch=execution.fetch))
+    _check_folders(datasets, lost, settings)
     mask = settings.science.masking.mask
     atlas = settings.science.evidence.label_atlas
     for option, file in (("--mask", mask), ("--label-atlas", atlas)):
@@ -103,17 +112,22 @@ def check_request(settings: Settings) -> None:
     if maps is not None and not Path(maps).is_dir():
         _check_file("--maps", Path(maps))
     if settings.analysis_level == "group" or maps is not None:
+        check_kept(settings.output_dir, lost)
         _check_same_request(datasets, settings.shared())
+    return datasets, lost
 
 
-def _check_folders(datasets: Datasets, settings: Settings) -> None:
-    """Check that what is written lies outside all datasets."""
+def _check_folders(datasets: Datasets, lost: Iterable[LostDataset], settings: Settings) -> None:
+    """Check that what is written lies outside all datasets, also of those that cannot be used."""
     database = settings.execution.bids_database_dir
-    for one in datasets.found:
-        check_folders(one.path, one.root, settings.output_dir)
-        check_outside(one.path, one.root, settings.work_dir, "--work-dir")
+    folders = [(one.path, one.root) for one in datasets.found]
+    # As of a raw dataset, whose derivatives are where outputs belong.
+    folders += [(one.path, one.path / "derivatives" / "fmriprep") for one in lost]
+    for path, root in folders:
+        check_folders(path, root, settings.output_dir)
+        check_outside(path, root, settings.work_dir, "--work-dir")
         if database:
-            check_outside(one.path, one.root, Path(database), "--bids-database-dir")
+            check_outside(path, root, Path(database), "--bids-database-dir")
 
 
 def _check_file(option: str, path: Path) -> None:
@@ -140,10 +154,14 @@ def _check_same_request(datasets: Datasets, settings: Settings) -> None:
         ) from None
     tables = settings.as_tables()
     # A dataset may be called like an option.
-    now: dict[str, object] = {"datasets": tables.pop("datasets", {})}
+    of_datasets = [before.pop("datasets", {}), tables.pop("datasets", {})]
+    now: dict[str, object] = {}
     for table in tables.values():
         now |= table
-    before.setdefault("datasets", {})
+    for one_side in (before, now):
+        # Not recorded of a single dataset.
+        one_side.setdefault("dataset_weights", "participants")
+    differences = _differences_of_datasets(*(cast("_Tables", one) for one in of_datasets))
     links, links_now = sources_of(settings.output_dir), datasets.links(settings.output_dir)
     for one in datasets.found:
         linked, link = links.get(one.link), links_now[one.link]
@@ -153,14 +171,31 @@ def _check_same_request(datasets: Datasets, settings: Settings) -> None:
         if not made_from(settings.output_dir, one, are_several=datasets.are_several):
             name = f"dataset {one.link}" if datasets.are_several else "input"
             before[name], now[name] = linked, link
-    different = [
-        f"{name} was {before.get(name, 'not set')!r} and is {now.get(name, 'not set')!r}"
+    differences += _differences(before, now)
+    if differences:
+        raise UsageError(
+            f"OUTPUT_DIR {settings.output_dir} holds results of another request: "
+            f"{'; '.join(differences)}. Choose another folder (reduced runs are found again with "
+            f"--work-dir {settings.work_dir}), or delete this one."
+        )
+
+
+def _differences(before: _Table, now: _Table, whose: str = "") -> list[str]:
+    return [
+        f"{name}{whose} was {before.get(name, 'not set')!r} and is {now.get(name, 'not set')!r}"
         for name in sorted(set(before) | set(now))
         if before.get(name) != now.get(name)
     ]
-    if different:
-        raise UsageError(
-            f"OUTPUT_DIR {settings.output_dir} holds results of another request: "
-            f"{'; '.join(different)}. Choose another folder (reduced runs are found again with "
-            f"--work-dir {settings.work_dir}), or delete this one."
-        )
+
+
+def _differences_of_datasets(before: _Tables, now: _Tables) -> list[str]:
+    """Return which further datasets come or go, and which of their own options differ."""
+    differences: list[str] = []
+    for name in sorted(set(before) | set(now)):
+        if name not in now:
+            differences.append(f"dataset {name} took part and does not now")
+        elif name not in before:
+            differences.append(f"dataset {name} takes part and did not before")
+        else:
+            differences += _differences(before[name], now[name], f" of dataset {name}")
+    return differences

@@ -265,7 +265,13 @@ def test_a_subdataset_is_installed_and_its_files_fetched(
     folder = clone_of(whole, tmp_path / "superclone") / "ds1"
     assert is_not_installed(folder)
     assert not is_not_installed(dataset)
-    install(folder)
+    # Links are followed first: out of a repository, and into one.
+    (tmp_path / "empty").mkdir()
+    (folder.parent / "out").symlink_to(tmp_path / "empty")
+    assert not is_not_installed(folder.parent / "out")
+    (tmp_path / "in").symlink_to(folder)
+    assert is_not_installed(tmp_path / "in")
+    install(tmp_path / "in")
     assert not is_not_installed(folder)
     assert repository_of(folder / "two") == folder.resolve()
     with at_hand(folder / "two"):

@@ -6,6 +6,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from component_examples import evidence, fitted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.affines import apply_affine
@@ -13,6 +14,7 @@ from scipy.ndimage import binary_erosion, binary_fill_holes, gaussian_filter
 
 from nidecomp.annotation import noise_flags as noise
 from nidecomp.annotation.atlases import shipped_networks, tissues
+from nidecomp.annotation.describe import ReferenceMaps, noise_numbers
 from nidecomp.annotation.noise_flags import (
     Flag,
     NoiseNumbers,
@@ -21,6 +23,7 @@ from nidecomp.annotation.noise_flags import (
     reason,
     tissue_shares,
 )
+from nidecomp.decomposition.components import DatasetEvidence
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.voxels import VoxelSpace
 
@@ -292,6 +295,34 @@ def test_values_that_are_unknown_or_at_the_limit_raise_no_flag():
     at_limit = NoiseNumbers(0.4, 0.3, 0.2, 1.0, 0.5, 0.5, 0.35, dominance_limit(10), 0.3, 1)
     assert flags(at_limit, 10) == ()
     assert flags(replace(NOTHING, without_dataset=0.1, dataset_share=0.6), 10) == ()
+
+
+@pytest.mark.parametrize(
+    ("r_without", "shares", "is_raised"),
+    [
+        ((0.05, 0.2), (0.3, 0.7), True),
+        ((0.2, 0.05), (0.3, 0.7), True),
+        ((math.nan, 0.2), (0.3, 0.7), True),
+        ((0.05, math.nan), (0.3, 0.7), False),
+        ((0.05, 0.4), (0.3, 0.7), False),
+        ((0.05, 0.2), (0.5, 0.5), False),
+    ],
+)
+def test_a_component_of_a_single_dataset_is_flagged_whatever_is_found_without_others(
+    r_without, shares, is_raised
+):
+    of_datasets = DatasetEvidence(
+        ("", "B"),
+        (4, 4),
+        np.tile(np.array(shares)[:, None], 4),
+        np.tile([[r] for r in r_without], 4),
+    )
+    components = fitted(evidence=replace(evidence(), datasets=of_datasets))
+    numbers = noise_numbers(components, ReferenceMaps())[0]
+    assert ("single-dataset" in flags(numbers, 8)) == is_raised
+    if is_raised:
+        assert "Without dataset B, which has 70 %" in reason("single-dataset", numbers, 8)
+        assert f"|r| = {r_without[1]:.2f}" in reason("single-dataset", numbers, 8)
 
 
 def test_flags_are_always_in_the_same_order():

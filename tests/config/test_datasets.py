@@ -115,8 +115,30 @@ def test_a_wrong_table_is_told_what_a_dataset_may_have(table: dict, said: str) -
 def test_two_datasets_of_one_name_are_refused() -> None:
     with pytest.raises(UsageError, match="names B twice"):
         build(datasets=["B=one", "B=other"])
+    with pytest.raises(UsageError, match="names T and t, which some file systems take for"):
+        build(datasets=["t=one", "T=other"])
+    with pytest.raises(UsageError, match="is the name of BIDS_DIR"):
+        build(datasets=["Preprocessed=one"])
+
+
+def test_filters_that_contradict_each_other_together_with_those_of_all_are_refused() -> None:
+    own = {"B": {"path": "b", "low_pass": 0.01}}
+    build(datasets=own)
+    with pytest.raises(UsageError, match=r"Dataset B: --low-pass \(0.01 Hz\) must be greater"):
+        build(high_pass=0.02, datasets=own)
 
 
 def test_a_table_of_datasets_has_tables_only(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"a table for each dataset, such as \[datasets.A\]"):
-        read_config_file(config(tmp_path, '[datasets]\nB = "b"\n'))
+    for text in ('[datasets]\nB = "b"\n', '[[datasets]]\nname = "B"\n'):
+        with pytest.raises(UsageError, match=r"a table of its own, such as \[datasets.A\]"):
+            read_config_file(config(tmp_path, text))
+    with pytest.raises(UsageError, match=r"selection is no table; the tables are \["):
+        read_config_file(config(tmp_path, 'selection = "rest"\n'))
+
+
+@pytest.mark.parametrize(
+    "given", [{"B": {"task_id": "rest"}}, {"B C": {"path": "b"}}, {"B" * 21: {"path": "b"}}]
+)
+def test_messages_have_no_brackets_of_python(given: dict) -> None:
+    with pytest.raises(UsageError, match=r"^--datasets[^{}()]+\.$"):
+        build(datasets=given)

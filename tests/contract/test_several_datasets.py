@@ -105,6 +105,11 @@ def test_every_table_of_runs_or_participants_names_the_dataset(study: Study, nam
     assert "--datasets" in described["dataset"]["Description"]
 
 
+def test_outliers_are_described_as_those_of_their_dataset(study: Study) -> None:
+    described = json.loads((study.output / "participants.json").read_text())
+    assert "The others are those of the same dataset" in described["outlier"]["Description"]
+
+
 def test_files_of_the_inputs_are_named_with_their_dataset(study: Study) -> None:
     links = json.loads((study.output / "dataset_description.json").read_text())
     assert links["DatasetLinks"] == {
@@ -141,6 +146,23 @@ def test_a_dataset_that_cannot_be_used_does_not_stop_the_others(study: Study) ->
 
 def test_the_validator_has_nothing_to_say(study: Study) -> None:
     assert validator_issues(study.output) == []
+
+
+def test_results_with_a_dataset_whose_runs_are_gone_now_are_kept(study: Study) -> None:
+    before = results(study.output)
+    (study.folder / "gone").mkdir()
+    for path in (study.folder / "C").glob("sub-*"):
+        path.rename(study.folder / "gone" / path.name)
+    names = [f"{name}={study.folder / name}" for name in ("B", "C")]
+    ended = study.run(
+        study.output, "--datasets", *names, f"D={study.folder / 'broken'}",
+        "--config-file", study.folder / "c.toml", "-w", study.folder / "work",
+    )  # fmt: skip
+    for path in (study.folder / "gone").iterdir():
+        path.rename(study.folder / "C" / path.name)
+    assert ended.exit_code == 2
+    assert "holds results with dataset C" in ended.stderr
+    assert results(study.output) == before
 
 
 # ---------------------------------------------------------------- evidence
@@ -189,7 +211,8 @@ def test_the_report_has_components_by_dataset_and_names_the_programs(study: Stud
     text = (study.output / "logs" / "CITATION.md").read_text(encoding="utf-8")
     assert "fMRIPrep 24.0.0 and fMRIPrep 23.1.0" in text
     assert "B (4 participants, 4 runs), C (3 participants, 3 runs)" in text
-    assert "Settings of dataset C that differ: dummy_scans 2 and task_id movie." in text
+    assert "Unless said otherwise for a dataset below" in text
+    assert "Dataset C differs" in text
 
 
 # ---------------------------------------------------------------- the work, and the same bytes
@@ -230,6 +253,25 @@ def test_participants_are_named_by_their_final_labels(study: Study, tmp_path: Pa
     ended = study.run(tmp_path / "out", *datasets, "--participant-label", "B09", "--dry-run")
     assert "--participant-label B09: no dataset has this participant" in ended.stderr
     assert ended.exit_code == 70
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--exclude-participant-label", "T02"), 1),
+        (("--participant-label", "01", "02", "B01", "T02"), 1),
+        (("--participant-label", "T02"), 70),
+        (("--participant-label", "B09", "T02"), 70),
+    ],
+)
+def test_people_of_a_dataset_that_is_not_there_may_be_named(
+    study: Study, tmp_path: Path, words: tuple[str, ...], code: int
+) -> None:
+    datasets = ("--datasets", f"B={study.folder / 'B'}", f"T={tmp_path / 'nowhere'}")
+    ended = study.run(tmp_path / "out", *datasets, *words, "--dry-run")
+    assert f"Dataset T ({tmp_path / 'nowhere'}) cannot be used: " in ended.stderr
+    assert ("B09: no dataset has" in ended.stderr) == ("B09" in words)
+    assert ended.exit_code == code
 
 
 def test_jobs_of_participants_reduce_theirs_for_the_group(study: Study, tmp_path: Path) -> None:
@@ -428,4 +470,5 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
 def test_another_dataset_needs_another_output_folder(study: Study) -> None:
     ended = study.run(study.output, "--datasets", f"B={study.folder / 'C'}")
     assert ended.exit_code == 2
-    assert "B was '../B/derivatives/fmriprep'" in ended.stderr or "datasets was" in ended.stderr
+    assert "dataset C took part and does not now" in ended.stderr
+    assert "dataset B was '../B/derivatives/fmriprep' and is '../C'" in ended.stderr

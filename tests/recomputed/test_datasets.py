@@ -90,6 +90,9 @@ def test_evidence_by_dataset_is_that_of_its_participants_and_of_a_fit_without_it
     shares = np.array(explained) / np.sum(explained, axis=0)
     agree(f"datasets: share, {method}", numbers(rows, "share"), shares.T.ravel(), 1e-5)
     metrics = of_two.table(f"tpl-*/func/*_seg-{method}_{METRICS}")
+    # As there are no halves, no map is at chance.
+    is_flagged = ((np.array(without) < 0.3) & (shares > 0.6)).any(axis=0)
+    assert ["single-dataset" in row["flags"] for row in metrics] == is_flagged.tolist()
     agree(
         f"metrics: reproducibility_other_datasets, {method}",
         numbers(metrics, "reproducibility_other_datasets"),

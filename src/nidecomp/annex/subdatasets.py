@@ -23,11 +23,13 @@ def is_not_installed(folder: Path) -> bool:
     """
     if not folder.is_dir() or any(folder.iterdir()):
         return False
+    # Through links to the folder, which may lie in another repository or in none.
+    folder = folder.resolve()
     top = repository_of(folder)
     modules = None if top is None else top / ".gitmodules"
     if top is None or modules is None or not modules.is_file():
         return False
-    inside = folder.resolve().relative_to(top).as_posix()
+    inside = folder.relative_to(top).as_posix()
     lines = modules.read_text(encoding="utf-8", errors="replace").splitlines()
     return any(line.replace(" ", "").strip() == f"path={inside}" for line in lines)
 
@@ -45,13 +47,14 @@ def install(folder: Path) -> None:
     UsageError
         It cannot be cloned.
     """
-    top = repository_of(folder)
+    target = folder.resolve()
+    top = repository_of(target)
     assert top is not None  # noqa: S101  as `is_not_installed` found
     datalad = shutil.which("datalad")
     command = (
-        [datalad, "get", "--no-data", "--dataset", str(top), str(folder.resolve())]
+        [datalad, "get", "--no-data", "--dataset", str(top), str(target)]
         if datalad
-        else ["git", "submodule", "update", "--init", "--", str(folder.resolve())]
+        else ["git", "submodule", "update", "--init", "--", str(target)]
     )
     done = run_in(top, command)
     if done.returncode or is_not_installed(folder):

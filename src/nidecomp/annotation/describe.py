@@ -259,13 +259,14 @@ def noise_numbers(components: Components, references: ReferenceMaps) -> tuple[No
         numbers["dominance"] = participants.dominance
     evidence = components.evidence
     if evidence is not None and evidence.datasets is not None:
-        # What is not found in halves of all participants is not found without a dataset, either.
+        # Only the dataset with the largest share can have most of a component. What is not found in
+        # halves of all participants is not found without a dataset, either.
         numbers["without_dataset"] = np.where(
-            components.at_chance, np.nan, evidence.datasets.reproducibility
+            components.at_chance, np.nan, evidence.datasets.r_without_largest
         )
-        numbers["dataset_share"] = evidence.datasets.share_of_needed
-        needed = evidence.datasets.needed.tolist()
-        datasets = [evidence.datasets.names[one] or OF_BIDS_DIR for one in needed]
+        numbers["dataset_share"] = evidence.datasets.share_of_largest
+        largest = evidence.datasets.largest.tolist()
+        datasets = [evidence.datasets.names[one] or OF_BIDS_DIR for one in largest]
     return tuple(
         NoiseNumbers(
             **{name: float(values[index]) for name, values in numbers.items()},

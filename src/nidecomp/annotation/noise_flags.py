@@ -115,7 +115,7 @@ class NoiseNumbers:
     dominance : float
         The largest participant's share of the variance that only this component explains.
     without_dataset : float
-        The smallest |r| with the match in a fit without one of several datasets.
+        |r| with the match in a fit without the dataset that has the largest share.
     dataset_share : float
         This dataset's share of what the component explains.
     dataset : str

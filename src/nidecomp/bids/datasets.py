@@ -10,7 +10,7 @@ from pathlib import Path
 from nidecomp.bids.dataset import locate_derivatives
 from nidecomp.config.datasets import OF_BIDS_DIR, DatasetRequest
 from nidecomp.config.settings import Settings
-from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.core.inventory import LostDataset
 from nidecomp.core.records import REDUCED_EXTENSION, REDUCED_FOLDER
 
@@ -93,9 +93,13 @@ class Datasets:
         }
 
 
+# The datasets of a request, and those that are not there, with the reason.
+Located = tuple[Datasets, tuple[LostDataset, ...]]
+
+
 def locate_datasets(
     settings: Settings, prepare: Callable[[Path], None] = lambda _: None
-) -> tuple[Datasets, tuple[LostDataset, ...]]:
+) -> Located:
     """Return the datasets of a request, and those that are not there, with the reason.
 
     Parameters
@@ -128,13 +132,12 @@ def locate_datasets(
             prepare(folder)
             one = _located(asked.name, folder, skip_validation=skip)
         except NothingToDoError as error:
-            lost.append(LostDataset(asked.name, folder, str(error)))
+            lost.append(LostDataset(asked.name, folder, reason_of(error, asked.name)))
         except UsageError as error:
             # Without BIDS_DIR, the command is mistyped.
             if not asked.name:
                 raise
-            reason = str(error).replace("BIDS_DIR ", "", 1)
-            lost.append(LostDataset(asked.name, folder, reason))
+            lost.append(LostDataset(asked.name, folder, reason_of(error, asked.name)))
         else:
             found.append(one)
     if not found:
@@ -156,6 +159,14 @@ def all_requests(settings: Settings) -> tuple[DatasetRequest, ...]:
     return (DatasetRequest("", str(settings.bids_dir)), *settings.further)
 
 
+def reason_of(error: NidecompError, name: str) -> str:
+    """Return why a dataset cannot be used: what is said of BIDS_DIR, in words for any dataset."""
+    reason = str(error)
+    if not name:
+        return reason
+    return reason.removeprefix("BIDS_DIR ").replace(" as BIDS_DIR", " as its path")
+
+
 def none_left(lost: Iterable[LostDataset]) -> str:
     """Return an error message where no dataset can be used."""
     lines = (f"  {one.name or OF_BIDS_DIR} ({one.path}): {one.reason}" for one in lost)
@@ -174,12 +185,15 @@ def _check_apart(found: list[Dataset]) -> None:
                 f"({one.root}). Name each dataset once."
             )
         for label in sorted(one.participants()):
-            before, own = of_label.setdefault(one.name + label, (one, label))
+            # Files of outputs may be written where case does not count in their names.
+            named = (one.name + label).casefold()
+            before, own = of_label.setdefault(named, (one, label))
             if before is not one:
+                both = dict.fromkeys((before.name + own, one.name + label))
                 raise UsageError(
                     f"--datasets: sub-{own} of {_called(before)} and sub-{label} of {_called(one)} "
-                    f"would both be called sub-{one.name}{label}. Give one of the datasets "
-                    "another name."
+                    f"would both be called {' or '.join(f'sub-{name}' for name in both)}. Give one "
+                    "of the datasets another name."
                 )
 
 

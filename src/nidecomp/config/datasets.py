@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, cast
 
 from nidecomp.config.option import converted, did_you_mean, option
@@ -76,16 +77,19 @@ def dataset(value: object) -> DatasetRequest:
     name, content = _taken_apart(value)
     table = content if isinstance(content, Mapping) else {"path": content}
     path = table.get("path")
+    given = f"--datasets {quoted(value if name is None or isinstance(value, str) else name)}"
     if not isinstance(name, str) or not name.isalnum() or not name.isascii():
-        raise ValueError("must be NAME=PATH, where NAME has letters and digits only")
+        raise UsageError(f"{given}: must be NAME=PATH, where NAME has letters and digits only.")
     if len(name) > _LONGEST_NAME:
-        raise ValueError(f"must have a name of at most {_LONGEST_NAME} letters and digits")
-    if name == OF_BIDS_DIR:
-        raise ValueError(f"{OF_BIDS_DIR} is the name of BIDS_DIR; choose another one")
+        raise UsageError(
+            f"{given}: must have a name of at most {_LONGEST_NAME} letters and digits."
+        )
+    if name.casefold() == OF_BIDS_DIR:
+        raise UsageError(f"{given}: {OF_BIDS_DIR} is the name of BIDS_DIR; choose another one.")
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise ValueError(
-            f"the path of dataset {name} is missing: give it with --datasets {name}=PATH, or as "
-            f"path in the table [datasets.{name}] of --config-file"
+        raise UsageError(
+            f"{given}: the path of dataset {name} is missing: give it with --datasets "
+            f"{name}=PATH, or as path in the table [datasets.{name}] of --config-file."
         )
     own = {option_name: of for option_name, of in table.items() if option_name != "path"}
     return DatasetRequest(name, str(os.fspath(path)), _options(name, own))
@@ -178,13 +182,18 @@ class DatasetOptions:
 
 
 def check_names(datasets: Iterable[DatasetRequest]) -> None:
-    """Check that no two datasets have the same name.
+    """Check that no two datasets have the same name, also where case does not count in file names.
 
     Raises
     ------
     UsageError
     """
-    names = [one.name for one in datasets]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UsageError(f"--datasets names {twice[0]} twice: give each dataset a name of its own.")
+    names = sorted((one.name for one in datasets), key=lambda name: (name.casefold(), name))
+    for one, other in pairwise(names):
+        if one.casefold() == other.casefold():
+            both = (
+                f"{one} twice"
+                if one == other
+                else f"{one} and {other}, which some file systems take for the same"
+            )
+            raise UsageError(f"--datasets names {both}: give each dataset a name of its own.")

@@ -28,6 +28,8 @@ from nidecomp.config.settings import SECTIONS, AnalysisLevel, Settings, declared
 from nidecomp.core.errors import UsageError
 from nidecomp.core.text import in_one_line, quoted, read_text
 
+_DATASET_TABLES = "each dataset has a table of its own, such as [datasets.A] with path and options."
+
 
 def settings_from_options(
     bids_dir: str | os.PathLike[str],
@@ -81,6 +83,8 @@ def settings_from_options(
     _check_together(science)
     datasets = DatasetOptions(**cast(Any, values["datasets"]))
     check_names(datasets.datasets)
+    for one in datasets.datasets:
+        _check_band(one.denoising(science.denoising), f"Dataset {one.name}: ")
     return Settings(
         Path(bids_dir),
         Path(output_dir),
@@ -94,9 +98,7 @@ def settings_from_options(
 
 def _check_together(science: Science) -> None:
     """Raise UsageError for options that contradict each other."""
-    low, high = science.denoising.low_pass, science.denoising.high_pass
-    if low is not None and high is not None and low <= high:
-        raise UsageError(f"--low-pass ({low:g} Hz) must be greater than --high-pass ({high:g} Hz).")
+    _check_band(science.denoising)
     both = set(science.selection.participant_label) & set(
         science.selection.exclude_participant_label
     )
@@ -114,6 +116,14 @@ def _check_together(science: Science) -> None:
         raise UsageError(
             "--n-components auto cannot be combined with numbers "
             f"({', '.join(map(str, science.decomposition.model_orders))})."
+        )
+
+
+def _check_band(denoising: Denoising, whose: str = "") -> None:
+    low, high = denoising.low_pass, denoising.high_pass
+    if low is not None and high is not None and low <= high:
+        raise UsageError(
+            f"{whose}--low-pass ({low:g} Hz) must be greater than --high-pass ({high:g} Hz)."
         )
 
 
@@ -143,9 +153,16 @@ def read_config_file(path: str | os.PathLike[str]) -> dict[str, object]:
         raise UsageError(f"--config-file {path}: {in_one_line(error)}.") from None
     options: dict[str, object] = {}
     for section, table in tables.items():
+        if section == "datasets" and not isinstance(table, dict):
+            raise UsageError(f"--config-file {path}: {_DATASET_TABLES}")
         if section not in SECTIONS or not isinstance(table, dict):
+            wrong = (
+                f"{section} is no table"
+                if section in SECTIONS
+                else f"unknown table [{in_one_line(section)}]"
+            )
             raise UsageError(
-                f"--config-file {path}: unknown table [{in_one_line(section)}]; the tables are "
+                f"--config-file {path}: {wrong}; the tables are "
                 f"{', '.join(f'[{name}]' for name in SECTIONS)}."
             )
         if section == "datasets":
@@ -167,7 +184,4 @@ def _check_tables(path: str | os.PathLike[str], table: Mapping[str, object]) -> 
     """Raise UsageError unless every entry of the table of datasets is a table of a dataset."""
     for name, of_dataset in table.items():
         if not isinstance(of_dataset, dict):
-            raise UsageError(
-                f"--config-file {path}: [datasets] has a table for each dataset, such as "
-                f"[datasets.A] with path and options, and no {quoted(name)}."
-            )
+            raise UsageError(f"--config-file {path}: {_DATASET_TABLES} {quoted(name)} is no table.")

@@ -45,6 +45,11 @@ class Settings:
         """The datasets in addition to BIDS_DIR, sorted by name."""
         return self.datasets.datasets
 
+    @property
+    def datasets_weigh_the_same(self) -> bool:
+        """Whether datasets have weights, and not their participants. A single one has none."""
+        return bool(self.further) and self.science.decomposition.dataset_weights == "equal"
+
     def denoising_of(self, dataset: str) -> Denoising:
         """Return how the runs of a dataset are denoised; BIDS_DIR has an empty name."""
         own = self.datasets.by_name.get(dataset)

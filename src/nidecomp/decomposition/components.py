@@ -196,14 +196,19 @@ class DatasetEvidence:
         return np.asarray(np.where(np.isinf(smallest), np.nan, smallest))
 
     @property
-    def needed(self) -> NDArray[np.intp]:
-        """The dataset without which each component is least reproducible, (n_components,)."""
-        return np.asarray(np.where(np.isnan(self.r_without), np.inf, self.r_without).argmin(axis=0))
+    def largest(self) -> NDArray[np.intp]:
+        """The dataset with the largest share of each component, (n_components,)."""
+        return np.asarray(self.explained_variance.argmax(axis=0))
 
     @property
-    def share_of_needed(self) -> NDArray[np.float64]:
+    def share_of_largest(self) -> NDArray[np.float64]:
         """The share of this dataset, (n_components,)."""
-        return np.asarray(np.take_along_axis(self.share, self.needed[None], axis=0)[0])
+        return self._of_largest(self.share)
+
+    @property
+    def r_without_largest(self) -> NDArray[np.float64]:
+        """|r| with the match in a fit without this dataset, (n_components,); NaN: unknown."""
+        return self._of_largest(self.r_without)
 
     @property
     def share(self) -> NDArray[np.float64]:
@@ -214,6 +219,9 @@ class DatasetEvidence:
         total = self.explained_variance.sum(axis=0)
         unknown = np.full_like(self.explained_variance, np.nan)
         return np.asarray(np.divide(self.explained_variance, total, out=unknown, where=total > 0))
+
+    def _of_largest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.take_along_axis(values, self.largest[None], axis=0)[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,8 @@ class GroupPlan:
     """Threads and memory of the group fit. They do not change a byte of the outputs.
 
     `at_once` is the number of subspaces that are computed in one pass over the reduced runs;
-    `samples_at_once` that of halves and bootstrap samples, where 0 stands for all of them.
+    `samples_at_once` that of halves, bootstrap samples and groups without a dataset, where 0 stands
+    for all of them.
     """
 
     n_threads: int = 1

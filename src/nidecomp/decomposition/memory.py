@@ -97,14 +97,31 @@ def _choosing_mb(n_features: int, science: Science) -> float:
     return streams + how.max_components * row_mb(n_features)
 
 
-def count_samples_at_once(n_features: int, science: Science, group_mb: float) -> int:
-    """Return how many halves and bootstrap samples fit into the memory of the group fit.
+def count_samples_at_once(
+    n_features: int, science: Science, group_mb: float, n_datasets: int = 1
+) -> int:
+    """Return how many samples fit into the memory of the group fit, at least a pair of halves.
 
-    At least one pair of halves.
+    Parameters
+    ----------
+    n_features : int
+        Voxels of the group mask.
+    science : Science
+        Numbers of halves and of bootstrap samples.
+    group_mb : float
+        The peak memory of the group fit.
+    n_datasets : int
+        The group is also fitted without each of several.
+
+    Returns
+    -------
+    int
+        At most the number of samples that there are.
     """
     n_maps = science.decomposition.largest_model_order * len(science.decomposition.methods)
     room_mb = group_mb - INTERPRETER_MB - n_maps * row_mb(n_features)
     n_samples = 2 * science.evidence.n_splits + science.evidence.n_bootstraps
+    n_samples += n_datasets if n_datasets > 1 else 0
     # Each batch reads the runs again, and makes their surrogates again.
     n_samples = max(n_samples, most_samples())
     return min(max(2, int(room_mb // _sample_mb(n_features, science))), n_samples)

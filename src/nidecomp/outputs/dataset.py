@@ -62,6 +62,11 @@ QUALITY_OF_PARTICIPANTS = {
     f"{FEWEST_PARTICIPANTS} participants. It is a recommendation to check the data: nobody is "
     "excluded because of it",
 }
+# Added to the description of `outlier` where there are several datasets.
+_WITHIN_DATASETS = (
+    ". The others are those of the same dataset, so that datasets with fewer than "
+    f"{FEWEST_PARTICIPANTS} participants have no outliers"
+)
 
 
 def write_inventory(
@@ -113,6 +118,8 @@ def write_participants(tree: OutputTree, result: GroupResult) -> None:
     columns = PARTICIPANTS
     if result.projected:
         columns = columns | QUALITY_OF_PARTICIPANTS
+        if result.datasets.are_several:
+            columns = columns | {"outlier": columns["outlier"] + _WITHIN_DATASETS}
         _add_quality(table, result)
     tree.write_table(
         PurePosixPath("participants.tsv"),

@@ -214,9 +214,8 @@ def _settings(result: GroupResult, method: str) -> dict[str, object]:
 
 def _weighting(result: GroupResult) -> str:
     """Return how runs, participants and datasets are weighted."""
-    options = result.settings.science.decomposition
-    words = _WEIGHTINGS[options.pca_weighting]
-    if result.datasets.are_several and options.dataset_weights == "equal":
+    words = _WEIGHTINGS[result.settings.science.decomposition.pca_weighting]
+    if result.settings.datasets_weigh_the_same:
         return words.replace(
             "all participants have the same weight",
             "all datasets have the same weight, and so have all participants of a dataset",

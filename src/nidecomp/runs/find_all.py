@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from nidecomp.bids.checks import SPACES_OF_PARTICIPANTS, SPACES_OF_RUNS
-from nidecomp.bids.datasets import Dataset, Datasets, all_requests, none_left
+from nidecomp.bids.datasets import Dataset, Datasets, all_requests, none_left, reason_of
 from nidecomp.config.datasets import OF_BIDS_DIR
+from nidecomp.config.science import Selection
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.core.inventory import Inventory, LostDataset, UnmatchedFolder
@@ -48,9 +49,15 @@ def find_runs_of_datasets(
     """
     if not datasets.are_several:
         return _find(datasets.found[0], settings, executor)
-    own = _own_settings(datasets, settings)
-    found: list[Inventory] = []
     not_used = list(lost)
+    own = _own_settings(datasets, not_used, settings)
+    if not own:
+        named = " ".join(settings.science.selection.participant_label)
+        raise NothingToDoError(
+            f"--participant-label {named}: of these, nobody is in a dataset that can be used.\n"
+            + "\n".join(map(_in_words, not_used))
+        )
+    found: list[Inventory] = []
     for one in datasets.found:
         if one.name not in own:
             continue
@@ -59,7 +66,7 @@ def find_runs_of_datasets(
             runs = _find(one, own[one.name], executor)
             _check_place(runs, found)
         except NidecompError as error:
-            reason = in_one_line(error, longest=None)
+            reason = in_one_line(reason_of(error, one.name), longest=None)
             not_used.append(LostDataset(one.name, one.path, reason))
             continue
         found.append(_named(runs, one.name))
@@ -103,17 +110,22 @@ def _find(dataset: Dataset, settings: Settings, executor: Executor) -> Inventory
 def warn_of_lost(lost: Iterable[LostDataset]) -> None:
     """Log the datasets that cannot be used, with their reasons."""
     for one in lost:
-        name = one.name or OF_BIDS_DIR
-        _LOG.error("Dataset %s (%s) cannot be used: %s", name, one.path, one.reason)
+        _LOG.error("%s", _in_words(one))
+
+
+def _in_words(one: LostDataset) -> str:
+    return f"Dataset {one.name or OF_BIDS_DIR} ({one.path}) cannot be used: {one.reason}"
 
 
 # ---------------------------------------------------------------- participants by their labels
-def _own_settings(datasets: Datasets, settings: Settings) -> dict[str, Settings]:
+def _own_settings(
+    datasets: Datasets, lost: Sequence[LostDataset], settings: Settings
+) -> dict[str, Settings]:
     """Return the settings of each dataset of which participants may take part, by its name."""
     selection = settings.science.selection
     named, excluded = selection.participant_label, selection.exclude_participant_label
     labels = {one.name: one.participants() for one in datasets.found}
-    _check_known(datasets, labels, named, excluded)
+    _check_known(datasets, labels, lost, selection)
     requests = {one.name: one for one in all_requests(settings)}
     own: dict[str, Settings] = {}
     for one in datasets.found:
@@ -142,18 +154,27 @@ def _labels_in(one: Dataset, there: frozenset[str], labels: Sequence[str]) -> tu
 def _check_known(
     datasets: Datasets,
     labels: dict[str, frozenset[str]],
-    named: Sequence[str],
-    excluded: Sequence[str],
+    lost: Sequence[LostDataset],
+    selection: Selection,
 ) -> None:
-    """Check that somebody has each label, so that no mistyped label is silently ignored."""
+    """Check that somebody has each label, so that no mistyped label is silently ignored.
+
+    Those of a dataset that is not there cannot be known.
+    """
     known = {one.name + label for one in datasets.found for label in labels[one.name]}
-    for option, given in (("participant-label", named), ("exclude-participant-label", excluded)):
+    not_there = tuple(one.name for one in lost)
+    for option, given in (
+        ("participant-label", selection.participant_label),
+        ("exclude-participant-label", selection.exclude_participant_label),
+    ):
         unknown = [label for label in given if label not in known]
+        unknown = [label for label in unknown if not label.startswith(not_there)]
         if unknown:
             shown = ", ".join(sorted(known)[:20]) + (", …" if len(known) > 20 else "")
             raise NothingToDoError(
                 f"--{option} {' '.join(unknown)}: no dataset has this participant (labels begin "
                 f"with the name of the dataset, but for those of BIDS_DIR); found: {shown}."
+                + "".join(f"\n{_in_words(one)}" for one in lost)
             )
 
 

@@ -13,7 +13,7 @@ import tomli_w
 
 from nidecomp.annotation.thresholds import parse_rule, rule_in_words
 from nidecomp.config.parse import settings_from_options
-from nidecomp.config.science import Science, science_as_tables
+from nidecomp.config.science import Science
 from nidecomp.outputs.report.citation import citation_files
 from nidecomp.outputs.report.methods import methods_text
 from nidecomp.outputs.report.methods_runs import dropped_volumes
@@ -44,14 +44,11 @@ def table(*rows: tuple[str, ...]) -> str:
     return "\n".join("\t".join(row) for row in rows) + "\n"
 
 
-def science_of(options: Options) -> Science:
-    return settings_from_options(".", ".", "group", options).science
-
-
 def make(root: Path, runs: list[tuple[str, ...]] | None = None, **options: Any) -> Path:
     """An output folder as an analysis with these options writes it, as far as the text needs it."""
-    science = science_of(options)
-    write(root / "logs" / "settings.toml", tomli_w.dumps(science_as_tables(science)))
+    settings = settings_from_options(".", ".", "group", options)
+    science = settings.science
+    write(root / "logs" / "settings.toml", tomli_w.dumps(settings.as_tables()))
     write(root / "logs" / "inventory.tsv", table(INVENTORY, *(RUNS if runs is None else runs)))
     for method in science.decomposition.methods:
         for scale in science.decomposition.model_orders or (5,):
@@ -152,7 +149,11 @@ SENTENCES: dict[str, tuple[Any, str, Options]] = {
         "leading 20 principal components, one for each component of the decomposition",
         {},
     ),
-    "decomposition.dataset_weights": ("equal", "so that every dataset had the same weight", {}),
+    "decomposition.dataset_weights": (
+        "equal",
+        "so that every dataset had the same weight",
+        {"datasets": {"T": "t"}},
+    ),
     "decomposition.n_init": (3, "Of 3 random starts", {}),
     "decomposition.map_support": (0.2, "covers 20 % of the voxels", {}),
     "decomposition.alpha": (2.5, "the sparsity penalty was 2.5", {}),
@@ -325,6 +326,53 @@ def test_a_folder_without_readable_settings_makes_no_claims(tmp_path: Path) -> N
         text = text_of(root)
         assert "cannot be read" in text
         assert "regressed" not in text
+
+
+# ---------------------------------------------------------------- several datasets
+def with_dataset(root: Path, own: Options, **options: Any) -> Path:
+    """Return an output folder of BIDS_DIR and of dataset T, which has options of its own."""
+    make(root, **options, datasets={"T": {"path": "t", **own}})
+    rows = [(*row, name) for row, name in zip(RUNS, ("preprocessed", "T", "T", "T"), strict=True)]
+    write(root / "logs" / "inventory.tsv", table((*INVENTORY, "dataset"), *rows))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"dummy_scans": 0}, "No volumes were dropped as dummy scans."),
+        ({"dummy_scans": 1}, "The first volume of each run was dropped."),
+        ({"denoise_strategy": "motion"}, "chosen with nilearn (the six motion parameters,"),
+        ({"high_pass": "none"}, "From the series of each voxel, the mean, the linear trend and"),
+        ({"low_pass": 0.1}, "frequencies below 0.01 Hz and above 0.1 Hz (discrete cosines)"),
+        ({"denoise_strategy": "scrubbing", "fd_threshold": 0.2}, "displacement above 0.2 mm or"),
+        ({"mean_fd_cutoff": 0.4}, "a mean framewise displacement above 0.4 mm were excluded."),
+        ({"task_id": ["rest", "nback"]}, "The runs were those of the tasks nback and rest."),
+        ({"session_label": ["1"]}, "The runs were those of the session 1."),
+        ({"res": "2"}, "The images were those in the space MNI152NLin2009cAsym (res-2, desc-"),
+    ],
+)
+def test_what_differs_for_a_dataset_is_told_in_words(
+    tmp_path: Path, own: Options, said: str
+) -> None:
+    text = text_of(with_dataset(tmp_path, own, dummy_scans=3, high_pass=0.01))
+    assert text.startswith("Unless said otherwise for a dataset below,")
+    paragraphs = [one for one in text.split("\n\n") if one.startswith("Dataset T differs")]
+    assert len(paragraphs) == 1
+    assert said in paragraphs[0]
+    assert not re.search(r"\w_\w", text)
+
+
+def test_a_single_dataset_has_no_weight(tmp_path: Path) -> None:
+    assert "every participant had the same weight" in text_of(
+        make(tmp_path, dataset_weights="equal")
+    )
+
+
+def test_a_dataset_with_the_same_options_has_no_words_of_its_own(tmp_path: Path) -> None:
+    same = with_dataset(tmp_path, {"dummy_scans": 3}, dummy_scans=3)
+    assert "Unless" not in text_of(same)
+    assert "differs" not in text_of(same)
 
 
 # ---------------------------------------------------------------- references

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from nidecomp.annotation.noise_flags import DATASET_SHARE_LIMIT, WITHOUT_DATASET_LIMIT
+from nidecomp.config.science import Science
+from nidecomp.core.text import verb
+from nidecomp.outputs.report.methods_cleaning import cleaning_sentences
+from nidecomp.outputs.report.methods_runs import images_sentence
 from nidecomp.outputs.report.payload import table
 from nidecomp.outputs.report.results import Results, WrittenDecomposition
 from nidecomp.outputs.report.words import listed, numbered, paragraph, per_cent
+
+# Options that choose runs, as they are called in a sentence.
+_SELECTED_BY = {
+    "task_id": ("task", "tasks"),
+    "session_label": ("session", "sessions"),
+    "run_id": ("run index", "run indices"),
+}
+# What is said of a dataset whose runs lack a step of cleaning that all others have.
+_NOT_DONE = {
+    "dummies": "No volumes were dropped as dummy scans.",
+    "scrubbed": "There was no scrubbing.",
+    "excluded": "No run was excluded for its motion or length.",
+    "aroma": "Images denoised by ICA-AROMA were not used.",
+}
 
 
 def table_of_datasets(
@@ -80,31 +98,58 @@ def about_datasets(folder: Results) -> str:
     return paragraph(
         [
             f"The runs are from {number}: {listed(parts)}.",
-            *_own_settings(folder.settings, people),
             _left_out(folder),
         ]
     )
 
 
-def _own_settings(settings: str, names: Mapping[str, object]) -> list[str]:
-    """Return which settings of datasets differ from those of the others."""
-    try:
-        tables = tomllib.loads(settings).get("datasets", {})
-    except tomllib.TOMLDecodeError:
-        return []
-    if not isinstance(tables, dict):
-        return []
-    return [
-        f"Settings of dataset {name} that differ: "
-        + listed(f"{option} {_in_words(value)}" for option, value in table.items())
-        + "."
-        for name, table in tables.items()
-        if name in names and isinstance(table, dict) and table
+def about_own_options(folder: Results, science: Science) -> list[str]:
+    """Return a paragraph for each dataset that was selected or cleaned by other options.
+
+    Parameters
+    ----------
+    folder : Results
+    science : Science
+        What holds for all others.
+
+    Returns
+    -------
+    list of str
+    """
+    used = {row.get("dataset") for row in folder.runs if row.get("status") == "used"}
+    paragraphs = []
+    for name, own in sorted(folder.own_science.items()):
+        sentences = _differences(own, science)
+        if name in used and sentences:
+            paragraphs.append(
+                f"Dataset {name} differs from what is said above in the following. "
+                + paragraph(sentences)
+            )
+    return paragraphs
+
+
+def _differences(own: Science, shared: Science) -> list[str]:
+    """Return what is to be said of a dataset's runs that is not true of all others."""
+    selection, others = own.selection, shared.selection
+    sentences = [
+        f"The runs were those of the {verb(len(labels), one, several)} {listed(labels)}."
+        if (labels := getattr(selection, option))
+        else f"The runs of all {several} were used."
+        for option, (one, several) in _SELECTED_BY.items()
+        if getattr(selection, option) != getattr(others, option)
     ]
-
-
-def _in_words(value: object) -> str:
-    return listed(map(str, value)) if isinstance(value, list) else str(value)
+    if selection.bids_filter_file != others.bids_filter_file:
+        sentences.append("Files were selected by entities of their own (bids_filter_file).")
+    if (images := images_sentence(selection)) != images_sentence(others):
+        sentences.append(images)
+    cleaned = asdict(cleaning_sentences(own.denoising))
+    of_others = asdict(cleaning_sentences(shared.denoising))
+    sentences += [
+        sentence or _NOT_DONE[step]
+        for step, sentence in cleaned.items()
+        if sentence != of_others[step]
+    ]
+    return sentences
 
 
 def _left_out(folder: Results) -> str:

@@ -6,7 +6,7 @@ each of them on. What was not done is not mentioned.
 
 from __future__ import annotations
 
-from nidecomp.outputs.report.datasets import about_datasets
+from nidecomp.outputs.report.datasets import about_datasets, about_own_options
 from nidecomp.outputs.report.methods_maps import about_evidence, about_fit, about_maps
 from nidecomp.outputs.report.methods_projections import about_projections, about_template
 from nidecomp.outputs.report.methods_runs import about_cleaning, about_runs
@@ -17,6 +17,8 @@ _UNKNOWN = (
     "The settings of this analysis (logs/settings.toml) cannot be read, so that its methods are "
     "not described here. The analysis was computed with nilearn [@nilearn]."
 )
+
+_UNLESS = "Unless said otherwise for a dataset below, what is said here holds for the runs of all. "
 
 
 def methods_text(folder: Results) -> tuple[str, tuple[Reference, ...]]:
@@ -38,10 +40,12 @@ def methods_text(folder: Results) -> tuple[str, tuple[Reference, ...]]:
     science = folder.science
     if science is None:
         return with_citations(_UNKNOWN)
+    of_datasets = about_own_options(folder, science)
     paragraphs = [
-        about_runs(folder, science),
+        (_UNLESS if of_datasets else "") + about_runs(folder, science),
         about_datasets(folder),
         about_cleaning(folder, science),
+        *of_datasets,
     ]
     if folder.is_template:
         paragraphs.append(about_template(folder, science))

@@ -33,7 +33,7 @@ def about_fit(folder: Results, science: Science) -> str:
     sentences = [
         _held_out(fits[0], science),
         _order(fits[0], options),
-        _subspace(fits, options),
+        _subspace(folder, options),
         f"For CanICA [@varoquaux2010], {_norm_for_canica(options)}the leading dimensions of the "
         "group, one for each component, were rotated to independent maps by FastICA with a cubic "
         f"nonlinearity. {_restarts(options)}",
@@ -74,9 +74,9 @@ def _order(one: WrittenDecomposition, options: DecompositionOptions) -> str:
     )
 
 
-def _subspace(fits: tuple[WrittenDecomposition, ...], options: DecompositionOptions) -> str:
+def _subspace(folder: Results, options: DecompositionOptions) -> str:
     """Return how runs were put together."""
-    scales = sorted({one.scale for one in fits})
+    scales = sorted({one.scale for one in folder.decompositions})
     numbers = listed([str(options.rows_of_run(scale)) for scale in scales])
     kept = listed([str(options.kept_dims(scale)) for scale in scales])
     again = " (separately for each number)" if len(scales) > 1 else ""
@@ -91,15 +91,15 @@ def _subspace(fits: tuple[WrittenDecomposition, ...], options: DecompositionOpti
     return (
         f"Each run was reduced to its leading {reduced} for each component of the "
         f"decomposition{again}. They were {weighted}divided by the square root of the number of "
-        f"the participant's runs{_equal(options)} had the same weight, and combined by a "
+        f"the participant's runs{_equal(folder)} had the same weight, and combined by a "
         "singular value decomposition, to which runs were added one after another while the "
         f"leading {kept} dimensions were kept."
     )
 
 
-def _equal(options: DecompositionOptions) -> str:
+def _equal(folder: Results) -> str:
     """Return what has the same weight, after the first number that rows are divided by."""
-    if options.dataset_weights == "equal":
+    if folder.options and folder.options.datasets_weigh_the_same:
         return " and of that of the dataset's participants, so that every dataset"
     return ", so that every participant"
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from nidecomp.bids.dataset import OUR_NAME
-from nidecomp.config.science import Denoising, Science
-from nidecomp.config.values import STRATEGY_PRESETS
+from nidecomp.config.science import Denoising, Science, Selection
 from nidecomp.core.text import verb
 from nidecomp.outputs.description import programs_before
+from nidecomp.outputs.report.methods_cleaning import cleaning_sentences
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results
 from nidecomp.outputs.report.words import listed, method_name, numbered, paragraph, per_cent
-from nidecomp.runs.strategy import argument_of, is_full_aroma, resolve_strategy, scrubbing_of
 
 # The reasons for dropping volumes in the table of runs, as they stand in a sentence.
 _REASONS = {
@@ -25,18 +23,6 @@ _REASONS = {
     "DVARS": "for their DVARS",
     "short segments": "in short segments",
     "empty": "without signal",
-}
-# What the models of load_confounds add to signals.
-_MODELS = {
-    "basic": "",
-    "derivatives": " and their derivatives",
-    "power2": " and their squares",
-    "full": ", their derivatives and the squares of both",
-}
-_SIGNALS = {
-    "motion": "the six motion parameters",
-    "wm_csf": "the mean signals of white matter and CSF",
-    "global_signal": "the global signal",
 }
 
 
@@ -56,19 +42,25 @@ def about_runs(folder: Results, science: Science) -> str:
     used = _used(folder)
     participants = {row.get("run", "").partition("_")[0] for row in used}
     n_unused = sum(row.get("status") in {"refused", "failed"} for row in folder.runs)
-    selection = science.selection
-    res = f"res-{selection.res}, " if selection.res else ""
     sentences = [
         f"{numbered(len(used), 'run')} of {numbered(len(participants), 'participant')}, "
         f"{_preprocessed(folder)}, {'was' if len(used) == 1 else 'were'} found with PyBIDS "
         f"[@yarkoni2019] and analysed with {_software(folder)}.",
-        f"The images were those in the space {selection.space} ({res}desc-{selection.desc_label}).",
+        images_sentence(science.selection),
         f"{numbered(n_unused, 'further run')} could not be used." if n_unused else "",
         _masked(folder, science),
         _resampled(used),
         _without_data(used),
     ]
     return paragraph(sentences)
+
+
+def images_sentence(selection: Selection) -> str:
+    """Return which images of the runs were used."""
+    res = f"res-{selection.res}, " if selection.res else ""
+    return (
+        f"The images were those in the space {selection.space} ({res}desc-{selection.desc_label})."
+    )
 
 
 def _used(folder: Results) -> list[Row]:
@@ -164,39 +156,17 @@ def about_cleaning(folder: Results, science: Science) -> str:
     -------
     str
     """
-    denoising = science.denoising
+    said = cleaning_sentences(science.denoising)
     sentences = [
-        _scrubbed(denoising),
+        said.dummies,
+        said.scrubbed,
         _dropped(_used(folder)),
-        _excluded(denoising),
-        _smoothed(folder, denoising),
-        _aroma(denoising),
-        _regressed(denoising),
+        said.excluded,
+        _smoothed(folder, science.denoising),
+        said.aroma,
+        said.regressed,
     ]
     return paragraph(sentences)
-
-
-def _scrubbed(denoising: Denoising) -> str:
-    sentences = []
-    if denoising.dummy_scans:
-        first = "volume" if denoising.dummy_scans == 1 else f"{denoising.dummy_scans} volumes"
-        sentences.append(
-            f"The first {first} of each run {verb(denoising.dummy_scans, 'was', 'were')} dropped."
-        )
-    rule = scrubbing_of(denoising)
-    if rule is not None:
-        limits = [f"a framewise displacement above {rule.fd_mm:g} mm"]
-        if rule.std_dvars is not None:
-            limits.append(f"a standardised DVARS above {rule.std_dvars:g}")
-        segments = (
-            f", and so were segments of fewer than {rule.fewest_volumes} volumes between them"
-            if rule.fewest_volumes > 1
-            else ""
-        )
-        sentences.append(
-            f"Volumes with {' or '.join(limits)} were dropped{segments} (scrubbing) [@power2014]."
-        )
-    return " ".join(sentences)
 
 
 def _dropped(used: list[Row]) -> str:
@@ -234,16 +204,6 @@ def dropped_volumes(cell: str) -> dict[str, int]:
     return {reason: int(digits) for reason, _, digits in parts if digits.isdecimal()}
 
 
-def _excluded(denoising: Denoising) -> str:
-    """Return which runs were excluded for their motion or length."""
-    rules = []
-    if denoising.min_volumes > 1:
-        rules.append(f"fewer than {denoising.min_volumes} volumes left")
-    if denoising.mean_fd_cutoff is not None:
-        rules.append(f"a mean framewise displacement above {denoising.mean_fd_cutoff:g} mm")
-    return f"Runs with {' or '.join(rules)} were excluded." if rules else ""
-
-
 def _smoothed(folder: Results, denoising: Denoising) -> str:
     methods = [one.method for one in folder.decompositions]
     if not folder.is_template:
@@ -259,62 +219,3 @@ def _smoothed(folder: Results, denoising: Denoising) -> str:
         else listed([f"{each:g} mm for {name}" for name, each in fwhm.items()])
     )
     return f"Images were smoothed with a Gaussian kernel (full width at half maximum: {widths})."
-
-
-def _aroma(denoising: Denoising) -> str:
-    arguments = resolve_strategy(denoising)
-    if arguments is None or not is_full_aroma(arguments):
-        return ""
-    return "The images had been denoised by ICA-AROMA, non-aggressively [@pruim2015]."
-
-
-def _regressed(denoising: Denoising) -> str:
-    band = [
-        f"{word} {cutoff:g} Hz"
-        for word, cutoff in (("below", denoising.high_pass), ("above", denoising.low_pass))
-        if cutoff is not None
-    ]
-    removed = ["the mean", "the linear trend"]
-    if band:
-        removed.append(f"frequencies {' and '.join(band)} (discrete cosines)")
-    confounds = _confounds(denoising)
-    if confounds:
-        removed.append(confounds)
-    return (
-        f"From the series of each voxel, {listed(removed)} were removed in a single regression on "
-        "the volumes kept [@lindquist2019], and series were scaled to unit variance."
-    )
-
-
-def _confounds(denoising: Denoising) -> str:
-    """Return the confounds of a strategy in words."""
-    arguments = resolve_strategy(denoising)
-    if arguments is None:
-        return ""
-    parts = [_part(part, arguments) for part in arguments["strategy"]]
-    named = "; ".join(part for part in parts if part)
-    if not named:
-        return ""
-    name = denoising.denoise_strategy
-    if name in STRATEGY_PRESETS:
-        return f"the confounds of nilearn's strategy {name} ({named})"
-    return f"confounds chosen with nilearn ({named})"
-
-
-def _part(part: str, arguments: Mapping[str, Any]) -> str:
-    """Return one part of a strategy in words; empty if it adds no regressors."""
-    if part in _SIGNALS:
-        model = _MODELS[argument_of(arguments, part)]
-        return _SIGNALS[part] + (
-            model.replace("their", "its") if part == "global_signal" else model
-        )
-    if part == "high_pass":
-        return "fMRIPrep's cosines, a high-pass filter at 1/128 Hz"
-    if part == "compcor":
-        most = argument_of(arguments, "n_compcor")
-        how_many = "all" if most == "all" else f"the first {most}"
-        kind = argument_of(arguments, "compcor")
-        return f"{how_many} CompCor components of the kind {kind} [@behzadi2007]"
-    if part == "ica_aroma" and not is_full_aroma(arguments):
-        return "the motion components of ICA-AROMA [@pruim2015]"
-    return ""

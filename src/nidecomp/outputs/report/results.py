@@ -8,12 +8,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.config.parse import read_config_file, settings_from_options
 from nidecomp.config.science import Science
+from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
 from nidecomp.core.records import REDUCED_EXTENSION
 from nidecomp.core.text import count
@@ -129,7 +131,7 @@ class Results:
 
     `is_template` says that maps were projected which were not fitted here. `fits` has, for each
     component, how each run has it, `circumstances` how and where nidecomp was run. `settings` is
-    the text of the file of settings, `science` what it says; None if it cannot be read.
+    the text of the file of settings, `options` what it says; None if it cannot be read.
     """
 
     root: Path
@@ -148,9 +150,21 @@ class Results:
     order: Mapping[str, object]
     order_figure: Path | None
     settings: str
-    science: Science | None
+    options: Settings | None
     mask: Path | None
     missing: tuple[str, ...]
+
+    @property
+    def science(self) -> Science | None:
+        """The options that changed the outputs, but for those of further datasets alone."""
+        return self.options.science if self.options else None
+
+    @property
+    def own_science(self) -> dict[str, Science]:
+        """All options of each further dataset, by its name."""
+        if self.options is None:
+            return {}
+        return {one.name: self.options.of_dataset(one).science for one in self.options.further}
 
 
 def read_results(root: Path) -> Results:
@@ -196,7 +210,7 @@ def read_results(root: Path) -> Results:
         order=read_json(root / "logs" / "order.json") if figure.exists() else {},
         order_figure=figure if figure.exists() else None,
         settings=settings,
-        science=_science(root / "logs" / "settings.toml"),
+        options=_options(root / "logs" / "settings.toml"),
         mask=next((path for path, _ in files_of_maps(root, _MASK)), None),
         missing=tuple(missing),
     )
@@ -247,13 +261,14 @@ def pairs_of(folder: Results) -> list[tuple[WrittenDecomposition, WrittenDecompo
     return found
 
 
-def _science(path: Path) -> Science | None:
+def _options(path: Path) -> Settings | None:
     """Return the options that changed the outputs; None where they cannot be read."""
     try:
         options = read_config_file(path)
         # Their folders are not in the file.
-        options.pop("datasets", None)
-        return settings_from_options(".", ".", "group", options).science
+        tables = cast("Mapping[str, Mapping[str, object]]", options.pop("datasets", {}))
+        datasets = {name: {**table, "path": "."} for name, table in tables.items()}
+        return settings_from_options(".", ".", "group", {**options, "datasets": datasets})
     except UsageError:
         return None
 
