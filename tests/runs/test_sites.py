@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from option_examples import build
@@ -16,6 +17,7 @@ from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.inventory import FailedRun, Inventory
 from nidecomp.core.records import ReducedRun, RunKey, UsableRun
 from nidecomp.core.reduced_runs import RunVolumes, store_reduced
+from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.reduce import reduce_run
 from nidecomp.runs.sites import NOTE, about_reduced, find_runs_of_site, refuse_other_spaces
 from nidecomp.runs.task import ReduceTask
@@ -71,6 +73,12 @@ def other(*, label: str = SPACE.label, shift: float = 0.0) -> VoxelSpace:
     affine = np.eye(4)
     affine[0, 3] = shift
     return VoxelSpace(replace(GRID, affine=tuple(map(tuple, affine.tolist()))), inside, label)
+
+
+def another() -> VoxelSpace:
+    inside = np.zeros((2, 2, 2), dtype=bool)
+    inside[0, 0, 0] = True
+    return VoxelSpace(GRID, inside, SPACE.label)
 
 
 def fitting(root: Path, to: VoxelSpace = SPACE, **options: object) -> Inventory:
@@ -185,6 +193,23 @@ def test_of_a_run_in_several_spaces_that_of_the_mask_is_taken(tmp_path: Path) ->
             (n_kept, f"{KEY.label}_{name}.npy")
         ]
         assert found.refused == ()
+
+
+def test_a_run_with_several_masks_counts_once_for_the_grid_of_most_runs(tmp_path: Path) -> None:
+    shifted = replace(SPACE, grid=other(shift=1.0).grid)
+    for number, spaces in enumerate(((SPACE, other(), another()), (shifted,), (shifted,))):
+        for space in spaces:
+            key = RunKey((("sub", f"{number}"), ("task", "rest")))
+            store(tmp_path, key=key, name=space.digest[:5], space=space)
+    mask = tmp_path / "mask.nii.gz"
+    nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4)).to_filename(mask)
+    given = settings(mask=mask)
+    found = find_runs_of_site(tmp_path, given)
+    assert len(found.used) == 5
+    space, shared = share_space(found, given.science.masking, None)
+    assert isinstance(space, VoxelSpace)
+    assert space.grid == shifted.grid
+    assert [run.key.get("sub") for run in shared.used if run.resampled] == ["0"] * 3
 
 
 def test_a_run_that_was_reduced_on_two_grids_was_made_from_different_files(tmp_path: Path) -> None:

@@ -92,21 +92,16 @@ def find_runs_of_site(root: Path, settings: Settings) -> Inventory:
     check_labels(root, selection, filters, named, Folders())
     if settings.analysis_level == "participant":
         selection = replace(selection, participant_label=())
-    bolds = selected((file.listed for file in files), selection, filters)
-    if not (bolds or refused):
+    chosen = _selected(files, selection, filters)
+    if not (chosen or refused):
         raise NothingToDoError(
             f"No reduced run in {root / REDUCED_FOLDER} matches the selection "
             f"({count(len({file.key for file in files}), 'run')} found)."
         )
-    if bolds:
-        check_one_grid(bolds)
-        check_own_space(bolds)
     of_run: dict[RunKey, list[SiteFile]] = {}
-    chosen = {file.path for file in bolds}
-    for file in files:
-        if file.path in chosen:
-            of_run.setdefault(file.key, []).append(file)
-    present = {*of_run, *(run.key for run in refused)}
+    for file in chosen:
+        of_run.setdefault(file.key, []).append(file)
+    present = {key.get("sub") for key in (*of_run, *(run.key for run in refused))}
     used: list[UsableRun] = []
     for key, own in of_run.items():
         try:
@@ -116,8 +111,20 @@ def find_runs_of_site(root: Path, settings: Settings) -> Inventory:
     return Inventory(
         used=tuple(sorted(used, key=lambda run: run.label)),
         refused=tuple(sorted(refused, key=lambda run: run.key.label)),
-        unmatched=_unmatched(files, {key.get("sub") for key in present}, selection, filters),
+        unmatched=_unmatched(files, present, selection, filters),
     )
+
+
+def _selected(
+    files: Sequence[SiteFile], selection: Selection, filters: Mapping[str, Any]
+) -> list[SiteFile]:
+    """Return the files whose images are selected, which must have one space and resolution."""
+    bolds = selected((file.listed for file in files), selection, filters)
+    if bolds:
+        check_one_grid(bolds)
+        check_own_space(bolds)
+    paths = {one.path for one in bolds}
+    return [file for file in files if file.path in paths]
 
 
 def _unmatched(
