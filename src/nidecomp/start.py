@@ -103,6 +103,7 @@ def check_request(settings: Settings) -> Located:
         check_installed()
     datasets, lost = locate_datasets(settings, partial(make_installed, fetch=execution.fetch))
     _check_folders(datasets, lost, settings)
+    _check_sites(datasets, settings)
     mask = settings.science.masking.mask
     atlas = settings.science.evidence.label_atlas
     for option, file in (("--mask", mask), ("--label-atlas", atlas)):
@@ -128,6 +129,18 @@ def _check_folders(datasets: Datasets, lost: Iterable[LostDataset], settings: Se
         check_outside(path, root, settings.work_dir, "--work-dir")
         if database:
             check_outside(path, root, Path(database), "--bids-database-dir")
+
+
+def _check_sites(datasets: Datasets, settings: Settings) -> None:
+    """Check what is needed for reduced runs without images: no site can be used without it."""
+    for one in datasets.found:
+        if one.is_reduced and settings.science.projection.maps is not None:
+            raise UsageError(f"{one.path} has no images that --maps could be projected to")
+        if one.is_reduced and settings.science.masking.mask is None:
+            raise UsageError(
+                f"{one.path} has reduced runs of a site without their images: give the --mask "
+                "that they were reduced with"
+            )
 
 
 def _check_file(option: str, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,9 @@ def unmatched_folders(
             reasons[folder] = _reason(folder, folders, of_participant.get(folder.name, []), query)
     # The selection of participants is the reason that counts, whatever else is wrong.
     deselected = {
-        folder: why for folder in reasons if (why := _deselected(root, folder, selection, query))
+        folder: why
+        for folder in reasons
+        if (why := why_deselected(entities_of_folder(root, folder), selection, query))
     }
     return tuple(
         UnmatchedFolder("_".join(folder.relative_to(root).parts), folder, why, folder in deselected)
@@ -67,11 +69,23 @@ def unmatched_folders(
     )
 
 
-def _deselected(
-    root: Path, folder: Path, selection: Selection, query: Mapping[str, Any]
+def why_deselected(
+    entities: Mapping[str, str], selection: Selection, query: Mapping[str, Any]
 ) -> str | None:
-    """Return how the selection leaves a participant out, or None."""
-    entities = entities_of_folder(root, folder)
+    """Return how the selection leaves a participant out, or None.
+
+    Parameters
+    ----------
+    entities : mapping
+        Those of the participant.
+    selection : Selection
+    query : mapping
+        The entities that images must have.
+
+    Returns
+    -------
+    str or None
+    """
     if entities.get("subject") in selection.exclude_participant_label:
         return "excluded by --exclude-participant-label"
     of_subject = {name: wanted for name, wanted in query.items() if name == "subject"}
@@ -84,8 +98,8 @@ def _reason(
     folder: Path, folders: Folders, bolds: list[ListedFile], query: Mapping[str, Any]
 ) -> str:
     if bolds:
-        mismatches = _mismatches(bolds, query)
-        return f"its BOLD images ({len(bolds)}) do not match the selection: {mismatches}"
+        differing = mismatches(bolds, query)
+        return f"its BOLD images ({len(bolds)}) do not match the selection: {differing}"
     if folder.is_symlink():
         return f"it is a link to {folder.readlink()}, where its files are listed"
     closed = [path.name for path in folders.closed if folder in (path, *path.parents)]
@@ -99,8 +113,19 @@ def _reason(
     return "it has no *_bold.nii.gz in its func folder"
 
 
-def _mismatches(bolds: list[ListedFile], query: Mapping[str, Any]) -> str:
-    """Return the labels of images that are not among those asked for: ``space is T1w``."""
+def mismatches(bolds: Sequence[ListedFile], query: Mapping[str, Any]) -> str:
+    """Return the labels of images that are not among those asked for: ``space is T1w``.
+
+    Parameters
+    ----------
+    bolds : sequence of ListedFile
+    query : mapping
+        The entities that images must have.
+
+    Returns
+    -------
+    str
+    """
     found = {
         name: sorted(
             {

@@ -21,6 +21,11 @@ from nidecomp.core.atomic import writing
 from nidecomp.core.record_files import read_record, write_record
 from nidecomp.core.records import REDUCED_FOLDER, ReducedRun, UsableRun
 
+# The same data, cleaned in the same way, agree in these numbers, and in others up to rounding.
+_COUNTS = ("smoothing_fwhm", "n_voxels", "n_regressors", "n_nonfinite", "n_constant", "empty")
+_NUMBERS = ("squared_singular_values", "total_variance", "times_s", "motion")
+_CLOSE = 1e-5
+
 
 @dataclass(frozen=True, eq=False)
 class RunVolumes:
@@ -78,6 +83,42 @@ def read_about(path: Path) -> Mapping[str, Any] | None:
     except Exception:  # as above
         return None
     return about if isinstance(about, Mapping) else None
+
+
+def are_of_same_data(first: Path, other: Path) -> bool:
+    """Return whether two files have the same data, perhaps with other numbers of rows.
+
+    Parameters
+    ----------
+    first, other : Path
+        Reduced runs with the same settings apart from the number of rows.
+
+    Returns
+    -------
+    bool
+        False if one of them is damaged.
+    """
+    try:
+        one, two = _comparable(first), _comparable(other)
+        n_shared = min(len(one["squared_singular_values"]), len(two["squared_singular_values"]))
+        for numbers in (one, two):
+            numbers["squared_singular_values"] = numbers["squared_singular_values"][:n_shared]
+        return all(one[name] == two[name] for name in _COUNTS) and all(
+            _are_close(one[name], two[name]) for name in _NUMBERS
+        )
+    except Exception:  # as above
+        return False
+
+
+def _comparable(path: Path) -> dict[str, Any]:
+    record = _read_record(path)
+    return {**record, "times_s": record["volumes"].times_s, "motion": record["volumes"].motion}
+
+
+def _are_close(one: Any, two: Any) -> bool:
+    """Return whether values differ by less than other versions of libraries make them differ."""
+    least = _CLOSE * float(np.max(np.abs(one), initial=0.0))
+    return np.shape(one) == np.shape(two) and np.allclose(one, two, rtol=_CLOSE, atol=least)
 
 
 def _read_record(path: Path) -> dict[str, Any]:

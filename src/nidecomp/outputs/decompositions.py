@@ -97,8 +97,8 @@ def _write_atlas_card(tree: OutputTree, result: GroupResult) -> None:
     tree.write_json(
         atlas_description_file(atlas),
         {
-            "Name": f"{atlas}: networks of {input_name(result)}",
-            "License": licence(result),
+            "Name": f"{atlas}: networks of {input_name(result.datasets)}",
+            "License": licence(result.datasets),
             "Description": _summary(result),
             "SampleSize": len(result.participants),
             "Species": "Homo sapiens",

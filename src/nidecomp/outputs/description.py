@@ -32,20 +32,20 @@ def write_description(tree: OutputTree, result: GroupResult, title: str, readme:
         What the dataset contains; the name of the input is added.
     readme : str
     """
-    sources = _descriptions(result)
+    sources = _descriptions(result.datasets)
     links = result.datasets.links(result.settings.output_dir)
     tree.write_json(
         PurePosixPath(DESCRIPTION),
         {
-            "Name": f"NiDecomp: {title} of {input_name(result)}",
+            "Name": f"NiDecomp: {title} of {input_name(result.datasets)}",
             "BIDSVersion": BIDS_VERSION,
             "DatasetType": "derivative",
-            "License": licence(result),
+            "License": licence(result.datasets),
             "Authors": _authors(sources),
             "GeneratedBy": [_generated_by(), *_programs_before(sources)],
             "SourceDatasets": [
                 *({"URL": link} for link in links.values()),
-                *(one for source in sources for one in _source_datasets(source)),
+                *_source_datasets(sources),
             ],
             "DatasetLinks": links,
         },
@@ -55,41 +55,52 @@ def write_description(tree: OutputTree, result: GroupResult, title: str, readme:
 
 
 def keep_description(datasets: Datasets, settings: Settings) -> None:
-    """Copy what a dataset says of itself to the work folder, for a group run without the dataset.
+    """Write what the datasets say of themselves to the work folder, for a group run without them.
+
+    Links to other datasets are left out where they are paths, which the site may not want to tell.
 
     Parameters
     ----------
     datasets : Datasets
     settings : Settings
-        Without ``--mask``, reduced runs are of no use elsewhere, and nothing is copied.
+        Without ``--mask``, reduced runs are of no use elsewhere, and nothing is written.
     """
-    if settings.science.masking.mask is None or datasets.are_several:
+    if settings.science.masking.mask is None:
         return
-    described = read_description(datasets.found[0].root)
+    sources = _descriptions(datasets)
+    described = {
+        "Name": input_name(datasets),
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "License": licence(datasets),
+        "Authors": _named_authors(sources),
+        "GeneratedBy": _programs_before(sources),
+        "SourceDatasets": _distinct(filter(_is_public, _source_datasets(sources))),
+    }
     with replace_atomically(settings.work_dir / DESCRIPTION) as temporary:
         temporary.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
 
-def _descriptions(result: GroupResult) -> list[dict[str, Any]]:
+def _descriptions(datasets: Datasets) -> list[dict[str, Any]]:
     """Return what the datasets say of themselves."""
-    return [read_description(one.root) for one in result.datasets.found]
+    return [read_description(one.root) for one in datasets.found]
 
 
-def input_name(result: GroupResult) -> object:
+def input_name(datasets: Datasets) -> object:
     """Return the name of the preprocessed dataset, or of all of them."""
-    names = [source.get("Name") or "unnamed dataset" for source in _descriptions(result)]
+    names = [source.get("Name") or "unnamed dataset" for source in _descriptions(datasets)]
     return ", ".join(map(str, _distinct(names))) if len(names) > 1 else names[0]
 
 
-def licence(result: GroupResult) -> object:
+def licence(datasets: Datasets) -> object:
     """Return the licence of the preprocessed dataset, which its derivatives have, too."""
     unknown = "not stated by the preprocessed dataset"
-    sources = _descriptions(result)
+    sources = _descriptions(datasets)
     stated = [source.get("License") or unknown for source in sources]
     if len(set(stated)) == 1:
         return stated[0]
     # Who uses what was made of all of them has to respect each.
-    named = zip(result.datasets.found, stated, strict=True)
+    named = zip(datasets.found, stated, strict=True)
     return "; ".join(f"{one.link}: {of_dataset}" for one, of_dataset in named)
 
 
@@ -104,17 +115,30 @@ def _distinct(values: Iterable[T]) -> list[T]:
 
 def _authors(sources: Sequence[Mapping[str, object]]) -> list[object]:
     """Return the authors of the inputs; the validator warns of lists with fewer than two."""
-    named = (source.get("Authors") for source in sources)
-    authors = _distinct(one for names in named if isinstance(names, list) for one in names)
+    authors = _named_authors(sources)
     if len(authors) > 1:
         return authors
     nobody = ["(the preprocessed dataset names no authors)"]
     return [*(authors or nobody), f"{OUR_NAME} (the software that made these derivatives)"]
 
 
-def _source_datasets(source: Mapping[str, object]) -> list[object]:
-    datasets = source.get("SourceDatasets")
-    return datasets if isinstance(datasets, list) else []
+def _named_authors(sources: Sequence[Mapping[str, object]]) -> list[object]:
+    return _distinct(_listed(sources, "Authors"))
+
+
+def _source_datasets(sources: Sequence[Mapping[str, object]]) -> list[object]:
+    return list(_listed(sources, "SourceDatasets"))
+
+
+def _is_public(source: object) -> bool:
+    """Return whether an entry of SourceDatasets has no link, or one to the web."""
+    return isinstance(source, Mapping) and str(source.get("URL", "http")).startswith("http")
+
+
+def _listed(sources: Sequence[Mapping[str, object]], name: str) -> Iterable[object]:
+    """Return the entries of a list that some of the descriptions have."""
+    lists = (source.get(name) for source in sources)
+    return (one for entries in lists if isinstance(entries, list) for one in entries)
 
 
 def programs_before(source: Mapping[str, object]) -> list[dict[str, object]]:

@@ -67,7 +67,9 @@ def share_space(
     if not runs:
         return None, replace(inventory, used=(), refused=_sorted(refused))
     # Files of other kinds would be another space, made here.
-    grid = common_grid([run.grid for run in runs if isinstance(run.grid, Grid)])
+    # A run of a site is there once for each mask that it was reduced with, on the same grid.
+    grids = {run.key: run.grid for run in runs}.values()
+    grid = common_grid([one for one in grids if isinstance(one, Grid)])
     given = _given_mask(masking, grid)
     mask, coverage = _cached_mask(runs, grid, masking, given, cache_dir)
     if not mask.any():
@@ -88,7 +90,7 @@ def share_space(
             refused.append(RefusedRun(run.key, run.files.bold, reason))
         else:
             used.append(replace(run, resampled=not _is_on(run, grid), coverage=share))
-    n_resampled = sum(run.resampled for run in used)
+    n_resampled = len({run.key for run in used if run.resampled})
     if n_resampled:
         _LOG.warning("Runs that are resampled because their grid differs: %d", n_resampled)
     space = VoxelSpace(grid, mask, label=runs[0].files.space)

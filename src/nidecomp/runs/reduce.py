@@ -120,6 +120,9 @@ def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
     paths = {fwhm: task.path(fwhm) for fwhm in task.smoothing_fwhm}
     found = {fwhm: find_reduced(task.run, path) for fwhm, path in paths.items()}
     missing = tuple(fwhm for fwhm, record in found.items() if record is None)
+    if missing and task.run.is_of_site:
+        names = ", ".join(paths[fwhm].name for fwhm in missing)
+        raise FailedRunError(f"its reduced run is damaged: ask for the file again ({names})")
     if missing and task.run.files.image_is_gone:
         raise FailedRunError(
             "its image is not there any more, and it was not reduced with these settings and this "
