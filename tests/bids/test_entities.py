@@ -51,14 +51,14 @@ def test_conditions_whose_labels_begin_alike_are_not_pooled(tmp_path: Path) -> N
 def test_companions_with_names_that_cannot_be_read_belong_to_no_run(tmp_path: Path) -> None:
     make(tmp_path, bold(stem()), mask(stem()), confounds(stem()))
     make(tmp_path, mask(stem() + "-open"), confounds(stem() + "_open"))
-    ((files,), refused, _) = search(tmp_path)
+    ((files,), refused, *_) = search(tmp_path)
     assert refused == ()
     assert files.mask == tmp_path / mask(stem())
 
 
 def test_the_number_of_a_run_is_the_same_in_all_its_files(tmp_path: Path) -> None:
     make(tmp_path, bold(stem(run="1")), mask(stem(run="01")), confounds(stem(run="001")))
-    ((files,), refused, _) = search(tmp_path)
+    ((files,), refused, *_) = search(tmp_path)
     assert refused == ()
     assert files.key.get("run") == "1"
     assert files.mask == tmp_path / mask(stem(run="01"))
@@ -80,7 +80,7 @@ def test_entities_may_be_in_any_order(tmp_path: Path) -> None:
         f"{run}_space-MNI152NLin2009cAsym_desc-brain_part-mag_mask.nii.gz",
         f"{run}_desc-confounds_part-mag_timeseries.tsv",
     )
-    ((files,), refused, _) = search(tmp_path)
+    ((files,), refused, *_) = search(tmp_path)
     assert refused == ()
     assert files.mask is not None
     assert files.confounds is not None
@@ -118,7 +118,7 @@ def test_the_key_of_a_wrong_name_has_the_whole_label() -> None:
 
 def test_entities_that_are_not_known_are_noted(tmp_path: Path) -> None:
     make(tmp_path, bold(stem(foo="x")), mask(stem(foo="x")), confounds(stem(foo="x")))
-    ((files,), refused, _) = search(tmp_path)
+    ((files,), refused, *_) = search(tmp_path)
     assert refused == ()
     assert files.notes == ("entities in its file name that are not known were ignored: foo",)
     make_runs(tmp_path, stem(foo="y"))

@@ -36,7 +36,7 @@ def labels(runs: tuple[RunFiles, ...] | tuple[RefusedRun, ...]) -> list[str]:
 
 def found(root: Path, **selection: object) -> list[str]:
     """Return the runs found, after checking that none is refused."""
-    runs, refused, _ = find_runs(root, Selection(**selection))  # type: ignore[arg-type]
+    runs, refused, *_ = find_runs(root, Selection(**selection))  # type: ignore[arg-type]
     assert refused == ()
     return labels(runs)
 
@@ -46,7 +46,7 @@ def with_filter(**content: object) -> dict[str, str]:
 
 
 def only_refusal(root: Path, **selection: object) -> str:
-    _, refused, _ = find_runs(root, Selection(**selection))  # type: ignore[arg-type]
+    _, refused, *_ = find_runs(root, Selection(**selection))  # type: ignore[arg-type]
     (run,) = refused
     return run.reason
 
@@ -59,7 +59,7 @@ def listing(root: Path) -> list[tuple[str, int, int]]:
 # ---------------------------------------------------------------- one run
 def test_a_run_comes_with_its_mask_and_its_confounds(tmp_path: Path) -> None:
     run = stem(ses="1", acq="mb4", run="1")
-    ((files,), refused, _) = find_runs(make_runs(tmp_path, run, res="2"), DEFAULT)
+    ((files,), refused, *_) = find_runs(make_runs(tmp_path, run, res="2"), DEFAULT)
     assert refused == ()
     assert files.key.entities == (
         ("sub", "01"),
@@ -91,7 +91,7 @@ def test_a_run_comes_with_its_mask_and_its_confounds(tmp_path: Path) -> None:
 )
 def test_the_folders_above_never_matter(tmp_path: Path, parent: str) -> None:
     run = stem()
-    ((files,), refused, _) = find_runs(make_runs(tmp_path / parent / "fmriprep", run), DEFAULT)
+    ((files,), refused, *_) = find_runs(make_runs(tmp_path / parent / "fmriprep", run), DEFAULT)
     assert refused == ()
     assert files.key.entities == (("sub", "01"), ("task", "rest"))
     assert files.mask == tmp_path / parent / "fmriprep" / mask(run)
@@ -108,7 +108,7 @@ def test_a_relative_root_gives_the_same_files(
 def test_images_that_are_not_compressed_are_found(tmp_path: Path) -> None:
     run = stem()
     names = [name.removesuffix(".gz") for name in (bold(run), mask(run), confounds(run))]
-    ((files,), _, _) = find_runs(make(tmp_path, *names), DEFAULT)
+    ((files,), _, *_) = find_runs(make(tmp_path, *names), DEFAULT)
     assert files.bold == tmp_path / names[0]
     assert files.mask == tmp_path / names[1]
 
@@ -116,7 +116,7 @@ def test_images_that_are_not_compressed_are_found(tmp_path: Path) -> None:
 def test_the_old_name_of_the_confounds_is_known(tmp_path: Path) -> None:
     run = stem()
     make(tmp_path, bold(run), mask(run), confounds(run, "regressors"))
-    ((files,), _, _) = find_runs(tmp_path, DEFAULT)
+    ((files,), _, *_) = find_runs(tmp_path, DEFAULT)
     assert files.confounds == tmp_path / confounds(run, "regressors")
 
 
@@ -129,14 +129,14 @@ def test_two_confounds_tables_are_one_too_many(tmp_path: Path) -> None:
 
 def test_confounds_that_are_not_there_are_none(tmp_path: Path) -> None:
     """Whether confounds are required depends on the denoising strategy."""
-    ((files,), refused, _) = find_runs(make(tmp_path, bold(stem()), mask(stem())), DEFAULT)
+    ((files,), refused, *_) = find_runs(make(tmp_path, bold(stem()), mask(stem())), DEFAULT)
     assert files.confounds is None
     assert refused == ()
 
 
 def test_a_run_without_a_mask_is_refused(tmp_path: Path) -> None:
     make(make_runs(tmp_path, stem("02")), bold(stem("01")), mask(stem("01"), space="T1w"))
-    runs, refused, _ = find_runs(tmp_path, DEFAULT)
+    runs, refused, *_ = find_runs(tmp_path, DEFAULT)
     assert labels(runs) == ["sub-02_task-rest"]
     assert labels(refused) == ["sub-01_task-rest"]
     assert refused[0].bold == tmp_path / bold(stem("01"))
@@ -144,7 +144,7 @@ def test_a_run_without_a_mask_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_mask_is_used_where_none_is_needed(tmp_path: Path) -> None:
-    ((files,), refused, _) = find_runs(make(tmp_path, bold(stem())), DEFAULT, needs_mask=False)
+    ((files,), refused, *_) = find_runs(make(tmp_path, bold(stem())), DEFAULT, needs_mask=False)
     assert files.mask is None
     assert refused == ()
 
@@ -156,7 +156,7 @@ def test_two_masks_are_one_too_many_until_the_filter_chooses(tmp_path: Path) -> 
     assert Path(uncompressed).name in reason
     assert Path(mask(stem())).name in reason
     chosen = Selection(**with_filter(mask={"extension": ".nii"}))
-    ((files,), refused, _) = find_runs(tmp_path, chosen)
+    ((files,), refused, *_) = find_runs(tmp_path, chosen)
     assert refused == ()
     assert files.mask == tmp_path / uncompressed
 
@@ -164,7 +164,7 @@ def test_two_masks_are_one_too_many_until_the_filter_chooses(tmp_path: Path) -> 
 def test_two_images_of_one_run_are_both_refused(tmp_path: Path) -> None:
     twin = bold(stem()).removesuffix(".gz")
     make(make_runs(tmp_path, stem(), stem("02")), twin)
-    runs, refused, _ = find_runs(tmp_path, DEFAULT)
+    runs, refused, *_ = find_runs(tmp_path, DEFAULT)
     assert labels(runs) == ["sub-02_task-rest"]
     assert {run.bold for run in refused} == {tmp_path / twin, tmp_path / bold(stem())}
     assert all(Path(twin).name in run.reason for run in refused)
@@ -180,7 +180,7 @@ def test_an_image_whose_name_lacks_an_entity_is_refused(tmp_path: Path, missing:
 # ---------------------------------------------------------------- several runs
 def test_runs_with_and_without_acq_keep_their_own_companions(tmp_path: Path) -> None:
     plain, other = stem(), stem(acq="mb4")
-    runs, refused, _ = find_runs(make_runs(tmp_path, plain, other), DEFAULT)
+    runs, refused, *_ = find_runs(make_runs(tmp_path, plain, other), DEFAULT)
     assert refused == ()
     for files, run in zip(runs, (plain, other), strict=True):
         assert files.bold == tmp_path / bold(run)
@@ -192,7 +192,7 @@ def test_each_space_is_found_alone_with_its_own_mask(tmp_path: Path) -> None:
     for space in (SPACE, "MNI152NLin6Asym", "T1w"):
         make_runs(tmp_path, stem(), space=space)
     for space in (SPACE, "MNI152NLin6Asym"):
-        ((files,), refused, _) = find_runs(tmp_path, Selection(space=space))
+        ((files,), refused, *_) = find_runs(tmp_path, Selection(space=space))
         assert refused == ()
         assert files.space == space
         assert files.mask == tmp_path / mask(stem(), space)
@@ -206,7 +206,7 @@ def test_an_image_in_its_own_space_is_not_one_in_a_template(tmp_path: Path) -> N
 def test_each_desc_is_found_alone(tmp_path: Path) -> None:
     make(make_runs(tmp_path, stem()), bold(stem(), desc="smooth"), bold(stem("02"), desc="smooth"))
     assert found(tmp_path) == ["sub-01_task-rest"]
-    runs, _, _ = find_runs(tmp_path, Selection(desc_label="smooth"), needs_mask=False)
+    runs, _, *_ = find_runs(tmp_path, Selection(desc_label="smooth"), needs_mask=False)
     assert [files.bold for files in runs] == [
         tmp_path / bold(stem(sub), desc="smooth") for sub in ("01", "02")
     ]
@@ -250,7 +250,7 @@ def test_runs_are_sorted_by_name(tmp_path: Path) -> None:
 def test_echoes_beside_a_combined_image_are_refused(tmp_path: Path) -> None:
     combined = stem()
     make(make_runs(tmp_path, combined), bold(stem(echo="1")), bold(stem(echo="2")))
-    runs, refused, _ = find_runs(tmp_path, DEFAULT)
+    runs, refused, *_ = find_runs(tmp_path, DEFAULT)
     assert [files.bold for files in runs] == [tmp_path / bold(combined)]
     assert labels(refused) == ["sub-01_task-rest_echo-1", "sub-01_task-rest_echo-2"]
     assert all("--bids-filter-file" in run.reason for run in refused)
@@ -258,7 +258,7 @@ def test_echoes_beside_a_combined_image_are_refused(tmp_path: Path) -> None:
 
 def test_an_echo_can_be_chosen_and_shares_the_runs_companions(tmp_path: Path) -> None:
     make(make_runs(tmp_path, stem()), bold(stem(echo="1")), bold(stem(echo="2")))
-    ((files,), refused, _) = find_runs(tmp_path, Selection(**with_filter(bold={"echo": 2})))
+    ((files,), refused, *_) = find_runs(tmp_path, Selection(**with_filter(bold={"echo": 2})))
     assert refused == ()
     assert files.bold == tmp_path / bold(stem(echo="2"))
     assert files.mask == tmp_path / mask(stem())
@@ -268,7 +268,7 @@ def test_an_echo_can_be_chosen_and_shares_the_runs_companions(tmp_path: Path) ->
 def test_the_phase_of_the_signal_is_refused(tmp_path: Path) -> None:
     make_runs(tmp_path, stem(part="mag"))
     make(tmp_path, bold(stem(part="phase")))
-    runs, refused, _ = find_runs(tmp_path, DEFAULT)
+    runs, refused, *_ = find_runs(tmp_path, DEFAULT)
     assert labels(runs) == ["sub-01_task-rest_part-mag"]
     assert labels(refused) == ["sub-01_task-rest_part-phase"]
 
@@ -278,7 +278,7 @@ def test_the_mask_of_another_cohort_is_another_mask(tmp_path: Path) -> None:
     for cohort in ("1", "2"):
         make_runs(tmp_path, stem(), space=f"MNIInfant_cohort-{cohort}")
     chosen = Selection(space="MNIInfant", **with_filter(bold={"cohort": "1"}))
-    ((files,), refused, _) = find_runs(tmp_path, chosen)
+    ((files,), refused, *_) = find_runs(tmp_path, chosen)
     assert refused == ()
     assert files.mask == tmp_path / mask(stem(), "MNIInfant_cohort-1")
 
@@ -303,7 +303,7 @@ def test_the_remedies_for_several_resolutions_work(tmp_path: Path) -> None:
         (Selection(res="2"), "2"),
         (Selection(bids_filter_file=filter_text), ""),
     ):
-        ((files,), refused, _) = find_runs(tmp_path, selection)
+        ((files,), refused, *_) = find_runs(tmp_path, selection)
         assert refused == ()
         assert files.bold == tmp_path / bold(stem(), res=res)
         assert files.mask == tmp_path / mask(stem(), res=res)
@@ -385,7 +385,7 @@ def test_a_run_whose_content_was_not_fetched_is_refused(
 ) -> None:
     make_runs(tmp_path, stem("01"), stem("02"))
     link_to_nothing(tmp_path / which(stem("01")))
-    runs, refused, _ = find_runs(tmp_path, DEFAULT)
+    runs, refused, *_ = find_runs(tmp_path, DEFAULT)
     assert labels(runs) == ["sub-02_task-rest"]
     assert labels(refused) == ["sub-01_task-rest"]
     assert f"datalad get {tmp_path / which(stem('01'))}" in refused[0].reason
@@ -404,7 +404,7 @@ def test_links_to_content_that_is_there_are_files(tmp_path: Path) -> None:
     for number, path in enumerate(sorted((tmp_path / "in").rglob("sub-*.*"))):
         path.rename(tmp_path / f"object-{number}")
         path.symlink_to(tmp_path / f"object-{number}")
-    ((files,), refused, _) = find_runs(tmp_path / "in", DEFAULT)
+    ((files,), refused, *_) = find_runs(tmp_path / "in", DEFAULT)
     assert refused == ()
     assert files.bold == tmp_path / "in" / bold(stem()), "links are not resolved"
 
@@ -415,7 +415,7 @@ def test_runs_of_all_are_found_although_some_are_named(tmp_path: Path) -> None:
     root = make_runs(tmp_path, stem("01"), stem("02"))
     named = Selection(participant_label=("02",))
     assert [run.key.participant for run in find_runs(root, named)[0]] == ["02"]
-    runs, _, _ = find_runs(root, named, of_all_participants=True)
+    runs, _, *_ = find_runs(root, named, of_all_participants=True)
     assert [run.key.participant for run in runs] == ["01", "02"]
     mistyped = Selection(participant_label=("02", "99"))
     with pytest.raises(NothingToDoError, match="--participant-label 99: "):
@@ -564,7 +564,8 @@ from nidecomp.core.errors import NidecompError
 from nidecomp.config.science import Selection
 root, selection, database = Path(sys.argv[1]), Selection(**json.loads(sys.argv[2])), sys.argv[3]
 try:
-    runs, refused, _ = find_runs(root, selection, database_dir=Path(database) if database else None)
+    saved = Path(database) if database else None
+    runs, refused, *_ = find_runs(root, selection, database_dir=saved)
     found = [run.key.label for run in runs], [[run.key.label, run.reason] for run in refused]
     print(json.dumps({"runs": found[0], "refused": dict(found[1])}))
 except NidecompError as error:
@@ -777,7 +778,7 @@ def test_a_saved_index_is_used_until_a_folder_changes(
     root, database = make_runs(tmp_path / "in", stem("01")), tmp_path / "db"
 
     def find(*, reset: bool) -> list[str]:
-        runs, _, _ = find_runs(root, DEFAULT, database_dir=database, reset_database=reset)
+        runs, _, *_ = find_runs(root, DEFAULT, database_dir=database, reset_database=reset)
         return labels(runs)
 
     indexed = []
@@ -859,7 +860,7 @@ def test_a_saved_index_sees_new_files_in_a_folder_that_kept_its_time(tmp_path: P
 def test_a_saved_index_answers_every_selection(tmp_path: Path) -> None:
     root = make_runs(tmp_path / "in", stem("01"), stem("02"))
     for sub in ("01", "02"):
-        runs, _, _ = find_runs(
+        runs, _, *_ = find_runs(
             root, Selection(participant_label=(sub,)), database_dir=tmp_path / "new" / "db"
         )
         assert labels(runs) == [f"sub-{sub}_task-rest"]
@@ -869,7 +870,7 @@ def test_two_datasets_share_a_folder_for_their_indexes(tmp_path: Path) -> None:
     for _ in range(2):
         for sub in ("01", "02"):
             root = make_runs(tmp_path / sub, stem(sub))
-            runs, _, _ = find_runs(root, DEFAULT, database_dir=tmp_path / "db")
+            runs, _, *_ = find_runs(root, DEFAULT, database_dir=tmp_path / "db")
             assert [files.bold for files in runs] == [root / bold(stem(sub))]
 
 
@@ -878,7 +879,7 @@ def test_a_saved_index_gives_paths_below_the_root_that_is_asked_for(tmp_path: Pa
     make_runs(tmp_path / "in", stem())
     (tmp_path / "link").symlink_to("in")
     for root in (tmp_path / "link", tmp_path / "in", tmp_path / "link"):
-        ((files,), _, _) = find_runs(root, DEFAULT, database_dir=tmp_path / "db")
+        ((files,), _, *_) = find_runs(root, DEFAULT, database_dir=tmp_path / "db")
         assert files.bold.is_relative_to(root)
 
 

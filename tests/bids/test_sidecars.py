@@ -53,7 +53,7 @@ def test_sidecars_of_others_do_not_apply(tmp_path: Path, other: str) -> None:
 def test_a_run_knows_the_sidecars_of_its_image_and_of_its_table(tmp_path: Path) -> None:
     make_runs(tmp_path, RUN)
     make(tmp_path, "task-rest_bold.json", "desc-confounds_timeseries.json")
-    ((files,), _, _) = search(tmp_path)
+    ((files,), _, *_) = search(tmp_path)
     assert files.sidecars == (tmp_path / "task-rest_bold.json",)
     assert files.confounds_sidecars == (tmp_path / "desc-confounds_timeseries.json",)
 

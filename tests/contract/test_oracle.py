@@ -51,7 +51,7 @@ def same_runs(tmp_path_factory: pytest.TempPathFactory) -> SameRuns:
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     science = Science(selection=Selection(participant_label=SINGLE))
-    found, _, _ = find_runs(FIXTURES / "rest", science.selection)
+    found, _, *_ = find_runs(FIXTURES / "rest", science.selection)
     looked_at = [inspect_run(files, science.denoising, N_COMPONENTS) for files in found]
     usable = tuple(run for run in looked_at if isinstance(run, UsableRun))
     space, inventory = share_space(Inventory(usable), Masking(), None)

@@ -36,7 +36,7 @@ def test_real_voxels_with_real_motion_run_through(tmp_path: Path) -> None:
 def test_cleaned_series_are_orthogonal_to_every_regressor(tmp_path: Path) -> None:
     """|r| < 1e-5 with the 24 motion regressors and the cosines of every real run."""
     denoising = Denoising(denoise_strategy="motion+high_pass", smoothing_fwhm=6.0)
-    found, _, _ = find_runs(HAXBY, Selection(space="T1w"))
+    found, _, *_ = find_runs(HAXBY, Selection(space="T1w"))
     usable = tuple(
         run
         for run in (inspect_run(files, denoising, 5) for files in found)
