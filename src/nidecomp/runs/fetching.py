@@ -139,9 +139,10 @@ def header_before_it_is_read(files: RunFiles, work_dir: Path) -> HeaderBefore | 
     Returns
     -------
     HeaderBefore or None
-        That of the image where it was read before, else one that follows from the other files of
-        the run; where they do not say enough, the image is fetched to read its header, and dropped.
-        None where the image is there, or cannot be fetched: the inspection says why.
+        That of the image where it is there or was read before, else one that follows from the
+        other files of the run; where they do not say enough, the image is fetched to read its
+        header, and dropped. None where an image need not be fetched, or cannot be read: the
+        inspection reads it, and says why.
     """
     if files.image_is_gone:
         known = known_header(files, work_dir)
