@@ -63,7 +63,7 @@ def reduce_task(data: Path, label: str, n_rows: int, fwhm_mm: float, work_dir: P
     All that this benchmark knows of NiDecomp's steps before the reduce step stands here.
     """
     denoising = Denoising(denoise_strategy="simple", smoothing_fwhm=fwhm_mm)
-    found, _, _ = find_runs(data, Selection(participant_label=(label,)))
+    found, *_ = find_runs(data, Selection(participant_label=(label,)))
     looked_at = inspect_run(found[0], denoising, n_rows)
     if not isinstance(looked_at, UsableRun):
         raise SystemExit(f"The run cannot be used: {looked_at.reason}")
