@@ -15,15 +15,9 @@ import pytest
 from annexed import NOBODY, clone_of, git, make_origin
 
 from nidecomp.annex import commands
-from nidecomp.annex.commands import (
-    check_installed,
-    check_writable,
-    get,
-    repository_of,
-    set_up,
-    size_of,
-)
+from nidecomp.annex.commands import check_installed, check_writable, get, set_up, size_of
 from nidecomp.annex.fetched import at_hand, drop_leftovers
+from nidecomp.annex.git import repository_of
 from nidecomp.annex.ledger import one_at_a_time
 from nidecomp.annex.subdatasets import install, is_not_installed
 from nidecomp.core.content import is_not_fetched

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from nidecomp.annex.commands import drop, get, remove_partial, repository_of
+from nidecomp.annex.commands import drop, get, remove_partial
+from nidecomp.annex.git import repository_of
 from nidecomp.annex.ledger import Entry, entries
 from nidecomp.core.content import is_not_fetched
 from nidecomp.core.errors import FailedRunError

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nidecomp.annex.commands import git_folder, repository_of
+from nidecomp.annex.git import git_folder, repository_of
 from nidecomp.core.content import annex_key
 from nidecomp.core.errors import FailedRunError
 

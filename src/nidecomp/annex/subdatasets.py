@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from nidecomp.annex.commands import repository_of, run_in
+from nidecomp.annex.git import repository_of, run_in
 from nidecomp.core.errors import UsageError
 from nidecomp.core.text import in_one_line
 

@@ -15,15 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from nidecomp.annex.commands import (
-    check_writable,
-    get,
-    is_annexed,
-    repository_of,
-    set_up,
-    size_of,
-)
+from nidecomp.annex.commands import check_writable, get, is_annexed, set_up, size_of
 from nidecomp.annex.fetched import at_hand
+from nidecomp.annex.git import repository_of
 from nidecomp.annex.ledger import one_at_a_time
 from nidecomp.bids.assembly import Fetched
 from nidecomp.core.content import annex_key, is_not_fetched
