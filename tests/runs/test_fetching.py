@@ -15,10 +15,10 @@ import pytest
 from nidecomp.config.science import Denoising
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.records import RunFiles, RunKey, UsableRun
-from nidecomp.runs import fetching
+from nidecomp.runs import companions, fetching
+from nidecomp.runs.companions import fetch_companions
 from nidecomp.runs.fetching import (
     as_their_headers_say,
-    fetch_companions,
     header_before_it_is_read,
     images_in_words,
     with_image,
@@ -143,8 +143,8 @@ def test_a_run_whose_mask_cannot_be_fetched_has_failed(
 ) -> None:
     annexed.mask.unlink()
     annexed.mask.symlink_to(annexed.content.with_name("MD5E-s99--1.nii.gz"))
-    monkeypatch.setattr(fetching, "check_writable", lambda _: None)
-    monkeypatch.setattr(fetching, "get", lambda paths: dict.fromkeys(paths, "not available"))
+    monkeypatch.setattr(companions, "check_writable", lambda _: None)
+    monkeypatch.setattr(companions, "get", lambda paths: dict.fromkeys(paths, "not available"))
     fetched = fetch_companions([annexed.files])
     assert not fetched.runs
     (failed,) = fetched.failed

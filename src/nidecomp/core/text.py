@@ -108,3 +108,16 @@ def inside(folder: Path, path: Path) -> str:
     'sub-01/func'
     """
     return str(path).removeprefix(os.path.join(folder, ""))  # noqa: PTH118  it is faster
+
+
+def size_in_words(n_bytes: int) -> str:
+    """Return a number of bytes in kB, MB or GB.
+
+    Examples
+    --------
+    >>> size_in_words(1_234_567)
+    '1.2 MB'
+    """
+    if n_bytes >= 1e9:
+        return f"{n_bytes / 1e9:,.1f} GB"
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.0f} kB"

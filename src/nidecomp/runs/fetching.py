@@ -8,23 +8,17 @@ a dataset that was fetched completely.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from nidecomp.annex.commands import check_writable, get, is_annexed, set_up, size_of
+from nidecomp.annex.commands import size_of
 from nidecomp.annex.fetched import at_hand
-from nidecomp.annex.git import repository_of
-from nidecomp.annex.ledger import one_at_a_time
-from nidecomp.bids.assembly import Fetched
-from nidecomp.core.content import annex_key, is_not_fetched
 from nidecomp.core.errors import FailedRunError, RefusedRunError
-from nidecomp.core.inventory import FailedRun, RefusedRun
+from nidecomp.core.inventory import RefusedRun
 from nidecomp.core.records import RunFiles, UsableRun
-from nidecomp.core.text import count
+from nidecomp.core.text import count, size_in_words
 from nidecomp.runs.answers import learn
 from nidecomp.runs.inspect import InspectTask, inspect
 from nidecomp.runs.known_images import is_at_hand, known_header, remember_image
@@ -35,83 +29,8 @@ from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import Header, read_header, read_mask
 
 Result = TypeVar("Result")
-_LOG = logging.getLogger(__name__)
 # The memory that a run needs is forecast with it; fMRIPrep writes 2 or 4 bytes for each number.
 _STORED_BYTES = 4
-
-
-def fetch_companions(runs: Sequence[RunFiles]) -> Fetched:
-    """Fetch the masks, confounds tables and sidecars of runs. They stay in the dataset.
-
-    Parameters
-    ----------
-    runs : sequence of RunFiles
-
-    Returns
-    -------
-    Fetched
-        Runs whose images are fetched when they are read, where their repository has annexed
-        content; and runs of which a file cannot be fetched.
-
-    Raises
-    ------
-    UsageError
-        The repository cannot be written to.
-    """
-    small = {files.key: _companions(files) for files in runs}
-    missing = [path for paths in small.values() for path in paths if is_not_fetched(path)]
-    away = [files.bold for files in runs if is_not_fetched(files.bold)]
-    for path in (*missing, *away):
-        check_writable(path)
-    tops = sorted({top for path in (*missing, *away) if (top := repository_of(path)) is not None})
-    for top in tops:
-        with one_at_a_time(top):
-            set_up(top)
-    failed = _fetched(list(dict.fromkeys(missing)), tops) if missing else {}
-    lost = {
-        key: next(path for path in paths if path in failed)
-        for key, paths in small.items()
-        if not failed.keys().isdisjoint(paths)
-    }
-    return Fetched(
-        [_fetched_when_read(files) for files in runs if files.key not in lost],
-        [
-            FailedRun(
-                files.key,
-                files.bold,
-                f"its file {lost[files.key].name} could not be fetched: {failed[lost[files.key]]}",
-            )
-            for files in runs
-            if files.key in lost
-        ],
-    )
-
-
-def _companions(files: RunFiles) -> list[Path]:
-    paths = (files.mask, files.confounds, *files.sidecars, *files.confounds_sidecars)
-    return [path for path in paths if path is not None]
-
-
-def _fetched_when_read(files: RunFiles) -> RunFiles:
-    """Return a run that says whether and by what key its image is fetched when it is read."""
-    key = annex_key(files.bold)
-    return replace(
-        files, annex_key=key, is_fetched_when_read=key is not None or is_annexed(files.bold)
-    )
-
-
-def _fetched(missing: Sequence[Path], tops: Sequence[Path]) -> dict[Path, str]:
-    """Fetch small files, after other processes that do; return those that cannot be, and why."""
-    _LOG.info(
-        "Fetching %s, %s: masks, confounds tables and sidecars, which stay in the dataset",
-        count(len(missing), "file"),
-        _size(sum(map(size_of, missing))),
-    )
-    with ExitStack() as others:
-        for top in tops:
-            others.enter_context(one_at_a_time(top))
-        # Another process may have fetched them by now.
-        return get([path for path in missing if is_not_fetched(path)])
 
 
 @dataclass(frozen=True)
@@ -296,14 +215,8 @@ def images_in_words(runs: Sequence[UsableRun], n_at_once: int) -> str | None:
         there = f", {count(n_there, 'image')} of them {'is' if n_there == 1 else 'are'} there"
     n_at_once = min(n_at_once, len(missing))
     return (
-        f"Fetching: {count(len(missing), 'image')}, {_size(sum(missing))} "
+        f"Fetching: {count(len(missing), 'image')}, {size_in_words(sum(missing))} "
         f"({count(len(runs), 'run')}{there}); at most {n_at_once} at a time, up to "
-        f"{_size(sum(sorted(missing)[-n_at_once:]))} of disk space, and each is dropped after it "
-        "was read. Images of runs whose results are stored are not fetched again"
+        f"{size_in_words(sum(sorted(missing)[-n_at_once:]))} of disk space, and each is "
+        "dropped after it was read. Images of runs whose results are stored are not fetched again"
     )
-
-
-def _size(n_bytes: int) -> str:
-    if n_bytes >= 1e9:
-        return f"{n_bytes / 1e9:,.1f} GB"
-    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.0f} kB"

@@ -17,7 +17,8 @@ from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
 from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.execution.progress import with_progress
-from nidecomp.runs.fetching import HeaderBefore, fetch_companions, header_before_it_is_read
+from nidecomp.runs.companions import fetch_companions
+from nidecomp.runs.fetching import HeaderBefore, header_before_it_is_read
 from nidecomp.runs.inspect import InspectTask, inspect
 from nidecomp.runs.inspected import FOLDER, Inspections
 from nidecomp.runs.known_images import KnownImages
