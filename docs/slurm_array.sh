@@ -34,7 +34,10 @@ export NUMBA_CACHE_DIR=$work_dir/compiled
 nidecomp() {
   local folders=("$bids_dir" "$output_dir")
   if [ -n "$image" ]; then
-    apptainer run --cleanenv --bind "$bids_dir:$bids_dir:ro,$output_dir,$work_dir" "$image" \
+    # Content of annexed files is fetched to the dataset.
+    local mode=ro
+    [[ " $options " != *" --fetch "* ]] || mode=rw
+    apptainer run --cleanenv --bind "$bids_dir:$bids_dir:$mode,$output_dir,$work_dir" "$image" \
       "${folders[@]}" "$@"
   else
     command "$command" "${folders[@]}" "$@"
