@@ -220,6 +220,15 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
+@pytest.fixture(autouse=True)
+def _closed_pages(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Close what a test opened: pages that stay open slow down those of the next tests."""
+    yield
+    if "browser" in request.fixturenames:
+        for context in request.getfixturevalue("browser").contexts:
+            context.close()
+
+
 class Opened:
     """A page, opened with the network off, and what went wrong in it."""
 
@@ -253,8 +262,21 @@ class Opened:
     def told(self) -> str:
         """The position and value that the first panel tells, once there are some."""
         told = self.page.locator("#ui-first-panel .told")
-        told.filter(has_text="mm").wait_for()
+        try:
+            told.filter(has_text="mm").wait_for()
+        except Exception as error:
+            error.add_note(f"The page said {self.problems}; its first panel: {self.state}")
+            raise
         return str(told.inner_text())
+
+    @property
+    def state(self) -> dict[str, object]:
+        """How far the first panel has come."""
+        found: dict[str, object] = self.page.evaluate(
+            "({ chosen: chosen?.id, panels: panels.length, hasFrames: Boolean(panels[0]?.frames),"
+            " hasMap: Boolean(panels[0]?.volume), told: panels[0]?.find('told').textContent })"
+        )
+        return found
 
     def picture(self, panel: str = "first", axis: str = "z") -> str:
         found: str = self.page.evaluate(
