@@ -59,7 +59,9 @@ class RingImage:
     def volumes(self, kept: NDArray[np.intp]) -> Iterator[NDArray[np.float32]]:
         yield from self.values[kept]
 
-    def encode(self, volumes: Iterable[NDArray[np.float32]]) -> Iterator[bytes]:
+    def encode(
+        self, volumes: Iterable[NDArray[np.float32]], hemi: object = None
+    ) -> Iterator[bytes]:
         yield as_npy(np.stack(list(volumes)))
 
 
@@ -173,13 +175,13 @@ class RingSpace(FeatureSpace):
         whole[..., self.vertices] = values
         return whole
 
-    def encode(self, maps: NDArray[np.floating], n_threads: int = 1) -> bytes:
+    def encode(self, maps: NDArray[np.floating], n_threads: int = 1, **_: object) -> bytes:
         return as_npy(self.on_vertices(maps, np.float32))
 
-    def encode_labels(self, labels: NDArray[np.int32]) -> bytes:
+    def encode_labels(self, labels: NDArray[np.int32], **_: object) -> bytes:
         return as_npy(self.on_vertices(labels, np.int32))
 
-    def encode_mask(self) -> bytes:
+    def encode_mask(self, **_: object) -> bytes:
         return as_npy(self.inside.astype(np.int32))
 
     # ------------------------------------------------------------ maps of others

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from nidecomp.core.hemispheres import files_of
+
 
 @dataclass(frozen=True)
 class RunKey:
@@ -71,7 +73,8 @@ class RunFiles:
     annexed image that `is_fetched_when_read` (``--fetch``) need not be there either; `annex_key` is
     the key of its content, if that could be told before it was fetched. `notes` has what is unusual
     about the names of the files. `stored` has the reduced runs of another site, which are all that
-    there is of the run: `bold` is then one of them.
+    there is of the run: `bold` is then one of them. Runs on surfaces have a density (`den`), and
+    where each hemisphere has a file, `bold` is the left one and `images` are both.
     """
 
     key: RunKey
@@ -89,6 +92,12 @@ class RunFiles:
     annex_key: str | None = None
     notes: tuple[str, ...] = ()
     stored: tuple[StoredRows, ...] = ()
+    den: str | None = None
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The files of its image: one, or one for each hemisphere."""
+        return files_of(self.bold)
 
 
 class Sampling(Protocol):

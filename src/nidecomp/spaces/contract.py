@@ -9,7 +9,7 @@ runs (`runs.group_mask`) knows which space it is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, Protocol, cast
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from nidecomp.core.hemispheres import Hemisphere
 from nidecomp.core.packed import PackedSeries, pack
 from nidecomp.core.records import UsableRun
 
@@ -79,12 +80,18 @@ class Extensions:
         Maps of real numbers, a parcellation, and which features there are.
     run : str
         A run's own image, however it was stored before.
+    mask_suffix : str
+        The BIDS suffix of the mask: BIDS has no masks but images of voxels.
+    labels_folder : str
+        The folder of parcellations: ``func`` or ``anat``, in which BIDS has them.
     """
 
     maps: str
     labels: str
     mask: str
     run: str
+    mask_suffix: str = "mask"
+    labels_folder: str = "func"
 
 
 class LabelFile(NamedTuple):
@@ -148,8 +155,13 @@ class RunImage(Protocol):
     def volumes(self, kept: NDArray[np.intp]) -> Iterator[NDArray[np.float32]]:
         """Yield some volumes, ascending, each of shape (n_numbers,), in the order of the file."""
 
-    def encode(self, volumes: Iterable[NDArray[np.float32]]) -> Iterator[bytes]:
-        """Yield the parts of a file with the same header and other volumes, volume by volume."""
+    def encode(
+        self, volumes: Iterable[NDArray[np.float32]], hemi: Hemisphere | None = None
+    ) -> Iterator[bytes]:
+        """Yield the parts of a file with the same header and other volumes, volume by volume.
+
+        With two files, `hemi` says which one; volumes are always those of both.
+        """
 
 
 class FeatureSpace(ABC):
@@ -167,12 +179,16 @@ class FeatureSpace(ABC):
         How the names of files end.
     atlas_format : str
         What files of maps and labels it reads, in words: ``a NIfTI file``.
+    hemispheres : tuple
+        The files that runs, maps and labels have: ``(None,)`` for one, ``("L", "R")`` for a pair,
+        which is named by its left file (`core.hemispheres`).
     """
 
     label: str
     measure: ClassVar[Measure]
     extensions: ClassVar[Extensions]
     atlas_format: ClassVar[str]
+    hemispheres: ClassVar[tuple[Hemisphere | None, ...]] = (None,)
 
     # ------------------------------------------------------------ features
     @property
@@ -364,7 +380,14 @@ class FeatureSpace(ABC):
         """The number of values of one map in its file, including those outside the features."""
 
     @abstractmethod
-    def encode(self, maps: NDArray[np.floating], n_threads: int = 1) -> bytes:
+    def encode(
+        self,
+        maps: NDArray[np.floating],
+        n_threads: int = 1,
+        *,
+        names: Sequence[str] = (),
+        hemi: Hemisphere | None = None,
+    ) -> bytes:
         """Return the bytes of a file of maps.
 
         Parameters
@@ -372,6 +395,10 @@ class FeatureSpace(ABC):
         maps : ndarray, shape (n_maps, n_features)
         n_threads : int
             How many may compress it; the bytes do not depend on it.
+        names : sequence of str
+            Those of the maps, for formats that hold them; by default they are numbered.
+        hemi : {"L", "R"}, optional
+            Which of `hemispheres`, where there are two files.
 
         Returns
         -------
@@ -380,7 +407,13 @@ class FeatureSpace(ABC):
         """
 
     def encode_each(
-        self, maps: Iterable[NDArray[np.floating]], n_maps: int, n_threads: int = 1
+        self,
+        maps: Iterable[NDArray[np.floating]],
+        n_maps: int,
+        n_threads: int = 1,
+        *,
+        names: Sequence[str] = (),
+        hemi: Hemisphere | None = None,
     ) -> Iterator[bytes]:
         """Yield the parts of a file of maps, which need not be in memory together.
 
@@ -389,7 +422,7 @@ class FeatureSpace(ABC):
         maps : iterable of ndarray, each of shape (n_features,)
         n_maps : int
             How many there are; at least one.
-        n_threads : int
+        n_threads, names, hemi
             As in `encode`.
 
         Yields
@@ -400,14 +433,23 @@ class FeatureSpace(ABC):
         together = np.empty((n_maps, self.n_features), dtype=np.float32)
         for row, values in zip(together, maps, strict=True):
             row[...] = values
-        yield self.encode(together, n_threads)
+        yield self.encode(together, n_threads, names=names, hemi=hemi)
 
     @abstractmethod
-    def encode_labels(self, labels: NDArray[np.int32]) -> bytes:
-        """Return the bytes of a parcellation, (n_features,); 0: no region."""
+    def encode_labels(
+        self,
+        labels: NDArray[np.int32],
+        *,
+        names: Sequence[str] = (),
+        hemi: Hemisphere | None = None,
+    ) -> bytes:
+        """Return the bytes of a parcellation, (n_features,).
+
+        0 is no region; `names` are those of the labels from 1, for formats that hold them.
+        """
 
     @abstractmethod
-    def encode_mask(self) -> bytes:
+    def encode_mask(self, *, hemi: Hemisphere | None = None) -> bytes:
         """Return the bytes of the file of the features themselves: the mask."""
 
     # ------------------------------------------------------------ atlases and other maps

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
+from nidecomp.core.hemispheres import Hemisphere
 from nidecomp.core.text import count
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import (
@@ -160,13 +161,17 @@ class VolumeImage:
         """Yield some volumes, as `values_of` does."""
         return values_of(self.stored, kept)
 
-    def encode(self, volumes: Iterable[NDArray[np.float32]]) -> Iterator[bytes]:
+    def encode(
+        self, volumes: Iterable[NDArray[np.float32]], hemi: Hemisphere | None = None
+    ) -> Iterator[bytes]:
         """Yield the parts of a .nii.gz of float32 with the header of the image and other volumes.
 
         Parameters
         ----------
         volumes : iterable of ndarray of float32, each (n_voxels,)
             In the file's order.
+        hemi
+            Unused: one file has all.
 
         Yields
         ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from nidecomp.core.errors import FailedRunError
+from nidecomp.core.hemispheres import Hemisphere
 from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
 from nidecomp.spaces.contract import (
@@ -219,12 +220,25 @@ class VoxelSpace(FeatureSpace):
         """Return the mask itself as an image of uint8."""
         return nifti(self.mask.astype(np.uint8), self.grid)
 
-    def encode(self, maps: NDArray[np.floating], n_threads: int = 1) -> bytes:
+    def encode(
+        self,
+        maps: NDArray[np.floating],
+        n_threads: int = 1,
+        *,
+        names: Sequence[str] = (),
+        hemi: Hemisphere | None = None,
+    ) -> bytes:
         """Return a 4D .nii.gz with one volume per map."""
         return b"".join(self.encode_each(iter(maps), len(maps), n_threads))
 
     def encode_each(
-        self, maps: Iterable[NDArray[np.floating]], n_maps: int, n_threads: int = 1
+        self,
+        maps: Iterable[NDArray[np.floating]],
+        n_maps: int,
+        n_threads: int = 1,
+        *,
+        names: Sequence[str] = (),
+        hemi: Hemisphere | None = None,
     ) -> Iterator[bytes]:
         """Return a 4D .nii.gz in parts: many sparse maps take little memory."""
         # A broadcast array takes no memory: only its shape is used.
@@ -241,11 +255,17 @@ class VoxelSpace(FeatureSpace):
             values[places] = one
             yield volume
 
-    def encode_labels(self, labels: NDArray[np.int32]) -> bytes:
+    def encode_labels(
+        self,
+        labels: NDArray[np.int32],
+        *,
+        names: Sequence[str] = (),
+        hemi: Hemisphere | None = None,
+    ) -> bytes:
         """Return a 3D .nii.gz of int32."""
         return compressed(nifti(self._volume(labels, np.int32).T, self.grid))
 
-    def encode_mask(self) -> bytes:
+    def encode_mask(self, *, hemi: Hemisphere | None = None) -> bytes:
         """Return a 3D .nii.gz of uint8."""
         return compressed(self.mask_image())
 
