@@ -6,7 +6,8 @@ of a single file.
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
 from typing import Literal, TypeVar
 
 Hemisphere = Literal["L", "R"]
@@ -40,6 +41,16 @@ def of_hemisphere(path: AnyPath, hemi: Hemisphere | None) -> AnyPath:
         return path
     parts = path.name.split("_")
     return path.with_name("_".join(f"hemi-{hemi}" if part == _LEFT else part for part in parts))
+
+
+def side_in_name(hemispheres: Sequence[Hemisphere | None]) -> str:
+    """Return what the name of a left file has for its hemisphere; nothing where there is one."""
+    return f"_{_LEFT}" if hemispheres[0] else ""
+
+
+def all_there(paths: Iterable[Path]) -> bool:
+    """Return whether the files that some paths stand for exist."""
+    return all(file.exists() for path in paths for file in files_of(path))
 
 
 def files_of(path: AnyPath) -> tuple[AnyPath, ...]:
