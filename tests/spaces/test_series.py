@@ -438,13 +438,13 @@ def test_resampled_volumes_are_empty_if_the_whole_image_has_one_value(tmp_path):
 def test_the_mask_is_only_looked_at_where_a_few_voxels_are_the_same(tmp_path, monkeypatch):
     """Looking for empty volumes takes no time in a run that has none."""
     looked_at = []
-    whole = module._Probe._is_constant
+    whole = module.Probe._is_constant
 
     def counted(probe, stored):
         looked_at.append(stored.size)
         return whole(probe, stored)
 
-    monkeypatch.setattr(module._Probe, "_is_constant", counted)
+    monkeypatch.setattr(module.Probe, "_is_constant", counted)
     data = intensities()
     data[..., 2] = 0
     read_one(save(tmp_path / "run.nii.gz", data))

@@ -64,6 +64,25 @@ class PackedSeries:
             self._first = self.volume.copy()
         _pack(self.volume, self._first, self._high[index], self._low[index], self._scales[index])
 
+    def put_block(self, start: int, values: NDArray[np.float32], volumes: NDArray[np.intp]) -> None:
+        """Store a block of features in all volumes at once, as `put` does volume by volume.
+
+        Parameters
+        ----------
+        start : int
+            The first feature of the block: a multiple of `BLOCK`.
+        values : ndarray of float32, shape (n_stored, n_block)
+            As many features as a block has, or those of the last block.
+        volumes : ndarray of int, shape (n_stored,)
+            The indices of these volumes, the same in all calls. The first one is the baseline.
+        """
+        if self._first is None:
+            self._first = np.zeros(self._high.shape[1], dtype=np.float32)
+        if not len(volumes):
+            return
+        self._first[start : start + values.shape[1]] = values[0]
+        _pack_block(values, volumes, start, self._high, self._low, self._scales)
+
     def set_to_zero(self, features: NDArray[np.bool_]) -> None:
         """Set some features to 0 in all volumes."""
         self._is_zero |= features
@@ -175,6 +194,26 @@ def _pack(
         whole[size:] = 0
         for column in range(_HALF):
             lower[column] = (whole[column] & 15) | ((whole[column + _HALF] & 15) << 4)
+
+
+@compiled
+def _pack_block(
+    values: NDArray[np.float32],
+    volumes: NDArray[np.intp],
+    start: int,
+    high: NDArray[np.int16],
+    low: NDArray[np.uint8],
+    scales: NDArray[np.float32],
+) -> None:
+    number, stop = start // BLOCK, start + values.shape[1]
+    for row, volume in enumerate(volumes):
+        _pack(
+            values[row],
+            values[0],
+            high[volume, start:stop],
+            low[volume, number * _HALF : (number + 1) * _HALF],
+            scales[volume, number : number + 1],
+        )
 
 
 @compiled

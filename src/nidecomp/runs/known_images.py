@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nidecomp.core.atomic import exclusive_lock, replace_atomically
 from nidecomp.core.content import annex_key, identity_of, is_not_fetched
@@ -70,8 +70,8 @@ def remember_image(run: UsableRun, work_dir: Path) -> None:
         "path": inside(_root_of(path), path),
         "identity": known.identity,
         "annex_key": known.annex_key,
-        "shape": header.grid.shape,
-        "affine": header.grid.affine,
+        "shape": cast(Grid, header.grid).shape,
+        "affine": cast(Grid, header.grid).affine,
         "n_volumes": header.n_volumes,
         "stored_bytes": header.stored_bytes,
         "repetition_time_s": header.repetition_time_s,

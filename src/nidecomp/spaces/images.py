@@ -20,6 +20,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
+from nidecomp.core.records import Sampling
 from nidecomp.core.text import count, in_one_line
 from nidecomp.spaces.grid import Grid
 
@@ -212,7 +213,7 @@ class Header:
     header says nothing.
     """
 
-    grid: Grid
+    grid: Sampling
     n_volumes: int
     stored_bytes: int
     repetition_time_s: float | None

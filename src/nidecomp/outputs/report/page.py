@@ -127,7 +127,8 @@ def render(folder: Results, drawn: Drawn | None = None) -> str:
         .render(
             folder=folder,
             style=(templates / "report.css").read_text(encoding="utf-8"),
-            scripts=[(templates / name).read_text(encoding="utf-8") for name in _SCRIPTS],
+            # One element: between two, a browser may already go on with what the first one started.
+            script="\n".join((templates / name).read_text(encoding="utf-8") for name in _SCRIPTS),
             summary=summary(folder),
             cautions=cautions(folder, ids),
             order=data_uri(order.read_bytes(), "svg+xml") if order is not None else "",
