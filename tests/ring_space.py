@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from nidecomp.spaces.contract import (
     Measure,
     RegionKind,
     RunSeries,
+    SizeUnit,
 )
 
 RADIUS_MM = 40.0
@@ -76,13 +76,13 @@ class RingSpace(FeatureSpace):
     inside: NDArray[np.bool_]
     label: str = "rings"
 
-    measure: ClassVar[Measure] = Measure(
-        "vertex", "vertices", "area", "mm^2", "vertices that share an edge", 3.0, 8.0
+    measure = Measure(
+        "vertex",
+        "vertices",
+        (SizeUnit("area", "mm^2", "vertices that share an edge", 3.0, 8.0),),
     )
-    extensions: ClassVar[Extensions] = Extensions(
-        ".maps.npy", ".labels.npy", ".labels.npy", ".func.npy"
-    )
-    atlas_format: ClassVar[str] = "an array of NumPy"
+    extensions = Extensions(".maps.npy", ".labels.npy", ".labels.npy", ".func.npy")
+    atlas_format = "an array of NumPy"
 
     @cached_property
     def vertices(self) -> NDArray[np.intp]:

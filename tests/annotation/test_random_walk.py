@@ -43,7 +43,7 @@ def test_regions_are_those_of_nilearn(space: VoxelSpace, kind: str, kept: float)
         warnings.simplefilter("ignore")
         image, _ = connected_regions(
             nib.Nifti1Image(np.asarray(space.image(values[None]).dataobj), space.grid.matrix),
-            min_region_size=space.measure.min_region,
+            min_region_size=space.measure.units[0].min_region,
             extract_type=kind,
             smoothing_fwhm=6,
         )

@@ -23,7 +23,7 @@ from nidecomp.annotation.regions import (
 )
 from nidecomp.config.science import Science
 from nidecomp.spaces.grid import Grid
-from nidecomp.spaces.voxels import VoxelSpace
+from nidecomp.spaces.voxels import VOLUME, VoxelSpace
 
 SHAPE = (20, 18, 16)
 AFFINE = ((4.0, 0, 0, -38), (0, 4.0, 0, -34), (0, 0, 4.0, -30), (0, 0, 0, 1.0))
@@ -70,7 +70,7 @@ def test_weights_are_the_maps_values(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_small_or_negative_clusters_are_not_regions(kind: str) -> None:
-    assert SPACE.size_of(np.arange(2)) == 128 < SPACE.measure.min_region
+    assert SPACE.size_of(np.arange(2)) == 128 < SPACE.measure.units[0].min_region
     parcels = parcels_of(boxes(LEFT, RIGHT, TINY, gains=(1, -1, 1)), kind)
     assert [parcel.hemisphere for parcel in parcels] == ["L"]
     assert extract_regions(boxes(TINY), SPACE, kind) == ()
@@ -139,7 +139,8 @@ def test_each_voxel_belongs_to_the_region_with_the_largest_weight() -> None:
 def test_a_region_that_is_left_too_small_gives_its_voxels_to_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(VoxelSpace, "measure", replace(SPACE.measure, min_region=3 * 4096))
+    large = replace(SPACE.measure, units=(replace(VOLUME, min_region=3 * 4096),))
+    monkeypatch.setattr(VoxelSpace, "measure", large))
     # The second is left with column 4, which the third gets: it is just large enough with it.
     first, second, third = slab(0, 4, 0.9), slab(2, 5, 0.8), slab(4, 7, 0.7)
     parcels = parcellate([[first], [second], [third]], SPACE)

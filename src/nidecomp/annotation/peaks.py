@@ -22,8 +22,8 @@ class Peak:
     """The peak of one cluster, and the size of the cluster.
 
     `cluster` counts the clusters of a component from 1, the largest first. `x`, `y` and `z` are
-    RAS+ coordinates in mm, in the space of the maps. `value` carries the cluster's sign, `size` is
-    in the unit of the space's measure.
+    RAS+ coordinates in mm, in the space of the maps. `value` carries the cluster's sign, `column`
+    names the unit of `size`: `SizeUnit.column`.
     """
 
     component_index: int
@@ -33,14 +33,20 @@ class Peak:
     z: float
     value: float
     size: float
+    column: str
     sign: Sign
 
 
 @dataclass(frozen=True)
 class _Cluster:
-    """One cluster of one map, in features; `lowest` is the first one by place."""
+    """One cluster of one map, in features; `lowest` is the first one by place.
+
+    `least` is the smallest size that is listed, `column` says in which unit both are.
+    """
 
     size: float
+    least: float
+    column: str
     lowest: int
     peak: int
     sign: Sign
@@ -65,7 +71,7 @@ def peak_table(
     n_clusters : int
         The largest number of clusters per map, positive and negative ones together.
     min_size : float, optional
-        Smaller clusters are left out; by default `Measure.min_cluster` of the space.
+        Smaller clusters are left out; by default `SizeUnit.min_cluster` of the space.
 
     Returns
     -------
@@ -73,14 +79,13 @@ def peak_table(
         By component, then by size, the largest first. Among clusters of the same size the one
         with the lowest feature (`rank_by_place`), among features of the same strength the lowest.
     """
-    least = space.measure.min_cluster if min_size is None else min_size
-    # A cluster of exactly the smallest size must not be lost to rounding.
-    least -= _ROUNDING * float(space.sizes.min())
     rank = rank_by_place(space, np.flatnonzero((maps != 0).any(axis=0)))
     found = [
         (index, number, cluster)
         for index, values in enumerate(maps)
-        for number, cluster in enumerate(_largest(values, space, rank, n_clusters, least), start=1)
+        for number, cluster in enumerate(
+            _largest(values, space, rank, n_clusters, min_size), start=1
+        )
     ]
     places = space.coordinates(np.array([one.peak for _, _, one in found], dtype=np.intp))
     return [
@@ -92,6 +97,7 @@ def peak_table(
             z=float(z),
             value=float(maps[index, one.peak]),
             size=one.size,
+            column=one.column,
             sign=one.sign,
         )
         for (index, number, one), (x, y, z) in zip(found, places, strict=True)
@@ -103,17 +109,19 @@ def _largest(
     space: FeatureSpace,
     rank: NDArray[np.intp],
     n_clusters: int,
-    min_size: float,
+    min_size: float | None,
 ) -> list[_Cluster]:
     """Return the largest clusters of one map, positive and negative ones together."""
     signs: tuple[Sign, ...] = (1, -1)
+    # A cluster of exactly the smallest size must not be lost to rounding.
+    rounding = _ROUNDING * float(space.sizes.min())
     clusters = [
         cluster
         for sign in signs
         for cluster in _largest_of_sign(values, space, rank, sign, n_clusters)
-        if cluster.size >= min_size
+        if cluster.size >= (cluster.least if min_size is None else min_size) - rounding
     ]
-    return sorted(clusters, key=lambda one: (-one.size, one.lowest))[:n_clusters]
+    return sorted(clusters, key=lambda one: (-one.size / one.least, one.lowest))[:n_clusters]
 
 
 def _largest_of_sign(
@@ -132,10 +140,14 @@ def _largest_of_sign(
     numbers, first = np.unique(labels, return_index=True)
     # Summed one by one, so that clusters of equally many equal features have equal sizes.
     sizes = np.bincount(labels, weights=space.sizes[features])[numbers]
-    for which in np.lexsort((first, -sizes))[:n_clusters]:
+    units = [space.unit_of(features[one : one + 1]) for one in first]
+    relative = sizes / [unit.min_cluster for unit in units]
+    for which in np.lexsort((first, -relative))[:n_clusters]:
         members = features[labels == numbers[which]]
         yield _Cluster(
             size=space.size_of(members),
+            least=units[which].min_cluster,
+            column=units[which].column,
             lowest=int(rank[members[0]]),
             peak=int(members[np.abs(values[members]).argmax()]),
             sign=sign,

@@ -52,7 +52,9 @@ class Parcel:
     features : ndarray of int, shape (n,)
         The features of the region that are in the parcel, ascending.
     size : float
-        Their size, at least `Measure.min_region`.
+        Their size, at least `SizeUnit.min_region`.
+    column : str
+        Its unit: `SizeUnit.column`.
     centre : tuple of float
         The centre of their size, RAS+ coordinates in mm.
     hemisphere : str
@@ -64,6 +66,7 @@ class Parcel:
     region: Region
     features: NDArray[np.intp]
     size: float
+    column: str
     centre: tuple[float, float, float]
     hemisphere: str
 
@@ -89,7 +92,7 @@ def extract_regions(
     -------
     tuple of Region
         The largest first, of several of the same size the one with the lowest feature
-        (`rank_by_place`); none smaller than `Measure.min_region` of the space.
+        (`rank_by_place`); none smaller than `SizeUnit.min_region`.
     """
     features = np.flatnonzero(values > 0)
     if not len(features):
@@ -101,10 +104,10 @@ def extract_regions(
     if kind == "local_regions":
         seeds, spread = space.region_seeds(np.maximum(values, 0)), _spread(values[features], space)
         pieces = [part for piece in pieces for part in _grown(piece, values, seeds, space, spread)]
-    large = [np.sort(one) for one in pieces if space.size_of(one) > space.measure.min_region]
+    large = [np.sort(one) for one in pieces if space.relative_size(one) > 1]
     return tuple(
         Region(one, values[one])
-        for one in sorted(large, key=lambda one: (-space.size_of(one), rank[one].min()))
+        for one in sorted(large, key=lambda one: (-space.relative_size(one), rank[one].min()))
     )
 
 
@@ -131,7 +134,7 @@ def _grown(
     spread: float,
 ) -> list[NDArray[np.intp]]:
     """Return the parts of a connected piece of a map around its peaks; none if it has no peak."""
-    if space.size_of(piece) <= space.measure.min_region or not seeds[piece].any():
+    if space.relative_size(piece) <= 1 or not seeds[piece].any():
         return []
     graph = space.adjacency[piece][:, piece]
     reached = walk_to_seeds(values[piece], seeds[piece], graph, spread)
@@ -142,7 +145,7 @@ def parcellate(of_maps: Sequence[Sequence[Region]], space: FeatureSpace) -> tupl
     """Return the parcels of the regions of all maps of a decomposition.
 
     Each feature belongs to the region with the largest weight (the first of several equal ones).
-    Regions that are left with less than `Measure.min_region` are dropped, one at a time, the
+    Regions that are left with less than `SizeUnit.min_region` are dropped, one at a time, the
     smallest first (the last of several equal ones), and their features belong to the region with
     the next largest weight.
 
@@ -161,12 +164,13 @@ def parcellate(of_maps: Sequence[Sequence[Region]], space: FeatureSpace) -> tupl
     left = [(row, region) for row, of_map in enumerate(of_maps) for region in of_map]
     won = _shared_out(np.arange(space.n_features), [region for _, region in left], space.n_features)
     # A parcel of exactly the smallest size must not be lost to rounding.
-    least = space.measure.min_region - _ROUNDING * float(space.sizes.min())
+    smallest_unit = min(one.min_region for one in space.measure.units)
+    least = 1 - _ROUNDING * float(space.sizes.min()) / smallest_unit
     while left:
-        sizes = [space.size_of(features) for features in won]
+        sizes = [_relative(features, space) for features in won]
         smallest = min(sizes)
         if smallest >= least:
-            return _parcels(left, won, sizes, space)
+            return _parcels(left, won, space)
         last = max(index for index, size in enumerate(sizes) if size == smallest)
         del left[last]
         freed = won.pop(last)
@@ -176,6 +180,11 @@ def parcellate(of_maps: Sequence[Sequence[Region]], space: FeatureSpace) -> tupl
             for own, more in zip(won, gained, strict=True)
         ]
     return ()
+
+
+def _relative(features: NDArray[np.intp], space: FeatureSpace) -> float:
+    """Return the relative size of features that may be none."""
+    return space.relative_size(features) if len(features) else 0.0
 
 
 def _shared_out(
@@ -198,13 +207,12 @@ def _shared_out(
 def _parcels(
     regions: Sequence[tuple[int, Region]],
     won: Sequence[NDArray[np.intp]],
-    sizes: Sequence[float],
     space: FeatureSpace,
 ) -> tuple[Parcel, ...]:
     rank = rank_by_place(space, np.concatenate(won))
     order = sorted(
         range(len(regions)),
-        key=lambda one: (regions[one][0], -sizes[one], rank[won[one]].min()),
+        key=lambda one: (regions[one][0], -space.relative_size(won[one]), rank[won[one]].min()),
     )
     numbers: Counter[int] = Counter()
     parcels = []
@@ -214,7 +222,18 @@ def _parcels(
         weights = space.sizes[features] / space.sizes[features].sum()
         x, y, z = (weights @ space.coordinates(features)).tolist()
         side = hemisphere(features, space)
-        parcels.append(Parcel(row, numbers[row], region, features, sizes[one], (x, y, z), side))
+        parcels.append(
+            Parcel(
+                row,
+                numbers[row],
+                region,
+                features,
+                space.size_of(features),
+                space.unit_of(features).column,
+                (x, y, z),
+                side,
+            )
+        )
     return tuple(parcels)
 
 

@@ -48,14 +48,17 @@ def peak_columns(measure: Measure) -> dict[str, str]:
         "y": f"{place}, second RAS+ coordinate",
         "z": f"{place}, third RAS+ coordinate",
         "value": "The map's value there, with its sign",
-        measure.column: f"{measure.size.capitalize()} of the cluster: {measure.neighbours} and a "
-        "sign",
+        **{
+            one.column: f"{one.size.capitalize()} of the cluster: {one.neighbours} and a sign"
+            f"{measure.other_unit(one)}"
+            for one in measure.units
+        },
     }
 
 
 def peak_units(measure: Measure) -> dict[str, str]:
     """Return the units of the columns of the table of peaks."""
-    return {**dict.fromkeys("xyz", "mm"), measure.column: measure.unit}
+    return {**dict.fromkeys("xyz", "mm"), **measure.units_of_columns}
 
 
 def write_evidence(tree: OutputTree, result: GroupResult) -> None:
@@ -78,7 +81,8 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
             {
                 "component": components.names[peak.component_index],
                 **asdict(peak),
-                measure.column: peak.size,
+                **dict.fromkeys(measure.units_of_columns),
+                peak.column: peak.size,
             }
             for peak in known.peaks
         ]

@@ -37,14 +37,17 @@ def region_columns(measure: Measure) -> dict[str, str]:
         "x": f"{place}, first RAS+ coordinate of the space",
         "y": f"{place}, second coordinate",
         "z": f"{place}, third coordinate",
-        measure.column: f"{measure.size.capitalize()} of its {measure.features} in the image, at "
-        f"least {measure.min_region:g} {measure.unit}",
+        **{
+            one.column: f"{one.size.capitalize()} of its {measure.features} in the image, at "
+            f"least {one.min_region:g} {one.unit}{measure.other_unit(one)}"
+            for one in measure.units
+        },
     }
 
 
 def region_units(measure: Measure) -> dict[str, str]:
     """Return the units of the columns of the table of regions."""
-    return {**dict.fromkeys("xyz", "mm"), measure.column: measure.unit}
+    return {**dict.fromkeys("xyz", "mm"), **measure.units_of_columns}
 
 
 def write_regions(
@@ -82,7 +85,8 @@ def write_regions(
                 "network_label": network_labels[parcel.row],
                 "hemisphere": parcel.hemisphere,
                 **dict(zip("xyz", parcel.centre, strict=True)),
-                measure.column: parcel.size,
+                **dict.fromkeys(measure.units_of_columns),
+                parcel.column: parcel.size,
             }
             for index, (name, parcel) in enumerate(zip(names, parcels, strict=True), start=1)
         ],
@@ -100,7 +104,7 @@ def write_regions(
 def _too_small(measure: Measure) -> str:
     return (
         "The parcellation and the soft atlas have the same regions in the same order: those that "
-        f"are left with at least {measure.min_region:g} {measure.unit} where regions of several "
+        f"are left with at least {measure.min_region} where regions of several "
         "networks overlap. "
         f"{measure.features.capitalize()} of smaller ones belong to the region with the next "
         "largest weight, if there is one."
@@ -126,7 +130,7 @@ def _write_soft_atlas(
             "those of the soft atlas of networks, from 0 to 1; regions of several networks "
             "overlap, and the parcellation (dseg) has the largest at each "
             f"{measure.feature}. {_too_small(measure)} {AT_CHANCE} and have no regions.",
-            "Rule": f"{rule}, of at least {measure.min_region:g} {measure.unit}",
+            "Rule": f"{rule}, of at least {measure.min_region}",
             "LabelMap": list(names),
             "Sources": [f"bids::{result.maps_file(components, 'probseg')}"],
             **result.spatial,

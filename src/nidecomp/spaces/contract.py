@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, Protocol, cast
+from typing import Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +30,11 @@ MapKind = Literal["maps", "labels"]
 
 
 @dataclass(frozen=True)
-class Measure:
-    """The names and units of features and of their size, and the smallest clusters and regions.
+class SizeUnit:
+    """How the size of some features is measured, and the smallest clusters and regions of them.
 
     Parameters
     ----------
-    feature, features : str
-        Singular and plural: ``voxel`` and ``voxels``.
     size : str
         The kind of size: ``volume`` or ``area``.
     unit : str
@@ -47,8 +45,6 @@ class Measure:
         In that unit: smaller clusters and regions are left out.
     """
 
-    feature: str
-    features: str
     size: str
     unit: str
     neighbours: str
@@ -60,6 +56,23 @@ class Measure:
         """The name of a column of sizes: ``volume_mm3``."""
         return f"{self.size}_{self.unit.replace('^', '')}"
 
+
+@dataclass(frozen=True)
+class Measure:
+    """What features are called, and how their size is measured.
+
+    Parameters
+    ----------
+    feature, features : str
+        Singular and plural: ``voxel`` and ``voxels``.
+    units : tuple of SizeUnit
+        One; or where there are vertices and voxels, one for each.
+    """
+
+    feature: str
+    features: str
+    units: tuple[SizeUnit, ...]
+
     def count(self, number: int) -> str:
         """Return a number of features: ``1 voxel``, ``2 voxels``."""
         return f"{number} {self.feature if number == 1 else self.features}"
@@ -68,6 +81,26 @@ class Measure:
     def count_key(self) -> str:
         """The key of the number of features in a sidecar: ``NumberOfVoxels``."""
         return f"NumberOf{self.features.capitalize()}"
+
+    @property
+    def size(self) -> str:
+        """The kinds of size: ``area or volume``."""
+        return " or ".join(one.size for one in self.units)
+
+    @property
+    def units_of_columns(self) -> dict[str, str]:
+        """The unit of each column of sizes."""
+        return {one.column: one.unit for one in self.units}
+
+    def other_unit(self, unit: SizeUnit) -> str:
+        """Return what a column of sizes says of what is measured in another unit, or nothing."""
+        others = [one.column for one in self.units if one != unit]
+        return f"; n/a where {', '.join(others)} has it" if others else ""
+
+    @property
+    def min_region(self) -> str:
+        """The smallest regions: ``200 mm^2 or 1350 mm^3``."""
+        return " or ".join(f"{one.min_region:g} {one.unit}" for one in self.units)
 
 
 @dataclass(frozen=True)
@@ -185,10 +218,10 @@ class FeatureSpace(ABC):
     """
 
     label: str
-    measure: ClassVar[Measure]
-    extensions: ClassVar[Extensions]
-    atlas_format: ClassVar[str]
-    hemispheres: ClassVar[tuple[Hemisphere | None, ...]] = (None,)
+    measure: Measure
+    extensions: Extensions
+    atlas_format: str
+    hemispheres: tuple[Hemisphere | None, ...] = (None,)
 
     # ------------------------------------------------------------ features
     @property
@@ -207,7 +240,25 @@ class FeatureSpace(ABC):
     @property
     @abstractmethod
     def sizes(self) -> NDArray[np.float64]:
-        """The size of each feature in `measure.unit`, shape (n_features,)."""
+        """The size of each feature in the unit of `unit_of`, shape (n_features,)."""
+
+    def unit_of(self, features: NDArray[np.integer]) -> SizeUnit:  # noqa: ARG002  see below
+        """Return how the size of a cluster is measured.
+
+        Parameters
+        ----------
+        features : ndarray of int, shape (n,)
+            Connected features. Where there is one unit, it does not matter which ones.
+
+        Returns
+        -------
+        SizeUnit
+        """
+        return self.measure.units[0]
+
+    def relative_size(self, features: NDArray[np.integer]) -> float:
+        """Return the size of a cluster as a multiple of `SizeUnit.min_region`, to compare them."""
+        return self.size_of(features) / self.unit_of(features).min_region
 
     def size_of(self, features: NDArray[np.integer]) -> float:
         """Return the total size of some features.
@@ -220,7 +271,7 @@ class FeatureSpace(ABC):
         Returns
         -------
         float
-            In `measure.unit`.
+            In their unit.
         """
         return float(self.sizes[features].sum())
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -29,6 +29,7 @@ from nidecomp.spaces.contract import (
     PackedRun,
     RegionKind,
     RunSeries,
+    SizeUnit,
 )
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import open_image
@@ -40,9 +41,7 @@ from nidecomp.spaces.smoothness import independent_values, surrogate_maps
 from nidecomp.spaces.volumes import VolumeImage, describe_image
 
 # nilearn's default is regions of at least 1350 mm³.
-VOLUME = Measure(
-    feature="voxel",
-    features="voxels",
+VOLUME = SizeUnit(
     size="volume",
     unit="mm^3",
     neighbours="voxels that share a face",
@@ -75,9 +74,9 @@ class VoxelSpace(FeatureSpace):
     mask: NDArray[np.bool_]
     label: str
 
-    measure: ClassVar[Measure] = VOLUME
-    extensions: ClassVar[Extensions] = Extensions(".nii.gz", ".nii.gz", ".nii.gz", ".nii.gz")
-    atlas_format: ClassVar[str] = "a NIfTI file"
+    measure = Measure("voxel", "voxels", (VOLUME,))
+    extensions = Extensions(".nii.gz", ".nii.gz", ".nii.gz", ".nii.gz")
+    atlas_format = "a NIfTI file"
 
     def __getstate__(self) -> dict[str, object]:
         # These are computed faster than they are sent to another process.
