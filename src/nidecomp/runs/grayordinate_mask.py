@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,17 @@ from nidecomp.runs.signal import Signals
 from nidecomp.spaces.brain_models import BrainModels, Grayordinates
 from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.grayordinates import GrayordinateSpace
-from nidecomp.spaces.meshes import template_mesh
+from nidecomp.spaces.meshes import is_of_freesurfer, template_mesh
 
 _LOG = logging.getLogger(__name__)
 _SILENT_S = 10.0
+# The share of the group mask without a signal that is worth a note on a run.
+_WORTH_A_NOTE = 0.005
+_OTHER_ORDER = (
+    "its vertices and voxels are not listed as in most runs (fMRIPrep 23.1.4 changed the order of "
+    "voxels); they were brought to the same order"
+)
+NotUsed = TypeVar("NotUsed", RefusedRun, FailedRun)
 
 
 class _Signal(NamedTuple):
@@ -91,22 +98,14 @@ def share_grayordinates(
         )
     signals, failed = _signals(inventory.used, Signals(cache_dir, work_dir))
     runs = [run for run in inventory.used if run.label in signals]
-    refused = list(inventory.refused)
-    failed = [*inventory.failed, *failed]
+    inventory = replace(inventory, used=(), failed=_sorted((*inventory.failed, *failed)))
     if not runs:
-        return None, replace(inventory, used=(), failed=tuple(failed))
-    shared = signals[_most_frequent(runs).label].models
+        return None, inventory
+    usual = _most_frequent(runs)
+    shared, files = signals[usual.label].models, usual.files
     surfaces_dir = Path(masking.surfaces_dir) if masking.surfaces_dir else None
-    allowed = _allowed(shared, runs[0], masking, surfaces_dir)
-    fitting: list[UsableRun] = []
-    for run in runs:
-        try:
-            _check_kind(run, _most_frequent(runs))
-            signals[run.label].among(shared)
-        except FailedRunError as error:
-            refused.append(RefusedRun(run.key, run.files.bold, str(error)))
-        else:
-            fitting.append(run)
+    allowed = _allowed(shared, usual, masking, surfaces_dir)
+    fitting, refused = _fitting(runs, usual, signals)
     inside, coverage = group_mask(
         {run.label: run.participant for run in fitting},
         lambda label: signals[label].among(shared) & allowed,
@@ -117,9 +116,54 @@ def share_grayordinates(
             f"The group mask is empty: with --mask-threshold {masking.mask_threshold:g}, nothing "
             f"has a signal in enough participants ({count(len(fitting), 'run')})."
         )
+    _tell_left_out(inside, allowed)
+    used, cut_off = _covering(fitting, coverage, signals, shared)
+    space = GrayordinateSpace(
+        shared,
+        inside,
+        files.space,
+        files.den,
+        cast(Grayordinates, usual.grid).kind,
+        work_dir if cache_dir else None,
+        surfaces_dir,
+    )
+    refused = [*inventory.refused, *refused, *cut_off]
+    return space, replace(inventory, used=tuple(used), refused=_sorted(refused))
+
+
+def _sorted(runs: Iterable[NotUsed]) -> tuple[NotUsed, ...]:
+    return tuple(sorted(runs, key=lambda run: run.key.label))
+
+
+def _fitting(
+    runs: Sequence[UsableRun], usual: UsableRun, signals: Mapping[str, _Signal]
+) -> tuple[list[UsableRun], list[RefusedRun]]:
+    """Return the runs whose grayordinates correspond to the usual ones, and the others."""
+    shared = signals[usual.label].models
+    fitting: list[UsableRun] = []
+    refused: list[RefusedRun] = []
+    for run in runs:
+        try:
+            _check_kind(run, usual)
+            signals[run.label].among(shared)
+        except FailedRunError as error:
+            refused.append(RefusedRun(run.key, run.files.bold, str(error)))
+        else:
+            fitting.append(run)
+    return fitting, refused
+
+
+def _covering(
+    runs: Sequence[UsableRun],
+    coverage: Mapping[str, float],
+    signals: Mapping[str, _Signal],
+    shared: BrainModels,
+) -> tuple[list[UsableRun], list[RefusedRun]]:
+    """Return the runs that have a signal in enough of the group mask, and the others."""
     used: list[UsableRun] = []
-    for run in fitting:
-        share = coverage[run.label]
+    refused: list[RefusedRun] = []
+    for run in runs:
+        share, notes = coverage[run.label], run.notes
         if share < MINIMUM_COVERAGE:
             reason = (
                 f"it has a signal in {100 * share:.0f} % of the group mask: it may be cut off, or "
@@ -127,16 +171,12 @@ def share_grayordinates(
             )
             refused.append(RefusedRun(run.key, run.files.bold, reason))
         else:
-            used.append(replace(run, coverage=share))
-    _tell_left_out(inside, allowed)
-    files, kind = runs[0].files, cast(Grayordinates, _most_frequent(runs).grid).kind
-    space = GrayordinateSpace(shared, inside, files.space, files.den, kind, work_dir, surfaces_dir)
-    return space, replace(
-        inventory,
-        used=tuple(used),
-        refused=tuple(sorted(refused, key=lambda run: run.key.label)),
-        failed=tuple(sorted(failed, key=lambda run: run.key.label)),
-    )
+            if signals[run.label].models is not shared:
+                notes = (*notes, _OTHER_ORDER)
+            if 1 - share >= _WORTH_A_NOTE:
+                notes = (*notes, f"{100 * (1 - share):.1f} % of the group mask has no signal in it")
+            used.append(replace(run, coverage=share, notes=notes))
+    return used, refused
 
 
 def _signals(
@@ -190,6 +230,13 @@ def _allowed(
             mesh = template_mesh(run.files.space, one.n_vertices, one.hemi, surfaces_dir)
         except FailedRunError as error:
             raise UsageError(f"--space {run.files.space}: {error}.") from None
+        if is_of_freesurfer(run.files.space, one.n_vertices) and one.hemi == "L":
+            _LOG.warning(
+                "No mesh of %s has %d vertices, but fsaverage has one: distances and areas are "
+                "those of fsaverage",
+                run.files.space,
+                one.n_vertices,
+            )
         if cast(Grayordinates, run.grid).kind == "gifti":
             allowed[part] &= ~mesh.wall[one.places]
     if not allowed.any():
@@ -205,7 +252,8 @@ def _tell_left_out(inside: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> Non
     share = covered_share(~inside, allowed)
     if share:
         _LOG.info(
-            "Vertices and voxels without a signal in enough participants are left out: %d (%.1f %%)",
+            "Without a signal in enough participants, so that they are left out: %d of the "
+            "vertices and voxels (%.1f %%)",
             np.count_nonzero(allowed & ~inside),
             100 * share,
         )
