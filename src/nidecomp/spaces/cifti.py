@@ -332,8 +332,8 @@ def _structure(element: ElementTree.Element) -> Structure:
     raise ValueError(f"{name} is neither a surface nor voxels")
 
 
-def _numbers(text: str | None) -> NDArray[np.int32]:
-    return np.array((text or "").split(), dtype=np.int32)
+def _numbers(text: str | None) -> NDArray[np.intp]:
+    return np.array((text or "").split(), dtype=np.intp)
 
 
 def _grid_of(volume: ElementTree.Element | None) -> Grid | None:

@@ -43,7 +43,7 @@ class Sphere:
 
     features: slice
     mesh: Mesh
-    vertices: NDArray[np.integer]
+    vertices: NDArray[np.intp]
     is_right: bool
 
     @cached_property
@@ -66,7 +66,7 @@ class Voxels:
     """
 
     features: NDArray[np.intp]
-    voxels: NDArray[np.integer]
+    voxels: NDArray[np.intp]
     voxel_mm: NDArray[np.float64]
 
     @cached_property
@@ -83,7 +83,7 @@ class Voxels:
         return self.features[np.argsort(flat)]
 
     @cached_property
-    def _places(self) -> NDArray[np.integer]:
+    def _places(self) -> NDArray[np.intp]:
         return np.asarray((self.voxels - self.voxels.min(axis=0))[:, ::-1])
 
 
@@ -137,7 +137,7 @@ class Rotations:
 
 def _turned(one: Sphere, maps: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
     """Return maps of a hemisphere after a rotation, with the norms that they had."""
-    moved = spun(maps, one.mesh, one.vertices, seed, one.is_right)[:, one.taken]
+    moved = spun(maps, one.mesh, one.vertices, seed, mirrored=one.is_right)[:, one.taken]
     wanted = np.linalg.norm(maps.astype(np.float64), axis=1, keepdims=True)
     found = np.linalg.norm(moved.astype(np.float64), axis=1, keepdims=True)
     ratio = np.divide(wanted, found, out=np.zeros_like(wanted), where=found > 0)

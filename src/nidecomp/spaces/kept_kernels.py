@@ -45,7 +45,8 @@ def kept_kernel(
     for path, array in zip(paths, (made.data, made.indices, made.indptr), strict=True):
         with writing(path) as file:
             np.save(file, array)
-    return _read(paths, n_features) or made
+    kept = _read(paths, n_features)
+    return made if kept is None else kept
 
 
 def _read(paths: Sequence[Path], n: int) -> csr_array | None:

@@ -6,17 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from nidecomp.spaces.geodesic import mesh_adjacency
 from nidecomp.spaces.meshes import Mesh
 
 
 def touching_vertices(mesh: Mesh, vertices: NDArray[np.integer]) -> csr_array:
     """Return which of some vertices share an edge: bool, (n, n), symmetric, without diagonal."""
-    faces = mesh.faces
-    rows = np.concatenate([faces[:, [0, 1, 2]], faces[:, [1, 2, 0]]], axis=None)
-    columns = np.concatenate([faces[:, [1, 2, 0]], faces[:, [0, 1, 2]]], axis=None)
-    shape = (mesh.n_vertices, mesh.n_vertices)
-    touching = csr_array((np.ones(len(rows), dtype=np.bool_), (rows, columns)), shape=shape)
-    return csr_array(touching[vertices][:, vertices])
+    touching = mesh_adjacency(mesh.faces, mesh.n_vertices)
+    return csr_array(touching[vertices][:, vertices], dtype=np.bool_)
 
 
 def touching_voxels(voxels: NDArray[np.integer]) -> csr_array:
