@@ -39,8 +39,10 @@ def of_hemisphere(path: AnyPath, hemi: Hemisphere | None) -> AnyPath:
     """
     if hemi is None:
         return path
-    parts = path.name.split("_")
-    return path.with_name("_".join(f"hemi-{hemi}" if part == _LEFT else part for part in parts))
+    # The hemisphere may be the last part of a name that has no suffix.
+    stem, dot, extension = path.name.partition(".")
+    parts = [f"hemi-{hemi}" if part == _LEFT else part for part in stem.split("_")]
+    return path.with_name("_".join(parts) + dot + extension)
 
 
 def side_in_name(hemispheres: Sequence[Hemisphere | None]) -> str:
