@@ -26,6 +26,8 @@ def main(folder: Path, stored: Sequence[str] = STORED) -> None:
     from nidecomp import CanICA, DictLearning  # noqa: PLC0415
     from nidecomp.annotation.random_walk import walk_to_seeds  # noqa: PLC0415
     from nidecomp.runs.reduce import warm_up  # noqa: PLC0415
+    from nidecomp.spaces.geodesic import surface_kernel  # noqa: PLC0415
+    from nidecomp.spaces.meshes import template_mesh  # noqa: PLC0415
 
     for name in stored:
         warm_up(name)
@@ -39,6 +41,7 @@ def main(folder: Path, stored: Sequence[str] = STORED) -> None:
     for estimator in (CanICA(n_components=3), DictLearning(n_components=3)):
         estimator.fit(runs)
     chain = csr_array(np.eye(4, k=1) + np.eye(4, k=-1))
+    surface_kernel(template_mesh("fsaverage3", 642, "L"), np.arange(642), 6.0)
     walk_to_seeds(np.ones(4, np.float32), np.array([1, 0, 0, 2]), chain, 1.0)
     print(f"Compiled {len(list(folder.rglob('*.nbc')))} functions into {folder}.")
 

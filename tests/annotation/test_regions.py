@@ -140,7 +140,7 @@ def test_a_region_that_is_left_too_small_gives_its_voxels_to_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     large = replace(SPACE.measure, units=(replace(VOLUME, min_region=3 * 4096),))
-    monkeypatch.setattr(VoxelSpace, "measure", large))
+    monkeypatch.setattr(VoxelSpace, "measure", large)
     # The second is left with column 4, which the third gets: it is just large enough with it.
     first, second, third = slab(0, 4, 0.9), slab(2, 5, 0.8), slab(4, 7, 0.7)
     parcels = parcellate([[first], [second], [third]], SPACE)

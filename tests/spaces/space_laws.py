@@ -17,6 +17,7 @@ from run_examples import run_of
 
 from nidecomp.annotation.regions import extract_regions
 from nidecomp.core.errors import FailedRunError
+from nidecomp.core.hemispheres import of_hemisphere
 from nidecomp.core.records import RunKey, Sampling
 from nidecomp.spaces.contract import FeatureSpace
 
@@ -37,6 +38,12 @@ class SpaceCase:
     write_run: Callable[[Path, NDArray[np.float32], float], None]
 
 
+def named(folder: Path, stem: str, space: FeatureSpace, what: str) -> Path:
+    """Return the path of a file of a space: of two, it is the left one."""
+    side = "" if space.hemispheres == (None,) else "_hemi-L_x"
+    return folder / f"{stem}{side}{getattr(space.extensions, what)}"
+
+
 class FeatureSpaceLaws:
     @pytest.fixture
     def space(self, case: SpaceCase) -> FeatureSpace:
@@ -49,12 +56,12 @@ class FeatureSpaceLaws:
 
     @pytest.fixture
     def run(self, case: SpaceCase, values: NDArray[np.float32], tmp_path: Path) -> Path:
-        path = tmp_path / f"run{case.space.extensions.run}"
+        path = named(tmp_path, "run", case.space, "run")
         case.write_run(path, values, 0.0)
         return path
 
     def maps_path(self, space: FeatureSpace, folder: Path) -> Path:
-        return folder / f"maps{space.extensions.maps}"
+        return named(folder, "maps", space, "maps")
 
     # ------------------------------------------------------------ what there is
     def test_features_have_a_size_each_and_together_that_of_all(self, space: FeatureSpace) -> None:
@@ -155,7 +162,7 @@ class FeatureSpaceLaws:
         assert spread[2] < spread[0] < spread[1]
 
     def test_smoothing_leaves_a_constant_as_it_is(self, case: SpaceCase, tmp_path: Path) -> None:
-        path = tmp_path / f"constant{case.space.extensions.run}"
+        path = named(tmp_path, "constant", case.space, "run")
         constant = np.full((N_VOLUMES, case.space.n_features), 3, dtype=np.float32)
         case.write_run(path, constant, 3.0)
         (series,), _, _ = case.space.read_series(path, ALL, (10.0,))
@@ -166,7 +173,7 @@ class FeatureSpaceLaws:
     ) -> None:
         cut = values.copy()
         cut[:, 4:9] = 0
-        path = tmp_path / f"cut{case.space.extensions.run}"
+        path = named(tmp_path, "cut", case.space, "run")
         case.write_run(path, cut, 0.0)
         for series in case.space.read_series(path, ALL, (0.0, 10.0))[0]:
             without = np.flatnonzero(~series.any(axis=0))
@@ -178,7 +185,7 @@ class FeatureSpaceLaws:
         bad = values.copy()
         bad[2, 4] = np.nan
         bad[3, [4, 11]] = np.inf
-        path = tmp_path / f"bad{case.space.extensions.run}"
+        path = named(tmp_path, "bad", case.space, "run")
         case.write_run(path, bad, 0.0)
         (series,), n_nonfinite, _ = case.space.read_series(path, ALL, (0.0,))
         assert n_nonfinite == 2
@@ -196,7 +203,7 @@ class FeatureSpaceLaws:
         # One value that differs is signal.
         padded[5] = 0
         padded[5, 17] = 1e-3
-        path = tmp_path / f"padded{case.space.extensions.run}"
+        path = named(tmp_path, "padded", case.space, "run")
         case.write_run(path, padded, 0.0)
         for fwhm in (0.0, 10.0):
             found = case.space.read_series(path, ALL, (fwhm,))
@@ -217,7 +224,7 @@ class FeatureSpaceLaws:
         padded[[0, 3]] = 0
         padded[:, 4:9] = 0
         padded[1, 11] = np.nan
-        path = tmp_path / f"padded{case.space.extensions.run}"
+        path = named(tmp_path, "padded", case.space, "run")
         case.write_run(path, padded, 0.0)
         read = case.space.read_series(path, ALL, (0.0, 10.0))
         packed = case.space.read_packed(path, ALL, (0.0, 10.0))
@@ -229,7 +236,7 @@ class FeatureSpaceLaws:
             np.testing.assert_array_equal(found.any(axis=0), expected.any(axis=0))
 
     def test_a_file_that_is_not_there_is_told(self, space: FeatureSpace, tmp_path: Path) -> None:
-        missing = tmp_path / f"missing{space.extensions.run}"
+        missing = named(tmp_path, "missing", space, "run")
         with pytest.raises(FailedRunError, match="missing"):
             space.read_series(missing, ALL, (0.0,))
         with pytest.raises(FailedRunError, match="missing"):
@@ -240,9 +247,10 @@ class FeatureSpaceLaws:
     ) -> None:
         image = space.open_run(run)
         assert image.n_volumes == N_VOLUMES
-        again = tmp_path / f"again{space.extensions.run}"
-        doubled = (2 * volume for volume in image.volumes(ALL))
-        again.write_bytes(b"".join(image.encode(doubled)))
+        again = named(tmp_path, "again", space, "run")
+        for hemi in space.hemispheres:
+            doubled = (2 * volume for volume in image.volumes(ALL))
+            of_hemisphere(again, hemi).write_bytes(b"".join(image.encode(doubled, hemi)))
         (series,), _, _ = space.read_series(again, ALL, (0.0,))
         np.testing.assert_array_equal(series, 2 * values)
 
@@ -257,10 +265,13 @@ class FeatureSpaceLaws:
         self, space: FeatureSpace, values: NDArray[np.float32], tmp_path: Path
     ) -> None:
         path = self.maps_path(space, tmp_path)
-        path.write_bytes(space.encode(values))
+        for hemi in space.hemispheres:
+            of_hemisphere(path, hemi).write_bytes(space.encode(values, hemi=hemi))
         assert space.describe_maps(path) == ("maps", N_VOLUMES)
         np.testing.assert_array_equal(space.read_maps(path, N_VOLUMES), values)
-        assert space.encode(values) == space.encode(values.astype(np.float64))
+        hemi = space.hemispheres[0]
+        same = space.encode(values.astype(np.float64), hemi=hemi)
+        assert space.encode(values, hemi=hemi) == same
         with pytest.raises(FailedRunError, match=str(N_VOLUMES + 1)):
             space.read_maps(path, N_VOLUMES + 1)
 
@@ -268,21 +279,25 @@ class FeatureSpaceLaws:
         self, space: FeatureSpace, values: NDArray[np.float32], tmp_path: Path
     ) -> None:
         path = self.maps_path(space, tmp_path)
-        path.write_bytes(b"".join(space.encode_each(iter(values), N_VOLUMES)))
+        for hemi in space.hemispheres:
+            parts = space.encode_each(iter(values), N_VOLUMES, hemi=hemi)
+            of_hemisphere(path, hemi).write_bytes(b"".join(parts))
         np.testing.assert_array_equal(space.read_maps(path, N_VOLUMES), values)
 
     def test_labels_are_read_back_as_they_were(self, space: FeatureSpace, tmp_path: Path) -> None:
         labels = (np.arange(space.n_features) % 5).astype(np.int32)
-        path = tmp_path / f"labels{space.extensions.labels}"
-        path.write_bytes(space.encode_labels(labels))
+        path = named(tmp_path, "labels", space, "labels")
+        for hemi in space.hemispheres:
+            of_hemisphere(path, hemi).write_bytes(space.encode_labels(labels, hemi=hemi))
         assert space.describe_maps(path)[0] == "labels"
         found = space.read_labels(path)
         np.testing.assert_array_equal(found.labels, [1, 2, 3, 4])
         np.testing.assert_array_equal(found.here, labels)
 
     def test_the_mask_has_every_feature(self, space: FeatureSpace, tmp_path: Path) -> None:
-        path = tmp_path / f"mask{space.extensions.mask}"
-        path.write_bytes(space.encode_mask())
+        path = named(tmp_path, "mask", space, "mask")
+        for hemi in space.hemispheres:
+            of_hemisphere(path, hemi).write_bytes(space.encode_mask(hemi=hemi))
         assert (space.read_labels(path).here == 1).all()
 
     # ------------------------------------------------------------ regions

@@ -58,14 +58,14 @@ class Structure:
     ----------
     name : str
         As in CIFTI-2: ``CIFTI_STRUCTURE_CORTEX_LEFT``.
-    places : ndarray of int32
+    places : ndarray of int
         Vertices, shape (n,); or the indices of voxels, shape (n, 3).
     n_vertices : int or None
         How many vertices its mesh has, including those that the file has not; None for voxels.
     """
 
     name: str
-    places: NDArray[np.int32]
+    places: NDArray[np.intp]
     n_vertices: int | None
 
     @property
@@ -216,7 +216,7 @@ def _places_of(
     return found
 
 
-def _on_grid(voxels: NDArray[np.int32], grid: Grid, other: Grid) -> NDArray[np.intp]:
+def _on_grid(voxels: NDArray[np.intp], grid: Grid, other: Grid) -> NDArray[np.intp]:
     """Return the indices that the same places have on another grid."""
     if grid.is_same(other):
         return voxels.astype(np.intp)
@@ -256,7 +256,7 @@ def cortex_models(n_vertices: int) -> BrainModels:
     -------
     BrainModels
     """
-    everything = np.arange(n_vertices, dtype=np.int32)
+    everything = np.arange(n_vertices, dtype=np.intp)
     return BrainModels(
         tuple(Structure(CORTEX[hemi], everything, n_vertices) for hemi in HEMISPHERES)
     )

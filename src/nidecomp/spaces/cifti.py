@@ -98,6 +98,14 @@ class CiftiFile:
                 return np.array(stored, dtype=np.float32, order="C")
             return np.asarray(stored * np.float64(self.slope) + self.inter, dtype=np.float32)
 
+    def values_of_maps(self, maps: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return some volumes or maps in memory, (len(maps), n_numbers)."""
+        values = np.empty((len(maps), self.models.n_numbers), dtype=np.float32)
+        for start in range(0, values.shape[1], _ROWS):
+            rows = slice(start, min(start + _ROWS, values.shape[1]))
+            values[:, rows] = self.values(rows)[:, maps].T
+        return values
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the maps, empty where there are none."""
@@ -324,8 +332,8 @@ def _structure(element: ElementTree.Element) -> Structure:
     raise ValueError(f"{name} is neither a surface nor voxels")
 
 
-def _numbers(text: str | None) -> NDArray[np.int32]:
-    return np.array((text or "").split(), dtype=np.int32)
+def _numbers(text: str | None) -> NDArray[np.intp]:
+    return np.array((text or "").split(), dtype=np.intp)
 
 
 def _grid_of(volume: ElementTree.Element | None) -> Grid | None:

@@ -206,22 +206,32 @@ class FeatureSpace(ABC):
     ----------
     label : str
         What BIDS calls the space (``space-``, ``tpl-``), for example ``MNI152NLin2009cAsym``.
-    measure : Measure
-        What features are called and how their size is measured.
-    extensions : Extensions
-        How the names of files end.
-    atlas_format : str
-        What files of maps and labels it reads, in words: ``a NIfTI file``.
-    hemispheres : tuple
-        The files that runs, maps and labels have: ``(None,)`` for one, ``("L", "R")`` for a pair,
-        which is named by its left file (`core.hemispheres`).
     """
 
     label: str
-    measure: Measure
-    extensions: Extensions
-    atlas_format: str
-    hemispheres: tuple[Hemisphere | None, ...] = (None,)
+
+    @property
+    @abstractmethod
+    def measure(self) -> Measure:
+        """What features are called and how their size is measured."""
+
+    @property
+    @abstractmethod
+    def extensions(self) -> Extensions:
+        """How the names of files end."""
+
+    @property
+    @abstractmethod
+    def atlas_format(self) -> str:
+        """What files of maps and labels it reads, in words: ``a NIfTI file``."""
+
+    @property
+    def hemispheres(self) -> tuple[Hemisphere | None, ...]:
+        """The files that runs, maps and labels have: ``(None,)``, or ``("L", "R")`` for a pair.
+
+        A pair is named by its left file (`core.hemispheres`).
+        """
+        return (None,)
 
     # ------------------------------------------------------------ features
     @property
@@ -373,6 +383,15 @@ class FeatureSpace(ABC):
         """
 
     # ------------------------------------------------------------ runs
+    def prepare(self, smoothing_fwhm: tuple[float, ...]) -> None:  # noqa: B027  most need nothing
+        """Compute what all processes need to read runs, before they start.
+
+        Parameters
+        ----------
+        smoothing_fwhm : tuple of float
+            As for `read_series`.
+        """
+
     @abstractmethod
     def read_series(
         self, path: Path, kept: NDArray[np.intp], smoothing_fwhm: tuple[float, ...]

@@ -28,7 +28,7 @@ from nidecomp.spaces.gifti import read_gifti_header, volumes_of
 
 # Grayordinates of a dense series that are read at once, and volumes of GIFTI that are smoothed at
 # once.
-_ROWS, _VOLUMES = 4096, 32
+_ROWS, N_AT_ONCE = 4096, 32
 _N_PROBED = 64
 # Beyond the field of view, fMRIPrep leaves zeros or what interpolation makes of them: changes that
 # are smaller than this fraction of the usual ones are no signal.
@@ -60,11 +60,12 @@ def read_brain_models(path: Path) -> BrainModels:
     """
     if kind_of(path) == "cifti":
         return open_cifti(path).models
-    return _cortex(read_gifti_header(path).grid.n_numbers // 2)
+    return cortex_of(read_gifti_header(path).grid.n_numbers // 2)
 
 
 @lru_cache(maxsize=4)
-def _cortex(n_vertices: int) -> BrainModels:
+def cortex_of(n_vertices: int) -> BrainModels:
+    """Return the brain models of a pair of GIFTI files, made once (see `cortex_models`)."""
     return cortex_models(n_vertices)
 
 
@@ -323,7 +324,7 @@ class _Batches:
         kernels: Sequence[csr_array | None],
         sinks: Sequence[_Sink],
     ) -> None:
-        self._batch = np.zeros((n_features, max(1, min(_VOLUMES, n_volumes))), dtype=np.float32)
+        self._batch = np.zeros((n_features, max(1, min(N_AT_ONCE, n_volumes))), dtype=np.float32)
         self._smoothed = np.empty_like(self._batch)
         self._kernels, self._sinks = kernels, sinks
         self._is_empty: list[bool] = []

@@ -105,6 +105,8 @@ def surrogate_maps(
     mask: NDArray[np.bool_],
     voxel_mm: NDArray[np.floating],
     seed: int,
+    *,
+    thin: bool = True,
 ) -> NDArray[np.float32]:
     """Return maps with the power spectra of given ones and random phases.
 
@@ -118,6 +120,8 @@ def surrogate_maps(
     seed : int
         All maps get the same random phases, so that they are as correlated with each other as the
         given ones are.
+    thin : bool
+        Whether voxels may be left out.
 
     Returns
     -------
@@ -132,7 +136,7 @@ def surrogate_maps(
     outside of the mask count as 0, so that surrogates are a little rougher than the maps: the edge
     of the mask is in their spectrum.
     """
-    sparse = _thinned(mask, voxel_mm)
+    sparse = _thinned(mask, voxel_mm) if thin else (slice(None),) * 3
     inside = mask[sparse]
     shape = [fft.next_fast_len(size, real=True) for size in inside.shape]
     white = np.random.RandomState(seed).standard_normal(shape).astype(np.float32)

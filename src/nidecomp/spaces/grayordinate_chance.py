@@ -1,0 +1,150 @@
+"""Chance on the cortex: maps that are as smooth as given ones, by rotations of the sphere.
+
+Voxels below the cortex get random phases, as volumes do (`smoothness.surrogate_maps`).
+
+References
+----------
+Alexander-Bloch et al. 2018, On testing for spatial correspondence between maps of human brain
+structure and function, NeuroImage 178:540.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.spaces.meshes import Mesh
+from nidecomp.spaces.smoothness import surrogate_maps
+from nidecomp.spaces.spins import spun
+
+# Rotations that the similarity of unrelated maps is measured with; their seeds begin here.
+_N_SPINS, _FIRST_SPIN = 20, 1000
+# Of meshes with small triangles, every third vertex is enough: smooth maps hardly change between.
+_DENSE, _STEP = 12_000, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Sphere:
+    """The features of one hemisphere.
+
+    Parameters
+    ----------
+    features : slice
+        Which of all features they are.
+    mesh : Mesh
+    vertices : ndarray of int, shape (n,)
+        Their vertices.
+    is_right : bool
+        It is rotated as the mirror image of the left one.
+    """
+
+    features: slice
+    mesh: Mesh
+    vertices: NDArray[np.intp]
+    is_right: bool
+
+    @cached_property
+    def taken(self) -> NDArray[np.intp]:
+        """Which of its features surrogates have."""
+        step = _STEP if self.mesh.n_vertices > _DENSE else 1
+        return np.arange(0, len(self.vertices), step)
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """The features that are voxels.
+
+    Parameters
+    ----------
+    features : ndarray of int, shape (n,)
+        Which of all features they are.
+    voxels : ndarray of int, shape (n, 3)
+    voxel_mm : ndarray, shape (3,)
+    """
+
+    features: NDArray[np.intp]
+    voxels: NDArray[np.intp]
+    voxel_mm: NDArray[np.float64]
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """The box with these voxels, (z, y, x)."""
+        mask = np.zeros(self._places.max(axis=0) + 1, dtype=np.bool_)
+        mask[tuple(self._places.T)] = True
+        return mask
+
+    @cached_property
+    def in_order(self) -> NDArray[np.intp]:
+        """The features in the order of the box."""
+        flat = np.ravel_multi_index(tuple(self._places.T), self.mask.shape)
+        return self.features[np.argsort(flat)]
+
+    @cached_property
+    def _places(self) -> NDArray[np.intp]:
+        return np.asarray((self.voxels - self.voxels.min(axis=0))[:, ::-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Rotations:
+    """Surrogates of maps of grayordinates.
+
+    Parameters
+    ----------
+    spheres : tuple of Sphere
+    voxels : Voxels, optional
+    """
+
+    spheres: tuple[Sphere, ...]
+    voxels: Voxels | None = None
+
+    def surrogates(self, maps: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
+        """Return unrelated maps: see `contract.FeatureSpace.surrogates`."""
+        parts = [_turned(one, maps[:, one.features], seed) for one in self.spheres]
+        if self.voxels is not None:
+            below = maps[:, self.voxels.in_order]
+            spacing = self.voxels.voxel_mm[::-1]
+            parts.append(surrogate_maps(below, self.voxels.mask, spacing, seed, thin=False))
+        return np.concatenate(parts, axis=1)
+
+    def independent_values(self, maps: NDArray[np.floating]) -> float:
+        """Return how many independent values unrelated maps as smooth as these have.
+
+        The variance of Pearson's r is that between maps and rotations of the others.
+        """
+        varying = maps[np.ptp(maps, axis=1) > 0]
+        if len(varying) < 2:
+            return float("nan")
+        own = _standardised(varying[:, self._taken])
+        squares, n_pairs = 0.0, 0
+        for seed in range(_FIRST_SPIN, _FIRST_SPIN + _N_SPINS):
+            r = own @ _standardised(self.surrogates(varying, seed)).T
+            np.fill_diagonal(r, 0.0)
+            squares += float((r**2).sum())
+            n_pairs += r.size - len(r)
+        # Independent values are never more than features.
+        return 1 / max(squares / n_pairs, 1 / int(maps.shape[1]))
+
+    @cached_property
+    def _taken(self) -> NDArray[np.intp]:
+        """The features that surrogates have, in their order."""
+        of_vertices = [one.features.start + one.taken for one in self.spheres]
+        below = [] if self.voxels is None else [self.voxels.in_order]
+        return np.concatenate([*of_vertices, *below])
+
+
+def _turned(one: Sphere, maps: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
+    """Return maps of a hemisphere after a rotation, with the norms that they had."""
+    moved = spun(maps, one.mesh, one.vertices, seed, mirrored=one.is_right)[:, one.taken]
+    wanted = np.linalg.norm(maps.astype(np.float64), axis=1, keepdims=True)
+    found = np.linalg.norm(moved.astype(np.float64), axis=1, keepdims=True)
+    ratio = np.divide(wanted, found, out=np.zeros_like(wanted), where=found > 0)
+    return np.asarray(moved * ratio, dtype=np.float32)
+
+
+def _standardised(maps: NDArray[np.floating]) -> NDArray[np.float64]:
+    centred = maps - maps.mean(axis=1, keepdims=True, dtype=np.float64)
+    norms = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.asarray(np.divide(centred, norms, out=np.zeros_like(centred), where=norms > 0))

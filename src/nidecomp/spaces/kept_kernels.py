@@ -1,0 +1,59 @@
+"""Kernels of smoothing in the work folder: made once, and mapped by all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from nidecomp.core.atomic import writing
+
+_FOLDER = "kernels"
+
+
+def kept_kernel(
+    work_dir: Path | None, name: str, n_features: int, make: Callable[[], csr_array]
+) -> csr_array:
+    """Return a kernel from the work folder, or make it and put it there.
+
+    Parameters
+    ----------
+    work_dir : Path or None
+        None keeps it nowhere.
+    name : str
+        Tells kernels apart.
+    n_features : int
+    make : callable
+        Returns the kernel.
+
+    Returns
+    -------
+    csr_array of float32, shape (n_features, n_features)
+    """
+    if work_dir is None:
+        return make()
+    paths = [
+        work_dir / _FOLDER / f"{name}_{part}.npy" for part in ("weights", "indices", "pointers")
+    ]
+    found = _read(paths, n_features)
+    if found is not None:
+        return found
+    made = make()
+    # The last one is there only where the others are.
+    for path, array in zip(paths, (made.data, made.indices, made.indptr), strict=True):
+        with writing(path) as file:
+            np.save(file, array)
+    kept = _read(paths, n_features)
+    return made if kept is None else kept
+
+
+def _read(paths: Sequence[Path], n: int) -> csr_array | None:
+    try:
+        weights, indices, pointers = (np.load(path, mmap_mode="r") for path in paths)
+    except (OSError, ValueError):
+        return None
+    if len(pointers) == n + 1 and pointers[-1] == len(indices) == len(weights):
+        return csr_array((weights, indices, pointers), shape=(n, n))
+    return None
