@@ -65,21 +65,26 @@ def is_kept(values: NDArray[np.float32], scale: Scale) -> NDArray[np.bool_]:
 
 
 def painted(
-    grey: NDArray[np.uint8], values: NDArray[np.float32], scale: Scale, *, is_faint: bool
+    ground: NDArray[np.uint8] | NDArray[np.float32],
+    values: NDArray[np.float32],
+    scale: Scale,
+    *,
+    is_faint: bool,
 ) -> NDArray[np.uint8]:
-    """Return a picture of values on a grey background.
+    """Return a picture of values on a background.
 
     Parameters
     ----------
-    grey : ndarray of uint8, shape (height, width)
-    values : ndarray, shape (height, width)
+    ground : ndarray, shape (..., 3), or (...) for shades of grey
+        From 0 to 255.
+    values : ndarray, shape (...)
     scale : Scale
     is_faint : bool
         Whether values below the threshold are shown, the fainter the smaller they are.
 
     Returns
     -------
-    ndarray of uint8, shape (height, width, 3)
+    ndarray of uint8, shape (..., 3)
     """
     place = np.clip(np.rint(values / scale.window * HALF), -HALF, HALF).astype(np.int16) + HALF
     opacity = is_kept(values, scale).astype(np.float32)
@@ -89,5 +94,7 @@ def painted(
         share = np.minimum(np.abs(values) / limit, 1)
         opacity = np.where(opacity > 0, opacity, _FAINT * share**2)
     opacity = opacity[..., None]
-    ground = grey[..., None].astype(np.float32)
+    if ground.ndim == values.ndim:
+        ground = ground[..., None]
+    ground = ground.astype(np.float32)
     return np.asarray(np.rint(ground + opacity * (_TABLE[place] - ground)), dtype=np.uint8)

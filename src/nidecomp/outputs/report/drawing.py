@@ -33,7 +33,7 @@ QUALITY_IN_WORDS = {
 class DrawnMap:
     """What the page holds of a map: a small picture (WebP) and what the viewer draws.
 
-    `values`, `limit` and `window` as in `pictures.MapPictures`.
+    `values`, `limit`, `window` and `shows` as in `pictures.MapPictures`.
     """
 
     small: bytes
@@ -41,6 +41,7 @@ class DrawnMap:
     limit: float
     window: float
     cut: Cut
+    shows: str = "Picture of {name}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +137,12 @@ def _components(
         brain_map, cut = item
         pictures = panels.pictures(brain_map, cut)
         drawn = DrawnMap(
-            as_webp(pictures.small), pictures.values, pictures.limit, pictures.window, cut
+            as_webp(pictures.small),
+            pictures.values,
+            pictures.limit,
+            pictures.window,
+            cut,
+            pictures.shows,
         )
         return _DrawnComponent(pictures.small, panels.sample(brain_map), drawn)
 

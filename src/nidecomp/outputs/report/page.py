@@ -34,6 +34,8 @@ _SCRIPTS = (
     "tables.js",
     "matrix.js",
 )
+# Of pages whose maps have a cortex, after those that it uses.
+_CORTEX, _BEFORE_CORTEX = "cortex.js", "panel.js"
 # Columns of the quality table that are added to the table of runs.
 _QUALITY = ("tsnr", "map_r", "explained_variance")
 _METRICS = {
@@ -128,7 +130,9 @@ def render(folder: Results, drawn: Drawn | None = None) -> str:
             folder=folder,
             style=(templates / "report.css").read_text(encoding="utf-8"),
             # One element: between two, a browser may already go on with what the first one started.
-            script="\n".join((templates / name).read_text(encoding="utf-8") for name in _SCRIPTS),
+            script="\n".join(
+                (templates / name).read_text(encoding="utf-8") for name in _scripts(drawn)
+            ),
             summary=summary(folder),
             cautions=cautions(folder, ids),
             order=data_uri(order.read_bytes(), "svg+xml") if order is not None else "",
@@ -142,6 +146,13 @@ def render(folder: Results, drawn: Drawn | None = None) -> str:
             references=references,
         )
     )
+
+
+def _scripts(drawn: Drawn) -> list[str]:
+    """Return the scripts that a page needs, in their order."""
+    place = _SCRIPTS.index(_BEFORE_CORTEX) + 1
+    cortex = [_CORTEX] if drawn.scene is not None and "cortex" in drawn.scene else []
+    return [*_SCRIPTS[:place], *cortex, *_SCRIPTS[place:]]
 
 
 def summary(folder: Results) -> list[str]:
@@ -192,6 +203,7 @@ def _tiles(one: WrittenDecomposition, drawn: Drawn, ids: Ids) -> list[dict[str, 
                 "name": name,
                 "named": named,
                 "picture": data_uri(picture.small, "webp") if picture else "",
+                "shows": picture.shows.replace("{name}", name) if picture else "",
                 "reproducibility": _percent(row.get("reproducibility")),
                 "chance": _percent(row.get("reproducibility_chance")),
                 "row": row,

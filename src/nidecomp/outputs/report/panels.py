@@ -59,10 +59,26 @@ class Place:
     n_maps: int
 
 
+def _cifti(place: Place) -> MapPanels:
+    # Meshes take long to import, and volumes have none.
+    from nidecomp.outputs.report.surface_panels import cifti_panels  # noqa: PLC0415
+
+    return cifti_panels(place.maps, place.n_maps)
+
+
+def _gifti(place: Place) -> MapPanels:
+    from nidecomp.outputs.report.surface_panels import gifti_panels  # noqa: PLC0415  as above
+
+    return gifti_panels(place.maps, place.n_maps)
+
+
 # Extension to the implementation.
 PANELS: dict[str, Callable[[Place], MapPanels]] = {
-    ".nii.gz": lambda place: VolumePanels(place.mask or place.maps, place.is_mni, place.n_maps)
+    ".nii.gz": lambda place: VolumePanels(place.mask or place.maps, place.is_mni, place.n_maps),
+    ".dscalar.nii": _cifti,
+    ".func.gii": _gifti,
 }
+_LEFT, _RIGHT = "_hemi-L", "_hemi-R"
 
 
 def panels_for(place: Place) -> MapPanels:
@@ -93,10 +109,12 @@ def files_of_maps(folder: Path, pattern: str) -> list[tuple[Path, str]]:
     Returns
     -------
     list of (Path, str)
-        The files, sorted, and the name of each without its extension.
+        The files, sorted, and the name of each without its extension. A pair is its left file,
+        and its name has no hemisphere.
     """
     return sorted(
-        (path, path.name.removesuffix(extension))
+        (path, path.name.removesuffix(extension).replace(_LEFT, "", 1))
         for extension in PANELS
         for path in folder.glob(pattern + extension)
+        if _RIGHT not in path.name
     )

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.outputs.report.colours import HALF, Scale
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# The share of the values that do not have the last colour; the rest are a map's peaks.
+_WINDOW = 0.998
 # More takes several times as long and saves 2 %.
 _LEVEL = 6
 
@@ -48,12 +52,29 @@ class MapPictures:
         What the page draws, packed; empty where it cannot.
     limit, window : float
         The value of the largest step of `values`, and the one that has the last colour.
+    shows : str
+        What the small picture shows, with ``{name}`` for the component.
     """
 
     small: Image
     values: str = ""
     limit: float = 1.0
     window: float = 1.0
+    shows: str = "Slices of {name} through its peak"
+
+
+def scale_of(values: NDArray[np.float32], cut: Cut) -> Scale:
+    """Return how the values of a map become colours; `values` has those that pictures show."""
+    size = np.abs(values[values != 0])
+    window = float(np.quantile(size, _WINDOW)) if len(size) else 1.0
+    return Scale(window, cut.low, cut.high)
+
+
+def in_steps(values: NDArray[np.float32]) -> tuple[str, float]:
+    """Return values in steps of one byte, packed, and the value of the largest step."""
+    limit = float(np.abs(values).max(initial=0)) or 1.0
+    steps = np.rint(values * (HALF / limit)).astype(np.int8)
+    return packed(steps.view(np.uint8)), limit
 
 
 def packed(values: NDArray[np.uint8]) -> str:
@@ -70,3 +91,22 @@ def packed(values: NDArray[np.uint8]) -> str:
     """
     differences = np.diff(values, prepend=np.uint8(0))
     return base64.b64encode(zlib.compress(differences.tobytes(), _LEVEL)).decode()
+
+
+def packed_numbers(values: NDArray[np.uint16]) -> str:
+    """Return numbers of two bytes as the page's script unpacks them.
+
+    Parameters
+    ----------
+    values : ndarray of uint16, shape (n,)
+
+    Returns
+    -------
+    str
+        As of `packed`: the low bytes of the differences, then the high ones. Small differences of
+        either sign are small numbers: 0, -1, 1, -2 are 0, 1, 2, 3.
+    """
+    differences = np.diff(values, prepend=np.uint16(0)).view(np.int16)
+    folded = ((differences << 1) ^ (differences >> 15)).view(np.uint16)
+    halves = np.concatenate([folded & 255, folded >> 8]).astype(np.uint8)
+    return base64.b64encode(zlib.compress(halves.tobytes(), _LEVEL)).decode()

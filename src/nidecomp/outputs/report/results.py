@@ -289,7 +289,7 @@ def _stems(root: Path) -> list[Path]:
         for path in root.glob(f"tpl-*/**/func/*{_DECOMPOSITION}")
     }
     with_maps = {
-        path.with_name(re.split(r"_(?:res|desc|stat)-", name)[0].removesuffix(_COMPONENTS))
+        path.with_name(re.split(r"_(?:res|den|desc|stat)-", name)[0].removesuffix(_COMPONENTS))
         for path, name in files_of_maps(root, f"tpl-*/**/func/*{_COMPONENTS}")
     }
     return sorted(described | with_maps)
@@ -342,15 +342,21 @@ def _images(path: Path) -> tuple[Path | None, Path | None, Path | None]:
     stem = path.name
     images = {
         name.removeprefix(stem): image
-        for image, name in files_of_maps(path.parent, f"{stem}*{_COMPONENTS}")
+        # All are listed: the names of pairs say the hemisphere amid that of the decomposition.
+        for image, name in files_of_maps(path.parent, f"*{_COMPONENTS}")
         # scale-2 must not match scale-20.
-        if name.removeprefix(stem).startswith("_")
+        if name.startswith(f"{stem}_")
     }
     plain = next((name for name in images if "_desc-" not in name), None)
     thresholded = next((one for name, one in images.items() if "_desc-thresholded_" in name), None)
     if plain is None:
         return None, thresholded, None
-    return images[plain], thresholded, path.with_name(f"{stem}{plain}.json")
+    # Both files of a pair may have one JSON file, which names no hemisphere.
+    own, shared = (
+        path.with_name(f"{name}.json")
+        for name in (images[plain].name.partition(".")[0], f"{stem}{plain}")
+    )
+    return images[plain], thresholded, own if own.exists() else shared
 
 
 def _names(sidecar: Path, missing: list[str]) -> tuple[str, ...]:

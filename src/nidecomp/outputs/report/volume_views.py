@@ -78,16 +78,16 @@ class Stage:
 
 def draw_small(stage: Stage, volume: NDArray[np.float32], scale: Scale, cut: Cut) -> Image.Image:
     """Return three slices side by side, for the gallery."""
-    slices = _slices(stage, volume, scale, cut, _SMALL_PX_PER_MM)
-    return _row(slices, 0)
+    three = slices(stage, volume, scale, cut, _SMALL_PX_PER_MM)
+    return row(three, 0)
 
 
 def draw_large(stage: Stage, volume: NDArray[np.float32], scale: Scale, cut: Cut) -> Image.Image:
     """Return slices, a glass brain and the scale of colours, with titles, for papers."""
     width = _LARGE_WIDTH - _BAR_WIDTH
     of_slices = width / (_extent(stage.grid, "yxx"))
-    upper = _row(_slices(stage, volume, scale, cut, of_slices), 0)
-    lower = _row(_glass_brain(stage, volume, scale), 0)
+    upper = row(slices(stage, volume, scale, cut, of_slices), 0)
+    lower = row(_glass_brain(stage, volume, scale), 0)
     heights = (_TITLE_HEIGHT, upper.height, 24, lower.height, 26)
     picture = Image.new("RGB", (_LARGE_WIDTH, sum(heights)), PAPER)
     write(picture, (8, 8), shortened(cut.title, 15, _LARGE_WIDTH - 16), size=15)
@@ -99,7 +99,7 @@ def draw_large(stage: Stage, volume: NDArray[np.float32], scale: Scale, cut: Cut
     names = "glass brain: largest values along the line of sight, thresholded ("
     told = f"{names}{', '.join(_GLASS)}); L: left"
     write(picture, (8, top + 24 + lower.height + 6), told, size=12, colour=SOFT)
-    _draw_bar(
+    draw_bar(
         picture, scale, (_LARGE_WIDTH - _BAR_WIDTH + 14, _TITLE_HEIGHT + 24), upper.height - 48
     )
     return picture
@@ -114,7 +114,7 @@ def _glass_scale(grid: Grid) -> float:
     return (_LARGE_WIDTH - _BAR_WIDTH) / _extent(grid, "yxyx")
 
 
-def _slices(
+def slices(
     stage: Stage, volume: NDArray[np.float32], scale: Scale, cut: Cut, px_per_mm: float
 ) -> list[Image.Image]:
     """Return a sagittal, a coronal and an axial slice through the peak."""
@@ -169,18 +169,18 @@ def _mark_left(picture: Image.Image, px_per_mm: float) -> None:
         write(picture, (6, 4), "L", size=12, colour=_LINE)
 
 
-def _row(pictures: list[Image.Image], gap: int) -> Image.Image:
+def row(pictures: list[Image.Image], gap: int) -> Image.Image:
     """Return pictures side by side on black, standing on one line."""
     height = max(one.height for one in pictures)
-    row = Image.new("RGB", (sum(one.width + gap for one in pictures) - gap, height))
+    joined = Image.new("RGB", (sum(one.width + gap for one in pictures) - gap, height))
     left = 0
     for one in pictures:
-        row.paste(one, (left, (height - one.height) // 2))
+        joined.paste(one, (left, (height - one.height) // 2))
         left += one.width + gap
-    return row
+    return joined
 
 
-def _draw_bar(picture: Image.Image, scale: Scale, place: tuple[int, int], height: int) -> None:
+def draw_bar(picture: Image.Image, scale: Scale, place: tuple[int, int], height: int) -> None:
     """Draw the scale of colours with its ends and the limits of the threshold."""
     left, top = place
     colours = colour_table()[::-1][:, None]

@@ -26,39 +26,62 @@ const element = (tag, attributes = {}, ...children) => {
 const rounded = (value, digits = 2) => (value === null ? "unknown" : value.toFixed(digits));
 
 // Bytes are base64 of what zlib made of the differences of neighbours.
-const unpacked = async (text) => {
+const inflated = async (text) => {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const values = new Uint8Array(await new Response(stream).arrayBuffer());
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+};
+const unpacked = async (text) => {
+  const values = await inflated(text);
   for (let i = 1; i < values.length; i += 1) values[i] += values[i - 1];
   return values;
 };
+// Numbers of two bytes have the low bytes of all differences first; 0, -1, 1, -2 are 0, 1, 2, 3.
+const unpackedNumbers = async (text) => {
+  const bytes = await inflated(text);
+  const values = new Uint16Array(bytes.length / 2);
+  for (let i = 0, last = 0; i < values.length; i += 1) {
+    const folded = bytes[i] | (bytes[values.length + i] << 8);
+    last += (folded >> 1) ^ -(folded & 1);
+    values[i] = last;
+  }
+  return values;
+};
 
-// The template and the mask are unpacked once, maps when they are asked for; the last few are kept.
+// The template, the mask and the meshes are unpacked once, maps when they are asked for; the last few are kept.
 const canDraw = data.scene !== null && typeof DecompressionStream === "function";
 const stage = canDraw
   ? (async () => {
-      const { grid, template } = data.scene;
-      return {
+      // What is declared further down is known once the whole script has run.
+      await null;
+      const { grid, inside, template, outside, cortex = [] } = data.scene;
+      const starts = cortex.map((_, index) => cortex.slice(0, index).reduce((sum, { n }) => sum + n, 0));
+      const scene = {
         grid,
-        inside: await unpacked(data.scene.inside),
+        inside: grid ? await unpacked(inside) : new Uint8Array(0),
         template: template ? { ...template, values: await unpacked(template.values) } : null,
+        meshes: await Promise.all(cortex.map((one, index) => meshOf(one, starts[index]))),
       };
+      if (outside) darken(scene, outside);
+      return scene;
     })()
   : null;
+// Values of vertices come first, then those of voxels.
 const volumes = new Map();
-const volumeOf = async (component) => {
+const valuesOf = async (component) => {
   if (volumes.has(component.id)) return volumes.get(component.id);
-  const [{ inside }, packed] = await Promise.all([stage, unpacked(component.values)]);
+  const [{ inside, meshes }, packed] = await Promise.all([stage, unpacked(component.values)]);
   const steps = new Int8Array(packed.buffer);
+  const nVertices = meshes.reduce((sum, { n }) => sum + n, 0);
   const volume = new Int8Array(inside.length);
-  for (let i = 0, next = 0; i < inside.length; i += 1) {
+  for (let i = 0, next = nVertices; i < inside.length; i += 1) {
     if (inside[i]) {
       volume[i] = steps[next];
       next += 1;
     }
   }
-  volumes.set(component.id, volume);
+  const values = { volume, vertices: steps.subarray(0, nVertices) };
+  volumes.set(component.id, values);
   if (volumes.size > 8) volumes.delete(volumes.keys().next().value);
-  return volume;
+  return values;
 };

@@ -1,9 +1,10 @@
 "use strict";
-// One component: slices that move together, a glass brain, plots and numbers. Two panels stand side by
-// side where a component is compared with its partner; both go through the same place.
+// One component: slices that move together, a glass brain or the cortex, plots and numbers. Two panels stand
+// side by side where a component is compared with its partner; both go through the same place.
 const place = { mm: [0, 0, 0], shown: "faint" };
 const panels = [];
-const redrawAll = () => panels.forEach((panel) => panel.drawSlices());
+const moveAll = () => panels.forEach((panel) => panel.drawSlices());
+const redrawAll = () => panels.forEach((panel) => panel.redraw());
 const GLASS = [["x", -1], ["y", 0], ["x", 1], ["z", 0]];
 const STEPS = {
   ArrowLeft: [-1, 0, 0], ArrowRight: [1, 0, 0], ArrowDown: [0, -1, 0], ArrowUp: [0, 1, 0],
@@ -23,21 +24,34 @@ class Panel {
     root.setAttribute("aria-labelledby", `ui-title-${number}`);
     this.find("maps").hidden = !canDraw;
     this.find("no-maps").hidden = canDraw || data.scene === null;
+    // Without a cortex there are slices and a glass brain; beside it, slices where there are voxels.
+    const { cortex, grid } = data.scene ?? {};
+    this.cortex = cortex ? new Cortex(this.find("cortex")) : null;
+    for (const one of root.querySelectorAll(".of-voxels")) one.hidden = Boolean(cortex) && !grid;
+    for (const one of root.querySelectorAll(".of-glass")) one.hidden = Boolean(cortex);
   }
 
   async begin() {
     if (!canDraw) return;
     this.scene = await stage;
-    const { grid } = this.scene;
     this.frames = {};
+    this.glassFrames = [];
+    if (this.scene.grid) this.beginSlices();
+    this.cortex?.begin(this.scene.meshes);
+    this.observer = new ResizeObserver(() => this.draw());
+    this.observer.observe(this.find("maps"));
+  }
+
+  beginSlices() {
+    const { grid } = this.scene;
     for (const [axis, canvas] of Object.entries(this.canvases)) {
       this.frames[axis] = new Frame(canvas, grid, axis);
       this.listen(canvas, axis);
     }
-    this.glassFrames = this.glass.map((canvas, index) => new Frame(canvas, grid, GLASS[index][0], index === 0));
+    if (!this.cortex) this.glassFrames = this.glass.map((canvas, index) => new Frame(canvas, grid, GLASS[index][0], index === 0));
     // Canvases of a row have one scale: their widths are as their extents.
     for (const [axis, canvas] of Object.entries(this.canvases)) canvas.parentElement.style.flex = `${this.frames[axis].size[0]} 1 0`;
-    this.glass.forEach((canvas, index) => { canvas.parentElement.style.flex = `${this.glassFrames[index].size[0]} 1 0`; });
+    this.glassFrames.forEach(({ canvas, size }) => { canvas.parentElement.style.flex = `${size[0]} 1 0`; });
     for (const [axis, slider] of Object.entries(this.sliders)) {
       const number = AXES[axis];
       slider.min = grid.origin[number];
@@ -45,11 +59,9 @@ class Panel {
       slider.step = grid.step;
       slider.addEventListener("input", () => {
         place.mm[number] = Number(slider.value);
-        redrawAll();
+        moveAll();
       });
     }
-    this.observer = new ResizeObserver(() => this.draw());
-    this.observer.observe(this.find("maps"));
   }
 
   listen(canvas, axis) {
@@ -57,7 +69,7 @@ class Panel {
     const go = (event) => {
       [place.mm[frame.across], place.mm[frame.up]] = frame.toMm(event);
       this.inGrid();
-      redrawAll();
+      moveAll();
     };
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
@@ -84,7 +96,7 @@ class Panel {
   step(axis, direction) {
     place.mm[axis] += direction * this.scene.grid.step;
     this.inGrid();
-    redrawAll();
+    moveAll();
   }
 
   // Positions are centres of voxels.
@@ -100,20 +112,27 @@ class Panel {
     const hasMap = canDraw && component.values !== undefined;
     this.find("maps").hidden = !hasMap;
     if (!hasMap) return;
-    const volume = await volumeOf(component);
+    const { volume, vertices } = await valuesOf(component);
     if (!this.frames || this.component !== component) return;
     this.volume = volume;
-    if (isFirst) {
-      place.mm = component.peak.slice();
+    this.cortex?.show(component, vertices, isFirst);
+    if (isFirst && this.scene.grid) {
+      // The peak of a map of the cortex may be a vertex.
+      place.mm = this.cortex ? strongestPlace(this.scene.grid, volume) : component.peak.slice();
       this.inGrid();
     }
     this.draw();
     redrawAll();
   }
 
+  redraw() {
+    this.drawSlices();
+    if (this.volume) this.cortex?.draw();
+  }
+
   draw() {
     if (!this.volume) return;
-    this.drawSlices();
+    this.redraw();
     this.glassFrames.forEach((frame, index) => drawGlass(frame, this.scene, ...GLASS[index], this.component, this.volume));
     drawBar(this.find("bar"), this.component);
     const { window } = this.component;
@@ -123,7 +142,7 @@ class Panel {
   }
 
   drawSlices() {
-    if (!this.volume) return;
+    if (!this.volume || !this.scene.grid) return;
     for (const [axis, frame] of Object.entries(this.frames)) {
       drawSlice(frame, this.scene, axis, this.component, this.volume, place.mm, place.shown);
       const at = `${Math.round(place.mm[AXES[axis]])} mm`;

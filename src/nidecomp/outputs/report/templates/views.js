@@ -14,6 +14,29 @@ const valueAt = (component, volume, grid, mm) => {
   return (volume[x + grid.shape[0] * (y + grid.shape[1] * z)] * component.limit) / HALF;
 };
 
+// The place of the largest value; that of the first voxel where all are 0.
+const strongestPlace = (grid, volume) => {
+  let best = 0;
+  for (let i = 0; i < volume.length; i += 1) if (Math.abs(volume[i]) > Math.abs(volume[best])) best = i;
+  const [nX, nY] = grid.shape;
+  return [best % nX, Math.floor(best / nX) % nY, Math.floor(best / (nX * nY))].map((one, axis) => grid.origin[axis] + grid.step * one);
+};
+// The template is darker beside the voxels that maps have.
+const darken = ({ grid, inside, template }, share) => {
+  const [nX, nY, nZ] = template.shape;
+  const [sX, sY] = grid.shape;
+  const beyond = (axis, index) => Math.round((template.origin[axis] + template.step * index - grid.origin[axis]) / grid.step);
+  for (let z = 0, i = 0; z < nZ; z += 1) {
+    for (let y = 0; y < nY; y += 1) {
+      for (let x = 0; x < nX; x += 1, i += 1) {
+        const at = [x, y, z].map((one, axis) => beyond(axis, one));
+        const isIn = at.every((one, axis) => one >= 0 && one < grid.shape[axis]) && inside[at[0] + sX * (at[1] + sY * at[2])];
+        if (!isIn) template.values[i] *= share;
+      }
+    }
+  }
+};
+
 // The colour of each step of a map, with its opacity: as colours.py has it.
 const paletteOf = (component, shown) => {
   const { limit, window, low, high } = component;
