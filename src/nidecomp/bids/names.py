@@ -45,8 +45,8 @@ IGNORED_BY_THE_VALIDATOR = (
     "*_peaks.*",
 )
 
-# In addition, where maps lie on surfaces: BIDS has no probabilistic atlases of them yet, and no runs
-# of theirs with a description (desc-).
+# In addition, where maps lie on surfaces: BIDS has no probabilistic atlases of them yet, and no
+# runs of theirs with a description (desc-).
 IGNORED_OF_SURFACES = ("*_probseg.*", "*_bold.*")
 
 
