@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.inventory import Inventory, RefusedRun
 from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.execution.local import LocalProcesses
-from nidecomp.runs import signal
+from nidecomp.runs import known_images, signal
 from nidecomp.runs.find import find_usable_runs
 from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.inspect import inspect_run
@@ -165,13 +166,21 @@ def test_images_are_remembered_with_all_of_their_files(tmp_path: Path, kind: str
     assert (header.grid, header.n_volumes) == (run.grid, N_VOLUMES)
 
 
-def test_a_change_of_the_right_hemisphere_changes_what_the_run_is(tmp_path: Path) -> None:
-    left = write_pair(tmp_path, "01")
-    (run,) = usable(tmp_path)
-    before = image_identity(run.files, tmp_path)
+def test_a_change_of_the_right_hemisphere_changes_what_the_run_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the time of the file was set back."""
+    monkeypatch.setattr(known_images, "SETTLED_NS", -(10**9))
+    left = write_pair(tmp_path / "in", "01")
+    (run,) = usable(tmp_path / "in")
+    remember_image(run, tmp_path / "work")
+    before = image_identity(run.files, tmp_path / "work")
     right = left.with_name(left.name.replace("hemi-L", "hemi-R"))
-    write_gifti(right, series(N_VOLUMES, N_VERTICES, seed=9), "CortexRight")
-    assert image_identity(run.files, tmp_path) != before
+    content, status = bytearray(right.read_bytes()), right.stat()
+    content[-1] ^= 1
+    right.write_bytes(content)
+    os.utime(right, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert image_identity(run.files, tmp_path / "work") != before
 
 
 @pytest.mark.parametrize("kind", SPACES)
@@ -196,7 +205,9 @@ def test_a_second_start_reads_no_image(
         assert space is not None
         return inventory, space.digest
 
+    monkeypatch.setattr(known_images, "SETTLED_NS", -(10**9))
     first, digest = start()
+    monkeypatch.setattr(known_images, "identity_of_all", None)
     monkeypatch.setattr(signal, "usable_features", None)
     monkeypatch.setattr(signal, "read_brain_models", None)
     assert start() == (first, digest)
@@ -367,7 +378,13 @@ def test_the_order_of_runs_and_what_was_kept_change_nothing(tmp_path: Path) -> N
         write_dense(tmp_path, sub)
     runs = usable(tmp_path, "fsLR")
     space, inventory = shared(runs)
-    other, turned = shared(runs[::-1], tmp_path / "work")
+    executor = LocalProcesses(2)
+    work = tmp_path / "work"
+    found = share_space(Inventory(tuple(runs[::-1])), Masking(), work, work, executor)
+    # Two of them have the same content.
+    assert len(list(work.glob("signal-*"))) == 2
+    other, turned = shared(runs[::-1], work)
+    assert found[1] == turned
     third, kept = shared(runs, tmp_path / "work")
     assert space.digest == other.digest == third.digest
     assert sorted(turned.used, key=lambda run: run.label) == list(inventory.used) == list(kept.used)

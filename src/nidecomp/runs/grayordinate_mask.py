@@ -7,6 +7,7 @@ them have a signal in everybody: parts of the brain may be beyond the field of v
 from __future__ import annotations
 
 import logging
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,9 +22,10 @@ from nidecomp.core.errors import FailedRunError, NothingToDoError, UsageError
 from nidecomp.core.inventory import FailedRun, Inventory, RefusedRun
 from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
+from nidecomp.execution.executor import Executor
 from nidecomp.execution.progress import with_progress
 from nidecomp.runs.enough_participants import MINIMUM_COVERAGE, covered_share, group_mask
-from nidecomp.runs.signal import Signals
+from nidecomp.runs.signal import Signals, SignalTask, keep_signal
 from nidecomp.spaces.brain_models import BrainModels, Grayordinates
 from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.grayordinates import GrayordinateSpace
@@ -62,7 +64,11 @@ class _Signal(NamedTuple):
 
 
 def share_grayordinates(
-    inventory: Inventory, masking: Masking, cache_dir: Path | None, work_dir: Path | None
+    inventory: Inventory,
+    masking: Masking,
+    cache_dir: Path | None,
+    work_dir: Path | None,
+    executor: Executor | None = None,
 ) -> tuple[FeatureSpace | None, Inventory]:
     """Return the grayordinates that are analysed of all usable runs, refusing runs that do not fit.
 
@@ -76,6 +82,8 @@ def share_grayordinates(
         Folder to store in where each run has a signal; None stores nothing.
     work_dir : Path or None
         Where it is remembered of images that are not there any more what they are.
+    executor : Executor, optional
+        Reads runs. The results do not depend on it.
 
     Returns
     -------
@@ -96,6 +104,8 @@ def share_grayordinates(
             f"--mask {masking.mask} is for volumes: the vertices of surfaces that have a signal in "
             "enough participants are used (--mask-threshold, --structures)."
         )
+    if cache_dir is not None and work_dir is not None and executor is not None:
+        _keep_signals([SignalTask(run, cache_dir, work_dir) for run in inventory.used], executor)
     signals, failed = _signals(inventory.used, Signals(cache_dir, work_dir))
     runs = [run for run in inventory.used if run.label in signals]
     inventory = replace(inventory, used=(), failed=_sorted((*inventory.failed, *failed)))
@@ -179,13 +189,25 @@ def _covering(
     return used, refused
 
 
+def _keep_signals(tasks: Sequence[SignalTask], executor: Executor) -> None:
+    """Find out where runs have a signal, in several processes.
+
+    Each job of a cluster array needs it of all runs. Those that start together begin with different
+    runs, so that each reads some and finds what the others have kept.
+    """
+    first = secrets.randbelow(len(tasks))
+    done = executor.map_unordered(keep_signal, [*tasks[first:], *tasks[:first]])
+    for _ in with_progress(done, len(tasks), "Finding where runs have signal", after_s=_SILENT_S):
+        pass
+
+
 def _signals(
     runs: Sequence[UsableRun], signals: Signals
 ) -> tuple[dict[str, _Signal], list[FailedRun]]:
     """Return where runs have a signal, and the runs that cannot be read."""
     found: dict[str, _Signal] = {}
     failed: list[FailedRun] = []
-    for run in with_progress(runs, len(runs), "Finding where runs have signal", after_s=_SILENT_S):
+    for run in runs:
         try:
             signal, models = signals.of(run)
         except FailedRunError as error:
