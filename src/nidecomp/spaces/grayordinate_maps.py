@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +24,7 @@ _CIFTI = re.compile(r"\.[dp](tseries|scalar|label|conn)\.nii$")
 _SIDES = (("hemi-L", "hemi-R"), ("lh", "rh"), ("L", "R"), ("left", "right"))
 
 
-@dataclass(frozen=True, eq=False)
-class MapFile:
+class MapFile(NamedTuple):
     """The values of a file of maps or labels, and where they lie.
 
     Parameters
@@ -39,7 +37,7 @@ class MapFile:
 
     models: BrainModels
     values: NDArray[np.float32]
-    labels: dict[int, str] = field(default_factory=dict)
+    labels: dict[int, str]
 
 
 def file_kind(path: Path) -> FileKind:

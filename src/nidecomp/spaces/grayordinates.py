@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
@@ -47,8 +47,14 @@ from nidecomp.spaces.interpolate import labels_at, maps_at, share_at
 from nidecomp.spaces.kept_kernels import kept_kernel
 from nidecomp.spaces.label_tables import label_table
 from nidecomp.spaces.meshes import Mesh, template_mesh
-from nidecomp.spaces.neighbours import touching_vertices, touching_voxels
+from nidecomp.spaces.neighbours import (
+    distances_of_vertices,
+    distances_of_voxels,
+    touching_vertices,
+    touching_voxels,
+)
 from nidecomp.spaces.other_meshes import values_at, voxels_of
+from nidecomp.spaces.seeds import SMOOTHING_FWHM_MM, local_maxima_of_graph
 from nidecomp.spaces.voxel_kernels import voxel_kernel
 from nidecomp.spaces.voxels import VOLUME
 
@@ -453,14 +459,21 @@ class GrayordinateSpace(FeatureSpace):
 
     # ------------------------------------------------------------ regions
     def region_seeds(self, values: NDArray[np.float32]) -> NDArray[np.intp]:
-        """Return the features that are larger than all their neighbours, numbered by value."""
-        touching = self.adjacency.tocoo()
-        highest = np.zeros_like(values)
-        np.maximum.at(highest, touching.row, values[touching.col])
-        peaks = np.flatnonzero((values > 0) & (values > highest))
-        seeds = np.zeros(self.n_features, dtype=np.intp)
-        seeds[peaks] = np.arange(1, len(peaks) + 1)
-        return seeds
+        """Return local maxima of the smoothed map: see `seeds.local_maxima_of_graph`."""
+        smooth = cast(csr_array, self._kernel(SMOOTHING_FWHM_MM)) @ values
+        seeds = local_maxima_of_graph(smooth, self._lengths, self._places)
+        return np.where(values > 0, seeds, 0)
+
+    @cached_property
+    def _lengths(self) -> csr_array:
+        """The distances in mm between neighbours, along the surface or between voxels."""
+        blocks = [
+            distances_of_voxels(part.structure.places, voxel_sizes(self._grid.matrix))
+            if part.structure.n_vertices is None
+            else distances_of_vertices(self._mesh(part.structure), part.structure.places)
+            for part in self._parts
+        ]
+        return csr_array(block_diag(blocks, format="csr"))
 
     def region_rule(self, kind: RegionKind) -> str:
         """Return what the method does."""
