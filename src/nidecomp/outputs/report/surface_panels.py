@@ -266,7 +266,7 @@ class _Voxels:
         x, y, z = places.astype(np.intp).T
         self._at = x + shape[0] * (y + shape[1] * z)
         self._n_voxels = int(np.prod(shape))
-        affine = np.array(models.grid.affine, dtype=np.float64)
+        affine = models.grid.matrix
         # The voxels of fs_LR's grayordinates are those of MNI152NLin6Asym.
         self.pictures = VoxelPictures(
             inside, affine, is_mni=True, n_maps=n_maps, is_cropped=is_cropped
