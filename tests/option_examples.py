@@ -9,7 +9,7 @@ from hypothesis import settings as law
 from hypothesis import strategies as st
 
 from nidecomp.config.parse import settings_from_options
-from nidecomp.config.science import METHODS
+from nidecomp.config.science import METHODS, STRUCTURES
 from nidecomp.config.settings import Settings, declared_options
 from nidecomp.config.values import STRATEGY_PARTS, STRATEGY_PRESETS
 
@@ -26,6 +26,7 @@ PREFIXES = {
     "run_id": "run-",
     "space": "space-",
     "res": "res-",
+    "den": "den-",
     "desc_label": "desc-",
     "atlas_label": "atlas-",
 }
@@ -73,6 +74,7 @@ science_options = st.fixed_dictionaries(
         "run_id": label_lists,
         "space": labels,
         "res": labels,
+        "den": labels,
         "desc_label": labels,
         "bids_filter_file": filters | filters.map(json.dumps),
         "denoise_strategy": strategies,
@@ -85,6 +87,8 @@ science_options = st.fixed_dictionaries(
         "dummy_scans": whole,
         "mask": texts,
         "mask_threshold": st.floats(min_value=0, exclude_min=True, max_value=1),
+        "structures": st.sampled_from(STRUCTURES),
+        "surfaces_dir": texts,
         "methods": st.lists(st.sampled_from(METHODS), min_size=1),
         "n_components": st.lists(st.integers(min_value=2, max_value=10**6), min_size=1)
         | st.sampled_from(["auto", ["auto"]]),

@@ -1,73 +1,131 @@
-"""Small maps on surfaces, as files and as an output folder with a report."""
+"""Small runs on surfaces as fMRIPrep writes them, made with nibabel alone."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 import numpy as np
-from report_example import METRICS, make, write, write_tsv
+from nibabel import cifti2
+from numpy.typing import NDArray
 
-from nidecomp.core.hemispheres import HEMISPHERES
-from nidecomp.spaces.brain_models import BrainModels, Structure, cortex_models
-from nidecomp.spaces.cifti import cifti_head, cifti_numbers
-from nidecomp.spaces.gifti import gifti_maps
-from nidecomp.spaces.grid import Grid
-
-# fsaverage3, and voxels of the thalamus at 4 mm.
+# fsaverage3 has as many in each hemisphere.
 N_VERTICES = 642
-AFFINE = ((4.0, 0, 0, -20), (0, 4.0, 0, -40), (0, 0, 4.0, -10), (0, 0, 0, 1.0))
-THALAMUS = np.array([[4, 5, 3], [5, 5, 3], [6, 5, 3], [4, 6, 4]], dtype=np.int32)
-CORTEX = cortex_models(N_VERTICES)
+N_VOLUMES = 24
+TR_S = 2.0
+SIDES = {"L": "CortexLeft", "R": "CortexRight"}
+# 8 mm voxels around a place in either half of the brain.
+AFFINE = np.array([[-8.0, 0, 0, 90], [0, 8, 0, -126], [0, 0, 8, -72], [0, 0, 0, 1]])
+SHAPE = (23, 28, 23)
+STRUCTURES = {"THALAMUS_LEFT": (12, 13, 10), "THALAMUS_RIGHT": (10, 13, 10)}
 
 
-def grayordinates(n_left: int = N_VERTICES) -> BrainModels:
-    """The right cortex first, then voxels, then some vertices of the left one, backwards."""
-    left, right = CORTEX.structures
-    some = Structure(left.name, left.places[:n_left][::-1], N_VERTICES)
-    thalamus = Structure("CIFTI_STRUCTURE_THALAMUS_LEFT", THALAMUS, None)
-    return BrainModels((right, thalamus, some), Grid((12, 12, 10), AFFINE))
+def series(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    values = 1000 + 10 * np.random.default_rng(seed).standard_normal(shape)
+    return values.astype(np.float32)
 
 
-def write_cifti(path: Path, models: BrainModels, maps: np.ndarray) -> Path:
+def write_json(path: Path, content: Mapping[str, object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = cifti_head(models, "dscalar", [f"map {index}" for index in range(len(maps))])
-    path.write_bytes(head + b"".join(cifti_numbers(maps)))
-    return path
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def write_pair(left: Path, maps: np.ndarray) -> Path:
-    left.parent.mkdir(parents=True, exist_ok=True)
-    for hemi, values in zip(HEMISPHERES, np.split(maps, 2, axis=1), strict=True):
-        path = left.with_name(left.name.replace("hemi-L", f"hemi-{hemi}"))
-        path.write_bytes(b"".join(gifti_maps(values, len(maps), hemi, ["map"] * len(maps))))
-    return left
+def write_gifti(path: Path, values: NDArray[np.floating], structure: str | None) -> None:
+    """Write values, (n_volumes, n_vertices), as a file of one hemisphere."""
+    image = nib.GiftiImage(
+        darrays=[
+            nib.gifti.GiftiDataArray(
+                np.asarray(volume, np.float32), intent="NIFTI_INTENT_TIME_SERIES",
+                datatype="NIFTI_TYPE_FLOAT32",
+            )
+            for volume in values
+        ]
+    )  # fmt: skip
+    if structure:
+        image.meta["AnatomicalStructurePrimary"] = structure
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(image, path)
 
 
-def report_folder(root: Path, maps: Sequence[np.ndarray], models: BrainModels | None) -> Path:
-    """An output folder with a decomposition for each set of two maps; pairs without models."""
-    make(root)
-    for path in sorted(root.glob("tpl-*/func/*")):
-        path.unlink()
-    label, den = ("fsaverage3", "") if models is None else ("fsaverage3", "_den-1k")
-    for method, each in zip(("canica", "dictlearning"), maps, strict=False):
-        entities = f"atlas-A_seg-{method}_scale-2"
-        func, stem = root / f"tpl-{label}" / "func", f"tpl-{label}_task-rest_{entities}"
-        names = [f"{method}{index:02d}" for index in (1, 2)]
-        described = {"Method": method, "NumberOfComponents": 2, "NumberOfGrayordinates": 7}
-        write(func / f"{stem}_decomposition.json", json.dumps(described))
-        write(func / f"{stem}{den}_components.json", json.dumps({"ComponentNames": names}))
-        row = ("Auditory", "0.8", "0.9", "0.1", "n/a", "n/a", "10")
-        write_tsv(func / f"{stem}_metrics.tsv", METRICS, *((name, *row) for name in names))
-        if models is None:
-            pair = f"tpl-{label}_task-rest_hemi-L_{entities}_components.func.gii"
-            write_pair(func / pair, each)
-        else:
-            write_cifti(func / f"{stem}{den}_components.dscalar.nii", models, each)
-    write_tsv(
-        root / "logs" / "matching.tsv",
-        ("method", "scale", "component", "other_method", "other_scale", "other_component", "r"),
-        ("canica", "2", "canica01", "dictlearning", "2", "dictlearning01", "0.75"),
+def voxels_of(corner: tuple[int, int, int], *, is_old_order: bool) -> NDArray[np.intp]:
+    """Return the voxels of a structure: the first axis fastest since fMRIPrep 23.1.4."""
+    box = np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), -1).reshape(-1, 3) + corner
+    order = (0, 1, 2) if is_old_order else (2, 1, 0)
+    return np.asarray(sorted(box.tolist(), key=lambda one: [one[axis] for axis in order]))
+
+
+def brain_models(
+    walls: Mapping[str, Sequence[int]] | None = None,
+    *,
+    is_old_order: bool = False,
+    affine: NDArray[np.floating] = AFFINE,
+    n_vertices: int = N_VERTICES,
+) -> Any:
+    """Return an axis of both hemispheres, without some vertices, and of two structures."""
+    parts = []
+    for side, name in (("L", "LEFT"), ("R", "RIGHT")):
+        cortex = np.ones(n_vertices, dtype=bool)
+        cortex[list((walls or {}).get(side, ()))] = False
+        parts.append(cifti2.BrainModelAxis.from_mask(cortex, name=f"CIFTI_STRUCTURE_CORTEX_{name}"))
+    for name, corner in STRUCTURES.items():
+        voxels = voxels_of(corner, is_old_order=is_old_order)
+        names = [f"CIFTI_STRUCTURE_{name}"] * len(voxels)
+        parts.append(cifti2.BrainModelAxis(names, voxel=voxels, affine=affine, volume_shape=SHAPE))
+    first, *others = parts
+    for other in others:
+        first = first + other
+    return first
+
+
+def write_cifti(path: Path, values: NDArray[np.floating], axis: Any, step: float = TR_S) -> None:
+    """Write values, (n_volumes, n_grayordinates), as a dense series."""
+    header = cifti2.Cifti2Header.from_axes((cifti2.SeriesAxis(0, step, len(values)), axis))
+    image = cifti2.Cifti2Image(np.asarray(values, np.float32), header)
+    image.nifti_header.set_intent("NIFTI_INTENT_CONNECTIVITY_DENSE_SERIES")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(image, path)
+
+
+def func(root: Path, sub: str) -> Path:
+    return root / f"sub-{sub}" / "func"
+
+
+def left_of(root: Path, sub: str) -> Path:
+    return func(root, sub) / f"sub-{sub}_task-rest_hemi-L_space-fsaverage3_bold.func.gii"
+
+
+def write_pair(
+    root: Path, sub: str, values: Mapping[str, NDArray[np.floating]] | None = None
+) -> Path:
+    """Write both hemispheres of a run with their sidecars, and return the left file."""
+    own = values or {
+        side: series(N_VOLUMES, N_VERTICES, seed=index) for index, side in enumerate(SIDES)
+    }
+    for side, structure in SIDES.items():
+        path = Path(str(left_of(root, sub)).replace("hemi-L", f"hemi-{side}"))
+        write_gifti(path, own[side], structure)
+        write_json(
+            path.with_name(path.name.replace(".func.gii", ".json")), {"RepetitionTime": TR_S}
+        )
+    return left_of(root, sub)
+
+
+def dense_of(root: Path, sub: str) -> Path:
+    return func(root, sub) / f"sub-{sub}_task-rest_space-fsLR_den-91k_bold.dtseries.nii"
+
+
+def write_dense(
+    root: Path, sub: str, axis: Any = None, values: NDArray[np.floating] | None = None
+) -> Path:
+    """Write a run of grayordinates with its sidecar, and return its file."""
+    models = brain_models() if axis is None else axis
+    own = series(N_VOLUMES, len(models)) if values is None else values
+    path = dense_of(root, sub)
+    write_cifti(path, own, models)
+    write_json(
+        path.with_name(path.name.replace(".dtseries.nii", ".json")), {"RepetitionTime": TR_S}
     )
-    return root
+    return path

@@ -73,6 +73,7 @@ def sample(declared: Field[Any]) -> str | None:
         "pca_weighting": "unit",
         "connectomes": "partial",
         "holdout": "0.5",
+        "structures": "cortex",
         "threshold": "p:0.01",
     }.get(declared.name, "1")
 

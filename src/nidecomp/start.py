@@ -109,6 +109,9 @@ def check_request(settings: Settings) -> Located:
     for option, file in (("--mask", mask), ("--label-atlas", atlas)):
         if file is not None:
             _check_file(option, Path(file))
+    surfaces = settings.science.masking.surfaces_dir
+    if surfaces is not None and not Path(surfaces).is_dir():
+        raise UsageError(f"--surfaces-dir {surfaces} does not exist or is not a folder.")
     maps = settings.science.projection.maps
     if maps is not None and not Path(maps).is_dir():
         _check_file("--maps", Path(maps))

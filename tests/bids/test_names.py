@@ -115,7 +115,7 @@ def test_no_two_files_of_the_group_share_a_name() -> None:
 def test_the_mask_stands_in_the_anat_folder_of_its_template(
     space: str, res: str | None, extension: str
 ) -> None:
-    path = mask_file(space, res, extension)
+    path = mask_file(FileLabels(space, "A", "canica", 2, res), "mask", extension)
     entities, suffix, found_extension = parsed(path.name)
     assert path.parent == PurePosixPath(f"tpl-{space}/anat")
     assert entities == [("tpl", space), *([("res", res)] if res else []), ("desc", "brain")]

@@ -12,10 +12,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from nidecomp.annex import fetched
 from nidecomp.config.science import Denoising
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.records import RunFiles, RunKey, UsableRun
-from nidecomp.runs import companions, fetching
+from nidecomp.runs import companions
 from nidecomp.runs.companions import fetch_companions
 from nidecomp.runs.fetching import (
     as_their_headers_say,
@@ -88,7 +89,7 @@ class Annexed:
 @pytest.fixture
 def annexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Annexed:
     run = Annexed(tmp_path)
-    monkeypatch.setattr(fetching, "at_hand", run.fetched)
+    monkeypatch.setattr(fetched, "at_hand", run.fetched)
     return run
 
 

@@ -16,7 +16,8 @@ from nidecomp.config.science import Masking
 from nidecomp.core.errors import UsageError
 from nidecomp.core.inventory import Inventory
 from nidecomp.core.records import RunKey
-from nidecomp.runs.group_mask import MINIMUM_COVERAGE, common_grid, group_mask, share_space
+from nidecomp.runs.enough_participants import MINIMUM_COVERAGE, group_mask
+from nidecomp.runs.group_mask import common_grid, share_space
 from nidecomp.spaces.grid import Grid
 
 SHAPE = (4, 4, 4)

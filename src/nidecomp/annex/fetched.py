@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from nidecomp.annex.commands import drop, get, remove_partial
@@ -50,6 +50,15 @@ def at_hand(path: Path) -> Iterator[None]:
             yield
         finally:
             _drop(path, entry)
+
+
+@contextmanager
+def all_at_hand(paths: Iterable[Path]) -> Iterator[None]:
+    """Have the content of several files at hand, as `at_hand` does, in their order."""
+    with ExitStack() as stack:
+        for path in paths:
+            stack.enter_context(at_hand(path))
+        yield
 
 
 @contextmanager

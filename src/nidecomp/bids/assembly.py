@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any, NamedTuple, Protocol
@@ -19,10 +20,13 @@ from nidecomp.bids.entities import (
 )
 from nidecomp.bids.listing import ListedFile
 from nidecomp.bids.names import RUN_ENTITIES
-from nidecomp.bids.sidecars import Sidecars, ambiguous_sidecars
+from nidecomp.bids.pairs import wrong_hemisphere
+from nidecomp.bids.sidecars import Sidecars, ambiguous_sidecars, own_sidecars
 from nidecomp.core.content import is_not_fetched, not_fetched, stands_for_content
+from nidecomp.core.hemispheres import files_of
 from nidecomp.core.inventory import FailedRun, RefusedRun
 from nidecomp.core.records import RunFiles, RunKey
+from nidecomp.core.surface_files import kind_of_series
 
 
 def run_key(entities: Mapping[str, str]) -> RunKey:
@@ -63,6 +67,7 @@ class Assembly(NamedTuple):
 
     `is_known` tells whether the files of a run are those that could be read before. With `fetch`,
     annexed content need not be there: small files are fetched by it, and images when they are read.
+    `wrong_grayordinates` says why those of the dataset cannot be used.
     """
 
     root: Path
@@ -74,6 +79,7 @@ class Assembly(NamedTuple):
     reduced_before: ReducedBefore | tuple[()]
     is_known: IsKnown
     fetch: FetchCompanions | None = None
+    wrong_grayordinates: str | None = None
 
     def of(
         self, bolds: list[ListedFile]
@@ -95,15 +101,17 @@ class Assembly(NamedTuple):
     def _run(self, bold: ListedFile, same_run: list[Path]) -> RunFiles | RefusedRun:
         if reason := wrong_name(bold.path):
             return RefusedRun(key_of_name(bold.path), bold.path, reason)
-        masks = self.masks.of(bold, same_voxels=True)
+        kind = kind_of_series(bold.path)
+        masks = self.masks.of(bold, same_voxels=True) if kind is None else []
         tables = self.confounds.of(bold, same_voxels=False)
-        sidecars = self.sidecars.of(bold.path)
+        sidecars = chain.from_iterable(map(self.sidecars.of, files_of(bold.path)))
         of_table = self.sidecars.of(tables[0]) if tables else ()
         reason = (
             wrong_folder(self.root, bold.path, bold.entities)
             or self._wrong_entities(bold, same_run)
+            or self._wrong_surfaces(bold)
             or self._several("brain mask", masks)
-            or (_no_mask() if self.needs_mask and not masks else None)
+            or (_no_mask() if self.needs_mask and kind is None and not masks else None)
             or self._several("confounds table", tables)
         )
         if reason:
@@ -117,18 +125,22 @@ class Assembly(NamedTuple):
             bold=bold.path,
             mask=masks[0] if masks else None,
             confounds=tables[0] if tables else None,
-            sidecars=sidecars,
+            sidecars=tuple(dict.fromkeys(sidecars)),
             confounds_sidecars=of_table,
             notes=unknown_entities(bold.path),
+            den=bold.entities.get("den"),
         )
 
     def _checked(self, files: RunFiles) -> RunFiles | RefusedRun:
         """Return a run after checking that its files are there, as far as that is not known."""
-        reason = ambiguous_sidecars(files.sidecars) or ambiguous_sidecars(files.confounds_sidecars)
+        groups = [*(own_sidecars(files.sidecars, path) for path in files.images)]
+        reason = next(
+            filter(None, map(ambiguous_sidecars, (*groups, files.confounds_sidecars))), None
+        )
         if reason is None and self.is_known(files):
             return files
-        image = _unusable("image", files.bold)
-        may_be_away = files.is_fetched_when_read and is_not_fetched(files.bold)
+        image = _first_unusable("image", files.images)
+        may_be_away = files.is_fetched_when_read and any(map(is_not_fetched, files.images))
         is_gone = image is not None and not may_be_away and files.bold in self.reduced_before
         reason = (
             (None if is_gone or may_be_away else image)
@@ -163,6 +175,11 @@ class Assembly(NamedTuple):
         if len(same_run) > 1:
             return f"{len(same_run)} files match this run: " + ", ".join(self._inside(same_run))
         return None
+
+    def _wrong_surfaces(self, bold: ListedFile) -> str | None:
+        if kind_of_series(bold.path) == "cifti":
+            return self.wrong_grayordinates
+        return None if bold.path in self.reduced_before else wrong_hemisphere(bold)
 
 
 def identity(bold: ListedFile) -> tuple[Shared, str | None, str | None]:

@@ -14,6 +14,7 @@ from nidecomp.bids.selection import entities_of_folder, entities_of_query, in_wo
 from nidecomp.config.science import Selection
 from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.inventory import UnmatchedFolder
+from nidecomp.core.surface_files import kind_of_series
 from nidecomp.core.text import count
 
 # Spaces in which each participant, or even each run, has coordinates of its own: those that
@@ -171,6 +172,12 @@ def check_own_space(bolds: Sequence[ListedFile]) -> None:
         There are several, whose voxels do not correspond.
     """
     space = bolds[0].entities.get("space")
+    if space in SPACES_OF_PARTICIPANTS | SPACES_OF_RUNS and _are_surfaces(bolds):
+        raise UsageError(
+            f"space-{space} is each participant's own space, in which the vertices of surfaces do "
+            "not correspond: choose surfaces in a template's space, such as --space fsaverage5 or "
+            "--space fsLR."
+        )
     whose = "each participant's" if space in SPACES_OF_PARTICIPANTS else "each run's"
     subjects = {file.entities.get("subject") for file in bolds}
     is_own = space in SPACES_OF_PARTICIPANTS | SPACES_OF_RUNS
@@ -184,24 +191,51 @@ def check_own_space(bolds: Sequence[ListedFile]) -> None:
 
 
 def check_one_grid(bolds: list[ListedFile]) -> None:
-    """Check that all images have the same space, template cohort and resolution.
+    """Check that all images have the same space, template cohort, resolution and density.
 
     Raises
     ------
     UsageError
         They have several.
     """
-    for entity, what, how in (
-        ("space", "spaces", "choose one with --space"),
-        ("cohort", "cohorts", 'choose one with --bids-filter-file {"bold": {"cohort": "1"}}'),
-        (
-            "res",
-            "resolutions",
-            "choose one with --res, or images without it with --bids-filter-file "
-            '{"bold": {"res": null}}',
-        ),
-    ):
+    for entity, what, how in (*_OF_ALL, *(_OF_SURFACES if _are_surfaces(bolds) else ())):
         labels = {canonical(entity, file.entities.get(entity)) or "(none)" for file in bolds}
         values = sorted(labels)
         if len(values) > 1:
             raise UsageError(f"The runs have several {what} ({', '.join(values)}): {how}.")
+
+
+def _are_surfaces(bolds: Iterable[ListedFile]) -> bool:
+    return any(kind_of_series(file.path) is not None for file in bolds)
+
+
+# Entities of which all images must have the same label, what they are, and how one is chosen.
+_OF_ALL = (
+    ("space", "spaces", "choose one with --space"),
+    ("cohort", "cohorts", 'choose one with --bids-filter-file {"bold": {"cohort": "1"}}'),
+    (
+        "res",
+        "resolutions",
+        "choose one with --res, or images without it with --bids-filter-file "
+        '{"bold": {"res": null}}',
+    ),
+)
+_OF_SURFACES = (
+    (
+        "den",
+        "densities",
+        "choose one with --den, or images without it with --bids-filter-file "
+        '{"bold": {"den": null}}',
+    ),
+    (
+        "desc",
+        "descriptions",
+        "choose one with --desc-label, or images without it with --bids-filter-file "
+        '{"bold": {"desc": null}}',
+    ),
+    (
+        "extension",
+        "formats",
+        'choose one with --bids-filter-file {"bold": {"extension": ".dtseries.nii"}}',
+    ),
+)

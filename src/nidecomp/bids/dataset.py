@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +13,8 @@ from nidecomp.core.text import in_one_line, parse_json, read_text
 
 DESCRIPTION = "dataset_description.json"
 OUR_NAME = "NiDecomp"
+# The first version of fMRIPrep whose grayordinates have the right surfaces.
+_RIGHT_GRAYORDINATES = (20, 0, 3)
 
 
 def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path:
@@ -60,7 +63,10 @@ def locate_derivatives(bids_dir: Path, *, skip_validation: bool = False) -> Path
         )
     if any(root.glob(f"sub-*/**/func/{OLD_IMAGES}")):
         raise NothingToDoError(f"{root}: {OLD_NAMES}.")
-    has_images = any(root.glob("sub-*/**/func/*_desc-*_bold.nii*"))
+    has_images = any(
+        any(root.glob(f"sub-*/**/func/*_{name}"))
+        for name in ("desc-*_bold.nii*", "bold.dtseries.nii", "bold.func.gii")
+    )
     if has_images or broken:
         wrong = (
             f"cannot be read: {broken}."
@@ -131,6 +137,33 @@ def _try_description(root: Path) -> tuple[dict[str, Any], str | None]:
         return {}, "it does not contain a JSON object"
     no_text = {name for name in ("Name", "License") if not isinstance(content.get(name), str)}
     return {name: value for name, value in content.items() if name not in no_text}, None
+
+
+def wrong_grayordinates(root: Path) -> str | None:
+    """Return why the grayordinates of a dataset cannot be used, or None.
+
+    Parameters
+    ----------
+    root : Path
+        A derivative dataset. Before BIDS 1.4, its description had ``PipelineDescription``.
+
+    Returns
+    -------
+    str or None
+        A reason to refuse a run.
+    """
+    described = read_description(root)
+    made_by = described.get("GeneratedBy") or described.get("PipelineDescription")
+    for entry in made_by if isinstance(made_by, list) else [made_by]:
+        if not isinstance(entry, dict) or not str(entry.get("Name")).lower().startswith("fmriprep"):
+            continue
+        version = re.match(r"(\d+)\.(\d+)\.(\d+)", str(entry.get("Version")))
+        if version and tuple(map(int, version.groups())) < _RIGHT_GRAYORDINATES:
+            return (
+                f"it was written by fMRIPrep {version[0]}; before 20.0.3, the surfaces in "
+                "grayordinates are wrong: run fMRIPrep again with a newer version"
+            )
+    return None
 
 
 def is_ours(root: Path) -> bool:

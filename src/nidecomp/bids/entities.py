@@ -11,7 +11,7 @@ from nidecomp.core.records import RunKey
 from nidecomp.core.text import inside, quoted
 
 _ENTITY = re.compile(r"([a-zA-Z0-9]+)-([a-zA-Z0-9+]+)")
-_KNOWN = frozenset(RUN_ENTITIES) | {"space", "cohort", "res", "desc"}
+_KNOWN = frozenset(RUN_ENTITIES) | {"space", "cohort", "res", "hemi", "den", "desc"}
 # Labels that may be written with leading zeros: run-1 and run-01 are the same run.
 _NUMBERS = frozenset({"run", "echo", "chunk", "res", "cohort"})
 # Entities with labels that BIDS restricts, and a description of these labels.

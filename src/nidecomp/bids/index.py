@@ -23,9 +23,12 @@ from nidecomp.bids.checks import (
     check_own_space,
 )
 from nidecomp.bids.companions import Companions
+from nidecomp.bids.dataset import wrong_grayordinates
 from nidecomp.bids.listing import KeptListing, ListedFile, Listing, list_files, listed_by_name
+from nidecomp.bids.pairs import paired
 from nidecomp.bids.selection import (
     KINDS,
+    SURFACES,
     entities_of_folder,
     entities_of_query,
     filters_of,
@@ -41,6 +44,7 @@ from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.garbage import no_garbage
 from nidecomp.core.inventory import FailedRun, RefusedRun, UnmatchedFolder
 from nidecomp.core.records import RunFiles
+from nidecomp.core.surface_files import kind_of_series
 from nidecomp.core.text import verb
 
 
@@ -124,6 +128,7 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
         kind: [file for file in listing.files if matches(file.entities, query)]
         for kind, query in KINDS.items()
     }
+    by_kind["bold"] += paired(file for file in listing.files if matches(file.entities, SURFACES))
     by_kind["bold"] += _removed_images(by_kind, reduced_before)
     check_labels(root, selection, filters["bold"], by_kind["bold"], listing.folders)
     named, selection = selection, _of_all(selection) if of_all_participants else selection
@@ -165,6 +170,7 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
         reduced_before,
         is_known,
         fetch,
+        wrong_grayordinates(root),
     )
     with no_garbage():
         runs, refused, failed = assembly.of(bolds)
@@ -217,7 +223,9 @@ def _removed_images(
 
 
 def _in_space(bold: ListedFile) -> tuple[object, ...]:
-    return identity(bold), bold.entities.get("space"), bold.entities.get("desc")
+    kind = kind_of_series(bold.path)
+    labels = [bold.entities.get(name) for name in ("space", "den", "desc")]
+    return identity(bold), kind, *labels
 
 
 def _check_fetched(root: Path, bolds: list[ListedFile]) -> None:

@@ -58,6 +58,8 @@ _IGNORE = re.compile(
     r"[/\\](?:sub|ses)-[a-zA-Z0-9+]+"
     r"|[/\\]func"
     r"|_bold\.nii(?:\.gz)?"
+    # fMRIPrep 20.0 wrote surfaces without a suffix.
+    r"|_bold\.dtseries\.nii|_(?:bold|hemi-[LR])\.func\.gii"
     r"|_desc-brain(?:_[^/\\]*)?_mask\.nii(?:\.gz)?"
     r"|_desc-confounds(?:_[^/\\]*)?_(?:timeseries|regressors)\.tsv"
     r")$)"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from nidecomp.core.hemispheres import Hemisphere
 from nidecomp.core.records import RunKey
 
 BIDS_VERSION = "1.11.1"
@@ -51,6 +52,8 @@ OLD_NAMES = (
     "its images are named as by fMRIPrep before 1.2 (*_bold_space-…_preproc.nii.gz), which is too "
     "old: use the output of a newer version"
 )
+# The suffixes of images of a decomposition.
+_IMAGES = frozenset({"components", "probseg", "dseg"})
 # The longest label of pooled tasks; names of files have at most 255 bytes.
 _LONGEST_POOLED = 40
 
@@ -103,7 +106,11 @@ def file_name(entities: Mapping[str, str | int | None], suffix: str, extension: 
 
 @dataclass(frozen=True)
 class FileLabels:
-    """The labels shared by all file names of a decomposition."""
+    """The labels shared by all file names of a decomposition.
+
+    `hemi` is that of the left file where images are pairs, and `parcellation_folder` the folder
+    that the parcellation is in: BIDS has those of surfaces with the anatomy.
+    """
 
     space: str
     atlas: str
@@ -111,6 +118,9 @@ class FileLabels:
     n_components: int
     res: str | None = None
     cohort: str | None = None
+    den: str | None = None
+    hemi: Hemisphere | None = None
+    parcellation_folder: str = "func"
 
     def entities(
         self, suffix: str, stat: str | None = None, desc: str | None = None
@@ -120,11 +130,15 @@ class FileLabels:
             "atlas": self.atlas,
             "seg": self.method,
             "scale": self.n_components,
-            # Only images have a resolution.
-            "res": self.res if suffix in {"components", "probseg", "dseg"} else None,
+            # Only images have a resolution or density.
+            **({"res": self.res, "den": self.den} if suffix in _IMAGES else {}),
             "stat": stat,
             "desc": desc,
         }
+
+    def hemi_of(self, extension: str) -> Hemisphere | None:
+        """Return the hemisphere in the name of a file; what describes a pair stands once."""
+        return None if extension in {".json", ".tsv"} else self.hemi
 
 
 def group_file(
@@ -156,9 +170,11 @@ def group_file(
         "tpl": labels.space,
         "cohort": labels.cohort,
         "task": task,
+        "hemi": labels.hemi_of(extension),
         **labels.entities(suffix, stat, desc),
     }
-    folder = _template_folder(labels.space, labels.cohort) / "func"
+    kind = labels.parcellation_folder if suffix == "dseg" else "func"
+    folder = _template_folder(labels.space, labels.cohort) / kind
     return folder / file_name(entities, suffix, extension)
 
 
@@ -188,7 +204,8 @@ def projected_file(
     PurePosixPath
         Relative to the output folder.
     """
-    return run_file(run, suffix, extension, _of_projection(suffix, labels, stat, desc))
+    more = {"hemi": labels.hemi_of(extension), **_of_projection(suffix, labels, stat, desc)}
+    return run_file(run, suffix, extension, more)
 
 
 def sidecar_of_all(suffix: str, labels: FileLabels, *, stat: str | None = None) -> PurePosixPath:
@@ -255,12 +272,31 @@ def _of_projection(
     return {**_place(labels), **labels.entities(suffix, stat, desc)}
 
 
-def mask_file(
-    space: str, res: str | None, extension: str, cohort: str | None = None
-) -> PurePosixPath:
-    """Return the path of the group mask (or its sidecar), relative to the output folder."""
-    entities = {"tpl": space, "cohort": cohort, "res": res, "desc": "brain"}
-    return _template_folder(space, cohort) / "anat" / file_name(entities, "mask", extension)
+def mask_file(labels: FileLabels, suffix: str, extension: str) -> PurePosixPath:
+    """Return the path of the group mask (or its sidecar), relative to the output folder.
+
+    Parameters
+    ----------
+    labels : FileLabels
+        Of any decomposition.
+    suffix : str
+        ``mask``, or ``dseg`` where BIDS has no masks.
+    extension : str
+
+    Returns
+    -------
+    PurePosixPath
+    """
+    entities = {
+        "tpl": labels.space,
+        "cohort": labels.cohort,
+        "hemi": labels.hemi_of(extension),
+        "res": labels.res,
+        "den": labels.den,
+        "desc": "brain",
+    }
+    folder = _template_folder(labels.space, labels.cohort) / "anat"
+    return folder / file_name(entities, suffix, extension)
 
 
 def _template_folder(space: str, cohort: str | None) -> PurePosixPath:
@@ -287,9 +323,11 @@ def regressed_file(
     """Return the path of a run's image after component regression, or of its sidecar."""
     how = "aggr" if aggressive else "nonaggr"
     more = {
+        "hemi": labels.hemi_of(extension),
         "space": labels.space,
         "cohort": labels.cohort,
         "res": labels.res,
+        "den": labels.den,
         "desc": f"{labels.method}{labels.n_components}{how}",
     }
     return run_file(run, "bold", extension, more)

@@ -12,6 +12,7 @@ from nidecomp.bids.listing import ListedFile, entity_names
 from nidecomp.bids.names import OLD_IMAGES, OLD_NAMES, RUN_ENTITIES
 from nidecomp.config.science import Selection
 from nidecomp.core.errors import UsageError
+from nidecomp.core.surface_files import SERIES, kind_of_series
 from nidecomp.core.text import count, quoted, verb
 
 FUNC = ("datatype", "func")
@@ -20,6 +21,8 @@ KINDS: dict[str, dict[str, object]] = {
     "mask": {"suffix": "mask", "desc": "brain", "extension": [".nii.gz", ".nii"]},
     "confounds": {"suffix": ["timeseries", "regressors"], "desc": "confounds"},
 }
+# Runs on surfaces; fMRIPrep 20.0 named those in GIFTI without a suffix.
+SURFACES: dict[str, object] = {"suffix": ["bold", None], "extension": list(SERIES)}
 # pybids' names of entities, and the short names in file names.
 SHORT_NAMES = {name: short for short, name in RUN_ENTITIES.items()}
 
@@ -83,22 +86,35 @@ def _value_matches(name: str, value: str | None, wanted: object) -> bool:
 def selected(
     files: Iterable[ListedFile], selection: Selection, filters: Mapping[str, Any]
 ) -> list[ListedFile]:
-    """Return the images that are selected by the options; `filters` are those of images."""
+    """Return the images that are selected by the options; `filters` are those of images.
+
+    Surfaces are selected by the name of their space only, and not by one that stands for any.
+    """
     query = entities_of_query(selection, filters)
     excluded = selection.exclude_participant_label
+    spaces = _as_options(query.get("space"))
     return [
         file
         for file in files
-        if file.entities.get("subject") not in excluded and matches(file.entities, query)
+        if file.entities.get("subject") not in excluded
+        and matches(file.entities, query)
+        and (kind_of_series(file.path) is None or file.entities.get("space") in spaces)
     ]
+
+
+def _as_options(wanted: object) -> list[object]:
+    """Return the labels that are asked for; what stands for any or for none names nothing."""
+    listed = wanted if isinstance(wanted, list | tuple) else [wanted]
+    return [label for label in listed if label not in {None, "*"}]
 
 
 def entities_of_query(selection: Selection, filters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entities that images must have; as in fMRIPrep, the filter file has precedence."""
     asked: dict[str, Any] = {
         "space": selection.space,
-        "desc": selection.desc_label,
+        "desc": selection.desc_in(filters.get("space", selection.space)),
         "res": selection.res,
+        "den": selection.den,
         "subject": selection.participant_label,
         "session": selection.session_label,
         "task": selection.task_id,
@@ -129,11 +145,14 @@ def nothing_matches(
         for option, name in (
             ("--space", "space"),
             ("--res", "res"),
+            ("--den", "den"),
             ("--desc-label", "desc"),
             ("--task-id", "task"),
             ("--session-label", "session"),
             ("--run-id", "run"),
         )
+        # Volumes have no density.
+        if name != "den" or selection.den or any("den" in file.entities for file in bolds)
     )
     asked = in_words(entities_of_query(selection, filters))
     return (

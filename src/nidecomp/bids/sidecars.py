@@ -2,7 +2,8 @@
 
 A sidecar in the file's folder or in one above, up to that of the dataset, applies if it has the
 file's suffix and no entity that the file has not. The nearest one has precedence (BIDS 1.11.1,
-"The Inheritance Principle").
+"The Inheritance Principle"). fMRIPrep 20 to 22 wrote a second one for grayordinates, which has an
+extension (``_bold.dtseries.json``): it says less, and the other one has precedence.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Sidecars:
         return tuple(
             sidecar
             for sidecar, own in self._leading_to(folder, suffix)
-            if own.items() <= entities.items()
+            if own.items() <= entities.items() and _is_of_kind(sidecar.name, name)
         )
 
     def _leading_to(self, folder: str, suffix: str) -> list[_Sidecar]:
@@ -76,7 +77,35 @@ class Sidecars:
         paths = [Path(folder, name) for name in self._by_suffix[folder].get(suffix, ())]
         # A label that would be cut off makes the sidecar one of other files.
         found = [(path, _parsed(path.name)[0]) for path in paths if wrong_name(path) is None]
-        return sorted(found, key=lambda sidecar: (len(sidecar[1]), sidecar[0].name))
+        return sorted(found, key=lambda one: (len(one[1]), not _kind(one[0].name), one[0].name))
+
+
+def _kind(sidecar: str) -> str:
+    """Return the extension before that of a sidecar, of the files that it is for: ``dtseries``."""
+    return sidecar.partition(".")[2].rpartition(".")[0]
+
+
+def _is_of_kind(sidecar: str, name: str) -> bool:
+    kind = _kind(sidecar)
+    return not kind or name.partition(".")[2].startswith(f"{kind}.")
+
+
+def own_sidecars(sidecars: Iterable[Path], image: Path) -> tuple[Path, ...]:
+    """Return those of a run's sidecars that are of one of its images.
+
+    Parameters
+    ----------
+    sidecars : iterable of Path
+        Of both hemispheres, where there are two.
+    image : Path
+
+    Returns
+    -------
+    tuple of Path
+        In the same order.
+    """
+    hemi = _parsed(image.name)[0].get("hemi")
+    return tuple(path for path in sidecars if _parsed(path.name)[0].get("hemi") in {None, hemi})
 
 
 def _json_by_suffix(names: Iterable[str]) -> dict[str, list[str]]:
@@ -99,7 +128,8 @@ def ambiguous_sidecars(sidecars: tuple[Path, ...]) -> str | None:
     """Return a message if it is not defined which of two sidecars has precedence, or None."""
     for one, other in pairwise(sidecars):
         both = [_parsed(path.name)[0] for path in (one, other)]
-        if one.parent == other.parent and len(both[0]) == len(both[1]):
+        is_same = one.parent == other.parent and _kind(one.name) == _kind(other.name)
+        if is_same and len(both[0]) == len(both[1]):
             return (
                 f"the sidecars {one.name} and {other.name} apply to it equally: remove one, or put "
                 "its content into the other"
@@ -113,4 +143,6 @@ def _parsed(name: str) -> tuple[dict[str, str], str]:
 
 
 def _suffix(name: str) -> str:
-    return name.split(".", maxsplit=1)[0].rsplit("_", 1)[-1]
+    last = name.split(".", maxsplit=1)[0].rsplit("_", 1)[-1]
+    # fMRIPrep 20.0 wrote surfaces without a suffix.
+    return "bold" if last in {"hemi-L", "hemi-R"} else last

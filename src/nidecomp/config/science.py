@@ -15,11 +15,14 @@ from typing import Any, Literal
 
 from nidecomp.config import values as convert
 from nidecomp.config.option import option
+from nidecomp.core.surface_files import is_surface_space
 
 PcaWeighting = Literal["sqrt", "unit"]
 DatasetWeights = Literal["participants", "equal"]
 Method = Literal["canica", "dictlearning"]
 METHODS: tuple[Method, ...] = ("canica", "dictlearning")
+Structures = Literal["all", "cortex", "subcortex"]
+STRUCTURES: tuple[Structures, ...] = ("all", "cortex", "subcortex")
 Connectome = Literal["correlation", "partial", "tangent"]
 CONNECTOMES: tuple[Connectome, ...] = ("correlation", "partial", "tangent")
 # Used in place of a number of components, to choose the model order from the data.
@@ -27,6 +30,8 @@ AUTO: Literal["auto"] = "auto"
 # Principal components of a run for each component, unless all have the same weight. Chosen in
 # docs/decisions/0022-weighting.md.
 _ROWS_OF_A_COMPONENT = 2
+# What fMRIPrep calls its preprocessed volumes.
+DEFAULT_DESC = "preproc"
 # nilearn's default.
 DEFAULT_N_COMPONENTS = 20
 
@@ -65,7 +70,8 @@ class Selection:
     space: str = option(
         convert.space_label,
         "MNI152NLin2009cAsym",
-        "Space of the images to use (space entity).",
+        "Space of the images to use (space entity): that of volumes, or that of grayordinates "
+        "(fsLR) or surfaces (fsaverage5, fsaverage6, fsaverage).",
         metavar="SPACE",
     )
     res: str | None = option(
@@ -74,10 +80,18 @@ class Selection:
         "Resolution of the images to use (res entity); required if there are several.",
         metavar="LABEL",
     )
+    den: str | None = option(
+        convert.label("den-"),
+        None,
+        "Density of the surfaces or grayordinates to use (den entity), such as 91k; required if "
+        "there are several.",
+        metavar="LABEL",
+    )
     desc_label: str = option(
         convert.label("desc-"),
-        "preproc",
-        "Description of the images to use (desc entity).",
+        DEFAULT_DESC,
+        "Description of the images to use (desc entity). (fMRIPrep's surfaces and grayordinates "
+        "have none, and the default does not apply to them.)",
         metavar="LABEL",
     )
     bids_filter_file: str = option(
@@ -87,6 +101,21 @@ class Selection:
         'selects files without the entity, "*" accepts any value.',
         metavar="FILE",
     )
+
+    @property
+    def is_of_surfaces(self) -> bool:
+        """Whether the space is that of surfaces or grayordinates."""
+        return is_surface_space(self.space)
+
+    def desc_in(self, space: object) -> str | None:
+        """Return the description that images have in a space, None for any or none.
+
+        fMRIPrep's surfaces and grayordinates have no description, so that the default would match
+        nothing.
+        """
+        is_default = self.desc_label == DEFAULT_DESC
+        no_desc = is_default and isinstance(space, str) and is_surface_space(space)
+        return None if no_desc else self.desc_label
 
 
 @dataclass(frozen=True)
@@ -170,8 +199,24 @@ class Masking:
         convert.number(0, 1, above=True),
         0.5,
         "Fraction of participants whose brain mask must include a voxel for it to be in the group "
-        "mask.",
+        "mask. (A vertex of a surface, or a grayordinate, must have signal in as many.)",
         metavar="SHARE",
+    )
+    # As below, the rule cannot see that the default is a string.
+    structures: Structures = option(  # noqa: RUF009
+        convert.one_of(*STRUCTURES),
+        "all",
+        "Structures of grayordinates to use: all, cortex (the surfaces alone), or subcortex (the "
+        "voxels alone).",
+        metavar="WHICH",
+    )
+    surfaces_dir: str | None = option(
+        convert.path,
+        None,
+        "Folder with the surfaces of the template, to use instead of those included in NiDecomp: "
+        "FreeSurfer's (<subject>/surf/lh.white, lh.pial, lh.sphere.reg) or GIFTI "
+        "(*_hemi-L_*_midthickness.surf.gii).",
+        metavar="FOLDER",
     )
 
 
@@ -434,7 +479,11 @@ def science_as_tables(science: Science) -> dict[str, dict[str, object]]:
         Section to option to value. Tuples become lists; options that are not set are left out,
         because TOML has no null.
     """
-    return {section: as_plain(table.items()) for section, table in asdict(science).items()}
+    tables = {section: as_plain(table.items()) for section, table in asdict(science).items()}
+    # Volumes have no structures, so that it is a setting where something was chosen.
+    if science.masking.structures == "all":
+        del tables["masking"]["structures"]
+    return tables
 
 
 def as_plain(options: Iterable[tuple[str, object]]) -> dict[str, object]:

@@ -57,6 +57,7 @@ def space_label(value: object) -> str:
         hints = {
             "res": "--res {}",
             "cohort": '--bids-filter-file \'{{"bold": {{"cohort": "{}"}}}}\'',
+            "den": "--den {}",
         }
         pairs = [part.partition("-") for part in more.split(":")]
         options = [hints[name].format(of) for name, _, of in pairs if name in hints]

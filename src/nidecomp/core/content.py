@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from stat import S_ISREG
@@ -97,6 +98,23 @@ def annex_key(path: Path) -> str | None:
     except OSError:
         return None
     return match[1].decode(errors="replace").rsplit("/", 1)[-1] if match else None
+
+
+def annex_key_of_all(paths: Iterable[Path]) -> str | None:
+    """Return the keys of annexed files as one, or None if one of them has none that can be read."""
+    keys = [annex_key(path) for path in paths]
+    return None if None in keys else "+".join(filter(None, keys))
+
+
+def identity_of_all(paths: Iterable[Path]) -> str:
+    """Return the identities of files as one.
+
+    Raises
+    ------
+    OSError
+        One of them cannot be read.
+    """
+    return "+".join(map(identity_of, paths))
 
 
 def identity_of(path: Path) -> str:

@@ -6,7 +6,8 @@ of a single file.
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
 from typing import Literal, TypeVar
 
 Hemisphere = Literal["L", "R"]
@@ -38,8 +39,20 @@ def of_hemisphere(path: AnyPath, hemi: Hemisphere | None) -> AnyPath:
     """
     if hemi is None:
         return path
-    parts = path.name.split("_")
-    return path.with_name("_".join(f"hemi-{hemi}" if part == _LEFT else part for part in parts))
+    # The hemisphere may be the last part of a name that has no suffix.
+    stem, dot, extension = path.name.partition(".")
+    parts = [f"hemi-{hemi}" if part == _LEFT else part for part in stem.split("_")]
+    return path.with_name("_".join(parts) + dot + extension)
+
+
+def side_in_name(hemispheres: Sequence[Hemisphere | None]) -> str:
+    """Return what the name of a left file has for its hemisphere; nothing where there is one."""
+    return f"_{_LEFT}" if hemispheres[0] else ""
+
+
+def all_there(paths: Iterable[Path]) -> bool:
+    """Return whether the files that some paths stand for exist."""
+    return all(file.exists() for path in paths for file in files_of(path))
 
 
 def files_of(path: AnyPath) -> tuple[AnyPath, ...]:

@@ -25,6 +25,7 @@ from nidecomp.outputs.comparisons import (
     stability_table,
 )
 from nidecomp.outputs.dataset_column import with_datasets
+from nidecomp.outputs.map_files import write_maps
 from nidecomp.outputs.regions import write_regions
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
@@ -129,10 +130,8 @@ def _write_thresholded(
     rule = parse_rule(result.settings.science.evidence.threshold)
     kept = kept_in_words(rule, is_sparse(components.maps), result.space.measure.features)
     source = [f"bids::{result.maps_file(components, 'components')}"]
-    tree.write_bytes(
-        result.maps_file(components, "components", _THRESHOLDED),
-        result.space.encode(thresholded.maps, result.n_threads),
-    )
+    path = result.maps_file(components, "components", _THRESHOLDED)
+    write_maps(tree, result, path, thresholded.maps, components.names)
     tree.write_json(
         result.file(components, "components", ".json", _THRESHOLDED),
         {
@@ -150,9 +149,8 @@ def _write_thresholded(
     positive = np.maximum(thresholded.maps, 0)
     largest = positive.max(axis=1, keepdims=True)
     positive /= np.where(largest == 0, 1, largest)
-    tree.write_bytes(
-        result.maps_file(components, "probseg"), result.space.encode(positive, result.n_threads)
-    )
+    path = result.maps_file(components, "probseg")
+    write_maps(tree, result, path, positive, components.names)
     tree.write_json(
         result.file(components, "probseg", ".json"),
         {

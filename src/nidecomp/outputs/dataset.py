@@ -16,6 +16,7 @@ from nidecomp.bids.names import run_file
 from nidecomp.bids.same_input import SOURCE_COLUMNS, SOURCES, size_of
 from nidecomp.config.settings import Settings
 from nidecomp.core.atomic import exclusive_lock, replace_atomically
+from nidecomp.core.hemispheres import of_hemisphere
 from nidecomp.core.inventory import FailedRun, Inventory, RefusedRun
 from nidecomp.core.tsv import encoded, table_text
 from nidecomp.outputs import inventory as inventory_table
@@ -189,7 +190,7 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
         }
         for run in result.reduced_runs
         for kind, path in (
-            ("reduced" if run.is_of_site else "bold", run.files.bold),
+            *(("reduced" if run.is_of_site else "bold", path) for path in run.files.images),
             ("mask", run.files.mask),
             ("confounds", run.files.confounds),
         )
@@ -217,7 +218,9 @@ def settings_text(settings: Settings) -> str:
 def write_mask(tree: OutputTree, result: GroupResult) -> None:
     """Write the group mask with its sidecar."""
     masking, features = result.settings.science.masking, result.space.measure.features
-    tree.write_bytes(result.mask_file(), result.space.encode_mask())
+    for hemi in result.space.hemispheres:
+        path = of_hemisphere(result.mask_file(), hemi)
+        tree.write_bytes(path, result.space.encode_mask(hemi=hemi))
     how = (
         f"those of --mask {Path(masking.mask).name}"
         if masking.mask

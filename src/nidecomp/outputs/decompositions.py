@@ -26,6 +26,7 @@ from nidecomp.outputs.dataset import (
     write_participants,
 )
 from nidecomp.outputs.description import input_name, licence, write_description
+from nidecomp.outputs.map_files import write_maps
 from nidecomp.outputs.model_order import (
     MODEL_ORDER_FIGURE,
     MODEL_ORDER_TABLE,
@@ -145,16 +146,14 @@ def _readme(result: GroupResult) -> str:
 
 # ---------------------------------------------------------------- images
 def _write_components(tree: OutputTree, result: GroupResult, components: Components) -> None:
-    tree.write_bytes(
-        result.maps_file(components, "components"),
-        result.space.encode(components.maps, result.n_threads),
-    )
+    path, one_map = result.maps_file(components, "components"), result.space.extensions.one_map
+    write_maps(tree, result, path, components.maps, components.names)
     tree.write_json(
         result.file(components, "components", ".json"),
         {
             "Description": f"Group maps of {method_name(components.method)}, signed and "
-            "unthresholded, one volume per component. Each map has a root mean square of 1 over "
-            "the mask, and its largest absolute value is positive; Evidence in "
+            f"unthresholded, one {one_map} per component. Each map has a root mean square of 1 "
+            "over the mask, and its largest absolute value is positive; Evidence in "
             f"{result.file(components, 'decomposition', '.json')} says how they are sorted.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),

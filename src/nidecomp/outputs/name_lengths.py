@@ -7,13 +7,14 @@ from dataclasses import replace
 from nidecomp.bids.names import FileLabels, projected_file, regressed_file
 from nidecomp.config.settings import Settings
 from nidecomp.core.atomic import LONGEST_PREFIX
+from nidecomp.core.hemispheres import is_pair
 from nidecomp.core.inventory import Inventory, RefusedRun
 from nidecomp.core.records import UsableRun
 
 # The limit of Linux's and macOS's file systems, in bytes.
 _LONGEST_NAME = 255
 # Hashes and endings that the work folder adds to the name of a run.
-_IN_WORK_FOLDER = "_" + 20 * "x" + "_10_bold_" + 12 * "x" + ".nii.gz"
+_IN_WORK_FOLDER = "_" + 20 * "x" + "_10_bold_" + 12 * "x" + ".dtseries.nii"
 
 
 def refuse_long_names(inventory: Inventory, settings: Settings) -> Inventory:
@@ -58,14 +59,16 @@ def _longest_name(run: UsableRun, settings: Settings) -> int:
         n_components=10**4,
         res=run.files.res,
         cohort=run.files.cohort,
+        den=run.files.den,
+        hemi="L" if is_pair(run.files.bold) else None,
     )
-    key = run.key
+    key, extension = run.key, max(".nii.gz", f".{run.files.bold.name.partition('.')[2]}", key=len)
     names = [
         projected_file(key, "relmat", ".tsv", labels, stat="pearsoncorrelation").name,
         projected_file(
-            key, "components", ".nii.gz", labels, stat="effect", desc="fixedeffects"
+            key, "components", extension, labels, stat="effect", desc="fixedeffects"
         ).name,
-        regressed_file(key, ".nii.gz", labels, aggressive=False).name,
+        regressed_file(key, extension, labels, aggressive=False).name,
         run.label + _IN_WORK_FOLDER,
     ]
     return LONGEST_PREFIX + max(len(name.encode()) for name in names)

@@ -20,6 +20,7 @@ from nidecomp.bids.same_input import SOURCES
 from nidecomp.core.records import UsableRun
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.connectomes import write_connectomes
+from nidecomp.outputs.map_files import take_images
 from nidecomp.outputs.quality import write_quality
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
@@ -148,7 +149,7 @@ def _write_maps(tree: OutputTree, result: GroupResult, index: int) -> None:
         found = projected.projections[index]
         for stat in STATISTICS:
             image = projected_file(projected.key, "components", extension, labels, stat=stat)
-            tree.take_file(image, found.maps[stat])
+            take_images(tree, result, image, found.maps[stat])
         if found.noise is not None:
             path = projected_file(projected.key, "components", ".json", labels, stat="z")
             sources = {"Sources": [result.uri(projected.run.files.bold)]}
@@ -173,7 +174,7 @@ def _write_combined(
             projected_file(key, "components", end, labels, stat=stat, desc="fixedeffects")
             for end in (extension, ".json")
         ]
-        tree.take_file(paths[0], combined.maps[stat])
+        take_images(tree, result, paths[0], combined.maps[stat])
         tree.write_json(
             paths[1],
             {
@@ -224,7 +225,8 @@ def _write_regressed(
         if aggressive
         else "what they explain in addition to all other components"
     )
-    tree.take_file(regressed_file(run.key, extension, labels, aggressive=aggressive), image)
+    path = regressed_file(run.key, extension, labels, aggressive=aggressive)
+    take_images(tree, result, path, image)
     tree.write_json(
         regressed_file(run.key, ".json", labels, aggressive=aggressive),
         {

@@ -15,6 +15,7 @@ from nidecomp.annotation.regions import (
     parcellate,
 )
 from nidecomp.decomposition.components import Components
+from nidecomp.outputs.map_files import write_labels, write_sparse_maps
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
 from nidecomp.spaces.contract import Measure
@@ -70,9 +71,8 @@ def write_regions(
     labels = np.zeros(space.n_features, dtype=np.int32)
     for index, parcel in enumerate(parcels, start=1):
         labels[parcel.features] = index
-    tree.write_bytes(
-        result.file(components, "dseg", space.extensions.labels), space.encode_labels(labels)
-    )
+    path = result.file(components, "dseg", space.extensions.labels)
+    write_labels(tree, result, path, labels, names)
     tree.write_table(
         result.file(components, "dseg", ".tsv"),
         region_columns(measure),
@@ -119,9 +119,10 @@ def _write_soft_atlas(
     names: Sequence[str],
 ) -> None:
     space, measure = result.space, result.space.measure
-    maps = (_dense(parcel.region, space.n_features) for parcel in parcels)
-    parts = space.encode_each(maps, len(parcels), result.n_threads)
-    tree.write_bytes(result.maps_file(components, "probseg", "regions"), b"".join(parts))
+    path = result.maps_file(components, "probseg", "regions")
+    write_sparse_maps(
+        tree, result, path, lambda index: _dense(parcels[index].region, space.n_features), names
+    )
     rule = space.region_rule(KIND_OF_METHOD[components.method])
     tree.write_json(
         result.file(components, "probseg", ".json", "regions"),

@@ -87,18 +87,24 @@ class GroupResult:
 
     def mask_file(self, extension: str | None = None) -> PurePosixPath:
         """Return the path of the group mask, or of its sidecar."""
-        extension = extension or self.space.extensions.mask
-        return mask_file(self.space.label, self.res, extension, self.runs[0].files.cohort)
+        ends = self.space.extensions
+        return mask_file(self._labels("", 0), ends.mask_suffix, extension or ends.mask)
 
     def labels(self, components: Components) -> FileLabels:
         """Return the labels that the names of all files of one decomposition share."""
+        return self._labels(components.method, components.n_components)
+
+    def _labels(self, method: str, n_components: int) -> FileLabels:
         return FileLabels(
             space=self.space.label,
             atlas=self.settings.science.decomposition.atlas_label,
-            method=components.method,
-            n_components=components.n_components,
+            method=method,
+            n_components=n_components,
             res=self.res,
             cohort=self.runs[0].files.cohort,
+            den=self._reference.files.den,
+            hemi=self.space.hemispheres[0],
+            parcellation_folder=self.space.extensions.labels_folder,
         )
 
     @cached_property

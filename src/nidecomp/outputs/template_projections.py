@@ -16,6 +16,7 @@ from nidecomp.outputs.dataset import (
     write_settings,
 )
 from nidecomp.outputs.description import write_description
+from nidecomp.outputs.map_files import write_maps
 from nidecomp.outputs.projections import write_projections
 from nidecomp.outputs.quality import QUALITY_TABLE
 from nidecomp.outputs.readme import readme
@@ -66,14 +67,15 @@ def _source(result: GroupResult) -> str:
 
 
 def _write_maps(tree: OutputTree, result: GroupResult, components: Components) -> None:
-    maps = result.maps_file(components, "components")
-    tree.write_bytes(maps, result.space.encode(components.maps, result.n_threads))
+    path = result.maps_file(components, "components")
+    write_maps(tree, result, path, components.maps, components.names)
     what = "maps" if components.method == GIVEN else f"maps of {components.method}"
     tree.write_json(
         result.file(components, "components", ".json"),
         {
             "Description": f"Template {what} ({_source(result)}), on the grid of the runs and "
-            "within the mask, scaled to a root mean square of 1 over it: one volume per map.",
+            "within the mask, scaled to a root mean square of 1 over it: one "
+            f"{result.space.extensions.one_map} per map.",
             "Units": "arbitrary",
             "ComponentNames": list(components.names),
             "Mask": f"bids::{result.mask_file()}",

@@ -69,6 +69,8 @@ def project_runs(
         store_target(one, smoothing_of(one.method), request.work_dir) for one in components
     )
     tasks = _tasks(targets, cleaning, request, tuple(tuple(sorted(one)) for one in removed))
+    if tasks:
+        tasks[0].cleaning.space.prepare(request.science.smoothings_fwhm)
     results = executor.map_unordered(project_run, tasks)
     projected, failed = [], []
     for result in progress.with_progress(results, len(tasks), "Projecting runs"):

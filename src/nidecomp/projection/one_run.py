@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.core.atomic import writing
 from nidecomp.core.errors import FailedRunError
+from nidecomp.core.hemispheres import of_hemisphere
 from nidecomp.core.inventory import FailedRun
 from nidecomp.projection.component_regression import fit_component_regression, regressed_volumes
 from nidecomp.projection.dual_regression import (
@@ -142,10 +143,12 @@ def _store_regressed(
     removal = fit_component_regression(
         image.volumes(kept), courses, task.regressed_out_of(index), aggressive=task.aggressive
     )
-    volumes = regressed_volumes(image.volumes(np.arange(image.n_volumes)), kept, removal)
-    with writing(task.regressed_path(stem, index)) as file:
-        for part in image.encode(volumes):
-            file.write(part)
+    path = task.regressed_path(stem, index)
+    for hemi in task.cleaning.space.hemispheres:
+        volumes = regressed_volumes(image.volumes(np.arange(image.n_volumes)), kept, removal)
+        with writing(of_hemisphere(path, hemi)) as file:
+            for part in image.encode(volumes, hemi):
+                file.write(part)
 
 
 # ---------------------------------------------------------------- maps

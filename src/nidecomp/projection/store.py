@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.atomic import replace_atomically, writing
+from nidecomp.core.hemispheres import all_there, of_hemisphere, side_in_name
 from nidecomp.decomposition.components import Components
 from nidecomp.projection.dual_regression import Noise, NoiseSummary, RunMaps
 from nidecomp.projection.task import (
@@ -74,7 +75,7 @@ def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
                 )
                 if denoised is not None:
                     wanted.append(denoised)
-                if not all(path.exists() for path in wanted):
+                if not all_there(wanted):
                     return None
                 projections.append(
                     Projection(
@@ -95,8 +96,9 @@ def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
 
 
 def map_file(stem: Path, index: int, statistic: str, space: FeatureSpace) -> Path:
-    """Return the path of a target's maps of one statistic."""
-    return stem.with_name(f"{stem.name}_{index}_{statistic}{space.extensions.maps}")
+    """Return the path of a target's maps of one statistic; of a pair, that of the left file."""
+    side = side_in_name(space.hemispheres)
+    return stem.with_name(f"{stem.name}_{index}{side}_{statistic}{space.extensions.maps}")
 
 
 def array_file(stem: Path, index: int, name: str) -> Path:
@@ -107,9 +109,11 @@ def array_file(stem: Path, index: int, name: str) -> Path:
 def store_maps(own: RunMaps, stem: Path, index: int, space: FeatureSpace) -> None:
     """Store maps as the compressed images of the outputs, so that many processes compress them."""
     for name in STATISTICS:
-        content = space.encode(getattr(own, name))
-        with replace_atomically(map_file(stem, index, name, space)) as temporary:
-            temporary.write_bytes(content)
+        path = map_file(stem, index, name, space)
+        for hemi in space.hemispheres:
+            content = space.encode(getattr(own, name), hemi=hemi)
+            with replace_atomically(of_hemisphere(path, hemi)) as temporary:
+                temporary.write_bytes(content)
 
 
 def store_effect(effect: NDArray[np.float32], noise: Noise, stem: Path, index: int) -> None:
@@ -147,7 +151,7 @@ def store_summary(summary: NoiseSummary, stem: Path, index: int) -> None:
 def find_combined(stem: Path, index: int, space: FeatureSpace) -> CombinedMaps | None:
     """Return the stored combination of a participant's runs; None if it is not complete."""
     maps = {name: map_file(stem, index, name, space) for name in STATISTICS}
-    if not all(path.exists() for path in maps.values()):
+    if not all_there(maps.values()):
         return None
     try:
         return CombinedMaps(maps, from_array(np.load(array_file(stem, index, "summary"))))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.core.hemispheres import side_in_name
 from nidecomp.core.records import RunKey, UsableRun
 from nidecomp.projection.dual_regression import NoiseSummary
 from nidecomp.runs.task import ReduceTask
@@ -78,7 +79,8 @@ class ProjectTask:
         what = json.dumps([self.regressed_out_of(index), self.aggressive])
         digest = hashlib.sha256(what.encode()).hexdigest()
         extension = self.cleaning.space.extensions.run
-        return stem.with_name(f"{stem.name}_{index}_bold_{digest[:12]}{extension}")
+        side = side_in_name(self.cleaning.space.hemispheres)
+        return stem.with_name(f"{stem.name}_{index}{side}_bold_{digest[:12]}{extension}")
 
     @property
     def stem(self) -> Path:

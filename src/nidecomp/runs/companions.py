@@ -12,7 +12,7 @@ from nidecomp.annex.commands import check_writable, get, is_annexed, set_up, siz
 from nidecomp.annex.git import repository_of
 from nidecomp.annex.ledger import one_at_a_time
 from nidecomp.bids.assembly import Fetched
-from nidecomp.core.content import annex_key, is_not_fetched
+from nidecomp.core.content import annex_key_of_all, is_not_fetched
 from nidecomp.core.inventory import FailedRun
 from nidecomp.core.records import RunFiles
 from nidecomp.core.text import count, size_in_words
@@ -40,7 +40,7 @@ def fetch_companions(runs: Sequence[RunFiles]) -> Fetched:
     """
     small = {files.key: _companions(files) for files in runs}
     missing = [path for paths in small.values() for path in paths if is_not_fetched(path)]
-    away = [files.bold for files in runs if is_not_fetched(files.bold)]
+    away = [path for files in runs for path in files.images if is_not_fetched(path)]
     for path in (*missing, *away):
         check_writable(path)
     tops = sorted({top for path in (*missing, *away) if (top := repository_of(path)) is not None})
@@ -74,7 +74,7 @@ def _companions(files: RunFiles) -> list[Path]:
 
 def _fetched_when_read(files: RunFiles) -> RunFiles:
     """Return a run that says whether and by what key its image is fetched when it is read."""
-    key = annex_key(files.bold)
+    key = annex_key_of_all(files.images)
     return replace(
         files, annex_key=key, is_fetched_when_read=key is not None or is_annexed(files.bold)
     )

@@ -2,8 +2,8 @@
 
 What has to be known of a run before that follows from its small files: the grid is that of its
 brain mask, there is one row of the confounds table for each volume, and JSON files say the
-repetition time. When the image is there, the run is checked again, so that the results are those of
-a dataset that was fetched completely.
+repetition time. Surfaces have no mask, so that their headers are read. When the image is there, the
+run is checked again, so that the results are those of a dataset that was fetched completely.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from nidecomp.annex.commands import size_of
-from nidecomp.annex.fetched import at_hand
+from nidecomp.annex.fetched import all_at_hand
 from nidecomp.core.errors import FailedRunError, RefusedRunError
 from nidecomp.core.inventory import RefusedRun
-from nidecomp.core.records import RunFiles, UsableRun
+from nidecomp.core.records import RunFiles, Sampling, UsableRun
 from nidecomp.core.text import count, size_in_words
 from nidecomp.runs.answers import learn
 from nidecomp.runs.inspect import InspectTask, inspect
@@ -26,7 +26,8 @@ from nidecomp.runs.sidecars import sidecar_entries
 from nidecomp.runs.table import n_rows_of
 from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.grid import Grid
-from nidecomp.spaces.images import Header, read_header, read_mask
+from nidecomp.spaces.headers import read_header
+from nidecomp.spaces.images import Header, read_mask
 
 Result = TypeVar("Result")
 # The memory that a run needs is forecast with it; fMRIPrep writes 2 or 4 bytes for each number.
@@ -97,7 +98,7 @@ def _expected_header(files: RunFiles) -> Header | None:
 
 def _fetched_header(files: RunFiles) -> Header | None:
     try:
-        with at_hand(files.bold):
+        with all_at_hand(files.images):
             return read_header(files.bold)
     except FailedRunError:
         return None
@@ -132,7 +133,7 @@ def with_image(
         known = _checked_again(task, header)
         if is_stored(known):
             return work(known)
-    with at_hand(files.bold):
+    with all_at_hand(files.images):
         remember_image(task.run, task.work_dir)
         return work(_checked_again(task, None))
 
@@ -175,9 +176,7 @@ def _checked_again(task: ReduceTask, header: Header | None) -> ReduceTask:
 
 def _check_as_expected(expected: UsableRun, found: UsableRun) -> None:
     """Check that the group mask, which was made before the image was there, is right for it."""
-    if not (isinstance(found.grid, Grid) and isinstance(expected.grid, Grid)):
-        raise TypeError("only images of voxels are fetched")
-    if not found.grid.is_same(expected.grid):
+    if not _is_same(found.grid, expected.grid):
         raise FailedRunError(
             "its image is on another grid than its brain mask, so that --fetch, which knows the "
             "grid by the mask, cannot use it: fetch this image first, and run the command again"
@@ -187,6 +186,12 @@ def _check_as_expected(expected: UsableRun, found: UsableRun) -> None:
             "its image has another repetition time or number of volumes than its other files: "
             "fetch this image first, and run the command again to see what differs"
         )
+
+
+def _is_same(one: Sampling, other: Sampling) -> bool:
+    if isinstance(one, Grid) and isinstance(other, Grid):
+        return one.is_same(other)
+    return one == other
 
 
 def images_in_words(runs: Sequence[UsableRun], n_at_once: int) -> str | None:
@@ -203,7 +208,7 @@ def images_in_words(runs: Sequence[UsableRun], n_at_once: int) -> str | None:
     str or None
     """
     missing = [
-        size_of(run.files.bold)
+        sum(map(size_of, run.files.images))
         for run in runs
         if run.files.is_fetched_when_read and not is_at_hand(run.files)
     ]

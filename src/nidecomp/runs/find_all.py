@@ -235,23 +235,26 @@ def _check_place(runs: Inventory, before: Sequence[Inventory]) -> None:
         raise UsageError(
             f"its images are in {place.in_words}, those of the datasets before it in "
             f"{other.in_words}: all datasets must have the same space"
+            + (" and density" if place.den or other.den else "")
         )
 
 
 class _Place(NamedTuple):
-    """The space of images, and the cohort of its template."""
+    """The space of images, the cohort of its template, and the density of its surfaces."""
 
     space: str
     cohort: str | None
+    den: str | None
 
     @property
     def in_words(self) -> str:
         """The entities in file names."""
-        return f"space-{self.space}" + (f"_cohort-{self.cohort}" if self.cohort else "")
+        more = (("cohort", self.cohort), ("den", self.den))
+        return f"space-{self.space}" + "".join(f"_{name}-{of}" for name, of in more if of)
 
 
 def _place(runs: Inventory) -> _Place | None:
     # All runs of a dataset have the same.
     for run in runs.used:
-        return _Place(run.files.space, run.files.cohort)
+        return _Place(run.files.space, run.files.cohort, run.files.den)
     return None

@@ -1,6 +1,6 @@
 """Compute the voxel grid and the group mask that all runs are resampled to.
 
-This is the only module that creates a `FeatureSpace`.
+Only this module and `grayordinate_mask`, which it calls for other runs, create a `FeatureSpace`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from nidecomp.core.errors import FailedRunError, NothingToDoError, UsageError
 from nidecomp.core.inventory import Inventory, RefusedRun
 from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
+from nidecomp.runs.enough_participants import MINIMUM_COVERAGE, covered_share, group_mask
+from nidecomp.runs.grayordinate_mask import share_grayordinates
+from nidecomp.spaces.brain_models import Grayordinates
 from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import read_mask
@@ -33,7 +36,10 @@ _FORMAT = 2
 
 
 def share_space(
-    inventory: Inventory, masking: Masking, cache_dir: Path | None
+    inventory: Inventory,
+    masking: Masking,
+    cache_dir: Path | None,
+    work_dir: Path | None = None,
 ) -> tuple[FeatureSpace | None, Inventory]:
     """Return the common grid and group mask of all usable runs, refusing runs that do not fit.
 
@@ -48,6 +54,8 @@ def share_space(
         The mask to use, or the threshold of the group mask.
     cache_dir : Path or None
         Folder to store the mask in; None does not store it.
+    work_dir : Path, optional
+        Where it is remembered of images that are not there any more what they are.
 
     Returns
     -------
@@ -59,14 +67,20 @@ def share_space(
     Raises
     ------
     UsageError
-        The given mask cannot be read.
+        The given mask cannot be read, or an option is not for such runs.
     NothingToDoError
         The group mask is empty.
     """
+    if any(isinstance(run.grid, Grayordinates) for run in inventory.used):
+        return share_grayordinates(inventory, masking, cache_dir, work_dir)
+    if masking.structures != "all":
+        raise UsageError(
+            f"--structures {masking.structures} is for grayordinates (--space fsLR), and the runs "
+            "are volumes: restrict them with --mask."
+        )
     runs, refused = _with_readable_mask(inventory)
     if not runs:
         return None, replace(inventory, used=(), refused=_sorted(refused))
-    # Files of other kinds would be another space, made here.
     # A run of a site is there once for each mask that it was reduced with, on the same grid.
     grids = {run.key: run.grid for run in runs}.values()
     grid = common_grid([one for one in grids if isinstance(one, Grid)])
@@ -235,14 +249,6 @@ def _key(runs: Sequence[UsableRun], grid: Grid, masking: Masking) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
-# Runs that cover a smaller share of the group mask than this are probably misaligned or cut off,
-# and so are masks of which less is in the field of view of their image. A rule of thumb: runs in
-# the same space cover nearly all (logs/inventory.tsv has the coverage).
-MINIMUM_COVERAGE = 0.5
-
-LoadMask = Callable[[str], NDArray[np.bool_]]
-
-
 def common_grid(grids: Sequence[Grid]) -> Grid:
     """Return the most frequent grid, whatever the order of the runs.
 
@@ -264,65 +270,3 @@ def common_grid(grids: Sequence[Grid]) -> Grid:
         return -n_same, -counts[grid], grid.shape, grid.affine
 
     return min(counts, key=preference)
-
-
-def group_mask(
-    participants: Mapping[str, str], load: LoadMask, threshold: float
-) -> tuple[NDArray[np.bool_], dict[str, float]]:
-    """Return the voxels that are in the brain masks of enough participants.
-
-    All participants have the same weight: each run is weighted by 1 / (number of runs of its
-    participant). Masks are loaded one at a time, at most three times each, so that memory does not
-    grow with the group. Runs that cover less than `MINIMUM_COVERAGE` of the voxels shared by at
-    least half of the participants are excluded, so that a single misaligned run cannot empty a mask
-    with a high threshold.
-
-    Parameters
-    ----------
-    participants : mapping
-        Run name to participant label, for all runs.
-    load : callable
-        Returns the mask of a run on the common grid.
-    threshold : float
-        Share of participants, above 0 and at most 1.
-
-    Returns
-    -------
-    mask : ndarray of bool
-        On the common grid.
-    coverage : dict
-        Run name to the share covered by the run of the voxels shared by at least half of the
-        participants. Runs below `MINIMUM_COVERAGE` were not used for the mask.
-    """
-    share = _weighted_sum(participants, load)
-    most = _at_least(share, 0.5)
-    coverage = {run: covered_share(load(run), most) for run in sorted(participants)}
-    inside = {run: who for run, who in participants.items() if coverage[run] >= MINIMUM_COVERAGE}
-    if inside and len(inside) < len(participants):
-        share = _weighted_sum(inside, load)
-    return _at_least(share, threshold), coverage
-
-
-def _weighted_sum(participants: Mapping[str, str], load: LoadMask) -> NDArray[np.float64]:
-    """Return the share of participants whose brain masks include each voxel."""
-    runs_of = Counter(participants.values())
-    total: NDArray[np.float64] | None = None
-    for run in sorted(participants):
-        mask = load(run)
-        if total is None:
-            total = np.zeros(mask.shape)
-        total += mask * (1.0 / runs_of[participants[run]])
-    if total is None:
-        raise ValueError("a group mask needs at least one run")
-    return total / len(runs_of)
-
-
-def _at_least(share: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
-    # With three runs per participant, sums are below 1 by rounding, and must pass a threshold of 1.
-    return share >= threshold - 1e-9
-
-
-def covered_share(mask: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:
-    """Return the share of the voxels in `of` that are in `mask`, or 0 if `of` is empty."""
-    inside = np.count_nonzero(of)
-    return float(np.count_nonzero(mask & of) / inside) if inside else 0.0

@@ -9,6 +9,7 @@ from nidecomp.config.science import METHODS, Denoising
 from nidecomp.core.errors import FailedRunError, RefusedRunError
 from nidecomp.core.inventory import RefusedRun
 from nidecomp.core.records import RunFiles, UsableRun
+from nidecomp.core.surface_files import kind_of_series
 from nidecomp.core.text import in_one_line
 from nidecomp.runs.group_mask import with_mask_checked
 from nidecomp.runs.left import degrees_left, volumes_left
@@ -16,7 +17,8 @@ from nidecomp.runs.nuisance import build_nuisance_model
 from nidecomp.runs.repetition_time import as_seconds, repetition_time
 from nidecomp.runs.sidecars import Entry, sidecar_entries
 from nidecomp.runs.strategy import relies_on_aroma_images
-from nidecomp.spaces.images import Header, read_header
+from nidecomp.spaces.headers import read_header
+from nidecomp.spaces.images import Header
 
 _AROMA = "smoothAROMAnonaggr"
 
@@ -91,7 +93,8 @@ def _inspect(
         )
     header = known_header or read_header(files.bold)
     said = sidecar_entries(files)
-    time = repetition_time(said, header.repetition_time_s, header.n_volumes)
+    kind = kind_of_series(files.bold)
+    time = repetition_time(said, header.repetition_time_s, header.n_volumes, kind)
     design = build_nuisance_model(
         files.confounds,
         header.n_volumes,

@@ -14,13 +14,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from nidecomp.config.science import Denoising
-from nidecomp.core.content import annex_key
+from nidecomp.core.content import annex_key_of_all
 from nidecomp.core.kept import digest, keep, read_kept
 from nidecomp.core.records import RunFiles, UsableRun
-from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.headers import sampling_as_json, sampling_from_json
 from nidecomp.version import code_digest, numerical_versions
 
 FOLDER = "inspected"
@@ -114,9 +114,9 @@ def _read(file: Path) -> dict[str, Any]:
 def _state_of(files: RunFiles) -> _State | None:
     """Return the state of a run's files, or None if one of them cannot be found."""
     # The key of an annexed image tells its content, which need not be there.
-    key = annex_key(files.bold) if files.is_fetched_when_read else None
+    key = annex_key_of_all(files.images) if files.is_fetched_when_read else None
     paths = (
-        *((files.bold,) if key is None else ()),
+        *(files.images if key is None else ()),
         *(path for path in (files.mask, files.confounds) if path is not None),
         *files.sidecars,
         *files.confounds_sidecars,
@@ -129,7 +129,8 @@ def _state_of(files: RunFiles) -> _State | None:
     # The time of a change of the inode tells a file that was replaced by one of the same age.
     states = [(path, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for path, s in found]
     newest = max((max(modified, changed) for _, _, modified, changed in states), default=0)
-    names = (files.key.entities, files.space, files.res, files.cohort, files.desc, files.notes)
+    labels = (files.space, files.res, files.den, files.cohort, files.desc)
+    names = (files.key.entities, *labels, files.notes)
     kinds = (files.mask is None, files.confounds is None, len(files.sidecars))
     image = [str(files.bold), key]
     return _State(digest([names, kinds, image, states]), now - newest > _SETTLED_NS)
@@ -144,10 +145,9 @@ _PLAIN = (
 
 def run_as_json(run: UsableRun) -> dict[str, object]:
     """Return what was found of a run, without its files, as JSON has it."""
-    grid, kept = cast(Grid, run.grid), set(run.kept)
+    kept = set(run.kept)
     return {
-        "shape": grid.shape,
-        "affine": grid.affine,
+        **sampling_as_json(run.grid),
         "left_out": [volume for volume in range(run.n_volumes) if volume not in kept],
         "notes": run.notes,
         "regressors": run.regressors,
@@ -168,10 +168,10 @@ def _decoded(files: RunFiles, content: Any, state: _State | None) -> UsableRun |
 def run_from_json(files: RunFiles, content: Any) -> UsableRun | None:
     """Return a run from what `run_as_json` made of it, or None if that is damaged."""
     try:
-        shape, left_out = content["shape"], set(content["left_out"])
+        left_out = set(content["left_out"])
         return UsableRun(
             files=files,
-            grid=Grid((shape[0], shape[1], shape[2]), tuple(map(tuple, content["affine"]))),
+            grid=sampling_from_json(content),
             kept=tuple(sorted(set(range(content["n_volumes"])) - left_out)),
             notes=tuple(content["notes"]),
             regressors=tuple((part, number) for part, number in content["regressors"]),

@@ -16,16 +16,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from nidecomp.core.atomic import exclusive_lock, replace_atomically
-from nidecomp.core.content import annex_key, identity_of, is_not_fetched
+from nidecomp.core.content import annex_key_of_all, identity_of_all, is_not_fetched
 from nidecomp.core.errors import FailedRunError, UsageError
+from nidecomp.core.hemispheres import files_of
 from nidecomp.core.kept import keep, read_kept
 from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.core.text import inside, parse_json, read_text
+from nidecomp.spaces.brain_models import Grayordinates
 from nidecomp.spaces.grid import Grid
-from nidecomp.spaces.images import Header, read_header, unreadable_file_fails
+from nidecomp.spaces.headers import read_header, sampling_as_json, sampling_from_json
+from nidecomp.spaces.images import Header, unreadable_file_fails
 
 _FOLDER = "images"
 
@@ -49,7 +52,7 @@ def remember_image(run: UsableRun, work_dir: Path) -> None:
     Parameters
     ----------
     run : UsableRun
-        Of another kind than a NIfTI image, nothing is remembered.
+        Of other kinds than volumes, grayordinates and surfaces, nothing is remembered.
     work_dir : Path
 
     Raises
@@ -58,20 +61,19 @@ def remember_image(run: UsableRun, work_dir: Path) -> None:
         The image cannot be read.
     """
     path = run.files.bold
-    if not is_at_hand(run.files) or not isinstance(run.grid, Grid):
+    if not is_at_hand(run.files) or not isinstance(run.grid, Grid | Grayordinates):
         return
     with unreadable_file_fails(path):
         header = read_header(path)
-        key = run.files.annex_key or annex_key(path)
-        known = KnownImage(path, identity_of(path), key, header)
+        key = run.files.annex_key or annex_key_of_all(run.files.images)
+        known = KnownImage(path, identity_of_all(run.files.images), key, header)
     if _find(path, work_dir) == known:
         return
     content = {
         "path": inside(_root_of(path), path),
         "identity": known.identity,
         "annex_key": known.annex_key,
-        "shape": cast(Grid, header.grid).shape,
-        "affine": cast(Grid, header.grid).affine,
+        **sampling_as_json(header.grid),
         "n_volumes": header.n_volumes,
         "stored_bytes": header.stored_bytes,
         "repetition_time_s": header.repetition_time_s,
@@ -159,7 +161,7 @@ def image_identity(files: RunFiles, work_dir: Path) -> str:
     """
     if is_at_hand(files):
         with unreadable_file_fails(files.bold):
-            return identity_of(files.bold)
+            return identity_of_all(files.images)
     known = _known(files, work_dir)
     if known is None:
         raise FailedRunError(f"{files.bold.name} is not there")
@@ -169,7 +171,7 @@ def image_identity(files: RunFiles, work_dir: Path) -> str:
 def is_at_hand(files: RunFiles) -> bool:
     """Return whether the image of a run is there, and need not be fetched."""
     is_annexed = files.is_fetched_when_read
-    return not files.image_is_gone and not (is_annexed and is_not_fetched(files.bold))
+    return not files.image_is_gone and not (is_annexed and any(map(is_not_fetched, files.images)))
 
 
 def known_header(files: RunFiles, work_dir: Path) -> Header | None:
@@ -186,7 +188,7 @@ def _known(files: RunFiles, work_dir: Path) -> KnownImage | None:
 
 def _is_same_version(known: KnownImage) -> bool:
     """Return whether the annex has the same content under this path, as far as can be told."""
-    key = annex_key(known.path)
+    key = annex_key_of_all(files_of(known.path))
     if key is None:
         return True
     if known.annex_key is not None:
@@ -272,14 +274,13 @@ def _content(file: Path) -> dict[str, Any]:
 def _decoded(content: Mapping[str, Any], root: Path) -> KnownImage | None:
     """Return a remembered image, or None if something of it is missing."""
     try:
-        rows = tuple(tuple(float(value) for value in row) for row in content["affine"])
         header = Header(
-            grid=Grid(shape=tuple(content["shape"]), affine=rows),
+            grid=sampling_from_json(content),
             n_volumes=int(content["n_volumes"]),
             stored_bytes=int(content["stored_bytes"]),
             repetition_time_s=content["repetition_time_s"],
         )
         path = root / content["path"]
         return KnownImage(path, content["identity"], content["annex_key"], header)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None

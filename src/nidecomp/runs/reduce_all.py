@@ -44,6 +44,7 @@ def reduce_runs(
     """
     reduced: list[ReducedRun] = []
     failed: list[FailedRun] = []
+    space.prepare(request.science.smoothings_fwhm)
     tasks = [reduce_task(run, space, request) for run in runs]
     results = executor.map_unordered(reduce_run, tasks)
     for result in progress.with_progress(results, len(runs), "Reducing runs"):

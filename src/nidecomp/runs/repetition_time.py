@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from nidecomp.core.errors import RefusedRunError
+from nidecomp.core.surface_files import SurfaceKind
 from nidecomp.core.text import count, quoted
 from nidecomp.runs.sidecars import Entry
 
@@ -29,7 +30,10 @@ class RepetitionTime:
 
 
 def repetition_time(
-    said: Mapping[str, Entry], in_header: float | None, n_volumes: int
+    said: Mapping[str, Entry],
+    in_header: float | None,
+    n_volumes: int,
+    kind: SurfaceKind | None = None,
 ) -> RepetitionTime:
     """Return the repetition time of a run.
 
@@ -41,6 +45,9 @@ def repetition_time(
         What the header of the image says, in seconds.
     n_volumes : int
         Number of volumes of the image.
+    kind : {"cifti", "gifti"}, optional
+        Of grayordinates or surfaces. Nobody is known to write a wrong time into CIFTI, as into the
+        headers of volumes, so that it must be the same; GIFTI files say nothing reliable.
 
     Returns
     -------
@@ -56,18 +63,18 @@ def repetition_time(
     nothing = Entry(None, "sidecar")
     in_sidecar, onsets = said.get("RepetitionTime", nothing), said.get("VolumeTiming", nothing)
     if in_sidecar.value is None and onsets.value is None:
-        return _of_header(in_header)
+        return _of_header(in_header, kind)
     spacing = None if onsets.value is None else _spacing(onsets, n_volumes)
     if in_sidecar.value is None and spacing is not None:
         seconds = _possible("the spacing of VolumeTiming", Entry(spacing, onsets.source))
-        return _compared(RepetitionTime(seconds, "VolumeTiming"), in_header)
+        return _compared(RepetitionTime(seconds, "VolumeTiming"), in_header, kind)
     seconds = _possible("RepetitionTime", in_sidecar)
     if spacing is not None and abs(seconds - spacing) > _SAME_TIME_S:
         raise RefusedRunError(
             f"RepetitionTime is {seconds:g} s in its {in_sidecar.source}, but the spacing of "
             f"VolumeTiming is {spacing:g} s: correct the wrong one"
         )
-    return _compared(RepetitionTime(seconds, in_sidecar.source), in_header)
+    return _compared(RepetitionTime(seconds, in_sidecar.source), in_header, kind)
 
 
 def _possible(name: str, entry: Entry) -> float:
@@ -118,11 +125,18 @@ def _spacing(onsets: Entry, n_volumes: int) -> float:
     return spacing
 
 
-def _compared(found: RepetitionTime, in_header: float | None) -> RepetitionTime:
+def _compared(
+    found: RepetitionTime, in_header: float | None, kind: SurfaceKind | None
+) -> RepetitionTime:
     """Return the time that was found after comparing it with the header's."""
     name = "VolumeTiming" if found.source == "VolumeTiming" else "RepetitionTime"
     if in_header is None or abs(in_header - found.seconds) <= _SAME_TIME_S:
         return found
+    if kind is not None:
+        raise RefusedRunError(
+            f"{name} is {found.seconds:g} s in its {_file(found.source)}, but volumes are "
+            f"{in_header:g} s apart in the file itself (SeriesStep): correct the wrong one"
+        )
     if any(abs(in_header * unit - found.seconds) <= _SAME_TIME_S for unit in (1e3, 1e-3)):
         note = (
             f"the repetition time in the header differs from {name} by a factor of 1,000, as if "
@@ -145,11 +159,22 @@ def _file(source: str) -> str:
     return "sidecar" if source == "VolumeTiming" else source
 
 
-def _of_header(seconds: float | None) -> RepetitionTime:
+# Where a file itself says its repetition time.
+_PLACES: dict[SurfaceKind | None, str] = {None: "header (pixdim[4])", "cifti": "XML (SeriesStep)"}
+
+
+def _of_header(seconds: float | None, kind: SurfaceKind | None) -> RepetitionTime:
+    if kind == "gifti":
+        raise RefusedRunError(
+            "its repetition time is unknown: no sidecar has RepetitionTime, and surfaces in GIFTI "
+            "do not say it themselves. fMRIPrep before 20.2.1 wrote no sidecars for them: write "
+            "one for all runs of a task at the top of the dataset, task-…_bold.json with "
+            '{"RepetitionTime": …} in seconds'
+        )
     if seconds is None:
         raise RefusedRunError(
             "its repetition time is unknown: it is neither in its sidecar (RepetitionTime) nor "
-            "in its header (pixdim[4])"
+            f"in its {_PLACES[kind]}"
         )
     if seconds > _LONGEST_S:
         raise RefusedRunError(
@@ -162,7 +187,7 @@ def _of_header(seconds: float | None) -> RepetitionTime:
             "sidecar has no RepetitionTime: add it, in seconds"
         )
     note = "the repetition time was read from the header, because no sidecar has RepetitionTime"
-    if seconds == _WRITTEN_ANYWAY_S:
+    if seconds == _WRITTEN_ANYWAY_S and kind is None:
         note += "; it is 1 s, which some versions of fMRIPrep wrote whatever it was: check it"
     return RepetitionTime(seconds, "header", (note,))
 

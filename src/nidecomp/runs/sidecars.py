@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nidecomp.bids.sidecars import own_sidecars
 from nidecomp.core.errors import RefusedRunError
 from nidecomp.core.records import RunFiles
-from nidecomp.core.text import in_one_line, parse_json, read_text
+from nidecomp.core.surface_files import without_extension
+from nidecomp.core.text import in_one_line, parse_json, quoted, read_text
+
+# What two hemispheres must say alike, if both say it.
+_TIMES = ("RepetitionTime", "VolumeTiming", "StartTime")
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,12 @@ class Entry:
 
 def sidecar_path(image: Path) -> Path:
     """Return the path of the JSON sidecar of an image."""
-    return image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    return image.with_name(f"{without_extension(image.name)}.json")
 
 
-def image_sidecars(files: RunFiles) -> tuple[Path, ...]:
-    """Return the JSON files that apply to a run's image, the most general first."""
-    return files.sidecars or _if_there(sidecar_path(files.bold))
+def image_sidecars(files: RunFiles, image: Path) -> tuple[Path, ...]:
+    """Return the JSON files that apply to one of a run's images, the most general first."""
+    return own_sidecars(files.sidecars, image) or _if_there(sidecar_path(image))
 
 
 def confounds_sidecars(table: Path, inherited: Sequence[Path] = ()) -> tuple[Path, ...]:
@@ -91,15 +96,31 @@ def sidecar_entries(files: RunFiles) -> dict[str, Entry]:
     -------
     dict of str to Entry
         Where files contradict each other, the most specific one counts; empty if there are none.
+        Of two hemispheres, that of the left one counts.
 
     Raises
     ------
     RefusedRunError
-        A file cannot be read, or does not contain a JSON object.
+        A file cannot be read, or does not contain a JSON object; or hemispheres contradict each
+        other in when volumes were acquired.
     """
-    own = sidecar_path(files.bold)
+    first, *others = [_entries_of(files, image) for image in files.images]
+    for other in others:
+        for name in _TIMES:
+            if name in first and name in other and first[name].value != other[name].value:
+                raise RefusedRunError(
+                    f"its hemispheres differ: {name} is {quoted(first[name].value)} in the sidecar "
+                    f"of the left one, and {quoted(other[name].value)} in that of the right one: "
+                    "correct the wrong one"
+                )
+        first = other | first
+    return first
+
+
+def _entries_of(files: RunFiles, image: Path) -> dict[str, Entry]:
+    own = sidecar_path(image)
     entries: dict[str, Entry] = {}
-    for path in image_sidecars(files):
+    for path in image_sidecars(files, image):
         source = "sidecar" if path == own else f"sidecar {path.name}"
         content = read_json_object(path, "its sidecar")
         # null says nothing, and does not hide what a more general file says.

@@ -117,6 +117,8 @@ class Extensions:
         The BIDS suffix of the mask: BIDS has no masks but images of voxels.
     labels_folder : str
         The folder of parcellations: ``func`` or ``anat``, in which BIDS has them.
+    one_map : str
+        What one map of a file is called: ``volume`` or ``map``.
     """
 
     maps: str
@@ -125,6 +127,7 @@ class Extensions:
     run: str
     mask_suffix: str = "mask"
     labels_folder: str = "func"
+    one_map: str = "volume"
 
 
 class LabelFile(NamedTuple):

@@ -62,7 +62,8 @@ def surface_kernel(mesh: Mesh, vertices: NDArray[np.intp], fwhm_mm: float) -> cs
         for block in blocks(len(vertices), _SOURCES_AT_ONCE)
     ]
     counts, rows, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
-    starts = np.concatenate([[0], np.cumsum(counts)])
+    del parts  # as large as the matrix, which is large for fine meshes
+    starts = np.append(0, np.cumsum(counts))
     kernel = csc_array((weights, rows, starts), shape=(len(vertices), len(vertices)))
     return with_rows_of_1(kernel.tocsr())
 
@@ -70,7 +71,7 @@ def surface_kernel(mesh: Mesh, vertices: NDArray[np.intp], fwhm_mm: float) -> cs
 def with_rows_of_1(kernel: csr_array) -> csr_array:
     """Return a matrix of float32 with each row, none of which is empty, divided by its sum."""
     arrived = np.add.reduceat(kernel.data, kernel.indptr[:-1], dtype=np.float64)
-    kernel.data /= np.repeat(arrived, np.diff(kernel.indptr)).astype(np.float32)
+    kernel.data /= np.repeat(arrived.astype(np.float32), np.diff(kernel.indptr))
     return kernel
 
 

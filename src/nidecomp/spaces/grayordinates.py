@@ -63,8 +63,10 @@ AREA = SizeUnit(
 _VERTICES = Measure("vertex", "vertices", (AREA,))
 _VOXELS = Measure("voxel", "voxels", (VOLUME,))
 _BOTH = Measure("grayordinate", "grayordinates", (AREA, VOLUME))
-_CIFTI = Extensions(".dscalar.nii", ".dlabel.nii", ".dlabel.nii", ".dtseries.nii", "dseg", "anat")
-_GIFTI = Extensions(".func.gii", ".label.gii", ".label.gii", ".func.gii", "dseg", "anat")
+_CIFTI = Extensions(
+    ".dscalar.nii", ".dlabel.nii", ".dlabel.nii", ".dtseries.nii", "dseg", "anat", "map"
+)
+_GIFTI = Extensions(".func.gii", ".label.gii", ".label.gii", ".func.gii", "dseg", "anat", "map")
 _SPLIT = {
     "local_regions": "around the peaks of the smoothed map, by random walks along the surface and "
     "within structures",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from scipy.sparse import csr_array
 
 from nidecomp.core.atomic import writing
 
+_LOG = logging.getLogger(__name__)
 _FOLDER = "kernels"
 
 
@@ -40,6 +42,7 @@ def kept_kernel(
     found = _read(paths, n_features)
     if found is not None:
         return found
+    _LOG.info("Computing which grayordinates are smoothed together")
     made = make()
     # The last one is there only where the others are.
     for path, array in zip(paths, (made.data, made.indices, made.indptr), strict=True):

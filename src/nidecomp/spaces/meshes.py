@@ -197,10 +197,20 @@ class _Known(NamedTuple):
         return np.asarray(np.round(weights @ of_fsaverage5, 3) + 0.0)
 
 
+def is_of_freesurfer(space: str, n_vertices: int) -> bool:
+    """Return whether a file of fs_LR is on a mesh of FreeSurfer: those of fs_LR have other numbers.
+
+    Such files are small stand-ins for real ones, whose geometry is then that of fsaverage.
+    """
+    return space == "fsLR" and n_vertices in FSAVERAGE.values()
+
+
 @cache
 def _known(space: str, n_vertices: int, hemi: Hemisphere) -> _Known | None:
     if space == "fsLR" and n_vertices in _FS_LR:
         return _fs_lr(_FS_LR[n_vertices], hemi)
+    if space == "fsLR" and is_of_freesurfer(space, n_vertices):
+        return _known("fsaverage", n_vertices, hemi)
     if not space.startswith("fsaverage") or FSAVERAGE.get(space, n_vertices) != n_vertices:
         return None
     if n_vertices < FSAVERAGE["fsaverage5"]:

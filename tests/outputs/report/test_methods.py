@@ -110,6 +110,7 @@ NO_SENTENCE = {
     "selection.task_id": _RUNS,
     "selection.run_id": _RUNS,
     "selection.bids_filter_file": _RUNS,
+    "masking.surfaces_dir": "the sidecars of maps have the surfaces",
     "decomposition.atlas_label": "names files",
     "projection.connectomes": "the kinds that were written are named",
 }
@@ -117,6 +118,7 @@ NO_SENTENCE = {
 SENTENCES: dict[str, tuple[Any, str, Options]] = {
     "selection.space": ("MNI152NLin6Asym", "in the space MNI152NLin6Asym", {}),
     "selection.res": ("2", "(res-2, desc-preproc)", {}),
+    "selection.den": ("91k", "(den-91k, desc-preproc)", {}),
     "selection.desc_label": ("mine", "(desc-mine)", {}),
     "denoising.denoise_strategy": ("compcor", "all CompCor components", {}),
     "denoising.high_pass": (0.01, "frequencies below 0.01 Hz", {}),
@@ -137,6 +139,7 @@ SENTENCES: dict[str, tuple[Any, str, Options]] = {
     "denoising.dummy_scans": (4, "The first 4 volumes of each run were dropped", {}),
     "masking.mask": ("/somewhere/cortex.nii.gz", "54,321 voxels of the mask cortex.nii.gz", {}),
     "masking.mask_threshold": (0.8, "brain masks of at least 80 % of the participants", {}),
+    "masking.structures": ("cortex", "54,321 voxels of the cortex that", {}),
     "decomposition.methods": (
         ("canica", "dictlearning"),
         "Dictionary learning (Mensch et al. 2016) started from these maps",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from surface_examples import CORTEX, N_VERTICES, grayordinates, report_folder
+from surface_reports import CORTEX, N_VERTICES, grayordinates, report_folder
 
 from nidecomp.outputs.report.drawing import draw_all
 from nidecomp.outputs.report.page import render

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from surface_examples import (
+from surface_reports import (
     AFFINE,
     CORTEX,
     N_VERTICES,

@@ -57,10 +57,17 @@ def about_runs(folder: Results, science: Science) -> str:
 
 def images_sentence(selection: Selection) -> str:
     """Return which images of the runs were used."""
-    res = f"res-{selection.res}, " if selection.res else ""
-    return (
-        f"The images were those in the space {selection.space} ({res}desc-{selection.desc_label})."
-    )
+    more = [
+        f"{short}-{label}"
+        for short, label in (
+            ("res", selection.res),
+            ("den", selection.den),
+            ("desc", selection.desc_in(selection.space)),
+        )
+        if label
+    ]
+    in_brackets = f" ({', '.join(more)})" if more else ""
+    return f"The images were those in the space {selection.space}{in_brackets}."
 
 
 def _used(folder: Results) -> list[Row]:
@@ -95,8 +102,10 @@ def _masked(folder: Results, science: Science) -> str:
     masking = science.masking
     if masking.mask is not None:
         return f"The analysis was restricted to the {features} of the mask {_name(masking.mask)}."
+    of = "" if masking.structures == "all" else f" of the {masking.structures}"
+    lie = "have signal in" if science.selection.is_of_surfaces else "lie in the brain masks of"
     return (
-        f"The analysis was restricted to the {features} that lie in the brain masks of at least "
+        f"The analysis was restricted to the {features}{of} that {lie} at least "
         f"{per_cent(masking.mask_threshold)} of the participants."
     )
 

@@ -1,0 +1,259 @@
+"""Compute the grayordinates that all runs on surfaces share, and those that are analysed.
+
+Files of one density have the same grayordinates, but not always in the same order, and not all of
+them have a signal in everybody: parts of the brain may be beyond the field of view.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.config.science import Masking
+from nidecomp.core.errors import FailedRunError, NothingToDoError, UsageError
+from nidecomp.core.inventory import FailedRun, Inventory, RefusedRun
+from nidecomp.core.records import UsableRun
+from nidecomp.core.text import count
+from nidecomp.execution.progress import with_progress
+from nidecomp.runs.enough_participants import MINIMUM_COVERAGE, covered_share, group_mask
+from nidecomp.runs.signal import Signals
+from nidecomp.spaces.brain_models import BrainModels, Grayordinates
+from nidecomp.spaces.contract import FeatureSpace
+from nidecomp.spaces.grayordinates import GrayordinateSpace
+from nidecomp.spaces.meshes import is_of_freesurfer, template_mesh
+
+_LOG = logging.getLogger(__name__)
+_SILENT_S = 10.0
+# The share of the group mask without a signal that is worth a note on a run.
+_WORTH_A_NOTE = 0.005
+_OTHER_ORDER = (
+    "its vertices and voxels are not listed as in most runs (fMRIPrep 23.1.4 changed the order of "
+    "voxels); they were brought to the same order"
+)
+NotUsed = TypeVar("NotUsed", RefusedRun, FailedRun)
+
+
+class _Signal(NamedTuple):
+    """Where a run has a signal, in packed bits in the order of its own brain models."""
+
+    packed: NDArray[np.uint8]
+    models: BrainModels
+
+    def among(self, shared: BrainModels) -> NDArray[np.bool_]:
+        """Return which of the shared grayordinates have a signal.
+
+        Raises
+        ------
+        FailedRunError
+            The run's do not correspond to them.
+        """
+        own = np.unpackbits(self.packed, count=self.models.n_numbers).astype(np.bool_)
+        if self.models is shared:
+            return own
+        places = shared.places_in(self.models)
+        return np.asarray((places >= 0) & own[places])
+
+
+def share_grayordinates(
+    inventory: Inventory, masking: Masking, cache_dir: Path | None, work_dir: Path | None
+) -> tuple[FeatureSpace | None, Inventory]:
+    """Return the grayordinates that are analysed of all usable runs, refusing runs that do not fit.
+
+    Parameters
+    ----------
+    inventory : Inventory
+        With at least one usable run, all on surfaces.
+    masking : Masking
+        The threshold of the group mask, and the structures to use.
+    cache_dir : Path or None
+        Folder to store in where each run has a signal; None stores nothing.
+    work_dir : Path or None
+        Where it is remembered of images that are not there any more what they are.
+
+    Returns
+    -------
+    space : FeatureSpace or None
+        None if no usable run is left.
+    inventory : Inventory
+        With `coverage` of the usable runs. Runs that cannot be read have failed.
+
+    Raises
+    ------
+    UsageError
+        An option is not for such runs, or the template has no mesh.
+    NothingToDoError
+        The group mask is empty.
+    """
+    if masking.mask is not None:
+        raise UsageError(
+            f"--mask {masking.mask} is for volumes: the vertices of surfaces that have a signal in "
+            "enough participants are used (--mask-threshold, --structures)."
+        )
+    signals, failed = _signals(inventory.used, Signals(cache_dir, work_dir))
+    runs = [run for run in inventory.used if run.label in signals]
+    inventory = replace(inventory, used=(), failed=_sorted((*inventory.failed, *failed)))
+    if not runs:
+        return None, inventory
+    usual = _most_frequent(runs)
+    shared, files = signals[usual.label].models, usual.files
+    surfaces_dir = Path(masking.surfaces_dir) if masking.surfaces_dir else None
+    allowed = _allowed(shared, usual, masking, surfaces_dir)
+    fitting, refused = _fitting(runs, usual, signals)
+    inside, coverage = group_mask(
+        {run.label: run.participant for run in fitting},
+        lambda label: signals[label].among(shared) & allowed,
+        masking.mask_threshold,
+    )
+    if not inside.any():
+        raise NothingToDoError(
+            f"The group mask is empty: with --mask-threshold {masking.mask_threshold:g}, nothing "
+            f"has a signal in enough participants ({count(len(fitting), 'run')})."
+        )
+    _tell_left_out(inside, allowed)
+    used, cut_off = _covering(fitting, coverage, signals, shared)
+    space = GrayordinateSpace(
+        shared,
+        inside,
+        files.space,
+        files.den,
+        cast(Grayordinates, usual.grid).kind,
+        work_dir if cache_dir else None,
+        surfaces_dir,
+    )
+    refused = [*inventory.refused, *refused, *cut_off]
+    return space, replace(inventory, used=tuple(used), refused=_sorted(refused))
+
+
+def _sorted(runs: Iterable[NotUsed]) -> tuple[NotUsed, ...]:
+    return tuple(sorted(runs, key=lambda run: run.key.label))
+
+
+def _fitting(
+    runs: Sequence[UsableRun], usual: UsableRun, signals: Mapping[str, _Signal]
+) -> tuple[list[UsableRun], list[RefusedRun]]:
+    """Return the runs whose grayordinates correspond to the usual ones, and the others."""
+    shared = signals[usual.label].models
+    fitting: list[UsableRun] = []
+    refused: list[RefusedRun] = []
+    for run in runs:
+        try:
+            _check_kind(run, usual)
+            signals[run.label].among(shared)
+        except FailedRunError as error:
+            refused.append(RefusedRun(run.key, run.files.bold, str(error)))
+        else:
+            fitting.append(run)
+    return fitting, refused
+
+
+def _covering(
+    runs: Sequence[UsableRun],
+    coverage: Mapping[str, float],
+    signals: Mapping[str, _Signal],
+    shared: BrainModels,
+) -> tuple[list[UsableRun], list[RefusedRun]]:
+    """Return the runs that have a signal in enough of the group mask, and the others."""
+    used: list[UsableRun] = []
+    refused: list[RefusedRun] = []
+    for run in runs:
+        share, notes = coverage[run.label], run.notes
+        if share < MINIMUM_COVERAGE:
+            reason = (
+                f"it has a signal in {100 * share:.0f} % of the group mask: it may be cut off, or "
+                "in another space"
+            )
+            refused.append(RefusedRun(run.key, run.files.bold, reason))
+        else:
+            if signals[run.label].models is not shared:
+                notes = (*notes, _OTHER_ORDER)
+            if 1 - share >= _WORTH_A_NOTE:
+                notes = (*notes, f"{100 * (1 - share):.1f} % of the group mask has no signal in it")
+            used.append(replace(run, coverage=share, notes=notes))
+    return used, refused
+
+
+def _signals(
+    runs: Sequence[UsableRun], signals: Signals
+) -> tuple[dict[str, _Signal], list[FailedRun]]:
+    """Return where runs have a signal, and the runs that cannot be read."""
+    found: dict[str, _Signal] = {}
+    failed: list[FailedRun] = []
+    for run in with_progress(runs, len(runs), "Finding where runs have signal", after_s=_SILENT_S):
+        try:
+            signal, models = signals.of(run)
+        except FailedRunError as error:
+            failed.append(FailedRun(run.key, run.files.bold, str(error)))
+        else:
+            found[run.label] = _Signal(np.packbits(signal), models)
+    return found, failed
+
+
+def _most_frequent(runs: Sequence[UsableRun]) -> UsableRun:
+    """Return a run with the grayordinates that most runs have, whatever their order."""
+    counts = Counter(run.grid for run in runs)
+
+    def preference(run: UsableRun) -> tuple[object, ...]:
+        grid = cast(Grayordinates, run.grid)
+        return -counts[grid], -grid.n_numbers, grid.digest, run.label
+
+    return min(runs, key=preference)
+
+
+def _check_kind(run: UsableRun, most: UsableRun) -> None:
+    """Check that a run is stored as most are: several datasets may differ."""
+    names = {"cifti": "grayordinates (CIFTI)", "gifti": "surfaces (GIFTI)"}
+    kind, usual = (cast(Grayordinates, one.grid).kind for one in (run, most))
+    if kind != usual:
+        raise FailedRunError(f"it is of {names[kind]}, and most runs are of {names[usual]}")
+
+
+def _allowed(
+    models: BrainModels, run: UsableRun, masking: Masking, surfaces_dir: Path | None
+) -> NDArray[np.bool_]:
+    """Return the grayordinates of the structures that are asked for, without the medial wall.
+
+    A CIFTI file has no medial wall. Since version 22.1, fMRIPrep's surfaces have values there that
+    are no cortex, and nothing marks them.
+    """
+    allowed = models.of_structures(masking.structures)
+    for one, part in zip(models.structures, models.slices, strict=True):
+        if one.n_vertices is None or one.hemi is None or not allowed[part].any():
+            continue
+        try:
+            mesh = template_mesh(run.files.space, one.n_vertices, one.hemi, surfaces_dir)
+        except FailedRunError as error:
+            raise UsageError(f"--space {run.files.space}: {error}.") from None
+        if is_of_freesurfer(run.files.space, one.n_vertices) and one.hemi == "L":
+            _LOG.warning(
+                "No mesh of %s has %d vertices, but fsaverage has one: distances and areas are "
+                "those of fsaverage",
+                run.files.space,
+                one.n_vertices,
+            )
+        if cast(Grayordinates, run.grid).kind == "gifti":
+            allowed[part] &= ~mesh.wall[one.places]
+    if not allowed.any():
+        raise UsageError(
+            f"--structures {masking.structures}: the runs in space-{run.files.space} have no such "
+            "structures."
+        )
+    return allowed
+
+
+def _tell_left_out(inside: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> None:
+    """Say once how much is left out because too few participants have a signal there."""
+    share = covered_share(~inside, allowed)
+    if share:
+        _LOG.info(
+            "Without a signal in enough participants, so that they are left out: %d of the "
+            "vertices and voxels (%.1f %%)",
+            np.count_nonzero(allowed & ~inside),
+            100 * share,
+        )

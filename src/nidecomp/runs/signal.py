@@ -1,0 +1,155 @@
+"""Where a run on surfaces has a signal, which is found out once for each of its images.
+
+Surfaces have no brain masks, so that all of a run has to be read to know it. Therefore the work
+folder keeps what was found under the identity of the images, and the brain models that it refers
+to, so that neither the next start nor a run whose images were removed needs them.
+"""
+
+from __future__ import annotations
+
+import base64
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.annex.fetched import all_at_hand
+from nidecomp.core.errors import FailedRunError
+from nidecomp.core.kept import digest, keep, read_kept
+from nidecomp.core.records import UsableRun
+from nidecomp.runs.known_images import image_identity, known_header, remember_image
+from nidecomp.spaces.brain_models import BrainModels, Grayordinates, Structure
+from nidecomp.spaces.grayordinate_series import read_brain_models, usable_features
+from nidecomp.spaces.grid import Grid
+
+# Part of the names of files: increase it whenever what has a signal is defined anew.
+_FORMAT = 1
+
+
+class Signals:
+    """Where runs have a signal, read or as kept in the work folder.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where it is kept; None keeps nothing.
+    work_dir : Path or None
+        Where it is remembered of images that are not there any more what they are.
+    """
+
+    def __init__(self, folder: Path | None, work_dir: Path | None) -> None:
+        self._folder = folder if work_dir is not None else None
+        self._work_dir = work_dir or Path()
+        self._models: dict[str, BrainModels] = {}
+
+    def of(self, run: UsableRun) -> tuple[NDArray[np.bool_], BrainModels]:
+        """Return which grayordinates of a run have a signal.
+
+        Parameters
+        ----------
+        run : UsableRun
+            Whose grid is `Grayordinates`.
+
+        Returns
+        -------
+        signal : ndarray of bool, shape (n_numbers,)
+        models : BrainModels
+            Those of the run, in whose order the signal is.
+
+        Raises
+        ------
+        FailedRunError
+            An image cannot be read or fetched.
+        """
+        files = run.files
+        if not files.is_fetched_when_read:
+            return self._kept_or_read(run)
+        if known_header(files, self._work_dir) is not None and (kept := self._kept(run)):
+            return kept
+        with all_at_hand(files.images):
+            if self._folder is not None:
+                remember_image(run, self._work_dir)
+            return self._kept_or_read(run)
+
+    def _kept_or_read(self, run: UsableRun) -> tuple[NDArray[np.bool_], BrainModels]:
+        if kept := self._kept(run):
+            return kept
+        path, sampling = run.files.bold, cast(Grayordinates, run.grid)
+        if run.files.image_is_gone:
+            raise FailedRunError(f"{path.name} is not there")
+        signal, models = usable_features(path), read_brain_models(path)
+        if models.digest != sampling.digest or len(signal) != sampling.n_numbers:
+            raise FailedRunError(f"{path.name} was replaced while it was read: run it again")
+        models = self._models.setdefault(models.digest, models)
+        if self._folder is not None:
+            # A folder that cannot be written to is reported when results are written.
+            with suppress(OSError):
+                keep(_packed(signal), self._signal_file(self._folder, run))
+                if not (file := _models_file(self._folder, models.digest)).exists():
+                    keep(_models_as_json(models), file)
+        return signal, models
+
+    def _kept(self, run: UsableRun) -> tuple[NDArray[np.bool_], BrainModels] | None:
+        """Return what is kept of a run, or None if something is missing."""
+        sampling = cast(Grayordinates, run.grid)
+        if self._folder is None:
+            return None
+        text = read_kept(self._signal_file(self._folder, run))
+        signal, models = _unpacked(text, sampling.n_numbers), self._models.get(sampling.digest)
+        if signal is not None and models is None:
+            models = _models_from_json(read_kept(_models_file(self._folder, sampling.digest)))
+        if signal is None or models is None or models.digest != sampling.digest:
+            return None
+        return signal, self._models.setdefault(models.digest, models)
+
+    def _signal_file(self, folder: Path, run: UsableRun) -> Path:
+        sampling = cast(Grayordinates, run.grid)
+        name = digest([_FORMAT, image_identity(run.files, self._work_dir), sampling.digest])
+        return folder / f"signal-{name}.json"
+
+
+def _models_file(folder: Path, of: str) -> Path:
+    return folder / f"models-{of[:20]}.json"
+
+
+def _packed(signal: NDArray[np.bool_]) -> str:
+    return base64.b64encode(np.packbits(signal).tobytes()).decode()
+
+
+def _unpacked(text: object, number: int) -> NDArray[np.bool_] | None:
+    """Return what was packed, or None if it is missing or of another length."""
+    if not isinstance(text, str):
+        return None
+    try:
+        packed = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
+    except ValueError:
+        return None
+    if len(packed) != (number + 7) // 8:
+        return None
+    return np.unpackbits(packed, count=number).astype(np.bool_)
+
+
+def _models_as_json(models: BrainModels) -> dict[str, object]:
+    return {
+        "structures": [
+            [one.name, one.places.tolist(), one.n_vertices] for one in models.structures
+        ],
+        "grid": models.grid and [models.grid.shape, models.grid.affine],
+    }
+
+
+def _models_from_json(content: Any) -> BrainModels | None:
+    try:
+        structures = tuple(
+            Structure(name, np.array(places, dtype=np.int32), n_vertices)
+            for name, places, n_vertices in content["structures"]
+        )
+        grid = content["grid"]
+        if grid is None:
+            return BrainModels(structures)
+        (i, j, k), affine = grid
+        return BrainModels(structures, Grid((i, j, k), tuple(map(tuple, affine))))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
