@@ -23,6 +23,7 @@ from surface_reports import (
 
 from nidecomp.outputs.report.colours import Scale
 from nidecomp.outputs.report.drawing import draw_all
+from nidecomp.outputs.report.page import render
 from nidecomp.outputs.report.panels import Place, files_of_maps, panels_for
 from nidecomp.outputs.report.pictures import Cut, packed_numbers
 from nidecomp.outputs.report.results import read_results
@@ -300,3 +301,16 @@ def test_a_folder_of_surfaces_has_its_pictures_and_matches(tmp_path: Path, model
     assert {"overview_seg-canica_scale-2", "overview_seg-dictlearning_scale-2"} <= set(
         drawn.figures
     )
+
+
+def test_on_a_mesh_that_is_not_known_there_are_words_without_pictures(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = report_folder(tmp_path, [np.ones((2, CORTEX.n_numbers), dtype=np.float32)], None)
+    for path in root.glob("tpl-*/func/*_components.func.gii"):
+        path.unlink()
+        write_pair(path.with_name(path.name.replace("hemi-R", "hemi-L")), np.ones((2, 2 * 777)))
+    folder = read_results(root)
+    assert draw_all(folder, 1).maps == {}
+    assert "no inflated surface of space-fsaverage3 with 777 vertices" in caplog.text
+    assert "canica01" in render(folder)

@@ -318,8 +318,10 @@ def _thresholded(fits: tuple[WrittenDecomposition, ...], science: Science) -> st
     rule = parse_rule(science.evidence.threshold)
     supports = [number(row.get("support")) for one in fits for row in one.metrics]
     are_sparse = [support < _SPARSE for support in supports if rule.kind != "ratio"]
-    words = rule_in_words(rule).replace(
-        "Benjamini and Hochberg", "Benjamini and Hochberg [@benjamini1995]"
+    words = (
+        rule_in_words(rule)
+        .replace("Benjamini and Hochberg", "Benjamini and Hochberg [@benjamini1995]")
+        .replace("keep voxels", f"keep {features_of(fits).many}")
     )
     sentences = []
     if any(are_sparse):

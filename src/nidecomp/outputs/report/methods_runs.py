@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from nidecomp.bids.dataset import OUR_NAME
-from nidecomp.config.science import Denoising, Science, Selection
+from nidecomp.config.science import Science, Selection
 from nidecomp.core.text import verb
 from nidecomp.outputs.description import programs_before
 from nidecomp.outputs.report.features import Features, features_of
@@ -25,10 +25,10 @@ _REASONS = {
     "empty": "without signal",
 }
 
-_ALONG_SURFACES = (
-    " along the cortical surface: by geodesic distances on the template's midthickness surface, "
-    "weighted by the mean areas of vertices (HCP Pipelines) [@glasser2013], and not across the "
-    "medial wall"
+_GIVEN, _OURS = (
+    "midthickness surface that was given, weighted by the areas of vertices",
+    "template's midthickness surface, weighted by the mean areas of vertices in people (HCP "
+    "Pipelines) [@glasser2013]",
 )
 
 
@@ -173,7 +173,7 @@ def about_cleaning(folder: Results, science: Science) -> str:
         said.scrubbed,
         _dropped(_used(folder)),
         said.excluded,
-        _smoothed(folder, science.denoising),
+        _smoothed(folder, science),
         said.aroma,
         said.regressed,
     ]
@@ -215,12 +215,12 @@ def dropped_volumes(cell: str) -> dict[str, int]:
     return {reason: int(digits) for reason, _, digits in parts if digits.isdecimal()}
 
 
-def _smoothed(folder: Results, denoising: Denoising) -> str:
+def _smoothed(folder: Results, science: Science) -> str:
     methods = [one.method for one in folder.decompositions]
     if not folder.is_template:
         # Dictionary learning is initialised with CanICA's maps, written or not.
         methods.insert(0, "canica")
-    fwhm = {method_name(name): denoising.smoothing_of(name) for name in methods}
+    fwhm = {method_name(name): science.denoising.smoothing_of(name) for name in methods}
     if not any(fwhm.values()):
         return ""
     first, *others = fwhm.values()
@@ -229,11 +229,13 @@ def _smoothed(folder: Results, denoising: Denoising) -> str:
         if all(other == first for other in others)
         else listed([f"{each:g} mm for {name}" for name, each in fwhm.items()])
     )
+    kernel = f"were smoothed with a Gaussian kernel (full width at half maximum: {widths})"
     features = features_of(folder.decompositions)
-    along = _ALONG_SURFACES if features.has_vertices else ""
-    within = ", and within each structure below the cortex" if along and features.has_voxels else ""
-    what = "Data" if along else "Images"
+    if not features.has_vertices:
+        return f"Images {kernel}."
+    surface = _GIVEN if science.masking.surfaces_dir else _OURS
+    below = ", and within each structure below it" if features.has_voxels else ""
     return (
-        f"{what} were smoothed with a Gaussian kernel (full width at half maximum: {widths})"
-        f"{along}{within}."
+        f"Data {kernel} along the cortex, by geodesic distances on the {surface}, and not across "
+        f"the medial wall{below}."
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial import KDTree
 
+from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import HEMISPHERES, Hemisphere
 from nidecomp.outputs.report.colours import Scale
 from nidecomp.outputs.report.pictures import (
@@ -287,7 +288,12 @@ def _hemisphere(structure: Structure, start: int, space: str, n_maps: int) -> _H
     drawn = _COARSER.get(n_vertices, (space, n_vertices))
     if n_maps > MANY_MAPS and n_vertices > _COARSEST[1]:
         drawn = _COARSEST
-    mesh = picture_mesh(*drawn, hemi)
+    try:
+        mesh = picture_mesh(*drawn, hemi)
+    except FailedRunError:
+        raise FailedRunError(
+            f"there is no inflated surface of space-{space} with {n_vertices} vertices to draw on"
+        ) from None
     surface = Hemisurface(hemi, mesh.coordinates, mesh.faces, mesh.depth, mesh.wall)
     nearest = _nearest((space, n_vertices), drawn, hemi)
     numbers = np.full(n_vertices, -1, dtype=np.intp)
