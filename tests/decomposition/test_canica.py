@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 import nidecomp
 from nidecomp.core.errors import NidecompError
 from nidecomp.core.pca import principal_components
-from nidecomp.decomposition import canica, fastica
+from nidecomp.decomposition import canica, fastica, orthogonal_ascent
 from nidecomp.decomposition.canica import fit_canica, whiten
 from nidecomp.decomposition.subspace import SubspaceStream, weighted_rows
 
@@ -263,6 +263,7 @@ def test_restarts_are_recorded_in_order():
 def test_restart_that_is_stopped_early_is_recorded_as_not_converged(monkeypatch):
     _, subspace = planted(11)
     monkeypatch.setattr(fastica, "MAX_ITERATIONS", 1)
+    monkeypatch.setattr(orthogonal_ascent, "MAX_STEPS", 0)
     fit = fit_canica(subspace, 3, 0)
     assert [one.converged for one in fit.restarts] == [False] * 3
     assert [one.n_iter for one in fit.restarts] == [1] * 3

@@ -45,6 +45,10 @@ IGNORED_BY_THE_VALIDATOR = (
     "*_peaks.*",
 )
 
+# In addition, where maps lie on surfaces: BIDS has no probabilistic atlases of them yet, and no
+# runs of theirs with a description (desc-).
+IGNORED_OF_SURFACES = ("*_probseg.*", "*_bold.*", "atlas-*_description.json")
+
 
 # Names of images before fMRIPrep 1.2, which BIDS Derivatives have replaced.
 OLD_IMAGES = "*_bold_space-*_preproc.nii*"

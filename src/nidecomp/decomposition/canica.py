@@ -17,7 +17,8 @@ from nidecomp.core.linalg import blocks
 from nidecomp.core.parallel import map_ordered
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Restart
-from nidecomp.decomposition.fastica import CubicStep, Unmixing, cubic_step, fastica_cube
+from nidecomp.decomposition.fastica import Unmixing, cubic_step, fastica_cube
+from nidecomp.decomposition.orthogonal_ascent import CubicStep
 
 
 @dataclass(frozen=True, eq=False)

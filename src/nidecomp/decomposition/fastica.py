@@ -11,7 +11,6 @@ the voxels once. The cost of an iteration then does not depend on the number of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +18,12 @@ from numpy.typing import NDArray
 
 from nidecomp.core.linalg import blocks
 from nidecomp.core.parallel import map_ordered
+from nidecomp.decomposition.orthogonal_ascent import CubicStep, ascend
 
 # The iteration has converged when W changes by less than this (scikit-learn's default).
 TOLERANCE = 1e-4
 # Larger than scikit-learn's limit: an iteration is cheap, as it makes no pass over the voxels.
+# After that many, a quasi-Newton ascent takes over.
 MAX_ITERATIONS = 1000
 # The moments are (n (n + 1) / 2)² numbers: 530 MB at 128 components. With more components, every
 # iteration passes over the voxels instead.
@@ -32,9 +33,6 @@ MAX_COMPONENTS_OF_MOMENTS = 128
 _PRODUCTS_OF_A_BLOCK = 1 << 21
 # With up to 64 components, each thread sums moments of its own (35 MB); with more, one thread does.
 MAX_COMPONENTS_OF_THREADS = 64
-
-# Returns E[(W z)³ zᵀ], n × n, for W, n × n, whose rows are directions.
-CubicStep = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +119,8 @@ def fastica_cube(step: CubicStep, start: NDArray[np.float64]) -> Unmixing:
     """Run FastICA from one start, all components at once (symmetric decorrelation).
 
     From the same start, the result is that of scikit-learn's
-    ``fastica(fun="cube", whiten=False)``.
+    ``fastica(fun="cube", whiten=False)``. Where that does not settle, the iteration is finished by
+    `orthogonal_ascent.ascend`, which ends at one of its fixed points.
 
     Parameters
     ----------
@@ -143,11 +142,22 @@ def fastica_cube(step: CubicStep, start: NDArray[np.float64]) -> Unmixing:
     matrix = _decorrelate(start)
     for n_iter in range(1, MAX_ITERATIONS + 1):
         following = _decorrelate(step(matrix) - 3.0 * matrix)
-        change = float(np.abs(np.abs(np.einsum("ij,ij->i", following, matrix)) - 1.0).max())
+        has_settled = _is_same(following, matrix)
         matrix = following
-        if change < TOLERANCE:
+        if has_settled:
             return Unmixing(matrix, n_iter, converged=True)
-    return Unmixing(matrix, MAX_ITERATIONS, converged=False)
+    matrix, n_steps, has_converged = ascend(step, matrix, _is_fixed)
+    return Unmixing(matrix, MAX_ITERATIONS + n_steps, has_converged)
+
+
+def _is_fixed(matrix: NDArray[np.float64], moments: NDArray[np.float64]) -> bool:
+    """Return whether the iteration would leave a matrix as it is."""
+    return _is_same(_decorrelate(moments - 3.0 * matrix), matrix)
+
+
+def _is_same(following: NDArray[np.float64], matrix: NDArray[np.float64]) -> bool:
+    change = np.abs(np.abs(np.einsum("ij,ij->i", following, matrix)) - 1.0).max()
+    return bool(change < TOLERANCE)
 
 
 def _decorrelate(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -46,6 +46,20 @@ def ica_as_metadata(ica: CanicaFit) -> dict[str, object]:
         "Converged": ica.restarts[ica.chosen].converged,
         "MaximumIterations": MAX_ITERATIONS,
         "ConvergedRestarts": ica.n_converged,
+        **_finished(ica),
+    }
+
+
+def _finished(ica: CanicaFit) -> dict[str, object]:
+    """Return how many restarts did not settle by FastICA's iteration; nothing where all did."""
+    number = sum(restart.n_iter >= MAX_ITERATIONS for restart in ica.restarts)
+    if not number:
+        return {}
+    return {
+        "RestartsBeyondMaximum": number,
+        "RestartsBeyondMaximumNote": "After MaximumIterations, FastICA's iteration was replaced by "
+        "a quasi-Newton ascent of the same contrast (Ablin et al. 2018, Faster ICA under "
+        "orthogonal constraint), whose steps are counted on",
     }
 
 

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nibabel as nib
+
 from nidecomp.bids.entities import key_of_name, same_label
 from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.core.errors import UsageError
@@ -42,13 +44,16 @@ class Decomposition:
     names : tuple of str
         The names of the components, such as ``canica01``.
     maps_file : Path
-        The signed maps: a 4D image with one volume for each component.
+        The signed maps: a 4D image with one volume for each component; a .dscalar.nii; or the left
+        one of a pair of .func.gii files.
     metrics_file : Path
         The table of measures, which need not be there.
     time_course_files : mapping of RunKey to Path
         The table of time courses of each run.
     is_mni : bool
         Whether the maps are in MNI space.
+    space : str
+        What BIDS calls their space.
     """
 
     folder: Path
@@ -59,6 +64,7 @@ class Decomposition:
     metrics_file: Path
     time_course_files: Mapping[RunKey, Path]
     is_mni: bool
+    space: str
 
     def __repr__(self) -> str:
         return (
@@ -68,11 +74,35 @@ class Decomposition:
 
     @cached_property
     def maps_img(self) -> Any:
-        """The signed maps: a 4D image of nibabel, whose data are read when they are needed."""
+        """The signed maps: an image of nibabel, or of nilearn where they are a pair of GIFTI files.
+
+        Of volumes and grayordinates, data are read when they are needed.
+        """
+        if self.maps_file.name.endswith(".gii"):
+            return self._surface_image()
         # Tables alone do not need nilearn.
         from nilearn.image import load_img  # noqa: PLC0415
 
-        return load_img(self.maps_file)
+        return load_img(self.maps_file) if self._is_volume else nib.load(self.maps_file)
+
+    @property
+    def surface_img(self) -> Any:
+        """The signed maps on the cortex: a `nilearn.surface.SurfaceImage` of surfaces and CIFTI.
+
+        The mesh is the midthickness surface; data have one column for each component.
+        """
+        if self._is_volume:
+            raise UsageError(f"{self.maps_file.name} is a volume: use maps_img.")
+        return self._surface_image()
+
+    def _surface_image(self, *, inflated: bool = False) -> Any:
+        from nidecomp.outputs.surface_images import surface_image  # noqa: PLC0415  as above
+
+        return surface_image(self.maps_file, self.space, inflated=inflated)
+
+    @property
+    def _is_volume(self) -> bool:
+        return self.maps_file.name.endswith(".nii.gz")
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -109,11 +139,14 @@ class Decomposition:
     def plot(self, component: int | str | None = None, **options: Any) -> Any:
         """Plot one map with `nilearn.plotting.plot_stat_map`, or all with `plot_prob_atlas`.
 
+        Maps of the cortex are plotted one at a time with `plot_surf_stat_map`, by default the left
+        hemisphere (``hemi="right"``).
+
         Parameters
         ----------
         component : int or str, optional
             The index of the component, counted from 0, or its name. By default, the outlines of all
-            maps are plotted.
+            maps are plotted, which maps of the cortex are not.
         **options
             For nilearn's function, such as ``threshold=2`` or ``output_file="map.png"``.
 
@@ -122,6 +155,8 @@ class Decomposition:
         display
             What nilearn's function returns.
         """
+        if not self._is_volume:
+            return self._plot_cortex(component, options)
         # They import matplotlib, which takes long.
         from nilearn import image, plotting  # noqa: PLC0415
 
@@ -132,9 +167,19 @@ class Decomposition:
             options = {**outlines, **background, **options}
             return plotting.plot_prob_atlas(self.maps_img, **options)
         index = self._index_of(component)
-        label = self.labels["label"].fillna("")[index]
-        options = {"title": f"{self.names[index]} {label}".strip(), **background, **options}
+        options = {"title": self._title_of(index), **background, **options}
         return plotting.plot_stat_map(image.index_img(self.maps_img, index), **options)
+
+    def _plot_cortex(self, component: int | str | None, options: dict[str, Any]) -> Any:
+        if component is None:
+            raise UsageError("Maps of the cortex are plotted one at a time: give a component.")
+        # As above.
+        from nilearn import image, plotting  # noqa: PLC0415
+
+        index = self._index_of(component)
+        options = {"title": self._title_of(index), "hemi": "left", **options}
+        one_map = image.index_img(self._surface_image(inflated=True), index)
+        return plotting.plot_surf_stat_map(stat_map=one_map, **options)
 
     def time_courses(
         self,
@@ -186,6 +231,11 @@ class Decomposition:
     @property
     def _title(self) -> str:
         return f"{self.method}, {count(self.n_components, 'component')}"
+
+    def _title_of(self, index: int) -> str:
+        """Return the name of a component, with its label if it has one."""
+        label = self.labels["label"][index]
+        return f"{self.names[index]} {label}" if isinstance(label, str) else self.names[index]
 
     def _check_size(self, path: Path, n_described: int) -> None:
         """Raise where a table has another number of components than the maps."""
@@ -282,6 +332,7 @@ def _as_decomposition(one: WrittenDecomposition, folder: Path) -> Decomposition:
         metrics_file=one.metrics_file,
         time_course_files={key_of_name(path): path for path in one.course_files()},
         is_mni=one.is_mni,
+        space=one.space,
     )
 
 

@@ -113,6 +113,11 @@ class WrittenDecomposition:
         return self.stem.with_name(f"{self.stem.name}_metrics.tsv")
 
     @property
+    def space(self) -> str:
+        """What BIDS calls the space of the maps."""
+        return self.stem.name.split("_")[0].removeprefix("tpl-")
+
+    @property
     def is_mni(self) -> bool:
         """Whether maps are in MNI space, so that its template and glass brain can be used."""
         return self.stem.name.startswith("tpl-MNI")
