@@ -168,6 +168,17 @@ def test_voxels_have_slices_and_a_cortex_alone_has_none(page: Any) -> None:
     assert ("slices" in alt) == page.has_voxels
 
 
+def test_slices_and_vertices_tell_their_own_values(page: Any) -> None:
+    of_voxel = page.locator("#ui-first-panel .told")
+    assert of_voxel.is_visible() == page.has_voxels
+    if not page.has_voxels:
+        return
+    vertex, voxel = told(page), of_voxel.inner_text()
+    page.locator("#ui-first-panel canvas[data-axis=z]").click(position={"x": 9, "y": 9})
+    assert of_voxel.inner_text() != voxel
+    assert told(page) == vertex
+
+
 def test_on_a_narrow_screen_nothing_is_wider_than_it(page: Any) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     drawn(page)
