@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from nidecomp.core.errors import FailedRunError
 from nidecomp.core.parallel import map_ordered
 from nidecomp.outputs.report.component_facts import peak_of, short_name, title
 from nidecomp.outputs.report.connectomes import GroupConnectome, read_connectome
 from nidecomp.outputs.report.figures import draw_contact_sheet, draw_matrix, draw_strips
 from nidecomp.outputs.report.panels import MapPanels, Place, panels_for
-from nidecomp.outputs.report.pictures import Cut
+from nidecomp.outputs.report.pictures import CannotDrawError, Cut
 from nidecomp.outputs.report.raster import as_png, as_webp
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results, WrittenDecomposition, pairs_of
@@ -110,7 +109,7 @@ def draw_all(folder: Results, n_threads: int) -> Drawn:
         if panels is None:
             try:
                 panels = panels_for(Place(folder.mask, one.maps, one.is_mni, n_maps))
-            except FailedRunError as error:
+            except CannotDrawError as error:
                 _LOG.warning("The report has no pictures of maps: %s", error)
                 break
         found = list(_components(panels, one, n_threads))

@@ -20,6 +20,7 @@ from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import HEMISPHERES, Hemisphere
 from nidecomp.outputs.report.colours import Scale
 from nidecomp.outputs.report.pictures import (
+    CannotDrawError,
     Cut,
     MapPictures,
     in_steps,
@@ -291,7 +292,7 @@ def _hemisphere(structure: Structure, start: int, space: str, n_maps: int) -> _H
     try:
         mesh = picture_mesh(*drawn, hemi)
     except FailedRunError:
-        raise FailedRunError(
+        raise CannotDrawError(
             f"there is no inflated surface of space-{space} with {n_vertices} vertices to draw on"
         ) from None
     surface = Hemisurface(hemi, mesh.coordinates, mesh.faces, mesh.depth, mesh.wall)
