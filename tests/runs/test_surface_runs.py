@@ -302,11 +302,69 @@ def test_what_cannot_be_done_on_surfaces_is_told(tmp_path: Path) -> None:
     (run,) = usable(tmp_path)
     with pytest.raises(UsageError, match="--structures subcortex: the runs in space-fsaverage3"):
         shared([run], structures="subcortex")
-    with pytest.raises(UsageError, match=r"--mask brain\.nii\.gz is for volumes"):
+    with pytest.raises(UsageError, match=r"brain\.nii\.gz: the mask of such runs is the left one"):
         shared([run], mask="brain.nii.gz")
     elsewhere = replace(run, files=replace(run.files, space="onavg"))
     with pytest.raises(UsageError, match=r"--space onavg: no mesh .* --surfaces-dir can give it"):
         shared([elsewhere])
+
+
+# ---------------------------------------------------------------- given masks
+def mask_file(folder: Path, kind: str, space: GrayordinateSpace) -> Path:
+    """Write the features of a space as the mask of results, and return the left or only file."""
+    name = "tpl-x_{}desc-brain_dseg{}"
+    for hemi in space.hemispheres:
+        part = f"hemi-{hemi}_" if hemi else ""
+        path = folder / name.format(part, space.extensions.mask)
+        path.write_bytes(space.encode_mask(hemi=hemi))
+    return folder / name.format("hemi-L_" if kind == "gifti" else "", space.extensions.mask)
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_the_mask_of_results_can_be_given(tmp_path: Path, kind: str) -> None:
+    for sub in ("01", "02"):
+        WRITE[kind](tmp_path / "in", sub)
+    runs = usable(tmp_path / "in", SPACES[kind])
+    space, _ = shared(runs, structures="cortex")
+    path = mask_file(tmp_path, kind, space)
+    again, inventory = shared(runs[:1], mask=str(path))
+    assert again.digest == space.digest
+    assert [run.coverage for run in inventory.used] == [1.0]
+
+
+def test_a_mask_says_what_is_in_it_whatever_has_a_signal(tmp_path: Path) -> None:
+    own = {side: series(N_VOLUMES, N_VERTICES) for side in "LR"}
+    inside = np.zeros(N_VERTICES)
+    inside[np.flatnonzero(~walls()["L"])[:100]] = 3.5
+    inside[np.flatnonzero(walls()["L"])] = 1
+    inside[-1] = np.nan
+    own["L"][:, np.flatnonzero(inside == 3.5)[:25]] = 0
+    write_pair(tmp_path, "01", own)
+    write_gifti(tmp_path / "lh.mine.shape.gii", inside[None], "CortexLeft")
+    write_gifti(tmp_path / "rh.mine.shape.gii", np.zeros((1, N_VERTICES)), "CortexRight")
+    space, inventory = shared(usable(tmp_path), mask=str(tmp_path / "lh.mine.shape.gii"))
+    assert np.flatnonzero(space.inside).tolist() == np.flatnonzero(inside == 3.5).tolist()
+    assert [run.coverage for run in inventory.used] == [0.75]
+    assert inventory.used[0].notes == ("25.0 % of the group mask has no signal in it",)
+
+
+def test_a_mask_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    write_pair(tmp_path, "01")
+    write_dense(tmp_path, "01")
+    runs, dense = usable(tmp_path), usable(tmp_path, "fsLR")
+    left = tmp_path / "lh.mine.shape.gii"
+    for values, said in (
+        (np.ones((1, N_VERTICES)), "right hemisphere is missing"),
+        (np.ones((2, N_VERTICES)), "has 2 maps; a mask has one"),
+        (np.zeros((1, N_VERTICES)), "has nothing but 0"),
+    ):
+        write_gifti(left, values, "CortexLeft")
+        if "missing" not in said:
+            write_gifti(tmp_path / "rh.mine.shape.gii", values, "CortexRight")
+        with pytest.raises(UsageError, match=said):
+            shared(runs, mask=str(left))
+    with pytest.raises(UsageError, match=r"such runs is a \.dscalar\.nii or \.dlabel\.nii file"):
+        shared(dense, mask=str(left))
 
 
 def test_nothing_with_a_signal_is_told(tmp_path: Path) -> None:
