@@ -154,7 +154,7 @@ def test_a_run_survives_being_kept(tmp_path: Path, kind: str) -> None:
 def test_images_are_remembered_with_all_of_their_files(tmp_path: Path, kind: str) -> None:
     WRITE[kind](tmp_path / "in", "01")
     (run,) = usable(tmp_path / "in", SPACES[kind])
-    remember_image(run, tmp_path / "work")
+    remember_image(run.files, run.grid, tmp_path / "work")
     before = image_identity(run.files, tmp_path / "work")
     for path in run.files.images:
         path.unlink()
@@ -173,7 +173,7 @@ def test_a_change_of_the_right_hemisphere_changes_what_the_run_is(
     monkeypatch.setattr(known_images, "SETTLED_NS", -(10**9))
     left = write_pair(tmp_path / "in", "01")
     (run,) = usable(tmp_path / "in")
-    remember_image(run, tmp_path / "work")
+    remember_image(run.files, run.grid, tmp_path / "work")
     before = image_identity(run.files, tmp_path / "work")
     right = left.with_name(left.name.replace("hemi-L", "hemi-R"))
     content, status = bytearray(right.read_bytes()), right.stat()
@@ -201,7 +201,7 @@ def test_a_second_start_reads_no_image(
         runs = find_usable_runs(tmp_path / "in", settings, LocalProcesses(1))
         space, inventory = share_space(runs, Masking(), cache, settings.work_dir)
         for run in inventory.used:
-            remember_image(run, settings.work_dir)
+            remember_image(run.files, run.grid, settings.work_dir)
         assert space is not None
         return inventory, space.digest
 
