@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,19 +30,23 @@ from surface_examples import (
     write_pair,
 )
 
+from nidecomp.annex import fetched
 from nidecomp.bids.index import find_runs
 from nidecomp.config.parse import settings_from_options
 from nidecomp.config.science import Denoising, Masking, Selection
+from nidecomp.core.content import annex_key_of_all
 from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.inventory import Inventory, RefusedRun
 from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.execution.local import LocalProcesses
 from nidecomp.runs import known_images, signal
+from nidecomp.runs.fetching import header_before_it_is_read
 from nidecomp.runs.find import find_usable_runs
 from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.inspect import inspect_run
 from nidecomp.runs.inspected import run_as_json, run_from_json
 from nidecomp.runs.known_images import KnownImages, image_identity, known_header, remember_image
+from nidecomp.runs.signal import MASK_FOLDER
 from nidecomp.spaces.brain_models import Grayordinates
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 from nidecomp.spaces.meshes import template_mesh
@@ -468,3 +475,44 @@ def test_a_stand_in_for_fs_lr_is_told(tmp_path: Path, caplog: pytest.LogCaptureF
     assert dense_of(tmp_path, "01").exists()
     assert not left_of(tmp_path, "01").exists()
     assert nib.load(dense_of(tmp_path, "01")).shape[0] == N_VOLUMES
+
+
+# ---------------------------------------------------------------- images that are fetched
+@pytest.mark.parametrize("kind", SPACES)
+def test_images_are_fetched_once_for_their_headers_and_their_signal(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    WRITE[kind](tmp_path / "in", "01")
+    (there,) = usable(tmp_path / "in", SPACES[kind])
+    before = shared([there])[0].digest
+    away: dict[Path, Path] = {}
+    for index, path in enumerate(there.files.images):
+        away[path] = path.rename(tmp_path / f"content{index}")
+        path.symlink_to(tmp_path / ".git" / "annex" / "objects" / f"MD5E-s{index}--0.gii")
+    n_fetched: Counter[Path] = Counter()
+
+    @contextmanager
+    def at_hand(path: Path) -> Iterator[None]:
+        n_fetched[path] += 1
+        link = path.readlink()
+        path.unlink()
+        shutil.copyfile(away[path], path)
+        try:
+            yield
+        finally:
+            path.unlink()
+            path.symlink_to(link)
+
+    monkeypatch.setattr(fetched, "at_hand", at_hand)
+    key = annex_key_of_all(there.files.images)
+    files = replace(there.files, is_fetched_when_read=True, annex_key=key)
+    work = tmp_path / "work"
+    found = header_before_it_is_read(files, work)
+    assert found is not None
+    assert (found.header.grid, found.is_expected) == (there.grid, True)
+    run = replace(there, files=files, header_is_expected=True)
+    space, inventory = share_space(Inventory((run,)), Masking(), work / MASK_FOLDER, work)
+    assert space is not None
+    assert (space.digest, inventory.used[0].coverage) == (before, 1.0)
+    assert set(n_fetched.values()) == {1}
+    assert n_fetched.keys() == away.keys()
