@@ -31,6 +31,7 @@ from surface_examples import (
 )
 
 from nidecomp.annex import fetched
+from nidecomp.bids.datasets import locate_datasets
 from nidecomp.bids.index import find_runs
 from nidecomp.config.parse import settings_from_options
 from nidecomp.config.science import Denoising, Masking, Selection
@@ -42,11 +43,15 @@ from nidecomp.execution.local import LocalProcesses
 from nidecomp.runs import known_images, signal
 from nidecomp.runs.fetching import header_before_it_is_read
 from nidecomp.runs.find import find_usable_runs
+from nidecomp.runs.find_all import find_runs_of_datasets
 from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.inspect import inspect_run
 from nidecomp.runs.inspected import run_as_json, run_from_json
 from nidecomp.runs.known_images import KnownImages, image_identity, known_header, remember_image
+from nidecomp.runs.reduce import reduce_run
 from nidecomp.runs.signal import MASK_FOLDER
+from nidecomp.runs.sites import find_runs_of_site, refuse_other_spaces
+from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.brain_models import Grayordinates
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 from nidecomp.spaces.meshes import template_mesh
@@ -516,3 +521,46 @@ def test_images_are_fetched_once_for_their_headers_and_their_signal(
     assert (space.digest, inventory.used[0].coverage) == (before, 1.0)
     assert set(n_fetched.values()) == {1}
     assert n_fetched.keys() == away.keys()
+
+
+# ---------------------------------------------------------------- several datasets
+def test_datasets_of_two_densities_are_not_pooled(tmp_path: Path) -> None:
+    write_dense(tmp_path / "a", "01")
+    path = write_dense(tmp_path / "b", "02")
+    for one in (path, *sidecars(path)):
+        one.rename(one.with_name(one.name.replace("den-91k", "den-170k")))
+    options = {
+        "space": "fsLR", "denoise_strategy": "none", "n_components": 2,
+        "skip_bids_validation": True, "datasets": {"B": {"path": str(tmp_path / "b")}},
+    }  # fmt: skip
+    settings = settings_from_options(tmp_path / "a", tmp_path / "out", "group", options)
+    datasets, lost = locate_datasets(settings)
+    found = find_runs_of_datasets(datasets, lost, settings, LocalProcesses(1))
+    assert [run.label for run in found.used] == ["sub-01_task-rest"]
+    assert [one.reason for one in found.lost] == [
+        "its images are in space-fsLR_den-170k, those of the datasets before it in "
+        "space-fsLR_den-91k: all datasets must have the same space and density"
+    ]
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_runs_of_sites_need_no_image_but_the_mask(tmp_path: Path, kind: str) -> None:
+    for sub in ("01", "02"):
+        WRITE[kind](tmp_path / "in", sub)
+    runs = usable(tmp_path / "in", SPACES[kind])
+    path = mask_file(tmp_path, kind, shared(runs)[0])
+    space, inventory = shared(runs, mask=str(path))
+    options = {
+        "space": SPACES[kind], "denoise_strategy": "none", "n_components": 2, "mask": str(path)
+    }  # fmt: skip
+    settings = settings_from_options(tmp_path / "site", tmp_path / "out", "group", options)
+    for run in inventory.used:
+        task = ReduceTask(run, space, settings.science.denoising, (6.0,), 4, 2, tmp_path / "site")
+        assert isinstance(reduce_run(task), tuple)
+    shutil.rmtree(tmp_path / "in")
+    found = find_runs_of_site(tmp_path / "site", settings)
+    assert [run.grid for run in found.used] == [run.grid for run in runs]
+    assert [run.files.den for run in found.used] == [run.files.den for run in runs]
+    there, _ = share_space(found, settings.science.masking, tmp_path / "cache", tmp_path)
+    assert there is not None
+    assert len(refuse_other_spaces(found, there).used) == 2
