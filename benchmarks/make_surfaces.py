@@ -3,8 +3,8 @@
 One run a participant, 91,282 grayordinates as fMRIPrep writes them (two cortices of fs_LR 32k
 without medial wall, and as many voxels of 2 mm as there are below it, here in boxes), float32. The
 14 networks of NiDecomp at the vertices, and weights drawn at random at the voxels, times smooth
-time courses, plus noise that is smoothed with 4 mm along the surface. ``--pairs`` writes the cortex as
-pairs of GIFTI files in fsaverage5, too. Runs that are there already are kept.
+time courses, plus noise that is smoothed with 4 mm along the surface. ``--pairs`` writes the cortex
+as pairs of GIFTI files in fsaverage5, too. Runs that are there already are kept.
 """
 
 from __future__ import annotations
