@@ -412,3 +412,36 @@ def test_a_reference_says_who_what_and_where(reference: Reference) -> None:
     for part in ("title", "doi", "year", "pages"):
         assert reference.fields.get(part, "") in reference.text
     assert not re.search(r"[{}]|\.\.|others", reference.text)
+
+
+# ---------------------------------------------------------------- surfaces and grayordinates
+@pytest.mark.parametrize(
+    ("many", "smoothed", "chance"),
+    [
+        ("voxels", "mm).", "have the same power spectra"),
+        ("vertices", "not across the medial wall.", "were rotated on the sphere of the cortex"),
+        ("grayordinates", "medial wall, and within each structure below it.", "phases"),
+    ],
+)
+def test_features_are_called_what_they_are(
+    tmp_path: Path, many: str, smoothed: str, chance: str
+) -> None:
+    root = make(tmp_path)
+    for path in root.rglob("*_decomposition.json"):
+        text = path.read_text().replace("NumberOfVoxels", f"NumberOf{many.capitalize()}")
+        path.write_text(text.replace('"Trace"', '"ReproducibilityChance": 0.4, "Trace"'))
+    text = text_of(root)
+    assert f"restricted to the 54,321 {many} that" in text
+    assert smoothed in text
+    assert chance in text
+    assert f"{many} without signal were set to 0" in text
+    assert ("medial wall" in text) == (many != "voxels")
+    assert ("voxel" in text.replace("another voxel grid", "")) == (many == "voxels")
+
+
+def test_a_surface_that_was_given_is_not_said_to_be_the_templates(tmp_path: Path) -> None:
+    root = make(tmp_path, surfaces_dir="/x/surfaces")
+    for path in root.rglob("*_decomposition.json"):
+        path.write_text(path.read_text().replace("NumberOfVoxels", "NumberOfVertices"))
+    assert "on the midthickness surface that was given" in text_of(root)
+    assert "HCP Pipelines" not in text_of(root)

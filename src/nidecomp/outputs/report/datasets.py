@@ -9,6 +9,7 @@ from dataclasses import asdict
 from nidecomp.annotation.noise_flags import DATASET_SHARE_LIMIT, WITHOUT_DATASET_LIMIT
 from nidecomp.config.science import Science
 from nidecomp.core.text import verb
+from nidecomp.outputs.report.features import Features, features_of
 from nidecomp.outputs.report.methods_cleaning import cleaning_sentences
 from nidecomp.outputs.report.methods_runs import images_sentence
 from nidecomp.outputs.report.payload import table
@@ -117,9 +118,10 @@ def about_own_options(folder: Results, science: Science) -> list[str]:
     list of str
     """
     used = {row.get("dataset") for row in folder.runs if row.get("status") == "used"}
+    features = features_of(folder.decompositions)
     paragraphs = []
     for name, own in sorted(folder.own_science.items()):
-        sentences = _differences(own, science)
+        sentences = _differences(own, science, features)
         if name in used and sentences:
             paragraphs.append(
                 f"Dataset {name} differs from what is said above in the following. "
@@ -128,7 +130,7 @@ def about_own_options(folder: Results, science: Science) -> list[str]:
     return paragraphs
 
 
-def _differences(own: Science, shared: Science) -> list[str]:
+def _differences(own: Science, shared: Science, features: Features) -> list[str]:
     """Return what is to be said of a dataset's runs that is not true of all others."""
     selection, others = own.selection, shared.selection
     sentences = [
@@ -142,8 +144,8 @@ def _differences(own: Science, shared: Science) -> list[str]:
         sentences.append("Files were selected by entities of their own (bids_filter_file).")
     if (images := images_sentence(selection)) != images_sentence(others):
         sentences.append(images)
-    cleaned = asdict(cleaning_sentences(own.denoising))
-    of_others = asdict(cleaning_sentences(shared.denoising))
+    cleaned = asdict(cleaning_sentences(own.denoising, features))
+    of_others = asdict(cleaning_sentences(shared.denoising, features))
     sentences += [
         sentence or _NOT_DONE[step]
         for step, sentence in cleaned.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -16,11 +17,12 @@ from nidecomp.outputs.report.component_facts import peak_of, short_name, title
 from nidecomp.outputs.report.connectomes import GroupConnectome, read_connectome
 from nidecomp.outputs.report.figures import draw_contact_sheet, draw_matrix, draw_strips
 from nidecomp.outputs.report.panels import MapPanels, Place, panels_for
-from nidecomp.outputs.report.pictures import Cut
+from nidecomp.outputs.report.pictures import CannotDrawError, Cut
 from nidecomp.outputs.report.raster import as_png, as_webp
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results, WrittenDecomposition, pairs_of
 
+_LOG = logging.getLogger(__name__)
 QUALITY_IN_WORDS = {
     "map_r": "r with group maps",
     "explained_variance": "explained variance",
@@ -105,7 +107,11 @@ def draw_all(folder: Results, n_threads: int) -> Drawn:
         if one.maps is None or not one.metrics:
             continue
         if panels is None:
-            panels = panels_for(Place(folder.mask, one.maps, one.is_mni, n_maps))
+            try:
+                panels = panels_for(Place(folder.mask, one.maps, one.is_mni, n_maps))
+            except CannotDrawError as error:
+                _LOG.warning("The report has no pictures of maps: %s", error)
+                break
         found = list(_components(panels, one, n_threads))
         names = [row["component"] for row in one.metrics]
         sheet = draw_contact_sheet(

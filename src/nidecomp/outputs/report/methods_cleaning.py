@@ -9,6 +9,7 @@ from typing import Any
 from nidecomp.config.science import Denoising
 from nidecomp.config.values import STRATEGY_PRESETS
 from nidecomp.core.text import verb
+from nidecomp.outputs.report.features import VOXELS, Features
 from nidecomp.outputs.report.words import listed
 from nidecomp.runs.strategy import argument_of, is_full_aroma, resolve_strategy, scrubbing_of
 
@@ -37,12 +38,14 @@ class CleaningSentences:
     regressed: str
 
 
-def cleaning_sentences(denoising: Denoising) -> CleaningSentences:
+def cleaning_sentences(denoising: Denoising, features: Features = VOXELS) -> CleaningSentences:
     """Return the sentences about the cleaning of runs.
 
     Parameters
     ----------
     denoising : Denoising
+    features : Features, optional
+        What series are those of.
 
     Returns
     -------
@@ -53,7 +56,7 @@ def cleaning_sentences(denoising: Denoising) -> CleaningSentences:
         scrubbed=_scrubbed(denoising),
         excluded=_excluded(denoising),
         aroma=_aroma(denoising),
-        regressed=_regressed(denoising),
+        regressed=_regressed(denoising, features),
     )
 
 
@@ -95,7 +98,7 @@ def _aroma(denoising: Denoising) -> str:
     return "The images had been denoised by ICA-AROMA, non-aggressively [@pruim2015]."
 
 
-def _regressed(denoising: Denoising) -> str:
+def _regressed(denoising: Denoising, features: Features) -> str:
     band = [
         f"{word} {cutoff:g} Hz"
         for word, cutoff in (("below", denoising.high_pass), ("above", denoising.low_pass))
@@ -108,8 +111,8 @@ def _regressed(denoising: Denoising) -> str:
     if confounds:
         removed.append(confounds)
     return (
-        f"From the series of each voxel, {listed(removed)} were removed in a single regression on "
-        "the volumes kept [@lindquist2019], and series were scaled to unit variance."
+        f"From the series of each {features.one}, {listed(removed)} were removed in a single "
+        "regression on the volumes kept [@lindquist2019], and series were scaled to unit variance."
     )
 
 

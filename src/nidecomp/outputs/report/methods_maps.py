@@ -8,6 +8,7 @@ from pathlib import Path
 from nidecomp.annotation.columns import LEAST_LABEL_R
 from nidecomp.annotation.thresholds import parse_rule, rule_in_words
 from nidecomp.config.science import DecompositionOptions, Science
+from nidecomp.outputs.report.features import features_of
 from nidecomp.outputs.report.reading import number, read_json
 from nidecomp.outputs.report.results import Results, WrittenDecomposition
 from nidecomp.outputs.report.words import listed, method_name, numbered, paragraph, per_cent
@@ -120,11 +121,12 @@ def _restarts(options: DecompositionOptions) -> str:
 def _dictionary(fits: tuple[WrittenDecomposition, ...], options: DecompositionOptions) -> str:
     if not any(one.method == "dictlearning" for one in fits):
         return ""
+    features = features_of(fits)
     penalty = (
         f"the sparsity penalty was {options.alpha:g}"
         if options.alpha is not None
         else "the sparsity penalty was chosen such that a map covers "
-        f"{per_cent(options.map_support)} of the voxels on average"
+        f"{per_cent(options.map_support)} of the {features.many} on average"
     )
     own = (
         "For it, principal components were scaled by their singular values, with equal variance "
@@ -135,9 +137,9 @@ def _dictionary(fits: tuple[WrittenDecomposition, ...], options: DecompositionOp
     return (
         f"Dictionary learning [@mensch2016] started from these maps. {own} "
         "dimensions of the group were decomposed in batches of "
-        f"{numbered(options.batch_size, 'voxel')}, with at most "
-        f"{options.n_epochs} {'pass' if options.n_epochs == 1 else 'passes'} over the voxels; "
-        f"{penalty}."
+        f"{features.count(options.batch_size)}, with at most "
+        f"{options.n_epochs} {'pass' if options.n_epochs == 1 else 'passes'} over the "
+        f"{features.many}; {penalty}."
     )
 
 
@@ -177,7 +179,7 @@ def _halves(fits: tuple[WrittenDecomposition, ...]) -> str:
     times = "once" if n_splits == 1 else f"{n_splits} times"
     text = (
         "To assess how reproducible components are, the participants were split into random halves "
-        f"{times}, and each half was fitted as the group was, {_voxels(fits[0], evidence)}with "
+        f"{times}, and each half was fitted as the group was, {_fitted_on(fits[0], evidence)}with "
         f"three dimensions kept for each component (at least 60){penalty}. The group's maps were "
         "matched one to one with those of each half. The reproducibility of a component is |r| "
         "between its matches in both halves, at most the |r| of either match with the group's map, "
@@ -212,18 +214,28 @@ def _chance(fits: tuple[WrittenDecomposition, ...]) -> str:
     return (
         f" Its chance level is {listed(levels)}: the 95 % quantile of single splits when the group "
         "and its halves are fitted to surrogates of the runs (at most two runs of 40 participants, "
-        "with one random start of the ICA), whose principal components have the same power "
-        "spectra and random spatial phases [@theiler1992]. Maps that do not exceed it were not "
-        "labelled, and have no regions and no peaks."
+        f"with one random start of the ICA), whose principal components {_randomised(fits)}. Maps "
+        "that do not exceed it were not labelled, and have no regions and no peaks."
     )
 
 
-def _voxels(one: WrittenDecomposition, evidence: Mapping[str, object]) -> str:
-    """Return on which voxels halves were fitted; empty if on all of them."""
-    n_voxels = evidence.get("SplitVoxels")
-    if not isinstance(n_voxels, int) or n_voxels in one.described.values():
+def _randomised(fits: tuple[WrittenDecomposition, ...]) -> str:
+    """Return how surrogates were made of principal components."""
+    features = features_of(fits)
+    phases = "the same power spectra and random spatial phases [@theiler1992]"
+    if not features.has_vertices:
+        return f"have {phases}"
+    rotated = "were rotated on the sphere of the cortex at random [@alexanderbloch2018]"
+    return f"{rotated} and have {phases} below it" if features.has_voxels else rotated
+
+
+def _fitted_on(one: WrittenDecomposition, evidence: Mapping[str, object]) -> str:
+    """Return on which features halves were fitted; empty if on all of them."""
+    features = features_of([one])
+    n_features = evidence.get("SplitVoxels")
+    if not isinstance(n_features, int) or n_features in one.described.values():
         return ""
-    return f"on {numbered(n_voxels, 'voxel')} evenly spaced in the mask and "
+    return f"on {features.count(n_features)} evenly spaced in the mask and "
 
 
 def _title(one: WrittenDecomposition) -> str:
@@ -306,8 +318,10 @@ def _thresholded(fits: tuple[WrittenDecomposition, ...], science: Science) -> st
     rule = parse_rule(science.evidence.threshold)
     supports = [number(row.get("support")) for one in fits for row in one.metrics]
     are_sparse = [support < _SPARSE for support in supports if rule.kind != "ratio"]
-    words = rule_in_words(rule).replace(
-        "Benjamini and Hochberg", "Benjamini and Hochberg [@benjamini1995]"
+    words = (
+        rule_in_words(rule)
+        .replace("Benjamini and Hochberg", "Benjamini and Hochberg [@benjamini1995]")
+        .replace("keep voxels", f"keep {features_of(fits).many}")
     )
     sentences = []
     if any(are_sparse):
@@ -341,7 +355,9 @@ def _regions(fits: tuple[WrittenDecomposition, ...]) -> str:
 def _labels(fits: tuple[WrittenDecomposition, ...], science: Science) -> str:
     sources = []
     if _has(fits, "label_r"):
-        sources.append("14 networks of a group ICA of ABIDE (doi:10.5281/zenodo.15100690)")
+        sources.append(
+            f"{_n_networks(fits)} networks of a group ICA of ABIDE (doi:10.5281/zenodo.15100690)"
+        )
     if science.evidence.label_atlas is not None and _has(fits, "atlas_label_r"):
         sources.append(f"the regions of {Path(science.evidence.label_atlas).name}")
     if not sources:
@@ -350,6 +366,11 @@ def _labels(fits: tuple[WrittenDecomposition, ...], science: Science) -> str:
         f"Components were labelled by the largest spatial correlation with {listed(sources)}, "
         f"if it is at least {LEAST_LABEL_R:g}."
     )
+
+
+def _n_networks(fits: tuple[WrittenDecomposition, ...]) -> int:
+    """Return how many networks there are: that of the cerebellum has no vertices."""
+    return 14 if features_of(fits).has_voxels else 13
 
 
 def _flags(fits: tuple[WrittenDecomposition, ...]) -> str:

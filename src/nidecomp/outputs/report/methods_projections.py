@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nidecomp.config.science import Science
 from nidecomp.core.text import count
+from nidecomp.outputs.report.features import features_of
 from nidecomp.outputs.report.reading import read_json
 from nidecomp.outputs.report.results import Results, WrittenDecomposition
 from nidecomp.outputs.report.words import listed, method_name, paragraph
@@ -31,10 +32,14 @@ def about_template(folder: Results, science: Science) -> str:
         ]
     )
     source = Path(science.projection.maps or "").name
+    brought = (
+        f"matched to the {features_of(folder.decompositions).many} of the runs"
+        if features_of(folder.decompositions).has_vertices
+        else "resampled to the grid of the runs"
+    )
     return (
         f"No decomposition was fitted: runs were projected to {numbers} template maps ({source}), "
-        "which were resampled to the grid of the runs and scaled to a root mean square of 1 in the "
-        "mask."
+        f"which were {brought} and scaled to a root mean square of 1 in the mask."
     )
 
 
@@ -103,9 +108,11 @@ def _maps(folder: Results) -> str:
     """Return how the maps of runs and participants were computed, where they are written."""
     if not _wrote(folder, "_stat-z_components.json"):
         return ""
+    feature = features_of(folder.decompositions).one
     sentences = [
-        "The maps of each run were computed by regressing the series of each voxel on all time "
-        "courses together (dual regression, stage 2). The noise of each voxel was modelled as an "
+        f"The maps of each run were computed by regressing the series of each {feature} on all "
+        f"time courses together (dual regression, stage 2). The noise of each {feature} was "
+        "modelled as an "
         "autoregressive process of order 1: the least-squares estimates were kept, and their "
         "variances and degrees of freedom corrected for it [@worsley1995]. Student's t was "
         "converted to z values of the same probability."

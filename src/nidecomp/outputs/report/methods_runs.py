@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 from nidecomp.bids.dataset import OUR_NAME
-from nidecomp.config.science import Denoising, Science, Selection
+from nidecomp.config.science import Science, Selection
 from nidecomp.core.text import verb
 from nidecomp.outputs.description import programs_before
+from nidecomp.outputs.report.features import Features, features_of
 from nidecomp.outputs.report.methods_cleaning import cleaning_sentences
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results
@@ -24,6 +24,12 @@ _REASONS = {
     "short segments": "in short segments",
     "empty": "without signal",
 }
+
+_GIVEN, _OURS = (
+    "midthickness surface that was given, weighted by the areas of vertices",
+    "template's midthickness surface, weighted by the mean areas of vertices in people (HCP "
+    "Pipelines) [@glasser2013]",
+)
 
 
 # ---------------------------------------------------------------- runs and voxels
@@ -50,7 +56,7 @@ def about_runs(folder: Results, science: Science) -> str:
         f"{numbered(n_unused, 'further run')} could not be used." if n_unused else "",
         _masked(folder, science),
         _resampled(used),
-        _without_data(used),
+        _without_data(used, features_of(folder.decompositions)),
     ]
     return paragraph(sentences)
 
@@ -98,7 +104,10 @@ def _software(folder: Results) -> str:
 
 
 def _masked(folder: Results, science: Science) -> str:
-    features = _features(folder.decompositions[0].described)
+    kind = features_of(folder.decompositions)
+    number_of_them = folder.decompositions[0].described.get(f"NumberOf{kind.many.capitalize()}")
+    # Template maps have no description of a fit.
+    features = kind.count(number_of_them) if isinstance(number_of_them, int) else kind.many
     masking = science.masking
     if masking.mask is not None:
         return f"The analysis was restricted to the {features} of the mask {_name(masking.mask)}."
@@ -106,19 +115,12 @@ def _masked(folder: Results, science: Science) -> str:
     lie = "have signal in" if science.selection.is_of_surfaces else "lie in the brain masks of"
     return (
         f"The analysis was restricted to the {features}{of} that {lie} at least "
-        f"{per_cent(masking.mask_threshold)} of the participants."
+        f"{per_cent(masking.mask_threshold)} of the participants{_without_wall(kind)}."
     )
 
 
-def _features(described: Mapping[str, object]) -> str:
-    """Return how many features there are: ``NumberOfVoxels`` and the like say it."""
-    units = {"Participants", "Runs", "Components"}
-    for key, value in described.items():
-        name = key.removeprefix("NumberOf")
-        if name != key and name not in units and isinstance(value, int):
-            return f"{value:,} {name.lower()}"
-    # Template maps have no description of a fit.
-    return "voxels"
+def _without_wall(features: Features) -> str:
+    return "; the medial wall was left out" if features.has_vertices else ""
 
 
 def _name(path: str) -> str:
@@ -137,15 +139,15 @@ def _resampled(used: list[Row]) -> str:
     )
 
 
-def _without_data(used: list[Row]) -> str:
-    """Return what became of values that are no numbers, and of voxels without signal."""
+def _without_data(used: list[Row], features: Features) -> str:
+    """Return what became of values that are no numbers, and of features without signal."""
     n_nonfinite = sum(number(row.get("n_nonfinite_voxels")) > 0 for row in used)
     n_constant = sum(number(row.get("n_constant_voxels")) > 0 for row in used)
     sentences = [
         f"In {numbered(number_of_runs, 'run')}, {what} were set to 0."
         for number_of_runs, what in (
             (n_nonfinite, "values that are not finite"),
-            (n_constant, "voxels without signal"),
+            (n_constant, f"{features.many} without signal"),
         )
         if number_of_runs
     ]
@@ -165,13 +167,13 @@ def about_cleaning(folder: Results, science: Science) -> str:
     -------
     str
     """
-    said = cleaning_sentences(science.denoising)
+    said = cleaning_sentences(science.denoising, features_of(folder.decompositions))
     sentences = [
         said.dummies,
         said.scrubbed,
         _dropped(_used(folder)),
         said.excluded,
-        _smoothed(folder, science.denoising),
+        _smoothed(folder, science),
         said.aroma,
         said.regressed,
     ]
@@ -213,12 +215,12 @@ def dropped_volumes(cell: str) -> dict[str, int]:
     return {reason: int(digits) for reason, _, digits in parts if digits.isdecimal()}
 
 
-def _smoothed(folder: Results, denoising: Denoising) -> str:
+def _smoothed(folder: Results, science: Science) -> str:
     methods = [one.method for one in folder.decompositions]
     if not folder.is_template:
         # Dictionary learning is initialised with CanICA's maps, written or not.
         methods.insert(0, "canica")
-    fwhm = {method_name(name): denoising.smoothing_of(name) for name in methods}
+    fwhm = {method_name(name): science.denoising.smoothing_of(name) for name in methods}
     if not any(fwhm.values()):
         return ""
     first, *others = fwhm.values()
@@ -227,4 +229,13 @@ def _smoothed(folder: Results, denoising: Denoising) -> str:
         if all(other == first for other in others)
         else listed([f"{each:g} mm for {name}" for name, each in fwhm.items()])
     )
-    return f"Images were smoothed with a Gaussian kernel (full width at half maximum: {widths})."
+    kernel = f"were smoothed with a Gaussian kernel (full width at half maximum: {widths})"
+    features = features_of(folder.decompositions)
+    if not features.has_vertices:
+        return f"Images {kernel}."
+    surface = _GIVEN if science.masking.surfaces_dir else _OURS
+    below = ", and within each structure below it" if features.has_voxels else ""
+    return (
+        f"Data {kernel} along the cortex, by geodesic distances on the {surface}, and not across "
+        f"the medial wall{below}."
+    )

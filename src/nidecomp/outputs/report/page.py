@@ -17,6 +17,7 @@ from nidecomp.outputs.report.cautions import Ids, cautions, notes_of
 from nidecomp.outputs.report.component_facts import naming, rounded
 from nidecomp.outputs.report.datasets import table_of_datasets
 from nidecomp.outputs.report.drawing import QUALITY_IN_WORDS, Drawn
+from nidecomp.outputs.report.features import features_of
 from nidecomp.outputs.report.methods import methods_text
 from nidecomp.outputs.report.payload import anchor, component_ids, data_uri, payload, table
 from nidecomp.outputs.report.reading import Row, number
@@ -128,6 +129,7 @@ def render(folder: Results, drawn: Drawn | None = None) -> str:
         .get_template("report.html.jinja")
         .render(
             folder=folder,
+            features=features_of(folder.decompositions),
             style=(templates / "report.css").read_text(encoding="utf-8"),
             # One element: between two, a browser may already go on with what the first one started.
             script="\n".join(

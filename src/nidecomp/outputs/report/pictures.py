@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.core.errors import NidecompError
 from nidecomp.outputs.report.colours import HALF, Scale
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 _WINDOW = 0.998
 # More takes several times as long and saves 2 %.
 _LEVEL = 6
+
+
+class CannotDrawError(NidecompError):
+    """Maps are whole, but there is nothing that they could be drawn on."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial import KDTree
 
+from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import HEMISPHERES, Hemisphere
 from nidecomp.outputs.report.colours import Scale
 from nidecomp.outputs.report.pictures import (
+    CannotDrawError,
     Cut,
     MapPictures,
     in_steps,
@@ -266,7 +268,7 @@ class _Voxels:
         x, y, z = places.astype(np.intp).T
         self._at = x + shape[0] * (y + shape[1] * z)
         self._n_voxels = int(np.prod(shape))
-        affine = np.array(models.grid.affine, dtype=np.float64)
+        affine = models.grid.matrix
         # The voxels of fs_LR's grayordinates are those of MNI152NLin6Asym.
         self.pictures = VoxelPictures(
             inside, affine, is_mni=True, n_maps=n_maps, is_cropped=is_cropped
@@ -287,7 +289,12 @@ def _hemisphere(structure: Structure, start: int, space: str, n_maps: int) -> _H
     drawn = _COARSER.get(n_vertices, (space, n_vertices))
     if n_maps > MANY_MAPS and n_vertices > _COARSEST[1]:
         drawn = _COARSEST
-    mesh = picture_mesh(*drawn, hemi)
+    try:
+        mesh = picture_mesh(*drawn, hemi)
+    except FailedRunError:
+        raise CannotDrawError(
+            f"there is no inflated surface of space-{space} with {n_vertices} vertices to draw on"
+        ) from None
     surface = Hemisurface(hemi, mesh.coordinates, mesh.faces, mesh.depth, mesh.wall)
     nearest = _nearest((space, n_vertices), drawn, hemi)
     numbers = np.full(n_vertices, -1, dtype=np.intp)

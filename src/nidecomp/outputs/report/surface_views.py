@@ -128,13 +128,16 @@ class Montage:
         -------
         Image
         """
-        height, width = self.shape
-        fine = np.empty((height * width * _FINER**2, 3), dtype=np.uint8)
-        fine[:] = paper
+        size = (self.shape[1] * _FINER, self.shape[0] * _FINER)
         here = _at_pixels(values, self.corners, self.weights)
-        colours = painted(self.ground, here, scale, is_faint=True)
-        fine[self.places] = colours * self.light
-        return Image.fromarray(fine.reshape(height * _FINER, width * _FINER, 3)).reduce(_FINER)
+        colours = np.empty((len(here), 4), dtype=np.uint8)
+        colours[:, :3] = painted(self.ground, here, scale, is_faint=True) * self.light
+        # Pixels of four bytes are put in their places as one number, several times as fast.
+        around = np.array([*paper, 0], dtype=np.uint8).view(np.uint32)
+        fine = np.full(size[0] * size[1], around, dtype=np.uint32)
+        fine[self.places] = colours.view(np.uint32)[:, 0]
+        drawn = Image.frombuffer("RGBX", size, fine.tobytes(), "raw", "RGBX", 0, 1)
+        return drawn.reduce(_FINER).convert("RGB")
 
 
 def _at_pixels(

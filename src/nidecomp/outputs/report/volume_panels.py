@@ -90,7 +90,9 @@ class VoxelPictures:
             boxes.append(box_of(self._template.values > 0, self._template.affine))
         own_mm = float(np.linalg.norm(affine[:3, :3], axis=0).min())
         page_mm = _PAGE_MM if n_maps <= MANY_MAPS else _PAGE_MM_OF_MANY
-        self._fine = self._sampled(boxes, max(_PICTURE_MM, own_mm), inside)
+        # The template between large voxels is seen where it is most of the picture.
+        picture_mm = _PICTURE_MM if is_cropped else max(_PICTURE_MM, own_mm)
+        self._fine = self._sampled(boxes, picture_mm, inside)
         self._coarse = self._sampled(boxes, max(page_mm, own_mm), inside)
 
     def of_page(self, volume: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -187,6 +187,7 @@ class Cortex {
     this.meshes = meshes;
     for (const canvas of this.canvases) {
       canvas.parentElement.hidden = this.meshFor(canvas) === undefined;
+      canvas.style.aspectRatio = "10 / 7";
       this.listen(canvas);
     }
     for (const button of this.root.querySelectorAll("button[data-turn]")) {
