@@ -146,7 +146,9 @@ def _share_space(
 ) -> tuple[FeatureSpace, Inventory]:
     """Find the feature space that all runs share; raise where no run is left."""
     cache = None if settings.execution.dry_run else settings.work_dir / "mask"
-    space, inventory = share_space(inventory, settings.science.masking, cache, settings.work_dir)
+    space, inventory = share_space(
+        inventory, settings.science.masking, cache, settings.work_dir, early_workers(settings)
+    )
     if space is not None:
         inventory = with_lost(refuse_other_spaces(inventory, space), datasets)
     if space is None or not inventory.used:

@@ -138,7 +138,7 @@ def main_with(fault: Mapping[str, Any], words: Sequence[str], counts_file: Path)
     from nidecomp.runs import inspected
 
     # Files that were just copied count as old enough, so that the events are always the same.
-    inspected._SETTLED_NS = -(10**9)
+    inspected.SETTLED_NS = -(10**9)
     fault = Fault(**fault)
     injector = _Injector(fault, counts_file)
     if fault.largest_file:

@@ -68,7 +68,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     """A study whose files count as old enough, although they were just written."""
     study = Study(tmp_path)
     monkeypatch.setattr(find, "inspect", study.inspect)
-    monkeypatch.setattr(inspected, "_SETTLED_NS", -(10**9))
+    monkeypatch.setattr(inspected, "SETTLED_NS", -(10**9))
     return study
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.inventory import Inventory, RefusedRun
 from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.execution.local import LocalProcesses
-from nidecomp.runs import signal
+from nidecomp.runs import known_images, signal
 from nidecomp.runs.find import find_usable_runs
 from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.inspect import inspect_run
@@ -165,13 +166,21 @@ def test_images_are_remembered_with_all_of_their_files(tmp_path: Path, kind: str
     assert (header.grid, header.n_volumes) == (run.grid, N_VOLUMES)
 
 
-def test_a_change_of_the_right_hemisphere_changes_what_the_run_is(tmp_path: Path) -> None:
-    left = write_pair(tmp_path, "01")
-    (run,) = usable(tmp_path)
-    before = image_identity(run.files, tmp_path)
+def test_a_change_of_the_right_hemisphere_changes_what_the_run_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the time of the file was set back."""
+    monkeypatch.setattr(known_images, "SETTLED_NS", -(10**9))
+    left = write_pair(tmp_path / "in", "01")
+    (run,) = usable(tmp_path / "in")
+    remember_image(run, tmp_path / "work")
+    before = image_identity(run.files, tmp_path / "work")
     right = left.with_name(left.name.replace("hemi-L", "hemi-R"))
-    write_gifti(right, series(N_VOLUMES, N_VERTICES, seed=9), "CortexRight")
-    assert image_identity(run.files, tmp_path) != before
+    content, status = bytearray(right.read_bytes()), right.stat()
+    content[-1] ^= 1
+    right.write_bytes(content)
+    os.utime(right, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert image_identity(run.files, tmp_path / "work") != before
 
 
 @pytest.mark.parametrize("kind", SPACES)
@@ -196,7 +205,9 @@ def test_a_second_start_reads_no_image(
         assert space is not None
         return inventory, space.digest
 
+    monkeypatch.setattr(known_images, "SETTLED_NS", -(10**9))
     first, digest = start()
+    monkeypatch.setattr(known_images, "identity_of_all", None)
     monkeypatch.setattr(signal, "usable_features", None)
     monkeypatch.setattr(signal, "read_brain_models", None)
     assert start() == (first, digest)
@@ -291,11 +302,69 @@ def test_what_cannot_be_done_on_surfaces_is_told(tmp_path: Path) -> None:
     (run,) = usable(tmp_path)
     with pytest.raises(UsageError, match="--structures subcortex: the runs in space-fsaverage3"):
         shared([run], structures="subcortex")
-    with pytest.raises(UsageError, match=r"--mask brain\.nii\.gz is for volumes"):
+    with pytest.raises(UsageError, match=r"brain\.nii\.gz: the mask of such runs is the left one"):
         shared([run], mask="brain.nii.gz")
     elsewhere = replace(run, files=replace(run.files, space="onavg"))
     with pytest.raises(UsageError, match=r"--space onavg: no mesh .* --surfaces-dir can give it"):
         shared([elsewhere])
+
+
+# ---------------------------------------------------------------- given masks
+def mask_file(folder: Path, kind: str, space: GrayordinateSpace) -> Path:
+    """Write the features of a space as the mask of results, and return the left or only file."""
+    name = "tpl-x_{}desc-brain_dseg{}"
+    for hemi in space.hemispheres:
+        part = f"hemi-{hemi}_" if hemi else ""
+        path = folder / name.format(part, space.extensions.mask)
+        path.write_bytes(space.encode_mask(hemi=hemi))
+    return folder / name.format("hemi-L_" if kind == "gifti" else "", space.extensions.mask)
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_the_mask_of_results_can_be_given(tmp_path: Path, kind: str) -> None:
+    for sub in ("01", "02"):
+        WRITE[kind](tmp_path / "in", sub)
+    runs = usable(tmp_path / "in", SPACES[kind])
+    space, _ = shared(runs, structures="cortex")
+    path = mask_file(tmp_path, kind, space)
+    again, inventory = shared(runs[:1], mask=str(path))
+    assert again.digest == space.digest
+    assert [run.coverage for run in inventory.used] == [1.0]
+
+
+def test_a_mask_says_what_is_in_it_whatever_has_a_signal(tmp_path: Path) -> None:
+    own = {side: series(N_VOLUMES, N_VERTICES) for side in "LR"}
+    inside = np.zeros(N_VERTICES)
+    inside[np.flatnonzero(~walls()["L"])[:100]] = 3.5
+    inside[np.flatnonzero(walls()["L"])] = 1
+    inside[-1] = np.nan
+    own["L"][:, np.flatnonzero(inside == 3.5)[:25]] = 0
+    write_pair(tmp_path, "01", own)
+    write_gifti(tmp_path / "lh.mine.shape.gii", inside[None], "CortexLeft")
+    write_gifti(tmp_path / "rh.mine.shape.gii", np.zeros((1, N_VERTICES)), "CortexRight")
+    space, inventory = shared(usable(tmp_path), mask=str(tmp_path / "lh.mine.shape.gii"))
+    assert np.flatnonzero(space.inside).tolist() == np.flatnonzero(inside == 3.5).tolist()
+    assert [run.coverage for run in inventory.used] == [0.75]
+    assert inventory.used[0].notes == ("25.0 % of the group mask has no signal in it",)
+
+
+def test_a_mask_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    write_pair(tmp_path, "01")
+    write_dense(tmp_path, "01")
+    runs, dense = usable(tmp_path), usable(tmp_path, "fsLR")
+    left = tmp_path / "lh.mine.shape.gii"
+    for values, said in (
+        (np.ones((1, N_VERTICES)), "right hemisphere is missing"),
+        (np.ones((2, N_VERTICES)), "has 2 maps; a mask has one"),
+        (np.zeros((1, N_VERTICES)), "has nothing but 0"),
+    ):
+        write_gifti(left, values, "CortexLeft")
+        if "missing" not in said:
+            write_gifti(tmp_path / "rh.mine.shape.gii", values, "CortexRight")
+        with pytest.raises(UsageError, match=said):
+            shared(runs, mask=str(left))
+    with pytest.raises(UsageError, match=r"such runs is a \.dscalar\.nii or \.dlabel\.nii file"):
+        shared(dense, mask=str(left))
 
 
 def test_nothing_with_a_signal_is_told(tmp_path: Path) -> None:
@@ -367,7 +436,13 @@ def test_the_order_of_runs_and_what_was_kept_change_nothing(tmp_path: Path) -> N
         write_dense(tmp_path, sub)
     runs = usable(tmp_path, "fsLR")
     space, inventory = shared(runs)
-    other, turned = shared(runs[::-1], tmp_path / "work")
+    executor = LocalProcesses(2)
+    work = tmp_path / "work"
+    found = share_space(Inventory(tuple(runs[::-1])), Masking(), work, work, executor)
+    # Two of them have the same content.
+    assert len(list(work.glob("signal-*"))) == 2
+    other, turned = shared(runs[::-1], work)
+    assert found[1] == turned
     third, kept = shared(runs, tmp_path / "work")
     assert space.digest == other.digest == third.digest
     assert sorted(turned.used, key=lambda run: run.label) == list(inventory.used) == list(kept.used)

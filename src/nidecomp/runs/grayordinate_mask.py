@@ -7,6 +7,7 @@ them have a signal in everybody: parts of the brain may be beyond the field of v
 from __future__ import annotations
 
 import logging
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,11 +22,13 @@ from nidecomp.core.errors import FailedRunError, NothingToDoError, UsageError
 from nidecomp.core.inventory import FailedRun, Inventory, RefusedRun
 from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
+from nidecomp.execution.executor import Executor
 from nidecomp.execution.progress import with_progress
 from nidecomp.runs.enough_participants import MINIMUM_COVERAGE, covered_share, group_mask
-from nidecomp.runs.signal import Signals
+from nidecomp.runs.signal import Signals, SignalTask, keep_signal
 from nidecomp.spaces.brain_models import BrainModels, Grayordinates
 from nidecomp.spaces.contract import FeatureSpace
+from nidecomp.spaces.grayordinate_maps import file_kind, read_values
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 from nidecomp.spaces.meshes import is_of_freesurfer, template_mesh
 
@@ -62,7 +65,11 @@ class _Signal(NamedTuple):
 
 
 def share_grayordinates(
-    inventory: Inventory, masking: Masking, cache_dir: Path | None, work_dir: Path | None
+    inventory: Inventory,
+    masking: Masking,
+    cache_dir: Path | None,
+    work_dir: Path | None,
+    executor: Executor | None = None,
 ) -> tuple[FeatureSpace | None, Inventory]:
     """Return the grayordinates that are analysed of all usable runs, refusing runs that do not fit.
 
@@ -71,11 +78,13 @@ def share_grayordinates(
     inventory : Inventory
         With at least one usable run, all on surfaces.
     masking : Masking
-        The threshold of the group mask, and the structures to use.
+        The mask to use, or the threshold of the group mask; and the structures to use.
     cache_dir : Path or None
         Folder to store in where each run has a signal; None stores nothing.
     work_dir : Path or None
         Where it is remembered of images that are not there any more what they are.
+    executor : Executor, optional
+        Reads runs. The results do not depend on it.
 
     Returns
     -------
@@ -87,48 +96,113 @@ def share_grayordinates(
     Raises
     ------
     UsageError
-        An option is not for such runs, or the template has no mesh.
+        The mask cannot be used, an option is not for such runs, or the template has no mesh.
     NothingToDoError
         The group mask is empty.
     """
-    if masking.mask is not None:
-        raise UsageError(
-            f"--mask {masking.mask} is for volumes: the vertices of surfaces that have a signal in "
-            "enough participants are used (--mask-threshold, --structures)."
-        )
-    signals, failed = _signals(inventory.used, Signals(cache_dir, work_dir))
-    runs = [run for run in inventory.used if run.label in signals]
+    of_sites = [run for run in inventory.used if run.is_of_site]
+    here = [run for run in inventory.used if not run.is_of_site]
+    if cache_dir is not None and work_dir is not None and executor is not None:
+        _keep_signals([SignalTask(run, cache_dir, work_dir) for run in here], executor)
+    signals, failed = _signals(here, Signals(cache_dir, work_dir))
+    runs = [run for run in here if run.label in signals]
     inventory = replace(inventory, used=(), failed=_sorted((*inventory.failed, *failed)))
-    if not runs:
+    if not (runs or of_sites):
         return None, inventory
-    usual = _most_frequent(runs)
-    shared, files = signals[usual.label].models, usual.files
+    usual = _most_frequent([*runs, *of_sites])
+    given = _given_mask(masking, usual)
+    shared = signals[usual.label].models if given is None else given.models
     surfaces_dir = Path(masking.surfaces_dir) if masking.surfaces_dir else None
     allowed = _allowed(shared, usual, masking, surfaces_dir)
-    fitting, refused = _fitting(runs, usual, signals)
+    fitting, refused = _fitting(runs, usual, shared, signals)
+    if given is None:
+        inside, coverage = _with_signal(fitting, shared, allowed, signals, masking)
+    else:
+        inside = _within(given, allowed, masking)
+        coverage = {
+            run.label: covered_share(signals[run.label].among(shared), inside) for run in fitting
+        }
+    used, cut_off = _covering(fitting, coverage, usual)
+    space = GrayordinateSpace(
+        shared,
+        inside,
+        usual.files.space,
+        usual.files.den,
+        cast(Grayordinates, usual.grid).kind,
+        work_dir if cache_dir else None,
+        surfaces_dir,
+    )
+    refused = [*inventory.refused, *refused, *cut_off]
+    used = sorted([*used, *of_sites], key=lambda run: run.label)
+    return space, replace(inventory, used=tuple(used), refused=_sorted(refused))
+
+
+class _Given(NamedTuple):
+    """A mask of the user: the grayordinates of its file, and which of them it has."""
+
+    models: BrainModels
+    inside: NDArray[np.bool_]
+
+
+def _given_mask(masking: Masking, usual: UsableRun) -> _Given | None:
+    """Return the mask of the user, whose brain models the results have.
+
+    Sites that share it have the same features, whatever their files are like.
+    """
+    if masking.mask is None:
+        return None
+    wanted = {
+        "cifti": "a .dscalar.nii or .dlabel.nii file",
+        "gifti": "the left one of a pair of .label.gii, .func.gii or .shape.gii files",
+    }[cast(Grayordinates, usual.grid).kind]
+    path = Path(masking.mask)
+    if file_kind(path) != cast(Grayordinates, usual.grid).kind:
+        raise UsageError(f"--mask {path}: the mask of such runs is {wanted}.")
+    try:
+        found = read_values(path)
+    except FailedRunError as error:
+        raise UsageError(f"--mask {path}: {error}.") from None
+    if len(found.values) != 1:
+        raise UsageError(f"--mask {path} has {count(len(found.values), 'map')}; a mask has one.")
+    (values,) = found.values
+    return _Given(found.models, np.isfinite(values) & (values != 0))
+
+
+def _within(given: _Given, allowed: NDArray[np.bool_], masking: Masking) -> NDArray[np.bool_]:
+    inside = given.inside & allowed
+    if not inside.any():
+        raise UsageError(
+            f"--mask {masking.mask} has nothing but 0 on the structures that are analysed."
+        )
+    return inside
+
+
+def _with_signal(
+    runs: Sequence[UsableRun],
+    shared: BrainModels,
+    allowed: NDArray[np.bool_],
+    signals: Mapping[str, _Signal],
+    masking: Masking,
+) -> tuple[NDArray[np.bool_], dict[str, float]]:
+    """Return what has a signal in enough participants, and the coverage of each run."""
     inside, coverage = group_mask(
-        {run.label: run.participant for run in fitting},
+        {run.label: run.participant for run in runs},
         lambda label: signals[label].among(shared) & allowed,
         masking.mask_threshold,
     )
     if not inside.any():
         raise NothingToDoError(
             f"The group mask is empty: with --mask-threshold {masking.mask_threshold:g}, nothing "
-            f"has a signal in enough participants ({count(len(fitting), 'run')})."
+            f"has a signal in enough participants ({count(len(runs), 'run')})."
         )
-    _tell_left_out(inside, allowed)
-    used, cut_off = _covering(fitting, coverage, signals, shared)
-    space = GrayordinateSpace(
-        shared,
-        inside,
-        files.space,
-        files.den,
-        cast(Grayordinates, usual.grid).kind,
-        work_dir if cache_dir else None,
-        surfaces_dir,
-    )
-    refused = [*inventory.refused, *refused, *cut_off]
-    return space, replace(inventory, used=tuple(used), refused=_sorted(refused))
+    if share := covered_share(~inside, allowed):
+        _LOG.info(
+            "Without a signal in enough participants, so that they are left out: %d of the "
+            "vertices and voxels (%.1f %%)",
+            np.count_nonzero(allowed & ~inside),
+            100 * share,
+        )
+    return inside, coverage
 
 
 def _sorted(runs: Iterable[NotUsed]) -> tuple[NotUsed, ...]:
@@ -136,10 +210,12 @@ def _sorted(runs: Iterable[NotUsed]) -> tuple[NotUsed, ...]:
 
 
 def _fitting(
-    runs: Sequence[UsableRun], usual: UsableRun, signals: Mapping[str, _Signal]
+    runs: Sequence[UsableRun],
+    usual: UsableRun,
+    shared: BrainModels,
+    signals: Mapping[str, _Signal],
 ) -> tuple[list[UsableRun], list[RefusedRun]]:
-    """Return the runs whose grayordinates correspond to the usual ones, and the others."""
-    shared = signals[usual.label].models
+    """Return the runs whose grayordinates correspond to the shared ones, and the others."""
     fitting: list[UsableRun] = []
     refused: list[RefusedRun] = []
     for run in runs:
@@ -156,8 +232,7 @@ def _fitting(
 def _covering(
     runs: Sequence[UsableRun],
     coverage: Mapping[str, float],
-    signals: Mapping[str, _Signal],
-    shared: BrainModels,
+    usual: UsableRun,
 ) -> tuple[list[UsableRun], list[RefusedRun]]:
     """Return the runs that have a signal in enough of the group mask, and the others."""
     used: list[UsableRun] = []
@@ -171,12 +246,24 @@ def _covering(
             )
             refused.append(RefusedRun(run.key, run.files.bold, reason))
         else:
-            if signals[run.label].models is not shared:
+            if run.grid != usual.grid:
                 notes = (*notes, _OTHER_ORDER)
             if 1 - share >= _WORTH_A_NOTE:
                 notes = (*notes, f"{100 * (1 - share):.1f} % of the group mask has no signal in it")
             used.append(replace(run, coverage=share, notes=notes))
     return used, refused
+
+
+def _keep_signals(tasks: Sequence[SignalTask], executor: Executor) -> None:
+    """Find out where runs have a signal, in several processes.
+
+    Each job of a cluster array needs it of all runs. Those that start together begin with different
+    runs, so that each reads some and finds what the others have kept.
+    """
+    first = secrets.randbelow(len(tasks))
+    done = executor.map_unordered(keep_signal, [*tasks[first:], *tasks[:first]])
+    for _ in with_progress(done, len(tasks), "Finding where runs have signal", after_s=_SILENT_S):
+        pass
 
 
 def _signals(
@@ -185,7 +272,7 @@ def _signals(
     """Return where runs have a signal, and the runs that cannot be read."""
     found: dict[str, _Signal] = {}
     failed: list[FailedRun] = []
-    for run in with_progress(runs, len(runs), "Finding where runs have signal", after_s=_SILENT_S):
+    for run in runs:
         try:
             signal, models = signals.of(run)
         except FailedRunError as error:
@@ -253,15 +340,3 @@ def _allowed(
             "structures."
         )
     return allowed
-
-
-def _tell_left_out(inside: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> None:
-    """Say once how much is left out because too few participants have a signal there."""
-    share = covered_share(~inside, allowed)
-    if share:
-        _LOG.info(
-            "Without a signal in enough participants, so that they are left out: %d of the "
-            "vertices and voxels (%.1f %%)",
-            np.count_nonzero(allowed & ~inside),
-            100 * share,
-        )

@@ -22,6 +22,7 @@ from nidecomp.core.errors import FailedRunError, NothingToDoError, UsageError
 from nidecomp.core.inventory import Inventory, RefusedRun
 from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
+from nidecomp.execution.executor import Executor
 from nidecomp.runs.enough_participants import MINIMUM_COVERAGE, covered_share, group_mask
 from nidecomp.runs.grayordinate_mask import share_grayordinates
 from nidecomp.spaces.brain_models import Grayordinates
@@ -40,6 +41,7 @@ def share_space(
     masking: Masking,
     cache_dir: Path | None,
     work_dir: Path | None = None,
+    executor: Executor | None = None,
 ) -> tuple[FeatureSpace | None, Inventory]:
     """Return the common grid and group mask of all usable runs, refusing runs that do not fit.
 
@@ -56,6 +58,8 @@ def share_space(
         Folder to store the mask in; None does not store it.
     work_dir : Path, optional
         Where it is remembered of images that are not there any more what they are.
+    executor : Executor, optional
+        Reads runs on surfaces, which have no masks. The results do not depend on it.
 
     Returns
     -------
@@ -72,7 +76,7 @@ def share_space(
         The group mask is empty.
     """
     if any(isinstance(run.grid, Grayordinates) for run in inventory.used):
-        return share_grayordinates(inventory, masking, cache_dir, work_dir)
+        return share_grayordinates(inventory, masking, cache_dir, work_dir, executor)
     if masking.structures != "all":
         raise UsageError(
             f"--structures {masking.structures} is for grayordinates (--space fsLR), and the runs "

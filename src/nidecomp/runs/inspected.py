@@ -20,13 +20,11 @@ from nidecomp.config.science import Denoising
 from nidecomp.core.content import annex_key_of_all
 from nidecomp.core.kept import digest, keep, read_kept
 from nidecomp.core.records import RunFiles, UsableRun
+from nidecomp.runs.known_images import SETTLED_NS
 from nidecomp.spaces.headers import sampling_as_json, sampling_from_json
 from nidecomp.version import code_digest, numerical_versions
 
 FOLDER = "inspected"
-# A file that was written so shortly before it was read may be written again without another time:
-# file systems have times of up to 2 s.
-_SETTLED_NS = 2 * 10**9
 
 
 class _State(NamedTuple):
@@ -133,7 +131,7 @@ def _state_of(files: RunFiles) -> _State | None:
     names = (files.key.entities, *labels, files.notes)
     kinds = (files.mask is None, files.confounds is None, len(files.sidecars))
     image = [str(files.bold), key]
-    return _State(digest([names, kinds, image, states]), now - newest > _SETTLED_NS)
+    return _State(digest([names, kinds, image, states]), now - newest > SETTLED_NS)
 
 
 # Fields that JSON keeps as they are.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from nidecomp.core.errors import FailedRunError, UsageError
 from nidecomp.core.hemispheres import files_of
 from nidecomp.core.kept import keep, read_kept
 from nidecomp.core.records import RunFiles, UsableRun
+from nidecomp.core.surface_files import kind_of_series
 from nidecomp.core.text import inside, parse_json, read_text
 from nidecomp.spaces.brain_models import Grayordinates
 from nidecomp.spaces.grid import Grid
@@ -31,19 +33,24 @@ from nidecomp.spaces.headers import read_header, sampling_as_json, sampling_from
 from nidecomp.spaces.images import Header, unreadable_file_fails
 
 _FOLDER = "images"
+# A file that was written so shortly before it was read may be written again without another time:
+# file systems have times of up to 2 s.
+SETTLED_NS = 2 * 10**9
 
 
 @dataclass(frozen=True)
 class KnownImage:
     """What is remembered of an image: where it was, its content, and its header.
 
-    `annex_key` is None if it was not in a git-annex repository.
+    `annex_key` is None if it was not in a git-annex repository. `state` is that of its files when
+    its content was read, for images that have to be read completely to identify them.
     """
 
     path: Path
     identity: str
     annex_key: str | None
     header: Header
+    state: tuple[int, ...] | None = None
 
 
 def remember_image(run: UsableRun, work_dir: Path) -> None:
@@ -63,16 +70,19 @@ def remember_image(run: UsableRun, work_dir: Path) -> None:
     path = run.files.bold
     if not is_at_hand(run.files) or not isinstance(run.grid, Grid | Grayordinates):
         return
+    before = _find(path, work_dir)
     with unreadable_file_fails(path):
         header = read_header(path)
         key = run.files.annex_key or annex_key_of_all(run.files.images)
-        known = KnownImage(path, identity_of_all(run.files.images), key, header)
-    if _find(path, work_dir) == known:
+        state = _settled_state(run.files)
+        known = KnownImage(path, _identity(run.files, before), key, header, state)
+    if before == known:
         return
     content = {
         "path": inside(_root_of(path), path),
         "identity": known.identity,
         "annex_key": known.annex_key,
+        **({"state": known.state} if known.state else {}),
         **sampling_as_json(header.grid),
         "n_volumes": header.n_volumes,
         "stored_bytes": header.stored_bytes,
@@ -160,12 +170,36 @@ def image_identity(files: RunFiles, work_dir: Path) -> str:
         The image cannot be read, or nothing is remembered of it.
     """
     if is_at_hand(files):
+        # Volumes are compressed, so that their ends tell them apart.
+        before = _find(files.bold, work_dir) if kind_of_series(files.bold) else None
         with unreadable_file_fails(files.bold):
-            return identity_of_all(files.images)
+            return _identity(files, before)
     known = _known(files, work_dir)
     if known is None:
         raise FailedRunError(f"{files.bold.name} is not there")
     return known.identity
+
+
+def _identity(files: RunFiles, before: KnownImage | None) -> str:
+    """Return the identity of images, which need not be read if they are as they were before."""
+    if before is not None and before.state and before.state == _settled_state(files):
+        return before.identity
+    return identity_of_all(files.images)
+
+
+def _settled_state(files: RunFiles) -> tuple[int, ...] | None:
+    """Return sizes and times of surfaces and grayordinates, or None where they may not tell."""
+    if kind_of_series(files.bold) is None:
+        return None
+    found = [path.stat() for path in files.images]
+    newest = max(max(one.st_mtime_ns, one.st_ctime_ns) for one in found)
+    if time.time_ns() - newest <= SETTLED_NS:
+        return None
+    return tuple(
+        number
+        for one in found
+        for number in (one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino)
+    )
 
 
 def is_at_hand(files: RunFiles) -> bool:
@@ -281,6 +315,7 @@ def _decoded(content: Mapping[str, Any], root: Path) -> KnownImage | None:
             repetition_time_s=content["repetition_time_s"],
         )
         path = root / content["path"]
-        return KnownImage(path, content["identity"], content["annex_key"], header)
+        state = tuple(map(int, content["state"])) if "state" in content else None
+        return KnownImage(path, content["identity"], content["annex_key"], header, state)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None

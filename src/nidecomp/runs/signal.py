@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,21 @@ from nidecomp.spaces.grid import Grid
 
 # Part of the names of files: increase it whenever what has a signal is defined anew.
 _FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SignalTask:
+    """A run whose signal is to be found and kept."""
+
+    run: UsableRun
+    folder: Path
+    work_dir: Path
+
+
+def keep_signal(task: SignalTask) -> None:
+    """Find out where a run has a signal, and keep it; what is wrong is told by who needs it."""
+    with suppress(FailedRunError):
+        Signals(task.folder, task.work_dir).of(task.run)
 
 
 class Signals:
@@ -69,8 +85,6 @@ class Signals:
         if known_header(files, self._work_dir) is not None and (kept := self._kept(run)):
             return kept
         with all_at_hand(files.images):
-            if self._folder is not None:
-                remember_image(run, self._work_dir)
             return self._kept_or_read(run)
 
     def _kept_or_read(self, run: UsableRun) -> tuple[NDArray[np.bool_], BrainModels]:
@@ -86,6 +100,8 @@ class Signals:
         if self._folder is not None:
             # A folder that cannot be written to is reported when results are written.
             with suppress(OSError):
+                # So that they need not be read to know what they are.
+                remember_image(run, self._work_dir)
                 keep(_packed(signal), self._signal_file(self._folder, run))
                 if not (file := _models_file(self._folder, models.digest)).exists():
                     keep(_models_as_json(models), file)

@@ -49,7 +49,8 @@ class SiteFile:
     @property
     def listed(self) -> ListedFile:
         """The file with the entities of its image, as images in a dataset are listed."""
-        of_image = {name: label for name in _OF_IMAGES if (label := self.about[name]) is not None}
+        named = (*_OF_IMAGES, "den")
+        of_image = {name: label for name in named if (label := self.about.get(name)) is not None}
         return ListedFile(self.path, {**_long(self.key), **of_image})
 
 
@@ -110,7 +111,8 @@ def _is_complete(about: Mapping[str, Any]) -> bool:
         entities, settings = dict(about["entities"]), about["settings"]
         about["run"], settings["format"]
         numbers = settings["smoothing_fwhm"], settings["n_rows"]
-        labels = [*entities.values(), *(about[name] for name in _OF_IMAGES)]
+        of_image = (*(about[name] for name in _OF_IMAGES), about.get("den"))
+        labels = [*entities.values(), *of_image]
         return (
             {"sub", "task"} <= entities.keys() <= RUN_ENTITIES.keys()
             and isinstance(about["space"], str)

@@ -27,6 +27,7 @@ from nidecomp.runs.inspect import check_long_enough
 from nidecomp.runs.inspected import run_as_json, run_from_json
 from nidecomp.runs.site_files import SiteFile, listed_by_name, read_site_files
 from nidecomp.runs.task import FORMAT, ReduceTask, cleaning_options
+from nidecomp.spaces.brain_models import Grayordinates
 from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.grid import Grid
 
@@ -45,12 +46,15 @@ def about_reduced(task: ReduceTask, smoothing_fwhm: float) -> dict[str, object]:
     Returns
     -------
     dict
-        Empty for runs that are no images of voxels.
+        Empty for runs that are neither volumes nor on surfaces.
     """
     run, files = task.run, task.run.files
-    if not isinstance(run.grid, Grid):
+    if not isinstance(run.grid, Grid | Grayordinates):
         return {}
+    # Volumes have no density.
+    den = {} if files.den is None else {"den": files.den}
     return {
+        **den,
         "entities": files.key.entities,
         "space": files.space,
         "res": files.res,
@@ -192,6 +196,7 @@ def _run_in_space(key: RunKey, files: Sequence[SiteFile], settings: Settings) ->
             image_is_gone=True,
             stored=stored,
             **{name: about[name] for name in ("space", "res", "cohort", "desc")},
+            den=about.get("den"),
         ),
         about["run"],
     )
