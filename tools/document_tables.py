@@ -10,7 +10,7 @@ from nidecomp.cli import EXIT_CODES
 from nidecomp.outputs import comparisons, dataset, inventory, quality, regions, resources
 from nidecomp.outputs import components as evidence
 from nidecomp.outputs import model_order as order
-from nidecomp.spaces.voxels import VOLUME
+from nidecomp.spaces.voxels import VoxelSpace
 
 Columns = Mapping[str, str]
 
@@ -35,14 +35,14 @@ TABLES: tuple[Table, ...] = (
     Table(
         "*_peaks.tsv",
         "The largest clusters of each thresholded map.",
-        evidence.peak_columns(VOLUME),
-        evidence.peak_units(VOLUME),
+        evidence.peak_columns(VoxelSpace.measure),
+        evidence.peak_units(VoxelSpace.measure),
     ),
     Table(
         "*_dseg.tsv",
         "A row for each region of the parcellation.",
-        {**regions.region_columns(VOLUME), "index": "The region's value in the image"},
-        regions.region_units(VOLUME),
+        {**regions.region_columns(VoxelSpace.measure), "index": "The region's value in the image"},
+        regions.region_units(VoxelSpace.measure),
     ),
     Table(
         "participants.tsv",
