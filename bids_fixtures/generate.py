@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import field_traits
+import surfaces
 import traits
 from demo import planted_networks, write_rest
 
@@ -51,6 +52,9 @@ DATASETS: dict[str, Callable[[Path], None]] = {
     "tr_inherited": field_traits.write_tr_inherited,
     "soft_masks": field_traits.write_soft_masks,
     "empty_volumes": field_traits.write_empty_volumes,
+    "surfaces": surfaces.write_surfaces,
+    "surface_traits": surfaces.write_surface_traits,
+    "grayordinate_traits": surfaces.write_grayordinate_traits,
 }
 """Name of each dataset, and the function that writes it into a given folder."""
 

@@ -26,8 +26,9 @@ def main(folder: Path, stored: Sequence[str] = STORED) -> None:
     from nidecomp import CanICA, DictLearning  # noqa: PLC0415
     from nidecomp.annotation.random_walk import walk_to_seeds  # noqa: PLC0415
     from nidecomp.runs.reduce import warm_up  # noqa: PLC0415
-    from nidecomp.spaces.geodesic import surface_kernel  # noqa: PLC0415
+    from nidecomp.spaces.geodesic import geodesic_graph, surface_kernel  # noqa: PLC0415
     from nidecomp.spaces.meshes import template_mesh  # noqa: PLC0415
+    from nidecomp.spaces.seeds import local_maxima_of_graph  # noqa: PLC0415
 
     for name in stored:
         warm_up(name)
@@ -41,7 +42,9 @@ def main(folder: Path, stored: Sequence[str] = STORED) -> None:
     for estimator in (CanICA(n_components=3), DictLearning(n_components=3)):
         estimator.fit(runs)
     chain = csr_array(np.eye(4, k=1) + np.eye(4, k=-1))
-    surface_kernel(template_mesh("fsaverage3", 642, "L"), np.arange(642), 6.0)
+    mesh = template_mesh("fsaverage3", 642, "L")
+    surface_kernel(mesh, np.arange(642), 6.0)
+    local_maxima_of_graph(np.ones(642), geodesic_graph(mesh), mesh.coordinates)
     walk_to_seeds(np.ones(4, np.float32), np.array([1, 0, 0, 2]), chain, 1.0)
     print(f"Compiled {len(list(folder.rglob('*.nbc')))} functions into {folder}.")
 

@@ -14,8 +14,14 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from nidecomp.core.hemispheres import HEMISPHERES
+from nidecomp.spaces.gifti import gifti_maps
+from nidecomp.spaces.interpolate import maps_at
+from nidecomp.spaces.meshes import MNI152_OF_MNI305, template_mesh
 
 REFERENCE = Path(__file__).resolve().parents[1] / "src" / "nidecomp" / "annotation" / "data"
 # z-values are stored in these steps, which are far below their noise of about 1 and compress well.
@@ -25,7 +31,7 @@ SPELT_OUT = {"Anterior DMN": "Anterior default mode", "Posterior DMN": "Posterio
 
 
 def main(shared: Path) -> None:
-    """Write the network maps with their table, and the masks."""
+    """Write the network maps with their table, in volumes and on surfaces, and the masks."""
     maps = nib.load(shared / "abide_ica32" / "melodic_IC32_4mm.nii.gz")
     named = _named_networks(shared / "abide_ica32" / "melodic_IC_labels.tsv")
     networks = np.asarray(maps.dataobj)[..., list(named)]
@@ -33,6 +39,7 @@ def main(shared: Path) -> None:
     _write_image(REFERENCE / "networks.nii.gz", steps, maps.affine, STEP)
     rows = "".join(f"{index}\t{name}\n" for index, name in enumerate(named.values()))
     (REFERENCE / "networks.tsv").write_text(f"index\tname\n{rows}", encoding="utf-8")
+    _write_surfaces(REFERENCE / "networks.nii.gz", list(named.values()))
     masks = shared / "aroma_masks"
     for tissue in ("csf", "out"):
         shutil.copyfile(masks / f"mask_{tissue}.nii.gz", REFERENCE / f"{tissue}.nii.gz")
@@ -61,6 +68,18 @@ def _named_networks(table: Path) -> dict[int, str]:
             for row in csv.DictReader(file, delimiter="\t")
             if row["is_rsn"] == "1"
         }
+
+
+def _write_surfaces(networks: Path, names: list[str]) -> None:
+    """Write the values of the networks at the midthickness surface of fsaverage5."""
+    for hemi in HEMISPHERES:
+        # fsaverage's surfaces are not in the space of the networks.
+        places = apply_affine(
+            MNI152_OF_MNI305, template_mesh("fsaverage5", 10242, hemi).coordinates
+        )
+        maps = np.round(maps_at(networks, places, len(names)) / STEP) * np.float32(STEP)
+        parts = gifti_maps(maps, len(maps), hemi, names)
+        (REFERENCE / f"networks_hemi-{hemi}.func.gii").write_bytes(b"".join(parts))
 
 
 def _write_image(

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from component_examples import N_VOXELS, SPACE, blobs, evidence, fitted
+from grayordinate_examples import cifti_space, gifti_space
 
 from nidecomp.annotation.atlases import Reference, Tissues
-from nidecomp.annotation.columns import LEAST_LABEL_R, METRICS, UNITS
+from nidecomp.annotation.columns import LEAST_LABEL_R, METRICS, UNITS, metrics_columns
 from nidecomp.annotation.describe import ReferenceMaps, describe
 from nidecomp.config.science import EvidenceOptions
 from nidecomp.decomposition.components import Components
@@ -101,3 +102,16 @@ def test_an_empty_map_has_a_row_without_numbers() -> None:
 
 def test_units_are_given_for_existing_columns_only() -> None:
     assert set(UNITS) <= set(METRICS)
+
+
+def test_columns_speak_of_what_the_features_are() -> None:
+    assert metrics_columns(SPACE) == METRICS
+    of_both, of_vertices = metrics_columns(cifti_space()), metrics_columns(gifti_space())
+    assert list(of_both) == list(of_vertices) == list(METRICS)
+    assert of_vertices["support"] == (
+        "Share of the mask's vertices in which the unthresholded map is not 0"
+    )
+    assert "grayordinates" in of_both["kurtosis"]
+    for text in of_vertices.values():
+        assert "4D" not in text
+        assert "voxel" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -43,28 +44,40 @@ class Tissues:
     ----------
     csf : ndarray
         The ventricles.
-    edge : ndarray
-        The brain's outermost millimetres.
-    out : ndarray
-        Outside of the brain.
+    edge : ndarray, optional
+        The brain's outermost millimetres; None where they say nothing of noise.
+    out : ndarray, optional
+        Outside of the brain; None as for the edge.
     """
 
     csf: NDArray[np.float32]
-    edge: NDArray[np.float32]
-    out: NDArray[np.float32]
+    edge: NDArray[np.float32] | None = None
+    out: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
 class _Shipped:
-    """The files in ``annotation/data`` that fit some spaces; None where there are none."""
+    """The files in ``annotation/data`` that fit some spaces; empty where there are none.
 
-    networks: str | None
-    tissues: tuple[str, str, str] | None
+    Networks are in one file, or each at other features. Some are not where the features are. Of
+    tissues, there are the first of what `Tissues` has.
+    """
+
+    networks: tuple[str, ...]
+    tissues: tuple[str, ...] = ()
+    without: frozenset[str] = frozenset()
 
 
-# By `FeatureSpace.references`. Tissues: what `Tissues` has, in its order.
+# The left one of the files of both hemispheres.
+_AT_VERTICES, _AT_VOXELS = "networks_hemi-L.func.gii", "networks.nii.gz"
+# By `FeatureSpace.references`. Of the structures below the cortex, only the cerebellum has an edge,
+# to which a quarter of small places in it belong as much as motion does, and nothing is outside
+# (see `noise_flags.CSF_LIMIT`). The cortex has neither.
 _SHIPPED: Mapping[str, _Shipped] = {
-    "MNI": _Shipped("networks.nii.gz", ("csf.nii.gz", "edge.nii.gz", "out.nii.gz")),
+    "MNI": _Shipped((_AT_VOXELS,), ("csf.nii.gz", "edge.nii.gz", "out.nii.gz")),
+    "cortex": _Shipped((_AT_VERTICES,), without=frozenset({"Cerebellum"})),
+    "grayordinates": _Shipped((_AT_VERTICES, _AT_VOXELS), ("csf.nii.gz",)),
+    "subcortex": _Shipped((_AT_VOXELS,), ("csf.nii.gz",)),
 }
 # Beyond their images there is neither CSF nor an edge, and everything is outside.
 _BEYOND = (0.0, 0.0, 1.0)
@@ -80,17 +93,22 @@ def shipped_networks(space: FeatureSpace) -> Reference | None:
     Returns
     -------
     Reference or None
-        z-values, linearly interpolated from 4 mm; None where they are in another space.
+        z-values, linearly interpolated from 4 mm, or from the vertices of fsaverage5; None where
+        they are in another space.
     """
     shipped = _SHIPPED.get(space.references or "")
-    if shipped is None or shipped.networks is None:
+    if shipped is None:
         return None
-    with (
-        as_file(files("nidecomp.annotation.data") / shipped.networks) as path,
-        as_file(files("nidecomp.annotation.data") / "networks.tsv") as table,
-    ):
+    data = files("nidecomp.annotation.data")
+    with as_file(data / "networks.tsv") as table:
         names = tuple(row["name"] for row in _rows(table))
-        return Reference(names, space.read_maps(path, len(names)))
+    maps = np.zeros((len(names), space.n_features), dtype=np.float32)
+    for name in shipped.networks:
+        with as_file(data / name) as path:
+            # Each is 0 at the features of the others.
+            maps += space.read_maps(path, len(names))
+    here = [index for index, name in enumerate(names) if name not in shipped.without]
+    return Reference(tuple(names[index] for index in here), maps[here])
 
 
 def tissues(space: FeatureSpace) -> Tissues | None:
@@ -103,14 +121,14 @@ def tissues(space: FeatureSpace) -> Tissues | None:
     Returns
     -------
     Tissues or None
-        Linearly interpolated from 2 mm. What lies beyond the masks' images is outside. None where
-        they are in another space.
+        Linearly interpolated from 2 mm. What lies beyond the masks' images is outside, vertices of
+        the cortex are brain. None where they are in another space or there are only vertices.
     """
     shipped = _SHIPPED.get(space.references or "")
-    if shipped is None or shipped.tissues is None:
+    if shipped is None or not shipped.tissues:
         return None
     shares = []
-    for name, beyond in zip(shipped.tissues, _BEYOND, strict=True):
+    for name, beyond in zip(shipped.tissues, _BEYOND, strict=False):
         with as_file(files("nidecomp.annotation.data") / name) as path:
             shares.append(space.read_share(path, beyond))
     return Tissues(*shares)
@@ -127,7 +145,7 @@ def label_atlas(path: Path, space: FeatureSpace, option: str = "--label-atlas") 
         one of labels. Names come from the table of the same name with ``.tsv``. For labels it
         is BIDS's ``dseg.tsv``, with columns ``index`` and ``name``; for maps it has one row a
         volume, in their order, with a column ``name`` or ``label``. Without a table, names are
-        ``map01…`` or ``label01…``.
+        those in the file (CIFTI, GIFTI), or ``map01…`` or ``label01…``.
     space : FeatureSpace
         In the same space as the atlas.
     option : str
@@ -163,7 +181,10 @@ def label_atlas(path: Path, space: FeatureSpace, option: str = "--label-atlas") 
 def _map_atlas(path: Path, space: FeatureSpace, n_maps: int, option: str) -> Reference:
     _check_number(path, n_maps, "maps", option)
     table = _table_of(path)
-    names = tuple(f"map{number:02d}" for number in range(1, n_maps + 1))
+    names = space.map_names(path)
+    if len(names) != n_maps or len(set(names)) != n_maps or "" in names:
+        # Programs often leave the names empty.
+        names = tuple(f"map{number:02d}" for number in range(1, n_maps + 1))
     if table.exists():
         rows = _rows(table)
         column = "name" if rows and "name" in rows[0] else "label"
@@ -177,14 +198,14 @@ def _map_atlas(path: Path, space: FeatureSpace, n_maps: int, option: str) -> Ref
 
 
 def _region_atlas(path: Path, space: FeatureSpace, option: str) -> Reference:
-    labels, here = space.read_labels(path)
+    labels, here, in_file = space.read_labels(path)
     if np.any(labels != np.round(labels)):
         raise UsageError(
             f"{option} {path} holds fractions and no labels: give whole numbers, or a file of maps."
         )
     _check_number(path, len(labels), "labels", option)
     table = _table_of(path)
-    names = _label_names(table, labels) if table.exists() else _numbered(labels)
+    names = _label_names(table, labels) if table.exists() else _numbered(labels, in_file)
     return Reference(names, np.stack([here == label for label in labels]).astype(np.float32))
 
 
@@ -196,8 +217,15 @@ def _check_number(path: Path, number: int, what: str, option: str) -> None:
 
 
 # ---------------------------------------------------------------- names
+# Of NIfTI, CIFTI and GIFTI: ``.nii.gz``, ``.dlabel.nii``, ``.label.gii``.
+_ENDING = re.compile(r"(\.nii\.gz|(\.(label|func|shape))?\.gii|(\.d(scalar|label|tseries))?\.nii)$")
+
+
 def _table_of(path: Path) -> Path:
-    return path.with_name(f"{path.name.removesuffix('.gz').removesuffix('.nii')}.tsv")
+    """Return where the table of an atlas is: beside it, for both hemispheres if there is one."""
+    stem = _ENDING.sub("", path.name)
+    of_both = path.with_name(f"{stem.replace('_hemi-L', '')}.tsv")
+    return of_both if of_both.exists() else path.with_name(f"{stem}.tsv")
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
@@ -212,8 +240,8 @@ def _rows(table: Path) -> list[dict[str, str]]:
         ) from None
 
 
-def _numbered(labels: NDArray[np.number]) -> tuple[str, ...]:
-    return tuple(f"label{int(label):02d}" for label in labels)
+def _numbered(labels: NDArray[np.number], in_file: Mapping[int, str]) -> tuple[str, ...]:
+    return tuple(in_file.get(int(label)) or f"label{int(label):02d}" for label in labels)
 
 
 def _label_names(table: Path, labels: NDArray[np.number]) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nidecomp.spaces.contract import FeatureSpace
+
 # Below this correlation, a map does not look like the most similar network, and it gets no label.
 # The correlation itself is always written. The limit is a rule of thumb, which changes names only.
 LEAST_LABEL_R = 0.3
@@ -151,6 +153,50 @@ METRICS: dict[str, str] = {
         "for maps with few strong voxels"
     ),
 }
+
+_NO_EDGE = (
+    "n/a: the cortex has no edge, and in structures below it, it does not tell noise from networks"
+)
+# What is otherwise where features are vertices, or voxels of structures.
+_AT_GRAYORDINATES: dict[str, str] = {
+    "component": "Name of the component, whose map is number `index` in the files of maps",
+    "index": "Number of the component's map in the files of maps, counted from 0",
+    "label": (
+        "Name of the most similar network among NiDecomp's 14 resting-state networks (group ICA of "
+        "ABIDE; on the cortex alone, without that of the cerebellum); n/a if label_r is below "
+        f"{LEAST_LABEL_R:g}, or if the map is no more reproducible between halves of the "
+        "participants than chance"
+    ),
+    "reproducibility_chance": METRICS["reproducibility_chance"].replace(
+        "surrogates with random phases of",
+        "surrogates, on a cortex that is turned at random and with random phases below it, of",
+    ),
+    "csf_share": METRICS["csf_share"] + ". The cortex has none: n/a on the cortex alone",
+    "edge_share": _NO_EDGE,
+    "outside_share": "n/a: nothing is outside the brain",
+    "edge_coverage": _NO_EDGE,
+    "edge_limit": _NO_EDGE,
+}
+_GRAYORDINATES = {"cortex", "grayordinates", "subcortex"}
+
+
+def metrics_columns(space: FeatureSpace) -> dict[str, str]:
+    """Return the columns of the table of a space, with their descriptions.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+
+    Returns
+    -------
+    dict
+        Those of `METRICS`, which are for voxels.
+    """
+    others = _AT_GRAYORDINATES if space.references in _GRAYORDINATES else {}
+    return {
+        name: text.replace("voxels", space.measure.features)
+        for name, text in (METRICS | others).items()
+    }
 
 
 # Columns that there are with several datasets only.

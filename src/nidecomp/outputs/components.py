@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from nidecomp.annotation.columns import AT_CHANCE, METRICS, OF_DATASETS, UNITS
+from nidecomp.annotation.columns import AT_CHANCE, OF_DATASETS, UNITS, metrics_columns
 from nidecomp.annotation.describe import describe, read_references
 from nidecomp.annotation.thresholds import Thresholded, is_sparse, kept_in_words, parse_rule
 from nidecomp.core.text import count, verb
@@ -74,7 +74,8 @@ def write_evidence(tree: OutputTree, result: GroupResult) -> None:
         of_datasets = OF_DATASETS if result.datasets.are_several else {}
         # They are not known where only one of the datasets could be used.
         table = [{**dict.fromkeys(of_datasets), **row} for row in known.table]
-        tree.write_table(metrics, METRICS | of_datasets, table, units=UNITS)
+        columns = metrics_columns(result.space) | of_datasets
+        tree.write_table(metrics, columns, table, units=UNITS)
         labels = [row["label"] for row in known.table]
         if regions:
             write_regions(tree, result, components, regions, labels)

@@ -10,8 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nibabel as nib
-
 from nidecomp.bids.entities import key_of_name, same_label
 from nidecomp.bids.names import RUN_ENTITIES
 from nidecomp.core.errors import UsageError
@@ -81,9 +79,13 @@ class Decomposition:
         if self.maps_file.name.endswith(".gii"):
             return self._surface_image()
         # Tables alone do not need nilearn.
+        if not self._is_volume:
+            from nidecomp.spaces.cifti import dense_image  # noqa: PLC0415  as above
+
+            return dense_image(self.maps_file)
         from nilearn.image import load_img  # noqa: PLC0415
 
-        return load_img(self.maps_file) if self._is_volume else nib.load(self.maps_file)
+        return load_img(self.maps_file)
 
     @property
     def surface_img(self) -> Any:

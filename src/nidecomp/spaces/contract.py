@@ -9,9 +9,10 @@ runs (`runs.group_mask`) knows which space it is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -139,10 +140,13 @@ class LabelFile(NamedTuple):
         All values above 0 that the file holds, ascending; perhaps fractions.
     here : ndarray of numbers, shape (n_features,)
         The value at each feature, of the nearest place in the file.
+    names : mapping, optional
+        The names of labels, where the file has them.
     """
 
     labels: NDArray[np.number]
     here: NDArray[np.number]
+    names: Mapping[int, str] = MappingProxyType({})
 
 
 class RunSeries(NamedTuple):
@@ -546,6 +550,25 @@ class FeatureSpace(ABC):
         FailedRunError
             The file cannot be read, or is neither.
         """
+
+    def map_names(self, path: Path) -> tuple[str, ...]:  # noqa: ARG002  images hold no names
+        """Return the names that a file of maps has of them.
+
+        Parameters
+        ----------
+        path : Path
+
+        Returns
+        -------
+        tuple of str
+            One for each map, or none.
+
+        Raises
+        ------
+        FailedRunError
+            The file cannot be read.
+        """
+        return ()
 
     @abstractmethod
     def read_maps(self, path: Path, n_maps: int) -> NDArray[np.float32]:

@@ -1,32 +1,79 @@
-"""Files of maps and labels of grayordinates: what they contain, and their values."""
+"""Files of maps and labels at grayordinates: what they contain, and their names and values."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
-from nidecomp.core.hemispheres import HEMISPHERES, files_of, of_hemisphere
 from nidecomp.spaces.brain_models import BrainModels
 from nidecomp.spaces.cifti import open_cifti
 from nidecomp.spaces.contract import MapKind
-from nidecomp.spaces.gifti import data_arrays, read_head
-from nidecomp.spaces.grayordinate_series import cortex_of, kind_of
+from nidecomp.spaces.gifti import data_arrays, label_names, read_head
+from nidecomp.spaces.grayordinate_series import cortex_of
+from nidecomp.spaces.volumes import describe_maps_of_volume
+
+FileKind = Literal["cifti", "gifti", "volume"]
+_CIFTI = re.compile(r"\.[dp](tseries|scalar|label|conn)\.nii$")
+# How names say which hemisphere a file is of: BIDS, FreeSurfer, HCP, and others.
+_SIDES = (("hemi-L", "hemi-R"), ("lh", "rh"), ("L", "R"), ("left", "right"))
+
+
+class MapFile(NamedTuple):
+    """The values of a file of maps or labels, and where they lie.
+
+    Parameters
+    ----------
+    models : BrainModels
+    values : ndarray of float32, shape (n_maps, models.n_numbers)
+    labels : dict
+        The names of labels, by number; empty where there are none.
+    """
+
+    models: BrainModels
+    values: NDArray[np.float32]
+    labels: dict[int, str]
+
+
+def file_kind(path: Path) -> FileKind:
+    """Return which kind of file maps or labels are in, by its name."""
+    if path.name.endswith(".gii"):
+        return "gifti"
+    return "cifti" if _CIFTI.search(path.name) else "volume"
 
 
 def describe_maps(path: Path) -> tuple[MapKind, int]:
     """Return what a file contains: see `contract.FeatureSpace.describe_maps`."""
-    if kind_of(path) == "cifti":
-        file = open_cifti(path)
-        return ("labels", 1) if file.is_labels else ("maps", file.n_maps)
-    head = read_head(path)
-    return ("labels", 1) if head.is_labels else ("maps", head.n_arrays)
+    match file_kind(path):
+        case "volume":
+            return describe_maps_of_volume(path)
+        case "cifti":
+            file = open_cifti(path)
+            return ("labels", 1) if file.is_labels else ("maps", file.n_maps)
+        case _:
+            head = read_head(both_files(path)[0])
+            return ("labels", 1) if head.is_labels else ("maps", head.n_arrays)
 
 
-def read_values(path: Path) -> tuple[BrainModels, NDArray[np.float32]]:
-    """Return the values of a file of maps or labels, and where they lie.
+def map_names(path: Path) -> tuple[str, ...]:
+    """Return the names that a file has of its maps; empty without names."""
+    match file_kind(path):
+        case "volume":
+            return ()
+        case "cifti":
+            return open_cifti(path).names
+        case _:
+            arrays = data_arrays(both_files(path)[0])
+            return tuple(one.metadata.get("Name", "") for one in arrays)
+
+
+def read_values(path: Path) -> MapFile:
+    """Return the values of a file of maps or labels at grayordinates.
 
     Parameters
     ----------
@@ -35,26 +82,82 @@ def read_values(path: Path) -> tuple[BrainModels, NDArray[np.float32]]:
 
     Returns
     -------
-    models : BrainModels
-    values : ndarray of float32, shape (n_maps, models.n_numbers)
+    MapFile
 
     Raises
     ------
     FailedRunError
         The file cannot be read.
     """
-    if kind_of(path) == "cifti":
+    if file_kind(path) == "cifti":
         file = open_cifti(path)
-        return file.models, np.ascontiguousarray(file.values(slice(None)).T)
-    if len(files_of(path)) == 1:
-        raise FailedRunError(f"{path.name} is not the left file of a pair (hemi-L)")
-    sides = [
-        np.stack([one.values for one in data_arrays(of_hemisphere(path, hemi))])
-        for hemi in HEMISPHERES
-    ]
-    if sides[0].shape != sides[1].shape or sides[0].ndim != 2:
+        values = np.ascontiguousarray(file.values(slice(None)).T)
+        return MapFile(file.models, values, file.label_names if file.is_labels else {})
+    files = both_files(path)
+    sides = [_arrays(one) for one in files]
+    if sides[0].shape != sides[1].shape:
         raise FailedRunError(
-            f"{path.name} and the right hemisphere have different numbers of values"
+            f"{files[0].name} and {files[1].name} have different numbers of maps or vertices"
         )
-    models = cortex_of(sides[0].shape[1])
-    return models, np.concatenate(sides, axis=1).astype(np.float32)
+    labels = _told_apart(sides, [label_names(one) for one in files])
+    return MapFile(cortex_of(sides[0].shape[1]), np.concatenate(sides, axis=1), labels)
+
+
+def _arrays(path: Path) -> NDArray[np.float32]:
+    arrays = [one.values for one in data_arrays(path)]
+    if not arrays or any(one.ndim != 1 or len(one) != len(arrays[0]) for one in arrays):
+        raise FailedRunError(f"{path.name} has no maps with one value for each vertex")
+    return np.stack(arrays).astype(np.float32)
+
+
+def _told_apart(sides: list[NDArray[Any]], names: Sequence[dict[int, str]]) -> dict[int, str]:
+    """Return the names of the labels of both hemispheres, giving right ones numbers of their own.
+
+    In some parcellations each hemisphere counts its regions from 1. They have new numbers where
+    the files call the same one by different names; otherwise a number is one region of both.
+    """
+    left, right = ({key: name for key, name in one.items() if key > 0} for one in names)
+    if any(left[key] != right[key] for key in left.keys() & right.keys()):
+        beyond = max(left)
+        sides[1] = np.where(sides[1] > 0, sides[1] + np.float32(beyond), sides[1])
+        right = {key + beyond: name for key, name in right.items()}
+    return left | right
+
+
+# ---------------------------------------------------------------- pairs of files
+def both_files(path: Path) -> tuple[Path, Path]:
+    """Return the files of both hemispheres, of which the left one is given.
+
+    Parameters
+    ----------
+    path : Path
+        Such as ``…_hemi-L_….label.gii``, ``lh.x.label.gii`` or ``x.L.label.gii``.
+
+    Returns
+    -------
+    left, right : Path
+
+    Raises
+    ------
+    FailedRunError
+        The name says no hemisphere or the right one, or the other file is not there.
+    """
+    missing = []
+    for left, right in _SIDES:
+        for other in _replaced(path, left, right):
+            if other.exists():
+                return path, other
+            missing.append(other)
+        if any(other.exists() for other in _replaced(path, right, left)):
+            raise FailedRunError("it is the right one of a pair, which is named by its left file")
+    if missing:
+        raise FailedRunError(f"the file of the right hemisphere is missing ({missing[0].name})")
+    raise FailedRunError(
+        "its name does not say that it is the left one of a pair (hemi-L, lh. or .L.)"
+    )
+
+
+def _replaced(path: Path, old: str, new: str) -> Iterator[Path]:
+    """Yield the paths in whose names one of the words that are `old` is replaced."""
+    for found in re.finditer(rf"(?<![^._]){old}(?![^._])", path.name):
+        yield path.with_name(path.name[: found.start()] + new + path.name[found.end() :])

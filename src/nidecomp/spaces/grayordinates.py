@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
@@ -40,13 +40,21 @@ from nidecomp.spaces.geodesic import surface_kernel
 from nidecomp.spaces.gifti import gifti_labels, gifti_maps
 from nidecomp.spaces.grayordinate_chance import Rotations, Sphere, Voxels
 from nidecomp.spaces.grayordinate_images import open_run
-from nidecomp.spaces.grayordinate_maps import describe_maps, read_values
+from nidecomp.spaces.grayordinate_maps import describe_maps, file_kind, map_names, read_values
 from nidecomp.spaces.grayordinate_series import Rows, read_brain_models
 from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.interpolate import labels_at, maps_at, share_at
 from nidecomp.spaces.kept_kernels import kept_kernel
 from nidecomp.spaces.label_tables import label_table
 from nidecomp.spaces.meshes import Mesh, template_mesh
-from nidecomp.spaces.neighbours import touching_vertices, touching_voxels
+from nidecomp.spaces.neighbours import (
+    distances_of_vertices,
+    distances_of_voxels,
+    touching_vertices,
+    touching_voxels,
+)
+from nidecomp.spaces.other_meshes import values_at, voxels_of
+from nidecomp.spaces.seeds import SMOOTHING_FWHM_MM, local_maxima_of_graph
 from nidecomp.spaces.voxel_kernels import voxel_kernel
 from nidecomp.spaces.voxels import VOLUME
 
@@ -137,8 +145,8 @@ class GrayordinateSpace(FeatureSpace):
     def atlas_format(self) -> str:
         """What atlases can be."""
         return (
-            "a .dscalar.nii or .dlabel.nii file, or the left one of a pair of .label.gii or "
-            ".func.gii files, in the same space"
+            "a .dscalar.nii or .dlabel.nii file, or the left one of a pair of .label.gii, "
+            ".func.gii or .shape.gii files, of fs_LR or fsaverage"
         )
 
     @cached_property
@@ -254,8 +262,10 @@ class GrayordinateSpace(FeatureSpace):
     # ------------------------------------------------------------ metadata
     @property
     def references(self) -> str | None:
-        """The networks at the vertices of standard spaces."""
-        return None
+        """Which kinds of features there are: all meshes are registered to fsaverage."""
+        if not self._own.has_vertices:
+            return "subcortex"
+        return "grayordinates" if self._own.has_voxels else "cortex"
 
     def spatial_metadata(self, reference: str, res: str | None) -> dict[str, object]:  # noqa: ARG002  they have a density in its place
         """Return the run whose grayordinates these are, and how many there are."""
@@ -398,44 +408,72 @@ class GrayordinateSpace(FeatureSpace):
 
     # ------------------------------------------------------------ maps of others
     def describe_maps(self, path: Path) -> tuple[MapKind, int]:
-        """Return what a CIFTI or GIFTI file contains."""
+        """Return what a CIFTI, GIFTI or NIfTI file contains."""
         return describe_maps(path)
 
+    def map_names(self, path: Path) -> tuple[str, ...]:
+        """Return the names of maps in CIFTI and GIFTI files."""
+        return map_names(path)
+
     def read_maps(self, path: Path, n_maps: int) -> NDArray[np.float32]:
-        """Return the maps of files of the same density; 0 where these have no grayordinate."""
-        values = self._values_at(path)
-        if len(values) != n_maps:
+        """Return maps, interpolated along the surface and between voxels.
+
+        A NIfTI file has those of voxels; 0 where files have nothing.
+        """
+        if file_kind(path) == "volume":
+            features, places = self._own_voxels(path)
+            return self._at(features, maps_at(path, places, n_maps))
+        file = read_values(path)
+        if len(file.values) != n_maps:
             raise FailedRunError(
-                f"{path.name} has {count(len(values), 'map')} in place of {n_maps}"
+                f"{path.name} has {count(len(file.values), 'map')} in place of {n_maps}"
             )
-        return np.nan_to_num(values, posinf=0, neginf=0)
+        return values_at(self._own, self._mesh, file.models, file.values, is_labels=False)
 
     def read_share(self, path: Path, beyond: float) -> NDArray[np.float32]:
-        """Return a map that NiDecomp ships: there is none."""
-        raise NotImplementedError(f"{path} is a volume ({beyond} beyond)")
+        """Return an image at voxels, interpolated linearly; vertices are all brain: 0."""
+        features, places = voxels_of(self._own)
+        return self._at(features, share_at(path, places, beyond))
 
     def read_labels(self, path: Path) -> LabelFile:
-        """Return the labels of files of the same density; 0 where these have no grayordinate."""
-        values = np.nan_to_num(self._values_at(path)[0])
-        found = np.unique(values)
-        return LabelFile(found[found > 0], values)
+        """Return labels of the nearest vertex or voxel; 0 where the file has nothing."""
+        if file_kind(path) == "volume":
+            features, places = self._own_voxels(path)
+            labels, here = labels_at(path, places)
+            return LabelFile(labels, self._at(features, here.astype(np.float32)))
+        file = read_values(path)
+        found = np.unique(np.nan_to_num(file.values[0], posinf=0, neginf=0))
+        (here,) = values_at(self._own, self._mesh, file.models, file.values[:1], is_labels=True)
+        return LabelFile(found[found > 0], here, file.labels)
 
-    def _values_at(self, path: Path) -> NDArray[np.float32]:
-        """Return the values of a file at the features, (n_maps, n_features)."""
-        models, values = read_values(path)
-        places = self._own.places_in(models)
-        return np.where(places >= 0, values[:, np.maximum(places, 0)], np.float32(0))
+    def _own_voxels(self, path: Path) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        if not self._own.has_voxels:
+            raise FailedRunError(f"{path.name} is a volume, and the features are vertices")
+        return voxels_of(self._own)
+
+    def _at(self, features: NDArray[np.intp], values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return values of some features, in the last axis, as those of all: 0 elsewhere."""
+        found = np.zeros((*values.shape[:-1], self.n_features), dtype=np.float32)
+        found[..., features] = values
+        return found
 
     # ------------------------------------------------------------ regions
     def region_seeds(self, values: NDArray[np.float32]) -> NDArray[np.intp]:
-        """Return the features that are larger than all their neighbours, numbered by value."""
-        touching = self.adjacency.tocoo()
-        highest = np.zeros_like(values)
-        np.maximum.at(highest, touching.row, values[touching.col])
-        peaks = np.flatnonzero((values > 0) & (values > highest))
-        seeds = np.zeros(self.n_features, dtype=np.intp)
-        seeds[peaks] = np.arange(1, len(peaks) + 1)
-        return seeds
+        """Return local maxima of the smoothed map: see `seeds.local_maxima_of_graph`."""
+        smooth = cast(csr_array, self._kernel(SMOOTHING_FWHM_MM)) @ values
+        seeds = local_maxima_of_graph(smooth, self._lengths, self._places)
+        return np.where(values > 0, seeds, 0)
+
+    @cached_property
+    def _lengths(self) -> csr_array:
+        """The distances in mm between neighbours, along the surface or between voxels."""
+        blocks = [
+            distances_of_voxels(part.structure.places, voxel_sizes(self._grid.matrix))
+            if part.structure.n_vertices is None
+            else distances_of_vertices(self._mesh(part.structure), part.structure.places)
+            for part in self._parts
+        ]
+        return csr_array(block_diag(blocks, format="csr"))
 
     def region_rule(self, kind: RegionKind) -> str:
         """Return what the method does."""

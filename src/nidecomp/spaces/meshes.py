@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
@@ -30,7 +31,17 @@ from nidecomp.spaces.surface_files import given_surface
 # Of fsaverage3, 4, 5, 6 and fsaverage itself, which is also called fsaverage7.
 FSAVERAGE = {"fsaverage3": 642, "fsaverage4": 2562, "fsaverage5": 10242, "fsaverage6": 40962}
 _FSAVERAGE7 = 163842
-_FS_LR = {32492: "32k", 59292: "59k"}
+FS_LR = {32492: "32k", 59292: "59k"}
+# The surfaces of fsaverage are in the space MNI305, fs_LR in MNI152:
+# https://surfer.nmr.mgh.harvard.edu/fswiki/CoordinateSystems
+MNI152_OF_MNI305 = np.array(
+    [
+        [0.9975, -0.0073, 0.0176, -0.0429],
+        [0.0146, 1.0009, -0.0024, 1.5496],
+        [-0.0130, -0.0093, 0.9971, 1.1840],
+        [0, 0, 0, 1],
+    ]
+)
 # As tools/make_surfaces.py stores numbers.
 _SPHERE_STEP, _AREA_STEP = 1 / 300, 1 / 2048
 _SIDE = {"L": "left", "R": "right"}
@@ -43,7 +54,7 @@ class Mesh:
     Parameters
     ----------
     coordinates : ndarray of float64, shape (n_vertices, 3)
-        Of the midthickness surface, RAS+ in mm.
+        Of the midthickness surface, RAS+ in mm; of fs_LR in MNI152, of fsaverage in MNI305.
     faces : ndarray of int32, shape (n_faces, 3)
         Counter-clockwise seen from outside.
     areas : ndarray of float64, shape (n_vertices,)
@@ -129,9 +140,13 @@ def template_mesh(
         if given is None:
             raise FailedRunError(_unknown(space, n_vertices, surfaces_dir))
         return Mesh(*given.alone())
-    coordinates = (
-        known.values(_midthickness(hemi), hemi) if given is None else given.fitting(known.faces)
-    )
+    if given is not None:
+        coordinates = given.fitting(known.faces)
+    else:
+        places = _midthickness(hemi)
+        if space == "fsLR":
+            places = apply_affine(MNI152_OF_MNI305, places)
+        coordinates = known.values(places, hemi)
     return Mesh(coordinates, known.faces, known.areas, known.sphere, known.wall)
 
 
@@ -207,8 +222,8 @@ def is_of_freesurfer(space: str, n_vertices: int) -> bool:
 
 @cache
 def _known(space: str, n_vertices: int, hemi: Hemisphere) -> _Known | None:
-    if space == "fsLR" and n_vertices in _FS_LR:
-        return _fs_lr(_FS_LR[n_vertices], hemi)
+    if space == "fsLR" and n_vertices in FS_LR:
+        return _fs_lr(FS_LR[n_vertices], hemi)
     if space == "fsLR" and is_of_freesurfer(space, n_vertices):
         return _known("fsaverage", n_vertices, hemi)
     if not space.startswith("fsaverage") or FSAVERAGE.get(space, n_vertices) != n_vertices:

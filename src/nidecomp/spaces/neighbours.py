@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from nidecomp.spaces.geodesic import mesh_adjacency
+from nidecomp.spaces.geodesic import geodesic_graph, mesh_adjacency
 from nidecomp.spaces.meshes import Mesh
 
 
@@ -32,3 +32,16 @@ def touching_voxels(voxels: NDArray[np.integer]) -> csr_array:
     row, column = np.concatenate(rows), np.concatenate(columns)
     shape = (len(voxels), len(voxels))
     return csr_array((np.ones(len(row), dtype=np.bool_), (row, column)), shape=shape)
+
+
+def distances_of_vertices(mesh: Mesh, vertices: NDArray[np.integer]) -> csr_array:
+    """Return the distances in mm of those that are next to each other, or nearly: (n, n)."""
+    return csr_array(geodesic_graph(mesh)[vertices][:, vertices])
+
+
+def distances_of_voxels(voxels: NDArray[np.integer], voxel_mm: NDArray[np.floating]) -> csr_array:
+    """Return the distances in mm of those that share a face: (n, n)."""
+    touching = touching_voxels(voxels).tocoo()
+    apart = (voxels[touching.row] - voxels[touching.col]) * voxel_mm
+    lengths = np.sqrt(np.einsum("ij,ij->i", apart, apart))
+    return csr_array((lengths, (touching.row, touching.col)), shape=touching.shape)

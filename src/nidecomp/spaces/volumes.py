@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import Hemisphere
 from nidecomp.core.text import count
+from nidecomp.spaces.contract import MapKind
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import (
     grid_of,
@@ -197,3 +198,32 @@ def _fill(file: BinaryIO, buffer: NDArray[np.uint8]) -> None:
         if not n_read:
             raise EOFError
         view = view[n_read:]
+
+
+def describe_maps_of_volume(path: Path) -> tuple[MapKind, int]:
+    """Return what an image contains, by its dimensions: 4D maps, 3D labels.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    kind : {"maps", "labels"}
+    n_maps : int
+
+    Raises
+    ------
+    FailedRunError
+        The file cannot be read, or has other dimensions.
+    """
+    shape = open_image(path).shape
+    match len(shape):
+        case 4:
+            return "maps", int(shape[3])
+        case 3:
+            return "labels", 1
+        case n_dimensions:
+            raise FailedRunError(
+                f"{path.name} has {count(n_dimensions, 'dimension')}; maps have 4 and labels 3"
+            )

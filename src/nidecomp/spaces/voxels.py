@@ -16,10 +16,8 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import Hemisphere
 from nidecomp.core.records import UsableRun
-from nidecomp.core.text import count
 from nidecomp.spaces.contract import (
     Extensions,
     FeatureSpace,
@@ -32,13 +30,12 @@ from nidecomp.spaces.contract import (
     SizeUnit,
 )
 from nidecomp.spaces.grid import Grid
-from nidecomp.spaces.images import open_image
 from nidecomp.spaces.interpolate import labels_at, maps_at, share_at
 from nidecomp.spaces.nifti import compressed, compressed_parts, nifti
 from nidecomp.spaces.seeds import local_maxima
 from nidecomp.spaces.series import read_packed, read_series
 from nidecomp.spaces.smoothness import independent_values, surrogate_maps
-from nidecomp.spaces.volumes import VolumeImage, describe_image
+from nidecomp.spaces.volumes import VolumeImage, describe_image, describe_maps_of_volume
 
 # nilearn's default is regions of at least 1350 mm³.
 VOLUME = SizeUnit(
@@ -271,16 +268,7 @@ class VoxelSpace(FeatureSpace):
     # ------------------------------------------------------------ maps of others
     def describe_maps(self, path: Path) -> tuple[MapKind, int]:
         """Return what an image contains, by its dimensions: 4D maps, 3D labels."""
-        shape = open_image(path).shape
-        match len(shape):
-            case 4:
-                return "maps", int(shape[3])
-            case 3:
-                return "labels", 1
-            case n_dimensions:
-                raise FailedRunError(
-                    f"{path.name} has {count(n_dimensions, 'dimension')}; maps have 4 and labels 3"
-                )
+        return describe_maps_of_volume(path)
 
     def read_maps(self, path: Path, n_maps: int) -> NDArray[np.float32]:
         """Return the volumes of a 4D image on any grid, interpolated linearly."""

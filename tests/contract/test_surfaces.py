@@ -1,0 +1,91 @@
+"""Networks on surfaces are found, in grayordinates and in pairs of GIFTI files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import surfaces
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from support import FIXTURES, nidecomp
+
+SPACES = {"cifti": "fsLR", "gifti": "fsaverage3"}
+
+
+def maps_of(folder: Path, kind: str, method: str) -> NDArray[np.float64]:
+    """Return the maps of an output folder, (n_maps, n_places), read with nibabel alone."""
+
+    def read(pattern: str) -> Any:
+        (path,) = folder.glob(f"tpl-{SPACES[kind]}/func/*{pattern}")
+        return nib.load(path)
+
+    name = f"_seg-{method}_scale-10*_components"
+    if kind == "cifti":
+        return np.asarray(read(f"{name}.dscalar.nii").get_fdata())
+    sides = [read(f"_hemi-{hemi}_*{name}.func.gii") for hemi in "LR"]
+    return np.concatenate([[array.data for array in side.darrays] for side in sides], axis=1)
+
+
+def truth(kind: str) -> NDArray[np.float64]:
+    _, maps = surfaces.planted()
+    if kind == "cifti":
+        _, chosen = surfaces.brain_models()
+        return maps[chosen].T
+    wall = np.concatenate([surfaces.medial_wall(hemi) for hemi in "LR"])
+    return np.where(wall, 0, maps[: len(wall)].T)
+
+
+def matched(found: NDArray[np.float64], planted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return |r| of each planted map with the map that is matched to it."""
+    shared = np.abs(np.corrcoef(found, planted)[: len(found), len(found) :])
+    return np.asarray(shared[linear_sum_assignment(-shared)])
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_planted_networks_are_found(tmp_path: Path, kind: str) -> None:
+    words = ("--space", SPACES[kind], "--n-components", "10", "--level", "minimal")
+    done = nidecomp(FIXTURES / "surfaces", tmp_path / "out", "group", *words)
+    assert done.exit_code == 0, done.stderr
+    for method in ("canica", "dictlearning"):
+        r = matched(maps_of(tmp_path / "out", kind, method), truth(kind))
+        assert np.median(r) >= 0.9, (method, r)
+
+
+# What is said of a run, by dataset; nothing is wrong with the others.
+SAID = {
+    "surface_traits": {
+        "sub-06": "used, 3.4 % of the group mask has no signal in it",
+        "sub-07": "refused, its right hemisphere is missing",
+        "sub-08": "refused, its hemispheres differ: the left one has 16 volumes, the right one 11",
+        "sub-09": "refused, hemi-R_space-fsaverage3_bold.func.gii says that it is CortexLeft",
+        "sub-10": "refused, fMRIPrep before 20.2.1 wrote no sidecars for them",
+    },
+    "grayordinate_traits": {
+        "sub-03": "used, (fMRIPrep 23.1.4 changed the order of voxels)",
+        "sub-04": "used, the repetition time was read from the header",
+        "sub-05": "refused, volumes are 3 s apart in the file itself (SeriesStep)",
+        "sub-06": "used, % of the group mask has no signal in it",
+        "sub-07": "refused, its voxels below the cortex lie between those of the other runs",
+    },
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_every_trait_ends_in_its_sentence(tmp_path: Path, name: str) -> None:
+    space = "fsaverage3" if name == "surface_traits" else "fsLR"
+    words = ("--space", space, "--n-components", "3", "--denoise-strategy", "none", "--dry-run")
+    done = nidecomp(FIXTURES / name, tmp_path / "out", "group", *words)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("sub-")]
+    assert len(lines) == (10 if name == "surface_traits" else 7)
+    for line in lines:
+        run, status, *_ = line.split()
+        wanted, _, sentence = SAID[name].get(run.partition("_")[0], "used, TR 2 s").partition(", ")
+        assert status == wanted, line
+        assert sentence in line
+        if run.partition("_")[0] not in SAID[name]:
+            assert re.search(r"mean FD [0-9.]+ mm$", line.rstrip()), line
