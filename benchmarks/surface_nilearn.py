@@ -1,8 +1,8 @@
 """Compare CanICA on surfaces with nilearn's: ``surface_nilearn.py DATA --components 14``.
 
-DATA is what ``make_surfaces.py DATA --runs 10 --volumes 250 --pairs --no-cifti`` wrote. Both get the
-same standardised series of fsaverage5: nilearn through its `MultiSurfaceMasker`, NiDecomp those that
-this masker gives, without smoothing and with nilearn's weighting (``--pca-weighting unit``).
+DATA is what ``make_surfaces.py DATA --runs 10 --volumes 250 --pairs --no-cifti`` wrote. Both get
+the same standardised series of fsaverage5: nilearn through its `MultiSurfaceMasker`, NiDecomp those
+that this masker gives, without smoothing, with nilearn's weighting (``--pca-weighting unit``).
 """
 
 from __future__ import annotations
