@@ -95,7 +95,9 @@ picture: demo
 	$(BIN)/nidecomp bids_fixtures/rest $(DEMO_OUT)_auto group --n-components auto
 	cp $(DEMO_OUT)_auto/figures/order.svg docs/demo_order.svg
 	$(BIN)/python -m pip install --quiet --group test
-	$(BIN)/python docs/shoot_report.py $(DEMO_OUT) docs/demo_report.png
+	$(BIN)/python docs/shoot_report.py $(DEMO_OUT) docs/demo_report.png canica07
+	$(BIN)/nidecomp bids_fixtures/surfaces $(DEMO_OUT)_surfaces group --space fsLR --n-components 10
+	$(BIN)/python docs/shoot_report.py $(DEMO_OUT)_surfaces docs/demo_surfaces.png canica03
 
 # What the image installs; the environments above take what is new, so that tests meet it first.
 lock: $(VENV)/.runtime

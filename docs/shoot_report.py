@@ -1,4 +1,4 @@
-"""Take README's picture of the demo's report: ``shoot_report.py RESULTS PICTURE``."""
+"""Take a picture of a report for the documents: ``shoot_report.py RESULTS PICTURE COMPONENT``."""
 
 import shutil
 import sys
@@ -7,11 +7,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-# One of the networks, whose glass brain is shown with the slices.
-COMPONENT = "canica07"
 
-
-def main(results: Path, picture: Path) -> None:
+def main(results: Path, picture: Path, component: str) -> None:
     """Open the report with the network off and take the screen of a component."""
     browsers = ("chromium", "chromium-browser", "google-chrome")
     chromium = next((path for name in browsers if (path := shutil.which(name))), None)
@@ -21,8 +18,8 @@ def main(results: Path, picture: Path) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = browser.new_context(offline=True, viewport={"width": 1180, "height": 940})
         page = context.new_page()
-        page.goto(f"{(results / 'report.html').absolute().as_uri()}#{COMPONENT}")
-        page.locator("#ui-first-panel .told").filter(has_text="mm").wait_for()
+        page.goto(f"{(results / 'report.html').absolute().as_uri()}#{component}")
+        page.locator("#ui-first-panel .bar-high").filter(has_text=".").wait_for()
         page.screenshot(path=picture)
         browser.close()
     # A third of the size, and the eye sees no difference.
@@ -33,4 +30,4 @@ def main(results: Path, picture: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -249,6 +249,11 @@ def test_gifti_files_give_the_mesh_that_fits(tmp_path: Path, small) -> None:
     np.testing.assert_allclose(mesh.coordinates, small.coordinates, atol=1e-4)
     np.testing.assert_allclose(mesh.sphere, small.sphere, atol=1e-3)
     assert not mesh.wall.any()
+    labels = nib.gifti.GiftiDataArray((~small.wall).astype("i4"), "NIFTI_INTENT_LABEL")
+    wall = tmp_path / "tpl-onavg_hemi-R_den-1k_desc-nomedialwall_dparc.label.gii"
+    nib.save(nib.GiftiImage(darrays=[labels]), wall)
+    meshes.template_mesh.cache_clear()
+    np.testing.assert_array_equal(template_mesh("onavg", 642, "R", tmp_path).wall, small.wall)
     with pytest.raises(FailedRunError, match="has none for it"):
         template_mesh("onavg", 10242, "R", tmp_path)
     _gifti(tmp_path / "tpl-onavg_hemi-R_other_midthickness.surf.gii", small.sphere, small.faces)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nidecomp.annotation.atlases import MAXIMUM_MAPS, label_atlas
 from nidecomp.core.content import is_not_fetched, not_fetched
 from nidecomp.core.errors import FailedRunError, UsageError
+from nidecomp.core.hemispheres import files_of, side_in_name
 from nidecomp.core.text import count, in_one_line, parse_json, read_text
 from nidecomp.decomposition.components import Components
 from nidecomp.spaces.contract import FeatureSpace
@@ -53,8 +54,8 @@ def _results(folder: Path, space: FeatureSpace) -> tuple[Components, ...]:
     found = sorted(folder.glob("tpl-*/**/func/*_decomposition.json"))
     if not found:
         raise UsageError(
-            f"{_OPTION} {folder} has no decomposition: use an output folder of nidecomp, or a "
-            "NIfTI file."
+            f"{_OPTION} {folder} has no decomposition: use an output folder of nidecomp, or "
+            f"{space.atlas_format}."
         )
     decompositions = []
     for path in found:
@@ -71,19 +72,14 @@ def _decomposition(path: Path, space: FeatureSpace) -> Components:
     try:
         fitted = _json_object(path)
         method, n_components = str(fitted["Method"]), int(fitted["NumberOfComponents"])
-        stem = path.name.removesuffix("_decomposition.json")
-        extension = space.extensions.maps
-        (image,) = (
-            image
-            for image in path.parent.glob(f"{stem}*_components{extension}")
-            if "_desc-" not in image.name
-        )
-        sidecar = _json_object(image.with_name(image.name.removesuffix(extension) + ".json"))
+        image, sidecar_path = _files_of_maps(path, space)
+        sidecar = _json_object(sidecar_path)
         names = tuple(in_one_line(name) for name in sidecar["ComponentNames"])
         if not 0 < n_components <= MAXIMUM_MAPS or len(names) != n_components:
             raise ValueError(f"{count(len(names), 'name')} of {count(n_components, 'component')}")
-        if is_not_fetched(image):
-            raise UsageError(f"{_OPTION}: {not_fetched('the file', image)}.")
+        for file in files_of(image):
+            if is_not_fetched(file):
+                raise UsageError(f"{_OPTION}: {not_fetched('the file', file)}.")
         maps = space.read_maps(image, n_components)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, FailedRunError) as error:
         raise UsageError(
@@ -91,6 +87,20 @@ def _decomposition(path: Path, space: FeatureSpace) -> Components:
             "nidecomp on that output folder again."
         ) from None
     return _components(method, maps, names)
+
+
+def _files_of_maps(path: Path, space: FeatureSpace) -> tuple[Path, Path]:
+    """Return the file of maps of a decomposition, the left one of a pair, and its sidecar."""
+    stem, extension = path.name.removesuffix("_decomposition.json"), space.extensions.maps
+    # The sidecar of a pair stands once, and names no hemisphere.
+    side = side_in_name(space.hemispheres)
+    (image,) = (
+        image
+        for image in path.parent.glob(f"*_components{extension}")
+        if image.name.replace(side, "", 1).startswith(f"{stem}_") and "_desc-" not in image.name
+    )
+    shared = image.name.replace(side, "", 1).removesuffix(extension)
+    return image, image.with_name(f"{shared}.json")
 
 
 def _json_object(path: Path) -> dict[str, Any]:

@@ -384,7 +384,9 @@ class EvidenceOptions:
         convert.path,
         None,
         "Atlas to label the components with, in addition to the networks included in NiDecomp: a "
-        "4D image of maps or a 3D image of labels, with region names in a .tsv file next to it.",
+        "4D image of maps or a 3D image of labels, with region names in a .tsv file next to it. On "
+        "surfaces: a .dscalar.nii or .dlabel.nii file, or the left one of a pair of .label.gii, "
+        ".func.gii or .shape.gii files, of any density of fs_LR or fsaverage.",
         metavar="FILE",
     )
 

@@ -326,6 +326,14 @@ def _allowed(
             )
         if cast(Grayordinates, run.grid).kind == "gifti":
             allowed[part] &= ~mesh.wall[one.places]
+            if not mesh.wall.any() and one.hemi == "L":
+                _LOG.warning(
+                    "Nothing in %s says where the medial wall of %s is (label/lh.cortex.label, or "
+                    "*_hemi-L_*_desc-nomedialwall_*.label.gii): what has a signal there counts as "
+                    "cortex",
+                    surfaces_dir,
+                    run.files.space,
+                )
     if not allowed.any():
         raise UsageError(
             f"--structures {masking.structures}: the runs in space-{run.files.space} have no such "

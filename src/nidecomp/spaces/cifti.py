@@ -390,13 +390,44 @@ def cifti_head(
     table = as_xml(labels) if kind == "dlabel" else ""
     maps = "".join(f"<NamedMap><MapName>{escaped(name)}</MapName>{table}</NamedMap>"
                    for name in names)  # fmt: skip
-    xml = (
-        '<?xml version="1.0" encoding="UTF-8"?>\n<CIFTI Version="2"><Matrix>'
+    xml = _xml(
         '<MatrixIndicesMap AppliesToMatrixDimension="0" '
-        f'IndicesMapToDataType="CIFTI_INDEX_TYPE_{index}">{maps}</MatrixIndicesMap>'
-        f"{_models_as_xml(models)}</Matrix></CIFTI>"
-    ).encode()
+        f'IndicesMapToDataType="CIFTI_INDEX_TYPE_{index}">{maps}</MatrixIndicesMap>',
+        models,
+    )
     return _head(xml, kind, len(names), models.n_numbers)
+
+
+def dense_series_head(models: BrainModels, n_volumes: int, repetition_time_s: float) -> bytes:
+    """Return the header of a dense series.
+
+    Parameters
+    ----------
+    models : BrainModels
+    n_volumes : int
+    repetition_time_s : float
+
+    Returns
+    -------
+    bytes
+        What follows are float32 numbers, (n_numbers, n_volumes).
+    """
+    xml = _xml(
+        '<MatrixIndicesMap AppliesToMatrixDimension="0" '
+        f'IndicesMapToDataType="CIFTI_INDEX_TYPE_SERIES" NumberOfSeriesPoints="{n_volumes}" '
+        f'SeriesExponent="0" SeriesStart="0" SeriesStep="{repetition_time_s:g}" '
+        'SeriesUnit="SECOND"/>',
+        models,
+    )
+    return _head(xml, "dtseries", n_volumes, models.n_numbers)
+
+
+def _xml(first: str, models: BrainModels) -> bytes:
+    """Return the XML of a file, of which `first` describes the maps or volumes."""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<CIFTI Version="2"><Matrix>'
+        f"{first}{_models_as_xml(models)}</Matrix></CIFTI>"
+    ).encode()
 
 
 def series_head(file: CiftiFile) -> bytes:

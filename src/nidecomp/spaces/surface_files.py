@@ -192,20 +192,32 @@ def _of_gifti(folder: Path, space: str, n_vertices: int, hemi: Hemisphere) -> Gi
         coordinates,
         faces,
         None if sphere is None else on_sphere(sphere),
-        np.zeros(n_vertices, np.bool_),
+        _gifti_wall(folder, space, n_vertices, hemi),
     )
 
 
 def _gifti_files(
     folder: Path, space: str, hemi: Hemisphere, kind: str, n_vertices: int
 ) -> list[Path]:
-    """Return the files of one kind whose names do not say another space, and which fit."""
-    paths = sorted(folder.glob(f"*hemi-{hemi}_*{kind}.surf.gii"))
+    """Return the surfaces of one kind whose names do not say another space, and which fit."""
     return [
         path
-        for path in paths
+        for path in sorted(folder.glob(f"*hemi-{hemi}_*{kind}.surf.gii"))
         if _template(path) in {space, None} and _n_vertices(path) == n_vertices
     ]
+
+
+def _gifti_wall(folder: Path, space: str, n_vertices: int, hemi: Hemisphere) -> NDArray[np.bool_]:
+    """Return the medial wall, which TemplateFlow gives by labels of all the rest."""
+    for path in sorted(folder.glob(f"*hemi-{hemi}_*desc-nomedialwall_*.label.gii")):
+        labels = _read(_gifti_labels, path, n_vertices)
+        if _template(path) in {space, None} and len(labels) == n_vertices:
+            return np.asarray(labels == 0)
+    return np.zeros(n_vertices, dtype=np.bool_)
+
+
+def _gifti_labels(path: Path, _: int) -> NDArray[Any]:
+    return np.asarray(nib.load(path).darrays[0].data)
 
 
 def _template(path: Path) -> str | None:
