@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -142,7 +143,7 @@ class Signals:
         text = read_kept(self._signal_file(self._folder, files, sampling))
         signal, models = _unpacked(text, sampling.n_numbers), self._models.get(sampling.digest)
         if signal is not None and models is None:
-            models = _models_from_json(read_kept(_models_file(self._folder, sampling.digest)))
+            models = _kept_models(_models_file(self._folder, sampling.digest))
         if signal is None or models is None or models.digest != sampling.digest:
             return None
         return signal, self._models.setdefault(models.digest, models)
@@ -150,6 +151,21 @@ class Signals:
     def _signal_file(self, folder: Path, files: RunFiles, sampling: Grayordinates) -> Path:
         name = digest([_FORMAT, image_identity(files, self._work_dir), sampling.digest])
         return folder / f"signal-{name}.json"
+
+
+def _kept_models(file: Path) -> BrainModels | None:
+    try:
+        return _read_models(file, file.stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+# It takes 0.2 s, and most runs of a dataset have the same.
+@lru_cache(maxsize=8)
+def _read_models(file: Path, modified_ns: int) -> BrainModels | None:
+    """Return the brain models in a file that was modified at some time."""
+    del modified_ns
+    return _models_from_json(read_kept(file))
 
 
 def _models_file(folder: Path, of: str) -> Path:
