@@ -44,6 +44,8 @@ MNI152_OF_MNI305 = np.array(
 )
 # As tools/make_surfaces.py stores numbers.
 _SPHERE_STEP, _AREA_STEP = 1 / 300, 1 / 2048
+# Coordinates in mm and areas in mm² that differ by less are the same.
+_SAME = 1e-3
 _SIDE = {"L": "left", "R": "right"}
 
 
@@ -78,10 +80,14 @@ class Mesh:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of all that distances and areas follow from."""
-        content = hashlib.sha256()
-        for array in (self.coordinates, self.faces, self.areas):
-            content.update(np.ascontiguousarray(array).tobytes())
+        """A hash of all that distances and areas follow from.
+
+        It names reduced runs, which the jobs of a cluster share: interpolated coordinates may
+        differ in the last digit between processors.
+        """
+        content = hashlib.sha256(np.ascontiguousarray(self.faces, dtype="<i4").tobytes())
+        for array in (self.coordinates, self.areas):
+            content.update(np.rint(array / _SAME).astype("<i8").tobytes())
         return content.hexdigest()
 
 
