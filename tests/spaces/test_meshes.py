@@ -276,6 +276,8 @@ def test_a_mesh_with_other_triangles_does_not_fit_a_known_space(tmp_path: Path, 
     mesh = template_mesh("fsaverage", 642, "R", tmp_path)
     np.testing.assert_allclose(mesh.coordinates, 2 * small.coordinates, atol=1e-4)
     np.testing.assert_array_equal(mesh.faces, small.faces)
+    of_number = template_mesh("fsaverage3", 642, "R", tmp_path)
+    np.testing.assert_array_equal(of_number.coordinates, mesh.coordinates)
     _gifti(path, small.coordinates, (small.faces + 1) % 642)
     meshes.template_mesh.cache_clear()
     with pytest.raises(FailedRunError, match=r"the triangles of .* are not those of the space"):
