@@ -317,7 +317,9 @@ def test_what_cannot_be_done_on_surfaces_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"brain\.nii\.gz: the mask of such runs is the left one"):
         shared([run], mask="brain.nii.gz")
     elsewhere = replace(run, files=replace(run.files, space="onavg"))
-    with pytest.raises(UsageError, match=r"--space onavg: no mesh .* --surfaces-dir can give it"):
+    with pytest.raises(
+        UsageError, match=r"--space onavg: no mesh .* --surfaces-dir takes a folder"
+    ):
         shared([elsewhere])
 
 
