@@ -187,12 +187,13 @@ class Denoising:
 
 @dataclass(frozen=True)
 class Masking:
-    """Which voxels are included in the decomposition."""
+    """Which voxels or vertices are included in the decomposition."""
 
     mask: str | None = option(
         convert.path,
         None,
-        "Brain mask image to use instead of the group mask computed from the runs.",
+        "Brain mask to use instead of the group mask computed from the runs: an image; for "
+        "surfaces and grayordinates, a file of labels or maps that is not 0 at what is used.",
         metavar="FILE",
     )
     mask_threshold: float = option(
