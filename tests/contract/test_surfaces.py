@@ -117,3 +117,31 @@ def test_processes_jobs_and_images_that_were_removed_change_no_byte(
     run("gone", "group", "--work-dir", str(tmp_path / "jobs" / "work"))
     before, after = (maps_of(tmp_path / name, kind, "canica") for name in ("one", "gone"))
     np.testing.assert_array_equal(before, after)
+
+
+# Names of columns are the same for all spaces.
+NAMES = re.compile(r"\b(mask|n_nonfinite|n_constant)_voxels\b")
+OF_VOLUMES = re.compile(r".*(?:voxel|brain masks of|in the image|volume per component).*", re.I)
+
+
+def test_files_about_surfaces_do_not_speak_of_voxels(tmp_path: Path) -> None:
+    words = "--space fsaverage3 --n-components 3 --n-splits 1 --methods canica --participant-maps"
+    some = ("--participant-label", "01", "02", "03")
+    done = nidecomp(FIXTURES / "surfaces", tmp_path / "out", "group", *words.split(), *some)
+    assert done.exit_code == 0, done.stderr
+    texts = [
+        path
+        for path in (tmp_path / "out").rglob("*")
+        if path.suffix in (".json", ".md", ".tsv") and "work" not in path.parts
+    ]
+    assert {"README.md", "inventory.json", "CITATION.md"} <= {path.name for path in texts}
+    said = {
+        (path.name, line.strip())
+        for path in texts
+        for line in OF_VOLUMES.findall(NAMES.sub("", path.read_text()))
+    }
+    assert not said
+    (mask,) = (tmp_path / "out").glob("tpl-*/anat/*_desc-brain_dseg.json")
+    assert "vertices with signal in at least 0.5 of the participants" in mask.read_text()
+    (named,) = re.findall(r"anat/(\*_desc-brain\S*)`", (mask.parents[2] / "README.md").read_text())
+    assert list(mask.parent.glob(named))

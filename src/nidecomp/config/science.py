@@ -187,7 +187,7 @@ class Denoising:
 
 @dataclass(frozen=True)
 class Masking:
-    """Which voxels are included in the decomposition."""
+    """Which voxels or vertices are included in the decomposition."""
 
     mask: str | None = option(
         convert.path,
