@@ -563,6 +563,8 @@ def test_runs_of_sites_need_no_image_but_the_mask(tmp_path: Path, kind: str) -> 
     found = find_runs_of_site(tmp_path / "site", settings)
     assert [run.grid for run in found.used] == [run.grid for run in runs]
     assert [run.files.den for run in found.used] == [run.files.den for run in runs]
-    there, _ = share_space(found, settings.science.masking, tmp_path / "cache", tmp_path)
+    there, _ = share_space(
+        found, settings.science.masking, tmp_path / "cache", tmp_path, LocalProcesses(0)
+    )
     assert there is not None
     assert len(refuse_other_spaces(found, there).used) == 2

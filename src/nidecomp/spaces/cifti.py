@@ -113,6 +113,11 @@ class CiftiFile:
         return tuple(one.findtext("MapName", "").strip() for one in self._maps("NamedMap"))
 
     @property
+    def is_series(self) -> bool:
+        """Whether it holds volumes."""
+        return b"CIFTI_INDEX_TYPE_SERIES" in self.xml
+
+    @property
     def is_labels(self) -> bool:
         """Whether it holds labels."""
         return b"CIFTI_INDEX_TYPE_LABELS" in self.xml
@@ -238,7 +243,7 @@ def read_cifti_header(path: Path) -> Header:
         The file cannot be read, or is no dense series.
     """
     file = open_cifti(path)
-    if b"CIFTI_INDEX_TYPE_SERIES" not in file.xml:
+    if not file.is_series:
         raise FailedRunError(f"{path.name} holds maps and no series of volumes")
     models = file.models
     sampling = Grayordinates("cifti", models.digest, models.n_numbers)
@@ -405,30 +410,6 @@ def cifti_head(
         models,
     )
     return _head(xml, kind, len(names), models.n_numbers)
-
-
-def dense_series_head(models: BrainModels, n_volumes: int, repetition_time_s: float) -> bytes:
-    """Return the header of a dense series.
-
-    Parameters
-    ----------
-    models : BrainModels
-    n_volumes : int
-    repetition_time_s : float
-
-    Returns
-    -------
-    bytes
-        What follows are float32 numbers, (n_numbers, n_volumes).
-    """
-    xml = _xml(
-        '<MatrixIndicesMap AppliesToMatrixDimension="0" '
-        f'IndicesMapToDataType="CIFTI_INDEX_TYPE_SERIES" NumberOfSeriesPoints="{n_volumes}" '
-        f'SeriesExponent="0" SeriesStart="0" SeriesStep="{repetition_time_s:g}" '
-        'SeriesUnit="SECOND"/>',
-        models,
-    )
-    return _head(xml, "dtseries", n_volumes, models.n_numbers)
 
 
 def _xml(first: str, models: BrainModels) -> bytes:

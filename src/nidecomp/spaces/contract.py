@@ -662,6 +662,10 @@ class FeatureSpace(ABC):
         """
 
     # ------------------------------------------------------------ regions
+    def prepare_regions(self) -> None:
+        """Compute what regions need, once, before several threads ask for it."""
+        _ = self.adjacency
+
     @abstractmethod
     def region_seeds(self, values: NDArray[np.float32]) -> NDArray[np.intp]:
         """Return the peaks of a map around which ``local_regions`` lie.

@@ -255,7 +255,7 @@ def data_arrays(path: Path) -> Iterator[DataArray]:
             n_arrays += len(found.ready)
             yield from found.ready
             found.ready.clear()
-    said = int(found.file.get("NumberOfDataArrays", n_arrays))
+        said = int(found.file.get("NumberOfDataArrays", n_arrays))
     if said != n_arrays:
         raise FailedRunError(
             f"{path.name} has {count(n_arrays, 'array')} in place of the {said} that it says it "

@@ -492,6 +492,10 @@ class GrayordinateSpace(FeatureSpace):
         return found
 
     # ------------------------------------------------------------ regions
+    def prepare_regions(self) -> None:
+        """Compute neighbours, and what maps are smoothed with."""
+        _ = self.adjacency, self._lengths, self._kernel(SMOOTHING_FWHM_MM)
+
     def region_seeds(self, values: NDArray[np.float32]) -> NDArray[np.intp]:
         """Return local maxima of the smoothed map: see `seeds.local_maxima_of_graph`."""
         smooth = cast(csr_array, self._kernel(SMOOTHING_FWHM_MM)) @ values
