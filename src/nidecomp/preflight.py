@@ -35,6 +35,7 @@ from nidecomp.runs.find import runs_of_participants
 from nidecomp.runs.find_all import find_runs_of_datasets, warn_of_lost, with_lost
 from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.reduce import warm_up
+from nidecomp.runs.signal import MASK_FOLDER
 from nidecomp.runs.sites import refuse_other_spaces
 from nidecomp.spaces.contract import FeatureSpace
 
@@ -145,7 +146,7 @@ def _share_space(
     datasets: Datasets, inventory: Inventory, settings: Settings
 ) -> tuple[FeatureSpace, Inventory]:
     """Find the feature space that all runs share; raise where no run is left."""
-    cache = None if settings.execution.dry_run else settings.work_dir / "mask"
+    cache = None if settings.execution.dry_run else settings.work_dir / MASK_FOLDER
     space, inventory = share_space(
         inventory, settings.science.masking, cache, settings.work_dir, early_workers(settings)
     )
@@ -193,7 +194,14 @@ def draw_held_out(
     options = request.science.evidence
     if request.extent.level == "full" and options.label_atlas:
         # It is read again when it is needed, so that the fit has its memory.
-        label_atlas(Path(options.label_atlas), space)
+        atlas = Path(options.label_atlas)
+        label_atlas(atlas, space)
+        if lacking := space.without_values(atlas):
+            _LOG.warning(
+                "--label-atlas %s is a volume, and counts as 0 on %s, where it has no values",
+                atlas,
+                lacking,
+            )
     participants = [run.participant for run in runs]
     out = hold_out(participants, options.holdout, request.science.decomposition.random_seed)
     if len(out) == len(set(participants)):

@@ -19,7 +19,8 @@ from space_laws import FeatureSpaceLaws, SpaceCase
 
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import of_hemisphere
-from nidecomp.spaces.brain_models import Grayordinates
+from nidecomp.spaces.brain_models import BrainModels, Grayordinates, Structure
+from nidecomp.spaces.cifti import read_cifti_header
 from nidecomp.spaces.grayordinate_series import usable_features
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 
@@ -215,3 +216,14 @@ def test_surrogates_are_unrelated_and_as_correlated_with_each_other(make) -> Non
     rough = rng.standard_normal((4, space.n_features))
     assert 5 < n_smooth < 0.3 * space.independent_values(rough)
     assert np.isnan(space.independent_values(maps[:1]))
+
+
+def test_structures_that_share_a_voxel_are_refused(tmp_path: Path) -> None:
+    models = cifti_space().models
+    *others, first, second = models.structures
+    shared = Structure(second.name, first.places[:5], None)
+    path = tmp_path / "a.dtseries.nii"
+    double = BrainModels((*others, first, shared), models.grid)
+    write_dense_series(path, np.zeros((7, double.n_numbers)), double)
+    with pytest.raises(FailedRunError, match="have a voxel in common"):
+        read_cifti_header(path)

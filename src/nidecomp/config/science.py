@@ -192,8 +192,8 @@ class Masking:
     mask: str | None = option(
         convert.path,
         None,
-        "Brain mask to use instead of the group mask computed from the runs: an image; for "
-        "surfaces and grayordinates, a file of labels or maps that is not 0 at what is used.",
+        "Brain mask image to use instead of the group mask computed from the runs; for surfaces a "
+        ".dlabel.nii or .dscalar.nii, or the left one of a pair of .label.gii or .func.gii.",
         metavar="FILE",
     )
     mask_threshold: float = option(

@@ -35,8 +35,8 @@ CIRCULAR = (
 )
 # What z values depend on and what they do not show.
 _ABOUT_Z = {
-    "NoiseModel": "AR(1) in each voxel; EffectiveDegreesOfFreedom and Autocorrelation are medians "
-    "over voxels. DegreesOfFreedom: volumes kept minus regressors and components.",
+    "NoiseModel": "AR(1) in each {feature}; EffectiveDegreesOfFreedom and Autocorrelation are "
+    "medians over {features}. DegreesOfFreedom: volumes kept minus regressors and components.",
     "Limitation": CIRCULAR,
 }
 _UNITS = {
@@ -121,7 +121,7 @@ def _about_run(result: GroupResult, run: UsableRun) -> dict[str, object]:
     start = {} if run.start_time_s is None else {"StartTime": run.start_time_s}
     dropped = {"DroppedVolumes": dict(run.dropped)} if run.dropped else {}
     notes = {"Notes": list(run.notes)} if run.notes else {}
-    files = (run.files.bold, run.files.confounds)
+    files = (*run.files.images, run.files.confounds)
     return {
         "SamplingFrequency": 1 / run.repetition_time_s,
         **start,
@@ -152,7 +152,7 @@ def _write_maps(tree: OutputTree, result: GroupResult, index: int) -> None:
             take_images(tree, result, image, found.maps[stat])
         if found.noise is not None:
             path = projected_file(projected.key, "components", ".json", labels, stat="z")
-            sources = {"Sources": [result.uri(projected.run.files.bold)]}
+            sources = {"Sources": result.image_uris(projected.run)}
             tree.write_json(path, {**_numbers_of_noise(found.noise), **sources})
     for participant, combined in result.projections.combined.items():
         runs = [one.run for one in result.projected if one.run.participant == participant]
@@ -242,6 +242,6 @@ def _write_regressed(
             "RemovedComponents": {components.names[one]: why for one, why in removed.items()},
             "Regression": "aggressive" if aggressive else "non-aggressive",
             "Maps": f"bids::{result.maps_file(components, 'components')}",
-            "Sources": [result.uri(run.files.bold)],
+            "Sources": result.image_uris(run),
         },
     )

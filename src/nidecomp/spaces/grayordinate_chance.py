@@ -21,7 +21,7 @@ from nidecomp.spaces.smoothness import surrogate_maps
 from nidecomp.spaces.spins import spun
 
 # Rotations that the similarity of unrelated maps is measured with; their seeds begin here.
-_N_SPINS, _FIRST_SPIN = 20, 1000
+_N_SPINS, _FIRST_SPIN = 6, 1000
 # Of meshes with small triangles, every third vertex is enough: smooth maps hardly change between.
 _DENSE, _STEP = 12_000, 3
 
