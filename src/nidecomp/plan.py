@@ -119,7 +119,11 @@ def forecast(
     if is_full or is_template:
         with_images = extent.participant_maps or bool(science.projection.regress_out)
         rows = max(rows, projecting_rows(space, n_components, with_images))
-    run_mb = max(memory_of_run_mb(run, space, rows, n_smoothings) for run in runs)
+    is_written = (is_full or is_template) and bool(science.projection.regress_out)
+    run_mb = max(
+        memory_of_run_mb(run, space, rows, science.smoothings_fwhm, is_written=is_written)
+        for run in runs
+    )
     waiting_mb = INTERPRETER_MB
     if is_full:
         waiting_mb += _WAITING_COPIES * count_maps(science) * row_mb(space.n_features)

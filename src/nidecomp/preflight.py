@@ -193,7 +193,14 @@ def draw_held_out(
     options = request.science.evidence
     if request.extent.level == "full" and options.label_atlas:
         # It is read again when it is needed, so that the fit has its memory.
-        label_atlas(Path(options.label_atlas), space)
+        atlas = Path(options.label_atlas)
+        label_atlas(atlas, space)
+        if lacking := space.without_values(atlas):
+            _LOG.warning(
+                "--label-atlas %s is a volume, and counts as 0 on %s, where it has no values",
+                atlas,
+                lacking,
+            )
     participants = [run.participant for run in runs]
     out = hold_out(participants, options.holdout, request.science.decomposition.random_seed)
     if len(out) == len(set(participants)):

@@ -64,8 +64,8 @@ def test_who_is_in_which_half_has_a_row_for_each_participant_of_each_split() -> 
 
 
 def test_the_summary_says_how_maps_are_ordered() -> None:
-    assert evidence_summary(fitted()) == {}
-    summary = evidence_summary(fitted(evidence=evidence()))
+    assert evidence_summary(fitted(), "voxels") == {}
+    summary = evidence_summary(fitted(evidence=evidence()), "voxels")
     assert summary["Splits"] == 3
     assert summary["Trace"] == pytest.approx(0.6)
     without = evidence()
@@ -74,7 +74,7 @@ def test_the_summary_says_how_maps_are_ordered() -> None:
         halves=replace(without.halves, trace=np.zeros(0)),
         holdout=HoldoutEvidence(("09",), np.zeros(4), 0.2),
     )
-    summary = evidence_summary(fitted(evidence=without))
+    summary = evidence_summary(fitted(evidence=without), "voxels")
     assert summary["Order"] == "by explained variance"
     assert summary["HeldOutParticipants"] == ["sub-09"]
     assert summary["ExplainedVarianceHoldout"] == 0.2

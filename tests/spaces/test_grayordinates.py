@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -215,3 +216,16 @@ def test_surrogates_are_unrelated_and_as_correlated_with_each_other(make) -> Non
     rough = rng.standard_normal((4, space.n_features))
     assert 5 < n_smooth < 0.3 * space.independent_values(rough)
     assert np.isnan(space.independent_values(maps[:1]))
+
+
+@pytest.mark.parametrize("make", [cifti_space, gifti_space])
+@pytest.mark.parametrize("fwhm", [6.0, 40.0])
+def test_the_memory_of_kernels_is_about_what_was_forecast(
+    make: Callable[[], GrayordinateSpace], fwhm: float
+) -> None:
+    space = make()
+    kernel = space.kernel(fwhm)
+    taken = kernel.data.nbytes + kernel.indices.nbytes
+    assert kernel.indices.dtype == np.int32
+    assert 0.7 * taken < space.smoothing_bytes(fwhm) < 1.6 * taken
+    assert space.smoothing_bytes(0.0) == 0

@@ -54,9 +54,13 @@ def at_hand(path: Path) -> Iterator[None]:
 
 @contextmanager
 def all_at_hand(paths: Iterable[Path]) -> Iterator[None]:
-    """Have the content of several files at hand, as `at_hand` does, in their order."""
+    """Have the content of several files at hand, as `at_hand` does, in their order.
+
+    Links to the same content, which a hemisphere that was copied twice has, are one file: this
+    process would wait for itself.
+    """
     with ExitStack() as stack:
-        for path in paths:
+        for path in {path.resolve(): path for path in paths}.values():
             stack.enter_context(at_hand(path))
         yield
 

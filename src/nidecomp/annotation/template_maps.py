@@ -46,6 +46,11 @@ def read_template_maps(path: Path, space: FeatureSpace) -> tuple[Components, ...
     """
     if path.is_dir():
         return _results(path, space)
+    if lacking := space.without_values(path):
+        raise UsageError(
+            f"{_OPTION} {path} is a volume and has no values on {lacking}, on which the runs are "
+            f"projected, too: give {space.atlas_format}."
+        )
     atlas = label_atlas(path, space, _OPTION)
     return (_components(GIVEN, atlas.maps, atlas.names),)
 

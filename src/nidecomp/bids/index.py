@@ -42,6 +42,7 @@ from nidecomp.config.science import Selection
 from nidecomp.core.content import is_not_fetched
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.garbage import no_garbage
+from nidecomp.core.hemispheres import files_of
 from nidecomp.core.inventory import FailedRun, RefusedRun, UnmatchedFolder
 from nidecomp.core.records import RunFiles
 from nidecomp.core.surface_files import kind_of_series
@@ -129,7 +130,9 @@ def find_runs(  # noqa: PLR0913  all but the first two are named and have a defa
         for kind, query in KINDS.items()
     }
     by_kind["bold"] += paired(file for file in listing.files if matches(file.entities, SURFACES))
-    by_kind["bold"] += _removed_images(by_kind, reduced_before)
+    removed = _removed_images(by_kind, reduced_before)
+    # Of a pair, the left file alone may have been removed.
+    by_kind["bold"] = paired([*by_kind["bold"], *removed])
     check_labels(root, selection, filters["bold"], by_kind["bold"], listing.folders)
     named, selection = selection, _of_all(selection) if of_all_participants else selection
     closed = _closed_folders(root, listing, selection, filters["bold"])
@@ -212,7 +215,8 @@ def _removed_images(
     if not removed:
         return []
     # An image that was renamed, decompressed or made again is there under another name.
-    there = {_in_space(file) for file in by_kind["bold"]}
+    halves = {file for path in others for file in files_of(path)}
+    there = {_in_space(file) for file in by_kind["bold"] if file.path not in halves}
     masks, tables = Companions(by_kind["mask"]), Companions(by_kind["confounds"])
     return [
         file

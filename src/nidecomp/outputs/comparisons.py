@@ -59,13 +59,15 @@ def matching_table(fitted: Sequence[Components]) -> list[Row]:
     return table
 
 
-def evidence_summary(components: Components) -> dict[str, object]:
+def evidence_summary(components: Components, features: str) -> dict[str, object]:
     """Return the evidence about a decomposition as a whole, as its JSON records it.
 
     Parameters
     ----------
     components : Components
         With their evidence.
+    features : str
+        What features are called: ``voxels``.
 
     Returns
     -------
@@ -99,7 +101,7 @@ def evidence_summary(components: Components) -> dict[str, object]:
         "SplitParticipants": len(participants.labels),
         "SplitVoxels": halves.n_voxels,
         "SplitNote": "Halves share no participants; runs were reduced independently of each other. "
-        "Both use the group mask, and are fitted on SplitVoxels voxels evenly spaced in it",
+        f"Both use the group mask, and are fitted on SplitVoxels {features} evenly spaced in it",
         "Trace": float(halves.trace.mean()),
         "SubspaceOverlap": float(halves.overlap.mean()),
         "ReproducibilityChance": None if isnan(halves.chance) else halves.chance,

@@ -217,15 +217,16 @@ def settings_text(settings: Settings) -> str:
 
 def write_mask(tree: OutputTree, result: GroupResult) -> None:
     """Write the group mask with its sidecar."""
-    masking, features = result.settings.science.masking, result.space.measure.features
+    science, features = result.settings.science, result.space.measure.features
+    masking = science.masking
     for hemi in result.space.hemispheres:
         path = of_hemisphere(result.mask_file(), hemi)
         tree.write_bytes(path, result.space.encode_mask(hemi=hemi))
+    have = "with signal in" if science.selection.is_of_surfaces else "in the brain masks of"
     how = (
         f"those of --mask {Path(masking.mask).name}"
         if masking.mask
-        else f"{features} in the brain masks of at least {masking.mask_threshold:g} of the "
-        "participants"
+        else f"{features} {have} at least {masking.mask_threshold:g} of the participants"
     )
     tree.write_json(
         result.mask_file(".json"),

@@ -261,7 +261,8 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         "Weighting": _weighting(result),
         **_choice(result),
         "Fit": dict(components.fit),
-        "Evidence": evidence_summary(components) or {"Order": "by explained variance"},
+        "Evidence": evidence_summary(components, result.space.measure.features)
+        or {"Order": "by explained variance"},
         "Settings": _settings(result, components.method),
         "SoftwareVersions": {
             "nidecomp": __version__,

@@ -35,8 +35,8 @@ CIRCULAR = (
 )
 # What z values depend on and what they do not show.
 _ABOUT_Z = {
-    "NoiseModel": "AR(1) in each voxel; EffectiveDegreesOfFreedom and Autocorrelation are medians "
-    "over voxels. DegreesOfFreedom: volumes kept minus regressors and components.",
+    "NoiseModel": "AR(1) in each {feature}; EffectiveDegreesOfFreedom and Autocorrelation are "
+    "medians over {features}. DegreesOfFreedom: volumes kept minus regressors and components.",
     "Limitation": CIRCULAR,
 }
 _UNITS = {
@@ -121,7 +121,7 @@ def _about_run(result: GroupResult, run: UsableRun) -> dict[str, object]:
     start = {} if run.start_time_s is None else {"StartTime": run.start_time_s}
     dropped = {"DroppedVolumes": dict(run.dropped)} if run.dropped else {}
     notes = {"Notes": list(run.notes)} if run.notes else {}
-    files = (run.files.bold, run.files.confounds)
+    files = (*run.files.images, run.files.confounds)
     return {
         "SamplingFrequency": 1 / run.repetition_time_s,
         **start,
@@ -152,7 +152,7 @@ def _write_maps(tree: OutputTree, result: GroupResult, index: int) -> None:
             take_images(tree, result, image, found.maps[stat])
         if found.noise is not None:
             path = projected_file(projected.key, "components", ".json", labels, stat="z")
-            sources = {"Sources": [result.uri(projected.run.files.bold)]}
+            sources = {"Sources": result.image_uris(projected.run)}
             tree.write_json(path, {**_numbers_of_noise(found.noise), **sources})
     for participant, combined in result.projections.combined.items():
         runs = [one.run for one in result.projected if one.run.participant == participant]
@@ -182,8 +182,9 @@ def _write_combined(
                 **(_numbers_of_noise(combined.noise) if stat == "z" else {}),
                 "CombinedRuns": [run.label for run in runs],
                 "Combination": "Fixed effects: runs are weighted by the precision that their time "
-                "courses give; the noise variance of a voxel is that of all runs together",
-                "Sources": [result.uri(run.files.bold) for run in runs],
+                f"courses give; the noise variance of a {result.space.measure.feature} is that of "
+                "all runs together",
+                "Sources": [uri for run in runs for uri in result.image_uris(run)],
             },
         )
 
@@ -192,14 +193,19 @@ def _about_maps(
     result: GroupResult, components: Components, stat: str, whose: str, how: str
 ) -> dict[str, object]:
     """Return what the maps of all runs, or of all participants, have in common."""
-    units = _UNITS[stat].format(feature=result.space.measure.feature)
+    measure = result.space.measure
+    units = _UNITS[stat].format(feature=measure.feature)
+    about_z = {
+        key: text.format(feature=measure.feature, features=measure.features)
+        for key, text in _ABOUT_Z.items()
+    }
     return {
         "Description": f"The {whose}'s own maps of the group components ({how}). {units}.",
         "Units": "arbitrary",
         "ComponentNames": list(components.names),
         "Maps": f"bids::{result.maps_file(components, 'components')}",
         "Mask": f"bids::{result.mask_file()}",
-        **(_ABOUT_Z if stat == "z" else {}),
+        **(about_z if stat == "z" else {}),
         **result.spatial,
     }
 
@@ -240,6 +246,6 @@ def _write_regressed(
             "RemovedComponents": {components.names[one]: why for one, why in removed.items()},
             "Regression": "aggressive" if aggressive else "non-aggressive",
             "Maps": f"bids::{result.maps_file(components, 'components')}",
-            "Sources": [result.uri(run.files.bold)],
+            "Sources": result.image_uris(run),
         },
     )

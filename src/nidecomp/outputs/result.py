@@ -139,6 +139,10 @@ class GroupResult:
         """Return the BIDS URI of a file of the input."""
         return self.datasets.uri(path)
 
+    def image_uris(self, run: UsableRun) -> list[str]:
+        """Return the BIDS URIs of a run's image, of which a pair has two."""
+        return list(map(self.uri, run.files.images))
+
     @cached_property
     def spatial(self) -> dict[str, object]:
         """The spatial metadata that BIDS requires in sidecars."""

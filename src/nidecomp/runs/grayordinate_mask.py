@@ -102,7 +102,7 @@ def share_grayordinates(
     """
     of_sites = [run for run in inventory.used if run.is_of_site]
     here = [run for run in inventory.used if not run.is_of_site]
-    if cache_dir is not None and work_dir is not None and executor is not None:
+    if here and cache_dir is not None and work_dir is not None and executor is not None:
         _keep_signals([SignalTask(run, cache_dir, work_dir) for run in here], executor)
     signals, failed = _signals(here, Signals(cache_dir, work_dir))
     runs = [run for run in here if run.label in signals]

@@ -440,6 +440,14 @@ class FeatureSpace(ABC):
     def reading_bytes(self, run: UsableRun) -> float:
         """Return the memory that reading a run takes in addition to its series, in bytes."""
 
+    def smoothing_bytes(self, fwhm: float) -> float:  # noqa: ARG002  images need no weights
+        """Return the memory that the weights of smoothing take, in bytes."""
+        return 0.0
+
+    def writing_bytes(self, run: UsableRun) -> float:  # noqa: ARG002  images are written by volume
+        """Return the memory that writing a run's image again takes, in bytes."""
+        return 0.0
+
     @abstractmethod
     def open_run(self, path: Path) -> RunImage:
         """Open a run's preprocessed file, to read it and to write one like it volume by volume.
@@ -550,6 +558,21 @@ class FeatureSpace(ABC):
         FailedRunError
             The file cannot be read, or is neither.
         """
+
+    def without_values(self, path: Path) -> str | None:  # noqa: ARG002  images have all voxels
+        """Return which features a file of this kind has no values for, or None.
+
+        Parameters
+        ----------
+        path : Path
+            Of maps or labels, in the same space.
+
+        Returns
+        -------
+        str or None
+            ``the cortex``.
+        """
+        return None
 
     def map_names(self, path: Path) -> tuple[str, ...]:  # noqa: ARG002  images hold no names
         """Return the names that a file of maps has of them.

@@ -18,7 +18,7 @@ from nidecomp.spaces.grayordinate_series import kind_of
 
 # Volumes of a dense series that are brought into memory at once: its file has those of a
 # grayordinate together, so that each of them reads all of it.
-_VOLUMES = 64
+VOLUMES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +39,8 @@ class DenseSeries:
 
     def volumes(self, kept: NDArray[np.intp]) -> Iterator[NDArray[np.float32]]:
         """Yield some volumes, (n_numbers,), in the order of the brain models."""
-        for start in range(0, len(kept), _VOLUMES):
-            yield from self.file.values_of_maps(kept[start : start + _VOLUMES])
+        for start in range(0, len(kept), VOLUMES_AT_ONCE):
+            yield from self.file.values_of_maps(kept[start : start + VOLUMES_AT_ONCE])
 
     def encode(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
+from nidecomp.core.surface_files import kind_of_series
 from nidecomp.spaces.brain_models import BrainModels
 from nidecomp.spaces.cifti import open_cifti
 from nidecomp.spaces.contract import MapKind
@@ -53,6 +54,8 @@ def describe_maps(path: Path) -> tuple[MapKind, int]:
         case "volume":
             return describe_maps_of_volume(path)
         case "cifti":
+            if kind_of_series(path):
+                raise FailedRunError(f"{path.name} is the series of a run and holds no maps")
             file = open_cifti(path)
             return ("labels", 1) if file.is_labels else ("maps", file.n_maps)
         case _:

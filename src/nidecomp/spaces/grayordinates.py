@@ -36,10 +36,16 @@ from nidecomp.spaces.contract import (
     RunSeries,
     SizeUnit,
 )
-from nidecomp.spaces.geodesic import surface_kernel
+from nidecomp.spaces.geodesic import (
+    FEW_NEIGHBOURS,
+    FWHM_OF_SIGMA,
+    TRUNCATE,
+    block_diagonal,
+    surface_kernel,
+)
 from nidecomp.spaces.gifti import gifti_labels, gifti_maps
 from nidecomp.spaces.grayordinate_chance import Rotations, Sphere, Voxels
-from nidecomp.spaces.grayordinate_images import open_run
+from nidecomp.spaces.grayordinate_images import VOLUMES_AT_ONCE, open_run
 from nidecomp.spaces.grayordinate_maps import describe_maps, file_kind, map_names, read_values
 from nidecomp.spaces.grayordinate_series import Rows, read_brain_models
 from nidecomp.spaces.grid import Grid
@@ -68,6 +74,8 @@ AREA = SizeUnit(
     min_cluster=40.0,
     min_region=200,
 )
+# A float32 and the number of its column.
+_BYTES_OF_WEIGHT = 8.0
 _VERTICES = Measure("vertex", "vertices", (AREA,))
 _VOXELS = Measure("voxel", "voxels", (VOLUME,))
 _BOTH = Measure("grayordinate", "grayordinates", (AREA, VOLUME))
@@ -271,9 +279,11 @@ class GrayordinateSpace(FeatureSpace):
         """Return the run whose grayordinates these are, and how many there are."""
         n_vertices = max((one.n_vertices or 0 for one in self.models.structures), default=0)
         meshes = f"{n_vertices} vertices in the mesh of each hemisphere"
+        is_one_file = self.kind == "cifti"
+        together = f"{self.models.n_numbers} grayordinates in a file; " if is_one_file else ""
         return {
             "SpatialReference": reference,
-            "Density": f"{self.models.n_numbers} grayordinates in a file; {meshes}",
+            "Density": f"{together}{meshes}",
         }
 
     # ------------------------------------------------------------ runs
@@ -333,7 +343,7 @@ class GrayordinateSpace(FeatureSpace):
             else surface_kernel(self._mesh(part.structure), part.structure.places, fwhm)
             for part in self._parts
         ]
-        return csr_array(block_diag(blocks, format="csr", dtype=np.float32))
+        return block_diagonal(blocks)
 
     def reading_bytes(self, run: UsableRun) -> float:
         """Return the memory of the largest structure, or of some volumes of GIFTI."""
@@ -341,6 +351,26 @@ class GrayordinateSpace(FeatureSpace):
             return grayordinate_series.N_AT_ONCE * 8.0 * run.grid.n_numbers * run.stored_bytes / 4
         largest = max(len(one.places) for one in self.models.structures)
         return float(largest * run.n_volumes * (4 + run.stored_bytes))
+
+    def smoothing_bytes(self, fwhm: float) -> float:
+        """Return the memory of a kernel: a weight for each feature in reach of another, about."""
+        reach = TRUNCATE * fwhm / FWHM_OF_SIGMA
+        entries = 0.0
+        for part in self._parts:
+            n_here, mean_size = len(part.structure.places), self.sizes[part.features].mean()
+            is_voxel = part.structure.n_vertices is None
+            size = 4 / 3 * np.pi * reach**3 if is_voxel else np.pi * reach**2
+            fewest = 1 if is_voxel else 1 + FEW_NEIGHBOURS
+            entries += n_here * min(n_here, max(fewest, size / mean_size))
+        return _BYTES_OF_WEIGHT * entries if fwhm else 0.0
+
+    def writing_bytes(self, run: UsableRun) -> float:
+        """Return the memory of a dense series; volumes of GIFTI are written one by one."""
+        if self.kind == "gifti":
+            return 0.0
+        # Those that are being read, those before them, and what is subtracted.
+        n_volumes = run.n_volumes + 3 * min(run.n_volumes, VOLUMES_AT_ONCE)
+        return 4.0 * n_volumes * self.n_stored
 
     def open_run(self, path: Path) -> RunImage:
         """Open a dense series or a pair of GIFTI files."""
@@ -410,6 +440,10 @@ class GrayordinateSpace(FeatureSpace):
     def describe_maps(self, path: Path) -> tuple[MapKind, int]:
         """Return what a CIFTI, GIFTI or NIfTI file contains."""
         return describe_maps(path)
+
+    def without_values(self, path: Path) -> str | None:
+        """Return that volumes have nothing at vertices."""
+        return "the cortex" if file_kind(path) == "volume" and self._own.has_vertices else None
 
     def map_names(self, path: Path) -> tuple[str, ...]:
         """Return the names of maps in CIFTI and GIFTI files."""

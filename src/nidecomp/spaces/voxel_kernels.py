@@ -46,7 +46,7 @@ def voxel_kernel(
     rows, columns, weights = [], [], []
     for step in product(*(range(-most, most + 1) for most in reach.tolist())):
         other = number[tuple((places + step).T)]
-        here = np.flatnonzero(other >= 0)
+        here = np.flatnonzero(other >= 0).astype(np.int32)
         rows.append(here)
         columns.append(other[here])
         weight = np.exp(-0.5 * float(np.sum((sizes * step / sigma) ** 2)))
