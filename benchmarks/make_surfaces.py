@@ -14,7 +14,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
+from nibabel import cifti2
 from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
@@ -22,7 +24,6 @@ from scipy.ndimage import gaussian_filter1d
 from nidecomp.annotation.atlases import shipped_networks
 from nidecomp.core.hemispheres import HEMISPHERES, of_hemisphere
 from nidecomp.spaces.brain_models import CORTEX, BrainModels, Structure
-from nidecomp.spaces.cifti import cifti_numbers, dense_series_head
 from nidecomp.spaces.gifti import gifti_series
 from nidecomp.spaces.grayordinate_series import cortex_of
 from nidecomp.spaces.grayordinates import GrayordinateSpace
@@ -38,9 +39,9 @@ _BOXES = {
     "CIFTI_STRUCTURE_CEREBELLUM_RIGHT": ((24, -62, -36), (22, 20, 20)),
     "CIFTI_STRUCTURE_THALAMUS_LEFT": ((-14, -18, 8), (13, 14, 38)),
     "CIFTI_STRUCTURE_THALAMUS_RIGHT": ((14, -18, 8), (13, 14, 38)),
-    "CIFTI_STRUCTURE_BRAIN_STEM": ((0, -28, -36), (2, 9, 19)),
-    "CIFTI_STRUCTURE_PUTAMEN_LEFT": ((-26, 4, 0), (2, 2, 23)),
-    "CIFTI_STRUCTURE_PUTAMEN_RIGHT": ((26, 4, 0), (1, 2, 2)),
+    "CIFTI_STRUCTURE_BRAIN_STEM": ((0, -28, -52), (2, 9, 19)),
+    "CIFTI_STRUCTURE_PUTAMEN_LEFT": ((-42, 4, 0), (2, 2, 23)),
+    "CIFTI_STRUCTURE_PUTAMEN_RIGHT": ((42, 4, 0), (1, 2, 2)),
 }
 
 
@@ -122,6 +123,25 @@ def write_confounds(path: Path, n_volumes: int, number: int) -> None:
     path.with_suffix(".json").write_text("{}", encoding="utf-8")
 
 
+def write_dense_series(path: Path, series: NDArray[np.float32], models: BrainModels) -> None:
+    """Write a .dtseries.nii as nibabel, and so fMRIPrep, does."""
+    axes = []
+    for one in models.structures:
+        names = [one.name] * len(one.places)
+        if one.n_vertices is None:
+            grid = {"affine": _GRID.matrix, "volume_shape": _GRID.shape}
+            axes.append(cifti2.BrainModelAxis(names, voxel=one.places, **grid))
+        else:
+            size = {one.name: one.n_vertices}
+            axes.append(cifti2.BrainModelAxis(names, vertex=one.places, nvertices=size))
+    volumes = cifti2.SeriesAxis(0, REPETITION_TIME_S, len(series))
+    header = cifti2.Cifti2Header.from_axes((volumes, sum(axes[1:], axes[0])))
+    image = nib.Cifti2Image(series, header)
+    image.set_data_dtype(np.float32)
+    image.nifti_header.set_intent("NIFTI_INTENT_CONNECTIVITY_DENSE_SERIES")
+    image.to_filename(path)
+
+
 def write_run(out: Path, number: int, n_volumes: int, spaces: Sequence[GrayordinateSpace]) -> None:
     """Write the files of one participant."""
     name = f"sub-{number:02d}_task-rest"
@@ -136,8 +156,7 @@ def write_run(out: Path, number: int, n_volumes: int, spaces: Sequence[Grayordin
             continue
         series = simulate(space, planted(space), n_volumes, number)
         if is_cifti:
-            head = dense_series_head(space.models, n_volumes, REPETITION_TIME_S)
-            path.write_bytes(b"".join([head, *cifti_numbers(series)]))
+            write_dense_series(path, series, space.models)
             (folder / f"{name}_{entities}_bold.json").write_text(sidecar, encoding="utf-8")
             continue
         for hemi, own in zip(HEMISPHERES, np.split(series, 2, axis=1), strict=True):

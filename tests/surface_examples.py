@@ -20,7 +20,7 @@ SIDES = {"L": "CortexLeft", "R": "CortexRight"}
 # 8 mm voxels around a place in either half of the brain.
 AFFINE = np.array([[-8.0, 0, 0, 90], [0, 8, 0, -126], [0, 0, 8, -72], [0, 0, 0, 1]])
 SHAPE = (23, 28, 23)
-STRUCTURES = {"THALAMUS_LEFT": (12, 13, 10), "THALAMUS_RIGHT": (10, 13, 10)}
+STRUCTURES = {"THALAMUS_LEFT": (13, 13, 10), "THALAMUS_RIGHT": (10, 13, 10)}
 
 
 def series(*shape: int, seed: int = 0) -> NDArray[np.float32]:

@@ -41,7 +41,10 @@ TABLES: tuple[Table, ...] = (
     Table(
         "*_dseg.tsv",
         "A row for each region of the parcellation.",
-        {**regions.region_columns(VoxelSpace.measure), "index": "The region's value in the image"},
+        {
+            **regions.region_columns(VoxelSpace.measure, VoxelSpace.extensions.file),
+            "index": "The region's value in the image",
+        },
         regions.region_units(VoxelSpace.measure),
     ),
     Table(

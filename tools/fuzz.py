@@ -22,7 +22,8 @@ import traceback
 import warnings
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -60,8 +61,15 @@ from nidecomp.runs.inspected import run_as_json  # noqa: E402
 from nidecomp.runs.nuisance import build_nuisance_model  # noqa: E402
 from nidecomp.runs.sites import find_runs_of_site  # noqa: E402
 from nidecomp.runs.task import FORMAT, cleaning_options  # noqa: E402
+from nidecomp.spaces.brain_models import BrainModels, Structure, cortex_models  # noqa: E402
+from nidecomp.spaces.cifti import open_cifti  # noqa: E402
+from nidecomp.spaces.contract import FeatureSpace  # noqa: E402
+from nidecomp.spaces.grayordinate_maps import describe_maps, map_names, read_values  # noqa: E402
+from nidecomp.spaces.grayordinates import GrayordinateSpace  # noqa: E402
 from nidecomp.spaces.grid import Grid  # noqa: E402
-from nidecomp.spaces.images import read_header, read_mask  # noqa: E402
+from nidecomp.spaces.headers import read_header  # noqa: E402
+from nidecomp.spaces.images import read_mask  # noqa: E402
+from nidecomp.spaces.surface_files import given_surface  # noqa: E402
 from nidecomp.spaces.volumes import describe_image, stored_volumes  # noqa: E402
 from nidecomp.spaces.voxels import VoxelSpace  # noqa: E402
 
@@ -70,6 +78,24 @@ MOST_MB = 1024
 MOST_S = 10.0
 _GRID = Grid(hostile.SHAPE, tuple(tuple(map(float, row)) for row in hostile.AFFINE))
 _SPACE = VoxelSpace(_GRID, np.ones(hostile.SHAPE, dtype=bool), "X")
+_BOX = np.stack(np.meshgrid([2, 3], [2, 3], [1, 2], indexing="ij"), -1).reshape(-1, 3)
+_GRAYORDINATES = BrainModels(
+    (
+        *cortex_models(hostile.N_VERTICES).structures,
+        Structure("CIFTI_STRUCTURE_THALAMUS_LEFT", _BOX, None),
+    ),
+    _GRID,
+)
+_CIFTI_SPACE = GrayordinateSpace(
+    _GRAYORDINATES, np.ones(_GRAYORDINATES.n_numbers, dtype=bool), "X", None, "cifti"
+)
+_GIFTI_SPACE = GrayordinateSpace(
+    cortex_models(hostile.N_VERTICES),
+    np.ones(2 * hostile.N_VERTICES, dtype=bool),
+    "X",
+    None,
+    "gifti",
+)
 _KEY = RunKey((("sub", "01"), ("task", "rest")))
 _RUN = UsableRun(
     RunFiles(_KEY, "X", None, Path("bold.nii"), None, None),
@@ -110,6 +136,105 @@ def _bold(folder: Path, drawn: tuple[str, bytes]) -> None:
     image = describe_image(path)
     for _ in stored_volumes(image, np.arange(image.n_volumes)):
         pass
+
+
+def _grayordinates(folder: Path, drawn: tuple[str, bytes]) -> None:
+    path = _image(folder, drawn, "bold")
+    read_header(path)
+    _read_run(path, _CIFTI_SPACE)
+
+
+def _surfaces(folder: Path, drawn: tuple[bytes, bytes | None]) -> None:
+    left = _pair(folder, drawn, "func")
+    read_header(left)
+    _read_run(left, _GIFTI_SPACE)
+
+
+def _read_run(path: Path, space: FeatureSpace) -> None:
+    n_volumes = read_header(path).n_volumes
+    found = space.read_series(path, np.arange(min(n_volumes, hostile.N_VOLUMES)), (0.0,))
+    if not np.isfinite(found.series[0]).all():
+        raise BadAnswerError("a series that is not finite")
+    for _ in space.open_run(path).volumes(np.arange(2)):
+        pass
+
+
+def _pair(folder: Path, drawn: tuple[bytes, bytes | None], kind: str) -> Path:
+    """Write a changed left file, and a right one that is as it should be but where it is given."""
+    left = folder / f"sub-01_task-rest_hemi-L_space-X_bold.{kind}.gii"
+    left.write_bytes(drawn[0])
+    valid = hostile.gifti_text(kind).replace("CortexLeft", "CortexRight").encode()
+    of_right = valid if drawn[1] is None else drawn[1]
+    left.with_name(left.name.replace("hemi-L", "hemi-R")).write_bytes(of_right)
+    return left
+
+
+def _with_mesh(space: GrayordinateSpace, folder: Path) -> GrayordinateSpace:
+    for hemi, kind in product("LR", ("midthickness", "sphere")):
+        (folder / f"tpl-X_hemi-{hemi}_{kind}.surf.gii").write_text(hostile.gifti_text("surf"))
+    return replace(space, surfaces_dir=folder)
+
+
+def _cifti_maps(folder: Path, drawn: tuple[str, bytes]) -> None:
+    path = _image(folder, drawn, "maps")
+    _read_maps(path, _with_mesh(_CIFTI_SPACE, folder))
+    file = open_cifti(path)
+    file.values_of_maps(np.arange(file.n_maps))
+
+
+def _gifti_maps(folder: Path, drawn: tuple[bytes, bytes | None]) -> None:
+    # An extension says little about what is inside.
+    _read_maps(_pair(folder, drawn, "label"), _with_mesh(_GIFTI_SPACE, folder))
+
+
+def _read_maps(path: Path, space: FeatureSpace) -> None:
+    kind, n_maps = describe_maps(path)
+    names = map_names(path)
+    if names and len(names) != n_maps:
+        raise BadAnswerError(f"{len(names)} names of {n_maps} maps")
+    read_values(path)
+    if kind == "labels":
+        found = space.read_labels(path)
+        if found.here.shape != (space.n_features,):
+            raise BadAnswerError("labels that are not those of the features")
+    elif not np.isfinite(space.read_maps(path, n_maps)).all():
+        raise BadAnswerError("maps that are not finite")
+
+
+def _atlas_of_grayordinates(folder: Path, drawn: tuple[str, bytes]) -> None:
+    atlas = label_atlas(_image(folder, drawn, "atlas"), _with_mesh(_CIFTI_SPACE, folder))
+    if not np.isfinite(atlas.maps).all() or len(atlas.names) != len(atlas.maps):
+        raise BadAnswerError("an atlas that is not finite, or names that do not fit")
+
+
+def _gifti_mesh(folder: Path, drawn: tuple[bytes, bytes, bytes]) -> None:
+    for name, content in zip(
+        ("midthickness.surf", "sphere.surf", "desc-nomedialwall_dparc.label"), drawn, strict=True
+    ):
+        (folder / f"tpl-X_hemi-L_{name}.gii").write_bytes(content)
+    _use_mesh(folder)
+
+
+def _freesurfer_mesh(folder: Path, drawn: tuple[bytes, bytes, bytes]) -> None:
+    surf, label = folder / "X" / "surf", folder / "X" / "label"
+    surf.mkdir(parents=True)
+    label.mkdir()
+    (surf / "lh.white").write_bytes(drawn[0])
+    (surf / "lh.pial").write_bytes(drawn[1])
+    (surf / "lh.sphere.reg").write_bytes(drawn[1])
+    (label / "lh.cortex.label").write_bytes(drawn[2])
+    _use_mesh(folder)
+
+
+def _use_mesh(folder: Path) -> None:
+    given = given_surface(folder, "X", hostile.N_VERTICES, "L")
+    if given is None:
+        return
+    if not np.isfinite(given.coordinates).all() or given.wall.shape != (hostile.N_VERTICES,):
+        raise BadAnswerError("a surface that is not finite, or a wall that does not fit")
+    parts = given.alone()
+    if not np.isfinite(parts.areas).all() or not np.isfinite(parts.sphere).all():
+        raise BadAnswerError("areas or a sphere that are not finite")
 
 
 def _mask(folder: Path, drawn: tuple[str, bytes]) -> None:
@@ -409,6 +534,39 @@ def _yaml_line(draw: st.DrawFn, line: str) -> str:
 
 READERS: dict[str, Reader] = {
     "BOLD image": Reader(_bold, hostile.images(4), (FailedRunError,)),
+    "grayordinates": Reader(_grayordinates, hostile.grayordinates("dtseries"), (FailedRunError,)),
+    "surfaces": Reader(
+        _surfaces,
+        st.tuples(hostile.giftis("func"), st.none() | hostile.giftis("func")),
+        (FailedRunError,),
+    ),
+    "maps of grayordinates": Reader(
+        _cifti_maps, hostile.grayordinates("dscalar", "dlabel"), (FailedRunError,)
+    ),
+    "maps of surfaces": Reader(
+        _gifti_maps,
+        st.sampled_from(["func", "label"]).flatmap(
+            lambda kind: st.tuples(hostile.giftis(kind), st.none() | hostile.giftis(kind))
+        ),
+        (FailedRunError,),
+    ),
+    "atlas of grayordinates": Reader(
+        _atlas_of_grayordinates, hostile.grayordinates("dscalar", "dlabel"), (UsageError,)
+    ),
+    "mesh in GIFTI files": Reader(
+        _gifti_mesh,
+        st.tuples(hostile.giftis("surf"), hostile.giftis("surf"), hostile.giftis("label")),
+        (FailedRunError,),
+    ),
+    "mesh in FreeSurfer's files": Reader(
+        _freesurfer_mesh,
+        st.tuples(
+            hostile.freesurfer_surfaces(),
+            hostile.freesurfer_surfaces(),
+            hostile.changed_bytes(b"#!ascii label\n2\n0 1 2 3 0\n1 4 5 6 0\n"),
+        ),
+        (FailedRunError,),
+    ),
     "run's header": Reader(_header, hostile.images(4)),
     "run's sidecar": Reader(
         _sidecar, hostile.json_files({"RepetitionTime": 2.0, "StartTime": 0.0, "TaskName": "rest"})

@@ -190,7 +190,7 @@ def _decompose(
     choice = None
     with keeping_warnings() as warnings:
         if request.science.decomposition.is_auto:
-            choice = _choose_model_order(fitted, request, plan)
+            choice = _choose_model_order(fitted, space, request, plan)
             request = request.with_model_order(choice.n_components)
         components = fit_group(fitted, request.science, plan)
         if is_judged:
@@ -202,13 +202,13 @@ def _decompose(
 
 
 def _choose_model_order(
-    fitted: Sequence[ReducedRun], request: Request, plan: GroupPlan
+    fitted: Sequence[ReducedRun], space: FeatureSpace, request: Request, plan: GroupPlan
 ) -> ModelOrderChoice:
     """Choose the number of components; raise, with the evidence written, where it would be 0."""
     output_dir = request.asked.output_dir
     choice = choose_model_order(fitted, request.science, plan.n_threads)
     if not choice.n_components:
-        write_choice_alone(output_dir, choice)
+        write_choice_alone(output_dir, choice, space.measure)
         raise NothingToDoError(
             f"--n-components auto finds nothing to decompose. {choice.reason} "
             f"{output_dir / MODEL_ORDER_TABLE} has the numbers; --n-components with a number fits "

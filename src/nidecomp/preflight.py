@@ -35,6 +35,7 @@ from nidecomp.runs.find import runs_of_participants
 from nidecomp.runs.find_all import find_runs_of_datasets, warn_of_lost, with_lost
 from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.reduce import warm_up
+from nidecomp.runs.signal import MASK_FOLDER
 from nidecomp.runs.sites import refuse_other_spaces
 from nidecomp.spaces.contract import FeatureSpace
 
@@ -145,7 +146,7 @@ def _share_space(
     datasets: Datasets, inventory: Inventory, settings: Settings
 ) -> tuple[FeatureSpace, Inventory]:
     """Find the feature space that all runs share; raise where no run is left."""
-    cache = None if settings.execution.dry_run else settings.work_dir / "mask"
+    cache = None if settings.execution.dry_run else settings.work_dir / MASK_FOLDER
     space, inventory = share_space(
         inventory, settings.science.masking, cache, settings.work_dir, early_workers(settings)
     )

@@ -12,12 +12,13 @@ from grayordinate_examples import N_VERTICES, cifti_space, gifti_space
 from nibabel.affines import apply_affine
 
 from nidecomp.annotation.atlases import label_atlas, shipped_networks, tissues
-from nidecomp.annotation.noise_flags import NoiseNumbers, flags, tissue_shares
+from nidecomp.annotation.noise_flags import CSF_LIMIT, NoiseNumbers, flags, tissue_shares
 from nidecomp.core.errors import UsageError
 from nidecomp.core.hemispheres import HEMISPHERES
-from nidecomp.spaces.brain_models import CORTEX
+from nidecomp.spaces.brain_models import CORTEX, BrainModels, Structure
 from nidecomp.spaces.grayordinate_series import cortex_of
 from nidecomp.spaces.grayordinates import GrayordinateSpace
+from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.meshes import template_mesh
 
 SIDES = {"L": "CortexLeft", "R": "CortexRight"}
@@ -147,6 +148,30 @@ def test_without_an_edge_nothing_follows_from_it() -> None:
     nan = float("nan")
     numbers = NoiseNumbers(float(shares.csf[0]), nan, nan, nan, nan, nan, nan, nan)
     assert flags(numbers, 10) == ("csf",)
+
+
+def test_ventricles_are_flagged_and_what_lies_beside_them_is_not() -> None:
+    """At voxels of 4 mm in the middle of the brain, and vertices of the cortex."""
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])
+    affine[:3, 3] = (-90, -126, -72)
+    ijk = np.indices((46, 55, 46)).reshape(3, -1).T
+    near = np.linalg.norm(apply_affine(affine, ijk) - [0, -12, 10], axis=1) < 36
+    grid = Grid((46, 55, 46), tuple(tuple(row) for row in affine.tolist()))
+    cortex = cortex_of(N_VERTICES).structures
+    models = BrainModels((*cortex, Structure("CIFTI_STRUCTURE_OTHER", ijk[near], None)), grid)
+    space = GrayordinateSpace(models, np.ones(models.n_numbers, bool), "fsaverage3", None, "cifti")
+    found = tissues(space)
+    places = space.coordinates(np.arange(space.n_features))
+    beside = [
+        np.linalg.norm(places - middle, axis=1) < 8 for middle in ((13, 12, 10), (12, -19, 6))
+    ]
+    networks = shipped_networks(space).maps
+    maps = np.concatenate([[found.csf], beside, networks]).astype(np.float32)
+    noise = np.random.default_rng(0).standard_normal((len(maps), space.n_features))
+    noisy = maps / maps.std(axis=1, keepdims=True) + 0.5 * (space.kernel(12.0) @ noise.T).T
+    shares = tissue_shares(noisy, found.csf, found.edge, found.out)
+    assert shares.csf[0] > CSF_LIMIT
+    assert (shares.csf[1:] < 0.75 * CSF_LIMIT).all()
 
 
 # ---------------------------------------------------------------- atlases of users

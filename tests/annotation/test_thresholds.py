@@ -378,17 +378,23 @@ def test_an_invalid_rule_is_refused_with_the_valid_ones(text):
 
 
 def test_the_description_names_the_level_and_its_measure():
-    assert rule_in_words(Rule("ratio", 1.0)).startswith(
+    assert rule_in_words(Rule("ratio", 1.0), "voxels").startswith(
         "only the n_voxels / n_components largest absolute values of each map. "
     )
-    assert "the 0.5 × n_voxels / n_components largest" in rule_in_words(Rule("ratio", 0.5))
-    assert "two-sided p of at most 0.001, not corrected" in rule_in_words(Rule("p", 0.001))
-    assert "Hochberg keeps at a level of 0.05, with" in rule_in_words(Rule("background", 0.05))
+    assert "the 0.5 × n_voxels / n_components largest" in rule_in_words(
+        Rule("ratio", 0.5), "voxels"
+    )
+    assert "two-sided p of at most 0.001, not corrected" in rule_in_words(
+        Rule("p", 0.001), "voxels"
+    )
+    assert "Hochberg keeps at a level of 0.05, with" in rule_in_words(
+        Rule("background", 0.05), "voxels"
+    )
 
 
 @pytest.mark.parametrize("kind", ["background", "p", "isotropy", "ratio"])
 def test_every_description_says_that_it_is_no_test(kind):
-    words = rule_in_words(Rule(kind, 0.1))
+    words = rule_in_words(Rule(kind, 0.1), "voxels")
     assert words.startswith("only ")
     assert not words.endswith(".")
     assert "a rule for where to cut a map, not a test: maps of pure noise keep voxels" in words
@@ -401,14 +407,16 @@ def test_the_rule_is_not_described_where_a_penalty_did_its_work():
     sparse = is_sparse(np.array([[0, 0, 0, 1], [0, 0, 1, 2], [0, 0, 0, 0]], dtype=np.float32))
     assert sparse.tolist() == [True, False, True]
     none, all_of_them = np.zeros(3, dtype=bool), np.ones(3, dtype=bool)
-    assert kept_in_words(rule, none, "voxels") == rule_in_words(rule)
+    assert kept_in_words(rule, none, "voxels") == rule_in_words(rule, "voxels")
     words = kept_in_words(rule, all_of_them, "vertices")
     assert words.startswith("all values that are not 0; the sparsity penalty has already set ")
     assert words.endswith("half of the vertices to 0, and no threshold is applied")
     both = kept_in_words(rule, sparse, "voxels")
     assert both.startswith("all values that are not 0 of maps that are sparse; the sparsity ")
-    assert both.endswith(f"threshold is applied; of other maps, {rule_in_words(rule)}")
-    assert kept_in_words(Rule("ratio", 1), all_of_them, "voxels") == rule_in_words(Rule("ratio", 1))
+    assert both.endswith(f"threshold is applied; of other maps, {rule_in_words(rule, 'voxels')}")
+    assert kept_in_words(Rule("ratio", 1), all_of_them, "voxels") == rule_in_words(
+        Rule("ratio", 1), "voxels"
+    )
 
 
 @pytest.mark.parametrize("text", ["fdr", "fdr:0.1", "fdr:"])

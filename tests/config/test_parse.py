@@ -46,6 +46,7 @@ WRONG = [
     ("space", "MNI6:res-2", "use --space MNI6 --res 2"),
     ("space", "MNI6:cohort-1", """--bids-filter-file '{"bold": {"cohort": "1"}}'"""),
     ("space", "fsLR:den-91k", "use --space fsLR --den 91k"),
+    ("space", "fsaverage:den-41k", "use --space fsaverage6"),
     ("res", "+", "letters and digits"),
     ("den", "91 k", "letters and digits"),
     ("desc_label", "*", "letters and digits"),

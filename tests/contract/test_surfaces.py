@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import surfaces
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from support import FIXTURES, nidecomp
+from support import FIXTURES, nidecomp, results
 
 SPACES = {"cifti": "fsLR", "gifti": "fsaverage3"}
 
@@ -24,7 +25,7 @@ def maps_of(folder: Path, kind: str, method: str) -> NDArray[np.float64]:
         (path,) = folder.glob(f"tpl-{SPACES[kind]}/func/*{pattern}")
         return nib.load(path)
 
-    name = f"_seg-{method}_scale-10*_components"
+    name = f"_seg-{method}_scale-*_components"
     if kind == "cifti":
         return np.asarray(read(f"{name}.dscalar.nii").get_fdata())
     sides = [read(f"_hemi-{hemi}_*{name}.func.gii") for hemi in "LR"]
@@ -89,3 +90,58 @@ def test_every_trait_ends_in_its_sentence(tmp_path: Path, name: str) -> None:
         assert sentence in line
         if run.partition("_")[0] not in SAID[name]:
             assert re.search(r"mean FD [0-9.]+ mm$", line.rstrip()), line
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_processes_jobs_and_images_that_were_removed_change_no_byte(
+    tmp_path: Path, kind: str
+) -> None:
+    """Where each run has a signal is kept: a job finds what others have found of all runs."""
+    root = tmp_path / "in"
+    shutil.copytree(FIXTURES / "surfaces", root)
+    options = ("--space", SPACES[kind], "--n-components", "3", "--n-init", "2",
+               "--level", "minimal", "--methods", "canica")  # fmt: skip
+
+    def run(output: str, *words: str) -> None:
+        done = nidecomp(root, tmp_path / output, *words, *options)
+        assert done.exit_code == 0, done.stderr
+
+    run("one", "group", "--nprocs", "1")
+    for subject in ("02", "05"):
+        run("jobs", "participant", "--participant-label", subject)
+    run("jobs", "group", "--nprocs", "2")
+    assert results(tmp_path / "one") == results(tmp_path / "jobs")
+    for path in root.glob("sub-03/func/*_bold.*"):
+        if path.name.endswith((".func.gii", ".dtseries.nii")):
+            path.unlink()
+    run("gone", "group", "--work-dir", str(tmp_path / "jobs" / "work"))
+    before, after = (maps_of(tmp_path / name, kind, "canica") for name in ("one", "gone"))
+    np.testing.assert_array_equal(before, after)
+
+
+# Names of columns are the same for all spaces.
+NAMES = re.compile(r"\b(mask|n_nonfinite|n_constant)_voxels\b")
+OF_VOLUMES = re.compile(r".*(?:voxel|brain masks of|in the image|volume per component).*", re.I)
+
+
+def test_files_about_surfaces_do_not_speak_of_voxels(tmp_path: Path) -> None:
+    words = "--space fsaverage3 --n-components 3 --n-splits 1 --methods canica --participant-maps"
+    some = ("--participant-label", "01", "02", "03")
+    done = nidecomp(FIXTURES / "surfaces", tmp_path / "out", "group", *words.split(), *some)
+    assert done.exit_code == 0, done.stderr
+    texts = [
+        path
+        for path in (tmp_path / "out").rglob("*")
+        if path.suffix in (".json", ".md", ".tsv") and "work" not in path.parts
+    ]
+    assert {"README.md", "inventory.json", "CITATION.md"} <= {path.name for path in texts}
+    said = {
+        (path.name, line.strip())
+        for path in texts
+        for line in OF_VOLUMES.findall(NAMES.sub("", path.read_text()))
+    }
+    assert not said
+    (mask,) = (tmp_path / "out").glob("tpl-*/anat/*_desc-brain_dseg.json")
+    assert "vertices with signal in at least 0.5 of the participants" in mask.read_text()
+    (named,) = re.findall(r"anat/(\*_desc-brain\S*)`", (mask.parents[2] / "README.md").read_text())
+    assert list(mask.parent.glob(named))

@@ -10,6 +10,7 @@ from sklearn.decomposition import fastica
 from threadpoolctl import threadpool_limits
 
 from nidecomp.decomposition import fastica as module
+from nidecomp.decomposition import orthogonal_ascent
 from nidecomp.decomposition.canica import whiten
 from nidecomp.decomposition.fastica import cubic_step, fastica_cube
 
@@ -121,6 +122,7 @@ def test_a_fit_that_stops_at_the_iteration_limit_has_not_converged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "MAX_ITERATIONS", 1)
+    monkeypatch.setattr(orthogonal_ascent, "MAX_STEPS", 0)
     unmixing = fastica_cube(cubic_step(white_mixture(6, 5)), start_of(6, 5))
     assert not unmixing.converged
     assert unmixing.n_iter == 1

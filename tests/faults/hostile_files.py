@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import struct
+from functools import cache
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from hypothesis import strategies as st
+from nibabel import cifti2
 
 SHAPE = (5, 6, 4)
 N_VOLUMES = 24
@@ -160,6 +163,114 @@ def changed_bytes(draw: st.DrawFn, content: bytes) -> bytes:
         case "empty":
             return b""
     return content
+
+
+# ---------------------------------------------------------------- surfaces
+# An octahedron, whose vertices are enough for whatever a reader may do.
+CORNERS = np.array([*np.eye(3), *-np.eye(3)], dtype=np.float32) * 100
+FACES = np.array(
+    [[0, 1, 2], [1, 3, 2], [3, 4, 2], [4, 0, 2], [1, 0, 5], [3, 1, 5], [4, 3, 5], [0, 4, 5]],
+    dtype=np.int32,
+)
+N_VERTICES = len(CORNERS)
+# Attributes and texts of XML: what stands between quotes or tags.
+_XML_VALUE = re.compile(r'(?<==")[^"]*(?=")|(?<=>)[^<>]+(?=<)')
+
+
+@cache
+def grayordinate_bytes(kind: str) -> tuple[bytes, str, bytes]:
+    """Give the parts of a valid CIFTI-2 file: its header, its XML and its numbers."""
+    models = cifti2.BrainModelAxis.from_surface(np.arange(N_VERTICES), N_VERTICES, "CortexLeft")
+    models += cifti2.BrainModelAxis.from_surface(np.arange(5), N_VERTICES, "CortexRight")
+    thalamus = np.zeros(SHAPE, dtype=bool)
+    thalamus[2:4, 2:4, 1:3] = True
+    models += cifti2.BrainModelAxis.from_mask(thalamus, "thalamus_left", AFFINE)
+    rows = {
+        "dtseries": cifti2.SeriesAxis(0, REPETITION_TIME_S, N_VOLUMES),
+        "dscalar": cifti2.ScalarAxis(["one", "two"]),
+        "dlabel": cifti2.LabelAxis(["all"], {0: ("???", (1, 1, 1, 0)), 1: ("A", (1, 0, 0, 1))}),
+    }[kind]
+    data = np.arange(len(rows) * len(models)).reshape(len(rows), -1) % 7
+    image = nib.Cifti2Image(data.astype(np.float32), (rows, models))
+    content = image.to_bytes()
+    offset = struct.unpack_from("<q", content, 168)[0]
+    return content[:544], image.header.to_xml().decode(), content[offset:]
+
+
+@st.composite
+def grayordinates(draw: st.DrawFn, *kinds: str) -> tuple[str, bytes]:
+    """Draw an extension and the bytes of a changed CIFTI-2 file."""
+    kind = draw(st.sampled_from(kinds))
+    header, xml, numbers = grayordinate_bytes(kind)
+    text = draw(_changed_xml(xml)).encode("utf-8", "surrogatepass")
+    size = -(-(len(text) + 8) // 16) * 16
+    content = bytearray(header)
+    struct.pack_into("<q", content, 168, 544 + size)
+    fields = _FIELDS[2]
+    for name in draw(st.lists(st.sampled_from(sorted(fields)), max_size=2, unique=True)):
+        offset, number = fields[name]
+        if offset < len(content):
+            extreme = draw(st.sampled_from(_EXTREMES[number]))
+            struct.pack_into(f"<{number}", content, offset, extreme)
+    content += struct.pack("<ii", size, 32) + text.ljust(size - 8, b"\0") + numbers
+    return f".{kind}.nii", draw(changed_bytes(bytes(content)))
+
+
+@cache
+def gifti_text(kind: str) -> str:
+    """Give a valid GIFTI file of one hemisphere: a series, labels or a surface."""
+    arrays = {
+        "func": [(np.full(N_VERTICES, index), "TIME_SERIES", "FLOAT32") for index in range(3)],
+        "label": [(np.arange(N_VERTICES) % 3, "LABEL", "INT32")],
+        "surf": [(CORNERS, "POINTSET", "FLOAT32"), (FACES, "TRIANGLE", "INT32")],
+    }[kind]
+    image = nib.GiftiImage(
+        darrays=[
+            nib.gifti.GiftiDataArray(
+                values.astype(np.int32 if number == "INT32" else np.float32),
+                intent=f"NIFTI_INTENT_{intent}",
+                datatype=f"NIFTI_TYPE_{number}",
+            )
+            for values, intent, number in arrays
+        ]
+    )
+    image.meta["AnatomicalStructurePrimary"] = "CortexLeft"
+    if kind == "label":
+        for key, name in enumerate(("???", "A", "B")):
+            label = nib.gifti.GiftiLabel(key, 1, 0, 0, 1)
+            label.label = name
+            image.labeltable.labels.append(label)
+    return image.to_bytes().decode()
+
+
+@st.composite
+def giftis(draw: st.DrawFn, kind: str) -> bytes:
+    """Draw the bytes of a changed GIFTI file."""
+    text = draw(_changed_xml(gifti_text(kind))).encode("utf-8", "surrogatepass")
+    return draw(changed_bytes(text))
+
+
+@st.composite
+def freesurfer_surfaces(draw: st.DrawFn) -> bytes:
+    """Draw the bytes of a changed surface of FreeSurfer."""
+    numbers = [N_VERTICES, len(FACES)]
+    if draw(st.booleans()):
+        numbers[draw(st.integers(0, 1))] = draw(st.sampled_from(_EXTREMES["i"]))
+    magic = draw(st.sampled_from([b"\xff\xff\xfe", b"\xff\xff\xfe", b"\xff\xff\xff"]))
+    head = magic + b"made by a test\n\n" + struct.pack(">ii", *numbers)
+    return draw(
+        changed_bytes(head + CORNERS.astype(">f4").tobytes() + FACES.astype(">i4").tobytes())
+    )
+
+
+@st.composite
+def _changed_xml(draw: st.DrawFn, xml: str) -> str:
+    """Draw a text with up to two of its values replaced by odd ones."""
+    odd = (*NUMBERS, *TEXTS, "0 0 0", "1 2 3 4", "999999999999", "1000000000,1000000000,1000000000")
+    for _ in range(draw(st.integers(0, 2))):
+        found = draw(st.sampled_from(list(_XML_VALUE.finditer(xml))))
+        xml = xml[: found.start()] + draw(st.sampled_from(odd)) + xml[found.end() :]
+    return xml
 
 
 # ---------------------------------------------------------------- text

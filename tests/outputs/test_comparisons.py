@@ -18,6 +18,7 @@ from nidecomp.outputs.comparisons import (
     splits_table,
     stability_table,
 )
+from nidecomp.spaces.voxels import VoxelSpace
 
 
 def test_decompositions_are_matched_pair_by_pair() -> None:
@@ -64,8 +65,8 @@ def test_who_is_in_which_half_has_a_row_for_each_participant_of_each_split() -> 
 
 
 def test_the_summary_says_how_maps_are_ordered() -> None:
-    assert evidence_summary(fitted(), "voxels") == {}
-    summary = evidence_summary(fitted(evidence=evidence()), "voxels")
+    assert evidence_summary(fitted(), VoxelSpace.measure) == {}
+    summary = evidence_summary(fitted(evidence=evidence()), VoxelSpace.measure)
     assert summary["Splits"] == 3
     assert summary["Trace"] == pytest.approx(0.6)
     without = evidence()
@@ -74,7 +75,7 @@ def test_the_summary_says_how_maps_are_ordered() -> None:
         halves=replace(without.halves, trace=np.zeros(0)),
         holdout=HoldoutEvidence(("09",), np.zeros(4), 0.2),
     )
-    summary = evidence_summary(fitted(evidence=without), "voxels")
+    summary = evidence_summary(fitted(evidence=without), VoxelSpace.measure)
     assert summary["Order"] == "by explained variance"
     assert summary["HeldOutParticipants"] == ["sub-09"]
     assert summary["ExplainedVarianceHoldout"] == 0.2

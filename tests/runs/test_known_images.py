@@ -33,7 +33,7 @@ def work(tmp_path: Path) -> Path:
 def runs(tmp_path: Path, work: Path) -> list[UsableRun]:
     made = [run_with_image(tmp_path / "in", label) for label in ("01", "02", "03")]
     for run in made:
-        remember_image(run, work)
+        remember_image(run.files, run.grid, work)
     return made
 
 
@@ -66,10 +66,10 @@ def test_what_was_gathered_is_not_written_again_unless_it_changed(
 ) -> None:
     root = tmp_path / "in"
     gather_images(root, work)
-    remember_image(runs[0], work)
+    remember_image(runs[0].files, runs[0].grid, work)
     assert len(files(work)) == 1
     changed = run_with_image(root, "01", 7)
-    remember_image(changed, work)
+    remember_image(changed.files, changed.grid, work)
     assert len(files(work)) == 2
     for _ in range(2):
         assert KnownImages(root, work).get(changed.files.bold).identity == image_identity(
@@ -82,7 +82,8 @@ def test_what_was_gathered_is_not_written_again_unless_it_changed(
 def test_other_datasets_and_damaged_files_are_left_out(
     runs: list[UsableRun], tmp_path: Path, work: Path
 ) -> None:
-    remember_image(run_with_image(tmp_path / "other", "01"), work)
+    other = run_with_image(tmp_path / "other", "01")
+    remember_image(other.files, other.grid, work)
     ours = [file for file in files(work) if runs[1].files.bold.name in file.read_text()]
     ours[0].write_bytes(b"{")
     gather_images(tmp_path / "in", work)
@@ -111,7 +112,7 @@ def test_another_version_of_the_same_size_is_not_known(
     path = run.files.bold.with_suffix("")
     nib.save(nib.load(run.files.bold), path)
     files = replace(run.files, bold=path, annex_key=key)
-    remember_image(replace(run, files=files), work)
+    remember_image(files, run.grid, work)
     size = path.stat().st_size
     path.write_text("/annex/objects/MD5E-s480--0.nii\n")
     assert (path in KnownImages(tmp_path / "in", work)) == (key is not None)

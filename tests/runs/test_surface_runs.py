@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,19 +30,28 @@ from surface_examples import (
     write_pair,
 )
 
+from nidecomp.annex import fetched
+from nidecomp.bids.datasets import locate_datasets
 from nidecomp.bids.index import find_runs
 from nidecomp.config.parse import settings_from_options
 from nidecomp.config.science import Denoising, Masking, Selection
+from nidecomp.core.content import annex_key_of_all
 from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.inventory import Inventory, RefusedRun
 from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.execution.local import LocalProcesses
 from nidecomp.runs import known_images, signal
+from nidecomp.runs.fetching import header_before_it_is_read
 from nidecomp.runs.find import find_usable_runs
+from nidecomp.runs.find_all import find_runs_of_datasets
 from nidecomp.runs.group_mask import share_space
 from nidecomp.runs.inspect import inspect_run
 from nidecomp.runs.inspected import run_as_json, run_from_json
 from nidecomp.runs.known_images import KnownImages, image_identity, known_header, remember_image
+from nidecomp.runs.reduce import reduce_run
+from nidecomp.runs.signal import MASK_FOLDER
+from nidecomp.runs.sites import find_runs_of_site, refuse_other_spaces
+from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.brain_models import Grayordinates
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 from nidecomp.spaces.meshes import template_mesh
@@ -154,7 +166,7 @@ def test_a_run_survives_being_kept(tmp_path: Path, kind: str) -> None:
 def test_images_are_remembered_with_all_of_their_files(tmp_path: Path, kind: str) -> None:
     WRITE[kind](tmp_path / "in", "01")
     (run,) = usable(tmp_path / "in", SPACES[kind])
-    remember_image(run, tmp_path / "work")
+    remember_image(run.files, run.grid, tmp_path / "work")
     before = image_identity(run.files, tmp_path / "work")
     for path in run.files.images:
         path.unlink()
@@ -173,7 +185,7 @@ def test_a_change_of_the_right_hemisphere_changes_what_the_run_is(
     monkeypatch.setattr(known_images, "SETTLED_NS", -(10**9))
     left = write_pair(tmp_path / "in", "01")
     (run,) = usable(tmp_path / "in")
-    remember_image(run, tmp_path / "work")
+    remember_image(run.files, run.grid, tmp_path / "work")
     before = image_identity(run.files, tmp_path / "work")
     right = left.with_name(left.name.replace("hemi-L", "hemi-R"))
     content, status = bytearray(right.read_bytes()), right.stat()
@@ -201,7 +213,7 @@ def test_a_second_start_reads_no_image(
         runs = find_usable_runs(tmp_path / "in", settings, LocalProcesses(1))
         space, inventory = share_space(runs, Masking(), cache, settings.work_dir)
         for run in inventory.used:
-            remember_image(run, settings.work_dir)
+            remember_image(run.files, run.grid, settings.work_dir)
         assert space is not None
         return inventory, space.digest
 
@@ -305,7 +317,9 @@ def test_what_cannot_be_done_on_surfaces_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"brain\.nii\.gz: the mask of such runs is the left one"):
         shared([run], mask="brain.nii.gz")
     elsewhere = replace(run, files=replace(run.files, space="onavg"))
-    with pytest.raises(UsageError, match=r"--space onavg: no mesh .* --surfaces-dir can give it"):
+    with pytest.raises(
+        UsageError, match=r"--space onavg: no mesh .* --surfaces-dir takes a folder"
+    ):
         shared([elsewhere])
 
 
@@ -468,3 +482,89 @@ def test_a_stand_in_for_fs_lr_is_told(tmp_path: Path, caplog: pytest.LogCaptureF
     assert dense_of(tmp_path, "01").exists()
     assert not left_of(tmp_path, "01").exists()
     assert nib.load(dense_of(tmp_path, "01")).shape[0] == N_VOLUMES
+
+
+# ---------------------------------------------------------------- images that are fetched
+@pytest.mark.parametrize("kind", SPACES)
+def test_images_are_fetched_once_for_their_headers_and_their_signal(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    WRITE[kind](tmp_path / "in", "01")
+    (there,) = usable(tmp_path / "in", SPACES[kind])
+    before = shared([there])[0].digest
+    away: dict[Path, Path] = {}
+    for index, path in enumerate(there.files.images):
+        away[path] = path.rename(tmp_path / f"content{index}")
+        path.symlink_to(tmp_path / ".git" / "annex" / "objects" / f"MD5E-s{index}--0.gii")
+    n_fetched: Counter[Path] = Counter()
+
+    @contextmanager
+    def at_hand(path: Path) -> Iterator[None]:
+        n_fetched[path] += 1
+        link = path.readlink()
+        path.unlink()
+        shutil.copyfile(away[path], path)
+        try:
+            yield
+        finally:
+            path.unlink()
+            path.symlink_to(link)
+
+    monkeypatch.setattr(fetched, "at_hand", at_hand)
+    key = annex_key_of_all(there.files.images)
+    files = replace(there.files, is_fetched_when_read=True, annex_key=key)
+    work = tmp_path / "work"
+    found = header_before_it_is_read(files, work)
+    assert found is not None
+    assert (found.header.grid, found.is_expected) == (there.grid, True)
+    run = replace(there, files=files, header_is_expected=True)
+    space, inventory = share_space(Inventory((run,)), Masking(), work / MASK_FOLDER, work)
+    assert space is not None
+    assert (space.digest, inventory.used[0].coverage) == (before, 1.0)
+    assert set(n_fetched.values()) == {1}
+    assert n_fetched.keys() == away.keys()
+
+
+# ---------------------------------------------------------------- several datasets
+def test_datasets_of_two_densities_are_not_pooled(tmp_path: Path) -> None:
+    write_dense(tmp_path / "a", "01")
+    path = write_dense(tmp_path / "b", "02")
+    for one in (path, *sidecars(path)):
+        one.rename(one.with_name(one.name.replace("den-91k", "den-170k")))
+    options = {
+        "space": "fsLR", "denoise_strategy": "none", "n_components": 2,
+        "skip_bids_validation": True, "datasets": {"B": {"path": str(tmp_path / "b")}},
+    }  # fmt: skip
+    settings = settings_from_options(tmp_path / "a", tmp_path / "out", "group", options)
+    datasets, lost = locate_datasets(settings)
+    found = find_runs_of_datasets(datasets, lost, settings, LocalProcesses(1))
+    assert [run.label for run in found.used] == ["sub-01_task-rest"]
+    assert [one.reason for one in found.lost] == [
+        "its images are in space-fsLR_den-170k, those of the datasets before it in "
+        "space-fsLR_den-91k: all datasets must have the same space and density"
+    ]
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_runs_of_sites_need_no_image_but_the_mask(tmp_path: Path, kind: str) -> None:
+    for sub in ("01", "02"):
+        WRITE[kind](tmp_path / "in", sub)
+    runs = usable(tmp_path / "in", SPACES[kind])
+    path = mask_file(tmp_path, kind, shared(runs)[0])
+    space, inventory = shared(runs, mask=str(path))
+    options = {
+        "space": SPACES[kind], "denoise_strategy": "none", "n_components": 2, "mask": str(path)
+    }  # fmt: skip
+    settings = settings_from_options(tmp_path / "site", tmp_path / "out", "group", options)
+    for run in inventory.used:
+        task = ReduceTask(run, space, settings.science.denoising, (6.0,), 4, 2, tmp_path / "site")
+        assert isinstance(reduce_run(task), tuple)
+    shutil.rmtree(tmp_path / "in")
+    found = find_runs_of_site(tmp_path / "site", settings)
+    assert [run.grid for run in found.used] == [run.grid for run in runs]
+    assert [run.files.den for run in found.used] == [run.files.den for run in runs]
+    there, _ = share_space(
+        found, settings.science.masking, tmp_path / "cache", tmp_path, LocalProcesses(0)
+    )
+    assert there is not None
+    assert len(refuse_other_spaces(found, there).used) == 2

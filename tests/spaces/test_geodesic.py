@@ -22,6 +22,7 @@ from nidecomp.spaces.geodesic import (
     surface_kernel,
 )
 from nidecomp.spaces.meshes import Mesh, template_mesh
+from nidecomp.spaces.spheres import barycentric
 from nidecomp.spaces.surface_files import vertex_areas
 from nidecomp.spaces.voxel_kernels import voxel_kernel
 
@@ -190,3 +191,24 @@ def test_voxels_smooth_by_their_distance_within_the_structure(seed, fwhm) -> Non
     weights[(apart > 3 * sigma).any(axis=2)] = 0
     expected = weights / weights.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(voxel_kernel(ijk, sizes, fwhm).toarray(), expected, atol=1e-6)
+
+
+@with_workbench
+def test_resampling_through_the_spheres_is_that_of_workbench(tmp_path: Path) -> None:
+    """From a fine mesh to a coarse one of another family, and back."""
+    values = np.random.default_rng(0).standard_normal(32492).astype("f4")
+    single = {"intent": "NIFTI_INTENT_NONE", "datatype": "NIFTI_TYPE_FLOAT32"}
+    fine, coarse = template_mesh("fsLR", 32492, "R"), template_mesh("fsaverage4", 2562, "R")
+    for source, target in ((fine, coarse), (coarse, fine)):
+        spheres = [
+            _surface(tmp_path / name, replace(mesh, coordinates=mesh.sphere), "CortexRight")
+            for name, mesh in (("a.surf.gii", source), ("b.surf.gii", target))
+        ]
+        data = _arrays(tmp_path / "a.func.gii", [values], "CortexRight", **single)
+        out = tmp_path / "b.func.gii"
+        _workbench("-metric-resample", data, *spheres, "BARYCENTRIC", out)
+        expected = nib.load(out).darrays[0].data
+        values = barycentric(source.sphere, source.faces, target.sphere) @ values
+        np.testing.assert_allclose(values, expected, atol=1e-3)
+        assert np.corrcoef(values, expected)[0, 1] > 0.99999
+        values = values.astype("f4")

@@ -20,7 +20,9 @@ from space_laws import FeatureSpaceLaws, SpaceCase
 
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import of_hemisphere
-from nidecomp.spaces.brain_models import Grayordinates
+from nidecomp.spaces import grayordinate_chance, kept_kernels
+from nidecomp.spaces.brain_models import BrainModels, Grayordinates, Structure
+from nidecomp.spaces.cifti import read_cifti_header
 from nidecomp.spaces.grayordinate_series import usable_features
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 
@@ -103,7 +105,7 @@ def test_smoothing_is_that_of_the_kernel_and_kept_for_other_processes(make, tmp_
     found = space.read_series(path, kept, (6.0,)).series[0]
     expected = space.kernel(6.0).astype(np.float64) @ values[kept].astype(np.float64).T
     np.testing.assert_allclose(found, expected.T, atol=1e-6)
-    (weights,) = (tmp_path / "kernels").glob("*_fwhm-6_weights.npy")
+    (weights,) = (tmp_path / "kernels").glob("*_fwhm-6_*_weights.npy")
     before = weights.stat().st_mtime_ns
     again = make(tmp_path).read_series(path, kept, (6.0,)).series[0]
     assert again.tobytes() == found.tobytes()
@@ -216,6 +218,61 @@ def test_surrogates_are_unrelated_and_as_correlated_with_each_other(make) -> Non
     rough = rng.standard_normal((4, space.n_features))
     assert 5 < n_smooth < 0.3 * space.independent_values(rough)
     assert np.isnan(space.independent_values(maps[:1]))
+
+
+def test_structures_that_share_a_voxel_are_refused(tmp_path: Path) -> None:
+    models = cifti_space().models
+    *others, first, second = models.structures
+    shared = Structure(second.name, first.places[:5], None)
+    path = tmp_path / "a.dtseries.nii"
+    double = BrainModels((*others, first, shared), models.grid)
+    write_dense_series(path, np.zeros((7, double.n_numbers)), double)
+    with pytest.raises(FailedRunError, match="have a voxel in common"):
+        read_cifti_header(path)
+
+
+def test_vertices_that_are_left_out_do_not_change_the_number_of_independent_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Voxels are not left out: their weight against the cortex stays what it is."""
+    rng = np.random.default_rng(0)
+    space = cifti_space()
+    maps = (space.kernel(40.0) @ rng.standard_normal((space.n_features, 8))).T
+    whole = space.independent_values(maps)
+    monkeypatch.setattr(grayordinate_chance, "_DENSE", 100)
+    assert cifti_space().independent_values(maps) == pytest.approx(whole, rel=0.15)
+
+
+def test_another_way_to_make_kernels_makes_new_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gifti_space(tmp_path).prepare((6.0,))
+    before = set((tmp_path / "kernels").iterdir())
+    gifti_space(tmp_path).prepare((6.0, 0.0))
+    assert set((tmp_path / "kernels").iterdir()) == before
+    monkeypatch.setattr(kept_kernels, "_FORMAT", kept_kernels._FORMAT + 1)
+    gifti_space(tmp_path).prepare((6.0,))
+    assert len(set((tmp_path / "kernels").iterdir()) - before) == 3
+
+
+def test_a_damaged_kernel_is_made_again(tmp_path: Path) -> None:
+    gifti_space(tmp_path).prepare((6.0,))
+    (weights,) = (tmp_path / "kernels").glob("*_weights.npy")
+    content = weights.read_bytes()
+    weights.write_bytes(content[: len(content) // 2])
+    gifti_space(tmp_path).prepare((6.0,))
+    assert weights.read_bytes() == content
+
+
+def test_a_series_with_a_time_of_another_unit_can_be_written_again(tmp_path: Path) -> None:
+    space = cifti_space()
+    path = tmp_path / "a.dtseries.nii"
+    values = np.random.default_rng(0).standard_normal((7, space.models.n_numbers)).astype("f4")
+    write_dense_series(path, values, space.models)
+    path.write_bytes(path.read_bytes().replace(b'"SECOND"', b'"HERTZ" '))
+    assert read_cifti_header(path).repetition_time_s is None
+    (volume,) = space.open_run(path).volumes(np.array([3]))
+    np.testing.assert_array_equal(volume, values[3])
 
 
 @pytest.mark.parametrize("make", [cifti_space, gifti_space])

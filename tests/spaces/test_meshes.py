@@ -135,12 +135,19 @@ def test_a_mesh_is_made_once_and_its_digest_tells_meshes_apart() -> None:
     ],
 )
 def test_what_is_unknown_is_said_with_what_to_give(space, n, said, tmp_path: Path) -> None:
-    with pytest.raises(FailedRunError, match=f"{said}.*, and --surfaces-dir can give it"):
+    with pytest.raises(FailedRunError, match=f"{said}.*; --surfaces-dir takes a folder with"):
         template_mesh(space, n, "L")
-    with pytest.raises(FailedRunError, match=f"{said}.*, and .* has none for it: a folder with"):
+    if space != "fsaverage5":
+        said = f"{tmp_path} has no surface with {n} vertices of space-{space}"
+    with pytest.raises(FailedRunError, match=f"{said}; --surfaces-dir takes a folder with"):
         template_mesh(space, n, "L", tmp_path)
-    with pytest.raises(FailedRunError, match=said):
+    with pytest.raises(FailedRunError, match="vertices"):
         picture_mesh(space, n, "L")
+
+
+def test_a_folder_that_was_given_is_never_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(FailedRunError, match="has no surface with 642 vertices of space-fsaverage"):
+        template_mesh("fsaverage3", 642, "L", tmp_path)
 
 
 # ---------------------------------------------------------------- spheres
@@ -254,7 +261,7 @@ def test_gifti_files_give_the_mesh_that_fits(tmp_path: Path, small) -> None:
     nib.save(nib.GiftiImage(darrays=[labels]), wall)
     meshes.template_mesh.cache_clear()
     np.testing.assert_array_equal(template_mesh("onavg", 642, "R", tmp_path).wall, small.wall)
-    with pytest.raises(FailedRunError, match="has none for it"):
+    with pytest.raises(FailedRunError, match="has no surface with 10242 vertices of space-onavg"):
         template_mesh("onavg", 10242, "R", tmp_path)
     _gifti(tmp_path / "tpl-onavg_hemi-R_other_midthickness.surf.gii", small.sphere, small.faces)
     meshes.template_mesh.cache_clear()
@@ -269,6 +276,8 @@ def test_a_mesh_with_other_triangles_does_not_fit_a_known_space(tmp_path: Path, 
     mesh = template_mesh("fsaverage", 642, "R", tmp_path)
     np.testing.assert_allclose(mesh.coordinates, 2 * small.coordinates, atol=1e-4)
     np.testing.assert_array_equal(mesh.faces, small.faces)
+    of_number = template_mesh("fsaverage3", 642, "R", tmp_path)
+    np.testing.assert_array_equal(of_number.coordinates, mesh.coordinates)
     _gifti(path, small.coordinates, (small.faces + 1) % 642)
     meshes.template_mesh.cache_clear()
     with pytest.raises(FailedRunError, match=r"the triangles of .* are not those of the space"):

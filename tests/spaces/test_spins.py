@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -77,10 +75,14 @@ def test_turned_maps_stay_smooth_and_have_nothing_in_common() -> None:
     assert np.std(similar) < 0.2
 
 
-def test_a_mirrored_hemisphere_turns_as_its_mirror_image_does() -> None:
-    mesh, vertices, maps = _smooth_maps("L")
-    mirror = np.array([-1.0, 1.0, 1.0])
-    image = replace(mesh, sphere=mesh.sphere * mirror, faces=mesh.faces[:, ::-1])
-    turned = spun(maps, mesh, vertices, 3, mirrored=False)
-    np.testing.assert_array_equal(spun(maps, image, vertices, 3, mirrored=True), turned)
-    assert not np.array_equal(spun(maps, image, vertices, 3, mirrored=False), turned)
+def test_what_is_at_the_same_places_of_both_hemispheres_stays_so() -> None:
+    """A vertex of fs_LR is the same place of the left and of the right hemisphere."""
+    left, right = (template_mesh("fsLR", 32492, hemi) for hemi in "LR")
+    vertices = np.flatnonzero(~left.wall & ~right.wall)
+    places = left.sphere[vertices].T
+    one = spun(places, left, vertices, 3, mirrored=False)
+    other = spun(places, right, vertices, 3, mirrored=True)
+    both = one.any(axis=0) & other.any(axis=0)
+    assert np.median(np.linalg.norm(one - other, axis=0)[both]) < 4
+    straight = spun(places, right, vertices, 3, mirrored=False)
+    assert np.median(np.linalg.norm(one - straight, axis=0)[both]) > 20

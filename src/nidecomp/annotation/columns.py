@@ -193,10 +193,7 @@ def metrics_columns(space: FeatureSpace) -> dict[str, str]:
         Those of `METRICS`, which are for voxels.
     """
     others = _AT_GRAYORDINATES if space.references in _GRAYORDINATES else {}
-    return {
-        name: text.replace("voxels", space.measure.features)
-        for name, text in (METRICS | others).items()
-    }
+    return {name: space.measure.in_words(text) for name, text in (METRICS | others).items()}
 
 
 # Columns that there are with several datasets only.

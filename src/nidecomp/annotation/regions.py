@@ -265,8 +265,7 @@ def find_regions(
         is no more reproducible than chance.
     """
     rule = parse_rule(science.evidence.threshold)
-    # Computed once, before threads need it.
-    _ = space.adjacency
+    space.prepare_regions()
 
     def regions_of_map(one: Components, row: int, threshold: float) -> tuple[Region, ...]:
         if one.at_chance[row]:

@@ -74,19 +74,20 @@ def parse_rule(text: str) -> Rule:
 
 # What none of the rules that refer to a normal distribution say about a decomposition's maps.
 _NO_TEST = (
-    "This is a rule for where to cut a map, not a test: maps of pure noise keep voxels, too, "
+    "This is a rule for where to cut a map, not a test: maps of pure noise keep {features}, too, "
     "because {reason}. Whether a map can be trusted is judged by its reproducibility (see the "
     "metrics file)"
 )
-_NO_TEST_OF_TAILS = _NO_TEST.format(
-    reason="ICA selects maps with heavy tails, and the values of smooth maps are not normally "
-    "distributed"
+_TAILS = (
+    "ICA selects maps with heavy tails, and the values of smooth maps are not normally distributed"
 )
-_NO_TEST_OF_DIRECTIONS = _NO_TEST.format(
-    reason="the null hypothesis is about a direction drawn at random, and ICA selects the "
-    "directions whose maps have the heaviest tails"
-)
-_NO_TEST_OF_NUMBERS = _NO_TEST.format(reason="every map keeps the same number of them")
+_WHY_NO_TEST: dict[Kind, str] = {
+    "background": _TAILS,
+    "p": _TAILS,
+    "isotropy": "the null hypothesis is about a direction drawn at random, and ICA selects the "
+    "directions whose maps have the heaviest tails",
+    "ratio": "every map keeps the same number of them",
+}
 _OWN_BACKGROUND = "a normal distribution fitted to the central values of the map (its background)"
 _SPARSE = (
     "all values that are not 0{of_maps}; the sparsity penalty has already set more than half of "
@@ -125,38 +126,42 @@ def kept_in_words(rule: Rule, sparse: NDArray[np.bool_], features: str) -> str:
     str
         Sentences without the last full stop, that continue "of each map of the components file".
     """
+    rule_alone = rule_in_words(rule, features)
     if rule.kind == "ratio" or not sparse.any():
-        return rule_in_words(rule)
+        return rule_alone
     if sparse.all():
         return _SPARSE.format(of_maps="", features=features)
     penalty = _SPARSE.format(of_maps=" of maps that are sparse", features=features)
-    return f"{penalty}; of other maps, {rule_in_words(rule)}"
+    return f"{penalty}; of other maps, {rule_alone}"
 
 
-def rule_in_words(rule: Rule) -> str:
+def rule_in_words(rule: Rule, features: str) -> str:
     """Return a rule in words, with what it does not say.
 
     Parameters
     ----------
     rule : Rule
+    features : str
+        What features are called: ``voxels``.
 
     Returns
     -------
     str
         Begins with "only" and ends without a full stop.
     """
+    no_test = _NO_TEST.format(features=features, reason=_WHY_NO_TEST[rule.kind])
     match rule.kind:
         case "background":
             return (
                 "only values that stand out from the map's own background: those that the "
                 f"procedure of Benjamini and Hochberg keeps at a level of {rule.level:g}, with "
-                f"two-sided p-values under {_OWN_BACKGROUND}. {_NO_TEST_OF_TAILS}"
+                f"two-sided p-values under {_OWN_BACKGROUND}. {no_test}"
             )
         case "p":
             return (
                 "only values that stand out from the map's own background: those with a two-sided "
                 f"p of at most {rule.level:g}, not corrected for the number of values, under "
-                f"{_OWN_BACKGROUND}. {_NO_TEST_OF_TAILS}"
+                f"{_OWN_BACKGROUND}. {no_test}"
             )
         case "isotropy":
             return (
@@ -164,13 +169,13 @@ def rule_in_words(rule: Rule) -> str:
                 "number of values, under the null hypothesis that no direction of the whitened "
                 "data is special (normally distributed around 0, with the map's root mean "
                 "square). "
-                f"{_NO_TEST_OF_DIRECTIONS}"
+                f"{no_test}"
             )
         case "ratio":
             times = "" if rule.level == 1 else f"{rule.level:g} × "
             return (
-                f"only the {times}n_voxels / n_components largest absolute values of each map. "
-                f"{_NO_TEST_OF_NUMBERS}"
+                f"only the {times}n_{features} / n_components largest absolute values of each map. "
+                f"{no_test}"
             )
 
 

@@ -187,12 +187,13 @@ class Denoising:
 
 @dataclass(frozen=True)
 class Masking:
-    """Which voxels are included in the decomposition."""
+    """Which voxels or vertices are included in the decomposition."""
 
     mask: str | None = option(
         convert.path,
         None,
-        "Brain mask image to use instead of the group mask computed from the runs.",
+        "Brain mask image to use instead of the group mask computed from the runs; for surfaces a "
+        ".dlabel.nii or .dscalar.nii, or the left one of a pair of .label.gii or .func.gii.",
         metavar="FILE",
     )
     mask_threshold: float = option(

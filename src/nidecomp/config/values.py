@@ -23,6 +23,9 @@ STRATEGY_PARTS = ("motion", "wm_csf", "global_signal", "high_pass", "compcor", "
 # the field for values of p (without and with correction), and a ratio of 1 is nilearn's default.
 THRESHOLD_LEVELS = {"background": 0.05, "p": 0.001, "isotropy": 0.001, "ratio": 1.0}
 
+# The meshes of FreeSurfer have spaces of their own.
+_FSAVERAGE = {"den-10k": "fsaverage5", "den-41k": "fsaverage6", "den-164k": "fsaverage"}
+
 Convert = Callable[[object], Any]
 
 
@@ -60,6 +63,8 @@ def space_label(value: object) -> str:
             "den": "--den {}",
         }
         pairs = [part.partition("-") for part in more.split(":")]
+        if text == "fsaverage" and (mesh := _FSAVERAGE.get(more)):
+            raise ValueError(f"must be the label of a space: use --space {mesh}")
         options = [hints[name].format(of) for name, _, of in pairs if name in hints]
         raise ValueError(
             f"must be the label of a space: use {' '.join([f'--space {text}', *options])}"

@@ -22,9 +22,9 @@ from nidecomp.decomposition.orthogonal_ascent import CubicStep, ascend
 
 # The iteration has converged when W changes by less than this (scikit-learn's default).
 TOLERANCE = 1e-4
-# Larger than scikit-learn's limit: an iteration is cheap, as it makes no pass over the voxels.
-# After that many, a quasi-Newton ascent takes over.
-MAX_ITERATIONS = 1000
+# Where it settles, FastICA does so in a few dozen iterations. After as many as this, a quasi-Newton
+# ascent takes over, which needs ten.
+MAX_ITERATIONS = 100
 # The moments are (n (n + 1) / 2)² numbers: 530 MB at 128 components. With more components, every
 # iteration passes over the voxels instead.
 MAX_COMPONENTS_OF_MOMENTS = 128

@@ -23,7 +23,6 @@ from nidecomp.decomposition.dictlearning import (
     fit_dictlearning,
 )
 from nidecomp.decomposition.explained import explained_variance
-from nidecomp.decomposition.fastica import MAX_ITERATIONS
 from nidecomp.decomposition.fit_report import described, dictionary_as_metadata, ica_as_metadata
 from nidecomp.decomposition.gather import GroupPlan, gather, subspace_keys
 from nidecomp.decomposition.participants import participant_contributions
@@ -173,10 +172,8 @@ def _stability_of_restarts(ica: CanicaFit) -> NDArray[np.float64] | None:
 def _warn_of_ica(ica: CanicaFit, n_components: int) -> None:
     if not ica.n_converged:
         _LOG.warning(
-            "None of %s converged within %d iterations with %s. Do not interpret these maps; try "
-            "fewer components",
+            "None of %s converged with %s. Do not interpret these maps; try fewer components",
             count(len(ica.restarts), "ICA restart"),
-            MAX_ITERATIONS,
             count(n_components, "component"),
         )
 

@@ -8,6 +8,7 @@ from math import isnan
 from nidecomp.config.datasets import OF_BIDS_DIR
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.matching import correlations, match
+from nidecomp.spaces.contract import Measure
 
 Row = Mapping[str, object]
 
@@ -59,15 +60,15 @@ def matching_table(fitted: Sequence[Components]) -> list[Row]:
     return table
 
 
-def evidence_summary(components: Components, features: str) -> dict[str, object]:
+def evidence_summary(components: Components, measure: Measure) -> dict[str, object]:
     """Return the evidence about a decomposition as a whole, as its JSON records it.
 
     Parameters
     ----------
     components : Components
         With their evidence.
-    features : str
-        What features are called: ``voxels``.
+    measure : Measure
+        What features are called.
 
     Returns
     -------
@@ -99,9 +100,10 @@ def evidence_summary(components: Components, features: str) -> dict[str, object]
         "explained variance",
         "Splits": n_splits,
         "SplitParticipants": len(participants.labels),
-        "SplitVoxels": halves.n_voxels,
+        measure.in_words("SplitVoxels"): halves.n_voxels,
         "SplitNote": "Halves share no participants; runs were reduced independently of each other. "
-        f"Both use the group mask, and are fitted on SplitVoxels {features} evenly spaced in it",
+        "Both use the group mask, and are fitted on "
+        f"{measure.in_words('SplitVoxels voxels')} evenly spaced in it",
         "Trace": float(halves.trace.mean()),
         "SubspaceOverlap": float(halves.overlap.mean()),
         "ReproducibilityChance": None if isnan(halves.chance) else halves.chance,

@@ -118,7 +118,8 @@ def write_participants(tree: OutputTree, result: GroupResult) -> None:
         )
     columns = PARTICIPANTS
     if result.projected:
-        columns = columns | QUALITY_OF_PARTICIPANTS
+        tsnr = result.space.measure.in_words(QUALITY_OF_PARTICIPANTS["tsnr"])
+        columns = columns | QUALITY_OF_PARTICIPANTS | {"tsnr": tsnr}
         if result.datasets.are_several:
             columns = columns | {"outlier": columns["outlier"] + _WITHIN_DATASETS}
         _add_quality(table, result)
@@ -179,7 +180,9 @@ def write_logs(tree: OutputTree, result: GroupResult) -> None:
     """Write the settings, the table of runs and the list of sources."""
     write_settings(tree, result.settings)
     table = inventory_table.rows(result.inventory, result.datasets, result.reduced)
-    tree.write_table(INVENTORY, inventory_table.columns(result.datasets), table)
+    tree.write_table(
+        INVENTORY, inventory_table.columns(result.datasets, result.space.measure), table
+    )
     sources = [
         {
             "run": run.label,
@@ -217,22 +220,21 @@ def settings_text(settings: Settings) -> str:
 
 def write_mask(tree: OutputTree, result: GroupResult) -> None:
     """Write the group mask with its sidecar."""
-    science, features = result.settings.science, result.space.measure.features
-    masking = science.masking
+    masking, measure = result.settings.science.masking, result.space.measure
     for hemi in result.space.hemispheres:
         path = of_hemisphere(result.mask_file(), hemi)
         tree.write_bytes(path, result.space.encode_mask(hemi=hemi))
-    have = "with signal in" if science.selection.is_of_surfaces else "in the brain masks of"
     how = (
         f"those of --mask {Path(masking.mask).name}"
         if masking.mask
-        else f"{features} {have} at least {masking.mask_threshold:g} of the participants"
+        else f"{measure.features} {measure.counted} at least {masking.mask_threshold:g} of the "
+        "participants"
     )
     tree.write_json(
         result.mask_file(".json"),
         {
             "Type": "Brain",
-            "Description": f"The {features} that were decomposed: {how}.",
+            "Description": f"The {measure.features} that were decomposed: {how}.",
             "Sources": [f"bids::{SOURCES}"],
             **result.spatial,
         },

@@ -80,7 +80,7 @@ def _write_all(tree: OutputTree, result: GroupResult) -> None:
     write_outliers(tree, result)
     write_mask(tree, result)
     if result.choice is not None:
-        write_model_order(tree, result.choice)
+        write_model_order(tree, result.choice, result.space.measure)
     for components in result.components:
         _write_components(tree, result, components)
         tree.write_json(
@@ -181,7 +181,7 @@ def _choice(result: GroupResult) -> dict[str, object]:
         return {}
     return {
         "OrderChoice": {
-            **choice_in_words(result.choice),
+            **choice_in_words(result.choice, result.space.measure),
             "Table": f"bids::{MODEL_ORDER_TABLE}",
             "Figure": f"bids::{MODEL_ORDER_FIGURE}",
         }
@@ -261,7 +261,7 @@ def _decomposition(result: GroupResult, components: Components) -> dict[str, obj
         "Weighting": _weighting(result),
         **_choice(result),
         "Fit": dict(components.fit),
-        "Evidence": evidence_summary(components, result.space.measure.features)
+        "Evidence": evidence_summary(components, result.space.measure)
         or {"Order": "by explained variance"},
         "Settings": _settings(result, components.method),
         "SoftwareVersions": {

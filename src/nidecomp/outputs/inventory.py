@@ -11,6 +11,7 @@ from nidecomp.core.inventory import FailedRun, Inventory, LostDataset, RefusedRu
 from nidecomp.core.records import ReducedRun, UsableRun
 from nidecomp.core.text import in_one_line
 from nidecomp.outputs.dataset_column import DATASET, columns_with_dataset
+from nidecomp.spaces.contract import Measure
 
 COLUMNS = {
     "run": "Name of the run, as in its file names",
@@ -46,18 +47,50 @@ COLUMNS = {
     "variance_kept": "Share of the cleaned run's variance that its principal components retain",
 }
 
+# What is otherwise where features are not voxels of an image.
+_WITHOUT_MASKS = {
+    "source_file": "The BOLD file (of two hemispheres the left one; or a folder), relative to the "
+    "preprocessed dataset",
+    "n_volumes": "Number of volumes in the file",
+    "resampled": "Always false: voxels are matched with those of the group, not resampled",
+    "mask_voxels": "n/a: such runs have no brain masks",
+    "mask_coverage": "Of the voxels with signal in at least half of the participants (or in "
+    "--mask), the share that has signal in this run",
+    "n_nonfinite_voxels": COLUMNS["n_nonfinite_voxels"],
+    "n_constant_voxels": COLUMNS["n_constant_voxels"],
+}
+
 # The status of a dataset of several.
 NOT_USED = "dataset not used"
 Row = dict[str, object]
 _BETWEEN_NOTES = "; "
 
 
-def columns(datasets: Datasets) -> dict[str, str]:
-    """Return the columns of the table with their descriptions."""
+def columns(datasets: Datasets, measure: Measure | None = None) -> dict[str, str]:
+    """Return the columns of the table with their descriptions.
+
+    Parameters
+    ----------
+    datasets : Datasets
+    measure : Measure, optional
+        What features are called, where that is known.
+
+    Returns
+    -------
+    dict
+    """
+    described = COLUMNS if measure is None else _in_words(measure)
     if not datasets.are_several:
+        return described
+    status = f"{described['status']}; {NOT_USED} (a dataset that has no row for each of its runs)"
+    return {**columns_with_dataset(described, datasets), "status": status}
+
+
+def _in_words(measure: Measure) -> dict[str, str]:
+    """Return the descriptions of columns for the features of a space."""
+    if measure.counted == Measure.counted:
         return COLUMNS
-    status = f"{COLUMNS['status']}; {NOT_USED} (a dataset that has no row for each of its runs)"
-    return {**columns_with_dataset(COLUMNS, datasets), "status": status}
+    return {**COLUMNS, **{name: measure.in_words(text) for name, text in _WITHOUT_MASKS.items()}}
 
 
 def rows(inventory: Inventory, datasets: Datasets, reduced: Sequence[ReducedRun] = ()) -> list[Row]:

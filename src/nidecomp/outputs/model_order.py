@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from nidecomp.decomposition.model_order_choice import RULE, ModelOrderChoice, ModelOrderEvidence
 from nidecomp.outputs.report.model_order_curve import model_order_curve
 from nidecomp.outputs.tree import MANIFEST, OutputTree
+from nidecomp.spaces.contract import Measure
 
 MODEL_ORDER_TABLE = PurePosixPath("logs/order.tsv")
 MODEL_ORDER_FIGURE = PurePosixPath("figures/order.svg")
@@ -42,10 +43,10 @@ MODEL_ORDER: dict[str, str] = {
 }
 
 
-def write_model_order(tree: OutputTree, choice: ModelOrderChoice) -> None:
+def write_model_order(tree: OutputTree, choice: ModelOrderChoice, measure: Measure) -> None:
     """Write the table with its JSON, and the figure if there is a curve."""
     table = [_row(one) for one in choice.evidence]
-    tree.write_table(MODEL_ORDER_TABLE, MODEL_ORDER, table, about=choice_in_words(choice))
+    tree.write_table(MODEL_ORDER_TABLE, MODEL_ORDER, table, about=choice_in_words(choice, measure))
     if choice.evidence:
         tree.write_bytes(MODEL_ORDER_FIGURE, model_order_curve(choice))
 
@@ -59,18 +60,29 @@ def _row(one: ModelOrderEvidence) -> dict[str, object]:
     }
 
 
-def write_choice_alone(output_dir: Path, choice: ModelOrderChoice) -> None:
+def write_choice_alone(output_dir: Path, choice: ModelOrderChoice, measure: Measure) -> None:
     """Write the table and figure of a choice that found no components: there is nothing else.
 
     The journal that `OutputTree` leaves makes the next run remove these files. Complete results of
     an earlier run are not touched.
     """
     if not (output_dir / MANIFEST).exists():
-        write_model_order(OutputTree(output_dir), choice)
+        write_model_order(OutputTree(output_dir), choice, measure)
 
 
-def choice_in_words(choice: ModelOrderChoice) -> dict[str, object]:
-    """Return how the number of components was chosen, as the JSON records it."""
+def choice_in_words(choice: ModelOrderChoice, measure: Measure) -> dict[str, object]:
+    """Return how the number of components was chosen, as the JSON records it.
+
+    Parameters
+    ----------
+    choice : ModelOrderChoice
+    measure : Measure
+        What features are called.
+
+    Returns
+    -------
+    dict
+    """
     return {
         "Rule": RULE,
         "Reason": choice.reason,
@@ -78,8 +90,8 @@ def choice_in_words(choice: ModelOrderChoice) -> dict[str, object]:
         "SupportedDimensions": choice.n_dimensions,
         "NumberOfParticipants": choice.n_participants,
         "Splits": choice.n_splits,
-        "Voxels": choice.n_voxels,
-        "EffectiveVoxels": _known(choice.effective_voxels),
+        measure.features.capitalize(): choice.n_voxels,
+        measure.in_words("EffectiveVoxels"): _known(choice.effective_voxels),
         "LeastHeldOutR": _known(choice.least_other_half_r),
     }
 

@@ -40,7 +40,7 @@ _ABOUT_Z = {
     "Limitation": CIRCULAR,
 }
 _UNITS = {
-    "effect": "Regression coefficient: standard deviations of the {feature}'s cleaned series for "
+    "effect": "Regression coefficient: standard deviations of the voxel's cleaned series for "
     "each unit of the time course",
     "z": "The coefficient divided by its standard error, as a standard normal value",
 }
@@ -193,19 +193,15 @@ def _about_maps(
     result: GroupResult, components: Components, stat: str, whose: str, how: str
 ) -> dict[str, object]:
     """Return what the maps of all runs, or of all participants, have in common."""
-    measure = result.space.measure
-    units = _UNITS[stat].format(feature=measure.feature)
-    about_z = {
-        key: text.format(feature=measure.feature, features=measure.features)
-        for key, text in _ABOUT_Z.items()
-    }
+    in_words = result.space.measure.in_words
+    units = in_words(_UNITS[stat])
     return {
         "Description": f"The {whose}'s own maps of the group components ({how}). {units}.",
         "Units": "arbitrary",
         "ComponentNames": list(components.names),
         "Maps": f"bids::{result.maps_file(components, 'components')}",
         "Mask": f"bids::{result.mask_file()}",
-        **(about_z if stat == "z" else {}),
+        **({key: in_words(text) for key, text in _ABOUT_Z.items()} if stat == "z" else {}),
         **result.spatial,
     }
 

@@ -78,9 +78,13 @@ def write_quality(
     shrinkages : sequence of sequence of float
         For each decomposition, the coefficient of each run (see `write_connectomes`).
     """
-    of_runs = with_datasets(result, QUALITY, quality_rows(result, shrinkages))
+    in_words = result.space.measure.in_words
+    of_runs = with_datasets(
+        result, {**QUALITY, "tsnr": in_words(QUALITY["tsnr"])}, quality_rows(result, shrinkages)
+    )
     tree.write_table(QUALITY_TABLE, *of_runs, units={"mean_fd": "mm"})
-    of_components = with_datasets(result, QUALITY_OF_COMPONENTS, component_rows(result))
+    columns = {name: in_words(text) for name, text in QUALITY_OF_COMPONENTS.items()}
+    of_components = with_datasets(result, columns, component_rows(result))
     tree.write_table(COMPONENTS_TABLE, *of_components)
 
 

@@ -21,9 +21,16 @@ from nidecomp.outputs.tree import OutputTree
 from nidecomp.spaces.contract import Measure
 
 
-def region_columns(measure: Measure) -> dict[str, str]:
-    """Return the columns of the table of regions with their descriptions."""
-    place = f"Centre of the region's {measure.features} in the image"
+def region_columns(measure: Measure, file: str) -> dict[str, str]:
+    """Return the columns of the table of regions with their descriptions.
+
+    Parameters
+    ----------
+    measure : Measure
+    file : str
+        What the file of the parcellation is called (`Extensions.file`).
+    """
+    place = f"Centre of the region's {measure.features} in the {file}"
     return {
         "index": "",
         "name": "Name of the region: its component, and its number from 1, the largest first",
@@ -31,7 +38,7 @@ def region_columns(measure: Measure) -> dict[str, str]:
         "network": "Component to which the region belongs",
         "network_label": "The network most similar to that component (see the metrics file); n/a "
         "where none is similar",
-        "hemisphere": f"Side of its {measure.features} in the image: L or R if at least 95 % of "
+        "hemisphere": f"Side of its {measure.features} in the {file}: L or R if at least 95 % of "
         f"their {measure.size} is on one side, otherwise B (both); {measure.features} at the "
         "midline, through which the plane x = 0 passes, count for neither side; M if at least 95 % "
         "is there",
@@ -39,7 +46,7 @@ def region_columns(measure: Measure) -> dict[str, str]:
         "y": f"{place}, second coordinate",
         "z": f"{place}, third coordinate",
         **{
-            one.column: f"{one.size.capitalize()} of its {measure.features} in the image, at "
+            one.column: f"{one.size.capitalize()} of its {measure.features} in the {file}, at "
             f"least {one.min_region:g} {one.unit}{measure.other_unit(one)}"
             for one in measure.units
         },
@@ -75,7 +82,7 @@ def write_regions(
     write_labels(tree, result, path, labels, names)
     tree.write_table(
         result.file(components, "dseg", ".tsv"),
-        region_columns(measure),
+        region_columns(measure, space.extensions.file),
         [
             {
                 "index": index,

@@ -90,6 +90,7 @@ def _readme(result: GroupResult) -> str:
         source=_source(result),
         space=result.space.label,
         ends=result.space.extensions,
+        features=result.space.measure.features,
         inventory=INVENTORY,
         quality_table=QUALITY_TABLE,
         settings=SETTINGS,

@@ -17,12 +17,13 @@ from nidecomp.annex.commands import size_of
 from nidecomp.annex.fetched import all_at_hand
 from nidecomp.core.errors import FailedRunError, RefusedRunError
 from nidecomp.core.inventory import RefusedRun
-from nidecomp.core.records import RunFiles, Sampling, UsableRun
+from nidecomp.core.records import RunFiles, RunKey, Sampling, UsableRun
 from nidecomp.core.text import count, size_in_words
 from nidecomp.runs.answers import learn
 from nidecomp.runs.inspect import InspectTask, inspect
 from nidecomp.runs.known_images import is_at_hand, known_header, remember_image
 from nidecomp.runs.sidecars import sidecar_entries
+from nidecomp.runs.signal import MASK_FOLDER, Signals
 from nidecomp.runs.table import n_rows_of
 from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.grid import Grid
@@ -42,13 +43,34 @@ class HeaderBefore:
     is_expected: bool
 
 
-def header_before_it_is_read(files: RunFiles, work_dir: Path) -> HeaderBefore | None:
+@dataclass(frozen=True)
+class HeaderTask:
+    """A run whose header is wanted before its image is fetched, and the work folder.
+
+    Nothing is written to the work folder if it `is_dry`.
+    """
+
+    files: RunFiles
+    work_dir: Path
+    is_dry: bool = False
+
+
+def key_and_header(task: HeaderTask) -> tuple[RunKey, HeaderBefore | None]:
+    """Return the key of a run with what `header_before_it_is_read` says of it."""
+    return task.files.key, header_before_it_is_read(task.files, task.work_dir, is_dry=task.is_dry)
+
+
+def header_before_it_is_read(
+    files: RunFiles, work_dir: Path, *, is_dry: bool = False
+) -> HeaderBefore | None:
     """Return the header that the image of a run has, as far as it is known before it is fetched.
 
     Parameters
     ----------
     files : RunFiles
     work_dir : Path
+    is_dry : bool
+        Whether nothing is to be written to the work folder.
 
     Returns
     -------
@@ -68,7 +90,8 @@ def header_before_it_is_read(files: RunFiles, work_dir: Path) -> HeaderBefore | 
         return HeaderBefore(found, is_expected=False)
     if is_at_hand(files):
         return None
-    expected = _expected_header(files) or _fetched_header(files)
+    signals = Signals(None if is_dry else work_dir / MASK_FOLDER, work_dir)
+    expected = _expected_header(files) or _fetched_header(files, signals)
     return HeaderBefore(expected, is_expected=True) if expected else None
 
 
@@ -96,10 +119,13 @@ def _expected_header(files: RunFiles) -> Header | None:
     return Header(grid, n_volumes, _STORED_BYTES, repetition_time_s=None)
 
 
-def _fetched_header(files: RunFiles) -> Header | None:
+def _fetched_header(files: RunFiles, signals: Signals) -> Header | None:
     try:
         with all_at_hand(files.images):
-            return read_header(files.bold)
+            header = read_header(files.bold)
+            # All of it is there, and would have to be fetched again for that.
+            signals.keep_of_image(files, header)
+            return header
     except FailedRunError:
         return None
 
@@ -134,7 +160,7 @@ def with_image(
         if is_stored(known):
             return work(known)
     with all_at_hand(files.images):
-        remember_image(task.run, task.work_dir)
+        remember_image(task.run.files, task.run.grid, task.work_dir)
         return work(_checked_again(task, None))
 
 

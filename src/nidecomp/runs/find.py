@@ -13,12 +13,13 @@ from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.inventory import Inventory, RefusedRun
 from nidecomp.core.kept import digest
-from nidecomp.core.records import UsableRun
+from nidecomp.core.records import RunFiles, RunKey, UsableRun
+from nidecomp.core.surface_files import kind_of_series
 from nidecomp.core.text import count
 from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.execution.progress import with_progress
 from nidecomp.runs.companions import fetch_companions
-from nidecomp.runs.fetching import HeaderBefore, header_before_it_is_read
+from nidecomp.runs.fetching import HeaderBefore, HeaderTask, key_and_header
 from nidecomp.runs.inspect import InspectTask, inspect
 from nidecomp.runs.inspected import FOLDER, Inspections
 from nidecomp.runs.known_images import KnownImages
@@ -65,13 +66,14 @@ def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inve
         fetch=fetch_companions if execution.fetch else None,
     )
     new = [files for files in found if files.image_is_gone or not earlier.has(files)]
-    headers = {files.key: header_before_it_is_read(files, settings.work_dir) for files in new}
+    headers = _headers(new, settings, executor)
     tasks = [
         InspectTask(files, science.denoising, n_rows, header.header if header else None)
-        for files, header in zip(new, headers.values(), strict=True)
+        for files in new
+        for header in [headers.get(files.key)]
     ]
     inspected = {
-        record.key: _with_origin(record, headers[record.key])
+        record.key: _with_origin(record, headers.get(record.key))
         for record in _inspect_all(tasks, executor)
     }
     if not execution.dry_run:
@@ -87,6 +89,28 @@ def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inve
         reasons = Inventory(failed=failed).reasons()
         _LOG.error("Files of %s could not be fetched:\n%s", count(len(failed), "run"), reasons)
     return Inventory(usable, refused, failed, unmatched)
+
+
+def _headers(
+    runs: Sequence[RunFiles], settings: Settings, executor: Executor
+) -> dict[RunKey, HeaderBefore | None]:
+    """Return what is known of the headers of images that are fetched later, by their runs.
+
+    Surfaces are fetched to know it, which is done by several processes.
+    """
+    is_dry = settings.execution.dry_run
+    tasks = [HeaderTask(files, settings.work_dir, is_dry) for files in runs]
+    must_come = any(
+        files.is_fetched_when_read and kind_of_series(files.bold) is not None for files in runs
+    )
+    if not must_come:
+        return dict(map(key_and_header, tasks))
+    found: dict[RunKey, HeaderBefore | None] = {}
+    results = executor.map_unordered(key_and_header, tasks)
+    for result in with_progress(results, len(tasks), "Fetching headers", after_s=_SILENT_S):
+        if not isinstance(result, WorkerDied):
+            found[result[0]] = result[1]
+    return found
 
 
 def _with_origin(

@@ -260,6 +260,8 @@ def _keep_signals(tasks: Sequence[SignalTask], executor: Executor) -> None:
     Each job of a cluster array needs it of all runs. Those that start together begin with different
     runs, so that each reads some and finds what the others have kept.
     """
+    if not tasks:
+        return
     first = secrets.randbelow(len(tasks))
     done = executor.map_unordered(keep_signal, [*tasks[first:], *tasks[:first]])
     for _ in with_progress(done, len(tasks), "Finding where runs have signal", after_s=_SILENT_S):

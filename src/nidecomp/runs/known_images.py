@@ -24,7 +24,7 @@ from nidecomp.core.content import annex_key_of_all, identity_of_all, is_not_fetc
 from nidecomp.core.errors import FailedRunError, UsageError
 from nidecomp.core.hemispheres import files_of
 from nidecomp.core.kept import keep, read_kept
-from nidecomp.core.records import RunFiles, UsableRun
+from nidecomp.core.records import RunFiles, Sampling
 from nidecomp.core.surface_files import kind_of_series
 from nidecomp.core.text import inside, parse_json, read_text
 from nidecomp.spaces.brain_models import Grayordinates
@@ -53,12 +53,13 @@ class KnownImage:
     state: tuple[int, ...] | None = None
 
 
-def remember_image(run: UsableRun, work_dir: Path) -> None:
+def remember_image(files: RunFiles, sampling: Sampling, work_dir: Path) -> None:
     """Write the identity and the header of a run's image to the work folder.
 
     Parameters
     ----------
-    run : UsableRun
+    files : RunFiles
+    sampling : Sampling
         Of other kinds than volumes, grayordinates and surfaces, nothing is remembered.
     work_dir : Path
 
@@ -67,15 +68,15 @@ def remember_image(run: UsableRun, work_dir: Path) -> None:
     FailedRunError
         The image cannot be read.
     """
-    path = run.files.bold
-    if not is_at_hand(run.files) or not isinstance(run.grid, Grid | Grayordinates):
+    path = files.bold
+    if not is_at_hand(files) or not isinstance(sampling, Grid | Grayordinates):
         return
     before = _find(path, work_dir)
     with unreadable_file_fails(path):
         header = read_header(path)
-        key = run.files.annex_key or annex_key_of_all(run.files.images)
-        state = _settled_state(run.files)
-        known = KnownImage(path, _identity(run.files, before), key, header, state)
+        key = files.annex_key or annex_key_of_all(files.images)
+        state = _settled_state(files)
+        known = KnownImage(path, _identity(files, before), key, header, state)
     if before == known:
         return
     content = {

@@ -130,7 +130,7 @@ def _found_or_reduced(task: ReduceTask) -> tuple[ReducedRun, ...]:
         )
     if missing:
         found |= _reduce(task, {fwhm: paths[fwhm] for fwhm in missing})
-    remember_image(task.run, task.work_dir)
+    remember_image(task.run.files, task.run.grid, task.work_dir)
     records = tuple(record for record in found.values() if record is not None)
     for record in records:
         check_enough_left(record.run, task)

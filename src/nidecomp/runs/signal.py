@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,12 +20,15 @@ from numpy.typing import NDArray
 from nidecomp.annex.fetched import all_at_hand
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.kept import digest, keep, read_kept
-from nidecomp.core.records import UsableRun
+from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.runs.known_images import image_identity, known_header, remember_image
 from nidecomp.spaces.brain_models import BrainModels, Grayordinates, Structure
 from nidecomp.spaces.grayordinate_series import read_brain_models, usable_features
 from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.images import Header
 
+# Where the work folder has it, beside group masks.
+MASK_FOLDER = "mask"
 # Part of the names of files: increase it whenever what has a signal is defined anew.
 _FORMAT = 1
 
@@ -80,18 +84,41 @@ class Signals:
             An image cannot be read or fetched.
         """
         files = run.files
+        sampling = cast(Grayordinates, run.grid)
         if not files.is_fetched_when_read:
-            return self._kept_or_read(run)
-        if known_header(files, self._work_dir) is not None and (kept := self._kept(run)):
-            return kept
+            return self._kept_or_read(files, sampling)
+        if known_header(files, self._work_dir) is not None:
+            kept = self._kept(files, sampling)
+            if kept is not None:
+                return kept
         with all_at_hand(files.images):
-            return self._kept_or_read(run)
+            return self._kept_or_read(files, sampling)
 
-    def _kept_or_read(self, run: UsableRun) -> tuple[NDArray[np.bool_], BrainModels]:
-        if kept := self._kept(run):
+    def keep_of_image(self, files: RunFiles, header: Header) -> None:
+        """Keep where a run has a signal, as its image was fetched to read its header.
+
+        Parameters
+        ----------
+        files : RunFiles
+        header : Header
+            That of the image, which is there.
+
+        Raises
+        ------
+        FailedRunError
+            An image cannot be read.
+        """
+        if isinstance(header.grid, Grayordinates) and self._folder is not None:
+            self._kept_or_read(files, header.grid)
+
+    def _kept_or_read(
+        self, files: RunFiles, sampling: Grayordinates
+    ) -> tuple[NDArray[np.bool_], BrainModels]:
+        kept = self._kept(files, sampling)
+        if kept is not None:
             return kept
-        path, sampling = run.files.bold, cast(Grayordinates, run.grid)
-        if run.files.image_is_gone:
+        path = files.bold
+        if files.image_is_gone:
             raise FailedRunError(f"{path.name} is not there")
         signal, models = usable_features(path), read_brain_models(path)
         if models.digest != sampling.digest or len(signal) != sampling.n_numbers:
@@ -101,29 +128,44 @@ class Signals:
             # A folder that cannot be written to is reported when results are written.
             with suppress(OSError):
                 # So that they need not be read to know what they are.
-                remember_image(run, self._work_dir)
-                keep(_packed(signal), self._signal_file(self._folder, run))
+                remember_image(files, sampling, self._work_dir)
+                keep(_packed(signal), self._signal_file(self._folder, files, sampling))
                 if not (file := _models_file(self._folder, models.digest)).exists():
                     keep(_models_as_json(models), file)
         return signal, models
 
-    def _kept(self, run: UsableRun) -> tuple[NDArray[np.bool_], BrainModels] | None:
+    def _kept(
+        self, files: RunFiles, sampling: Grayordinates
+    ) -> tuple[NDArray[np.bool_], BrainModels] | None:
         """Return what is kept of a run, or None if something is missing."""
-        sampling = cast(Grayordinates, run.grid)
         if self._folder is None:
             return None
-        text = read_kept(self._signal_file(self._folder, run))
+        text = read_kept(self._signal_file(self._folder, files, sampling))
         signal, models = _unpacked(text, sampling.n_numbers), self._models.get(sampling.digest)
         if signal is not None and models is None:
-            models = _models_from_json(read_kept(_models_file(self._folder, sampling.digest)))
+            models = _kept_models(_models_file(self._folder, sampling.digest))
         if signal is None or models is None or models.digest != sampling.digest:
             return None
         return signal, self._models.setdefault(models.digest, models)
 
-    def _signal_file(self, folder: Path, run: UsableRun) -> Path:
-        sampling = cast(Grayordinates, run.grid)
-        name = digest([_FORMAT, image_identity(run.files, self._work_dir), sampling.digest])
+    def _signal_file(self, folder: Path, files: RunFiles, sampling: Grayordinates) -> Path:
+        name = digest([_FORMAT, image_identity(files, self._work_dir), sampling.digest])
         return folder / f"signal-{name}.json"
+
+
+def _kept_models(file: Path) -> BrainModels | None:
+    try:
+        return _read_models(file, file.stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+# It takes 0.2 s, and most runs of a dataset have the same.
+@lru_cache(maxsize=8)
+def _read_models(file: Path, modified_ns: int) -> BrainModels | None:
+    """Return the brain models in a file that was modified at some time."""
+    del modified_ns
+    return _models_from_json(read_kept(file))
 
 
 def _models_file(folder: Path, of: str) -> Path:

@@ -263,7 +263,7 @@ def cortex_models(n_vertices: int) -> BrainModels:
 
 
 def check_names(structures: Sequence[Structure]) -> None:
-    """Check that each structure is there once and has no place twice.
+    """Check that each structure is there once, and that no vertex or voxel is there twice.
 
     Raises
     ------
@@ -275,3 +275,6 @@ def check_names(structures: Sequence[Structure]) -> None:
             raise FailedRunError(f"it has the structure {one.name} twice")
         if len(np.unique(one.places, axis=0)) < len(one.places):
             raise FailedRunError(f"its {words(one.name)} has a vertex or voxel twice")
+    voxels = [one.places for one in structures if one.n_vertices is None]
+    if voxels and len(np.unique(np.concatenate(voxels), axis=0)) < sum(map(len, voxels)):
+        raise FailedRunError("two of its structures have a voxel in common, which CIFTI forbids")

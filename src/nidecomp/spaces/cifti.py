@@ -13,6 +13,7 @@ CIFTI-2: https://www.nitrc.org/forum/attachment.php?attachid=341&group_id=454&fo
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from nidecomp.spaces.brain_models import (
     check_names,
 )
 from nidecomp.spaces.grid import Grid
-from nidecomp.spaces.images import MAXIMUM_VOLUMES, Header, unreadable_file_fails
+from nidecomp.spaces.images import MAXIMUM_VOLUMES, MAXIMUM_VOXELS, Header, unreadable_file_fails
 from nidecomp.spaces.label_tables import Label, as_xml, escaped
 
 # The size of a NIfTI-2 header with the flag of its extensions; what an extension begins with.
@@ -112,6 +113,11 @@ class CiftiFile:
         return tuple(one.findtext("MapName", "").strip() for one in self._maps("NamedMap"))
 
     @property
+    def is_series(self) -> bool:
+        """Whether it holds volumes."""
+        return b"CIFTI_INDEX_TYPE_SERIES" in self.xml
+
+    @property
     def is_labels(self) -> bool:
         """Whether it holds labels."""
         return b"CIFTI_INDEX_TYPE_LABELS" in self.xml
@@ -122,7 +128,8 @@ class CiftiFile:
         named = self._maps("NamedMap")
         if not named:
             return {}
-        return {int(one.get("Key", 0)): one.text or "" for one in named[0].iter("Label")}
+        with unreadable_file_fails(self.path):
+            return {int(one.get("Key", 0)): one.text or "" for one in named[0].iter("Label")}
 
     def _maps(self, tag: str) -> list[ElementTree.Element]:
         with unreadable_file_fails(self.path), _xml_is_valid():
@@ -150,7 +157,8 @@ def open_cifti(path: Path) -> CiftiFile:
     with unreadable_file_fails(path), path.open("rb") as file:
         header, xml = _read_header(file)
         size = path.stat().st_size
-    shape = tuple(int(one) for one in header.get_data_shape())
+        shape = tuple(int(one) for one in header.get_data_shape())
+        dtype, (slope, inter) = header.get_data_dtype(), header.get_slope_inter()
     models = _models(path, xml)
     if len(shape) != 6 or shape[:4] != (1, 1, 1, 1) or shape[5] != models.n_numbers:
         raise FailedRunError(
@@ -160,14 +168,13 @@ def open_cifti(path: Path) -> CiftiFile:
     n_maps = shape[4]
     if not 0 < n_maps <= MAXIMUM_VOLUMES:
         raise FailedRunError(f"{path.name} has {count(n_maps, 'volume')} in its header")
-    dtype, offset = header.get_data_dtype(), int(header["vox_offset"])
+    offset = int(header["vox_offset"])
     if dtype.kind not in "iuf":
         raise FailedRunError(f"{path.name} has numbers of an unusual type ({dtype})")
     if offset + models.n_numbers * n_maps * dtype.itemsize > size:
         raise FailedRunError(
             f"{path.name} is smaller than its header describes: it was cut off, copy it again"
         )
-    slope, inter = header.get_slope_inter()
     return CiftiFile(
         path, xml, models, n_maps, _step_of(path, xml), dtype,
         1.0 if slope is None else float(slope), 0.0 if inter is None else float(inter), offset,
@@ -236,7 +243,7 @@ def read_cifti_header(path: Path) -> Header:
         The file cannot be read, or is no dense series.
     """
     file = open_cifti(path)
-    if b"CIFTI_INDEX_TYPE_SERIES" not in file.xml:
+    if not file.is_series:
         raise FailedRunError(f"{path.name} holds maps and no series of volumes")
     models = file.models
     sampling = Grayordinates("cifti", models.digest, models.n_numbers)
@@ -256,7 +263,8 @@ class _xml_is_valid:  # noqa: N801  a context manager is named like a function
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: object, _: object) -> None:
-        if kind is not None and issubclass(kind, ElementTree.ParseError):
+        # An unknown encoding is a LookupError.
+        if kind is not None and issubclass(kind, ElementTree.ParseError | LookupError):
             raise ValueError(f"its XML is damaged ({error})") from None
 
 
@@ -329,6 +337,8 @@ def _structure(element: ElementTree.Element) -> Structure:
     name, kind = element.get("BrainStructure", ""), element.get("ModelType", "")
     if kind == "CIFTI_MODEL_TYPE_SURFACE":
         n_vertices = int(element.get("SurfaceNumberOfVertices", 0))
+        if not 0 < n_vertices <= _MOST_GRAYORDINATES:
+            raise ValueError(f"the mesh of {name} has {n_vertices} vertices")
         vertices = _numbers(element.findtext("VertexIndices"))
         if len(vertices) and not (0 <= vertices.min() and vertices.max() < n_vertices):
             raise ValueError(f"{name} has vertices that its mesh has not")
@@ -351,6 +361,10 @@ def _grid_of(volume: ElementTree.Element | None) -> Grid | None:
         raise ValueError("the grid of its voxels is incomplete")
     matrix = np.array((element.text or "").split(), dtype=float).reshape(4, 4)
     matrix[:3] *= 10.0 ** (int(element.get("MeterExponent", "-3")) + 3)
+    if not 0 < math.prod(shape) <= MAXIMUM_VOXELS or min(shape) <= 0:
+        raise ValueError(f"the grid of its voxels has {' × '.join(map(str, shape))} voxels")
+    if not np.isfinite(matrix).all() or not np.linalg.det(matrix[:3, :3]):
+        raise ValueError("the voxels of its grid have no size")
     rows = tuple(tuple(row) for row in matrix.tolist())
     return Grid((shape[0], shape[1], shape[2]), rows)
 
@@ -396,30 +410,6 @@ def cifti_head(
         models,
     )
     return _head(xml, kind, len(names), models.n_numbers)
-
-
-def dense_series_head(models: BrainModels, n_volumes: int, repetition_time_s: float) -> bytes:
-    """Return the header of a dense series.
-
-    Parameters
-    ----------
-    models : BrainModels
-    n_volumes : int
-    repetition_time_s : float
-
-    Returns
-    -------
-    bytes
-        What follows are float32 numbers, (n_numbers, n_volumes).
-    """
-    xml = _xml(
-        '<MatrixIndicesMap AppliesToMatrixDimension="0" '
-        f'IndicesMapToDataType="CIFTI_INDEX_TYPE_SERIES" NumberOfSeriesPoints="{n_volumes}" '
-        f'SeriesExponent="0" SeriesStart="0" SeriesStep="{repetition_time_s:g}" '
-        'SeriesUnit="SECOND"/>',
-        models,
-    )
-    return _head(xml, "dtseries", n_volumes, models.n_numbers)
 
 
 def _xml(first: str, models: BrainModels) -> bytes:

@@ -68,15 +68,32 @@ class Measure:
         Singular and plural: ``voxel`` and ``voxels``.
     units : tuple of SizeUnit
         One; or where there are vertices and voxels, one for each.
+    counted : str
+        What makes a feature count for a participant, before "at least half of the participants".
     """
 
     feature: str
     features: str
     units: tuple[SizeUnit, ...]
+    counted: str = "in the brain masks of"
 
     def count(self, number: int) -> str:
         """Return a number of features: ``1 voxel``, ``2 voxels``."""
         return f"{number} {self.feature if number == 1 else self.features}"
+
+    def in_words(self, about_voxels: str) -> str:
+        """Return a text about voxels as a text about these features.
+
+        Parameters
+        ----------
+        about_voxels : str
+            In it, voxels stand for features in general, also within a name (``n_voxels``).
+        """
+        return (
+            about_voxels.replace("voxels", self.features)
+            .replace("voxel", self.feature)
+            .replace("Voxels", self.features.capitalize())
+        )
 
     @property
     def count_key(self) -> str:
@@ -120,6 +137,8 @@ class Extensions:
         The folder of parcellations: ``func`` or ``anat``, in which BIDS has them.
     one_map : str
         What one map of a file is called: ``volume`` or ``map``.
+    file : str
+        What a file is called: ``image`` or ``file``.
     """
 
     maps: str
@@ -129,6 +148,7 @@ class Extensions:
     mask_suffix: str = "mask"
     labels_folder: str = "func"
     one_map: str = "volume"
+    file: str = "image"
 
 
 class LabelFile(NamedTuple):
@@ -642,6 +662,10 @@ class FeatureSpace(ABC):
         """
 
     # ------------------------------------------------------------ regions
+    def prepare_regions(self) -> None:
+        """Compute what regions need, once, before several threads ask for it."""
+        _ = self.adjacency
+
     @abstractmethod
     def region_seeds(self, values: NDArray[np.float32]) -> NDArray[np.intp]:
         """Return the peaks of a map around which ``local_regions`` lie.

@@ -14,6 +14,7 @@ import base64
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any, NoReturn, cast
 from xml.parsers import expat
@@ -152,7 +153,8 @@ class _Parser:
 def _shape(attributes: dict[str, str]) -> tuple[int, ...]:
     n_dimensions = int(attributes["Dimensionality"])
     shape = tuple(int(attributes[f"Dim{index}"]) for index in range(n_dimensions))
-    if not all(0 < size <= _MOST_VERTICES for size in shape):
+    # No array that is read has more than three numbers for each vertex.
+    if not all(0 < size <= _MOST_VERTICES for size in shape) or prod(shape) > 3 * _MOST_VERTICES:
         raise ValueError(f"an array of {' × '.join(map(str, shape))} numbers")
     return shape
 
@@ -221,6 +223,9 @@ def _parse(parser: expat.XMLParserType, chunk: bytes, *, is_last: bool = False) 
         if is_last or "no element" in str(error):
             raise EOFError from None
         raise ValueError(f"its XML is damaged ({error})") from None
+    # An attribute is missing, or Python does not know the encoding.
+    except LookupError as error:
+        raise ValueError(f"its XML is damaged ({error})") from None
 
 
 def data_arrays(path: Path) -> Iterator[DataArray]:
@@ -250,7 +255,7 @@ def data_arrays(path: Path) -> Iterator[DataArray]:
             n_arrays += len(found.ready)
             yield from found.ready
             found.ready.clear()
-    said = int(found.file.get("NumberOfDataArrays", n_arrays))
+        said = int(found.file.get("NumberOfDataArrays", n_arrays))
     if said != n_arrays:
         raise FailedRunError(
             f"{path.name} has {count(n_arrays, 'array')} in place of the {said} that it says it "

@@ -21,7 +21,7 @@ from nidecomp.spaces.smoothness import surrogate_maps
 from nidecomp.spaces.spins import spun
 
 # Rotations that the similarity of unrelated maps is measured with; their seeds begin here.
-_N_SPINS, _FIRST_SPIN = 20, 1000
+_N_SPINS, _FIRST_SPIN = 6, 1000
 # Of meshes with small triangles, every third vertex is enough: smooth maps hardly change between.
 _DENSE, _STEP = 12_000, 3
 
@@ -117,7 +117,7 @@ class Rotations:
         varying = maps[np.ptp(maps, axis=1) > 0]
         if len(varying) < 2:
             return float("nan")
-        own = _standardised(varying[:, self._taken])
+        own = _standardised(self._thinned(varying))
         squares, n_pairs = 0.0, 0
         for seed in range(_FIRST_SPIN, _FIRST_SPIN + _N_SPINS):
             r = own @ _standardised(self.surrogates(varying, seed)).T
@@ -127,21 +127,28 @@ class Rotations:
         # Independent values are never more than features.
         return 1 / max(squares / n_pairs, 1 / int(maps.shape[1]))
 
-    @cached_property
-    def _taken(self) -> NDArray[np.intp]:
-        """The features that surrogates have, in their order."""
-        of_vertices = [one.features.start + one.taken for one in self.spheres]
-        below = [] if self.voxels is None else [self.voxels.in_order]
-        return np.concatenate([*of_vertices, *below])
+    def _thinned(self, maps: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return maps at the features that surrogates have, with the same weight of each part."""
+        parts = [
+            _with_norms_of(own := maps[:, one.features], own[:, one.taken]) for one in self.spheres
+        ]
+        if self.voxels is not None:
+            parts.append(maps[:, self.voxels.in_order].astype(np.float32))
+        return np.concatenate(parts, axis=1)
 
 
 def _turned(one: Sphere, maps: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
     """Return maps of a hemisphere after a rotation, with the norms that they had."""
     moved = spun(maps, one.mesh, one.vertices, seed, mirrored=one.is_right)[:, one.taken]
+    return _with_norms_of(maps, moved)
+
+
+def _with_norms_of(maps: NDArray[np.floating], some: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return some values of maps, scaled so that they have the norms of all."""
     wanted = np.linalg.norm(maps.astype(np.float64), axis=1, keepdims=True)
-    found = np.linalg.norm(moved.astype(np.float64), axis=1, keepdims=True)
+    found = np.linalg.norm(some.astype(np.float64), axis=1, keepdims=True)
     ratio = np.divide(wanted, found, out=np.zeros_like(wanted), where=found > 0)
-    return np.asarray(moved * ratio, dtype=np.float32)
+    return np.asarray(some * ratio, dtype=np.float32)
 
 
 def _standardised(maps: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -107,8 +107,8 @@ def open_run(path: Path) -> RunImage:
     """
     if kind_of(path) == "cifti":
         file = open_cifti(path)
-        if file.repetition_time_s is None:
-            raise FailedRunError(f"{path.name} is no series of volumes with a known time")
+        if not file.is_series:
+            raise FailedRunError(f"{path.name} holds maps and no series of volumes")
         return DenseSeries(file)
     header = read_gifti_header(path)
     return PairOfSeries(path, header.n_volumes, header.grid.n_numbers // 2)

@@ -74,15 +74,19 @@ AREA = SizeUnit(
     min_cluster=40.0,
     min_region=200,
 )
+# fMRIPrep writes no masks for them.
+_COUNTED = "with signal in"
 # A float32 and the number of its column.
 _BYTES_OF_WEIGHT = 8.0
-_VERTICES = Measure("vertex", "vertices", (AREA,))
-_VOXELS = Measure("voxel", "voxels", (VOLUME,))
-_BOTH = Measure("grayordinate", "grayordinates", (AREA, VOLUME))
+_VERTICES = Measure("vertex", "vertices", (AREA,), _COUNTED)
+_VOXELS = Measure("voxel", "voxels", (VOLUME,), _COUNTED)
+_BOTH = Measure("grayordinate", "grayordinates", (AREA, VOLUME), _COUNTED)
 _CIFTI = Extensions(
-    ".dscalar.nii", ".dlabel.nii", ".dlabel.nii", ".dtseries.nii", "dseg", "anat", "map"
+    ".dscalar.nii", ".dlabel.nii", ".dlabel.nii", ".dtseries.nii", *("dseg", "anat", "map", "file")
 )
-_GIFTI = Extensions(".func.gii", ".label.gii", ".label.gii", ".func.gii", "dseg", "anat", "map")
+_GIFTI = Extensions(
+    ".func.gii", ".label.gii", ".label.gii", ".func.gii", *("dseg", "anat", "map", "file")
+)
 _SPLIT = {
     "local_regions": "around the peaks of the smoothed map, by random walks along the surface and "
     "within structures",
@@ -278,13 +282,9 @@ class GrayordinateSpace(FeatureSpace):
     def spatial_metadata(self, reference: str, res: str | None) -> dict[str, object]:  # noqa: ARG002  they have a density in its place
         """Return the run whose grayordinates these are, and how many there are."""
         n_vertices = max((one.n_vertices or 0 for one in self.models.structures), default=0)
-        meshes = f"{n_vertices} vertices in the mesh of each hemisphere"
-        is_one_file = self.kind == "cifti"
-        together = f"{self.models.n_numbers} grayordinates in a file; " if is_one_file else ""
-        return {
-            "SpatialReference": reference,
-            "Density": f"{together}{meshes}",
-        }
+        in_all = [f"{self.models.n_numbers} grayordinates in a file"] * (self.kind == "cifti")
+        meshes = [f"{n_vertices} vertices in the mesh of each hemisphere"] if n_vertices else []
+        return {"SpatialReference": reference, "Density": "; ".join(in_all + meshes)}
 
     # ------------------------------------------------------------ runs
     def prepare(self, smoothing_fwhm: tuple[float, ...]) -> None:
@@ -492,6 +492,10 @@ class GrayordinateSpace(FeatureSpace):
         return found
 
     # ------------------------------------------------------------ regions
+    def prepare_regions(self) -> None:
+        """Compute neighbours, and what maps are smoothed with."""
+        _ = self.adjacency, self._lengths, self._kernel(SMOOTHING_FWHM_MM)
+
     def region_seeds(self, values: NDArray[np.float32]) -> NDArray[np.intp]:
         """Return local maxima of the smoothed map: see `seeds.local_maxima_of_graph`."""
         smooth = cast(csr_array, self._kernel(SMOOTHING_FWHM_MM)) @ values

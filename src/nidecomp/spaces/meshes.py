@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import nibabel as nib
 import numpy as np
@@ -26,7 +26,7 @@ from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import Hemisphere
 from nidecomp.spaces.spheres import barycentric, on_sphere
 from nidecomp.spaces.subdivision import coarser, gathered, in_the_middle, subdivide
-from nidecomp.spaces.surface_files import given_surface
+from nidecomp.spaces.surface_files import GivenSurface, given_surface
 
 # Of fsaverage3, 4, 5, 6 and fsaverage itself, which is also called fsaverage7.
 FSAVERAGE = {"fsaverage3": 642, "fsaverage4": 2562, "fsaverage5": 10242, "fsaverage6": 40962}
@@ -44,6 +44,8 @@ MNI152_OF_MNI305 = np.array(
 )
 # As tools/make_surfaces.py stores numbers.
 _SPHERE_STEP, _AREA_STEP = 1 / 300, 1 / 2048
+# Coordinates in mm and areas in mm² that differ by less are the same.
+_SAME = 1e-3
 _SIDE = {"L": "left", "R": "right"}
 
 
@@ -78,10 +80,14 @@ class Mesh:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of all that distances and areas follow from."""
-        content = hashlib.sha256()
-        for array in (self.coordinates, self.faces, self.areas):
-            content.update(np.ascontiguousarray(array).tobytes())
+        """A hash of all that distances and areas follow from.
+
+        It names reduced runs, which the jobs of a cluster share: interpolated coordinates may
+        differ in the last digit between processors.
+        """
+        content = hashlib.sha256(np.ascontiguousarray(self.faces, dtype="<i4").tobytes())
+        for array in (self.coordinates, self.areas):
+            content.update(np.rint(array / _SAME).astype("<i8").tobytes())
         return content.hexdigest()
 
 
@@ -121,8 +127,8 @@ def template_mesh(
         Which of the meshes of that space.
     hemi : {"L", "R"}
     surfaces_dir : Path, optional
-        Surfaces of the user (`surface_files.given_surface`). Where they are there, coordinates are
-        theirs; meshes that NiDecomp does not know are theirs altogether.
+        Surfaces of the user (`surface_files.given_surface`), to take the coordinates from. Meshes
+        that NiDecomp does not know are taken from there altogether.
 
     Returns
     -------
@@ -132,14 +138,14 @@ def template_mesh(
     Raises
     ------
     FailedRunError
-        There is no such mesh, or the given one does not fit.
+        There is no such mesh, or that of the user is missing or does not fit.
     """
     given = given_surface(surfaces_dir, space, n_vertices, hemi) if surfaces_dir else None
     known = _known(space, n_vertices, hemi)
+    if given is None and (known is None or surfaces_dir):
+        raise FailedRunError(_unknown(space, n_vertices, surfaces_dir))
     if known is None:
-        if given is None:
-            raise FailedRunError(_unknown(space, n_vertices, surfaces_dir))
-        return Mesh(*given.alone())
+        return Mesh(*cast(GivenSurface, given).alone())
     if given is not None:
         coordinates = given.fitting(known.faces)
     else:
@@ -183,15 +189,16 @@ def picture_mesh(space: str, n_vertices: int, hemi: Hemisphere) -> PictureMesh:
 
 def _unknown(space: str, n_vertices: int, surfaces_dir: Path | None) -> str:
     """Return what is missing, and how it can be given."""
-    where = f"{surfaces_dir} has none for it" if surfaces_dir else "--surfaces-dir can give it"
-    if n_vertices == FSAVERAGE.get(space, n_vertices):
-        what = f"no mesh with {n_vertices} vertices in each hemisphere is known in space-{space}"
-    else:
+    if FSAVERAGE.get(space, n_vertices) != n_vertices:
         what = f"space-{space} has {FSAVERAGE[space]} vertices in each hemisphere, not {n_vertices}"
+    elif surfaces_dir:
+        what = f"{surfaces_dir} has no surface with {n_vertices} vertices of space-{space}"
+    else:
+        what = f"no mesh with {n_vertices} vertices in each hemisphere is known in space-{space}"
     return (
-        f"{what}, and {where}: a folder with {space}/surf/lh.white, lh.pial and lh.sphere.reg "
-        f"(FreeSurfer), or with *_hemi-L_*_midthickness.surf.gii and *_hemi-L_*_sphere.surf.gii, "
-        "and the same of the right hemisphere"
+        f"{what}; --surfaces-dir takes a folder with {space}/surf/lh.white, lh.pial and "
+        "lh.sphere.reg (FreeSurfer), or with *_hemi-L_*_midthickness.surf.gii and "
+        "*_hemi-L_*_sphere.surf.gii, and the same of the right hemisphere"
     )
 
 

@@ -203,7 +203,7 @@ def _gifti_files(
     return [
         path
         for path in sorted(folder.glob(f"*hemi-{hemi}_*{kind}.surf.gii"))
-        if _template(path) in {space, None} and _n_vertices(path) == n_vertices
+        if _is_of(path, space) and _n_vertices(path) == n_vertices
     ]
 
 
@@ -211,7 +211,7 @@ def _gifti_wall(folder: Path, space: str, n_vertices: int, hemi: Hemisphere) -> 
     """Return the medial wall, which TemplateFlow gives by labels of all the rest."""
     for path in sorted(folder.glob(f"*hemi-{hemi}_*desc-nomedialwall_*.label.gii")):
         labels = _read(_gifti_labels, path, n_vertices)
-        if _template(path) in {space, None} and len(labels) == n_vertices:
+        if _is_of(path, space) and len(labels) == n_vertices:
             return np.asarray(labels == 0)
     return np.zeros(n_vertices, dtype=np.bool_)
 
@@ -220,11 +220,13 @@ def _gifti_labels(path: Path, _: int) -> NDArray[Any]:
     return np.asarray(nib.load(path).darrays[0].data)
 
 
-def _template(path: Path) -> str | None:
-    """Return the space that the mesh of a file is of."""
+def _is_of(path: Path, space: str) -> bool:
+    """Return whether the mesh of a file may be of a space, by its name."""
     entities = dict(part.split("-", 1) for part in path.name.split("_") if "-" in part)
     # A template's own file says by space- where its coordinates are.
-    return entities.get("tpl", entities.get("space"))
+    template = entities.get("tpl", entities.get("space", space))
+    # TemplateFlow tells fsaverage5 from fsaverage by the density.
+    return template == space or (template == "fsaverage" and space.startswith("fsaverage"))
 
 
 def _n_vertices(path: Path) -> int:

@@ -167,7 +167,7 @@ SENTENCES: dict[str, tuple[Any, str, Options]] = {
     "evidence.n_splits": (3, "split into random halves 3 times", {}),
     "evidence.n_bootstraps": (9, "9 bootstrap samples of the participants", {}),
     "evidence.holdout": (0.25, "2 others (25 %), drawn at random, were held out", {}),
-    "evidence.threshold": ("p:0.01", rule_in_words(parse_rule("p:0.01")), {}),
+    "evidence.threshold": ("p:0.01", rule_in_words(parse_rule("p:0.01"), "voxels"), {}),
     "evidence.label_atlas": ("/x/mine.nii.gz", "the regions of mine.nii.gz", {}),
     "projection.maps": ("/x/yeo.nii.gz", "template maps (yeo.nii.gz)", {}),
     "projection.normalise_time_courses": (True, "They were scaled to unit variance.", {}),

@@ -232,7 +232,7 @@ def _randomised(fits: tuple[WrittenDecomposition, ...]) -> str:
 def _fitted_on(one: WrittenDecomposition, evidence: Mapping[str, object]) -> str:
     """Return on which features halves were fitted; empty if on all of them."""
     features = features_of([one])
-    n_features = evidence.get("SplitVoxels")
+    n_features = evidence.get(f"Split{features.many.capitalize()}")
     if not isinstance(n_features, int) or n_features in one.described.values():
         return ""
     return f"on {features.count(n_features)} evenly spaced in the mask and "
@@ -318,10 +318,8 @@ def _thresholded(fits: tuple[WrittenDecomposition, ...], science: Science) -> st
     rule = parse_rule(science.evidence.threshold)
     supports = [number(row.get("support")) for one in fits for row in one.metrics]
     are_sparse = [support < _SPARSE for support in supports if rule.kind != "ratio"]
-    words = (
-        rule_in_words(rule)
-        .replace("Benjamini and Hochberg", "Benjamini and Hochberg [@benjamini1995]")
-        .replace("keep voxels", f"keep {features_of(fits).many}")
+    words = rule_in_words(rule, features_of(fits).many).replace(
+        "Benjamini and Hochberg", "Benjamini and Hochberg [@benjamini1995]"
     )
     sentences = []
     if any(are_sparse):

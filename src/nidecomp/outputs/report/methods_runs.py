@@ -62,7 +62,7 @@ def about_runs(folder: Results, science: Science) -> str:
 
 
 def images_sentence(selection: Selection) -> str:
-    """Return which images of the runs were used."""
+    """Return which images, or files of surfaces, of the runs were used."""
     more = [
         f"{short}-{label}"
         for short, label in (
@@ -73,7 +73,8 @@ def images_sentence(selection: Selection) -> str:
         if label
     ]
     in_brackets = f" ({', '.join(more)})" if more else ""
-    return f"The images were those in the space {selection.space}{in_brackets}."
+    what = "files" if selection.is_of_surfaces else "images"
+    return f"The {what} were those in the space {selection.space}{in_brackets}."
 
 
 def _used(folder: Results) -> list[Row]:
