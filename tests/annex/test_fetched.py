@@ -16,7 +16,7 @@ from annexed import NOBODY, clone_of, git, make_origin
 
 from nidecomp.annex import commands
 from nidecomp.annex.commands import check_installed, check_writable, get, set_up, size_of
-from nidecomp.annex.fetched import at_hand, drop_leftovers
+from nidecomp.annex.fetched import all_at_hand, at_hand, drop_leftovers
 from nidecomp.annex.git import repository_of
 from nidecomp.annex.ledger import one_at_a_time
 from nidecomp.annex.subdatasets import install, is_not_installed
@@ -290,3 +290,17 @@ def test_an_empty_folder_is_no_subdataset(tmp_path: Path, dataset: Path) -> None
     (dataset / "empty").mkdir()
     assert not is_not_installed(dataset / "empty")
     assert not is_not_installed(tmp_path / "nothing")
+
+
+def test_two_links_to_the_same_content_are_fetched_as_one(dataset: Path) -> None:
+    """Of a pair whose left file was copied to the right, this process would wait for itself."""
+    done = threading.Event()
+
+    def read() -> None:
+        with all_at_hand([dataset / "one", dataset / "same"]):
+            assert (dataset / "same").read_text() == "1" * 5000
+        done.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    assert done.wait(20)
+    assert not contents(dataset)

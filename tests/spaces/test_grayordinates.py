@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -272,3 +273,16 @@ def test_a_series_with_a_time_of_another_unit_can_be_written_again(tmp_path: Pat
     assert read_cifti_header(path).repetition_time_s is None
     (volume,) = space.open_run(path).volumes(np.array([3]))
     np.testing.assert_array_equal(volume, values[3])
+
+
+@pytest.mark.parametrize("make", [cifti_space, gifti_space])
+@pytest.mark.parametrize("fwhm", [6.0, 40.0])
+def test_the_memory_of_kernels_is_about_what_was_forecast(
+    make: Callable[[], GrayordinateSpace], fwhm: float
+) -> None:
+    space = make()
+    kernel = space.kernel(fwhm)
+    taken = kernel.data.nbytes + kernel.indices.nbytes
+    assert kernel.indices.dtype == np.int32
+    assert 0.7 * taken < space.smoothing_bytes(fwhm) < 1.6 * taken
+    assert space.smoothing_bytes(0.0) == 0

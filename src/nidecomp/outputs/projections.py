@@ -184,7 +184,7 @@ def _write_combined(
                 "Combination": "Fixed effects: runs are weighted by the precision that their time "
                 f"courses give; the noise variance of a {result.space.measure.feature} is that of "
                 "all runs together",
-                "Sources": [result.uri(run.files.bold) for run in runs],
+                "Sources": [uri for run in runs for uri in result.image_uris(run)],
             },
         )
 
