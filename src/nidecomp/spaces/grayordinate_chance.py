@@ -101,18 +101,18 @@ class Rotations:
     voxels: Voxels | None = None
 
     def surrogates(self, maps: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
-        """Return unrelated maps: see `contract.FeatureSpace.surrogates`."""
-        parts = [_turned(one, maps[:, one.features], seed) for one in self.spheres]
-        if self.voxels is not None:
-            below = maps[:, self.voxels.in_order]
-            spacing = self.voxels.voxel_mm[::-1]
-            parts.append(surrogate_maps(below, self.voxels.mask, spacing, seed, thin=False))
-        return np.concatenate(parts, axis=1)
+        """Return unrelated maps: see `contract.FeatureSpace.surrogates`.
+
+        The mean of each hemisphere, and that of the voxels, is 0: it would stay what it is, and
+        patterns such as one hemisphere against the other would be the same in all surrogates.
+        """
+        return np.concatenate([values for values, _ in self._unrelated(maps, seed)], axis=1)
 
     def independent_values(self, maps: NDArray[np.floating]) -> float:
         """Return how many independent values unrelated maps as smooth as these have.
 
-        The variance of Pearson's r is that between maps and rotations of the others.
+        The variance of Pearson's r is that between maps and surrogates of the others, in which the
+        means of hemispheres and voxels have random signs.
         """
         varying = maps[np.ptp(maps, axis=1) > 0]
         if len(varying) < 2:
@@ -120,12 +120,34 @@ class Rotations:
         own = _standardised(self._thinned(varying))
         squares, n_pairs = 0.0, 0
         for seed in range(_FIRST_SPIN, _FIRST_SPIN + _N_SPINS):
-            r = own @ _standardised(self.surrogates(varying, seed)).T
+            parts = self._unrelated(varying, seed)
+            signs = np.random.RandomState(seed).choice([-1, 1], size=len(parts))
+            other = [
+                values + sign * means for (values, means), sign in zip(parts, signs, strict=True)
+            ]
+            r = own @ _standardised(np.concatenate(other, axis=1)).T
             np.fill_diagonal(r, 0.0)
             squares += float((r**2).sum())
             n_pairs += r.size - len(r)
         # Independent values are never more than features.
         return 1 / max(squares / n_pairs, 1 / int(maps.shape[1]))
+
+    def _unrelated(
+        self, maps: NDArray[np.floating], seed: int
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.floating]]]:
+        """Return surrogates of each part with a mean of 0, and the means in the same scale."""
+        parts = []
+        for one in self.spheres:
+            own = maps[:, one.features]
+            means = own.mean(axis=1, keepdims=True)
+            larger = np.sqrt(own.shape[1] / len(one.taken))
+            parts.append((_turned(one, own - means, seed), means * larger))
+        if self.voxels is not None:
+            below = maps[:, self.voxels.in_order]
+            means, spacing = below.mean(axis=1, keepdims=True), self.voxels.voxel_mm[::-1]
+            made = surrogate_maps(below - means, self.voxels.mask, spacing, seed, thin=False)
+            parts.append((made, means))
+        return parts
 
     def _thinned(self, maps: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return maps at the features that surrogates have, with the same weight of each part."""
