@@ -25,15 +25,18 @@ def main(folder: Path, stored: Sequence[str] = STORED) -> None:
 
     from nidecomp import CanICA, DictLearning  # noqa: PLC0415
     from nidecomp.annotation.random_walk import walk_to_seeds  # noqa: PLC0415
+    from nidecomp.core.packed import PackedSeries  # noqa: PLC0415
     from nidecomp.runs.reduce import warm_up  # noqa: PLC0415
     from nidecomp.spaces.geodesic import geodesic_graph, surface_kernel  # noqa: PLC0415
+    from nidecomp.spaces.grayordinate_series import smooth_rows  # noqa: PLC0415
     from nidecomp.spaces.meshes import template_mesh  # noqa: PLC0415
     from nidecomp.spaces.seeds import local_maxima_of_graph  # noqa: PLC0415
 
     for name in stored:
         warm_up(name)
     rng = np.random.default_rng(0)
-    # More voxels than one block has, because slices of an array are another type of argument.
+    # More voxels than one block has, because slices of an array are another type of argument; and
+    # fewer.
     networks = rng.laplace(size=(3, 2500))
     runs = [
         (rng.standard_normal((20, 3)) @ networks + rng.standard_normal((20, 2500))).astype("f4")
@@ -41,11 +44,22 @@ def main(folder: Path, stored: Sequence[str] = STORED) -> None:
     ]
     for estimator in (CanICA(n_components=3), DictLearning(n_components=3)):
         estimator.fit(runs)
+        estimator.fit([run[:, :500] for run in runs])
     chain = csr_array(np.eye(4, k=1) + np.eye(4, k=-1))
     mesh = template_mesh("fsaverage3", 642, "L")
-    surface_kernel(mesh, np.arange(642), 6.0)
+    kernel = surface_kernel(mesh, np.arange(642), 6.0)
+    # As it is mapped from the work folder.
+    parts = [kernel.indptr.astype("i8"), kernel.indices.astype("i8"), kernel.data]
+    for one in parts:
+        one.flags.writeable = False
+    series = np.ones((642, 2), np.float32)
+    smooth_rows(*parts, series, 0, np.empty_like(series))
+    PackedSeries(2, 642).put_block(0, np.ones((2, 642), np.float32), np.arange(2))
     local_maxima_of_graph(np.ones(642), geodesic_graph(mesh), mesh.coordinates)
-    walk_to_seeds(np.ones(4, np.float32), np.array([1, 0, 0, 2]), chain, 1.0)
+    # Neighbours of voxels, and those of vertices.
+    for kind in ("i4", "i8"):
+        chain.indptr, chain.indices = chain.indptr.astype(kind), chain.indices.astype(kind)
+        walk_to_seeds(np.ones(4, np.float32), np.array([1, 0, 0, 2]), chain, 1.0)
     print(f"Compiled {len(list(folder.rglob('*.nbc')))} functions into {folder}.")
 
 

@@ -192,7 +192,7 @@ def _read_maps(path: Path, space: FeatureSpace) -> None:
     names = map_names(path)
     if names and len(names) != n_maps:
         raise BadAnswerError(f"{len(names)} names of {n_maps} maps")
-    read_values(path)
+    read_values(path, space.label)
     if kind == "labels":
         found = space.read_labels(path)
         if found.here.shape != (space.n_features,):

@@ -13,13 +13,15 @@ from nibabel.affines import apply_affine
 
 from nidecomp.annotation.atlases import label_atlas, shipped_networks, tissues
 from nidecomp.annotation.noise_flags import CSF_LIMIT, NoiseNumbers, flags, tissue_shares
-from nidecomp.core.errors import UsageError
+from nidecomp.core.errors import FailedRunError, UsageError
 from nidecomp.core.hemispheres import HEMISPHERES
 from nidecomp.spaces.brain_models import CORTEX, BrainModels, Structure
+from nidecomp.spaces.cifti import cifti_head
+from nidecomp.spaces.grayordinate_maps import read_values
 from nidecomp.spaces.grayordinate_series import cortex_of
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 from nidecomp.spaces.grid import Grid
-from nidecomp.spaces.meshes import template_mesh
+from nidecomp.spaces.meshes import FSAVERAGE7, template_mesh
 
 SIDES = {"L": "CortexLeft", "R": "CortexRight"}
 
@@ -357,3 +359,36 @@ def test_what_is_no_atlas_is_refused_in_a_sentence(tmp_path) -> None:
     (tmp_path / "c.dlabel.nii").write_bytes(b"no cifti")
     assert str(tmp_path / "c.dlabel.nii") in told(tmp_path / "c.dlabel.nii")
     assert "the file of the right hemisphere is missing" in told(tmp_path / "lh.none.label.gii")
+
+
+# ---------------------------------------------------------------- meshes that look alike
+@pytest.mark.parametrize(
+    ("left", "space", "said"),
+    [
+        ("x.L.164k_fs_LR.label.gii", "fsaverage", "on the mesh of fs_LR with 163842 vertices"),
+        ("tpl-fsLR_hemi-L_den-164k_x.label.gii", "fsLR", "on the mesh of fs_LR"),
+        ("lh.x.label.gii", "fsLR", "as fsaverage and a mesh of fs_LR"),
+        ("lh.x.label.gii", "fsaverage6", None),
+        ("tpl-fsaverage_hemi-L_den-164k_x.label.gii", "fsLR", None),
+    ],
+)
+def test_as_many_vertices_as_fsaverage_has_are_of_fsaverage_only_where_that_is_said(
+    tmp_path, left: str, space: str, said: str | None
+) -> None:
+    right = left.replace("lh", "rh").replace(".L.", ".R.").replace("hemi-L", "hemi-R")
+    ones = [np.ones(FSAVERAGE7)]
+    path = pair(tmp_path, left, right, {"L": ones, "R": ones}, table={1: "all"})
+    if said is None:
+        assert read_values(path, space).values.all()
+    else:
+        with pytest.raises(FailedRunError, match=said):
+            read_values(path, space)
+
+
+def test_a_cifti_file_with_as_many_vertices_as_fsaverage_is_of_fs_lr(tmp_path) -> None:
+    """That of the HCP has no such mesh but fs_LR's."""
+    models = BrainModels((Structure(CORTEX["L"], np.arange(5), FSAVERAGE7),))
+    path = tmp_path / "fsaverage.dscalar.nii"
+    path.write_bytes(cifti_head(models, "dscalar", ["x"]) + np.ones(5, "<f4").tobytes())
+    with pytest.raises(FailedRunError, match="on the mesh of fs_LR"):
+        read_values(path, "fsaverage")

@@ -174,11 +174,13 @@ def test_what_a_container_should_bring_and_does_not_is_no_error(tmp_path: Path) 
     assert shown(NIDECOMP_COMPILED=str(tmp_path / "missing"), TMPDIR=str(tmp_path))[2] == "False"
 
 
-def test_everything_is_compiled_ahead(compiled_ahead: Path, tmp_path: Path) -> None:
-    """The code compiled for the container covers all data types of the demo dataset."""
+@pytest.mark.parametrize("dataset", ["rest", "surfaces"])
+def test_everything_is_compiled_ahead(compiled_ahead: Path, tmp_path: Path, dataset: str) -> None:
+    """The code compiled for the container covers all data types of the fixtures."""
+    space = ("--space", "fsLR") if dataset == "surfaces" else ()
     done = subprocess.run(
         [
-            sys.executable, "-m", "nidecomp", FIXTURES / "rest", tmp_path / "out", "group",
+            sys.executable, "-m", "nidecomp", FIXTURES / dataset, tmp_path / "out", "group", *space,
             "--n-components", "3", "--no-report", "--nprocs", "1",
         ],
         env={**os.environ, "NIDECOMP_COMPILED": str(compiled_ahead), "NUMBA_DEBUG_CACHE": "1"},

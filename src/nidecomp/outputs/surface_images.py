@@ -40,7 +40,7 @@ def surface_image(path: Path, space: str, *, inflated: bool = False) -> Any:
     # Importing it takes long.
     from nilearn.surface import InMemoryMesh, PolyMesh, SurfaceImage  # noqa: PLC0415
 
-    models, values, _ = read_values(path)
+    models, values, _ = read_values(path, space)
     meshes, data = {}, {}
     mesh_of = picture_mesh if inflated else template_mesh
     for hemi in HEMISPHERES:

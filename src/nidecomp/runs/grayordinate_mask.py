@@ -159,7 +159,7 @@ def _given_mask(masking: Masking, usual: UsableRun) -> _Given | None:
     if file_kind(path) != cast(Grayordinates, usual.grid).kind:
         raise UsageError(f"--mask {path}: the mask of such runs is {wanted}.")
     try:
-        found = read_values(path)
+        found = read_values(path, usual.files.space)
     except FailedRunError as error:
         raise UsageError(f"--mask {path}: {error}.") from None
     if len(found.values) != 1:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import HEMISPHERES, Hemisphere, of_hemisphere
-from nidecomp.core.text import count
+from nidecomp.core.text import count, in_one_line
 from nidecomp.spaces.brain_models import Grayordinates, cortex_models
 from nidecomp.spaces.images import MAXIMUM_VOLUMES, Header, unreadable_file_fails
 from nidecomp.spaces.label_tables import Label, as_xml, escaped
@@ -311,8 +311,8 @@ def _head_of_run(left: Path, hemi: Hemisphere) -> GiftiHead:
     head = read_head(path)
     if head.structure not in {None, _SIDES[hemi]}:
         raise FailedRunError(
-            f"{path.name} says that it is {head.structure} (AnatomicalStructurePrimary): it may "
-            "have been mixed up with the other hemisphere"
+            f"{path.name} says that it is {in_one_line(head.structure)} "
+            "(AnatomicalStructurePrimary): it may have been mixed up with the other hemisphere"
         )
     if not 0 < head.n_arrays <= MAXIMUM_VOLUMES:
         raise FailedRunError(f"{path.name} has {count(head.n_arrays, 'volume')}")

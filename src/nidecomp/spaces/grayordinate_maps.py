@@ -17,11 +17,13 @@ from nidecomp.spaces.cifti import open_cifti
 from nidecomp.spaces.contract import MapKind
 from nidecomp.spaces.gifti import data_arrays, label_names, read_head
 from nidecomp.spaces.grayordinate_series import cortex_of
+from nidecomp.spaces.meshes import FSAVERAGE7
 from nidecomp.spaces.volumes import describe_maps_of_volume
 
 FileKind = Literal["cifti", "gifti", "volume"]
 _CIFTI = re.compile(r"\.[dp](tseries|scalar|label|conn)\.nii$")
 # How names say which hemisphere a file is of: BIDS, FreeSurfer, HCP, and others.
+_FS_LR = re.compile(r"fs_?LR", re.IGNORECASE)
 _SIDES = (("hemi-L", "hemi-R"), ("lh", "rh"), ("L", "R"), ("left", "right"))
 
 
@@ -75,13 +77,15 @@ def map_names(path: Path) -> tuple[str, ...]:
             return tuple(one.metadata.get("Name", "") for one in arrays)
 
 
-def read_values(path: Path) -> MapFile:
+def read_values(path: Path, space: str) -> MapFile:
     """Return the values of a file of maps or labels at grayordinates.
 
     Parameters
     ----------
     path : Path
         A CIFTI-2 file, or the left one of a pair of GIFTI files.
+    space : str
+        What BIDS calls the space of the runs, in which the file is unless it says another.
 
     Returns
     -------
@@ -90,10 +94,11 @@ def read_values(path: Path) -> MapFile:
     Raises
     ------
     FailedRunError
-        The file cannot be read.
+        The file cannot be read, or has a mesh that may be one of two.
     """
     if file_kind(path) == "cifti":
         file = open_cifti(path)
+        _check_mesh(path, file.models, space)
         values = np.ascontiguousarray(file.values(slice(None)).T)
         return MapFile(file.models, values, file.label_names if file.is_labels else {})
     files = both_files(path)
@@ -102,8 +107,31 @@ def read_values(path: Path) -> MapFile:
         raise FailedRunError(
             f"{files[0].name} and {files[1].name} have different numbers of maps or vertices"
         )
+    models = cortex_of(sides[0].shape[1])
+    _check_mesh(path, models, space)
     labels = _told_apart(sides, [label_names(one) for one in files])
-    return MapFile(cortex_of(sides[0].shape[1]), np.concatenate(sides, axis=1), labels)
+    return MapFile(models, np.concatenate(sides, axis=1), labels)
+
+
+def _check_mesh(path: Path, models: BrainModels, space: str) -> None:
+    """Check that a mesh with as many vertices as fsaverage and fs_LR's of 164k is fsaverage's.
+
+    Numbers of vertices tell all other meshes apart.
+    """
+    if all(one.n_vertices != FSAVERAGE7 for one in models.structures):
+        return
+    if file_kind(path) == "cifti" or _FS_LR.search(path.name):
+        raise FailedRunError(
+            f"{path.name} is on the mesh of fs_LR with {FSAVERAGE7} vertices (164k), which "
+            "NiDecomp does not have, and the vertices of fsaverage are other ones: take the file "
+            "of the 32k mesh"
+        )
+    if not (space.startswith("fsaverage") or "fsaverage" in path.name):
+        raise FailedRunError(
+            f"{path.name} has {FSAVERAGE7} vertices, as fsaverage and a mesh of fs_LR (164k) have: "
+            "if it is of fsaverage, give it a name with fsaverage; if not, take that of the 32k "
+            "mesh"
+        )
 
 
 def _arrays(path: Path) -> NDArray[np.float32]:

@@ -457,7 +457,7 @@ class GrayordinateSpace(FeatureSpace):
         if file_kind(path) == "volume":
             features, places = self._own_voxels(path)
             return self._at(features, maps_at(path, places, n_maps))
-        file = read_values(path)
+        file = read_values(path, self.label)
         if len(file.values) != n_maps:
             raise FailedRunError(
                 f"{path.name} has {count(len(file.values), 'map')} in place of {n_maps}"
@@ -475,7 +475,7 @@ class GrayordinateSpace(FeatureSpace):
             features, places = self._own_voxels(path)
             labels, here = labels_at(path, places)
             return LabelFile(labels, self._at(features, here.astype(np.float32)))
-        file = read_values(path)
+        file = read_values(path, self.label)
         found = np.unique(np.nan_to_num(file.values[0], posinf=0, neginf=0))
         (here,) = values_at(self._own, self._mesh, file.models, file.values[:1], is_labels=True)
         return LabelFile(found[found > 0], here, file.labels)

@@ -30,7 +30,7 @@ from nidecomp.spaces.surface_files import GivenSurface, given_surface
 
 # Of fsaverage3, 4, 5, 6 and fsaverage itself, which is also called fsaverage7.
 FSAVERAGE = {"fsaverage3": 642, "fsaverage4": 2562, "fsaverage5": 10242, "fsaverage6": 40962}
-_FSAVERAGE7 = 163842
+FSAVERAGE7 = 163842
 FS_LR = {32492: "32k", 59292: "59k"}
 # The surfaces of fsaverage are in the space MNI305, fs_LR in MNI152:
 # https://surfer.nmr.mgh.harvard.edu/fswiki/CoordinateSystems
@@ -283,7 +283,7 @@ def _coarser_fsaverage(n_vertices: int, hemi: Hemisphere) -> _Known | None:
 def _finer_fsaverage(n_vertices: int, hemi: Hemisphere) -> _Known | None:
     """Return fsaverage5, or a mesh with vertices in the middles of its edges."""
     mesh = _fsaverage5(hemi)
-    while len(mesh.areas) < n_vertices <= _FSAVERAGE7:
+    while len(mesh.areas) < n_vertices <= FSAVERAGE7:
         faces, parents = subdivide(mesh.faces, len(mesh.areas))
         areas = in_the_middle(mesh.areas, parents) / 4
         if len(areas) == FSAVERAGE["fsaverage6"]:
