@@ -35,8 +35,8 @@ CIRCULAR = (
 )
 # What z values depend on and what they do not show.
 _ABOUT_Z = {
-    "NoiseModel": "AR(1) in each {feature}; EffectiveDegreesOfFreedom and Autocorrelation are "
-    "medians over {features}. DegreesOfFreedom: volumes kept minus regressors and components.",
+    "NoiseModel": "AR(1) in each voxel; EffectiveDegreesOfFreedom and Autocorrelation are medians "
+    "over voxels. DegreesOfFreedom: volumes kept minus regressors and components.",
     "Limitation": CIRCULAR,
 }
 _UNITS = {
