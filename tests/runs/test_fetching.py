@@ -139,6 +139,17 @@ def test_where_other_files_do_not_say_enough_the_header_is_fetched(
     assert before.header.stored_bytes == 2
 
 
+def test_an_image_that_was_fetched_and_cannot_be_used_is_said_to_be_so(
+    annexed: Annexed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that it is gone: it was dropped again."""
+    monkeypatch.setattr(nib, "save", lambda _, path: path.write_bytes(b"no image"))
+    before = header_before_it_is_read(replace(annexed.files, mask=None), annexed.work)
+    assert before is not None
+    assert before.header is None
+    assert before.failure.startswith(f"{annexed.bold.name} cannot be read: ")
+
+
 def test_a_run_whose_mask_cannot_be_fetched_has_failed(
     annexed: Annexed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

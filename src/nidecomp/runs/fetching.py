@@ -37,10 +37,14 @@ _STORED_BYTES = 4
 
 @dataclass(frozen=True)
 class HeaderBefore:
-    """The header of an image that is fetched later; `is_expected` if it was never read."""
+    """The header of an image that is fetched later; `is_expected` if it was never read.
 
-    header: Header
+    `failure` says why there is none, where the image was fetched for it.
+    """
+
+    header: Header | None
     is_expected: bool
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,8 @@ def header_before_it_is_read(
     HeaderBefore or None
         That of the image where it is there or was read before, else one that follows from the
         other files of the run; where they do not say enough, the image is fetched to read its
-        header, and dropped. None where an image need not be fetched, or cannot be read: the
-        inspection reads it, and says why.
+        header, and dropped, which may fail. None where an image need not be fetched, or cannot be
+        read: the inspection reads it, and says why.
     """
     if files.image_is_gone:
         known = known_header(files, work_dir)
@@ -91,8 +95,8 @@ def header_before_it_is_read(
     if is_at_hand(files):
         return None
     signals = Signals(None if is_dry else work_dir / MASK_FOLDER, work_dir)
-    expected = _expected_header(files) or _fetched_header(files, signals)
-    return HeaderBefore(expected, is_expected=True) if expected else None
+    expected = _expected_header(files)
+    return HeaderBefore(expected, is_expected=True) if expected else _fetched(files, signals)
 
 
 def _header_there(files: RunFiles) -> Header | None:
@@ -119,15 +123,15 @@ def _expected_header(files: RunFiles) -> Header | None:
     return Header(grid, n_volumes, _STORED_BYTES, repetition_time_s=None)
 
 
-def _fetched_header(files: RunFiles, signals: Signals) -> Header | None:
+def _fetched(files: RunFiles, signals: Signals) -> HeaderBefore:
     try:
         with all_at_hand(files.images):
             header = read_header(files.bold)
             # All of it is there, and would have to be fetched again for that.
             signals.keep_of_image(files, header)
-            return header
-    except FailedRunError:
-        return None
+            return HeaderBefore(header, is_expected=True)
+    except FailedRunError as error:
+        return HeaderBefore(None, is_expected=True, failure=str(error))
 
 
 def with_image(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from nidecomp.bids.index import find_runs
 from nidecomp.bids.listing import KeptListing
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NothingToDoError
-from nidecomp.core.inventory import Inventory, RefusedRun
+from nidecomp.core.inventory import FailedRun, Inventory, RefusedRun
 from nidecomp.core.kept import digest
 from nidecomp.core.records import RunFiles, RunKey, UsableRun
 from nidecomp.core.surface_files import kind_of_series
@@ -67,6 +67,8 @@ def find_usable_runs(root: Path, settings: Settings, executor: Executor) -> Inve
     )
     new = [files for files in found if files.image_is_gone or not earlier.has(files)]
     headers = _headers(new, settings, executor)
+    failed += _without_header(new, headers)
+    new = [files for files in new if files.key not in {run.key for run in failed}]
     tasks = [
         InspectTask(files, science.denoising, n_rows, header.header if header else None)
         for files in new
@@ -111,6 +113,18 @@ def _headers(
         if not isinstance(result, WorkerDied):
             found[result[0]] = result[1]
     return found
+
+
+def _without_header(
+    files: Iterable[RunFiles], headers: Mapping[RunKey, HeaderBefore | None]
+) -> tuple[FailedRun, ...]:
+    """Return the runs of which the image was fetched and has no header that can be used."""
+    found = ((one, headers.get(one.key)) for one in files)
+    return tuple(
+        FailedRun(one.key, one.bold, header.failure)
+        for one, header in found
+        if header is not None and header.failure
+    )
 
 
 def _with_origin(
