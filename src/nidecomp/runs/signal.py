@@ -30,7 +30,7 @@ from nidecomp.spaces.images import Header
 # Where the work folder has it, beside group masks.
 MASK_FOLDER = "mask"
 # Part of the names of files: increase it whenever what has a signal is defined anew.
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
