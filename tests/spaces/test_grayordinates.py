@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import of_hemisphere
 from nidecomp.core.packed import PackedSeries
 from nidecomp.spaces.brain_models import BrainModels, Grayordinates, Structure
-from nidecomp.spaces.cifti import read_cifti_header
+from nidecomp.spaces.cifti import dense_series_head, open_cifti, read_cifti_header
 from nidecomp.spaces.contract import FeatureSpace, PackedRun, RunSeries
 from nidecomp.spaces.grayordinate_series import usable_features
 from nidecomp.spaces.grayordinates import GrayordinateSpace
@@ -274,6 +275,27 @@ def test_surrogates_are_unrelated_and_as_correlated_with_each_other(make) -> Non
     rough = rng.standard_normal((4, space.n_features))
     assert 5 < n_smooth < 0.3 * space.independent_values(rough)
     assert np.isnan(space.independent_values(maps[:1]))
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_structure_without_places_may_begin_where_another_one_does(
+    tmp_path: Path, *, is_last: bool
+) -> None:
+    left, right, *others = cifti_space().models.structures
+    empty = Structure("CIFTI_STRUCTURE_BRAIN_STEM", np.zeros((0, 3), dtype=np.intp), None)
+    models = BrainModels((left, empty, right, *others), cifti_space().models.grid)
+    content = dense_series_head(models, 7, 2.0)
+    if is_last:
+        together = content.partition(b"</MatrixIndicesMap>")[0]
+        elements = re.split(rb"(?=<BrainModel )", together)[1:]
+        assert b"BRAIN_STEM" in elements[1]
+        moved = [elements[0], *elements[2:], elements[1]]
+        content = content.replace(b"".join(elements), b"".join(moved))
+    path = tmp_path / "a.dtseries.nii"
+    path.write_bytes(content + bytes(4 * 7 * models.n_numbers))
+    found = open_cifti(path).models
+    assert [one.name for one in found.structures] == [one.name for one in models.structures]
+    assert found.slices == models.slices
 
 
 def test_structures_that_share_a_voxel_are_refused(tmp_path: Path) -> None:
