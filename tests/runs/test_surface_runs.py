@@ -52,7 +52,8 @@ from nidecomp.runs.reduce import reduce_run
 from nidecomp.runs.signal import MASK_FOLDER
 from nidecomp.runs.sites import find_runs_of_site, refuse_other_spaces
 from nidecomp.runs.task import ReduceTask
-from nidecomp.spaces.brain_models import Grayordinates
+from nidecomp.spaces.brain_models import BrainModels, Grayordinates, Structure
+from nidecomp.spaces.cifti import dense_series_head, open_cifti
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 from nidecomp.spaces.meshes import template_mesh
 
@@ -471,6 +472,21 @@ def test_what_is_kept_and_damaged_is_read_again(tmp_path: Path, damage: str) -> 
     assert [file.name.partition("-")[0] for file in files] == ["models", "signal"]
     for file in files:
         file.write_text(damage, encoding="utf-8")
+    assert shared(runs, tmp_path / "work")[0].digest == space.digest
+
+
+def test_structures_without_places_are_kept_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_dense(tmp_path, "01")
+    there = open_cifti(path)
+    empty = Structure("CIFTI_STRUCTURE_BRAIN_STEM", np.zeros((0, 3), dtype=np.intp), None)
+    models = BrainModels((*there.models.structures, empty), there.models.grid)
+    head = dense_series_head(models, N_VOLUMES, 2.0)
+    path.write_bytes(head + there.stored().tobytes())
+    runs = usable(tmp_path, "fsLR")
+    space, _ = shared(runs, tmp_path / "work")
+    monkeypatch.setattr(signal, "usable_features", None)
     assert shared(runs, tmp_path / "work")[0].digest == space.digest
 
 

@@ -198,10 +198,16 @@ def _models_as_json(models: BrainModels) -> dict[str, object]:
     }
 
 
+def _as_places(numbers: Any, n_vertices: int | None) -> NDArray[Any]:
+    """Return vertices, or voxels, of which there may be none."""
+    places = np.array(numbers, dtype=np.int32)
+    return places if n_vertices is not None else places.reshape(-1, 3)
+
+
 def _models_from_json(content: Any) -> BrainModels | None:
     try:
         structures = tuple(
-            Structure(name, np.array(places, dtype=np.int32), n_vertices)
+            Structure(name, _as_places(places, n_vertices), n_vertices)
             for name, places, n_vertices in content["structures"]
         )
         grid = content["grid"]
