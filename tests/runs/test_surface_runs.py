@@ -36,7 +36,7 @@ from nidecomp.bids.index import find_runs
 from nidecomp.config.parse import settings_from_options
 from nidecomp.config.science import Denoising, Masking, Selection
 from nidecomp.core.content import annex_key_of_all
-from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.errors import FailedRunError, NothingToDoError, UsageError
 from nidecomp.core.inventory import Inventory, RefusedRun
 from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.execution.local import LocalProcesses
@@ -54,6 +54,7 @@ from nidecomp.runs.sites import find_runs_of_site, refuse_other_spaces
 from nidecomp.runs.task import ReduceTask
 from nidecomp.spaces.brain_models import BrainModels, Grayordinates, Structure
 from nidecomp.spaces.cifti import dense_series_head, open_cifti
+from nidecomp.spaces.grayordinate_series import usable_features
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 from nidecomp.spaces.meshes import template_mesh
 
@@ -473,6 +474,26 @@ def test_what_is_kept_and_damaged_is_read_again(tmp_path: Path, damage: str) -> 
     for file in files:
         file.write_text(damage, encoding="utf-8")
     assert shared(runs, tmp_path / "work")[0].digest == space.digest
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_what_was_replaced_while_it_was_read_is_not_kept(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = WRITE[kind](tmp_path, "01")
+    (run,) = usable(tmp_path, SPACES[kind])
+    folder = tmp_path / "work"
+
+    def replaced_after(path: Path) -> np.ndarray:
+        found = usable_features(path)
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        return found
+
+    monkeypatch.setattr(signal, "usable_features", replaced_after)
+    with pytest.raises(FailedRunError, match=f"{path.name} was replaced while it was read"):
+        signal.Signals(folder, folder).of(run)
+    assert not list(folder.glob("signal-*"))
 
 
 def test_structures_without_places_are_kept_as_they_are(
