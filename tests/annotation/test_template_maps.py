@@ -48,6 +48,21 @@ def test_results_are_read_back(space_of, tmp_path: Path) -> None:
     np.testing.assert_allclose(found.maps, scaled, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("space_of", "other_of"), [(cifti_space, gifti_space), (gifti_space, cifti_space)]
+)
+def test_results_in_another_format_are_told_and_their_file_can_be_given(
+    space_of, other_of, tmp_path: Path
+) -> None:
+    space, other = space_of(), other_of()
+    results(tmp_path, other, np.ones((2, other.n_features)))
+    with pytest.raises(UsageError, match="give the file of maps in place of the folder") as told:
+        read_template_maps(tmp_path, space)
+    there = tmp_path.rglob(f"*_components{other.extensions.maps}")
+    (path,) = (one for one in there if one.name in str(told.value))
+    assert read_template_maps(path, space)[0].n_components == 2
+
+
 def test_a_missing_hemisphere_is_said(tmp_path: Path) -> None:
     space = gifti_space()
     results(tmp_path, space, np.ones((2, space.n_features)))

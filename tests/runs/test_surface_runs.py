@@ -36,7 +36,7 @@ from nidecomp.bids.index import find_runs
 from nidecomp.config.parse import settings_from_options
 from nidecomp.config.science import Denoising, Masking, Selection
 from nidecomp.core.content import annex_key_of_all
-from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.errors import FailedRunError, NothingToDoError, UsageError
 from nidecomp.core.inventory import Inventory, RefusedRun
 from nidecomp.core.records import RunFiles, UsableRun
 from nidecomp.execution.local import LocalProcesses
@@ -52,7 +52,9 @@ from nidecomp.runs.reduce import reduce_run
 from nidecomp.runs.signal import MASK_FOLDER
 from nidecomp.runs.sites import find_runs_of_site, refuse_other_spaces
 from nidecomp.runs.task import ReduceTask
-from nidecomp.spaces.brain_models import Grayordinates
+from nidecomp.spaces.brain_models import BrainModels, Grayordinates, Structure
+from nidecomp.spaces.cifti import dense_series_head, open_cifti
+from nidecomp.spaces.grayordinate_series import usable_features
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 from nidecomp.spaces.meshes import template_mesh
 
@@ -294,19 +296,21 @@ def test_grayordinates_are_aligned_by_their_places(tmp_path: Path) -> None:
     other[:, -1], other[:, -2] = series(N_VOLUMES), 0
     write_dense(tmp_path, "03", old, other)
     space, inventory = shared(usable(tmp_path, "fsLR"), mask_threshold=1.0)
-    assert np.flatnonzero(~space.inside).tolist() == [len(new) - 10, len(new) - 1]
+    lost = np.flatnonzero(~space.inside[2 * N_VERTICES :])
+    assert (lost + 2 * N_VERTICES).tolist() == [len(new) - 10, len(new) - 1]
     assert ["not listed as in most runs" in " ".join(run.notes) for run in inventory.used] == [
         False, False, True
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("structures", "number"),
-    [("all", 2 * N_VERTICES + 54), ("cortex", 2 * N_VERTICES), ("subcortex", 54)],
-)
-def test_structures_are_chosen(tmp_path: Path, structures: str, number: int) -> None:
+@pytest.mark.parametrize("structures", ["all", "cortex", "subcortex"])
+def test_structures_are_chosen_without_the_medial_wall(tmp_path: Path, structures: str) -> None:
+    """A file of grayordinates that has all vertices has a signal on the wall, too."""
     write_dense(tmp_path, "01")
-    assert shared(usable(tmp_path, "fsLR"), structures=structures)[0].n_features == number
+    space, _ = shared(usable(tmp_path, "fsLR"), structures=structures)
+    cortex = ~np.concatenate([*walls().values()])
+    expected = np.concatenate([cortex & (structures != "subcortex"), [structures != "cortex"] * 54])
+    np.testing.assert_array_equal(space.inside, expected)
 
 
 def test_what_cannot_be_done_on_surfaces_is_told(tmp_path: Path) -> None:
@@ -471,6 +475,41 @@ def test_what_is_kept_and_damaged_is_read_again(tmp_path: Path, damage: str) -> 
     assert [file.name.partition("-")[0] for file in files] == ["models", "signal"]
     for file in files:
         file.write_text(damage, encoding="utf-8")
+    assert shared(runs, tmp_path / "work")[0].digest == space.digest
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_what_was_replaced_while_it_was_read_is_not_kept(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = WRITE[kind](tmp_path, "01")
+    (run,) = usable(tmp_path, SPACES[kind])
+    folder = tmp_path / "work"
+
+    def replaced_after(path: Path) -> np.ndarray:
+        found = usable_features(path)
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        return found
+
+    monkeypatch.setattr(signal, "usable_features", replaced_after)
+    with pytest.raises(FailedRunError, match=f"{path.name} was replaced while it was read"):
+        signal.Signals(folder, folder).of(run)
+    assert not list(folder.glob("signal-*"))
+
+
+def test_structures_without_places_are_kept_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_dense(tmp_path, "01")
+    there = open_cifti(path)
+    empty = Structure("CIFTI_STRUCTURE_BRAIN_STEM", np.zeros((0, 3), dtype=np.intp), None)
+    models = BrainModels((*there.models.structures, empty), there.models.grid)
+    head = dense_series_head(models, N_VOLUMES, 2.0)
+    path.write_bytes(head + there.stored().tobytes())
+    runs = usable(tmp_path, "fsLR")
+    space, _ = shared(runs, tmp_path / "work")
+    monkeypatch.setattr(signal, "usable_features", None)
     assert shared(runs, tmp_path / "work")[0].digest == space.digest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,13 +17,15 @@ from grayordinate_examples import (
     write_pair_of_series,
 )
 from numpy.typing import NDArray
-from space_laws import FeatureSpaceLaws, SpaceCase
+from space_laws import FeatureSpaceLaws, SpaceCase, named
 
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import of_hemisphere
+from nidecomp.core.packed import PackedSeries
 from nidecomp.spaces import grayordinate_chance, kept_kernels
 from nidecomp.spaces.brain_models import BrainModels, Grayordinates, Structure
-from nidecomp.spaces.cifti import read_cifti_header
+from nidecomp.spaces.cifti import cifti_head, open_cifti, read_cifti_header
+from nidecomp.spaces.contract import FeatureSpace, PackedRun, RunSeries
 from nidecomp.spaces.grayordinate_series import usable_features
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 
@@ -40,7 +43,51 @@ def whole(space: GrayordinateSpace, values: NDArray, elsewhere: float) -> NDArra
     return found
 
 
-class TestCifti(FeatureSpaceLaws):
+class GrayordinateLaws(FeatureSpaceLaws):
+    @staticmethod
+    def without_bad(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is not finite in one volume has no signal, for the mask and here."""
+        return np.where(np.isfinite(values).all(axis=0), values, np.float32(0))
+
+    def test_what_has_no_signal_for_the_mask_gives_nothing_to_its_neighbours(
+        self, case: SpaceCase, values: NDArray[np.float32], tmp_path: Path
+    ) -> None:
+        path = named(tmp_path, "run", case.space, "run")
+        lacking = np.array([4, 30, 50, 200])
+        without = 100 + values
+        without[:, lacking] = 0
+        without[2] = np.nan
+        case.write_run(path, without, 0.0)
+        expected = [read(path, ALL, (0.0, 9.0)) for read in readers(case.space)]
+        bad = without.copy()
+        bad[:, 4] = 10 + 2e-5 * values[:, 4]
+        bad[3, 30], bad[0, 50] = np.nan, np.inf
+        bad[:, 200] = 7.5
+        bad[2] = np.nan
+        case.write_run(path, bad, 0.0)
+        usable = usable_features(path)[case.space.inside]
+        np.testing.assert_array_equal(np.flatnonzero(~usable), lacking)
+        for read, others in zip(readers(case.space), expected, strict=True):
+            found = read(path, ALL, (0.0, 9.0))
+            assert (found.n_nonfinite, others.n_nonfinite) == (2, 0)
+            assert found.empty == others.empty == (2,)
+            for one, other in zip(found.series, others.series, strict=True):
+                np.testing.assert_array_equal(filled_of(one), filled_of(other))
+                assert not filled_of(one)[:, lacking].any()
+
+
+def readers(space: FeatureSpace) -> tuple[Callable[..., RunSeries | PackedRun], ...]:
+    return space.read_series, space.read_packed
+
+
+def filled_of(series: NDArray[np.float32] | PackedSeries) -> NDArray[np.float32]:
+    """The values of all volumes but the third."""
+    if isinstance(series, PackedSeries):
+        return series.without((2,)).values()
+    return np.delete(series, 2, axis=0)
+
+
+class TestCifti(GrayordinateLaws):
     @pytest.fixture
     def case(self) -> SpaceCase:
         space = cifti_space()
@@ -51,7 +98,7 @@ class TestCifti(FeatureSpaceLaws):
         return SpaceCase(space, sampling_of(space), write_run)
 
 
-class TestGifti(FeatureSpaceLaws):
+class TestGifti(GrayordinateLaws):
     @pytest.fixture
     def case(self) -> SpaceCase:
         space = gifti_space()
@@ -80,6 +127,15 @@ def test_voxels_in_another_order_and_a_part_of_the_vertices_are_found_by_their_p
     np.testing.assert_array_equal(second[0][:, there], first[0][:, there])
     assert not second[0][:, ~there].any()
     assert not second[1][:, ~there].any()
+
+
+def test_a_volume_of_one_value_is_empty_where_a_run_lacks_features(tmp_path: Path) -> None:
+    space = cifti_space()
+    values = np.random.default_rng(0).standard_normal((7, space.models.n_numbers))
+    values[4] = 7.5
+    path = tmp_path / "a.dtseries.nii"
+    write_dense_series(path, values, space.models, left_out=np.arange(30))
+    assert space.read_series(path, ALL, (0.0,)).empty == (4,)
 
 
 def test_whole_numbers_with_a_scale_are_read_as_values(tmp_path: Path) -> None:
@@ -121,6 +177,8 @@ def test_features_without_a_signal_are_known(make, tmp_path: Path) -> None:
     values[:, 9] = 3
     values[2, 11] = np.nan
     values[:, 14] = 1e-7 * rng.standard_normal(7)
+    # Volumes that are dropped when the run is read.
+    values[3], values[6] = np.nan, 8.5
     path = tmp_path / f"run_hemi-L_x{space.extensions.run}"
     write = write_dense_series if space.kind == "cifti" else write_pair_of_series
     write(path, values, *((space.models,) if space.kind == "cifti" else ()))
@@ -218,6 +276,27 @@ def test_surrogates_are_unrelated_and_as_correlated_with_each_other(make) -> Non
     rough = rng.standard_normal((4, space.n_features))
     assert 5 < n_smooth < 0.3 * space.independent_values(rough)
     assert np.isnan(space.independent_values(maps[:1]))
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_structure_without_places_may_begin_where_another_one_does(
+    tmp_path: Path, *, is_last: bool
+) -> None:
+    left, right, *others = cifti_space().models.structures
+    empty = Structure("CIFTI_STRUCTURE_BRAIN_STEM", np.zeros((0, 3), dtype=np.intp), None)
+    models = BrainModels((left, empty, right, *others), cifti_space().models.grid)
+    content = cifti_head(models, "dscalar", [f"map {number}" for number in range(7)])
+    if is_last:
+        together = content.partition(b"</MatrixIndicesMap>")[0]
+        elements = re.split(rb"(?=<BrainModel )", together)[1:]
+        assert b"BRAIN_STEM" in elements[1]
+        moved = [elements[0], *elements[2:], elements[1]]
+        content = content.replace(b"".join(elements), b"".join(moved))
+    path = tmp_path / "a.dtseries.nii"
+    path.write_bytes(content + bytes(4 * 7 * models.n_numbers))
+    found = open_cifti(path).models
+    assert [one.name for one in found.structures] == [one.name for one in models.structures]
+    assert found.slices == models.slices
 
 
 def test_structures_that_share_a_voxel_are_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nidecomp.annotation.atlases import MAXIMUM_MAPS, label_atlas
 from nidecomp.core.content import is_not_fetched, not_fetched
 from nidecomp.core.errors import FailedRunError, UsageError
-from nidecomp.core.hemispheres import files_of, side_in_name
+from nidecomp.core.hemispheres import HEMISPHERES, files_of, side_in_name
 from nidecomp.core.text import count, in_one_line, parse_json, read_text
 from nidecomp.decomposition.components import Components
 from nidecomp.spaces.contract import FeatureSpace
@@ -96,16 +96,32 @@ def _decomposition(path: Path, space: FeatureSpace) -> Components:
 
 def _files_of_maps(path: Path, space: FeatureSpace) -> tuple[Path, Path]:
     """Return the file of maps of a decomposition, the left one of a pair, and its sidecar."""
-    stem, extension = path.name.removesuffix("_decomposition.json"), space.extensions.maps
+    extension = space.extensions.maps
+    images = _maps_beside(path, extension)
+    others = [one for one in _maps_beside(path, ".*") if one.suffix != ".json"]
+    if others and not images:
+        raise UsageError(
+            f"{_OPTION}: the maps of the decomposition {path} are in {others[0].name}, and those "
+            f"of the runs would be in a {extension} file: give the file of maps in place of the "
+            "folder."
+        )
+    (image,) = images
     # The sidecar of a pair stands once, and names no hemisphere.
-    side = side_in_name(space.hemispheres)
-    (image,) = (
+    return image, image.with_name(f"{_without_side(image).removesuffix(extension)}.json")
+
+
+def _maps_beside(path: Path, extension: str) -> list[Path]:
+    """Return the files of maps of a decomposition with an extension, of a pair the left one."""
+    stem = path.name.removesuffix("_decomposition.json")
+    return sorted(
         image
         for image in path.parent.glob(f"*_components{extension}")
-        if image.name.replace(side, "", 1).startswith(f"{stem}_") and "_desc-" not in image.name
+        if _without_side(image).startswith(f"{stem}_") and "_desc-" not in image.name
     )
-    shared = image.name.replace(side, "", 1).removesuffix(extension)
-    return image, image.with_name(f"{shared}.json")
+
+
+def _without_side(path: Path) -> str:
+    return path.name.replace(side_in_name(HEMISPHERES), "", 1)
 
 
 def _json_object(path: Path) -> dict[str, Any]:

@@ -308,8 +308,8 @@ def _allowed(
 ) -> NDArray[np.bool_]:
     """Return the grayordinates of the structures that are asked for, without the medial wall.
 
-    A CIFTI file has no medial wall. Since version 22.1, fMRIPrep's surfaces have values there that
-    are no cortex, and nothing marks them.
+    Files of fMRIPrep's grayordinates do not have it, those of others may. Since version 22.1,
+    fMRIPrep's surfaces have values there that are no cortex, and nothing marks them.
     """
     allowed = models.of_structures(masking.structures)
     for one, part in zip(models.structures, models.slices, strict=True):
@@ -321,21 +321,21 @@ def _allowed(
             raise UsageError(f"--space {run.files.space}: {error}.") from None
         if is_of_freesurfer(run.files.space, one.n_vertices) and one.hemi == "L":
             _LOG.warning(
-                "No mesh of %s has %d vertices, but fsaverage has one: distances and areas are "
-                "those of fsaverage",
+                "No mesh of %s has %d vertices, but fsaverage has one: distances, areas and the "
+                "medial wall are those of fsaverage",
                 run.files.space,
                 one.n_vertices,
             )
-        if cast(Grayordinates, run.grid).kind == "gifti":
-            allowed[part] &= ~mesh.wall[one.places]
-            if not mesh.wall.any() and one.hemi == "L":
-                _LOG.warning(
-                    "Nothing in %s says where the medial wall of %s is (label/lh.cortex.label, or "
-                    "*_hemi-L_*_desc-nomedialwall_*.label.gii): what has a signal there counts as "
-                    "cortex",
-                    surfaces_dir,
-                    run.files.space,
-                )
+        allowed[part] &= ~mesh.wall[one.places]
+        has_all = len(one.places) == one.n_vertices
+        if has_all and not mesh.wall.any() and one.hemi == "L":
+            _LOG.warning(
+                "Nothing in %s says where the medial wall of %s is (label/lh.cortex.label, or "
+                "*_hemi-L_*_desc-nomedialwall_*.label.gii): what has a signal there counts as "
+                "cortex",
+                surfaces_dir,
+                run.files.space,
+            )
     if not allowed.any():
         raise UsageError(
             f"--structures {masking.structures}: the runs in space-{run.files.space} have no such "

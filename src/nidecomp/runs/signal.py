@@ -30,7 +30,7 @@ from nidecomp.spaces.images import Header
 # Where the work folder has it, beside group masks.
 MASK_FOLDER = "mask"
 # Part of the names of files: increase it whenever what has a signal is defined anew.
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Signals:
         if not files.is_fetched_when_read:
             return self._kept_or_read(files, sampling)
         if known_header(files, self._work_dir) is not None:
-            kept = self._kept(files, sampling)
+            kept = self._kept(self._signal_file(files, sampling), sampling)
             if kept is not None:
                 return kept
         with all_at_hand(files.images):
@@ -114,43 +114,49 @@ class Signals:
     def _kept_or_read(
         self, files: RunFiles, sampling: Grayordinates
     ) -> tuple[NDArray[np.bool_], BrainModels]:
-        kept = self._kept(files, sampling)
+        file = self._signal_file(files, sampling)
+        kept = self._kept(file, sampling)
         if kept is not None:
             return kept
         path = files.bold
         if files.image_is_gone:
             raise FailedRunError(f"{path.name} is not there")
         signal, models = usable_features(path), read_brain_models(path)
-        if models.digest != sampling.digest or len(signal) != sampling.n_numbers:
+        is_as_before = models.digest == sampling.digest and len(signal) == sampling.n_numbers
+        # Only what was there before and after it was read has this signal.
+        if not is_as_before or file != self._signal_file(files, sampling):
             raise FailedRunError(f"{path.name} was replaced while it was read: run it again")
         models = self._models.setdefault(models.digest, models)
-        if self._folder is not None:
+        if file is not None:
             # A folder that cannot be written to is reported when results are written.
             with suppress(OSError):
                 # So that they need not be read to know what they are.
                 remember_image(files, sampling, self._work_dir)
-                keep(_packed(signal), self._signal_file(self._folder, files, sampling))
-                if not (file := _models_file(self._folder, models.digest)).exists():
-                    keep(_models_as_json(models), file)
+                keep(_packed(signal), file)
+                if not (of_models := _models_file(file.parent, models.digest)).exists():
+                    keep(_models_as_json(models), of_models)
         return signal, models
 
     def _kept(
-        self, files: RunFiles, sampling: Grayordinates
+        self, file: Path | None, sampling: Grayordinates
     ) -> tuple[NDArray[np.bool_], BrainModels] | None:
         """Return what is kept of a run, or None if something is missing."""
-        if self._folder is None:
+        if file is None:
             return None
-        text = read_kept(self._signal_file(self._folder, files, sampling))
+        text = read_kept(file)
         signal, models = _unpacked(text, sampling.n_numbers), self._models.get(sampling.digest)
         if signal is not None and models is None:
-            models = _kept_models(_models_file(self._folder, sampling.digest))
+            models = _kept_models(_models_file(file.parent, sampling.digest))
         if signal is None or models is None or models.digest != sampling.digest:
             return None
         return signal, self._models.setdefault(models.digest, models)
 
-    def _signal_file(self, folder: Path, files: RunFiles, sampling: Grayordinates) -> Path:
+    def _signal_file(self, files: RunFiles, sampling: Grayordinates) -> Path | None:
+        """Return the file of what images have now, or None if nothing is kept."""
+        if self._folder is None:
+            return None
         name = digest([_FORMAT, image_identity(files, self._work_dir), sampling.digest])
-        return folder / f"signal-{name}.json"
+        return self._folder / f"signal-{name}.json"
 
 
 def _kept_models(file: Path) -> BrainModels | None:
@@ -198,10 +204,16 @@ def _models_as_json(models: BrainModels) -> dict[str, object]:
     }
 
 
+def _as_places(numbers: Any, n_vertices: int | None) -> NDArray[Any]:
+    """Return vertices, or voxels, of which there may be none."""
+    places = np.array(numbers, dtype=np.int32)
+    return places if n_vertices is not None else places.reshape(-1, 3)
+
+
 def _models_from_json(content: Any) -> BrainModels | None:
     try:
         structures = tuple(
-            Structure(name, np.array(places, dtype=np.int32), n_vertices)
+            Structure(name, _as_places(places, n_vertices), n_vertices)
             for name, places, n_vertices in content["structures"]
         )
         grid = content["grid"]

@@ -314,15 +314,19 @@ def _parsed_models(text: _Text) -> BrainModels:
     with _xml_is_valid():
         root = _parsed(text.content)
     grid = _grid_of(root.find("Volume"))
-    found: dict[int, Structure] = {}
+    found: list[tuple[int, Structure]] = []
     for element in root.iter("BrainModel"):
         one = _structure(element)
         if int(element.get("IndexCount", len(one.places))) != len(one.places):
             raise ValueError(f"the number of places of {one.name} is not that of its XML")
-        found[int(element.get("IndexOffset", 0))] = one
-    structures = [found[offset] for offset in sorted(found)]
+        found.append((int(element.get("IndexOffset", 0)), one))
+    # Where a structure without places begins, another one does.
+    found.sort(key=lambda each: (each[0], len(each[1].places)))
+    structures = [one for _, one in found]
     ends = np.cumsum([0, *(len(one.places) for one in structures)])
-    if sorted(found) != ends[:-1].tolist() or not 0 < ends[-1] <= _MOST_GRAYORDINATES:
+    if [offset for offset, _ in found] != ends[:-1].tolist() or not 0 < ends[
+        -1
+    ] <= _MOST_GRAYORDINATES:
         raise ValueError("its structures do not follow each other without gaps")
     check_names(structures)
     models = BrainModels(tuple(structures), grid)

@@ -176,7 +176,9 @@ class RunSeries(NamedTuple):
     ----------
     series : tuple of ndarray of float32, each of shape (n_kept, n_features)
         One for each smoothing, finite: a value that is not counts as 0. A feature whose value is
-        the same in all volumes that are not empty, before smoothing, is 0.
+        the same in all volumes that are not empty, before smoothing, is 0. So is a grayordinate
+        without a signal, which one value that is not finite is enough for: see
+        `grayordinate_series.usable_features`.
     n_nonfinite : int
         How many features were NaN or infinite in at least one volume that is not empty.
     empty : tuple of int

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from nidecomp.core.linalg import evenly_spaced
 from nidecomp.core.packed import BLOCK, PackedSeries
 from nidecomp.spaces.brain_models import BrainModels, Kind, cortex_models
 from nidecomp.spaces.cifti import CiftiFile, open_cifti
-from nidecomp.spaces.constancy import Constancy, Probe
+from nidecomp.spaces.constancy import Probe
 from nidecomp.spaces.contract import PackedRun, RunSeries
 from nidecomp.spaces.gifti import read_gifti_header, volumes_of
 
@@ -31,8 +31,9 @@ from nidecomp.spaces.gifti import read_gifti_header, volumes_of
 _ROWS, N_AT_ONCE = 4096, 32
 _N_PROBED = 64
 # Beyond the field of view, fMRIPrep leaves zeros or what interpolation makes of them: changes that
-# are smaller than this fraction of the usual ones are no signal.
-_NO_SIGNAL = 1e-4
+# are smaller than this fraction of the usual ones are no signal. Of a dense series, so many
+# grayordinates tell what is usual.
+_NO_SIGNAL, _N_USUAL = 1e-4, 2048
 _AS_STORED = (1.0, 0.0)
 
 
@@ -97,6 +98,9 @@ class _Sink(Protocol):
     def set_to_zero(self, features: NDArray[np.bool_]) -> None:
         """Set features without data to 0."""
 
+    def restart(self) -> None:
+        """Forget what was taken: all of it will come again."""
+
 
 class _Packing:
     def __init__(self, n_volumes: int, n_features: int) -> None:
@@ -113,6 +117,10 @@ class _Packing:
     def set_to_zero(self, features: NDArray[np.bool_]) -> None:
         self.packed.set_to_zero(features)
 
+    def restart(self) -> None:
+        # Each value is stored as its difference from the first one.
+        self.packed = PackedSeries(*self.packed.shape)
+
 
 class _Collecting:
     def __init__(self, n_volumes: int, n_features: int) -> None:
@@ -126,6 +134,9 @@ class _Collecting:
 
     def set_to_zero(self, features: NDArray[np.bool_]) -> None:
         self.series[:, features] = 0
+
+    def restart(self) -> None:
+        """Do nothing: all is overwritten."""
 
 
 def read_series(
@@ -148,6 +159,9 @@ def read_series(
     Returns
     -------
     RunSeries
+        A feature that has no signal in the volumes that are taken and not empty is 0 before
+        smoothing and after it, so that it gives nothing to its neighbours: what `usable_features`
+        says of all volumes.
 
     Raises
     ------
@@ -179,11 +193,11 @@ def _read(
 ) -> tuple[int, tuple[int, ...]]:
     """Read and smooth a run; return how many features have bad values, and the empty volumes."""
     if kind_of(path) == "cifti":
-        constant, n_nonfinite, empty = _read_dense(open_cifti(path), rows, kept, kernels, sinks)
+        lacking, n_nonfinite, empty = _read_dense(open_cifti(path), rows, kept, kernels, sinks)
     else:
-        constant, n_nonfinite, empty = _read_volumes(path, rows, kept, kernels, sinks)
+        lacking, n_nonfinite, empty = _read_volumes(path, rows, kept, kernels, sinks)
     for sink in sinks:
-        sink.set_to_zero(constant)
+        sink.set_to_zero(lacking)
     return n_nonfinite, empty
 
 
@@ -196,9 +210,10 @@ def _read_dense(
     sinks: Sequence[_Sink],
 ) -> tuple[NDArray[np.bool_], int, tuple[int, ...]]:
     _check_length(file.path, kept, file.n_maps)
-    empty = _empty_volumes(file, rows, kept)
+    empty = _empty_volumes(file, rows.places, kept)
     filled = np.delete(np.arange(len(kept)), empty)
-    constant = np.zeros(len(rows.places), dtype=np.bool_)
+    usual = _usual_range(file, kept[filled])
+    lacking = np.zeros(len(rows.places), dtype=np.bool_)
     n_nonfinite = 0
     # A block of features may have some of several structures.
     blocks = [np.empty((BLOCK, len(kept)), dtype=np.float32) for _ in sinks]
@@ -208,12 +223,13 @@ def _read_dense(
             some = slice(start, min(start + _ROWS, part.stop))
             values = series[some.start - part.start : some.stop - part.start]
             values[...] = _kept_values(file, rows.places[some], kept)
-            n_nonfinite += _without_bad(values, filled)
             if len(filled) > 1:
-                constant[some] = _is_constant(values, filled)
+                lacking[some] = ~_has_signal(_ranges(values, filled), usual)
+            n_nonfinite += _without_bad(values, filled)
+            values[lacking[some]] = 0
         for sink, kernel, block in zip(sinks, kernels, blocks, strict=True):
             _smooth_part(series, part, len(rows.places), kernel, block, sink, filled)
-    return constant, n_nonfinite, tuple(empty.tolist())
+    return lacking, n_nonfinite, tuple(empty.tolist())
 
 
 def _check_length(path: Path, kept: NDArray[np.intp], n_volumes: int) -> None:
@@ -249,15 +265,26 @@ def _without_bad(values: NDArray[np.float32], filled: NDArray[np.intp]) -> int:
     return n_bad
 
 
-def _is_constant(values: NDArray[np.float32], filled: NDArray[np.intp]) -> NDArray[np.bool_]:
+def _ranges(values: NDArray[np.float32], filled: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Return the largest change of each row over the volumes that are not empty."""
     here = values if len(filled) == values.shape[1] else values[:, filled]
-    return np.asarray((here == here[:, :1]).all(axis=1))
+    # NaN where a value is.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(here.max(axis=1, initial=-np.inf) - here.min(axis=1, initial=np.inf))
 
 
-def _empty_volumes(file: CiftiFile, rows: Rows, kept: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the volumes in which all features have the same value, ascending."""
-    n_features = len(rows.places)
-    few = rows.places[evenly_spaced(n_features, _N_PROBED)]
+def _usual_range(file: CiftiFile, volumes: NDArray[np.intp]) -> float:
+    few = file.values(evenly_spaced(file.models.n_numbers, _N_USUAL))
+    return _usual(_ranges(few, volumes))
+
+
+def _empty_volumes(
+    file: CiftiFile, places: NDArray[np.intp], kept: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Return the volumes in which all features that the file has are the same, ascending."""
+    places = places[places >= 0]
+    n_features = len(places)
+    few = places[evenly_spaced(n_features, _N_PROBED)]
     if n_features < 2:
         return np.zeros(0, dtype=np.intp)
     values = np.nan_to_num(_kept_values(file, few, kept), nan=0, posinf=0, neginf=0)
@@ -267,7 +294,7 @@ def _empty_volumes(file: CiftiFile, rows: Rows, kept: NDArray[np.intp]) -> NDArr
     same = np.ones(len(suspect), dtype=np.bool_)
     first = values[0, suspect]
     for start in range(0, n_features, _ROWS):
-        some = _kept_values(file, rows.places[start : start + _ROWS], kept)[:, suspect]
+        some = _kept_values(file, places[start : start + _ROWS], kept)[:, suspect]
         same &= (np.where(np.isfinite(some), some, 0) == first).all(axis=0)
     return suspect[same]
 
@@ -351,6 +378,23 @@ class _Batches:
         self._is_empty = []
 
 
+class _FoundInVolumes(NamedTuple):
+    """What is known of features after all volumes were read.
+
+    Parameters
+    ----------
+    lacking, is_zero : ndarray of bool, shape (n_features,)
+        Which have no signal, and which are 0 or not finite everywhere.
+    n_nonfinite : int
+    empty : tuple of int
+    """
+
+    lacking: NDArray[np.bool_]
+    is_zero: NDArray[np.bool_]
+    n_nonfinite: int
+    empty: tuple[int, ...]
+
+
 def _read_volumes(
     path: Path,
     rows: Rows,
@@ -358,34 +402,58 @@ def _read_volumes(
     kernels: Sequence[csr_array | None],
     sinks: Sequence[_Sink],
 ) -> tuple[NDArray[np.bool_], int, tuple[int, ...]]:
-    n_features = len(rows.places)
-    everywhere = np.ones(n_features, dtype=np.bool_)
-    probe, constancy = Probe(everywhere, _AS_STORED), Constancy(everywhere, _AS_STORED)
-    bad = np.zeros(n_features, dtype=np.bool_)
-    batches = _Batches(len(kept), n_features, kernels, sinks)
+    nothing = np.zeros(len(rows.places), dtype=np.bool_)
+    found = _read_without(nothing, path, rows, kept, kernels, sinks)
+    if (found.lacking & ~found.is_zero).any():
+        # It took all volumes to know, and neighbours have got something of them. It is rare.
+        for sink in sinks:
+            sink.restart()
+        found = _read_without(found.lacking, path, rows, kept, kernels, sinks)
+    return found.lacking, found.n_nonfinite, found.empty
+
+
+def _read_without(
+    left_out: NDArray[np.bool_],
+    path: Path,
+    rows: Rows,
+    kept: NDArray[np.intp],
+    kernels: Sequence[csr_array | None],
+    sinks: Sequence[_Sink],
+) -> _FoundInVolumes:
+    """Read and smooth a run, some of whose features are set to 0."""
+    there = rows.places >= 0
+    n_vertices = read_gifti_header(path).grid.n_numbers // 2
+    probe, ranges = Probe(there, _AS_STORED), _RangesOfVolumes(2 * n_vertices)
+    bad, is_zero = np.zeros(len(there), dtype=np.bool_), np.ones(len(there), dtype=np.bool_)
+    batches = _Batches(len(kept), len(there), kernels, sinks)
     empty: list[int] = []
     n_read = 0
-    for volume in _kept_volumes(path, rows, kept):
+    for volume in _kept_volumes(path, n_vertices, rows, kept):
         values = volume[rows.places]
-        values[rows.places < 0] = 0
         is_bad = ~np.isfinite(values)
-        values[is_bad] = 0
+        values[is_bad | ~there] = 0
         is_empty = probe.finds_nothing_in(values)
         if is_empty:
             empty.append(n_read)
         else:
-            bad |= is_bad
-            constancy.add(values)
+            bad |= is_bad & there
+            is_zero &= values == 0
+            ranges.add(volume)
+        values[left_out] = 0
         batches.add(values, is_empty=is_empty)
         n_read += 1
     batches.flush()
     if n_read < len(kept):
         raise FailedRunError(f"{path.name} has fewer volumes than its header says")
-    return constancy.constant(), int(np.count_nonzero(bad)), tuple(empty)
+    lacking = np.zeros(len(there), dtype=np.bool_)
+    if n_read - len(empty) > 1:
+        lacking = ~(there & ranges.has_signal()[rows.places])
+    return _FoundInVolumes(lacking, is_zero, int(np.count_nonzero(bad)), tuple(empty))
 
 
-def _kept_volumes(path: Path, rows: Rows, kept: NDArray[np.intp]) -> Iterator[NDArray[np.float32]]:
-    n_vertices = read_gifti_header(path).grid.n_numbers // 2
+def _kept_volumes(
+    path: Path, n_vertices: int, rows: Rows, kept: NDArray[np.intp]
+) -> Iterator[NDArray[np.float32]]:
     if rows.places.max(initial=0) >= 2 * n_vertices:
         raise FailedRunError(f"{path.name} has other vertices than when it was inspected")
     wanted = set(kept.tolist())
@@ -409,41 +477,67 @@ def usable_features(path: Path) -> NDArray[np.bool_]:
     -------
     ndarray of bool, shape (n_numbers,)
         In the order of its brain models. Grayordinates of which the largest change is below 1e-4
-        of the median one have none.
+        of the median one have none. Volumes that are empty, as `RunSeries` says, do not count.
 
     Raises
     ------
     FailedRunError
         The file cannot be read.
     """
-    ranges = _dense_ranges(path) if kind_of(path) == "cifti" else _ranges_of_volumes(path)
-    changing = ranges[np.isfinite(ranges) & (ranges > 0)]
-    least = _NO_SIGNAL * float(np.median(changing)) if len(changing) else 0.0
+    return _usable_rows(open_cifti(path)) if kind_of(path) == "cifti" else _usable_vertices(path)
+
+
+def _has_signal(ranges: NDArray[np.float32], usual: float) -> NDArray[np.bool_]:
+    """Return where the largest change is one of signal, given the usual one."""
     # NaN is not above anything.
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.isfinite(ranges) & (ranges > least))
+        return np.asarray(np.isfinite(ranges) & (ranges > _NO_SIGNAL * usual))
 
 
-def _dense_ranges(path: Path) -> NDArray[np.float32]:
-    file = open_cifti(path)
-    ranges = np.empty(file.models.n_numbers, dtype=np.float32)
+def _usual(ranges: NDArray[np.float32]) -> float:
+    """Return the median of the ranges of what changes; 0 if nothing does."""
+    changing = ranges[np.isfinite(ranges) & (ranges > 0)]
+    return float(np.median(changing)) if len(changing) else 0.0
+
+
+def _usable_rows(file: CiftiFile) -> NDArray[np.bool_]:
+    everything, volumes = np.arange(file.models.n_numbers), np.arange(file.n_maps)
+    filled = np.delete(volumes, _empty_volumes(file, everything, volumes))
+    ranges = np.empty(len(everything), dtype=np.float32)
     for start in range(0, len(ranges), _ROWS):
         values = file.values(slice(start, min(start + _ROWS, len(ranges))))
-        with np.errstate(invalid="ignore"):
-            ranges[start : start + _ROWS] = values.max(axis=1) - values.min(axis=1)
-    return ranges
+        ranges[start : start + _ROWS] = _ranges(values, filled)
+    return _has_signal(ranges, _usual_range(file, filled))
 
 
-def _ranges_of_volumes(path: Path) -> NDArray[np.float32]:
+def _usable_vertices(path: Path) -> NDArray[np.bool_]:
     n_vertices = read_gifti_header(path).grid.n_numbers // 2
-    low = np.full(2 * n_vertices, np.inf, dtype=np.float32)
-    high = np.full(2 * n_vertices, -np.inf, dtype=np.float32)
+    probe = Probe(np.ones(2 * n_vertices, dtype=np.bool_), _AS_STORED)
+    ranges = _RangesOfVolumes(2 * n_vertices)
     for volume in volumes_of(path, n_vertices):
+        if not probe.finds_nothing_in(volume):
+            ranges.add(volume)
+    return ranges.has_signal()
+
+
+class _RangesOfVolumes:
+    """Finds the largest change of each vertex."""
+
+    def __init__(self, n_numbers: int) -> None:
+        self._low = np.full(n_numbers, np.inf, dtype=np.float32)
+        self._high = np.full(n_numbers, -np.inf, dtype=np.float32)
+
+    def add(self, volume: NDArray[np.float32]) -> None:
+        """Take a volume that is not empty."""
         # NaN goes on through both.
-        np.minimum(low, volume, out=low)
-        np.maximum(high, volume, out=high)
-    with np.errstate(invalid="ignore"):
-        return high - low
+        np.minimum(self._low, volume, out=self._low)
+        np.maximum(self._high, volume, out=self._high)
+
+    def has_signal(self) -> NDArray[np.bool_]:
+        """Return which vertices have a signal."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            ranges = self._high - self._low
+        return _has_signal(ranges, _usual(ranges))
 
 
 # ---------------------------------------------------------------- compiled loop
