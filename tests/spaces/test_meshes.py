@@ -309,3 +309,11 @@ def test_triangles_without_corners_are_refused(tmp_path: Path, small) -> None:
     _gifti(path, small.coordinates, small.faces + 1)
     with pytest.raises(FailedRunError, match="its triangles have corners that are not there"):
         template_mesh("onavg", 642, "L", tmp_path)
+
+
+def test_a_surface_of_the_other_hemisphere_is_refused(tmp_path: Path, small) -> None:
+    _gifti(tmp_path / "tpl-onavg_hemi-L_midthickness.surf.gii", small.coordinates, small.faces)
+    with pytest.raises(
+        FailedRunError, match="should be the left hemisphere, and lies on the other"
+    ):
+        template_mesh("onavg", 642, "L", tmp_path)

@@ -308,14 +308,36 @@ def read_gifti_header(left: Path) -> Header:
 
 def _head_of_run(left: Path, hemi: Hemisphere) -> GiftiHead:
     path = of_hemisphere(left, hemi)
+    head = head_of_side(path, hemi)
+    if not 0 < head.n_arrays <= MAXIMUM_VOLUMES:
+        raise FailedRunError(f"{path.name} has {count(head.n_arrays, 'volume')}")
+    return head
+
+
+def head_of_side(path: Path, hemi: Hemisphere) -> GiftiHead:
+    """Return what a file of one hemisphere says of itself: see `read_head`.
+
+    Parameters
+    ----------
+    path : Path
+    hemi : {"L", "R"}
+        That which its name says.
+
+    Returns
+    -------
+    GiftiHead
+
+    Raises
+    ------
+    FailedRunError
+        The file cannot be read, has no array, or says that it is of something else.
+    """
     head = read_head(path)
     if head.structure not in {None, _SIDES[hemi]}:
         raise FailedRunError(
             f"{path.name} says that it is {head.structure} (AnatomicalStructurePrimary): it may "
             "have been mixed up with the other hemisphere"
         )
-    if not 0 < head.n_arrays <= MAXIMUM_VOLUMES:
-        raise FailedRunError(f"{path.name} has {count(head.n_arrays, 'volume')}")
     return head
 
 

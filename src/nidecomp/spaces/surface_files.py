@@ -130,11 +130,26 @@ def given_surface(
     Raises
     ------
     FailedRunError
-        A file cannot be read, its number of vertices does not fit, or several files do.
+        A file cannot be read, its number of vertices does not fit, or several files do; or it is of
+        the other hemisphere.
     """
     if (folder / space / "surf").is_dir():
-        return _of_freesurfer(folder / space, n_vertices, hemi)
-    return _of_gifti(folder, space, n_vertices, hemi)
+        found: GivenSurface | None = _of_freesurfer(folder / space, n_vertices, hemi)
+    else:
+        found = _of_gifti(folder, space, n_vertices, hemi)
+    if found is not None:
+        _check_side(found, hemi)
+    return found
+
+
+def _check_side(surface: GivenSurface, hemi: Hemisphere) -> None:
+    """Check that a surface lies on the side of its hemisphere."""
+    name, middle_mm = {"L": "left", "R": "right"}[hemi], surface.coordinates[:, 0].mean()
+    if (middle_mm > 0 and hemi == "L") or (middle_mm < 0 and hemi == "R"):
+        raise FailedRunError(
+            f"{surface.path} should be the {name} hemisphere, and lies on the other side (x is "
+            f"{middle_mm:.1f} mm in the mean): it may have been mixed up with the other hemisphere"
+        )
 
 
 # ---------------------------------------------------------------- FreeSurfer
