@@ -77,6 +77,14 @@ class GivenSurface:
         return Parts(self.coordinates, self.faces, areas, self.sphere, self.wall)
 
 
+class FileState(NamedTuple):
+    """What changes when a file is changed."""
+
+    path: Path
+    size: int
+    time_ns: int
+
+
 class Parts(NamedTuple):
     """What a `Mesh` is made of."""
 
@@ -140,6 +148,25 @@ def given_surface(
     if found is not None:
         _check_side(found, hemi)
     return found
+
+
+def state_of_files(folder: Path, space: str) -> tuple[FileState, ...]:
+    """Return the state of all files that a surface may be made of.
+
+    Parameters
+    ----------
+    folder : Path
+        As for `given_surface`.
+    space : str
+
+    Returns
+    -------
+    tuple of FileState
+    """
+    patterns = ("*.gii", f"{space}/surf/[lr]h.*", f"{space}/label/[lr]h.cortex.label")
+    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    states = [(path, path.stat()) for path in found if path.is_file()]
+    return tuple(FileState(path, one.st_size, one.st_mtime_ns) for path, one in states)
 
 
 def _check_side(surface: GivenSurface, hemi: Hemisphere) -> None:
