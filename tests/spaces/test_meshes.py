@@ -316,6 +316,20 @@ def test_surfaces_that_were_changed_are_read_again(tmp_path: Path, small) -> Non
     assert len(digests) == 2
 
 
+@pytest.mark.parametrize("harm", ["no triangle", "one place"])
+def test_vertices_without_an_area_are_refused(tmp_path: Path, small, harm: str) -> None:
+    path = tmp_path / "tpl-onavg_hemi-R_midthickness.surf.gii"
+    around = (small.faces == 5).any(axis=1)
+    if harm == "no triangle":
+        _gifti(path, small.coordinates, small.faces[~around])
+    else:
+        places = small.coordinates.copy()
+        places[small.faces[around]] = places[5]
+        _gifti(path, places, small.faces)
+    with pytest.raises(FailedRunError, match=r"midthickness.* without an area \(1 of 642\)"):
+        template_mesh("onavg", 642, "R", tmp_path)
+
+
 def test_a_surface_of_the_other_hemisphere_is_refused(tmp_path: Path, small) -> None:
     _gifti(tmp_path / "tpl-onavg_hemi-L_midthickness.surf.gii", small.coordinates, small.faces)
     with pytest.raises(

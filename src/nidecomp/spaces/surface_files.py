@@ -138,8 +138,8 @@ def given_surface(
     Raises
     ------
     FailedRunError
-        A file cannot be read, its number of vertices does not fit, or several files do; or it is of
-        the other hemisphere.
+        A file cannot be read, its number of vertices does not fit, or several files do; it is of
+        the other hemisphere; or a vertex has no area.
     """
     if (folder / space / "surf").is_dir():
         found: GivenSurface | None = _of_freesurfer(folder / space, n_vertices, hemi)
@@ -147,6 +147,7 @@ def given_surface(
         found = _of_gifti(folder, space, n_vertices, hemi)
     if found is not None:
         _check_side(found, hemi)
+        _check_areas(found)
     return found
 
 
@@ -176,6 +177,16 @@ def _check_side(surface: GivenSurface, hemi: Hemisphere) -> None:
         raise FailedRunError(
             f"{surface.path} should be the {name} hemisphere, and lies on the other side (x is "
             f"{middle_mm:.1f} mm in the mean): it may have been mixed up with the other hemisphere"
+        )
+
+
+def _check_areas(surface: GivenSurface) -> None:
+    """Check that all vertices have an area, by which smoothing weights and distances divide."""
+    n_empty = np.count_nonzero(vertex_areas(surface.coordinates, surface.faces) == 0)
+    if n_empty:
+        raise FailedRunError(
+            f"{surface.path} has vertices without an area ({n_empty} of {len(surface.wall)}): they "
+            "are in no triangle, or where all their neighbours are; give the whole surface"
         )
 
 
