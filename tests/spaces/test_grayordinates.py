@@ -21,6 +21,7 @@ from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import of_hemisphere
 from nidecomp.spaces.brain_models import BrainModels, Grayordinates, Structure
 from nidecomp.spaces.cifti import read_cifti_header
+from nidecomp.spaces.gifti import data_arrays, read_head
 from nidecomp.spaces.grayordinate_series import usable_features
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 
@@ -160,6 +161,30 @@ def test_gifti_files_that_are_cut_off_or_mixed_up_have_a_sentence(tmp_path: Path
     right.unlink()
     with pytest.raises(FailedRunError, match="a_hemi-R"):
         space.read_series(left, ALL, (0.0,))
+
+
+@pytest.mark.parametrize(
+    "name", ["INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FLOAT64"]
+)
+def test_numbers_of_every_type_are_read_and_columns_are_vectors(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.func.gii"
+    values = (np.arange(30) % 7).astype(name.lower())
+    arrays = [
+        nib.gifti.GiftiDataArray(one, "NIFTI_INTENT_NONE", f"NIFTI_TYPE_{name}")
+        for one in (values, values[:, None])
+    ]
+    # GIFTI allows three of them, and programs write others.
+    path.write_bytes(nib.GiftiImage(darrays=arrays).to_bytes(mode="force"))
+    head = read_head(path)
+    assert (head.n_arrays, head.n_vertices) == (2, 30)
+    assert head.stored_bytes == values.itemsize
+    for one in data_arrays(path):
+        np.testing.assert_array_equal(one.values, values)
+        assert one.values.shape == (30,)
+    path.write_text(path.read_text().replace(f"NIFTI_TYPE_{name}", "NIFTI_TYPE_COMPLEX64"))
+    for read in (read_head, lambda file: list(data_arrays(file))):
+        with pytest.raises(FailedRunError, match="read: numbers of the type NIFTI_TYPE_COMPLEX64"):
+            read(path)
 
 
 # ---------------------------------------------------------------- files of others
