@@ -48,6 +48,24 @@ def test_results_are_read_back(space_of, tmp_path: Path) -> None:
     np.testing.assert_allclose(found.maps, scaled, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("made", "wanted", "said"),
+    [
+        (cifti_space, gifti_space, r"\.dscalar\.nii files, and those of the runs are \.func\.gii"),
+        (gifti_space, cifti_space, r"\.func\.gii files, and those of the runs are \.dscalar\.nii"),
+    ],
+)
+def test_maps_in_another_format_are_refused_for_that(made, wanted, said, tmp_path: Path) -> None:
+    space = made()
+    maps = np.random.default_rng(0).standard_normal((2, space.n_features)).astype(np.float32)
+    results(tmp_path, space, maps)
+    with pytest.raises(UsageError, match=f"func holds maps in {said}: give one of these files"):
+        read_template_maps(tmp_path, wanted())
+    (file, *_) = sorted(tmp_path.glob(f"**/*scale-2*_components{space.extensions.maps}"))
+    (given,) = read_template_maps(file, wanted())
+    assert given.n_components == 2
+
+
 def test_a_missing_hemisphere_is_said(tmp_path: Path) -> None:
     space = gifti_space()
     results(tmp_path, space, np.ones((2, space.n_features)))

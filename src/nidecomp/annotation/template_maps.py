@@ -99,13 +99,26 @@ def _files_of_maps(path: Path, space: FeatureSpace) -> tuple[Path, Path]:
     stem, extension = path.name.removesuffix("_decomposition.json"), space.extensions.maps
     # The sidecar of a pair stands once, and names no hemisphere.
     side = side_in_name(space.hemispheres)
-    (image,) = (
+    found = [
         image
         for image in path.parent.glob(f"*_components{extension}")
         if image.name.replace(side, "", 1).startswith(f"{stem}_") and "_desc-" not in image.name
-    )
+    ]
+    if not found:
+        _check_format(path, extension)
+    (image,) = found
     shared = image.name.replace(side, "", 1).removesuffix(extension)
     return image, image.with_name(f"{shared}.json")
+
+
+def _check_format(path: Path, extension: str) -> None:
+    """Check that no maps of the space are in files of another kind: dense files, or pairs."""
+    kinds = {"".join(one.suffixes[-2:]) for one in path.parent.glob("*_components.*.*")}
+    if kinds and extension not in kinds:
+        raise UsageError(
+            f"{_OPTION}: {path.parent} holds maps in {' and '.join(sorted(kinds))} files, and "
+            f"those of the runs are {extension}: give one of these files in place of the folder."
+        )
 
 
 def _json_object(path: Path) -> dict[str, Any]:
