@@ -361,7 +361,7 @@ def test_what_is_no_atlas_is_refused_in_a_sentence(tmp_path) -> None:
     assert "the file of the right hemisphere is missing" in told(tmp_path / "lh.none.label.gii")
 
 
-# ---------------------------------------------------------------- meshes that look alike
+# ---------------------------------------------------------------- other meshes and sides
 @pytest.mark.parametrize(
     ("left", "space", "said"),
     [
@@ -392,3 +392,12 @@ def test_a_cifti_file_with_as_many_vertices_as_fsaverage_is_of_fs_lr(tmp_path) -
     path.write_bytes(cifti_head(models, "dscalar", ["x"]) + np.ones(5, "<f4").tobytes())
     with pytest.raises(FailedRunError, match="on the mesh of fs_LR"):
         read_values(path, "fsaverage")
+
+
+def test_hemispheres_that_were_mixed_up_are_refused(tmp_path) -> None:
+    regions = front(N_VERTICES)
+    path = pair(tmp_path, "lh.x.label.gii", "rh.x.label.gii", regions, table={1: "a", 2: "b"})
+    right = tmp_path / "rh.x.label.gii"
+    right.write_bytes(path.read_bytes())
+    with pytest.raises(UsageError, match=r"rh\.x\.label\.gii says that it is CortexLeft"):
+        label_atlas(path, gifti_space())

@@ -8,15 +8,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from grayordinate_examples import gifti_space
 from run_examples import run_of
 from support import FIXTURES, nidecomp, results, small, snapshot
 
-from nidecomp.bids.datasets import Dataset
+from nidecomp.bids.datasets import Dataset, Datasets
 from nidecomp.bids.same_input import made_from
 from nidecomp.config.parse import settings_from_options
+from nidecomp.config.request import Request
 from nidecomp.core.inventory import FailedRun, Inventory
 from nidecomp.core.records import RunKey
-from nidecomp.outputs.finished import MADE_FROM, about_manifest, is_finished
+from nidecomp.outputs.finished import (
+    MADE_FROM,
+    Origin,
+    about_manifest,
+    is_finished,
+    origin_of,
+)
 from nidecomp.outputs.report import build
 from nidecomp.outputs.report.build import REPORT, keep_results
 
@@ -187,6 +195,26 @@ def test_one_of_several_inputs_is_known_by_its_own_files(
     listed = "run\tkind\turi\tsize\nr\tbold\tbids:B:a.nii\t3\nr\tbold\tbids:preprocessed:a.nii\t9\n"
     (output / "logs" / "sources.tsv").write_text(listed)
     assert made_from(output, Dataset(name, root, root), are_several=True) is is_same
+
+
+@pytest.mark.parametrize("changed", ["lh.a.label.gii", "rh.a.label.gii", "lh.a.tsv"])
+def test_results_are_of_all_files_of_an_atlas(tmp_path: Path, changed: str) -> None:
+    for name in ("lh.a.label.gii", "rh.a.label.gii", "lh.a.tsv"):
+        (tmp_path / name).write_text("before")
+    options = {"label_atlas": str(tmp_path / "lh.a.label.gii")}
+    settings = settings_from_options("in", tmp_path / "out", "group", options)
+    request = Request(settings, settings.science)
+
+    def origin() -> Origin | None:
+        return origin_of([], Inventory(), Datasets.alone(tmp_path), gifti_space(), request)
+
+    before = origin()
+    assert before is not None
+    assert origin() == before
+    (tmp_path / changed).write_text("after")
+    after = origin()
+    assert after is not None
+    assert {name for name in after if after[name] != before[name]} == {"other settings"}
 
 
 def test_results_with_failed_runs_are_tried_again() -> None:

@@ -219,6 +219,20 @@ def shared(runs, masking=None, cache_dir=None):
     return space, inventory
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"structures": "cortex"}, "--structures cortex is for grayordinates"),
+        ({"surfaces_dir": "x"}, "--surfaces-dir x is for surfaces and grayordinates"),
+    ],
+)
+def test_options_of_surfaces_are_refused_for_volumes(tmp_path, option, said):
+    with pytest.raises(UsageError, match=said):
+        shared([run_with(tmp_path, 1, CORE)], Masking(**option))
+    # Without runs, nothing says that they would be volumes.
+    assert shared([], Masking(**option))[0] is None
+
+
 def test_a_usual_mask_gives_its_size_and_no_note(tmp_path):
     run = replace(run_with(tmp_path, 1, CORE), notes=("known before",))
     space, inventory = shared([run])

@@ -26,6 +26,7 @@ from nidecomp.spaces import grayordinate_chance, kept_kernels
 from nidecomp.spaces.brain_models import BrainModels, Grayordinates, Structure
 from nidecomp.spaces.cifti import cifti_head, open_cifti, read_cifti_header
 from nidecomp.spaces.contract import FeatureSpace, PackedRun, RunSeries
+from nidecomp.spaces.gifti import data_arrays, read_head
 from nidecomp.spaces.grayordinate_series import usable_features
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 
@@ -222,6 +223,30 @@ def test_gifti_files_that_are_cut_off_or_mixed_up_have_a_sentence(tmp_path: Path
         space.read_series(left, ALL, (0.0,))
 
 
+@pytest.mark.parametrize(
+    "name", ["INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FLOAT64"]
+)
+def test_numbers_of_every_type_are_read_and_columns_are_vectors(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.func.gii"
+    values = (np.arange(30) % 7).astype(name.lower())
+    arrays = [
+        nib.gifti.GiftiDataArray(one, "NIFTI_INTENT_NONE", f"NIFTI_TYPE_{name}")
+        for one in (values, values[:, None])
+    ]
+    # GIFTI allows three of them, and programs write others.
+    path.write_bytes(nib.GiftiImage(darrays=arrays).to_bytes(mode="force"))
+    head = read_head(path)
+    assert (head.n_arrays, head.n_vertices) == (2, 30)
+    assert head.stored_bytes == values.itemsize
+    for one in data_arrays(path):
+        np.testing.assert_array_equal(one.values, values)
+        assert one.values.shape == (30,)
+    path.write_text(path.read_text().replace(f"NIFTI_TYPE_{name}", "NIFTI_TYPE_COMPLEX64"))
+    for read in (read_head, lambda file: list(data_arrays(file))):
+        with pytest.raises(FailedRunError, match="read: numbers of the type NIFTI_TYPE_COMPLEX64"):
+            read(path)
+
+
 # ---------------------------------------------------------------- files of others
 def test_maps_and_labels_are_read_by_nibabel_with_their_names(tmp_path: Path) -> None:
     space = cifti_space()
@@ -287,7 +312,7 @@ def test_a_structure_without_places_may_begin_where_another_one_does(
     models = BrainModels((left, empty, right, *others), cifti_space().models.grid)
     content = cifti_head(models, "dscalar", [f"map {number}" for number in range(7)])
     if is_last:
-        together = content.partition(b"</MatrixIndicesMap>")[0]
+        together = content.rpartition(b"</MatrixIndicesMap>")[0]
         elements = re.split(rb"(?=<BrainModel )", together)[1:]
         assert b"BRAIN_STEM" in elements[1]
         moved = [elements[0], *elements[2:], elements[1]]

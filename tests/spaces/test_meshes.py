@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import Hemisphere
-from nidecomp.spaces import meshes
 from nidecomp.spaces.meshes import FSAVERAGE, picture_mesh, template_mesh
 from nidecomp.spaces.spheres import barycentric, nearest
 from nidecomp.spaces.subdivision import coarser, gathered, in_the_middle, subdivide
@@ -209,7 +208,6 @@ def test_freesurfers_folder_gives_an_unknown_mesh(tmp_path: Path, small) -> None
     with pytest.raises(FailedRunError, match=r"lh\.white cannot be read"):
         template_mesh("other", 642, "L", tmp_path)
     (surf / "rh.sphere.reg").unlink()
-    meshes.template_mesh.cache_clear()
     with pytest.raises(FailedRunError, match="there is no sphere that is registered to fsaverage"):
         template_mesh("other", 642, "R", tmp_path)
 
@@ -256,15 +254,14 @@ def test_gifti_files_give_the_mesh_that_fits(tmp_path: Path, small) -> None:
     np.testing.assert_allclose(mesh.coordinates, small.coordinates, atol=1e-4)
     np.testing.assert_allclose(mesh.sphere, small.sphere, atol=1e-3)
     assert not mesh.wall.any()
+    assert template_mesh("onavg", 642, "R", tmp_path) is mesh
     labels = nib.gifti.GiftiDataArray((~small.wall).astype("i4"), "NIFTI_INTENT_LABEL")
     wall = tmp_path / "tpl-onavg_hemi-R_den-1k_desc-nomedialwall_dparc.label.gii"
     nib.save(nib.GiftiImage(darrays=[labels]), wall)
-    meshes.template_mesh.cache_clear()
     np.testing.assert_array_equal(template_mesh("onavg", 642, "R", tmp_path).wall, small.wall)
     with pytest.raises(FailedRunError, match="has no surface with 10242 vertices of space-onavg"):
         template_mesh("onavg", 10242, "R", tmp_path)
     _gifti(tmp_path / "tpl-onavg_hemi-R_other_midthickness.surf.gii", small.sphere, small.faces)
-    meshes.template_mesh.cache_clear()
     with pytest.raises(FailedRunError, match="has several surfaces of space-onavg with 642 vert"):
         template_mesh("onavg", 642, "R", tmp_path)
 
@@ -279,7 +276,6 @@ def test_a_mesh_with_other_triangles_does_not_fit_a_known_space(tmp_path: Path, 
     of_number = template_mesh("fsaverage3", 642, "R", tmp_path)
     np.testing.assert_array_equal(of_number.coordinates, mesh.coordinates)
     _gifti(path, small.coordinates, (small.faces + 1) % 642)
-    meshes.template_mesh.cache_clear()
     with pytest.raises(FailedRunError, match=r"the triangles of .* are not those of the space"):
         template_mesh("fsaverage", 642, "R", tmp_path)
 
@@ -308,4 +304,35 @@ def test_triangles_without_corners_are_refused(tmp_path: Path, small) -> None:
     path = tmp_path / "tpl-onavg_hemi-L_midthickness.surf.gii"
     _gifti(path, small.coordinates, small.faces + 1)
     with pytest.raises(FailedRunError, match="its triangles have corners that are not there"):
+        template_mesh("onavg", 642, "L", tmp_path)
+
+
+def test_surfaces_that_were_changed_are_read_again(tmp_path: Path, small) -> None:
+    path = tmp_path / "tpl-fsaverage_hemi-R_midthickness.surf.gii"
+    digests = set()
+    for scale in (1, 2):
+        _gifti(path, scale * small.coordinates, small.faces)
+        digests.add(template_mesh("fsaverage3", 642, "R", tmp_path).digest)
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize("harm", ["no triangle", "one place"])
+def test_vertices_without_an_area_are_refused(tmp_path: Path, small, harm: str) -> None:
+    path = tmp_path / "tpl-onavg_hemi-R_midthickness.surf.gii"
+    around = (small.faces == 5).any(axis=1)
+    if harm == "no triangle":
+        _gifti(path, small.coordinates, small.faces[~around])
+    else:
+        places = small.coordinates.copy()
+        places[small.faces[around]] = places[5]
+        _gifti(path, places, small.faces)
+    with pytest.raises(FailedRunError, match=r"midthickness.* without an area \(1 of 642\)"):
+        template_mesh("onavg", 642, "R", tmp_path)
+
+
+def test_a_surface_of_the_other_hemisphere_is_refused(tmp_path: Path, small) -> None:
+    _gifti(tmp_path / "tpl-onavg_hemi-L_midthickness.surf.gii", small.coordinates, small.faces)
+    with pytest.raises(
+        FailedRunError, match="should be the left hemisphere, and lies on the other"
+    ):
         template_mesh("onavg", 642, "L", tmp_path)

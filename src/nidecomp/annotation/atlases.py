@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError, UsageError
 from nidecomp.spaces.contract import FeatureSpace
+from nidecomp.spaces.grayordinate_maps import both_files, file_kind
 
 # Every map is held on the group's features: as many as this are 0.5 GB at 2 mm.
 MAXIMUM_MAPS = 512
@@ -175,6 +176,29 @@ def label_atlas(path: Path, space: FeatureSpace, option: str = "--label-atlas") 
             "in the space of the runs."
         )
     return atlas
+
+
+def files_of_atlas(path: Path) -> tuple[Path, ...]:
+    """Return all files that an atlas is read from.
+
+    Parameters
+    ----------
+    path : Path
+        As for `label_atlas`.
+
+    Returns
+    -------
+    tuple of Path
+        Both hemispheres where there are two, and the table of names where there is one.
+
+    Raises
+    ------
+    FailedRunError
+        One of a pair is missing.
+    """
+    images = both_files(path) if file_kind(path) == "gifti" else (path,)
+    table = _table_of(path)
+    return (*images, table) if table.is_file() else images
 
 
 # ---------------------------------------------------------------- the two kinds of atlas

@@ -9,10 +9,11 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nidecomp.annotation.atlases import files_of_atlas
 from nidecomp.bids.dataset import read_description
 from nidecomp.bids.datasets import Datasets
 from nidecomp.config.request import Request
-from nidecomp.core.content import identity_of
+from nidecomp.core.content import identity_of_all
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.inventory import Inventory
 from nidecomp.core.text import parse_json, read_text
@@ -53,21 +54,22 @@ def origin_of(
     Returns
     -------
     dict of str to str, or None
-        None where a run cannot be read, of which the reduce step says why.
+        None where a run or the atlas cannot be read, of which what reads them says why.
     """
     asked = request.asked
+    atlas = request.science.evidence.label_atlas
     try:
         names = sorted(task.path(fwhm).name for task in tasks for fwhm in task.smoothing_fwhm)
-    except FailedRunError:
+        of_atlas = identity_of_all(files_of_atlas(Path(atlas))) if atlas else None
+    except (FailedRunError, OSError):
         return None
-    atlas = request.science.evidence.label_atlas
     parts: dict[str, object] = {
         "other runs": [names, space.digest, inventory_table.rows(inventory, datasets)],
         "other settings": [
             asked.as_tables(),
             asked.extent.level,
             asked.extent.participant_maps,
-            identity_of(Path(atlas)) if atlas else None,
+            of_atlas,
         ],
         "another description of the dataset": [
             dict(read_description(one.root)) for one in datasets.found

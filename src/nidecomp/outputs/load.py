@@ -91,7 +91,8 @@ class Decomposition:
     def surface_img(self) -> Any:
         """The signed maps on the cortex: a `nilearn.surface.SurfaceImage` of surfaces and CIFTI.
 
-        The mesh is the midthickness surface; data have one column for each component.
+        The mesh is the midthickness surface that NiDecomp has of their space, also of results with
+        ``--surfaces-dir``; data have one column for each component.
         """
         if self._is_volume:
             raise UsageError(f"{self.maps_file.name} is a volume: use maps_img.")

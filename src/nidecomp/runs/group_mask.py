@@ -77,14 +77,10 @@ def share_space(
     """
     if any(isinstance(run.grid, Grayordinates) for run in inventory.used):
         return share_grayordinates(inventory, masking, cache_dir, work_dir, executor)
-    if masking.structures != "all":
-        raise UsageError(
-            f"--structures {masking.structures} is for grayordinates (--space fsLR), and the runs "
-            "are volumes: restrict them with --mask."
-        )
     runs, refused = _with_readable_mask(inventory)
     if not runs:
         return None, replace(inventory, used=(), refused=_sorted(refused))
+    _check_options(masking)
     # A run of a site is there once for each mask that it was reduced with, on the same grid.
     grids = {run.key: run.grid for run in runs}.values()
     grid = common_grid([one for one in grids if isinstance(one, Grid)])
@@ -113,6 +109,20 @@ def share_space(
         _LOG.warning("Runs that are resampled because their grid differs: %d", n_resampled)
     space = VoxelSpace(grid, mask, label=runs[0].files.space)
     return space, replace(inventory, used=tuple(used), refused=_sorted(refused))
+
+
+def _check_options(masking: Masking) -> None:
+    """Check that nothing is asked for that volumes do not have."""
+    if masking.structures != "all":
+        raise UsageError(
+            f"--structures {masking.structures} is for grayordinates (--space fsLR), and the runs "
+            "are volumes: restrict them with --mask."
+        )
+    if masking.surfaces_dir is not None:
+        raise UsageError(
+            f"--surfaces-dir {masking.surfaces_dir} is for surfaces and grayordinates (--space "
+            "fsaverage5 or fsLR), and the runs are volumes: leave it out."
+        )
 
 
 def _sorted(refused: Sequence[RefusedRun]) -> tuple[RefusedRun, ...]:

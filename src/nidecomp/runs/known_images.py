@@ -171,7 +171,7 @@ def image_identity(files: RunFiles, work_dir: Path) -> str:
         The image cannot be read, or nothing is remembered of it.
     """
     if is_at_hand(files):
-        # Volumes are compressed, so that their ends tell them apart.
+        # Volumes are mostly compressed: then their ends tell them apart, which are read quickly.
         before = _find(files.bold, work_dir) if kind_of_series(files.bold) else None
         with unreadable_file_fails(files.bold):
             return _identity(files, before)

@@ -33,8 +33,10 @@ from nidecomp.spaces.label_tables import Label, as_xml, escaped
 _CHUNK = 1 << 20
 _MOST_VERTICES = 10_000_000
 _TYPES = {
-    "NIFTI_TYPE_UINT8": "u1", "NIFTI_TYPE_INT16": "i2", "NIFTI_TYPE_INT32": "i4",
-    "NIFTI_TYPE_FLOAT32": "f4", "NIFTI_TYPE_FLOAT64": "f8",
+    "NIFTI_TYPE_INT8": "i1", "NIFTI_TYPE_INT16": "i2", "NIFTI_TYPE_INT32": "i4",
+    "NIFTI_TYPE_INT64": "i8", "NIFTI_TYPE_UINT8": "u1", "NIFTI_TYPE_UINT16": "u2",
+    "NIFTI_TYPE_UINT32": "u4", "NIFTI_TYPE_UINT64": "u8", "NIFTI_TYPE_FLOAT32": "f4",
+    "NIFTI_TYPE_FLOAT64": "f8",
 }  # fmt: skip
 _SIDES: dict[Hemisphere, str] = {"L": "CortexLeft", "R": "CortexRight"}
 # Of our own files; more takes several times as long and saves little.
@@ -156,13 +158,22 @@ def _shape(attributes: dict[str, str]) -> tuple[int, ...]:
     # No array that is read has more than three numbers for each vertex.
     if not all(0 < size <= _MOST_VERTICES for size in shape) or prod(shape) > 3 * _MOST_VERTICES:
         raise ValueError(f"an array of {' × '.join(map(str, shape))} numbers")
-    return shape
+    # Some programs write one number for each vertex as a column.
+    return shape[:1] if prod(shape[1:]) == 1 else shape
+
+
+def _dtype(attributes: dict[str, str]) -> np.dtype[Any]:
+    """Return the type of an array's numbers, in the byte order of the file."""
+    name = attributes["DataType"]
+    if name not in _TYPES:
+        raise ValueError(f"numbers of the type {name}")
+    order = "<" if attributes.get("Endian") == "LittleEndian" else ">"
+    return np.dtype(order + _TYPES[name])
 
 
 def _decoded(text: str, attributes: dict[str, str]) -> NDArray[Any]:
     encoding = attributes["Encoding"]
-    order = "<" if attributes.get("Endian") == "LittleEndian" else ">"
-    shape, dtype = _shape(attributes), np.dtype(order + _TYPES[attributes["DataType"]])
+    shape, dtype = _shape(attributes), _dtype(attributes)
     n_bytes = int(np.prod(shape)) * dtype.itemsize
     if encoding == "ASCII":
         values = np.array(text.split(), dtype=dtype)
@@ -210,7 +221,7 @@ def read_head(path: Path) -> GiftiHead:
                 n_arrays=int(found.file.get("NumberOfDataArrays", 0)),
                 n_vertices=_shape(attributes)[0],
                 structure=found.structure,
-                stored_bytes=np.dtype(_TYPES[attributes["DataType"]]).itemsize,
+                stored_bytes=_dtype(attributes).itemsize,
                 is_labels=bool(found.labels) or attributes.get("Intent") == "NIFTI_INTENT_LABEL",
             )
     raise FailedRunError(f"{path.name} has no data")
@@ -308,14 +319,36 @@ def read_gifti_header(left: Path) -> Header:
 
 def _head_of_run(left: Path, hemi: Hemisphere) -> GiftiHead:
     path = of_hemisphere(left, hemi)
+    head = head_of_side(path, hemi)
+    if not 0 < head.n_arrays <= MAXIMUM_VOLUMES:
+        raise FailedRunError(f"{path.name} has {count(head.n_arrays, 'volume')}")
+    return head
+
+
+def head_of_side(path: Path, hemi: Hemisphere) -> GiftiHead:
+    """Return what a file of one hemisphere says of itself: see `read_head`.
+
+    Parameters
+    ----------
+    path : Path
+    hemi : {"L", "R"}
+        That which its name says.
+
+    Returns
+    -------
+    GiftiHead
+
+    Raises
+    ------
+    FailedRunError
+        The file cannot be read, has no array, or says that it is of something else.
+    """
     head = read_head(path)
     if head.structure not in {None, _SIDES[hemi]}:
         raise FailedRunError(
             f"{path.name} says that it is {in_one_line(head.structure)} "
             "(AnatomicalStructurePrimary): it may have been mixed up with the other hemisphere"
         )
-    if not 0 < head.n_arrays <= MAXIMUM_VOLUMES:
-        raise FailedRunError(f"{path.name} has {count(head.n_arrays, 'volume')}")
     return head
 
 

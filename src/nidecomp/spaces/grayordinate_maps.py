@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.core.errors import FailedRunError
+from nidecomp.core.hemispheres import HEMISPHERES
 from nidecomp.core.surface_files import kind_of_series
 from nidecomp.spaces.brain_models import BrainModels
 from nidecomp.spaces.cifti import open_cifti
 from nidecomp.spaces.contract import MapKind
-from nidecomp.spaces.gifti import data_arrays, label_names, read_head
+from nidecomp.spaces.gifti import data_arrays, head_of_side, label_names, read_head
 from nidecomp.spaces.grayordinate_series import cortex_of
 from nidecomp.spaces.meshes import FSAVERAGE7
 from nidecomp.spaces.volumes import describe_maps_of_volume
@@ -94,7 +95,7 @@ def read_values(path: Path, space: str) -> MapFile:
     Raises
     ------
     FailedRunError
-        The file cannot be read, or has a mesh that may be one of two.
+        The file cannot be read, has a mesh that may be one of two, or is of the other hemisphere.
     """
     if file_kind(path) == "cifti":
         file = open_cifti(path)
@@ -102,6 +103,8 @@ def read_values(path: Path, space: str) -> MapFile:
         values = np.ascontiguousarray(file.values(slice(None)).T)
         return MapFile(file.models, values, file.label_names if file.is_labels else {})
     files = both_files(path)
+    for one, hemi in zip(files, HEMISPHERES, strict=True):
+        head_of_side(one, hemi)
     sides = [_arrays(one) for one in files]
     if sides[0].shape != sides[1].shape:
         raise FailedRunError(

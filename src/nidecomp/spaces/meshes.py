@@ -26,7 +26,12 @@ from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import Hemisphere
 from nidecomp.spaces.spheres import barycentric, on_sphere
 from nidecomp.spaces.subdivision import coarser, gathered, in_the_middle, subdivide
-from nidecomp.spaces.surface_files import GivenSurface, given_surface
+from nidecomp.spaces.surface_files import (
+    FileState,
+    GivenSurface,
+    given_surface,
+    state_of_files,
+)
 
 # Of fsaverage3, 4, 5, 6 and fsaverage itself, which is also called fsaverage7.
 FSAVERAGE = {"fsaverage3": 642, "fsaverage4": 2562, "fsaverage5": 10242, "fsaverage6": 40962}
@@ -113,7 +118,6 @@ class PictureMesh:
     wall: NDArray[np.bool_]
 
 
-@cache
 def template_mesh(
     space: str, n_vertices: int, hemi: Hemisphere, surfaces_dir: Path | None = None
 ) -> Mesh:
@@ -133,13 +137,27 @@ def template_mesh(
     Returns
     -------
     Mesh
-        Not to be changed: later calls return the same.
+        Not to be changed: later calls return the same, unless files of the user were changed.
 
     Raises
     ------
     FailedRunError
         There is no such mesh, or that of the user is missing or does not fit.
     """
+    state = state_of_files(surfaces_dir, space) if surfaces_dir else ()
+    return _mesh_of(space, n_vertices, hemi, surfaces_dir, state)
+
+
+@cache
+def _mesh_of(
+    space: str,
+    n_vertices: int,
+    hemi: Hemisphere,
+    surfaces_dir: Path | None,
+    state: tuple[FileState, ...],
+) -> Mesh:
+    """Return a mesh, which is made once as long as files are in the same state."""
+    del state
     given = given_surface(surfaces_dir, space, n_vertices, hemi) if surfaces_dir else None
     known = _known(space, n_vertices, hemi)
     if given is None and (known is None or surfaces_dir):

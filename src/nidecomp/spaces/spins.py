@@ -18,7 +18,7 @@ _MIRROR = np.diag([-1.0, 1.0, 1.0])
 # vertices of fs_LR, which are the same places of both hemispheres, are 1.9 mm apart in the median,
 # and 25 mm without.
 _TURN = np.array([[0.9596, -0.1719, -0.2226], [0.1893, 0.9801, 0.0593], [0.2079, -0.0990, 0.9731]])
-_TO_RIGHT = _MIRROR @ _TURN
+_TO_LEFT = _MIRROR @ _TURN
 
 
 def spun(
@@ -51,7 +51,7 @@ def spun(
     """
     rotation = random_rotation(seed)
     if mirrored:
-        rotation = _TO_RIGHT.T @ rotation @ _TO_RIGHT
+        rotation = _TO_LEFT.T @ rotation @ _TO_LEFT
     number = np.full(mesh.n_vertices, len(vertices))
     number[vertices] = np.arange(len(vertices))
     found = number[nearest(mesh.sphere, mesh.sphere[vertices] @ rotation)]

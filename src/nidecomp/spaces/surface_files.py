@@ -77,6 +77,14 @@ class GivenSurface:
         return Parts(self.coordinates, self.faces, areas, self.sphere, self.wall)
 
 
+class FileState(NamedTuple):
+    """What changes when a file is changed."""
+
+    path: Path
+    size: int
+    time_ns: int
+
+
 class Parts(NamedTuple):
     """What a `Mesh` is made of."""
 
@@ -130,11 +138,56 @@ def given_surface(
     Raises
     ------
     FailedRunError
-        A file cannot be read, its number of vertices does not fit, or several files do.
+        A file cannot be read, its number of vertices does not fit, or several files do; it is of
+        the other hemisphere; or a vertex has no area.
     """
     if (folder / space / "surf").is_dir():
-        return _of_freesurfer(folder / space, n_vertices, hemi)
-    return _of_gifti(folder, space, n_vertices, hemi)
+        found: GivenSurface | None = _of_freesurfer(folder / space, n_vertices, hemi)
+    else:
+        found = _of_gifti(folder, space, n_vertices, hemi)
+    if found is not None:
+        _check_side(found, hemi)
+        _check_areas(found)
+    return found
+
+
+def state_of_files(folder: Path, space: str) -> tuple[FileState, ...]:
+    """Return the state of all files that a surface may be made of.
+
+    Parameters
+    ----------
+    folder : Path
+        As for `given_surface`.
+    space : str
+
+    Returns
+    -------
+    tuple of FileState
+    """
+    patterns = ("*.gii", f"{space}/surf/[lr]h.*", f"{space}/label/[lr]h.cortex.label")
+    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    states = [(path, path.stat()) for path in found if path.is_file()]
+    return tuple(FileState(path, one.st_size, one.st_mtime_ns) for path, one in states)
+
+
+def _check_side(surface: GivenSurface, hemi: Hemisphere) -> None:
+    """Check that a surface lies on the side of its hemisphere."""
+    name, middle_mm = {"L": "left", "R": "right"}[hemi], surface.coordinates[:, 0].mean()
+    if (middle_mm > 0 and hemi == "L") or (middle_mm < 0 and hemi == "R"):
+        raise FailedRunError(
+            f"{surface.path} should be the {name} hemisphere, and lies on the other side (x is "
+            f"{middle_mm:.1f} mm in the mean): it may have been mixed up with the other hemisphere"
+        )
+
+
+def _check_areas(surface: GivenSurface) -> None:
+    """Check that all vertices have an area, by which smoothing weights and distances divide."""
+    n_empty = np.count_nonzero(vertex_areas(surface.coordinates, surface.faces) == 0)
+    if n_empty:
+        raise FailedRunError(
+            f"{surface.path} has vertices without an area ({n_empty} of {len(surface.wall)}): they "
+            "are in no triangle, or where all their neighbours are; give the whole surface"
+        )
 
 
 # ---------------------------------------------------------------- FreeSurfer

@@ -419,7 +419,11 @@ def test_a_reference_says_who_what_and_where(reference: Reference) -> None:
     ("many", "smoothed", "chance"),
     [
         ("voxels", "mm).", "have the same power spectra"),
-        ("vertices", "not across the medial wall.", "were rotated on the sphere of the cortex"),
+        (
+            "vertices",
+            "without values of the medial wall.",
+            "were rotated on the sphere of the cortex",
+        ),
         ("grayordinates", "medial wall, and within each structure below it.", "phases"),
     ],
 )

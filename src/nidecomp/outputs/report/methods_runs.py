@@ -237,6 +237,6 @@ def _smoothed(folder: Results, science: Science) -> str:
     surface = _GIVEN if science.masking.surfaces_dir else _OURS
     below = ", and within each structure below it" if features.has_voxels else ""
     return (
-        f"Data {kernel} along the cortex, by geodesic distances on the {surface}, and not across "
-        f"the medial wall{below}."
+        f"Data {kernel} along the cortex, by geodesic distances on the {surface}, without values "
+        f"of the medial wall{below}."
     )
