@@ -20,9 +20,9 @@ from scipy.sparse import csr_array
 
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.records import UsableRun
-from nidecomp.spaces.contract import (
+from nidecomp.spaces.contract import FeatureSpace
+from nidecomp.spaces.records import (
     Extensions,
-    FeatureSpace,
     LabelFile,
     MapKind,
     Measure,

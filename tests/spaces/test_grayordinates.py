@@ -25,10 +25,11 @@ from nidecomp.core.packed import PackedSeries
 from nidecomp.spaces import grayordinate_chance, kept_kernels
 from nidecomp.spaces.brain_models import BrainModels, Grayordinates, Structure
 from nidecomp.spaces.cifti import cifti_head, open_cifti, read_cifti_header
-from nidecomp.spaces.contract import FeatureSpace, PackedRun, RunSeries
+from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.gifti import data_arrays, read_head
 from nidecomp.spaces.grayordinate_series import usable_features
 from nidecomp.spaces.grayordinates import GrayordinateSpace
+from nidecomp.spaces.records import PackedRun, RunSeries
 
 ALL = np.arange(7)
 

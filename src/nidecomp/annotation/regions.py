@@ -16,7 +16,8 @@ from nidecomp.annotation.random_walk import walk_to_seeds
 from nidecomp.annotation.thresholds import apply_rule, parse_rule
 from nidecomp.config.science import Science
 from nidecomp.decomposition.components import Components
-from nidecomp.spaces.contract import FeatureSpace, RegionKind
+from nidecomp.spaces.contract import FeatureSpace
+from nidecomp.spaces.records import RegionKind
 
 # The rounding error of sizes, as a share of a feature.
 _ROUNDING = 1e-6

@@ -8,7 +8,7 @@ from math import isnan
 from nidecomp.config.datasets import OF_BIDS_DIR
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.matching import correlations, match
-from nidecomp.spaces.contract import Measure
+from nidecomp.spaces.records import Measure
 
 Row = Mapping[str, object]
 

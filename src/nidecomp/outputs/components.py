@@ -29,7 +29,7 @@ from nidecomp.outputs.map_files import write_maps
 from nidecomp.outputs.regions import write_regions
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
-from nidecomp.spaces.contract import Measure
+from nidecomp.spaces.records import Measure
 
 STABILITY_TABLE = PurePosixPath("logs/stability.tsv")
 SPLITS_TABLE = PurePosixPath("logs/splits.tsv")

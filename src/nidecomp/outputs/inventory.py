@@ -11,7 +11,7 @@ from nidecomp.core.inventory import FailedRun, Inventory, LostDataset, RefusedRu
 from nidecomp.core.records import ReducedRun, UsableRun
 from nidecomp.core.text import in_one_line
 from nidecomp.outputs.dataset_column import DATASET, columns_with_dataset
-from nidecomp.spaces.contract import Measure
+from nidecomp.spaces.records import Measure
 
 COLUMNS = {
     "run": "Name of the run, as in its file names",

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from nidecomp.decomposition.model_order_choice import RULE, ModelOrderChoice, ModelOrderEvidence
 from nidecomp.outputs.report.model_order_curve import model_order_curve
 from nidecomp.outputs.tree import MANIFEST, OutputTree
-from nidecomp.spaces.contract import Measure
+from nidecomp.spaces.records import Measure
 
 MODEL_ORDER_TABLE = PurePosixPath("logs/order.tsv")
 MODEL_ORDER_FIGURE = PurePosixPath("figures/order.svg")

@@ -18,7 +18,7 @@ from nidecomp.decomposition.components import Components
 from nidecomp.outputs.map_files import write_labels, write_sparse_maps
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
-from nidecomp.spaces.contract import Measure
+from nidecomp.spaces.records import Measure
 
 
 def region_columns(measure: Measure, file: str) -> dict[str, str]:

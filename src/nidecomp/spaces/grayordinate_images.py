@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import Hemisphere
 from nidecomp.spaces.cifti import CiftiFile, cifti_numbers, open_cifti, series_head
-from nidecomp.spaces.contract import RunImage
 from nidecomp.spaces.gifti import gifti_series, read_gifti_header, volumes_of
 from nidecomp.spaces.grayordinate_series import kind_of
+from nidecomp.spaces.records import RunImage
 
 # Volumes of a dense series that are brought into memory at once: its file has those of a
 # grayordinate together, so that each of them reads all of it.

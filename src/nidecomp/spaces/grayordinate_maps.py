@@ -15,10 +15,10 @@ from nidecomp.core.hemispheres import HEMISPHERES
 from nidecomp.core.surface_files import kind_of_series
 from nidecomp.spaces.brain_models import BrainModels
 from nidecomp.spaces.cifti import open_cifti
-from nidecomp.spaces.contract import MapKind
 from nidecomp.spaces.gifti import data_arrays, head_of_side, label_names, read_head
 from nidecomp.spaces.grayordinate_series import cortex_of
 from nidecomp.spaces.meshes import FSAVERAGE7
+from nidecomp.spaces.records import MapKind
 from nidecomp.spaces.volumes import describe_maps_of_volume
 
 FileKind = Literal["cifti", "gifti", "volume"]

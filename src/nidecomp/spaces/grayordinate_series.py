@@ -23,8 +23,8 @@ from nidecomp.core.packed import BLOCK, PackedSeries
 from nidecomp.spaces.brain_models import BrainModels, Kind, cortex_models
 from nidecomp.spaces.cifti import CiftiFile, open_cifti
 from nidecomp.spaces.constancy import Probe
-from nidecomp.spaces.contract import PackedRun, RunSeries
 from nidecomp.spaces.gifti import read_gifti_header, volumes_of
+from nidecomp.spaces.records import PackedRun, RunSeries
 
 # Grayordinates of a dense series that are read at once, and volumes of GIFTI that are smoothed at
 # once.

@@ -24,18 +24,7 @@ from nidecomp.core.text import count
 from nidecomp.spaces import grayordinate_series
 from nidecomp.spaces.brain_models import CORTEX, BrainModels, Kind, Structure
 from nidecomp.spaces.cifti import cifti_head, cifti_numbers
-from nidecomp.spaces.contract import (
-    Extensions,
-    FeatureSpace,
-    LabelFile,
-    MapKind,
-    Measure,
-    PackedRun,
-    RegionKind,
-    RunImage,
-    RunSeries,
-    SizeUnit,
-)
+from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.geodesic import (
     FEW_NEIGHBOURS,
     FWHM_OF_SIGMA,
@@ -60,6 +49,17 @@ from nidecomp.spaces.neighbours import (
     touching_voxels,
 )
 from nidecomp.spaces.other_meshes import values_at, voxels_of
+from nidecomp.spaces.records import (
+    Extensions,
+    LabelFile,
+    MapKind,
+    Measure,
+    PackedRun,
+    RegionKind,
+    RunImage,
+    RunSeries,
+    SizeUnit,
+)
 from nidecomp.spaces.seeds import SMOOTHING_FWHM_MM, local_maxima_of_graph
 from nidecomp.spaces.voxel_kernels import voxel_kernel
 from nidecomp.spaces.voxels import VOLUME

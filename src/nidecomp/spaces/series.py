@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from nidecomp.core.packed import PackedSeries
 from nidecomp.spaces.constancy import Constancy, Probe
-from nidecomp.spaces.contract import PackedRun, RunSeries
 from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.records import PackedRun, RunSeries
 from nidecomp.spaces.smooth import make_smoother
 from nidecomp.spaces.volumes import describe_image, stored_volumes
 

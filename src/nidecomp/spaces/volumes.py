@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import Hemisphere
 from nidecomp.core.text import count
-from nidecomp.spaces.contract import MapKind
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import (
     grid_of,
@@ -28,6 +27,7 @@ from nidecomp.spaces.images import (
     unreadable_file_fails,
 )
 from nidecomp.spaces.nifti import compressed_parts
+from nidecomp.spaces.records import MapKind
 
 
 @dataclass(frozen=True)

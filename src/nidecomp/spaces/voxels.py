@@ -18,9 +18,12 @@ from scipy.sparse import csr_array
 
 from nidecomp.core.hemispheres import Hemisphere
 from nidecomp.core.records import UsableRun
-from nidecomp.spaces.contract import (
+from nidecomp.spaces.contract import FeatureSpace
+from nidecomp.spaces.grid import Grid
+from nidecomp.spaces.interpolate import labels_at, maps_at, share_at
+from nidecomp.spaces.nifti import compressed, compressed_parts, nifti
+from nidecomp.spaces.records import (
     Extensions,
-    FeatureSpace,
     LabelFile,
     MapKind,
     Measure,
@@ -29,9 +32,6 @@ from nidecomp.spaces.contract import (
     RunSeries,
     SizeUnit,
 )
-from nidecomp.spaces.grid import Grid
-from nidecomp.spaces.interpolate import labels_at, maps_at, share_at
-from nidecomp.spaces.nifti import compressed, compressed_parts, nifti
 from nidecomp.spaces.seeds import local_maxima
 from nidecomp.spaces.series import read_packed, read_series
 from nidecomp.spaces.smoothness import independent_values, surrogate_maps
