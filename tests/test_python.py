@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from support import FIXTURES, REPOSITORY
+from surface_reports import N_VERTICES, report_folder
 
 import nidecomp
 from nidecomp import start
@@ -60,6 +61,8 @@ def folders(small_output: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     (root / "networks" / "logs" / "order.tsv").write_text("\t".join(MODEL_ORDER) + "\n")
     for name in ("demo_output", "demo_several", "demo_auto"):
         (root / name).symlink_to("networks")
+    maps = np.random.default_rng(0).standard_normal((2, 2, 2 * N_VERTICES)).astype(np.float32)
+    report_folder(root / "surfaces_output", maps, None)
     (root / "fmriprep").symlink_to(FIXTURES / "several_tasks")
     return root
 

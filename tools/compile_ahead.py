@@ -27,7 +27,11 @@ def main(folder: Path, stored: Sequence[str] = STORED) -> None:
     from nidecomp.annotation.random_walk import walk_to_seeds  # noqa: PLC0415
     from nidecomp.core.packed import PackedSeries  # noqa: PLC0415
     from nidecomp.runs.reduce import warm_up  # noqa: PLC0415
-    from nidecomp.spaces.geodesic import geodesic_graph, surface_kernel  # noqa: PLC0415
+    from nidecomp.spaces.geodesic import (  # noqa: PLC0415
+        block_diagonal,
+        geodesic_graph,
+        surface_kernel,
+    )
     from nidecomp.spaces.grayordinate_series import smooth_rows  # noqa: PLC0415
     from nidecomp.spaces.meshes import template_mesh  # noqa: PLC0415
     from nidecomp.spaces.seeds import local_maxima_of_graph  # noqa: PLC0415
@@ -49,7 +53,8 @@ def main(folder: Path, stored: Sequence[str] = STORED) -> None:
     mesh = template_mesh("fsaverage3", 642, "L")
     kernel = surface_kernel(mesh, np.arange(642), 6.0)
     # As it is mapped from the work folder.
-    parts = [kernel.indptr.astype("i8"), kernel.indices.astype("i8"), kernel.data]
+    whole = block_diagonal([kernel])
+    parts = [whole.indptr, whole.indices, whole.data]
     for one in parts:
         one.flags.writeable = False
     series = np.ones((642, 2), np.float32)

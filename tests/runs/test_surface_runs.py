@@ -52,8 +52,8 @@ from nidecomp.runs.reduce import reduce_run
 from nidecomp.runs.signal import MASK_FOLDER
 from nidecomp.runs.sites import find_runs_of_site, refuse_other_spaces
 from nidecomp.runs.task import ReduceTask
-from nidecomp.spaces.brain_models import BrainModels, Grayordinates, Structure
-from nidecomp.spaces.cifti import dense_series_head, open_cifti
+from nidecomp.spaces.brain_models import Grayordinates
+from nidecomp.spaces.cifti import open_cifti, series_head
 from nidecomp.spaces.grayordinate_series import usable_features
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 from nidecomp.spaces.meshes import template_mesh
@@ -503,10 +503,15 @@ def test_structures_without_places_are_kept_as_they_are(
 ) -> None:
     path = write_dense(tmp_path, "01")
     there = open_cifti(path)
-    empty = Structure("CIFTI_STRUCTURE_BRAIN_STEM", np.zeros((0, 3), dtype=np.intp), None)
-    models = BrainModels((*there.models.structures, empty), there.models.grid)
-    head = dense_series_head(models, N_VOLUMES, 2.0)
+    empty = (
+        f'<BrainModel IndexOffset="{there.models.n_numbers}" IndexCount="0" '
+        'ModelType="CIFTI_MODEL_TYPE_VOXELS" BrainStructure="CIFTI_STRUCTURE_BRAIN_STEM">'
+        "<VoxelIndicesIJK></VoxelIndicesIJK></BrainModel>"
+    )
+    before, end, after = there.xml.rpartition(b"</MatrixIndicesMap>")
+    head = series_head(replace(there, xml=before + empty.encode() + end + after))
     path.write_bytes(head + there.stored().tobytes())
+    assert len(open_cifti(path).models.structures) == len(there.models.structures) + 1
     runs = usable(tmp_path, "fsLR")
     space, _ = shared(runs, tmp_path / "work")
     monkeypatch.setattr(signal, "usable_features", None)
