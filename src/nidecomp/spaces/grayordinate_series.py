@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,13 @@ from scipy.sparse import csr_array
 from nidecomp.core.compiled import compiled
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.linalg import evenly_spaced
-from nidecomp.core.packed import BLOCK, PackedSeries
+from nidecomp.core.packed import BLOCK
 from nidecomp.spaces.brain_models import BrainModels, Kind, cortex_models
 from nidecomp.spaces.cifti import CiftiFile, open_cifti
 from nidecomp.spaces.constancy import Probe
 from nidecomp.spaces.gifti import read_gifti_header, volumes_of
 from nidecomp.spaces.records import PackedRun, RunSeries
+from nidecomp.spaces.series_sinks import Collecting, Packing, Sink
 
 # Grayordinates of a dense series that are read at once, and volumes of GIFTI that are smoothed at
 # once.
@@ -86,59 +87,6 @@ class Rows:
     parts: tuple[slice, ...]
 
 
-class _Sink(Protocol):
-    """Takes smoothed values."""
-
-    def put_rows(self, start: int, rows: NDArray[np.float32], volumes: NDArray[np.intp]) -> None:
-        """Take a block of features, (n_block, n_volumes)."""
-
-    def put_volume(self, index: int, values: NDArray[np.float32], *, is_empty: bool) -> None:
-        """Take a volume, (n_features,)."""
-
-    def set_to_zero(self, features: NDArray[np.bool_]) -> None:
-        """Set features without data to 0."""
-
-    def restart(self) -> None:
-        """Forget what was taken: all of it will come again."""
-
-
-class _Packing:
-    def __init__(self, n_volumes: int, n_features: int) -> None:
-        self.packed = PackedSeries(n_volumes, n_features)
-
-    def put_rows(self, start: int, rows: NDArray[np.float32], volumes: NDArray[np.intp]) -> None:
-        self.packed.put_block(start, np.ascontiguousarray(rows[:, volumes].T), volumes)
-
-    def put_volume(self, index: int, values: NDArray[np.float32], *, is_empty: bool) -> None:
-        if not is_empty:
-            self.packed.volume[:] = values
-            self.packed.put(index)
-
-    def set_to_zero(self, features: NDArray[np.bool_]) -> None:
-        self.packed.set_to_zero(features)
-
-    def restart(self) -> None:
-        # Each value is stored as its difference from the first one.
-        self.packed = PackedSeries(*self.packed.shape)
-
-
-class _Collecting:
-    def __init__(self, n_volumes: int, n_features: int) -> None:
-        self.series = np.empty((n_volumes, n_features), dtype=np.float32)
-
-    def put_rows(self, start: int, rows: NDArray[np.float32], _: NDArray[np.intp]) -> None:
-        self.series[:, start : start + len(rows)] = rows.T
-
-    def put_volume(self, index: int, values: NDArray[np.float32], *, is_empty: bool) -> None:  # noqa: ARG002  all volumes are kept
-        self.series[index] = values
-
-    def set_to_zero(self, features: NDArray[np.bool_]) -> None:
-        self.series[:, features] = 0
-
-    def restart(self) -> None:
-        """Do nothing: all is overwritten."""
-
-
 def read_series(
     path: Path, rows: Rows, kept: NDArray[np.intp], kernels: Sequence[csr_array | None]
 ) -> RunSeries:
@@ -169,7 +117,7 @@ def read_series(
         The file cannot be read.
     """
     shape = (len(kept), len(rows.places))
-    sinks = [_Collecting(*shape) for _ in kernels]
+    sinks = [Collecting(*shape) for _ in kernels]
     n_nonfinite, empty = _read(path, rows, kept, kernels, sinks)
     return RunSeries(tuple(one.series for one in sinks), n_nonfinite, empty)
 
@@ -179,7 +127,7 @@ def read_packed(
 ) -> PackedRun:
     """Return what `read_series` does, in 20 bits per value."""
     shape = (len(kept), len(rows.places))
-    sinks = [_Packing(*shape) for _ in kernels]
+    sinks = [Packing(*shape) for _ in kernels]
     n_nonfinite, empty = _read(path, rows, kept, kernels, sinks)
     return PackedRun(tuple(one.packed for one in sinks), n_nonfinite, empty)
 
@@ -189,7 +137,7 @@ def _read(
     rows: Rows,
     kept: NDArray[np.intp],
     kernels: Sequence[csr_array | None],
-    sinks: Sequence[_Sink],
+    sinks: Sequence[Sink],
 ) -> tuple[int, tuple[int, ...]]:
     """Read and smooth a run; return how many features have bad values, and the empty volumes."""
     if kind_of(path) == "cifti":
@@ -207,7 +155,7 @@ def _read_dense(
     rows: Rows,
     kept: NDArray[np.intp],
     kernels: Sequence[csr_array | None],
-    sinks: Sequence[_Sink],
+    sinks: Sequence[Sink],
 ) -> tuple[NDArray[np.bool_], int, tuple[int, ...]]:
     _check_length(file.path, kept, file.n_maps)
     empty = _empty_volumes(file, rows.places, kept)
@@ -305,7 +253,7 @@ def _smooth_part(  # noqa: PLR0917  one block of work, called once
     n_features: int,
     kernel: csr_array | None,
     block: NDArray[np.float32],
-    sink: _Sink,
+    sink: Sink,
     filled: NDArray[np.intp],
 ) -> None:
     """Smooth the features of a structure, and hand on the blocks that are complete."""
@@ -349,7 +297,7 @@ class _Batches:
         n_volumes: int,
         n_features: int,
         kernels: Sequence[csr_array | None],
-        sinks: Sequence[_Sink],
+        sinks: Sequence[Sink],
     ) -> None:
         self._batch = np.zeros((n_features, max(1, min(N_AT_ONCE, n_volumes))), dtype=np.float32)
         self._smoothed = np.empty_like(self._batch)
@@ -400,7 +348,7 @@ def _read_volumes(
     rows: Rows,
     kept: NDArray[np.intp],
     kernels: Sequence[csr_array | None],
-    sinks: Sequence[_Sink],
+    sinks: Sequence[Sink],
 ) -> tuple[NDArray[np.bool_], int, tuple[int, ...]]:
     nothing = np.zeros(len(rows.places), dtype=np.bool_)
     found = _read_without(nothing, path, rows, kept, kernels, sinks)
@@ -418,7 +366,7 @@ def _read_without(
     rows: Rows,
     kept: NDArray[np.intp],
     kernels: Sequence[csr_array | None],
-    sinks: Sequence[_Sink],
+    sinks: Sequence[Sink],
 ) -> _FoundInVolumes:
     """Read and smooth a run, some of whose features are set to 0."""
     there = rows.places >= 0
