@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from nidecomp.config import values as convert
+from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.config.option import option
 from nidecomp.core.surface_files import is_surface_space
 
@@ -447,6 +448,7 @@ class Science:
     decomposition: DecompositionOptions = field(default_factory=DecompositionOptions)
     evidence: EvidenceOptions = field(default_factory=EvidenceOptions)
     projection: ProjectionOptions = field(default_factory=ProjectionOptions)
+    comparison: ComparisonOptions = field(default_factory=ComparisonOptions)
 
     @property
     def smoothings_fwhm(self) -> tuple[float, ...]:
@@ -486,6 +488,8 @@ def science_as_tables(science: Science) -> dict[str, dict[str, object]]:
     # Volumes have no structures, so that it is a setting where something was chosen.
     if science.masking.structures == "all":
         del tables["masking"]["structures"]
+    if not science.comparison.is_asked:
+        del tables["comparison"]
     return tables
 
 

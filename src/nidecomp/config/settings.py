@@ -7,6 +7,7 @@ from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.config.datasets import DatasetOptions, DatasetRequest
 from nidecomp.config.execution import Execution, OutputOptions
 from nidecomp.config.science import (
@@ -99,6 +100,7 @@ SECTIONS: dict[str, type] = {
     "decomposition": DecompositionOptions,
     "evidence": EvidenceOptions,
     "projection": ProjectionOptions,
+    "comparison": ComparisonOptions,
     "extent": OutputOptions,
     "execution": Execution,
 }

@@ -1,0 +1,1 @@
+"""Compare participants: a design, permutation inference, and corrected p values."""
