@@ -27,8 +27,8 @@ from nidecomp.runs.enough_participants import MINIMUM_COVERAGE, covered_share, g
 from nidecomp.runs.grayordinate_mask import WHAT_IT_IS, share_grayordinates
 from nidecomp.spaces.brain_models import Grayordinates
 from nidecomp.spaces.contract import FeatureSpace
-from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.grayordinate_maps import file_kind
+from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import read_mask
 from nidecomp.spaces.voxels import VoxelSpace
 
