@@ -21,6 +21,7 @@ from comparison_examples import (
     with_column,
 )
 from hypothesis import given
+from hypothesis import settings as law
 from hypothesis import strategies as st
 from option_examples import LAW
 from run_examples import run_of
@@ -92,7 +93,7 @@ def test_scale_has_mean_0_and_standard_deviation_1() -> None:
     assert design.variables["age"] == tuple(map(float, AGES))
 
 
-@LAW
+@law(deadline=None, max_examples=20, database=None)
 @given(st.randoms(use_true_random=False), st.sampled_from(FORMULAS))
 def test_the_order_of_the_table_and_of_the_runs_does_not_matter(
     shuffle: random.Random, formula: str
@@ -109,7 +110,7 @@ def test_the_order_of_the_table_and_of_the_runs_does_not_matter(
     assert one.contrasts[0].weights.tobytes() == other.contrasts[0].weights.tobytes()
 
 
-@LAW
+@law(deadline=None, max_examples=20, database=None)
 @given(st.permutations(list(PEOPLE)))
 def test_other_names_of_people_permute_rows(names: list[str]) -> None:
     """The first person's data are now those of who has the first name, and so on."""

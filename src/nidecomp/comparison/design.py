@@ -186,3 +186,8 @@ def _on_blocks(blocks: Sequence[str], column: str | None) -> Iterator[str]:
         return
     listed = ", ".join(f"{block} ({sizes[block]})" for block in sorted(sizes))
     yield f"Participants are permuted within the levels of {column} only: {listed}."
+    if alone := sorted(block for block in sizes if sizes[block] == 1):
+        yield (
+            f"In {column} {', '.join(alone)} there is one person, whose data are compared but "
+            "never permuted."
+        )
