@@ -188,6 +188,6 @@ def _on_blocks(blocks: Sequence[str], column: str | None) -> Iterator[str]:
     yield f"Participants are permuted within the levels of {column} only: {listed}."
     if alone := sorted(block for block in sizes if sizes[block] == 1):
         yield (
-            f"In {column} {', '.join(alone)} there is one person, whose data are compared but "
-            "never permuted."
+            f"Levels of {column} with one person, who is compared but never permuted: "
+            f"{', '.join(alone)}."
         )
