@@ -263,6 +263,28 @@ def test_an_interaction_needs_people_of_all_kinds() -> None:
         design_of("group * arm", "group", table=table)
 
 
+def test_an_interaction_of_which_few_people_tell_is_told() -> None:
+    cells = ["M", "F"] * 6
+    cells[0], cells[1] = "F", "M"
+    table = with_column("gender", cells)
+    notes = design_of("group * gender", "group", table=table).notes
+    assert "The model has group:gender, for which only 1 person is controls and F." in notes
+
+
+def test_an_effect_that_the_rest_explains_is_told() -> None:
+    said = "of the variance of group among these people is explained by the rest of the model"
+
+    def is_told(model: str, cells: list[int]) -> bool:
+        table = with_column("x", list(map(str, cells)))
+        return any(said in note for note in design_of(model, "group", table=table).notes)
+
+    years = [1960 + age for age in AGES]
+    assert is_told("group * x", years)
+    assert not is_told("group * scale(x)", years)
+    assert is_told("group + x", [10 * (place % 2) + age % 2 for place, age in enumerate(AGES)])
+    assert not is_told("group + x", years)
+
+
 def test_maps_have_a_mean() -> None:
     with pytest.raises(UsageError, match="The model has no constant"):
         design_of("0 + age", "age")
