@@ -12,7 +12,7 @@ from nidecomp.projection.all_runs import Projections
 _NAME = re.compile(r".+?_[0-9a-f]{20}(?=[_.])")
 
 
-def remove_superseded(projections: Projections, folder: Path) -> int:
+def remove_superseded(projections: Projections, folder: Path, rows: Iterable[Path] = ()) -> int:
     """Remove stored projections to other maps than the present ones.
 
     Parameters
@@ -21,13 +21,15 @@ def remove_superseded(projections: Projections, folder: Path) -> int:
         The present ones; those of all runs must have succeeded.
     folder : Path
         The work folder. Nobody else may use its projections.
+    rows : iterable of Path
+        The maps of sets of runs that participants are compared by.
 
     Returns
     -------
     int
         The number of files that were removed.
     """
-    kept = set(map(_name, _files(projections)))
+    kept = set(map(_name, (*_files(projections), *rows)))
     n_removed = 0
     for path in (folder / "projected").glob("*"):
         name = _name(path)
