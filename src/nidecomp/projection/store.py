@@ -75,7 +75,9 @@ def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
                 )
                 if denoised is not None:
                     wanted.append(denoised)
-                if not all_there(wanted) or not all(map(is_whole, arrays)):
+                if not all_there(wanted) or not all(
+                    is_whole(one) for one in arrays if one.suffix == ".npy"
+                ):
                     return None
                 projections.append(
                     Projection(
