@@ -13,6 +13,7 @@ from dataclasses import replace
 from nidecomp.annotation.regions import RegionsOfMaps, find_regions
 from nidecomp.annotation.select import components_to_regress_out
 from nidecomp.bids.datasets import Located
+from nidecomp.comparing import check_study, compare_participants
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError, NothingToDoError
@@ -65,12 +66,13 @@ def run(settings: Settings, command: Sequence[str] = (), located: Located | None
     with prepare(settings, command, located) as found:
         step, space = found.monitor.step, found.space
         request = Request(settings, lowered_to_runs(settings.science, found.inventory.used))
+        study = check_study(found.runs, found.datasets, space, request)
         held_out = draw_held_out(found.runs, space, request)
         for line in request_as_lines(found.runs, request):
             _LOG.info(line)
         plan = make_plan(found.runs, space, request, found.end_workers)
         if settings.execution.dry_run:
-            print_dry_run(found.inventory, found.datasets, plan)
+            print_dry_run(found.inventory, found.datasets, plan, forecast_of(study, plan, space))
             return Outcome(found.inventory, settings.output_dir)
         origin = _origin(found, request)
         if is_finished(settings.output_dir, origin):
@@ -84,12 +86,14 @@ def run(settings: Settings, command: Sequence[str] = (), located: Located | None
             with step("projecting runs"):
                 projections = _project(components, reduced, space, request, executor)
             inventory = inventory.with_failed(projections.failed)
+            comparison = compare_participants(study, components, projections, executor, step)
             with step("finding regions"):
                 regions = _find_regions(components, space, request, plan.n_threads)
             result = GroupResult(
                 settings=settings, datasets=found.datasets, inventory=inventory, reduced=reduced,
                 space=space, components=components, held_out=held_out, choice=fitted.choice,
                 projections=projections, regions=regions, n_threads=plan.n_threads,
+                comparison=comparison,
             )  # fmt: skip
             with step("writing"):
                 tree = write_group(result)

@@ -219,7 +219,7 @@ def _noise_columns(
 ) -> dict[str, Sequence[object]]:
     numbers = noise_numbers(components, references)
     n_participants = count_participants(components)
-    raised = raised_flags(components, references)
+    raised = [flags(one, n_participants) for one in numbers]
     return {
         "flags": [",".join(names) or None for names in raised],
         "flag_reasons": [
