@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from nidecomp.bids.participants_file import find_participants_files
 from nidecomp.comparison.compare import compare
 from nidecomp.comparison.data import DecompositionData, RowFiles
 from nidecomp.comparison.design import make_design
+from nidecomp.comparison.forecast import comparison_mb, comparison_minutes
 from nidecomp.comparison.participants import ParticipantTable, read_tables
 from nidecomp.comparison.records import Absence, Compared, Comparison, Design, Measured
 from nidecomp.config.comparison import ComparisonOptions, Measure
@@ -29,6 +31,7 @@ from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
 from nidecomp.execution.executor import Executor
+from nidecomp.outputs.report.words import listed
 from nidecomp.projection.all_runs import Projections
 from nidecomp.projection.rows import (
     Row,
@@ -75,6 +78,12 @@ class Study:
     def options(self) -> ComparisonOptions:
         """How participants are compared."""
         return self.request.science.comparison
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that decide the comparison: tables of participants, and the model file."""
+        model = self.options.model_file
+        return (*self.table.paths, *([Path(model)] if model is not None else []))
 
 
 def check_study(
@@ -210,8 +219,10 @@ def _compare(
     ]
     found = compare(design, data, study.space, request, executor)
     compared = iter(found.decompositions)
+    of_rows = (path for row in rows.values() for path in row.paths)
     return replace(
         found,
+        kept=(*found.kept, *of_rows),
         decompositions=tuple(next(compared) if family else _nothing(design) for family in families),
     )
 
@@ -248,13 +259,12 @@ def _design_of_projected(
     }
     while True:
         runs = [one for one in projected if one.run.participant not in lost]
-        design = make_design(study.options, study.table, [one.run for one in runs])
+        absent = [Absence(label, reason) for label, reason in lost.items()]
+        design = make_design(study.options, study.table, [one.run for one in runs], absent)
         rows = combined_rows(_sets(design.people), runs, statistic, executor) if statistic else {}
         without = _without_maps(design.people, rows)
         if not without:
-            absences = [Absence(label, reason) for label, reason in lost.items()]
-            in_order = sorted((*design.left_out, *absences), key=lambda one: one.participant)
-            return replace(design, left_out=tuple(in_order)), rows
+            return design, rows
         lost |= without
 
 
@@ -329,6 +339,38 @@ class _Data:
 
 
 # ---------------------------------------------------------------- in words
+def plan_of_study(study: Study | None, n_maps: int, n_processes: int) -> list[str]:
+    """Return what ``--dry-run`` says of a comparison; nothing without one.
+
+    Parameters
+    ----------
+    study : Study or None
+    n_maps : int
+        How many components all decompositions have.
+    n_processes : int
+        How many work at once.
+
+    Returns
+    -------
+    list of str
+    """
+    if study is None:
+        return []
+    lines = [*design_as_lines(study.design, study.options), *_who_is_left_out(study.design)]
+    if study.options.statistic_of_maps is None:
+        return lines
+    n_people, n_features = len(study.design.people), study.space.n_features
+    minutes = comparison_minutes(
+        n_people, n_maps, n_features, len(study.design.contrasts), study.options, n_processes
+    )
+    mb = comparison_mb(n_people, n_features)
+    return [
+        *lines,
+        f"Comparing maps: about {max(minutes, 1):,.0f} min, {mb:,.0f} MB for one component, "
+        f"{n_processes} at a time",
+    ]
+
+
 def design_as_lines(design: Design, options: ComparisonOptions) -> list[str]:
     """Return what is compared and how, for the log and ``--dry-run``.
 
@@ -342,34 +384,34 @@ def design_as_lines(design: Design, options: ComparisonOptions) -> list[str]:
     list of str
     """
     tests = ", ".join(f"{one.text} ({one.statistic})" for one in design.contrasts)
-    within = f" of the difference {design.within}" if design.within else ""
+    of_maps = options.statistic_of_maps is not None and options.n_tfce_permutations
+    tfce = f", {options.n_tfce_permutations} with TFCE" if of_maps else ""
     blocks = f", within blocks of {design.blocks_column}" if design.blocks_column else ""
-    with_tfce = (
-        f", {options.n_tfce_permutations} with TFCE"
-        if options.statistic_of_maps and options.n_tfce_permutations
-        else ""
-    )
+    difference = f", difference {design.within}" if design.within else ""
     return [
-        f"Comparison: {' and '.join(options.compare)} of "
-        f"{count(len(design.people), 'participant')}{within}; model {design.formula} "
+        f"Comparison: {listed(options.compare)} of "
+        f"{count(len(design.people), 'participant')}{difference}; model {design.formula} "
         f"({', '.join(design.columns)})",
-        f"Tests: {tests}; {count(options.n_permutations, 'permutation')} at most"
-        f"{with_tfce}{blocks}",
+        f"Tests: {tests}; at most {count(options.n_permutations, 'permutation')}{tfce}{blocks}",
     ]
 
 
 def _warn_of(design: Design, known: Design | None = None) -> None:
     """Log who is left out and what was assumed, but for what is known of an earlier design."""
-    before = (known.left_out, known.notes) if known else ((), ())
-    absent = [one for one in design.left_out if one not in before[0]]
-    if absent:
-        grouped = group_by_text((f"sub-{one.participant}", one.reason) for one in absent)
-        _LOG.warning("Left out of the comparison:\n%s", _with_all_names(grouped))
+    for line in _who_is_left_out(design, known):
+        _LOG.warning(line)
     for note in design.notes:
-        if note not in before[1]:
-            _LOG.warning("Comparison: %s", note)
+        if known is None or note not in known.notes:
+            _LOG.info("Comparison: %s", note)
 
 
-def _with_all_names(grouped: Iterable[tuple[str, tuple[str, ...]]]) -> str:
-    """Return each reason with all who it holds for, one per line."""
-    return "\n".join(f"  {', '.join(names)}: {reason}" for reason, names in grouped)
+def _who_is_left_out(design: Design, known: Design | None = None) -> list[str]:
+    """Return all who are left out, with the reasons, as one message of several lines."""
+    before = known.left_out if known else ()
+    absent = [one for one in design.left_out if one not in before]
+    if not absent:
+        return []
+    # All of them, and not some as for runs: whoever reads an answer must know who is not in it.
+    grouped = group_by_text((f"sub-{one.participant}", one.reason) for one in absent)
+    lines = (f"  {', '.join(names)}: {reason}" for reason, names in grouped)
+    return ["Left out of the comparison:\n" + "\n".join(lines)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -14,6 +15,7 @@ from nidecomp.bids.same_input import SOURCES
 from nidecomp.comparison.answers import Answer, answers
 from nidecomp.comparison.records import Compared, Comparison, Contrast, Design, MapsOfContrast
 from nidecomp.config.comparison import ComparisonOptions
+from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.comparison_tables import (
     AMPLITUDES,
@@ -28,6 +30,7 @@ from nidecomp.outputs.comparison_tables import (
     main_inference,
 )
 from nidecomp.outputs.map_files import write_maps
+from nidecomp.outputs.readme import readme
 from nidecomp.outputs.result import GroupResult
 from nidecomp.outputs.tree import OutputTree
 
@@ -35,7 +38,7 @@ DESIGN = PurePosixPath("design.tsv")
 COMPARISONS_TABLE = PurePosixPath("comparisons.tsv")
 EDGES_TABLE = PurePosixPath("comparisons_edges.tsv")
 AMPLITUDES_TABLE = PurePosixPath("amplitudes.tsv")
-_LARGER = "corrected over the {features} of a map"
+_LOG = logging.getLogger(__name__)
 _OVER_ALL = "corrected over all compared components and all tests, too"
 _INFERENCE = {
     "voxel": "the largest absolute t (or F) of each permutation",
@@ -89,9 +92,7 @@ class ComparisonWriter:
         """Write the matrix of the model, and who and what is in it."""
         design = self._design
         columns = design_columns(design)
-        self._tree.write_table(
-            DESIGN, columns, design_table(design), about=self._about_design()
-        )
+        self._tree.write_table(DESIGN, columns, design_table(design), about=self._about_design())
 
     def _about_design(self) -> Mapping[str, object]:
         design, comparison = self._design, self._comparison
@@ -180,7 +181,11 @@ class ComparisonWriter:
             options = {"stat": stat, "desc": desc, "contrast": contrast.name}
             end = result.space.extensions.maps
             write_maps(
-                self._tree, result, result.file(components, "statmap", end, **options), values, names
+                self._tree,
+                result,
+                result.file(components, "statmap", end, **options),
+                values,
+                names,
             )
             self._tree.write_json(
                 result.file(components, "statmap", ".json", **options), {**about, **shared}
@@ -193,7 +198,7 @@ class ComparisonWriter:
             units=cluster_units(measure),
             about={
                 "Description": f"Clusters of {measure.features} where '{contrast.text}' was found: "
-                f"p < 0.05 by {_in_words(main_inference(maps))}, {_OVER_ALL}."
+                f"p < 0.05 by {_INFERENCE[main_inference(maps)]}, {_OVER_ALL}."
             },
         )
 
@@ -256,10 +261,10 @@ class ComparisonWriter:
         in_words = self._result.space.measure.in_words
         return {
             "Description": in_words(
-                f"-log10 of p of the test '{contrast.text}' by {_in_words(kind)}: family-wise "
+                f"-log10 of p of the test '{contrast.text}' by {_INFERENCE[kind]}: family-wise "
                 f"error, {over}. 1.301 is p = 0.05."
             ),
-            "SmallestP": [float(one) for one in p_of(maps, name).min(axis=1)],
+            "SmallestP": [float(one) for one in maps.p[name].min(axis=1)],
             **tail,
         }
 
@@ -297,19 +302,10 @@ class ComparisonWriter:
         }
 
 
-def _in_words(kind: str) -> str:
-    return _INFERENCE[kind]
-
-
-def p_of(maps: MapsOfContrast, name: str) -> NDArray[np.float32]:
-    """Return the p values of one kind."""
-    return maps.p[name]
-
-
 def design_columns(design: Design) -> dict[str, str]:
     """Return the columns of the table of the design with their descriptions."""
     columns = {"participant_id": "Participant"}
-    columns |= {name: "Column of the design matrix" for name in design.columns}
+    columns |= dict.fromkeys(design.columns, "Column of the design matrix")
     if design.blocks:
         columns["block"] = (
             f"{design.blocks_column}: participants are permuted within its levels only"
@@ -349,4 +345,29 @@ def write_comparison(tree: OutputTree, result: GroupResult) -> tuple[Answer, ...
     """
     if result.comparison is None:
         return ()
-    return ComparisonWriter(tree, result, result.comparison).write()
+    found = ComparisonWriter(tree, result, result.comparison).write()
+    for answer in found:
+        for line in answer.lines:
+            _LOG.info(line)
+    return found
+
+
+def comparison_in_readme(result: GroupResult, found: Sequence[Answer]) -> str:
+    """Return what the README says of a comparison; nothing without one."""
+    comparison = result.comparison
+    if comparison is None:
+        return ""
+    return readme(
+        "comparison.md.jinja",
+        n=count(len(comparison.design.people), "participant"),
+        formula=comparison.design.formula,
+        lines=[line for answer in found for line in answer.lines],
+        design=DESIGN,
+        comparisons=COMPARISONS_TABLE,
+        edges=EDGES_TABLE,
+        amplitudes=AMPLITUDES_TABLE,
+        has_edges=any(one.edges for one in comparison.decompositions),
+        has_amplitudes=any(one.amplitudes for one in comparison.decompositions),
+        has_maps=any(one.maps for one in comparison.decompositions),
+        ends=result.space.extensions,
+    )

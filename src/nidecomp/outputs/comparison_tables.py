@@ -265,7 +265,9 @@ def _direction(contrast: Contrast, signs: set[float]) -> str | None:
     if contrast.statistic == "F":
         return None
     words = [
-        text for sign, text in ((1.0, contrast.positive), (-1.0, contrast.negative)) if sign in signs
+        text
+        for sign, text in ((1.0, contrast.positive), (-1.0, contrast.negative))
+        if sign in signs
     ]
     return " and elsewhere ".join(words) or None
 
