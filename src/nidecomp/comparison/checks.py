@@ -118,7 +118,8 @@ def nuisance_of(values: Matrix, weights: Matrix) -> Matrix:
     """
     _, sizes, rows = np.linalg.svd(weights)
     rank = int((sizes > sizes[0] * 1e-10).sum())
-    return values @ rows[rank:].T
+    rest: Matrix = values @ rows[rank:].T
+    return rest
 
 
 def check_tests(
@@ -176,7 +177,8 @@ def _is_of_blocks(values: Matrix, nuisance: Matrix, members: Matrix) -> bool:
     """Return whether a part of an effect follows from the nuisance and the blocks."""
     without = np.hstack([nuisance, members])
     n_effects = values.shape[1] - nuisance.shape[1]
-    return _rank(np.hstack([without, values])) - _rank(without) < n_effects
+    n_changed = _rank(np.hstack([without, values])) - _rank(without)
+    return bool(n_changed < n_effects)
 
 
 def _rank(values: Matrix) -> int:

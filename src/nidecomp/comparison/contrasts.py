@@ -17,6 +17,7 @@ from nidecomp.comparison.model import MEAN, Model
 from nidecomp.comparison.model_file import GivenContrast
 from nidecomp.comparison.records import Contrast
 from nidecomp.comparison.within import sides_of
+from nidecomp.comparison.words import Levels
 from nidecomp.config.option import did_you_mean
 from nidecomp.core.errors import UsageError
 from nidecomp.core.text import quoted
@@ -82,8 +83,8 @@ class _Tests:
         variables = [part.strip() for part in bare.split(":")]
         if all(one in self.matrix.formula.variables for one in variables):
             return self._variables(text, sorted(set(variables), key=variables.index))
-        if difference := self._difference(bare):
-            return self._levels(text, *difference)
+        if pair := self._difference(bare):
+            return self._levels(text, pair)
         raise UsageError(f"--test {quoted(text)}: {self._why_not(bare)}")
 
     # ---------------------------------------------------------------- the kinds of tests
@@ -107,9 +108,10 @@ class _Tests:
         weights = np.array([self._row(chosen) for chosen in product(*steps)])
         return self._tested(text, weights, variables, self._directions(variables))
 
-    def _levels(self, text: str, variable: str, level: str, other: str) -> Tested:
-        row = self._row([[(1.0, {variable: level}), (-1.0, {variable: other})]])
-        said = words.of_levels(variable, level, other, self.within or "")
+    def _levels(self, text: str, pair: Levels) -> Tested:
+        variable = pair.variable
+        row = self._row([[(1.0, {variable: pair.level}), (-1.0, {variable: pair.other})]])
+        said = words.of_levels(pair, self.within or "")
         return self._tested(text, row[None, :], [variable], said)
 
     def _steps(self, variable: str) -> Iterator[list[_Signed]]:
@@ -150,20 +152,22 @@ class _Tests:
     def _directions(self, variables: Sequence[str]) -> words.Directions | None:
         difference = self.within or ""
         pairs = [
-            (one, *self.matrix.levels[one][1::-1]) for one in variables if one in self.matrix.levels
+            Levels(one, *self.matrix.levels[one][1::-1])
+            for one in variables
+            if one in self.matrix.levels
         ]
         numbers = [one for one in variables if one not in self.matrix.levels]
-        match len(pairs), len(numbers):
-            case 1, 0:
-                return words.of_levels(*pairs[0], difference)
-            case 0, 1:
-                return words.of_number(numbers[0], difference)
-            case 1, 1:
-                return words.of_slopes(numbers[0], *pairs[0], difference)
-            case 2, 0:
-                return words.of_differences(*pairs, difference)
-            case 0, 2:
-                return words.of_two_numbers(*numbers, difference)
+        match pairs, numbers:
+            case [pair], []:
+                return words.of_levels(pair, difference)
+            case [], [number]:
+                return words.of_number(number, difference)
+            case [pair], [number]:
+                return words.of_slopes(number, pair, difference)
+            case [one, two], []:
+                return words.of_differences(one, two, difference)
+            case [], [first, second]:
+                return words.of_two_numbers(first, second, difference)
             case _:
                 return words.of_others(":".join(variables), difference)
 
@@ -192,7 +196,7 @@ class _Tests:
         return ":".join(next(one for one in terms if other in one and {*one} & {*variables}))
 
     # ---------------------------------------------------------------- differences of levels
-    def _difference(self, text: str) -> tuple[str, str, str] | None:
+    def _difference(self, text: str) -> Levels | None:
         """Return the variable and both levels of ``patients - controls``, or None."""
         found = {
             pair
@@ -209,12 +213,12 @@ class _Tests:
             )
         return found.pop() if found else None
 
-    def _pairs(self, left: str, right: str) -> Iterator[tuple[str, str, str]]:
+    def _pairs(self, left: str, right: str) -> Iterator[Levels]:
         sides = [self._named(left), self._named(right)]
         for variable in self.matrix.levels:
             level, other = (side.get(variable) for side in sides)
             if level is not None and other is not None and level != other:
-                yield variable, level, other
+                yield Levels(variable, level, other)
 
     def _named(self, side: str) -> Mapping[str, str]:
         """Return the variables that have a level, named with its variable or without."""
@@ -275,7 +279,7 @@ def _given(given: GivenContrast, matrix: DesignMatrix, within: str | None) -> Co
     said = words.of_others(given.name, within or "")
     match up, down:
         case [one], [other] if one.level and other.level and one.variable == other.variable:
-            said = words.of_levels(one.variable, one.level, other.level, within or "")
+            said = words.of_levels(Levels(one.variable, one.level, other.level), within or "")
         case [one], [] if one.kind != "indicator":
             said = words.of_number(one.variable, within or "")
         case [], [] if within is not None and len(matrix.names) == 1:

@@ -47,7 +47,7 @@ class DesignMatrix:
             if coding.levels:
                 names = [f"L{level}" for level in range(len(coding.levels))]
                 frame[f"v{place}"] = pd.Categorical.from_codes(
-                    column.astype(int).tolist(), categories=names
+                    column.astype(np.int64), categories=pd.Index(names)
                 )
             else:
                 frame[f"v{place}"] = column
@@ -116,7 +116,8 @@ class DesignMatrix:
         settled = [{**settings, **dict(zip(mixed, cell, strict=True))} for cell in cells]
         values = [np.array([_setting(coding, one) for one in settled]) for coding in self._codings]
         if not values:
-            return self.values[0]
+            first: NDArray[np.float64] = self.values[0]
+            return first
         matrix = self._spec.get_model_matrix(self._frame(values, len(settled)))
         row: NDArray[np.float64] = np.asarray(matrix, dtype=np.float64).mean(axis=0)
         return row

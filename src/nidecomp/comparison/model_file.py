@@ -247,10 +247,9 @@ class _Node:
         if test not in _TESTS:
             raise ValueError(f"Test of {what} is {quoted(test)}; it must be t or F")
         weights = _weights(described.get("Weights"), len(chosen), what)
-        if (test == "t") != (len(weights) == 1):
-            # An F test of one row says the same as t, without the direction.
-            if test == "t":
-                raise ValueError(f"{what} is a t test with {len(weights)} rows of Weights")
+        # An F test of one row says the same as t, and the direction, too.
+        if test == "t" and len(weights) > 1:
+            raise ValueError(f"{what} is a t test with {len(weights)} rows of Weights")
         return GivenContrast(" ".join(name.split()), tuple(chosen), weights)
 
     def _dummies(self, columns: Mapping[str, str]) -> Iterator[GivenContrast]:
@@ -289,19 +288,18 @@ def _weights(given: object, n_columns: int, what: str) -> tuple[tuple[float, ...
 
 def _numbers(row: object, what: str) -> Iterator[float]:
     for value in row if isinstance(row, list) else [None]:
-        number = value
-        if isinstance(value, str):
-            # The standard allows fractions such as "1/3".
-            number = _fraction(value)
-        is_number = isinstance(number, int | float) and not isinstance(number, bool)
-        if not is_number or not math.isfinite(float(number)):
+        number = _number(value)
+        if not math.isfinite(number):
             raise ValueError(f"Weights of {what} must be a list of numbers")
-        yield float(number)
+        yield number
 
 
-def _fraction(text: str) -> float | None:
-    top, slash, bottom = text.partition("/")
+def _number(value: object) -> float:
+    """Return a weight, NaN where it is none; the standard allows fractions such as ``"1/3"``."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    top, slash, bottom = str(value).partition("/") if isinstance(value, str) else ("", "", "")
     try:
         return float(top) / float(bottom) if slash else float(top)
     except (ValueError, ZeroDivisionError):
-        return None
+        return math.nan

@@ -166,16 +166,9 @@ def _levels(column: Column) -> tuple[str, ...]:
 def _check_varies(column: Column) -> None:
     if len(set(column.texts)) > 1:
         return
-    what = (
-        "There is one dataset only"
-        if column.name == "dataset"
-        else (
-            f"{column.name} is {quoted(column.texts[0])} for all {len(column.people)} people in the "
-            "model"
-        )
-    )
+    what = f"{column.name} is {quoted(column.texts[0])} for all people in the model"
     raise NothingToDoError(
-        f"{what}, so that nothing depends on {column.name}: leave it out of the model."
+        f"{what} ({len(column.people)}), so that nothing depends on it: leave it out of the model."
     )
 
 

@@ -12,6 +12,14 @@ class Directions(NamedTuple):
     negative: str
 
 
+class Levels(NamedTuple):
+    """Two levels of a factor: `level` minus `other`."""
+
+    variable: str
+    level: str
+    other: str
+
+
 # Levels that say nothing without the name of their variable.
 _BARE = frozenset(
     {"yes", "no", "true", "false", "none", "male", "female", "left", "right", "other"}
@@ -26,17 +34,21 @@ def people_with(variable: str, level: str) -> str:
     return f"in {level}" if is_word else f"for {variable} {level}"
 
 
-def of_levels(variable: str, level: str, other: str, difference: str = "") -> Directions:
+def _than(pair: Levels) -> str:
+    one, other = (people_with(pair.variable, level) for level in pair[1:])
+    return f"{one} than {other}"
+
+
+def of_levels(pair: Levels, difference: str = "") -> Directions:
     """Return the directions of a difference between two levels of a factor.
 
     Parameters
     ----------
-    variable, level, other : str
-        `level` minus `other`.
+    pair : Levels
     difference : str
         ``--within``, where differences are compared; else nothing.
     """
-    than = f"{people_with(variable, level)} than {people_with(variable, other)}"
+    than = _than(pair)
     what = _difference(difference)
     return Directions(f"{what}larger {than}", f"{what}smaller {than}")
 
@@ -52,31 +64,20 @@ def of_mean(plus: str, minus: str) -> Directions:
     return Directions(f"larger in {plus} than in {minus}", f"smaller in {plus} than in {minus}")
 
 
-def of_slopes(
-    number: str, variable: str, level: str, other: str, difference: str = ""
-) -> Directions:
+def of_slopes(number: str, pair: Levels, difference: str = "") -> Directions:
     """Return the directions of a difference between the slopes of two groups."""
     what = _difference(difference)
-    than = f"with {number} {people_with(variable, level)} than {people_with(variable, other)}"
+    than = f"with {number} {_than(pair)}"
     return Directions(
         f"{what}increases more (or decreases less) {than}",
         f"{what}increases less (or decreases more) {than}",
     )
 
 
-def of_differences(
-    one: tuple[str, str, str], two: tuple[str, str, str], difference: str = ""
-) -> Directions:
-    """Return the directions of an interaction of two factors of two levels.
-
-    Parameters
-    ----------
-    one, two : tuple of str
-        Variable, level and reference level.
-    difference : str
-    """
-    what = f"{_difference(difference)}{one[1]} minus {one[2]} is"
-    than = f"{people_with(two[0], two[1])} than {people_with(two[0], two[2])}"
+def of_differences(one: Levels, two: Levels, difference: str = "") -> Directions:
+    """Return the directions of an interaction of two factors of two levels."""
+    what = f"{_difference(difference)}{one.level} minus {one.other} is"
+    than = _than(two)
     return Directions(f"{what} larger {than}", f"{what} smaller {than}")
 
 
