@@ -20,6 +20,7 @@ from nidecomp.comparison.compare import compare
 from nidecomp.comparison.data import DecompositionData, RowFiles
 from nidecomp.comparison.design import make_design
 from nidecomp.comparison.forecast import comparison_mb, comparison_minutes
+from nidecomp.comparison.model import needs_table
 from nidecomp.comparison.participants import ParticipantTable, read_tables
 from nidecomp.comparison.records import Absence, Compared, Comparison, Design, Measured
 from nidecomp.config.comparison import ComparisonOptions, Measure
@@ -116,7 +117,9 @@ def check_study(
         raise UsageError(
             "--model needs --level full: lower levels do not project components to the runs."
         )
-    table = read_tables(find_participants_files(datasets, options.participants_file))
+    is_needed = needs_table(options)
+    files = find_participants_files(datasets, options.participants_file, is_needed=is_needed)
+    table = read_tables(files)
     study = Study(request, space, table, runs, make_design(options, table, runs))
     _check_measures(request)
     for line in design_as_lines(study.design, options):

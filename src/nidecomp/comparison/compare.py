@@ -104,6 +104,7 @@ def compare(
         n_tfce_permutations=n_tfce,
         n_possible=transformations.n_possible,
         decompositions=tuple(decompositions),
+        kept=tuple(sorted(path for one in stored.values() for path in one.values())),
     )
 
 

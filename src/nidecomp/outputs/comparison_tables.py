@@ -12,7 +12,7 @@ from nidecomp.annotation.atlases import Reference
 from nidecomp.annotation.describe import ReferenceMaps, label_columns
 from nidecomp.annotation.peaks import peak_table
 from nidecomp.comparison.answers import ALPHA
-from nidecomp.comparison.effect_size import effect_size
+from nidecomp.comparison.glm import LinearTest, linear_test
 from nidecomp.comparison.records import (
     Compared,
     Comparison,
@@ -20,6 +20,7 @@ from nidecomp.comparison.records import (
     MapsOfContrast,
     ValuesOfContrast,
 )
+from nidecomp.comparison.values import effect_size
 from nidecomp.decomposition.components import Components
 from nidecomp.spaces.contract import FeatureSpace
 from nidecomp.spaces.records import Measure
@@ -109,7 +110,7 @@ def cluster_columns(measure: Measure) -> dict[str, str]:
         "y": f"{place} second RAS+ coordinate",
         "z": f"{place} third RAS+ coordinate",
         "value": "t or F at the peak",
-        "p_all": f"Smallest p value in the cluster, {_ALL}",
+        "p_all": f"p value at the peak, {_ALL}",
         "direction": _DIRECTION,
         "label": "Network, or else region of --label-atlas, whose map is largest at the peak",
         **{
@@ -184,7 +185,8 @@ def _rows_of(
     design = comparison.design
     positions = {index: position for position, index in enumerate(compared.components)}
     for number, contrast in enumerate(design.contrasts):
-        of_maps = _of_maps(compared.maps[number], contrast, space) if compared.maps else []
+        test = linear_test(design, contrast, comparison.kind)
+        of_maps = _of_maps(compared.maps[number], contrast, test, space) if compared.maps else []
         for index, name in enumerate(components.names):
             row: Row = {
                 "decomposition": components.title,
@@ -211,14 +213,16 @@ def main_inference(maps: MapsOfContrast) -> str:
     return "tfce" if "tfceall" in maps.p else "voxel"
 
 
-def _of_maps(maps: MapsOfContrast, contrast: Contrast, space: FeatureSpace) -> list[Row]:
+def _of_maps(
+    maps: MapsOfContrast, contrast: Contrast, test: LinearTest, space: FeatureSpace
+) -> list[Row]:
     """Return the columns about the map of each component that was compared."""
     strength = maps.statistic if maps.tfce is None else maps.tfce
     peaks = np.abs(strength).argmax(axis=1)
     at_peak = maps.statistic[np.arange(len(peaks)), peaks].astype(np.float64)
     found = maps.p[f"{main_inference(maps)}all"] < ALPHA
     places = space.coordinates(peaks)
-    sizes = effect_size(at_peak, maps.dof, len(contrast.weights))
+    sizes = effect_size(test, at_peak)
     rows: list[Row] = []
     for one, peak in enumerate(at_peak.tolist()):
         signs = set(np.sign(strength[one, found[one]]).tolist()) or {float(np.sign(peak))}
@@ -347,20 +351,18 @@ def clusters_table(
     """
     p = maps.p[f"{main_inference(maps)}all"]
     found = np.where(p < ALPHA, maps.statistic, np.float32(0))
-    rows: list[Row] = []
-    for cluster in peak_table(found, space, n_clusters=space.n_features, min_size=0.0):
-        rows.append(
-            {
-                **asdict(cluster),
-                **dict.fromkeys(space.measure.units_of_columns),
-                cluster.column: cluster.size,
-                "component": names[cluster.component_index],
-                "p_all": float(p[cluster.component_index, cluster.feature]),
-                "direction": _direction(contrast, {float(cluster.sign)}),
-                "label": _label_at(cluster.feature, references),
-            }
-        )
-    return rows
+    return [
+        {
+            **asdict(cluster),
+            **dict.fromkeys(space.measure.units_of_columns),
+            cluster.column: cluster.size,
+            "component": names[cluster.component_index],
+            "p_all": float(p[cluster.component_index, cluster.feature]),
+            "direction": _direction(contrast, {float(cluster.sign)}),
+            "label": _label_at(cluster.feature, references),
+        }
+        for cluster in peak_table(found, space, n_clusters=space.n_features, min_size=0.0)
+    ]
 
 
 def _label_at(feature: int, references: ReferenceMaps) -> str | None:
