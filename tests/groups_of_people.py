@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from layout import SPACE, make_image
 from nibabel import Nifti1Image
+from scipy import ndimage
 from traits import BLOBS_MM, GRID_AFFINE, GRID_SHAPE, blobs, coarse_head, voxel_coordinates_mm
 
 N_VOLUMES, REPETITION_TIME_S = 50, 2.0
@@ -61,7 +62,9 @@ def write_people(
                 maps[..., DIFFERENT] += effect * place
                 strength[FASTER] = 1.5
             rng = np.random.default_rng([number, *map(ord, session)])
-            courses = strength[:, None] * rng.standard_normal((len(BLOBS_MM), N_VOLUMES))
+            # As slow as those of networks, which are not flagged.
+            slow = ndimage.gaussian_filter1d(rng.standard_normal((len(BLOBS_MM), N_VOLUMES)), 1.0)
+            courses = 2 * strength[:, None] * slow
             noise = 0.5 * rng.standard_normal((*GRID_SHAPE, N_VOLUMES))
             bold = 1000 + 10 * (maps @ courses + noise)
             write_run(root, label, session, bold * head.mask[..., None], head.mask)

@@ -255,7 +255,7 @@ class ComparisonWriter:
                 "values of all permutations (Winkler et al. 2016, "
                 "doi:10.1016/j.neuroimage.2016.05.068); SmallestCountedP has the smallest p value "
                 "of each map by counting permutations.",
-                "SmallestCountedP": [float(one) for one in counted.min(axis=1)],
+                "SmallestCountedP": _smallest(counted),
             }
         )
         in_words = self._result.space.measure.in_words
@@ -264,7 +264,7 @@ class ComparisonWriter:
                 f"-log10 of p of the test '{contrast.text}' by {_INFERENCE[kind]}: family-wise "
                 f"error, {over}. 1.301 is p = 0.05."
             ),
-            "SmallestP": [float(one) for one in maps.p[name].min(axis=1)],
+            "SmallestP": _smallest(maps.p[name]),
             **tail,
         }
 
@@ -300,6 +300,11 @@ class ComparisonWriter:
             "Sources": [f"bids::{DESIGN}", f"bids::{SOURCES}"],
             **result.spatial,
         }
+
+
+def _smallest(p: NDArray[np.float32]) -> list[float]:
+    """Return the smallest p value of each map, without digits that float32 does not have."""
+    return [float(f"{one:.6g}") for one in p.min(axis=1).tolist()]
 
 
 def design_columns(design: Design) -> dict[str, str]:
