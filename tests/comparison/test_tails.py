@@ -76,7 +76,9 @@ def test_where_nothing_can_be_fitted_p_values_are_counted(maxima: np.ndarray) ->
 @given(st.floats(0.1, 50), st.floats(0.05, 10))
 def test_scores_rise_without_end(mean: float, spread: float) -> None:
     scale = scale_of(np.random.default_rng(2).gumbel(mean, spread, 300))
-    values = np.concatenate([np.linspace(mean, mean + 20 * spread, 200), mean + np.array([1e3, 1e5, 1e7])])
+    values = np.concatenate(
+        [np.linspace(mean, mean + 20 * spread, 200), mean + np.array([1e3, 1e5, 1e7])]
+    )
     values = np.sort(np.concatenate([values, mean + np.geomspace(20, 5e4, 200) * spread]))
     scores = scale.score(values)
     assert np.isfinite(scores).all()
