@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from nidecomp.comparison.checks import check_design, check_tests
+from nidecomp.comparison.checks import check_design, check_tests, notes_on_design
 from nidecomp.comparison.contrasts import contrasts_of
 from nidecomp.comparison.matrix import DesignMatrix
 from nidecomp.comparison.model import Model, model_of, named_columns
@@ -65,6 +65,7 @@ def make_design(
         raise NothingToDoError(
             "Nobody is left to be compared:\n"
             + "\n".join(f"  sub-{one.participant}: {one.reason}" for one in left_out[:_SHOWN])
+            + ("\n  …" if len(left_out) > _SHOWN else "")
         )
     codings = [code(factor, columns[factor.variable]) for factor in model.formula.factors]
     _check_no_text(model, codings)
@@ -85,6 +86,7 @@ def make_design(
             for note in notes_on(coding.factor, columns[coding.factor.variable], coding)
         ),
         *on_tests,
+        *notes_on_design(matrix, contrasts),
         *_on_blocks(blocks, options.blocks),
     )
     return Design(
@@ -186,3 +188,8 @@ def _on_blocks(blocks: Sequence[str], column: str | None) -> Iterator[str]:
         return
     listed = ", ".join(f"{block} ({sizes[block]})" for block in sorted(sizes))
     yield f"Participants are permuted within the levels of {column} only: {listed}."
+    if alone := sorted(block for block in sizes if sizes[block] == 1):
+        yield (
+            f"Levels of {column} with one person, who is compared but never permuted: "
+            f"{', '.join(alone)}."
+        )
