@@ -1,0 +1,285 @@
+"""Reading a comparison of participants from the files of an output folder."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nidecomp.outputs.report.panels import files_of_maps
+from nidecomp.outputs.report.reading import Row, number, read_json, read_table, read_text
+
+# Corrected p below this decides what is said to be found.
+ALPHA = 0.05
+_PARTICIPANT, _BLOCK = "participant_id", "block"
+# Inference to what it is called; the first one that there is decides what is found in maps.
+INFERENCES: Mapping[str, str] = {"tfce": "TFCE", "voxel": "the largest value", "cluster": "extent"}
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenTest:
+    """One test of the model, as ``design.json`` has it.
+
+    Parameters
+    ----------
+    name : str
+        Its label in names of files.
+    text : str
+        As the user gave it.
+    statistic : str
+        ``t`` or ``F``.
+    weights : ndarray, shape (n_rows, n_columns)
+        Empty where they cannot be read.
+    positive, negative : str
+        What positive and negative t mean; empty for F.
+    variable : str
+        The variable that it is about, where one is named.
+    """
+
+    name: str
+    text: str
+    statistic: str
+    weights: NDArray[np.float64]
+    positive: str = ""
+    negative: str = ""
+    variable: str = ""
+
+    def direction(self, told: str | None) -> str:
+        """Return a direction of a table in words: ``larger in patients``."""
+        words = {"positive": self.positive, "negative": self.negative}
+        return words.get(told or "", told or "")
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenComparison:
+    """A comparison of participants, as it was written.
+
+    Parameters
+    ----------
+    described : mapping
+        The content of ``design.json``.
+    people : tuple of str
+        The participants, in the order of the rows of `matrix`.
+    columns : tuple of str
+    matrix : ndarray, shape (n_people, n_columns)
+        Empty where it cannot be read.
+    variables : mapping
+        Each variable to the value of each participant.
+    blocks : tuple of str
+        Of each participant; empty where all can be exchanged.
+    tests : tuple of WrittenTest
+    components, edges, amplitudes : tuple of mapping
+        The rows of ``comparisons.tsv``, ``comparisons_edges.tsv`` and ``amplitudes.tsv``.
+    """
+
+    described: Mapping[str, object]
+    people: tuple[str, ...]
+    columns: tuple[str, ...]
+    matrix: NDArray[np.float64]
+    variables: Mapping[str, tuple[str, ...]]
+    blocks: tuple[str, ...]
+    tests: tuple[WrittenTest, ...]
+    components: tuple[Row, ...]
+    edges: tuple[Row, ...] = ()
+    amplitudes: tuple[Row, ...] = field(default_factory=tuple)
+
+    @property
+    def inference(self) -> str:
+        """What decides about maps: ``tfce`` or ``voxel``; empty where no maps were compared."""
+        columns = self.components[0] if self.components else {}
+        return next((one for one in INFERENCES if f"map_p_{one}_all" in columns), "")
+
+    @property
+    def has_amplitudes(self) -> bool:
+        """Whether amplitudes were compared."""
+        return bool(self.components) and "amplitude_p_all" in self.components[0]
+
+    @property
+    def n_compared(self) -> int:
+        """The number of components that p values are corrected over, in all decompositions."""
+        return len(
+            {
+                (row.get("decomposition"), row.get("component"))
+                for row in self.components
+                if is_compared(row)
+            }
+        )
+
+    @property
+    def edge_kinds(self) -> tuple[str, ...]:
+        """The kinds of connectomes that were compared, in the order of the table."""
+        return tuple(dict.fromkeys(row.get("kind", "") for row in self.edges))
+
+    @property
+    def within(self) -> str:
+        """The difference that is compared (``--within``); empty where there is none."""
+        return text_of(self.described.get("Within"))
+
+    def rows_of(self, decomposition: str, test: WrittenTest) -> list[Row]:
+        """Return the rows of all components of a decomposition in one test."""
+        return [
+            row
+            for row in self.components
+            if row.get("decomposition") == decomposition and row.get("contrast") == test.name
+        ]
+
+    def edges_of(self, decomposition: str, test: WrittenTest, kind: str) -> list[Row]:
+        """Return the rows of the edges of one kind of connectome in one test."""
+        wanted = (decomposition, test.name, kind)
+        names = ("decomposition", "contrast", "kind")
+        return [row for row in self.edges if tuple(row.get(one) for one in names) == wanted]
+
+    def amplitudes_of(self, decomposition: str, component: str) -> NDArray[np.float64]:
+        """Return the amplitude of a component in each participant, NaN where there is none."""
+        found = {
+            row.get(_PARTICIPANT, ""): number(row.get("amplitude"))
+            for row in self.amplitudes
+            if (row.get("decomposition"), row.get("component")) == (decomposition, component)
+        }
+        return np.array([found.get(person, math.nan) for person in self.people])
+
+
+def is_compared(row: Row) -> bool:
+    """Return whether a component of ``comparisons.tsv`` was compared: it has no noise flag."""
+    return row.get("compared") != "0"
+
+
+def text_of(value: object) -> str:
+    """Return text of a JSON file; empty where there is none."""
+    return value if isinstance(value, str) else ""
+
+
+def texts_of(value: object) -> list[str]:
+    """Return the texts of a list in a JSON file."""
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def read_comparison(root: Path, missing: list[str]) -> WrittenComparison | None:
+    """Return the comparison of participants of an output folder.
+
+    Parameters
+    ----------
+    root : Path
+    missing : list of str
+        What should be there and is not, or is damaged, is added to it.
+
+    Returns
+    -------
+    WrittenComparison or None
+        None where participants were not compared.
+    """
+    if not (root / "design.json").exists():
+        return None
+    described = read_json(root / "design.json", missing)
+    tests = _tests(described.get("Contrasts"))
+    head, lines = _cells(root / "design.tsv", missing)
+    n_columns = max((test.weights.shape[1] for test in tests), default=0)
+    matrix = np.array([[number(cell) for cell in line[1 : 1 + n_columns]] for line in lines])
+    if n_columns and (matrix.ndim != 2 or not np.isfinite(matrix).all()):
+        missing.append("design.tsv is damaged.")
+        matrix = np.zeros((0, n_columns))
+    others = {
+        name: tuple(line[place] for line in lines) for place, name in _others(head, n_columns)
+    }
+    blocks = others.pop(_BLOCK, ())
+    return WrittenComparison(
+        described=described,
+        people=tuple(line[0] for line in lines),
+        columns=tuple(head[1 : 1 + n_columns]),
+        matrix=matrix.reshape(-1, n_columns),
+        variables=others,
+        blocks=blocks,
+        tests=tests,
+        components=read_table(root / "comparisons.tsv", missing),
+        edges=_optional(root / "comparisons_edges.tsv"),
+        amplitudes=_optional(root / "amplitudes.tsv"),
+    )
+
+
+def _optional(path: Path) -> tuple[Row, ...]:
+    """Return the rows of a table that need not be there."""
+    return read_table(path) if path.exists() else ()
+
+
+def _cells(path: Path, missing: list[str]) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns and the rows of a table.
+
+    A variable may have the name of a column of the matrix: the place of a cell tells them apart.
+    """
+    head, *lines = list(csv.reader(read_text(path, missing).splitlines(), delimiter="\t")) or [[]]
+    return head, [line for line in lines if len(line) == len(head)]
+
+
+def _others(head: Sequence[str], n_columns: int) -> list[tuple[int, str]]:
+    """Return the places and names of what stands beside the matrix: block and variables."""
+    return [(place, name) for place, name in enumerate(head) if place > n_columns]
+
+
+def _tests(written: object) -> tuple[WrittenTest, ...]:
+    if not isinstance(written, dict):
+        return ()
+    return tuple(_test(str(name), one) for name, one in written.items() if isinstance(one, dict))
+
+
+def _test(name: str, one: Mapping[str, object]) -> WrittenTest:
+    try:
+        weights = np.atleast_2d(np.array(one.get("Weights"), dtype=np.float64))
+    except (TypeError, ValueError):
+        weights = np.zeros((1, 0))
+    return WrittenTest(
+        name=name,
+        text=text_of(one.get("Test")) or name,
+        statistic=text_of(one.get("Statistic")) or "t",
+        weights=weights if weights.ndim == 2 and np.isfinite(weights).all() else np.zeros((1, 0)),
+        positive=text_of(one.get("Positive")),
+        negative=text_of(one.get("Negative")),
+        variable=text_of(one.get("Variable")),
+    )
+
+
+# ---------------------------------------------------------------- files of a decomposition
+def image_of(stem: Path, test: WrittenTest, stat: str, desc: str = "") -> Path | None:
+    """Return the file of a statistic of all components that were compared.
+
+    Parameters
+    ----------
+    stem : Path
+        What the names of the decomposition's files begin with.
+    test : WrittenTest
+    stat : str
+        ``t``, ``F``, ``logp`` …
+    desc : str, optional
+        Which p values: ``tfceall``.
+
+    Returns
+    -------
+    Path or None
+        The left file of a pair; None where there is none.
+    """
+    for path, name in files_of_maps(stem.parent, "*_statmap"):
+        parts = name.removeprefix(stem.name).split("_")
+        wanted = {f"contrast-{test.name}", f"stat-{stat}"} | ({f"desc-{desc}"} if desc else set())
+        if not name.startswith(f"{stem.name}_") or not wanted <= set(parts):
+            continue
+        if desc or not any(part.startswith("desc-") for part in parts):
+            return path
+    return None
+
+
+def names_in(image: Path) -> tuple[str, ...]:
+    """Return the components whose maps a file has, according to the JSON beside it."""
+    name = image.name.partition(".")[0]
+    own = image.with_name(f"{name}.json")
+    shared = image.with_name(f"{name.replace('_hemi-L', '', 1)}.json")
+    listed = read_json(own if own.exists() else shared).get("ComponentNames")
+    return tuple(texts_of(listed))
+
+
+def clusters_of(stem: Path, test: WrittenTest) -> tuple[Row, ...]:
+    """Return the clusters of what was found in the maps of a decomposition; they may be none."""
+    return _optional(stem.with_name(f"{stem.name}_contrast-{test.name}_clusters.tsv"))
