@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +88,7 @@ class WrittenComparison:
     tests: tuple[WrittenTest, ...]
     components: tuple[Row, ...]
     edges: tuple[Row, ...] = ()
-    amplitudes: tuple[Row, ...] = field(default_factory=tuple)
+    amplitudes: tuple[Row, ...] = ()
 
     @property
     def inference(self) -> str:
@@ -122,26 +124,37 @@ class WrittenComparison:
 
     def rows_of(self, decomposition: str, test: WrittenTest) -> list[Row]:
         """Return the rows of all components of a decomposition in one test."""
-        return [
-            row
-            for row in self.components
-            if row.get("decomposition") == decomposition and row.get("contrast") == test.name
-        ]
+        return self._components.get((decomposition, test.name), [])
 
     def edges_of(self, decomposition: str, test: WrittenTest, kind: str) -> list[Row]:
         """Return the rows of the edges of one kind of connectome in one test."""
-        wanted = (decomposition, test.name, kind)
-        names = ("decomposition", "contrast", "kind")
-        return [row for row in self.edges if tuple(row.get(one) for one in names) == wanted]
+        return self._edges.get((decomposition, test.name, kind), [])
 
     def amplitudes_of(self, decomposition: str, component: str) -> NDArray[np.float64]:
         """Return the amplitude of a component in each participant, NaN where there is none."""
-        found = {
-            row.get(_PARTICIPANT, ""): number(row.get("amplitude"))
-            for row in self.amplitudes
-            if (row.get("decomposition"), row.get("component")) == (decomposition, component)
-        }
+        rows = self._amplitudes.get((decomposition, component), [])
+        found = {row.get(_PARTICIPANT, ""): number(row.get("amplitude")) for row in rows}
         return np.array([found.get(person, math.nan) for person in self.people])
+
+    @cached_property
+    def _components(self) -> Mapping[tuple[str, ...], list[Row]]:
+        return _grouped(self.components, ("decomposition", "contrast"))
+
+    @cached_property
+    def _edges(self) -> Mapping[tuple[str, ...], list[Row]]:
+        return _grouped(self.edges, ("decomposition", "contrast", "kind"))
+
+    @cached_property
+    def _amplitudes(self) -> Mapping[tuple[str, ...], list[Row]]:
+        return _grouped(self.amplitudes, ("decomposition", "component"))
+
+
+def _grouped(rows: Sequence[Row], names: Sequence[str]) -> dict[tuple[str, ...], list[Row]]:
+    """Return rows by some of their cells."""
+    found: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        found[tuple(row.get(name, "") for name in names)].append(row)
+    return found
 
 
 def is_compared(row: Row) -> bool:
