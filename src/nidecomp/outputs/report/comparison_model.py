@@ -36,6 +36,7 @@ def model_of(folder: Results, comparison: WrittenComparison, ids: Ids) -> dict[s
     """
     described = comparison.described
     return {
+        "formula": text_of(described.get("Formula")),
         "facts": _facts(folder, comparison),
         "left_out": left_out(comparison),
         "notes": texts_of(described.get("Notes")),

@@ -38,6 +38,7 @@ from nidecomp.outputs.report.comparison_words import (
     is_found,
     map_p,
     network_words,
+    p_in_words,
 )
 from nidecomp.outputs.report.component_facts import naming, short_name
 from nidecomp.outputs.report.drawing import Drawn
@@ -153,6 +154,7 @@ class _Page:
             "measure": answer.measure,
             "nothing": answer.nothing,
             "nearest": self.finding(one, answer.nearest) if answer.nearest else None,
+            "over": answer.over,
             "found": [self.finding(one, finding) for finding in shown],
             "n_more": n_more,
         }
@@ -253,7 +255,7 @@ class _Page:
             effect += f" (partial correlation, 95 % interval {low:.2f} to {high:.2f})"
         else:
             effect += " (partial eta squared)"
-        return f"{dots}{fit}{out}{effect}, p {_p_text(row)}."
+        return f"{dots}{fit}{out}{effect}, {_p_text(row)}."
 
     def _others(self, one: WrittenDecomposition, test: WrittenTest) -> Shown | None:
         """Return small plots of the amplitudes in which nothing was found."""
@@ -344,7 +346,7 @@ def _dof(test: WrittenTest, row: Row) -> str:
 
 def _p_text(row: Row) -> str:
     p = number(row.get("amplitude_p_all"))
-    return f"{p:.2g} corrected" if math.isfinite(p) else "unknown"
+    return f"{p_in_words(p)} corrected" if math.isfinite(p) else "p unknown"
 
 
 def in_short(folder: Results, ids: Ids) -> list[Shown]:

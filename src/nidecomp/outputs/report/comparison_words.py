@@ -50,7 +50,9 @@ class Answer:
     nothing : str
         What is said where nothing was found.
     nearest : Finding or None
-        What has the smallest p, where nothing was found.
+        What has the smallest p, where nothing was found; its text is that value.
+    over : str
+        What that p is corrected over.
     is_about_edges : bool
     """
 
@@ -58,6 +60,7 @@ class Answer:
     found: tuple[Finding, ...]
     nothing: str = ""
     nearest: Finding | None = None
+    over: str = ""
     is_about_edges: bool = False
 
 
@@ -153,14 +156,14 @@ def _answer(
         if is_found(p)
     )
     if found or not known:
-        return Answer(measure, found, "" if found else "nothing could be compared.")
+        return Answer(measure, found, "" if found else "nothing could be compared")
     p, row, _ = known[0]
-    nearest = Finding((row.get("component", ""),), _smallest(p, over), p)
-    return Answer(measure, (), "nothing found.", nearest)
+    nearest = Finding((row.get("component", ""),), _smallest(p), p)
+    return Answer(measure, (), "nothing found", nearest, over)
 
 
-def _smallest(p: float, over: str) -> str:
-    return f"has the smallest p: {p_in_words(p).removeprefix('p = ')}, {over}"
+def _smallest(p: float) -> str:
+    return p_in_words(p).removeprefix("p ").removeprefix("= ")
 
 
 def _differs(test: WrittenTest, direction: str | None) -> str:
@@ -187,11 +190,11 @@ def _of_edges(
     )
     measure = f"Connectome ({kind})"
     if found or not known:
-        nothing = "" if found else "nothing could be compared."
+        nothing = "" if found else "nothing could be compared"
         return Answer(measure, found, nothing, is_about_edges=True)
     p, row = known[0]
-    nearest = Finding(edge_of(row), _smallest(p, over), p)
-    return Answer(measure, (), "no edge found.", nearest, is_about_edges=True)
+    nearest = Finding(edge_of(row), _smallest(p), p)
+    return Answer(measure, (), "no edge found", nearest, over, is_about_edges=True)
 
 
 def edge_of(row: Row) -> tuple[str, str]:
