@@ -7,6 +7,7 @@ and worker processes import them while this process does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -21,6 +22,7 @@ from nidecomp.bids.dataset import (
 )
 from nidecomp.bids.datasets import Datasets, Located, locate_datasets
 from nidecomp.bids.same_input import check_kept, made_from
+from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.config.parse import read_config_file
 from nidecomp.config.settings import Settings
 from nidecomp.core.content import is_not_fetched, not_fetched
@@ -171,6 +173,10 @@ def _check_same_request(datasets: Datasets, settings: Settings) -> None:
     tables = settings.as_tables()
     # A dataset may be called like an option.
     of_datasets = [before.pop("datasets", {}), tables.pop("datasets", {})]
+    # A comparison can be added to results, and replaced, without making them again.
+    tables.pop("comparison", None)
+    for declared in fields(ComparisonOptions):
+        before.pop(declared.name, None)
     now: dict[str, object] = {}
     for table in tables.values():
         now |= table
