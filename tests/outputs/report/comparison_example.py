@@ -118,8 +118,10 @@ def _design(example: Example) -> _Design:
 
 _WORDS = {
     "group": ("group", "larger in patients", "smaller in patients", "group"),
-    "age": ("age", "larger with more age", "smaller with more age", "age"),
-    "mean": ("mean", "larger in ses-post", "smaller in ses-post", ""),
+    "age": ("age", "increases with age", "decreases with age", "age"),
+    "mean": (
+        "mean", "larger in ses-post than in ses-pre", "smaller in ses-post than in ses-pre", "",
+    ),
     "patientsMinusSiblings": (
         "patients - siblings", "larger in patients than in siblings",
         "smaller in patients than in siblings", "group",
@@ -151,20 +153,20 @@ def _write_design(root: Path, example: Example, design: _Design) -> None:
             "AllPossible": False,
             "Seed": 0,
         },
-        "Within": example.within,
-        "Blocks": "site" if example.blocks else "",
+        "Compared": list(example.measures),
+        "Within": example.within or None,
+        "Blocks": "site" if example.blocks else None,
         "LeftOut": [{"participant_id": one, "reason": reason} for one, reason in LEFT_OUT],
         "Notes": list(NOTES),
     }
     (root / "design.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
     sites = [f"site{index % 4}" for index in range(N_PEOPLE)]
-    head = ["participant_id", *design.columns, *(["block"] if example.blocks else [])]
-    # A variable has the name of its column.
-    lines = ["\t".join([*head, "group", "age", "mean_fd"])]
+    head = ["participant_id", *design.columns, *(["block"] if example.blocks else []), "group"]
+    lines = ["\t".join(head)]
     for index, person in enumerate(design.people):
         numbers = [f"{value:.8g}" for value in design.matrix[index]]
         block = [sites[index]] if example.blocks else []
-        lines.append("\t".join([person, *numbers, *block, design.groups[index], *numbers[-2:]]))
+        lines.append("\t".join([person, *numbers, *block, design.groups[index]]))
     (root / "design.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -276,7 +278,7 @@ def _edges(
 ) -> list[dict[str, object]]:
     first, second = np.triu_indices(len(compared), 1)
     found = []
-    for kind in ("correlation", "partial correlation"):
+    for kind in ("correlation", "partial"):
         values = rng.normal(size=(N_PEOPLE, len(first)))
         if planted is not None and len(first) and kind == "correlation":
             values[:, -1] -= 2.4 * design.is_patient
@@ -332,16 +334,16 @@ def _write_maps(
         sidecar.write_text(json.dumps({"ComponentNames": list(compared)}), encoding="utf-8")
     found = [] if planted is None else [compared[planted]]
     rows = [
-        {"component": name, "cluster": 1 + index, "size": 40 - 20 * index, "peak": 6.1 - index,
-         "x": -4, "y": 22 - 40 * index, "z": 30, "p_tfce_all": 0.0124,
-         "label": ("Cingulate gyrus", None)[index], "direction": _direction(1, test, len(weights))}
+        {"component": name, "cluster": 1 + index, "x": -4, "y": 22 - 40 * index, "z": 30,
+         "value": 6.1 - index, "p_all": 0.0124, "direction": _direction(1, test, len(weights)),
+         "label": ("Salience", None)[index], "volume_mm3": 20480 - 10240 * index}
         for name in found for index in range(2)
     ]  # fmt: skip
     _table(one.stem.with_name(f"{one.stem.name}_contrast-{test}_clusters.tsv"), rows, _CLUSTERS)
 
 
 _CLUSTERS = (
-    "component", "cluster", "size", "peak", "x", "y", "z", "p_tfce_all", "label", "direction",
+    "component", "cluster", "x", "y", "z", "value", "p_all", "direction", "label", "volume_mm3",
 )  # fmt: skip
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.comparison.answers import ALPHA
 from nidecomp.core.parallel import map_ordered
 from nidecomp.outputs.report.compared_views import ComparedPicture
 from nidecomp.outputs.report.comparison_results import (
-    ALPHA,
     WrittenComparison,
     WrittenTest,
     image_of,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from nidecomp.comparison.answers import ALPHA
 from nidecomp.core.text import count, verb
 from nidecomp.outputs.report.cautions import Ids
 from nidecomp.outputs.report.comparison_pictures import design_picture
 from nidecomp.outputs.report.comparison_results import (
-    ALPHA,
     INFERENCES,
     WrittenComparison,
     is_compared,
@@ -118,7 +118,8 @@ def _facts(folder: Results, comparison: WrittenComparison) -> list[tuple[str, st
         facts.append(("blocks", f"only within the same {words or 'block'} ({n_blocks})"))
     dof = sorted({row["dof"] for row in comparison.components if row.get("dof")})
     facts.append(("degrees of freedom", ", ".join(dof)))
-    over = family(comparison).removeprefix("corrected over ")
+    families = [family(comparison, one.label) for one in folder.decompositions]
+    over = " or ".join(dict.fromkeys(families))
     many = features_of(folder.decompositions).many
     if comparison.inference:
         facts.append(

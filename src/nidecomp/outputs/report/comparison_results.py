@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +14,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.comparison.answers import Answer, answers
 from nidecomp.outputs.report.panels import files_of_maps
 from nidecomp.outputs.report.reading import Row, number, read_json, read_table, read_text
 
-# Corrected p below this decides what is said to be found.
-ALPHA = 0.05
 _PARTICIPANT, _BLOCK = "participant_id", "block"
 # Inference to what it is called; the first one that there is decides what is found in maps.
-INFERENCES: Mapping[str, str] = {"tfce": "TFCE", "voxel": "the largest value", "cluster": "extent"}
+INFERENCES: Mapping[str, str] = {"tfce": "TFCE", "voxel": "the largest value"}
+# Columns that a table needs to be read.
+_OF_COMPONENTS = {"decomposition", "component", "compared", "contrast", "test"}
+_OF_EDGES = {
+    "decomposition",
+    "contrast",
+    "kind",
+    "component_1",
+    "component_2",
+    "direction",
+    "p_all",
+}
+_DIRECTIONS = ("map_direction", "amplitude_direction")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +63,6 @@ class WrittenTest:
     negative: str = ""
     variable: str = ""
 
-    def direction(self, told: str | None) -> str:
-        """Return a direction of a table in words: ``larger in patients``."""
-        words = {"positive": self.positive, "negative": self.negative}
-        return words.get(told or "", told or "")
-
 
 @dataclass(frozen=True, eq=False)
 class WrittenComparison:
@@ -71,7 +78,7 @@ class WrittenComparison:
     matrix : ndarray, shape (n_people, n_columns)
         Empty where it cannot be read.
     variables : mapping
-        Each variable to the value of each participant.
+        Each variable to the value of each participant; numbers may be columns of the matrix.
     blocks : tuple of str
         Of each participant; empty where all can be exchanged.
     tests : tuple of WrittenTest
@@ -101,16 +108,15 @@ class WrittenComparison:
         """Whether amplitudes were compared."""
         return bool(self.components) and "amplitude_p_all" in self.components[0]
 
-    @property
-    def n_compared(self) -> int:
-        """The number of components that p values are corrected over, in all decompositions."""
-        return len(
-            {
-                (row.get("decomposition"), row.get("component"))
-                for row in self.components
-                if is_compared(row)
-            }
-        )
+    @cached_property
+    def answers(self) -> tuple[Answer, ...]:
+        """What each test says of each measure of each decomposition."""
+        return answers(self.components, self.edges)
+
+    def compared_in(self, decomposition: str) -> tuple[str, ...]:
+        """Return the components of a decomposition that p values are corrected over."""
+        rows = self.rows_of(decomposition, self.tests[0]) if self.tests else []
+        return tuple(row["component"] for row in rows if is_compared(row))
 
     @property
     def edge_kinds(self) -> tuple[str, ...]:
@@ -159,7 +165,12 @@ def _grouped(rows: Sequence[Row], names: Sequence[str]) -> dict[tuple[str, ...],
 
 def is_compared(row: Row) -> bool:
     """Return whether a component of ``comparisons.tsv`` was compared: it has no noise flag."""
-    return row.get("compared") != "0"
+    return row.get("compared") == "1"
+
+
+def kind_in_words(kind: str) -> str:
+    """Return a kind of connectome in words."""
+    return {"partial": "partial correlation"}.get(kind, kind)
 
 
 def text_of(value: object) -> str:
@@ -195,23 +206,42 @@ def read_comparison(root: Path, missing: list[str]) -> WrittenComparison | None:
     matrix = np.array([[number(cell) for cell in line[1 : 1 + n_columns]] for line in lines])
     if n_columns and (matrix.ndim != 2 or not np.isfinite(matrix).all()):
         missing.append("design.tsv is damaged.")
-        matrix = np.zeros((0, n_columns))
-    others = {
-        name: tuple(line[place] for line in lines) for place, name in _others(head, n_columns)
-    }
-    blocks = others.pop(_BLOCK, ())
+        lines, matrix = [], np.zeros((0, n_columns))
+    cells = {name: tuple(line[place] for line in lines) for place, name in enumerate(head)}
+    columns = tuple(head[1 : 1 + n_columns])
+    blocks = cells.get(_BLOCK, ()) if described.get("Blocks") else ()
     return WrittenComparison(
         described=described,
-        people=tuple(line[0] for line in lines),
-        columns=tuple(head[1 : 1 + n_columns]),
+        people=cells.get(_PARTICIPANT, ()),
+        columns=columns,
         matrix=matrix.reshape(-1, n_columns),
-        variables=others,
+        variables={name: values for name, values in cells.items() if _is_variable(name)},
         blocks=blocks,
         tests=tests,
-        components=read_table(root / "comparisons.tsv", missing),
-        edges=_optional(root / "comparisons_edges.tsv"),
+        components=_whole(root / "comparisons.tsv", _OF_COMPONENTS, missing),
+        edges=_whole(root / "comparisons_edges.tsv", _OF_EDGES, missing, is_needed=False),
         amplitudes=_optional(root / "amplitudes.tsv"),
     )
+
+
+def _is_variable(name: str) -> bool:
+    """Return whether a column of ``design.tsv`` has a variable as it was given.
+
+    A number stands once, as a column of the matrix.
+    """
+    return name not in {_PARTICIPANT, _BLOCK, "Intercept"} and not re.search(r"[\[(:]", name)
+
+
+def _whole(
+    path: Path, columns: Set[str], missing: list[str], *, is_needed: bool = True
+) -> tuple[Row, ...]:
+    """Return the rows of a table with these columns; nothing where it is damaged."""
+    rows = read_table(path, missing) if is_needed or path.exists() else ()
+    if rows and not columns <= rows[0].keys():
+        missing.append(f"{path.name} is damaged.")
+        return ()
+    directions = dict.fromkeys(_DIRECTIONS, "")
+    return tuple({**directions, **row} for row in rows)
 
 
 def _optional(path: Path) -> tuple[Row, ...]:
@@ -220,17 +250,9 @@ def _optional(path: Path) -> tuple[Row, ...]:
 
 
 def _cells(path: Path, missing: list[str]) -> tuple[list[str], list[list[str]]]:
-    """Return the names of the columns and the rows of a table.
-
-    A variable may have the name of a column of the matrix: the place of a cell tells them apart.
-    """
+    """Return the names of the columns and the rows of a table."""
     head, *lines = list(csv.reader(read_text(path, missing).splitlines(), delimiter="\t")) or [[]]
     return head, [line for line in lines if len(line) == len(head)]
-
-
-def _others(head: Sequence[str], n_columns: int) -> list[tuple[int, str]]:
-    """Return the places and names of what stands beside the matrix: block and variables."""
-    return [(place, name) for place, name in enumerate(head) if place > n_columns]
 
 
 def _tests(written: object) -> tuple[WrittenTest, ...]:

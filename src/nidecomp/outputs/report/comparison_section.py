@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nidecomp.comparison.answers import ALPHA, Answer, Finding, p_in_words
 from nidecomp.core.text import count
 from nidecomp.outputs.report.adjusted import Adjusted, adjusted
 from nidecomp.outputs.report.cautions import Ids
@@ -21,24 +22,25 @@ from nidecomp.outputs.report.comparison_pictures import (
 )
 from nidecomp.outputs.report.comparison_plots import plot
 from nidecomp.outputs.report.comparison_results import (
-    ALPHA,
     INFERENCES,
     WrittenComparison,
     WrittenTest,
     is_compared,
+    kind_in_words,
 )
 from nidecomp.outputs.report.comparison_words import (
-    Answer,
-    Finding,
-    answers,
+    answers_of,
     edge_of,
     family,
-    few_edges,
     found_components,
+    is_about_edges,
     is_found,
     map_p,
+    measure_of,
     network_words,
-    p_in_words,
+    nothing_in_words,
+    smallest_in_words,
+    text_of_finding,
 )
 from nidecomp.outputs.report.component_facts import naming, short_name
 from nidecomp.outputs.report.drawing import Drawn
@@ -50,6 +52,8 @@ from nidecomp.outputs.report.words import listed
 
 # Plots of components in which nothing was found.
 _MOST_PLOTS = 40
+# Of one measure, for one test; the tables have all.
+_MOST_FOUND = 12
 # Of the top of the report.
 _MOST_IN_SHORT = 8
 Shown = dict[str, object]
@@ -122,7 +126,8 @@ class _Page:
                 {
                     "title": one.title if several else "",
                     "lines": [
-                        self._line(one, answer) for answer in answers(comparison, test, one.label)
+                        self._line(one, answer)
+                        for answer in answers_of(comparison, test, one.label)
                     ],
                 }
                 for one in self.folder.decompositions
@@ -149,22 +154,22 @@ class _Page:
         }
 
     def _line(self, one: WrittenDecomposition, answer: Answer) -> Shown:
-        shown, n_more = few_edges(answer.found)
         return {
-            "measure": answer.measure,
-            "nothing": answer.nothing,
-            "nearest": self.finding(one, answer.nearest) if answer.nearest else None,
-            "over": answer.over,
-            "found": [self.finding(one, finding) for finding in shown],
-            "n_more": n_more,
+            "measure": measure_of(answer),
+            "nothing": nothing_in_words(answer),
+            "nearest": [self._named(one, name) for name in answer.nearest],
+            "smallest": smallest_in_words(answer),
+            "over": answer.corrected_over,
+            "found": [self.finding(one, answer, each) for each in answer.findings[:_MOST_FOUND]],
+            "n_more": max(0, len(answer.findings) - _MOST_FOUND),
         }
 
-    def finding(self, one: WrittenDecomposition, finding: Finding, measure: str = "") -> Shown:
+    def finding(self, one: WrittenDecomposition, answer: Answer, found: Finding) -> Shown:
         """Return what was found, with links."""
         return {
-            "measure": measure.lower(),
-            "components": [self._named(one, name) for name in finding.components],
-            "text": finding.text,
+            "measure": measure_of(answer).lower(),
+            "components": [self._named(one, name) for name in found.components],
+            "text": text_of_finding(answer, found),
         }
 
     def _named(self, one: WrittenDecomposition, name: str) -> Shown:
@@ -198,13 +203,19 @@ class _Page:
             "limit": f"{picture.window:.1f}" if picture else "",
             "unit": f"{test.statistic}({_dof(test, row)})",
             "is_f": test.statistic == "F",
-            "caption": self._caption(test, row, picture),
+            "caption": self._caption(one, test, row, picture),
             "is_map_found": is_found(map_p(self.comparison, row)),
             "plot": self._plot(amplitudes) if amplitudes else "",
             "plot_caption": self._plot_caption(amplitudes, row) if amplitudes else "",
         }
 
-    def _caption(self, test: WrittenTest, row: Row, picture: DrawnComparison | None) -> list[str]:
+    def _caption(
+        self,
+        one: WrittenDecomposition,
+        test: WrittenTest,
+        row: Row,
+        picture: DrawnComparison | None,
+    ) -> list[str]:
         if picture is None:
             return []
         feature = features_of(self.folder.decompositions)
@@ -219,7 +230,7 @@ class _Page:
         lines = [
             colours,
             f"The line is around what is found: p < {ALPHA}, corrected over all {feature.many}, "
-            f"{family(self.comparison).removeprefix('corrected over ')} ({method}); fainter "
+            f"{family(self.comparison, one.label)} ({method}); fainter "
             "outside of it.",
         ]
         if picture.peak_mm is not None:
@@ -306,7 +317,7 @@ class _Page:
         names = [short_name(row) for row in metrics]
         picture, limit = edge_picture(edges_of(pairs, names, test.statistic))
         return {
-            "kind": kind,
+            "kind": kind_in_words(kind),
             "title": one.title if len(self.folder.decompositions) > 1 else "",
             "picture": picture,
             "limit": f"{limit:.1f}",
@@ -382,12 +393,12 @@ def _found_in_short(page: _Page, test: WrittenTest) -> Shown:
     found: list[Shown] = []
     edges = []
     for one in page.folder.decompositions:
-        for answer in answers(page.comparison, test, one.label):
-            if answer.is_about_edges and answer.found:
-                words = f"{count(len(answer.found), 'edge')} of the {answer.measure.lower()}"
+        for answer in answers_of(page.comparison, test, one.label):
+            if is_about_edges(answer) and answer.findings:
+                words = f"{count(len(answer.findings), 'edge')} of the {measure_of(answer).lower()}"
                 edges.append(f"{words}, {one.title}")
-            elif not answer.is_about_edges:
-                found += [page.finding(one, each, answer.measure) for each in answer.found]
+            elif not is_about_edges(answer):
+                found += [page.finding(one, answer, each) for each in answer.findings]
     return {
         "found": found[:_MOST_IN_SHORT],
         "n_more": max(0, len(found) - _MOST_IN_SHORT),
@@ -418,9 +429,10 @@ def told_of_components(folder: Results, ids: Ids) -> Mapping[tuple[str, str], li
     for one in folder.decompositions:
         for test in comparison.tests:
             found: dict[str, list[str]] = defaultdict(list)
-            for answer in answers(comparison, test, one.label):
-                for each in () if answer.is_about_edges else answer.found:
-                    found[each.components[0]].append(f"{each.text} ({answer.measure.lower()})")
+            for answer in answers_of(comparison, test, one.label):
+                for each in () if is_about_edges(answer) else answer.findings:
+                    words = f"{text_of_finding(answer, each)} ({answer.measure})"
+                    found[each.components[0]].append(words)
             for row in comparison.rows_of(one.label, test):
                 key = (one.key, row.get("component", ""))
                 if key not in ids:

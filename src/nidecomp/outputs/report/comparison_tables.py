@@ -35,13 +35,13 @@ _P = {
 _CLUSTERS = {
     "component": "component",
     "cluster": "cluster",
-    "size": "size",
-    "peak": "largest value",
+    "value": "largest value",
     "x": "x",
     "y": "y",
     "z": "z",
-    "label": "label",
+    "label": "network or region",
     "direction": "direction",
+    "p_all": "p corrected",
 }
 _EDGES = {
     "component_1": "component",
@@ -87,17 +87,17 @@ def _of_components(
     rows = [row for row in comparison.rows_of(one.label, test) if is_compared(row)]
     found: dict[str, _Table] = {}
     if clusters := clusters_of(one.stem, test):
-        ps = {name: "p corrected" for name in clusters[0] if name.startswith("p_")}
-        found[f"part-k-{key}"] = _there({**_CLUSTERS, **ps}, _told(clusters, test))
+        sizes = {name: name.replace("_", " ") for name in clusters[0] if name not in _CLUSTERS}
+        found[f"part-k-{key}"] = _there({**_CLUSTERS, **sizes}, list(clusters))
     if comparison.inference:
         columns = {"peak": f"largest {test.statistic}", **_PLACE, **_P, "n_features_found": "found"}
         found[f"part-p-{key}"] = _there(
-            {**_NAMED, **columns, **_SIZES}, _told(_without("map_", rows), test)
+            {**_NAMED, **columns, **_SIZES}, _told(_without("map_", rows))
         )
     if comparison.has_amplitudes:
         columns = {"statistic": test.statistic, "p": "p alone", "p_all": "p corrected"}
         found[f"part-a-{key}"] = _there(
-            {**_NAMED, **columns, **_SIZES}, _told(_without("amplitude_", rows), test)
+            {**_NAMED, **columns, **_SIZES}, _told(_without("amplitude_", rows))
         )
     return found
 
@@ -109,7 +109,7 @@ def _of_edges(
     found = {}
     for kind in comparison.edge_kinds:
         rows = [row for row in comparison.edges_of(one.label, test, kind) if _is_edge_found(row)]
-        found[edge_table_id(test, one, kind)] = _there(_EDGES, _told(rows, test))
+        found[edge_table_id(test, one, kind)] = _there(_EDGES, _told(rows))
     return {name: shown for name, shown in found.items() if shown[1]}
 
 
@@ -129,12 +129,9 @@ def _without(prefix: str, rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _told(rows: Sequence[Row], test: WrittenTest) -> list[Row]:
-    """Return rows with their interval as one cell and their direction in words."""
-    return [
-        {**row, "interval": _interval(row), "direction": test.direction(row.get("direction"))}
-        for row in rows
-    ]
+def _told(rows: Sequence[Row]) -> list[Row]:
+    """Return rows with their interval as one cell."""
+    return [{**row, "interval": _interval(row)} for row in rows]
 
 
 def _interval(row: Row) -> str:
