@@ -10,17 +10,15 @@ import numpy as np
 from nidecomp.comparison.checks import check_design, check_tests
 from nidecomp.comparison.contrasts import contrasts_of
 from nidecomp.comparison.matrix import DesignMatrix
-from nidecomp.comparison.model import KNOWN, model_of
-from nidecomp.comparison.participants import ParticipantTable
+from nidecomp.comparison.model import model_of, named_columns
+from nidecomp.comparison.participants import KNOWN, ParticipantTable, check_columns
 from nidecomp.comparison.records import Absence, Design
 from nidecomp.comparison.variables import Column, Value, code, notes_on, read_column
 from nidecomp.comparison.within import Row, rows_of
 from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.config.datasets import OF_BIDS_DIR
-from nidecomp.config.option import did_you_mean
-from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.errors import NothingToDoError
 from nidecomp.core.records import UsableRun
-from nidecomp.core.text import quoted
 
 _SHOWN = 20
 
@@ -57,9 +55,9 @@ def make_design(
     """
     model = model_of(options)
     found = rows_of(runs, options.within)
-    named = (*model.formula.variables, *filter(None, (options.blocks,)))
-    _check_names(dict.fromkeys(named), table, options.blocks)
-    rows, columns, lacking = _complete(found.rows, dict.fromkeys(named), table)
+    named = named_columns(model, options)
+    check_columns(named, table)
+    rows, columns, lacking = _complete(found.rows, named, table)
     left_out = _sorted(
         (*absent, *found.left_out, *lacking), {row.measured.participant for row in rows}
     )
@@ -112,23 +110,6 @@ def _sorted(left_out: Iterable[Absence], present: set[str]) -> tuple[Absence, ..
 
 
 # ---------------------------------------------------------------- values of variables
-def _check_names(names: Iterable[str], table: ParticipantTable, blocks: str | None) -> None:
-    """Raise UsageError for a name that neither the table has nor we know."""
-    known = dict.fromkeys((*table.columns, *KNOWN))
-    for name in names:
-        if name in known:
-            continue
-        where = f"{table.name} has no column {quoted(name)}"
-        option = f"--blocks {quoted(name)}: " if name == blocks else ""
-        near = did_you_mean(name, known)
-        if near and not any(
-            near == f" Did you mean {other!r}?" and other.isidentifier() for other in known
-        ):
-            near += " In a formula, names have letters, digits and _ only: rename the column."
-        shown = ", ".join(list(known)[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
-        raise UsageError(f"{option}{where}.{near} Known are: {shown}.")
-
-
 def _complete(
     rows: Sequence[Row], names: Iterable[str], table: ParticipantTable
 ) -> tuple[list[Row], dict[str, Column], list[Absence]]:

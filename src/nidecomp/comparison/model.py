@@ -5,17 +5,15 @@ Nothing slow is imported here, so that mistakes are told at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from nidecomp.comparison.formula import Formula, read_formula
 from nidecomp.comparison.model_file import GivenContrast, read_model
+from nidecomp.comparison.participants import KNOWN
 from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.core.errors import UsageError
 
-# What is known of runs without a table.
-KNOWN = ("dataset", "mean_fd", "n_volumes")
 # --test: whether the mean of differences is 0.
 MEAN = "mean"
 
@@ -80,18 +78,18 @@ def model_of(options: ComparisonOptions) -> Model:
     return model
 
 
-def columns_of_table(options: ComparisonOptions) -> tuple[str, ...]:
-    """Return the columns that the participants' table must have; without any it is not needed.
+def named_columns(model: Model, options: ComparisonOptions) -> tuple[str, ...]:
+    """Return the distinct names of the variables of a model and of ``--blocks``."""
+    blocks = () if options.blocks is None else (options.blocks,)
+    return tuple(dict.fromkeys((*model.formula.variables, *blocks)))
+
+
+def needs_table(options: ComparisonOptions) -> bool:
+    """Return whether a model has variables that are not known without a table of participants.
 
     Raises
     ------
     UsageError
         As `model_of`.
     """
-
-    def wanted() -> Iterator[str]:
-        yield from model_of(options).formula.variables
-        if options.blocks is not None:
-            yield options.blocks
-
-    return tuple(dict.fromkeys(name for name in wanted() if name not in KNOWN))
+    return not set(named_columns(model_of(options), options)) <= set(KNOWN)

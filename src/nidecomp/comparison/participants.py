@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import re
 from collections import Counter
@@ -15,10 +16,12 @@ from nidecomp.core.errors import UsageError
 from nidecomp.core.text import count, in_one_line, quoted, read_text
 
 ID = "participant_id"
+# Variables that are known of the runs, without a table.
+KNOWN = ("dataset", "mean_fd", "n_volumes")
 # BIDS has n/a only; the others are what spreadsheets and statistics programs write.
 _MISSING = frozenset({"", "n/a"})
 _MISSING_ELSEWHERE = frozenset({"na", "nan", "#n/a", "null", "."})
-_SHOWN = 5
+_SHOWN, _MOST_SHOWN = 5, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +78,33 @@ class ParticipantTable:
 def _alike(label: str) -> str:
     """Return a label without case and without zeros at the start of numbers."""
     return re.sub(r"(?<![0-9])0+(?=[0-9])", "", label.casefold())
+
+
+def check_columns(names: Iterable[str], table: ParticipantTable) -> None:
+    """Check that variables are known: as columns of the table, or of the runs.
+
+    Parameters
+    ----------
+    names : iterable of str
+    table : ParticipantTable
+
+    Raises
+    ------
+    UsageError
+    """
+    known = dict.fromkeys((*table.columns, *KNOWN))
+    for name in names:
+        if name in known:
+            continue
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        if close and not close[0].isidentifier():
+            hint = (
+                f" Rename its column {close[0]!r}: in a formula, names have letters, digits and _ "
+                "only."
+            )
+        shown = ", ".join(list(known)[:_MOST_SHOWN]) + (", …" if len(known) > _MOST_SHOWN else "")
+        raise UsageError(f"{table.name} has no column {quoted(name)}.{hint} Known are: {shown}.")
 
 
 def read_tables(files: Iterable[tuple[str, Path]]) -> ParticipantTable:

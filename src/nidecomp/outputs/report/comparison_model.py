@@ -18,6 +18,7 @@ from nidecomp.outputs.report.comparison_results import (
 from nidecomp.outputs.report.comparison_words import family
 from nidecomp.outputs.report.features import features_of
 from nidecomp.outputs.report.results import Results
+from nidecomp.outputs.report.words import listed
 
 
 def model_of(folder: Results, comparison: WrittenComparison, ids: Ids) -> dict[str, object]:
@@ -118,15 +119,17 @@ def _facts(folder: Results, comparison: WrittenComparison) -> list[tuple[str, st
         facts.append(("blocks", f"only within the same {words or 'block'} ({n_blocks})"))
     dof = sorted({row["dof"] for row in comparison.components if row.get("dof")})
     facts.append(("degrees of freedom", ", ".join(dof)))
-    families = [family(comparison, one.label) for one in folder.decompositions]
-    over = " or ".join(dict.fromkeys(families))
+    over = listed(dict.fromkeys(family(comparison, one.label) for one in folder.decompositions))
+    if len(folder.decompositions) > 1:
+        over = f"the components of a decomposition and all tests ({over})"
     many = features_of(folder.decompositions).many
-    if comparison.inference:
+    deciding = INFERENCES.get(comparison.inference)
+    if deciding:
         facts.append(
             (
                 "correction",
-                f"family-wise error over all {many} of a map, {over} together, by the largest "
-                f"statistic of each permutation; {INFERENCES[comparison.inference]} decides",
+                f"for the family-wise error over all {many} of a map and {over}, by the largest "
+                f"statistic of each permutation; what decides is {deciding}",
             )
         )
     facts.append(("called found", f"corrected p < {ALPHA}, two-sided"))

@@ -419,8 +419,8 @@ def told_of_components(folder: Results, ids: Ids) -> Mapping[tuple[str, str], li
     -------
     mapping
         Key of the decomposition and name of the component to a list with an entry for each test:
-        the title of the test, what was found in words, whether it was something, and the id of the
-        place of the page that has more.
+        the title of the test, what was found in words and in short (empty where it is nothing),
+        and the id of the place of the page that has more.
     """
     comparison = folder.comparison
     if comparison is None:
@@ -429,10 +429,12 @@ def told_of_components(folder: Results, ids: Ids) -> Mapping[tuple[str, str], li
     for one in folder.decompositions:
         for test in comparison.tests:
             found: dict[str, list[str]] = defaultdict(list)
+            short: dict[str, list[str]] = defaultdict(list)
             for answer in answers_of(comparison, test, one.label):
                 for each in () if is_about_edges(answer) else answer.findings:
                     words = f"{text_of_finding(answer, each)} ({answer.measure})"
                     found[each.components[0]].append(words)
+                    short[each.components[0]].append(each.direction)
             for row in comparison.rows_of(one.label, test):
                 key = (one.key, row.get("component", ""))
                 if key not in ids:
@@ -443,7 +445,7 @@ def told_of_components(folder: Results, ids: Ids) -> Mapping[tuple[str, str], li
                     {
                         "title": title_of(comparison, test),
                         "text": "; ".join(texts) or nothing,
-                        "isFound": bool(texts),
+                        "short": " / ".join(dict.fromkeys(short.get(key[1], []))),
                         "id": figure_id(test, ids[key]) if texts else test_id(test),
                     }
                 )

@@ -230,9 +230,9 @@ def _tiles(
                 "row": row,
                 "label_r": f"{named.label_r:.2f}" if math.isfinite(named.label_r) else "",
                 "differs": [
-                    f"{each['title']}: {each['text']}"
+                    f"{each['title']}: {each['short']}"
                     for each in told.get((one.key, name), [])
-                    if each["isFound"]
+                    if each["short"]
                 ],
             }
         )
