@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 from scipy import stats
 
+from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.core.tsv import table_text
 from nidecomp.outputs.report.results import WrittenDecomposition, read_decompositions
 
@@ -29,16 +30,45 @@ NOTES = ("The reference of group is controls: it comes first in the alphabet.",)
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """What is compared; `within` and `stat` as the options have them."""
+    """What is compared, and how.
 
-    seed: int = 3
+    `names` are those of components, where they are not those of the folder.
+    """
+
+    formula: str = "group + age + mean_fd"
     within: str = ""
-    blocks: bool = False
+    blocks: str = ""
     measures: tuple[str, ...] = ("maps", "amplitudes", "connectomes")
+    names: tuple[str, ...] = ()
+    n_permutations: int = 5000
+    n_tfce: int = 500
+    is_exhaustive: bool = False
+    has_clusters: bool = False
+    has_networks: bool = False
     has_effect: bool = True
-    inference: str = "tfce"
     three_groups: bool = False
-    nbs: bool = False
+    tests: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = LEFT_OUT
+
+    @property
+    def inference(self) -> str:
+        return "tfce" if self.n_tfce else "voxel"
+
+
+def of_options(options: ComparisonOptions, names: tuple[str, ...]) -> Example:
+    """What is compared with some options, as far as the text about methods depends on them."""
+    return Example(
+        formula=options.model or "1",
+        within=options.within or "",
+        blocks=options.blocks or "",
+        measures=options.compare,
+        names=names,
+        n_permutations=options.n_permutations,
+        n_tfce=options.n_tfce_permutations,
+        has_clusters=options.cluster_threshold is not None,
+        has_networks=options.nbs_threshold is not None,
+        tests=options.test,
+    )
 
 
 def add_comparison(root: Path, example: Example | None = None) -> Path:
@@ -47,12 +77,13 @@ def add_comparison(root: Path, example: Example | None = None) -> Path:
     decompositions = read_decompositions(root, [])
     design = _design(example)
     _write_design(root, example, design)
-    rng = np.random.default_rng(example.seed)
+    rng = np.random.default_rng(3)
     rows: list[dict[str, object]] = []
     edges: list[dict[str, object]] = []
     amplitudes: list[dict[str, object]] = []
     for one in decompositions:
         compared = [row["component"] for row in one.metrics if not row.get("flags")]
+        compared = list(example.names) or compared
         label = f"{one.method}{one.scale}"
         values = 3 + rng.normal(size=(N_PEOPLE, len(compared)))
         if example.has_effect and len(compared) > PLANTED:
@@ -64,6 +95,8 @@ def add_comparison(root: Path, example: Example | None = None) -> Path:
                 for person, value in zip(design.people, values[:, place], strict=True)
             ]  # fmt: skip
         for test, weights in design.tests.items():
+            if example.tests and test not in example.tests:
+                continue
             planted = PLANTED if example.has_effect and test != "age" else None
             rows += _rows(one, label, compared, values, design, test, weights, planted, example)
             if "connectomes" in example.measures:
@@ -71,7 +104,7 @@ def add_comparison(root: Path, example: Example | None = None) -> Path:
             if "maps" in example.measures and one.maps is not None and one.maps.stat().st_size:
                 _write_maps(rng, one, compared, test, weights, planted, example)
     _table(root / "comparisons.tsv", rows)
-    if "connectomes" in example.measures:
+    if edges:
         _table(root / "comparisons_edges.tsv", edges)
     if "amplitudes" in example.measures:
         _table(root / "amplitudes.tsv", amplitudes)
@@ -132,6 +165,8 @@ _WORDS = {
 def _write_design(root: Path, example: Example, design: _Design) -> None:
     contrasts: dict[str, Any] = {}
     for name, weights in design.tests.items():
+        if example.tests and name not in example.tests:
+            continue
         text, positive, negative, variable = _WORDS[name]
         is_f = len(weights) > 1
         contrasts[name] = {
@@ -144,19 +179,19 @@ def _write_design(root: Path, example: Example, design: _Design) -> None:
         }
     described = {
         "Description": "The model that participants are compared in.",
-        "Formula": "group + age + mean_fd",
+        "Formula": example.formula,
         "Contrasts": contrasts,
         "Permutations": {
             "Kind": "sign flips" if example.within else "permutations",
-            "Number": 5000,
-            "NumberTFCE": 500 if example.inference == "tfce" else 0,
-            "AllPossible": False,
+            "Number": example.n_permutations,
+            "NumberTFCE": example.n_tfce,
+            "AllPossible": example.is_exhaustive,
             "Seed": 0,
         },
         "Compared": list(example.measures),
         "Within": example.within or None,
-        "Blocks": "site" if example.blocks else None,
-        "LeftOut": [{"participant_id": one, "reason": reason} for one, reason in LEFT_OUT],
+        "Blocks": example.blocks or None,
+        "LeftOut": [{"participant_id": one, "reason": reason} for one, reason in example.left_out],
         "Notes": list(NOTES),
     }
     (root / "design.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
@@ -222,7 +257,7 @@ def _rows(
     p = _p(statistic, dof, len(weights))
     p_all = np.minimum(1, p * len(compared) * len(design.tests))
     found = []
-    for row in one.metrics:
+    for row in one.metrics if not example.names else [{"component": name} for name in compared]:
         name = row["component"]
         is_compared = name in compared
         written: dict[str, object] = {
@@ -259,6 +294,8 @@ def _map_columns(
     for kind in ("tfce", "voxel"):
         if kind == "voxel" or example.inference == "tfce":
             columns |= {f"map_p_{kind}": p, f"map_p_{kind}_all": p_all}
+    if example.has_clusters:
+        columns |= {"map_p_cluster": p, "map_p_cluster_all": p_all}
     return columns | {
         "n_features_found": 40 if is_planted else 0,
         **_sizes("map_", peak, dof, n_rows),
@@ -294,9 +331,10 @@ def _edges(
                     "statistic": size, "dof": dof, "p": p[place], "p_all": p_all[place],
                     **_sizes("", size, dof, len(weights)),
                     "direction": _direction(size, test, len(weights)),
-                    **({"network_p": 0.03 if p[place] < 0.01 else None} if example.nbs else {}),
                 }
             )  # fmt: skip
+            if example.has_networks:
+                found[-1]["network_p"] = 0.03 if p[place] < 0.01 else None
     return found
 
 
