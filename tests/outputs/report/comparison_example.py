@@ -85,7 +85,7 @@ def add_comparison(root: Path, example: Example | None = None) -> Path:
         compared = [row["component"] for row in one.metrics if not row.get("flags")]
         compared = list(example.names) or compared
         label = f"{one.method}{one.scale}"
-        values = 3 + rng.normal(size=(N_PEOPLE, len(compared)))
+        values = rng.normal(size=(N_PEOPLE, len(compared))) + (0 if example.within else 3)
         if example.has_effect and len(compared) > PLANTED:
             values[:, PLANTED] += 2.2 * design.is_patient + 0.05 * (design.age - 40)
         for place, name in enumerate(compared):

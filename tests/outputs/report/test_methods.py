@@ -184,7 +184,7 @@ SENTENCES: dict[str, tuple[Any, str, Options]] = {
         "26 participants were compared in the linear model group + age + mean_fd, with 22",
         {},
     ),
-    "comparison.test": (("age",), "in both directions, were age (t test).", COMPARED),
+    "comparison.test": (("age",), "Tested was age (two-sided t test).", COMPARED),
     "comparison.blocks": ("site", "exchanged only within blocks of the same site.", COMPARED),
     "comparison.within": (
         "ses-post - ses-pre",
@@ -197,7 +197,7 @@ SENTENCES: dict[str, tuple[Any, str, Options]] = {
         COMPARED,
     ),
     "comparison.compare_stat": ("z", "their maps of dual regression (z values)", COMPARED),
-    "comparison.n_permutations": (200, "from 200 permutations of participants", COMPARED),
+    "comparison.n_permutations": (200, "by 200 permutations of participants", COMPARED),
     "comparison.n_tfce_permutations": (100, "in the first 100 of these.", COMPARED),
     "comparison.cluster_threshold": (
         0.001,

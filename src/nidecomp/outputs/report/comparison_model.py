@@ -82,13 +82,12 @@ def permutations_in_words(comparison: WrittenComparison) -> str:
         return ""
     kinds = {
         "permutations": "permutations of participants",
-        "sign flips": "random changes of sign",
+        "sign flips": "changes of sign",
         "permutations and sign flips": "permutations of participants with changes of sign",
     }
     kind = kinds.get(text_of(said.get("Kind")), "permutations")
     if said.get("AllPossible") is True:
-        all_kinds = kind.replace("random changes", "changes")
-        return f"all {number:,} possible {all_kinds}"
+        return f"all {number:,} possible {kind}"
     return f"{number:,} {kind}, drawn at random (seed {said.get('Seed', 'unknown')})"
 
 

@@ -188,7 +188,9 @@ class _Page:
     # ------------------------------------------------------------ what was found
     def _figures(self, one: WrittenDecomposition, test: WrittenTest) -> list[Shown]:
         rows = found_components(self.comparison, self.comparison.rows_of(one.label, test))
-        return [self._figure(one, test, row) for row in rows[:MOST_MAPS]]
+        figures = [self._figure(one, test, row) for row in rows[:MOST_MAPS]]
+        # Those with maps are as wide as the page.
+        return sorted(figures, key=lambda figure: not figure["picture"])
 
     def _figure(self, one: WrittenDecomposition, test: WrittenTest, row: Row) -> Shown:
         name = row["component"]
@@ -322,6 +324,7 @@ class _Page:
             "picture": picture,
             "limit": f"{limit:.1f}",
             "unit": f"{test.statistic}({_dof(test, rows[0])})",
+            "is_f": test.statistic == "F",
             "words": _edge_words(test),
             "network": network_words(rows),
             "table": edge_table_id(test, one, kind),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nidecomp.comparison.answers import ALPHA
 from nidecomp.config.science import Science
+from nidecomp.core.text import verb
 from nidecomp.outputs.report.comparison_model import left_out, n_tfce, permutations_in_words
 from nidecomp.outputs.report.comparison_results import (
     WrittenComparison,
@@ -17,8 +18,8 @@ from nidecomp.outputs.report.results import Results
 from nidecomp.outputs.report.words import listed, numbered, paragraph
 
 _FREEDMAN = (
-    "p values come from {permutations} of the residuals of the model without what is tested "
-    "(the method of Freedman and Lane) [@freedman1983; @winkler2014]"
+    "Residuals of the model without what is tested were transformed (the method of Freedman and "
+    "Lane) [@freedman1983; @winkler2014] by {transformations}"
 )
 _SYMMETRIC = ", which assume that errors are independent and symmetric"
 
@@ -49,7 +50,7 @@ def about_comparison(folder: Results, science: Science) -> str:
         _permutations(comparison),
         _tfce(comparison, features) if comparison.inference == "tfce" else "",
         _clusters(comparison, science, features),
-        _correction(comparison, features) if has_maps else _correction_of_values(comparison),
+        _correction(comparison, features),
         _tail(comparison) if has_maps else "",
         _networks(comparison, science),
         _effect_sizes(comparison),
@@ -116,19 +117,19 @@ def _family(comparison: WrittenComparison) -> str:
 
 def _tests(comparison: WrittenComparison) -> str:
     tests = [_test(comparison, test) for test in comparison.tests]
-    return f"Tested, in both directions, were {listed(tests)}." if tests else ""
+    return f"Tested {verb(len(tests), 'was', 'were')} {listed(tests)}." if tests else ""
 
 
 def _test(comparison: WrittenComparison, test: WrittenTest) -> str:
     name = f"the {test.text}" if comparison.within and test.text == "mean" else test.text
-    return f"{name} ({test.statistic} test)"
+    return f"{name} ({'F test' if test.statistic == 'F' else 'two-sided t test'})"
 
 
 def _permutations(comparison: WrittenComparison) -> str:
     number = permutations_in_words(comparison)
     if not number:
         return ""
-    told = _FREEDMAN.format(permutations=number)
+    told = _FREEDMAN.format(transformations=number)
     said = comparison.described.get("Permutations")
     if isinstance(said, dict) and "sign flips" in text_of(said.get("Kind")):
         told += _SYMMETRIC
@@ -171,22 +172,37 @@ def _clusters(comparison: WrittenComparison, science: Science, features: Feature
 
 
 def _correction(comparison: WrittenComparison, features: Features) -> str:
-    tests = " and tests" if len(comparison.tests) > 1 else ""
-    return (
+    """Return what p values were corrected for."""
+    tests = " and all tests" if len(comparison.tests) > 1 else ""
+    told = (
         "p values were corrected for the family-wise error by the distribution of the largest "
-        f"value of each permutation: over the {features.many} of a map, and over all components of "
-        f"a decomposition{tests} together. For the latter, the maps were first put on a common "
-        "scale, -log of the p value under a gamma distribution that fits the largest values of a "
-        "map over all permutations; this is the same for all permutations and keeps the test "
-        "exact."
+        "value of each transformation"
     )
-
-
-def _correction_of_values(comparison: WrittenComparison) -> str:
-    tests = " and tests" if len(comparison.tests) > 1 else ""
+    over = listed(
+        word
+        for word, is_there in (
+            ("all components", comparison.has_amplitudes),
+            ("all edges of a kind", bool(comparison.edges)),
+        )
+        if is_there
+    )
+    if not comparison.inference:
+        return f"{told}, over {over}{tests}." if over else ""
+    what = listed(
+        word
+        for word, is_there in (
+            ("amplitudes", comparison.has_amplitudes),
+            ("edges", bool(comparison.edges)),
+        )
+        if is_there
+    )
+    likewise = f" Those of {what} were corrected over {over}{tests}." if what else ""
     return (
-        "p values were corrected for the family-wise error by the distribution of the largest "
-        f"value of each permutation over all components (or edges) of a decomposition{tests}."
+        f"{told}: over the {features.many} of a map, and over all components of a "
+        f"decomposition{tests} together. For the latter, maps were first put on a common scale, "
+        "−log of the p value under a gamma distribution that fits the largest values of a map in "
+        "all transformations; it is the same for all of them, which keeps the test exact."
+        f"{likewise}"
     )
 
 
@@ -201,8 +217,8 @@ def _tail(comparison: WrittenComparison) -> str:
     if not kinds or is_exhaustive:
         return ""
     return (
-        f"For {listed(kinds)}, p values below 0.1 are those of a gamma distribution that was "
-        "fitted to the permutations [@winkler2016]; the others are counted."
+        f"For {listed(kinds)}, p values below 0.1 are those of a gamma distribution fitted "
+        "to the largest values of the transformations [@winkler2016]; the others are counted."
     )
 
 
