@@ -18,6 +18,7 @@ from nidecomp.bids.datasets import Datasets
 from nidecomp.bids.participants_file import find_participants_files
 from nidecomp.comparison.compare import compare
 from nidecomp.comparison.data import DecompositionData, RowFiles
+from nidecomp.comparison.describe import design_as_lines
 from nidecomp.comparison.design import make_design
 from nidecomp.comparison.forecast import comparison_mb, comparison_minutes
 from nidecomp.comparison.model import needs_table
@@ -113,18 +114,13 @@ def check_study(
     options = request.science.comparison
     if not options.is_asked:
         return None
-    if request.extent.level != "full" and request.science.projection.maps is None:
-        raise UsageError(
-            "--model needs --level full: lower levels do not project components to the runs."
-        )
     is_needed = needs_table(options)
     files = find_participants_files(datasets, options.participants_file, is_needed=is_needed)
     table = read_tables(files)
     study = Study(request, space, table, runs, make_design(options, table, runs))
     _check_measures(request)
-    for line in design_as_lines(study.design, options):
+    for line in study_as_lines(study):
         _LOG.info(line)
-    _warn_of(study.design)
     return study
 
 
@@ -206,7 +202,7 @@ def _compare(
     if not any(families):
         return None
     design, rows = _design_of_projected(study, projections.runs, executor)
-    _warn_of(design, known=study.design)
+    _warn_of_absent(design, study)
     source = _Data(
         people=design.people,
         projected=projections.runs,
@@ -359,7 +355,7 @@ def plan_of_study(study: Study | None, n_maps: int, n_processes: int) -> list[st
     """
     if study is None:
         return []
-    lines = [*design_as_lines(study.design, study.options), *_who_is_left_out(study.design)]
+    lines = study_as_lines(study)
     if study.options.statistic_of_maps is None:
         return lines
     n_people, n_features = len(study.design.people), study.space.n_features
@@ -374,47 +370,23 @@ def plan_of_study(study: Study | None, n_maps: int, n_processes: int) -> list[st
     ]
 
 
-def design_as_lines(design: Design, options: ComparisonOptions) -> list[str]:
-    """Return what is compared and how, for the log and ``--dry-run``.
-
-    Parameters
-    ----------
-    design : Design
-    options : ComparisonOptions
-
-    Returns
-    -------
-    list of str
-    """
-    tests = ", ".join(f"{one.text} ({one.statistic})" for one in design.contrasts)
+def study_as_lines(study: Study) -> list[str]:
+    """Return what is compared and how, for the log and ``--dry-run``."""
+    options = study.options
     of_maps = options.statistic_of_maps is not None and options.n_tfce_permutations
-    tfce = f", {options.n_tfce_permutations} with TFCE" if of_maps else ""
-    blocks = f", within blocks of {design.blocks_column}" if design.blocks_column else ""
-    difference = f", difference {design.within}" if design.within else ""
+    tfce = f", {options.n_tfce_permutations} of them with TFCE" if of_maps else ""
     return [
-        f"Comparison: {listed(options.compare)} of "
-        f"{count(len(design.people), 'participant')}{difference}; model {design.formula} "
-        f"({', '.join(design.columns)})",
-        f"Tests: {tests}; at most {count(options.n_permutations, 'permutation')}{tfce}{blocks}",
+        *design_as_lines(study.design),
+        f"Compared are {listed(measures_to_compare(study.request))}, by at most "
+        f"{count(options.n_permutations, 'permutation')}{tfce}",
     ]
 
 
-def _warn_of(design: Design, known: Design | None = None) -> None:
-    """Log who is left out and what was assumed, but for what is known of an earlier design."""
-    for line in _who_is_left_out(design, known):
-        _LOG.warning(line)
-    for note in design.notes:
-        if known is None or note not in known.notes:
-            _LOG.info("Comparison: %s", note)
-
-
-def _who_is_left_out(design: Design, known: Design | None = None) -> list[str]:
-    """Return all who are left out, with the reasons, as one message of several lines."""
-    before = known.left_out if known else ()
-    absent = [one for one in design.left_out if one not in before]
-    if not absent:
-        return []
-    # All of them, and not some as for runs: whoever reads an answer must know who is not in it.
-    grouped = group_by_text((f"sub-{one.participant}", one.reason) for one in absent)
-    lines = (f"  {', '.join(names)}: {reason}" for reason, names in grouped)
-    return ["Left out of the comparison:\n" + "\n".join(lines)]
+def _warn_of_absent(design: Design, study: Study) -> None:
+    """Log who is left out in addition to those who were known before runs were projected."""
+    absent = [one for one in design.left_out if one not in study.design.left_out]
+    if absent:
+        # All of them, and not some as of runs: who reads an answer must know who is not in it.
+        grouped = group_by_text((f"sub-{one.participant}", one.reason) for one in absent)
+        lines = (f"  {', '.join(names)}: {reason}" for reason, names in grouped)
+        _LOG.warning("Left out of the comparison, too:\n%s", "\n".join(lines))

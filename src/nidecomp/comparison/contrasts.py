@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.comparison import words
+from nidecomp.comparison.formula import Factor
 from nidecomp.comparison.matrix import DesignMatrix
 from nidecomp.comparison.model import MEAN, Model
 from nidecomp.comparison.model_file import GivenContrast
@@ -282,9 +283,17 @@ def _given(given: GivenContrast, matrix: DesignMatrix, within: str | None) -> Co
             said = words.of_levels(Levels(one.variable, one.level, other.level), within or "")
         case [one], [] if one.kind != "indicator":
             said = words.of_number(one.variable, within or "")
+        case [one], [] if _is_only_one_of_its_variable(one, matrix):
+            said = words.of_levels(Levels(one.variable, one.level, "others"), within or "")
         case [], [] if within is not None and len(matrix.names) == 1:
             said = words.of_mean(*sides_of(within))
     return _contrast(given.name, weights, said, variable)
+
+
+def _is_only_one_of_its_variable(factor: Factor, matrix: DesignMatrix) -> bool:
+    """Return whether an indicator compares a level with all others."""
+    alike = [one for one in matrix.formula.factors if one.variable == factor.variable]
+    return matrix.formula.has_constant and alike == [factor]
 
 
 def name_of(text: str) -> str:

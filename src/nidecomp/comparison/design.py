@@ -10,14 +10,14 @@ import numpy as np
 from nidecomp.comparison.checks import check_design, check_tests
 from nidecomp.comparison.contrasts import contrasts_of
 from nidecomp.comparison.matrix import DesignMatrix
-from nidecomp.comparison.model import model_of, named_columns
+from nidecomp.comparison.model import Model, model_of, named_columns
 from nidecomp.comparison.participants import KNOWN, ParticipantTable, check_columns
 from nidecomp.comparison.records import Absence, Design
-from nidecomp.comparison.variables import Column, Value, code, notes_on, read_column
+from nidecomp.comparison.variables import Coding, Column, Value, code, notes_on, read_column
 from nidecomp.comparison.within import Row, rows_of
 from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.config.datasets import OF_BIDS_DIR
-from nidecomp.core.errors import NothingToDoError
+from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.records import UsableRun
 
 _SHOWN = 20
@@ -67,6 +67,7 @@ def make_design(
             + "\n".join(f"  sub-{one.participant}: {one.reason}" for one in left_out[:_SHOWN])
         )
     codings = [code(factor, columns[factor.variable]) for factor in model.formula.factors]
+    _check_no_text(model, codings)
     matrix = DesignMatrix(model.formula, codings, len(rows))
     has_differences = options.within is not None
     check_design(matrix, has_differences=has_differences)
@@ -107,6 +108,17 @@ def _sorted(left_out: Iterable[Absence], present: set[str]) -> tuple[Absence, ..
     for one in left_out:
         first.setdefault(one.participant, one)
     return tuple(first[person] for person in sorted(first) if person not in present)
+
+
+def _check_no_text(model: Model, codings: Iterable[Coding]) -> None:
+    """Raise UsageError where a model file uses text as a number: there, factors are made by it."""
+    for coding in codings:
+        if model.given and coding.levels:
+            name = coding.factor.variable
+            raise UsageError(
+                f"--model-file: {name} is text: add the transformation Factor, and "
+                f"{name}.{coding.levels[-1]} to X."
+            )
 
 
 # ---------------------------------------------------------------- values of variables

@@ -13,7 +13,6 @@ permutations with a block of features are one product of matrices.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +30,9 @@ _FEATURES_AT_ONCE = 2048
 _ROWS_AT_ONCE = 512
 # Data that the nuisance explains but for rounding are constant: float32 has 7 digits.
 _ROUNDING = 1e-10
-# Not even rounding makes more of a feature's data explained than this.
-_LEAST_REST = np.float32(1e-6)
+# Less than this share of permuted data, which the nuisance does not explain, is rounding.
+_LEAST_SINGLE = np.float32(1e-6)
+_LEAST_REST = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,15 +105,9 @@ class LinearTest:
         squared = products**2
         explained = squared[:, : self.n_effects].sum(axis=1)
         rest = 1 - squared[:, self.n_effects :].sum(axis=1) - explained
-        found = self.dof / self.n_effects * explained / np.maximum(rest, np.finfo(float).tiny)
+        found = self.dof / self.n_effects * explained / np.maximum(rest, _LEAST_REST)
         signed = np.sqrt(found) * np.sign(products[:, 0])
         return np.asarray(signed if self.n_effects == 1 else found)
-
-    def from_shares(self, shares: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return absolute t, or F, for shares u of the residuals that the effect explains."""
-        share = shares.astype(np.float64)
-        found = self.dof / self.n_effects * share / np.maximum(1 - share, np.finfo(float).tiny)
-        return np.asarray(np.sqrt(found) if self.n_effects == 1 else found)
 
 
 def linear_test(design: Design, contrast: Contrast, kind: PermutationKind) -> LinearTest:
@@ -171,6 +165,9 @@ def largest_statistics(
 ) -> NDArray[np.float64]:
     """Return the largest absolute t, or F, over the features, for each transformation.
 
+    The largest is found in float32, and computed again in float64: transformations that make the
+    same groups then give the same number, also where the effect explains nearly all.
+
     Parameters
     ----------
     test : LinearTest
@@ -181,54 +178,69 @@ def largest_statistics(
     Returns
     -------
     ndarray, shape (n,)
-        To the precision of float32.
     """
-    shares = np.zeros(len(transformations), dtype=np.float32)
     n_rows = test.n_effects + test.changing.shape[1]
+    largest = np.empty(len(transformations))
     for some in blocks(len(transformations), max(1, _ROWS_AT_ONCE // n_rows)):
-        rows = transformed_rows(test, transformations, some).astype(np.float32)
-        for products in _products(rows, residuals):
-            _largest_share(products, test.n_effects, shares[some])
-    return test.from_shares(shares)
-
-
-def _products(
-    rows: NDArray[np.float32], residuals: NDArray[np.float32]
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the products of rows, (n, n_rows, n_people), with a block of features at a time."""
-    n, n_rows, n_people = rows.shape
-    flat = rows.reshape(n * n_rows, n_people)
-    for block in blocks(residuals.shape[1], _FEATURES_AT_ONCE):
-        # Contiguous: the same product wherever the block lies.
-        yield (flat @ np.ascontiguousarray(residuals[:, block])).reshape(n, n_rows, -1)
+        rows = transformed_rows(test, transformations, some)
+        flat = rows.astype(np.float32).reshape(-1, rows.shape[2])
+        shares = np.full(len(rows), -1, dtype=np.float32)
+        where = np.zeros(len(rows), dtype=np.int64)
+        for block in blocks(residuals.shape[1], _FEATURES_AT_ONCE):
+            # Contiguous: the same product wherever the block lies.
+            products = flat @ np.ascontiguousarray(residuals[:, block])
+            products = products.reshape(*rows.shape[:2], -1)
+            _find_largest(products, test.n_effects, block.start, shares, where)
+        found = residuals[:, where].astype(np.float64)
+        found *= 1 / np.maximum(np.linalg.norm(found, axis=0), np.finfo(float).tiny)
+        products = np.einsum("gri,ig->gr", rows, found)[:, :, None]
+        largest[some] = np.abs(test.from_products(products)[:, 0])
+    return largest
 
 
 @compiled
-def _largest_share(
-    products: NDArray[np.float32], n_effects: int, largest: NDArray[np.float32]
+def _find_largest(
+    products: NDArray[np.float32],
+    n_effects: int,
+    start: int,
+    largest: NDArray[np.float32],
+    where: NDArray[np.int64],
 ) -> None:
-    """Raise `largest` to the largest share that the effect explains, for each transformation."""
-    n, n_rows, n_features = products.shape
+    """Find where the effect explains most, for each transformation: in this block, or before."""
+    n, _, n_features = products.shape
     shares = np.empty(n_features, np.float32)
     # Positive numbers are sorted as their bits are, whose largest is found by vector instructions.
     bits = shares.view(np.int32)
     for one in range(n):
-        for feature in range(n_features):
-            shares[feature] = products[one, 0, feature] * products[one, 0, feature]
-        for row in range(1, n_effects):
-            for feature in range(n_features):
-                shares[feature] += products[one, row, feature] * products[one, row, feature]
-        if n_rows > n_effects:
-            for feature in range(n_features):
-                rest = np.float32(1)
-                for row in range(n_effects, n_rows):
-                    rest -= products[one, row, feature] * products[one, row, feature]
-                shares[feature] = shares[feature] / max(rest, _LEAST_REST)
+        _fill_shares(products[one], n_effects, shares)
         top = bits[0]
         for feature in range(1, n_features):
             top = max(top, bits[feature])
-        bits[0] = top
-        largest[one] = max(largest[one], min(shares[0], np.float32(1)))
+        feature = 0
+        while bits[feature] != top:
+            feature += 1
+        if shares[feature] > largest[one]:
+            largest[one] = shares[feature]
+            where[one] = start + feature
+
+
+@compiled
+def _fill_shares(
+    products: NDArray[np.float32], n_effects: int, shares: NDArray[np.float32]
+) -> None:
+    """Write the share that the effect explains, for one transformation."""
+    n_rows, n_features = products.shape
+    for feature in range(n_features):
+        shares[feature] = products[0, feature] * products[0, feature]
+    for row in range(1, n_effects):
+        for feature in range(n_features):
+            shares[feature] += products[row, feature] * products[row, feature]
+    if n_rows > n_effects:
+        for feature in range(n_features):
+            rest = np.float32(1)
+            for row in range(n_effects, n_rows):
+                rest -= products[row, feature] * products[row, feature]
+            shares[feature] = shares[feature] / max(rest, _LEAST_SINGLE)
 
 
 def statistic_maps(
@@ -243,42 +255,49 @@ def statistic_maps(
     ----------
     test : LinearTest
     residuals : ndarray of float32, shape (n_people, n_features)
+        As `LinearTest.residuals` gives them.
     transformations : Transformations
     some : slice
 
     Returns
     -------
     ndarray of float32
+        Computed in float64.
     """
-    rows = transformed_rows(test, transformations, some).astype(np.float32)
+    rows = transformed_rows(test, transformations, some)
+    flat = rows.reshape(-1, rows.shape[2])
     maps = np.empty((len(rows), residuals.shape[1]), dtype=np.float32)
-    scale = np.float32(test.dof / test.n_effects)
-    start = 0
-    for products in _products(rows, residuals):
-        block = maps[:, start : start + products.shape[2]]
-        _fill_statistic(products, test.n_effects, scale, block)
-        start += products.shape[2]
+    for block in blocks(residuals.shape[1], _FEATURES_AT_ONCE):
+        own = residuals[:, block].astype(np.float64)
+        # 1 but for the rounding to float32.
+        squared = np.einsum("ij,ij->j", own, own)
+        products = (flat @ own).reshape(*rows.shape[:2], -1)
+        _fill_statistics(products, squared, test.n_effects, test.dof, maps[:, block])
     return maps
 
 
 @compiled
-def _fill_statistic(
-    products: NDArray[np.float32], n_effects: int, scale: np.float32, maps: NDArray[np.float32]
+def _fill_statistics(
+    products: NDArray[np.float64],
+    squared: NDArray[np.float64],
+    n_effects: int,
+    dof: int,
+    maps: NDArray[np.float32],
 ) -> None:
     """Write t or F to `maps`, of shape (n, n_features)."""
     n, n_rows, n_features = products.shape
     for one in range(n):
         for feature in range(n_features):
-            explained = np.float32(0)
+            explained = 0.0
             for row in range(n_effects):
-                explained += products[one, row, feature] * products[one, row, feature]
-            rest = np.float32(1) - explained
+                explained += products[one, row, feature] ** 2
+            rest = squared[feature] - explained
             for row in range(n_effects, n_rows):
-                rest -= products[one, row, feature] * products[one, row, feature]
-            found = np.float32(scale * explained / max(rest, _LEAST_REST))
+                rest -= products[one, row, feature] ** 2
+            found = dof / n_effects * explained / max(rest, _LEAST_REST)
             if n_effects > 1:
-                maps[one, feature] = found
+                maps[one, feature] = np.float32(found)
             elif products[one, 0, feature] < 0:
-                maps[one, feature] = -np.sqrt(found)
+                maps[one, feature] = np.float32(-np.sqrt(found))
             else:
-                maps[one, feature] = np.sqrt(found)
+                maps[one, feature] = np.float32(np.sqrt(found))

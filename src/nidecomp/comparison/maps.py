@@ -29,7 +29,7 @@ from nidecomp.execution.memory import release_freed_memory
 from nidecomp.spaces.contract import FeatureSpace
 
 # Maps that are enhanced at once.
-MAPS_AT_ONCE = 4
+MAPS_AT_ONCE = 16
 # Features whose residuals are computed at once, in float64.
 _FEATURES_AT_ONCE = 16384
 

@@ -21,7 +21,7 @@ CONSTANT = "Intercept"
 _TRANSFORMATIONS = ("Factor", "Scale")
 _TESTS = ("t", "F")
 # The constant is called 1 in X, and also Intercept in contrasts.
-_ONE = frozenset({"1", "intercept"})
+_ONE = ("1", "intercept")
 
 
 @dataclass(frozen=True)
@@ -224,9 +224,8 @@ class _Node:
     def _contrasts(
         self, factors: Mapping[str, Factor], *, has_constant: bool
     ) -> Iterator[GivenContrast]:
-        columns = {name: factor.text for name, factor in factors.items()}
-        if has_constant:
-            columns |= dict.fromkeys(_ONE, CONSTANT)
+        columns = dict.fromkeys(_ONE, CONSTANT) if has_constant else {}
+        columns |= {name: factor.text for name, factor in factors.items()}
         listed = self.content.get("Contrasts", [])
         if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
             raise ValueError("Contrasts of its Dataset node must be a list of objects")
