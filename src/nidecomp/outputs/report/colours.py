@@ -105,3 +105,29 @@ def painted(
         mixed += own
         picture[..., channel] = np.rint(mixed, out=mixed)
     return picture
+
+
+def painted_where(
+    ground: NDArray[np.uint8] | NDArray[np.float32],
+    values: NDArray[np.float32],
+    window: float,
+    kept: NDArray[np.bool_],
+) -> NDArray[np.uint8]:
+    """Return a picture of values of which some are kept, wherever their values lie.
+
+    Parameters
+    ----------
+    ground, values
+        As in `painted`.
+    window : float
+        The value that has the last colour.
+    kept : ndarray of bool, shape (...)
+        Others are shown, too, the fainter the smaller they are.
+
+    Returns
+    -------
+    ndarray of uint8, shape (..., 3)
+    """
+    opaque = painted(ground, values, Scale(window, 0, 0), is_faint=False)
+    faint = painted(ground, values, Scale(window, np.nan, np.nan), is_faint=True)
+    return np.where(kept[..., None], opaque, faint)
