@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Ended]:
 
     @cache
     def run(name: str) -> Ended:
-        folder, *options = TRAITS[name]["words"].split()
+        folder, *options = shlex.split(TRAITS[name]["words"])
         before = snapshot(FIXTURES / name)
         output = tmp_path_factory.mktemp(name) / "networks"
         level = () if name in FULL else ("--level", "minimal")
