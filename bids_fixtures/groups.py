@@ -122,10 +122,12 @@ def write_groups(root: Path, seed: str = "groups") -> None:
 def write_participants(root: Path, seed: str = "groups") -> None:
     """Write ``participants.tsv`` and its sidecar."""
     rows = ["participant_id\tgroup\tage\tsex\tsite"]
-    for subject in SUBJECTS:
-        rng = rng_for(seed, subject, "table")
-        age, sex = rng.integers(20, 61), "FM"[rng.integers(2)]
-        site = SITES[(int(subject) - 1) // 2 % 2]
+    for index, subject in enumerate(SUBJECTS):
+        # A patient and a control at a time are alike, so that nothing goes with the group.
+        pair = index // 2
+        age = rng_for(seed, f"pair {pair}").integers(24, 60)
+        age += rng_for(seed, subject, "age").integers(-3, 4)
+        sex, site = "FM"[pair // 2 % 2], SITES[pair % 2]
         rows.append(f"sub-{subject}\t{group_of(subject)}\t{age}\t{sex}\t{site}")
     write_text(root / "participants.tsv", "\n".join(rows) + "\n")
     write_json(
@@ -138,9 +140,12 @@ def write_participants(root: Path, seed: str = "groups") -> None:
                     "patients": f"The {CHANGED} has a further part in both hippocampi",
                 },
             },
-            "age": {"Description": "Age, drawn at random", "Units": "year"},
+            "age": {
+                "Description": "Age, drawn at random for pairs of a patient and a control",
+                "Units": "year",
+            },
             "sex": {
-                "Description": "Sex, drawn at random",
+                "Description": "Sex, half of each group",
                 "Levels": {"F": "female", "M": "male"},
             },
             "site": {
