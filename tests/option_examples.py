@@ -8,6 +8,7 @@ import string
 from hypothesis import settings as law
 from hypothesis import strategies as st
 
+from nidecomp.config.comparison import MEASURES
 from nidecomp.config.parse import settings_from_options
 from nidecomp.config.science import METHODS, STRUCTURES
 from nidecomp.config.settings import Settings, declared_options
@@ -114,5 +115,17 @@ science_options = st.fixed_dictionaries(
         "maps": texts,
         "regress_out": st.lists(st.sampled_from(["flagged", "canica03", "Auditory"])),
         "aggressive": st.booleans(),
+        "model": st.sampled_from(["group", "group + age", "1"]),
+        "test": st.lists(st.sampled_from(["group", "a - b", "mean"])),
+        "participants_file": texts,
+        "model_file": texts,
+        "blocks": texts,
+        "within": st.sampled_from(["ses-post - ses-pre"]),
+        "compare": st.lists(st.sampled_from(MEASURES), min_size=1),
+        "compare_stat": st.sampled_from(["effect", "z"]),
+        "n_permutations": st.integers(min_value=100, max_value=10**6),
+        "n_tfce_permutations": whole | st.just(0),
+        "cluster_threshold": st.floats(min_value=0, exclude_min=True, max_value=0.5),
+        "nbs_threshold": st.floats(min_value=0, exclude_min=True, max_value=0.5),
     },
 )

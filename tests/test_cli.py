@@ -62,6 +62,9 @@ def sample(declared: Field[Any]) -> str | None:
         return None
     return {
         "bids_filter_file": "{}",
+        "cluster_threshold": "0.001",
+        "compare": "maps",
+        "compare_stat": "z",
         "datasets": "B=there",
         "dataset_weights": "equal",
         "denoise_strategy": "none",
@@ -73,6 +76,8 @@ def sample(declared: Field[Any]) -> str | None:
         "pca_weighting": "unit",
         "connectomes": "partial",
         "holdout": "0.5",
+        "n_permutations": "1000",
+        "nbs_threshold": "0.001",
         "structures": "cortex",
         "threshold": "p:0.01",
     }.get(declared.name, "1")

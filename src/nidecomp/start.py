@@ -20,7 +20,11 @@ from nidecomp.bids.dataset import (
     sources_of,
 )
 from nidecomp.bids.datasets import Datasets, Located, locate_datasets
+from nidecomp.bids.participants_file import find_participants_files
 from nidecomp.bids.same_input import check_kept, made_from
+from nidecomp.comparison.model import model_of, named_columns, needs_table
+from nidecomp.comparison.participants import check_columns, read_tables
+from nidecomp.config.comparison_checks import check_comparison
 from nidecomp.config.parse import read_config_file
 from nidecomp.config.settings import Settings
 from nidecomp.core.content import is_not_fetched, not_fetched
@@ -104,6 +108,7 @@ def check_request(settings: Settings) -> Located:
     datasets, lost = locate_datasets(settings, partial(make_installed, fetch=execution.fetch))
     _check_folders(datasets, lost, settings)
     _check_sites(datasets, settings)
+    _check_comparison(datasets, settings)
     mask = settings.science.masking.mask
     atlas = settings.science.evidence.label_atlas
     for option, file in (("--mask", mask), ("--label-atlas", atlas)):
@@ -144,6 +149,19 @@ def _check_sites(datasets: Datasets, settings: Settings) -> None:
                 f"{one.path} has reduced runs of a site without their images: give the --mask "
                 "that they were reduced with"
             )
+
+
+def _check_comparison(datasets: Datasets, settings: Settings) -> None:
+    """Check the model by which participants are compared, as far as no run needs to be known."""
+    check_comparison(settings)
+    options = settings.science.comparison
+    if not options.is_asked:
+        return
+    if options.model_file is not None:
+        _check_file("--model-file", Path(options.model_file))
+    is_needed = needs_table(options)
+    files = find_participants_files(datasets, options.participants_file, is_needed=is_needed)
+    check_columns(named_columns(model_of(options), options), read_tables(files))
 
 
 def _check_file(option: str, path: Path) -> None:

@@ -110,6 +110,18 @@ WRONG = [
     ("connectomes", "full", "one of correlation, partial, tangent, none"),
     ("regress_out", "", "string"),
     ("aggressive", "no", "true or false"),
+    ("model", "", "string"),
+    ("test", [3], "string"),
+    ("participants_file", "", "path"),
+    ("model_file", 3, "path"),
+    ("blocks", 1, "string"),
+    ("within", "", "string"),
+    ("compare", "edges", "one of amplitudes, connectomes, maps"),
+    ("compare_stat", "t", "one of effect, z"),
+    ("n_permutations", "99", "at least 100"),
+    ("n_tfce_permutations", "-1", "at least 0"),
+    ("cluster_threshold", "0", "above 0 and at most 0.5"),
+    ("nbs_threshold", "0.6", "above 0 and at most 0.5"),
     ("participant_maps", "yes", "true or false"),
     ("no_report", 1, "true or false"),
     ("report_only", "yes", "true or false"),
@@ -249,6 +261,7 @@ INTEGERS = [
     "random_seed",
     "n_splits",
     "n_bootstraps",
+    "n_tfce_permutations",
     "nprocs",
     "omp_nthreads",
     "mem_mb",
@@ -281,7 +294,7 @@ def test_neither_order_nor_repetition_of_values_makes_other_settings() -> None:
 
 
 def test_none_unsets_numbers_and_nothing_else() -> None:
-    for name in ("low_pass", "alpha", "dictlearning_smoothing_fwhm"):
+    for name in ("low_pass", "alpha", "dictlearning_smoothing_fwhm", "nbs_threshold"):
         assert value_of(build(**{name: "none"}), name) is None
     assert value_of(build(res="none"), "res") == "none"
 
@@ -426,6 +439,7 @@ def test_a_config_file_sets_options_of_every_table(tmp_path: Path) -> None:
         "decomposition": {"map_support": 0.1, "n_epochs": 3, "subspace_dims": 200},
         "evidence": {"n_splits": 3, "threshold": "p:0.01"},
         "projection": {"normalise_time_courses": True},
+        "comparison": {"model": "group + age", "n_permutations": 999},
         "extent": {
             "level": "minimal",
             "participant_maps": True,

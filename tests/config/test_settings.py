@@ -178,6 +178,13 @@ def test_every_science_option_is_recorded_once_it_is_set() -> None:
         alpha=5,
         label_atlas="a.nii.gz",
         maps="networks",
+        model="group",
+        participants_file="people.tsv",
+        model_file="model.json",
+        blocks="site",
+        within="ses-2 - ses-1",
+        cluster_threshold=0.001,
+        nbs_threshold=0.001,
     )
     recorded = [name for table in science_as_tables(settings.science).values() for name in table]
     assert sorted(recorded) == sorted(set(NAMES) - NOT_SCIENCE - {"datasets"})

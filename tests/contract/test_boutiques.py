@@ -59,6 +59,9 @@ def options(tmp_path: Path) -> dict[str, object]:
         "n_components": "20",
         "max_components": 30,
         "threshold": "p:0.01",
+        "n_permutations": 1000,
+        "cluster_threshold": 0.001,
+        "nbs_threshold": 0.001,
     }
     of_type = {"Flag": True, "Number": 1, "String": "1", "File": str(file)}
     given: dict[str, object] = {}

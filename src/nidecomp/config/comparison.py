@@ -9,7 +9,7 @@ from nidecomp.config import values as convert
 from nidecomp.config.option import option
 
 Measure = Literal["maps", "amplitudes", "connectomes"]
-MEASURES: tuple[Measure, ...] = ("maps", "amplitudes", "connectomes")
+MEASURES: tuple[Measure, ...] = ("amplitudes", "connectomes", "maps")
 MapStatistic = Literal["effect", "z"]
 
 

@@ -63,7 +63,7 @@ def _unsets_a_number(declared: Field[Any], value: object) -> bool:
 
     Only for numbers, because a label or a file may be called ``none``.
     """
-    return value == "none" and declared.metadata["metavar"] in {"HZ", "MM", "A"}
+    return value == "none" and declared.metadata["metavar"] in {"HZ", "MM", "A", "P"}
 
 
 def did_you_mean(name: str, known: Mapping[str, object]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
+from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.config.datasets import DatasetOptions, as_items, check_names
 from nidecomp.config.execution import Execution, OutputOptions
 from nidecomp.config.option import converted, did_you_mean
@@ -79,6 +80,7 @@ def settings_from_options(
         DecompositionOptions(**cast(Any, values["decomposition"])),
         EvidenceOptions(**cast(Any, values["evidence"])),
         ProjectionOptions(**cast(Any, values["projection"])),
+        ComparisonOptions(**cast(Any, values["comparison"])),
     )
     _check_together(science)
     datasets = DatasetOptions(**cast(Any, values["datasets"]))

@@ -488,7 +488,8 @@ def science_as_tables(science: Science) -> dict[str, dict[str, object]]:
     # Volumes have no structures, so that it is a setting where something was chosen.
     if science.masking.structures == "all":
         del tables["masking"]["structures"]
-    if not science.comparison.is_asked:
+    # As they were before participants could be compared.
+    if science.comparison == ComparisonOptions():
         del tables["comparison"]
     return tables
 

@@ -12,6 +12,7 @@ import pytest
 import tomli_w
 
 from nidecomp.annotation.thresholds import parse_rule, rule_in_words
+from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.config.parse import settings_from_options
 from nidecomp.config.science import Science
 from nidecomp.outputs.report.citation import citation_files
@@ -113,6 +114,10 @@ NO_SENTENCE = {
     "masking.surfaces_dir": "the sidecars of maps have the surfaces",
     "decomposition.atlas_label": "names files",
     "projection.connectomes": "the kinds that were written are named",
+    **{
+        f"comparison.{option.name}": "its sentences are made of the files of the comparison"
+        for option in dataclasses.fields(ComparisonOptions)
+    },
 }
 # Option to the value that is set, what the text then has, and what is set in any case.
 SENTENCES: dict[str, tuple[Any, str, Options]] = {
