@@ -55,9 +55,9 @@ def paired(rng: np.random.Generator) -> NullDesign:
 
 
 def sites(rng: np.random.Generator) -> NullDesign:
-    """Return a group that is most of a quiet site, and little of a noisy one."""
+    """Return two groups: nearly all of a quiet site are in one, and half of a noisy one."""
     noisy = np.repeat([0.0, 1.0], [20, 10])
-    group = np.concatenate([np.arange(20) >= 3, np.arange(10) >= 8]).astype(float)
+    group = np.concatenate([np.arange(20) == 0, np.arange(10) < 5]).astype(float)
     matrix = np.column_stack([np.ones(30), group, noisy])
     blocks = ["noisy" if one else "quiet" for one in noisy]
     return NullDesign(design_of(matrix, [0, 1, 0], blocks=blocks), 1 + 3 * noisy)
