@@ -24,8 +24,8 @@ class Forecast:
     process runs, `drawing_mb` that of drawing figures (0 without a report). `images_mb` is the disk
     space of the runs' own maps and cleaned images, before compression; `fetching` says what has to
     be fetched, if anything. Comparing participants takes `comparing_mb` for one component, of which
-    `n_processes` are worked on, about `comparing_minutes`, and `compared_mb` for all results; 0
-    where no maps are compared.
+    `n_processes` are worked on, about `comparing_minutes`, `compared_mb` for all results and
+    `rows_mb` of disk space for the maps that are compared; 0 where no maps are.
     """
 
     run_mb: float
@@ -44,6 +44,7 @@ class Forecast:
     comparing_mb: float = 0.0
     compared_mb: float = 0.0
     comparing_minutes: float = 0.0
+    rows_mb: float = 0.0
 
     @property
     def group_plan(self) -> GroupPlan:
@@ -94,9 +95,10 @@ class Forecast:
     @property
     def _projected(self) -> str:
         """The images of runs, as the end of a line; nothing if there are none."""
+        rows = f", {self.rows_mb:,.0f} MB of maps that are compared" if self.rows_mb else ""
         if not self.images_mb:
-            return ""
-        return (
+            return rows
+        return rows + (
             f", at most {self.images_mb:,.0f} MB of the runs' maps and cleaned images there, and "
             "the same in the results"
         )

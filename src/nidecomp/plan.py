@@ -165,6 +165,7 @@ def forecast(
         samples_at_once=n_samples,
         images_mb=_images_mb(runs, space, request) if is_full or is_template else 0.0,
         comparing_mb=comparing_mb,
+        rows_mb=_rows_mb(runs, space, science) if comparing_mb else 0.0,
         compared_mb=_compared_mb(design, space, science) if comparing_mb else 0.0,
         comparing_minutes=_minutes(design, space, science, n_processes) if comparing_mb else 0.0,
     )
@@ -208,6 +209,13 @@ def _comparing_mb(design: Design | None, space: FeatureSpace, science: Science) 
     return comparison_mb(
         len(design.people), space.n_features, len(design.contrasts), science.comparison
     )
+
+
+def _rows_mb(runs: tuple[UsableRun, ...], space: FeatureSpace, science: Science) -> float:
+    """Return the disk space in MB of the maps of runs, and those over a participant's runs."""
+    n_participants = len({run.participant for run in runs})
+    n_arrays = len(runs) + (n_participants if n_participants < len(runs) else 0)
+    return n_arrays * count_maps(science) * row_mb(space.n_features)
 
 
 def _compared_mb(design: Design | None, space: FeatureSpace, science: Science) -> float:
