@@ -54,6 +54,7 @@ from nidecomp.runs.reduce_all import (
     warn_of_empty_volumes,
 )
 from nidecomp.spaces.contract import FeatureSpace
+from nidecomp.spaces.kept_kernels import remove_other_kernels
 
 _LOG = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def run(settings: Settings, command: Sequence[str] = (), located: Located | None
             # Of images that were fetched, nothing was known before.
             origin = origin or _origin_after_fetching(found, request, study)
             tree.finish(about_manifest(origin, inventory))
-            _clear_work_folder(settings, projections, inventory, comparison)
+            _clear_work_folder(settings, space, projections, inventory, comparison)
         _LOG.info("The results of %s are in %s", _n_runs(reduced), settings.output_dir)
         return _ended(Outcome(inventory, settings.output_dir, len(components), is_reported))
 
@@ -255,6 +256,7 @@ def _find_regions(
 
 def _clear_work_folder(
     settings: Settings,
+    space: FeatureSpace,
     projections: Projections,
     inventory: Inventory,
     comparison: Comparison | None,
@@ -266,10 +268,13 @@ def _clear_work_folder(
     if not _owns_work_folder(settings):
         return
     n_removed = remove_old_files(settings.work_dir)
+    n_removed += remove_other_kernels(
+        settings.work_dir, space.digest, settings.science.smoothings_fwhm
+    )
     if projections.runs and not inventory.failed:
         kept = comparison.kept if comparison else ()
         n_removed += remove_superseded(projections, settings.work_dir, kept)
-    _LOG.debug("Removed %s of earlier projections and versions", count(n_removed, "file"))
+    _LOG.debug("Removed %s of earlier projections, kernels and versions", count(n_removed, "file"))
 
 
 def _owns_work_folder(settings: Settings) -> bool:

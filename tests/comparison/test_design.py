@@ -195,6 +195,14 @@ def test_a_column_of_numbers_with_commas_is_no_factor() -> None:
         design_of("x", "x", table=with_column("x", ["1,5", "2,5"] * 6))
 
 
+@pytest.mark.parametrize("cell", ["a\x00b", "\u202e", "a" * 101])
+def test_a_level_that_cannot_be_shown_is_refused(cell: str) -> None:
+    with pytest.raises(UsageError, match="must be printable, and have at most 100 characters"):
+        design_of("group", "group", table=changed(group=cell))
+    # Of columns that are not used, nothing is shown.
+    assert design_of("age", "age", table=changed(group=cell)).columns == ("Intercept", "age")
+
+
 def test_text_cannot_be_scaled() -> None:
     with pytest.raises(
         UsageError, match=r"scale\(group\): group is no number in participants\.tsv"

@@ -239,8 +239,8 @@ def test_surfaces_are_compared_in_their_own_files_and_words(
     write_table(tmp_path / "participants.tsv", rows)
     output = tmp_path / "out"
     done = nidecomp(
-        FIXTURES / "surfaces", output, "group", *FIT, "--n-splits", "0", "--space", space,
-        "--model", "group", "--test", "group", *FEW, "--compare", "maps",
+        FIXTURES / "surfaces", output, "group", "--n-components", "4", "--n-init", "2",
+        "--methods", "canica", "--n-splits", "0", "--space", space, "--model", "group", "--test", "group", *FEW, "--compare", "maps",
         "--participants-file", tmp_path / "participants.tsv",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr

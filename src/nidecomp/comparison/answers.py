@@ -7,7 +7,7 @@ reads these files gets the same sentences.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan, nan
 
 from nidecomp.config.comparison import Measure
@@ -21,6 +21,8 @@ _SMALLEST_P = 0.0001
 MAIN_P_OF_MAPS = ("map_p_tfce_all", "map_p_voxel_all")
 _OF_AMPLITUDES = "amplitude_p_all"
 _NO_DIRECTION = "differs"
+# How cells of tables are written, or read, that have nothing.
+_UNKNOWN = ("n/a", "")
 
 Row = Mapping[str, object]
 
@@ -37,11 +39,14 @@ class Finding:
         ``larger in patients``; ``differs`` where a test has no direction.
     p : float
         Corrected over everything that was tested.
+    components : tuple of str
+        The component, or both.
     """
 
     name: str
     direction: str
     p: float
+    components: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,10 @@ class Answer:
         NaN where nothing could be tested.
     findings : tuple of Finding
         With the smallest p first; empty where nothing was found.
+    contrast : str
+        The name of the test in names of files.
+    nearest : tuple of str
+        What has the smallest p: a component, or both of an edge.
     """
 
     test: str
@@ -75,6 +84,8 @@ class Answer:
     n_tests: int
     smallest_p: float
     findings: tuple[Finding, ...]
+    contrast: str = ""
+    nearest: tuple[str, ...] = ()
 
     @property
     def corrected_over(self) -> str:
@@ -139,17 +150,15 @@ def answers(comparisons: Sequence[Row], edges: Iterable[Row] = ()) -> tuple[Answ
             p_column = next((one for one in columns if one in rows[0]), None)
             if p_column is not None:
                 direction = p_column.partition("_")[0] + "_direction"
-                about = Answer(test, key[0], measure, "", len(rows), n_tests, nan, ())
-                found.append(
-                    _answer(about, [(_name(row), row[direction], row[p_column]) for row in rows])
-                )
+                about = Answer(test, key[0], measure, "", len(rows), n_tests, nan, (), key[1])
+                tested = [(_name(row), row[direction], row[p_column]) for row in rows]
+                found.append(_answer(about, tested, [(str(row["component"]),) for row in rows]))
         for kind, of_kind in ((one[2], own) for one, own in of_edges.items() if one[:2] == key):
-            about = Answer(test, key[0], "connectomes", kind, len(of_kind), n_tests, nan, ())
-            found.append(
-                _answer(
-                    about, [(_edge(row, names), row["direction"], row["p_all"]) for row in of_kind]
-                )
+            about = Answer(
+                test, key[0], "connectomes", kind, len(of_kind), n_tests, nan, (), key[1]
             )
+            tested = [(_edge(row, names), row["direction"], row["p_all"]) for row in of_kind]
+            found.append(_answer(about, tested, [_ends(row) for row in of_kind]))
     return tuple(found)
 
 
@@ -164,23 +173,24 @@ def p_in_words(p: float) -> str:
     return f"p < {_SMALLEST_P:g}" if p < _SMALLEST_P else f"p = {p:.2g}"
 
 
-def _answer(about: Answer, tested: Iterable[tuple[str, object, object]]) -> Answer:
+def _answer(
+    about: Answer,
+    tested: Iterable[tuple[str, object, object]],
+    components: Iterable[tuple[str, ...]],
+) -> Answer:
     """Return the answer with what was found among names with their direction and p."""
     known = [
-        Finding(name, _text(direction) or _NO_DIRECTION, p)
-        for name, direction, value in tested
+        Finding(name, _text(direction) or _NO_DIRECTION, p, own)
+        for (name, direction, value), own in zip(tested, components, strict=True)
         if not isnan(p := _number(value))
     ]
     in_order = sorted(known, key=lambda one: one.p)
-    return Answer(
-        test=about.test,
-        decomposition=about.decomposition,
-        measure=about.measure,
-        kind=about.kind,
+    return replace(
+        about,
         n_values=len(known),
-        n_tests=about.n_tests,
         smallest_p=in_order[0].p if in_order else nan,
         findings=tuple(one for one in in_order if one.p < ALPHA),
+        nearest=in_order[0].components if in_order else (),
     )
 
 
@@ -197,12 +207,16 @@ def _name(row: Row) -> str:
 
 
 def _edge(row: Row, names: Mapping[str, str]) -> str:
-    return " and ".join(names[str(row[column])] for column in ("component_1", "component_2"))
+    return " and ".join(names[one] for one in _ends(row))
+
+
+def _ends(row: Row) -> tuple[str, ...]:
+    return str(row["component_1"]), str(row["component_2"])
 
 
 def _text(value: object) -> str:
-    return str(value) if isinstance(value, str) and value != "n/a" else ""
+    return str(value) if isinstance(value, str) and value not in _UNKNOWN else ""
 
 
 def _number(value: object) -> float:
-    return nan if value is None or value == "n/a" else float(str(value))
+    return nan if value is None or value in _UNKNOWN else float(str(value))

@@ -176,9 +176,11 @@ def _on_known(
         if name in KNOWN and name in table.columns:
             yield f"{name} is the column of {table.short_name}, and not what is known of the runs."
         elif name == "mean_fd":
+            which = "on both sides" if has_differences else "that are compared"
             yield (
-                "mean_fd is the mean framewise displacement (mm) of the volumes that are used, "
-                f"over all runs of a participant{' on both sides' if has_differences else ''}."
+                "mean_fd is the mean framewise displacement (mm) of a participant's runs "
+                f"{which}, also of volumes that were scrubbed; runs are weighted by the volumes "
+                "that are used."
             )
 
 
