@@ -13,7 +13,7 @@ from dataclasses import replace
 from nidecomp.annotation.regions import RegionsOfMaps, find_regions
 from nidecomp.annotation.select import components_to_regress_out
 from nidecomp.bids.datasets import Located
-from nidecomp.comparing import Study, check_study, compare_participants, plan_of_study
+from nidecomp.comparing import Study, check_study, compare_participants, study_as_lines
 from nidecomp.comparison.records import Comparison
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
@@ -26,7 +26,6 @@ from nidecomp.decomposition.choose_model_order import choose_model_order, lowere
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
-from nidecomp.decomposition.memory import count_maps
 from nidecomp.decomposition.model_order_choice import ModelOrderChoice
 from nidecomp.decomposition.reproducibility import judge_reproducibility
 from nidecomp.decomposition.stored import Fitted, find_fitted, fitted_file, store_fitted
@@ -73,11 +72,10 @@ def run(settings: Settings, command: Sequence[str] = (), located: Located | None
         held_out = draw_held_out(found.runs, space, request)
         for line in request_as_lines(found.runs, request):
             _LOG.info(line)
-        plan = make_plan(found.runs, space, request, found.end_workers)
+        design = study.design if study else None
+        plan = make_plan(found.runs, space, request, found.end_workers, design)
         if settings.execution.dry_run:
-            n_maps = count_maps(request.science)
-            compared = plan_of_study(study, n_maps, plan.n_processes)
-            print_dry_run(found.inventory, found.datasets, plan, compared)
+            print_dry_run(found.inventory, found.datasets, plan, study_as_lines(study))
             return Outcome(found.inventory, settings.output_dir)
         origin = _origin(found, request, study)
         if is_finished(settings.output_dir, origin):
