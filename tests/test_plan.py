@@ -117,7 +117,7 @@ def test_a_comparison_of_many_people_needs_memory_and_bounds_the_processes():
 
 
 def test_too_little_memory_for_a_comparison_is_told_before_it_begins():
-    with pytest.raises(UsageError, match=r"comparing the maps of one component needs .* with those"):
+    with pytest.raises(UsageError, match="comparing the maps of one component needs"):
         comparing(20000, mem_mb=2000)
 
 

@@ -240,8 +240,9 @@ def test_surfaces_are_compared_in_their_own_files_and_words(
     output = tmp_path / "out"
     done = nidecomp(
         FIXTURES / "surfaces", output, "group", "--n-components", "4", "--n-init", "2",
-        "--methods", "canica", "--n-splits", "0", "--space", space, "--model", "group", "--test", "group", *FEW, "--compare", "maps",
-        "--participants-file", tmp_path / "participants.tsv",
+        "--methods", "canica", "--n-splits", "0", "--space", space, "--model", "group",
+        "--test", "group", *FEW, "--compare", "maps", "--participants-file",
+        tmp_path / "participants.tsv",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     assert validator_issues(output) == []
