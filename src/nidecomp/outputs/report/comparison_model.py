@@ -140,9 +140,9 @@ def _cautions(folder: Results, comparison: WrittenComparison) -> list[str]:
     found = []
     if comparison.inference:
         found.append(
-            "The effect size of a map is taken where the statistic is largest. This place was "
-            "chosen because it is large, so that the effect size is too large on average, most so "
-            "in small samples; its interval does not account for this."
+            "The effect size of a map is that at its peak. The peak was chosen because it is "
+            "strong, so that this effect size is too large on average, most so in small samples; "
+            "its interval does not account for that."
         )
     science = folder.science
     if science is not None and comparison.inference and science.comparison.compare_stat == "z":

@@ -35,7 +35,7 @@ _P = {
 _CLUSTERS = {
     "component": "component",
     "cluster": "cluster",
-    "value": "largest value",
+    "value": "t or F at its peak",
     "x": "x",
     "y": "y",
     "z": "z",
@@ -90,7 +90,12 @@ def _of_components(
         sizes = {name: name.replace("_", " ") for name in clusters[0] if name not in _CLUSTERS}
         found[f"part-k-{key}"] = _there({**_CLUSTERS, **sizes}, list(clusters))
     if comparison.inference:
-        columns = {"peak": f"largest {test.statistic}", **_PLACE, **_P, "n_features_found": "found"}
+        columns = {
+            "peak": f"{test.statistic} at the peak",
+            **_PLACE,
+            **_P,
+            "n_features_found": "features found",
+        }
         found[f"part-p-{key}"] = _there(
             {**_NAMED, **columns, **_SIZES}, _told(_without("map_", rows))
         )

@@ -111,7 +111,7 @@ def _family(comparison: WrittenComparison) -> str:
         return ""
     return (
         f"{numbered(len(flagged), 'component')} with signs of noise (flags), which were set "
-        "without looking at the comparison, were left out."
+        f"without looking at the comparison, {verb(len(flagged), 'was', 'were')} left out."
     )
 
 

@@ -91,7 +91,7 @@ def ticks(low: float, high: float) -> list[float]:
     -------
     list of float
     """
-    rough = (high - low) / 4 or 1.0
+    rough = (high - low) / 5 or 1.0
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(one * power for one in (1, 2, 5, 10) if one * power >= rough * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
