@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import ViewportSize, sync_playwright
 
 
 def main(results: Path, picture: Path, place: str) -> None:
@@ -17,12 +17,14 @@ def main(results: Path, picture: Path, place: str) -> None:
     chromium = next((path for name in browsers if (path := shutil.which(name))), None)
     if chromium is None:
         raise SystemExit("There is no Chromium: apt-get install chromium.")
+    is_section = place.startswith("part-")
+    viewport = ViewportSize(width=1180, height=1220 if is_section else 940)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        context = browser.new_context(offline=True, viewport={"width": 1180, "height": 940})
+        context = browser.new_context(offline=True, viewport=viewport)
         page = context.new_page()
         page.goto(f"{(results / 'report.html').absolute().as_uri()}#{place}")
-        if not place.startswith("part-"):
+        if not is_section:
             page.locator("#ui-first-panel .bar-high").filter(has_text=".").wait_for()
         page.screenshot(path=picture)
         browser.close()
