@@ -98,3 +98,10 @@ def test_what_could_not_be_tested_is_said() -> None:
 def test_the_smallest_p_values_are_given_as_below() -> None:
     assert p_in_words(0.0312) == "p = 0.031"
     assert p_in_words(2e-6) == "p < 0.0001"
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.04996, "0.04996"), (0.0499, "0.0499"), (0.05, "0.05"), (0.0502, "0.05")]
+)
+def test_p_values_near_the_limit_are_on_their_side_of_it(p: float, text: str) -> None:
+    assert p_in_words(p) == f"p = {text}"

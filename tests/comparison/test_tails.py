@@ -11,10 +11,10 @@ from scipy import stats
 from nidecomp.comparison.family import Family, larger
 from nidecomp.comparison.tails import (
     LARGEST_TAIL_P,
-    LEAST_TAIL_P,
     counted,
     from_tail,
     gamma_of,
+    least_tail_p,
     lowered,
     scale_of,
 )
@@ -58,9 +58,19 @@ def test_large_p_values_are_counted_and_tails_have_an_end() -> None:
     p, count = from_tail(observed, MAXIMA[0])
     is_large = count >= LARGEST_TAIL_P
     np.testing.assert_array_equal(p[is_large], count[is_large])
-    assert p[-1] == LEAST_TAIL_P
+    assert p[-1] == least_tail_p(500)
     assert (np.diff(p) <= 0).all()
     assert (np.diff(count) <= 0).all()
+
+
+def test_a_tail_has_no_p_value_that_no_permutation_of_so_few_people_could_give() -> None:
+    top = np.array([100.0])
+    for least in (1e-9, 0.01, 2 / 70):
+        p = Family(MAXIMA[[0]], has_tail=True, least=least).corrected(top, 0).p
+        assert p[0] == max(least, least_tail_p(500))
+    assert least_tail_p(500) == pytest.approx(1e-4, rel=1e-3)
+    # Where all that can be said is in the tenth of counted ones.
+    assert from_tail(top, MAXIMA[0], 0.5)[0][0] == LARGEST_TAIL_P
 
 
 @pytest.mark.parametrize("maxima", [np.zeros(200), -MAXIMA[0], np.full(200, 3.0)])

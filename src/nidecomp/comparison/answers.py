@@ -169,8 +169,14 @@ _COLUMNS: Mapping[Measure, tuple[str, ...]] = {
 
 
 def p_in_words(p: float) -> str:
-    """Return a p value as it is written in a sentence: ``p = 0.012``."""
-    return f"p < {_SMALLEST_P:g}" if p < _SMALLEST_P else f"p = {p:.2g}"
+    """Return a p value as it is written in a sentence: ``p = 0.012``.
+
+    It has two digits, or more near 0.05, so that what is found does not look like what is not.
+    """
+    if p < _SMALLEST_P:
+        return f"p < {_SMALLEST_P:g}"
+    written = (f"{p:.{digits}g}" for digits in range(2, 7))
+    return f"p = {next((one for one in written if (float(one) < ALPHA) == (p < ALPHA)), f'{p:g}')}"
 
 
 def _answer(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nidecomp.comparison.family import Corrected, Family, larger
 from nidecomp.comparison.records import Design, MapsOfContrast
+from nidecomp.comparison.smallest_p import smallest_p
 from nidecomp.comparison.stored import ComponentMaps, find_maps
 from nidecomp.core.errors import NidecompError
 
@@ -63,7 +64,9 @@ def corrected_maps(
     tuple of MapsOfContrast
         One for each contrast.
     """
-    families = _families(stored, has_tail=not is_exhaustive)
+    # A distribution that is fitted to few different maxima could say less than counting all can.
+    least = smallest_p(design.matrix, design.contrasts, design.blocks)
+    families = _families(stored, least, has_tail=not is_exhaustive)
     n_contrasts, shape = len(design.contrasts), (len(stored), len(used))
     dof = len(design.matrix) - design.matrix.shape[1]
     found = [
@@ -99,7 +102,7 @@ def _each(stored: Sequence[Path]) -> Iterator[ComponentMaps]:
         yield found
 
 
-def _families(stored: Sequence[Path], *, has_tail: bool) -> dict[str, _Families]:
+def _families(stored: Sequence[Path], least: float, *, has_tail: bool) -> dict[str, _Families]:
     """Return the families of each measure that was computed."""
     maxima: dict[str, list[NDArray[np.float64]]] = {name: [] for name in _MEASURES}
     for one in _each(stored):
@@ -112,12 +115,12 @@ def _families(stored: Sequence[Path], *, has_tail: bool) -> dict[str, _Families]
             fits = has_tail and name != "voxel"
             families[name] = _Families(
                 alone={
-                    (component, contrast): Family(of_component[contrast], fits)
+                    (component, contrast): Family(of_component[contrast], fits, least)
                     for component, of_component in enumerate(of_components)
                     for contrast in range(n_contrasts)
                 },
                 all_maps=Family(
-                    np.concatenate([one.reshape(-1, n) for one in of_components]), fits
+                    np.concatenate([one.reshape(-1, n) for one in of_components]), fits, least
                 ),
                 n_contrasts=n_contrasts,
                 n_kinds=n_kinds,

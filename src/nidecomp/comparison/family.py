@@ -36,10 +36,13 @@ class Family:
         The largest absolute value of each map; that of the data as they are first.
     has_tail : bool
         Whether small p values come from a fitted tail.
+    least : float
+        The smallest p value that all possible transformations could give: a tail has none below.
     """
 
     maxima: NDArray[np.float64]
     has_tail: bool
+    least: float = 0.0
 
     def corrected(self, observed: NDArray[np.floating], of_map: int) -> Corrected:
         """Return corrected p values.
@@ -60,7 +63,7 @@ class Family:
         values, where = np.unique(np.abs(observed), return_inverse=True)
         scores = self._score(lowered(values), of_map)
         if self.has_tail:
-            p, count = from_tail(scores, self._largest)
+            p, count = from_tail(scores, self._largest, self.least)
         else:
             p = count = counted(scores, self._largest)
         is_none = values == 0

@@ -32,21 +32,44 @@ def notes_on_smallest_p(
     ------
     str
     """
-    are_permuted = {has_constant(nuisance_of(values, one.weights)) for one in contrasts}
-    if len(are_permuted) > 1:
-        # Signs are flipped and people permuted, which is more than enough.
-        return
-    if are_permuted == {True}:
-        smallest, how = smallest_p_of_permutations(values, blocks), "orders of these people"
-    else:
-        # Where all signs are flipped, t is the same but for its own sign.
-        smallest, how = 2.0 ** (1 - len(values)), "flips of their signs"
+    smallest = smallest_p(values, contrasts, blocks)
     if smallest >= ALPHA:
+        how = "orders of these people" if _are_permuted(values, contrasts) else "flips of their signs"
         yield (
             f"{count(len(values), 'participant')} are so few that no p value can be below "
             f"{smallest:.2g}, whatever the data: there are not enough different {how}. Nothing "
             f"can be found at {ALPHA}."
         )
+
+
+def _are_permuted(values: NDArray[np.float64], contrasts: Sequence[Contrast]) -> bool:
+    return any(has_constant(nuisance_of(values, one.weights)) for one in contrasts)
+
+
+def smallest_p(
+    values: NDArray[np.float64], contrasts: Sequence[Contrast], blocks: Sequence[str]
+) -> float:
+    """Return the smallest p value that all transformations of a model can give, or a smaller one.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_people, n_columns)
+        The design matrix.
+    contrasts : sequence of Contrast
+    blocks : sequence of str
+
+    Returns
+    -------
+    float
+        0 where signs are flipped and people permuted, which is more than enough.
+    """
+    are_permuted = {has_constant(nuisance_of(values, one.weights)) for one in contrasts}
+    if len(are_permuted) > 1:
+        return 0.0
+    if are_permuted == {True}:
+        return smallest_p_of_permutations(values, blocks)
+    # Where all signs are flipped, t is the same but for its own sign.
+    return 2.0 ** (1 - len(values))
 
 
 def smallest_p_of_permutations(values: NDArray[np.float64], blocks: Sequence[str]) -> float:

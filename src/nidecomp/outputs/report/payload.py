@@ -281,9 +281,15 @@ def table(
     return {
         "heads": list(columns.values()),
         "isNumber": is_number,
+        "isP": [_is_p(name) for name in names],
         "rows": [[row.get(name, "") for name in names] for row in rows],
         "links": linked or {},
     }
+
+
+def _is_p(column: str) -> bool:
+    """Return whether a column has p values, the smallest of which are given as below a limit."""
+    return column == "p" or column.startswith("p_") or column.endswith("_p")
 
 
 def anchor(*parts: object) -> str:

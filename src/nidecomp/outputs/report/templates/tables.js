@@ -10,14 +10,17 @@ const comparison = (a, b) => {
   if (typeof a === typeof b) return a < b ? -1 : a > b ? 1 : 0;
   return typeof a === "number" ? -1 : 1;
 };
-const shortened = (text) => {
+// As in sentences.
+const SMALLEST_P = 0.0001;
+const shortened = (text, isP) => {
   if (text === "" || isNaN(text) || /^-?\d+$/.test(text)) return text;
+  if (isP && Number(text) < SMALLEST_P) return `< ${SMALLEST_P}`;
   return String(Number(Number(text).toPrecision(3)));
 };
 
 class Table {
-  constructor(root, { heads, isNumber, rows, links }) {
-    Object.assign(this, { root, isNumber, rows, links, shown: rows, most: ROWS, sorted: -1, isDown: false });
+  constructor(root, { heads, isNumber, isP, rows, links }) {
+    Object.assign(this, { root, isNumber, isP, rows, links, shown: rows, most: ROWS, sorted: -1, isDown: false });
     this.body = element("tbody");
     this.heads = heads.map((title, index) => {
       const button = element("button", { type: "button" }, title);
@@ -71,7 +74,7 @@ class Table {
   draw(most = this.most) {
     this.body.replaceChildren(...this.shown.slice(0, most).map((row) => element("tr", {}, ...row.map((cell, index) => {
       const link = index === 0 && Object.hasOwn(this.links, cell) ? this.links[cell] : undefined;
-      const text = shortened(cell);
+      const text = shortened(cell, this.isP[index]);
       const kind = this.isNumber[index] ? { class: "n" } : text.length > 30 ? { class: "long" } : {};
       const made = element("td", kind, link ? element("a", { href: link }, text) : text);
       if (text !== cell) made.dataset.value = cell;
