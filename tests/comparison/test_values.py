@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from design_examples import design_of, one_sample, two_groups
@@ -165,6 +167,33 @@ def test_sets_are_what_edges_of_one_sign_connect(seed: int) -> None:
         expected[above] = counts[labels[first[above]]]
     np.testing.assert_array_equal(networks_of(t, 1.0, is_compared), expected)
     assert largest_networks(t[None], 1.0, is_compared)[0] == expected.max()
+
+
+def test_sets_of_edges_are_corrected_over_all_tests() -> None:
+    design = two_groups(N)
+    rng = np.random.default_rng(6)
+    edges = rng.standard_normal((N, 66))
+    alone = design_of(design.matrix, [0, 1, 0]), design_of(design.matrix, [0, 0, 1])
+    drawn = draw_transformations(alone[0], 300, 0)
+    both = compare_values(
+        replace(design, contrasts=tuple(one.contrasts[0] for one in alone)), drawn, edges, 0.1
+    )
+    for one, found in zip(alone, both, strict=True):
+        (expected,) = compare_values(one, drawn, edges, 0.1)
+        known = np.isfinite(expected.network_p)
+        assert (found.network_p[known] >= expected.network_p[known]).all()
+    assert (both[0].network_p[np.isfinite(both[0].network_p)] > 1 / 300).all()
+    # The largest set of both is as rare as the largest of all tests is.
+    smallest = [np.nanmin(one.network_p) for one in both]
+    sizes = [
+        largest_networks(
+            one.statistic[None],
+            threshold_of(linear_test(design, design.contrasts[0], "permutations"), 0.1),
+            np.ones(66, dtype=bool),
+        )[0]
+        for one in both
+    ]
+    assert np.argmin(smallest) == np.argmax(sizes) or smallest[0] == smallest[1]
 
 
 def test_a_connected_difference_is_found_as_a_set() -> None:

@@ -102,3 +102,13 @@ def test_where_nobody_has_both_sides_all_are_named() -> None:
 
 def test_sides_are_given_back_as_they_were_written() -> None:
     assert sides_of("ses-post_task-rest - ses-pre") == ("ses-post_task-rest", "ses-pre")
+
+
+def test_blocks_that_no_sign_flip_needs_are_not_said_to_be_used() -> None:
+    design = design_of(None, within=WITHIN, blocks="site")
+    assert design.blocks == ()
+    assert design.blocks_column == ""
+    assert any("--blocks site changes nothing here" in note for note in design.notes)
+    both = design_of("group", "mean", "group", within=WITHIN, blocks="site")
+    assert both.blocks_column == "site"
+    assert not any("changes nothing" in note for note in both.notes)

@@ -13,7 +13,7 @@ from nidecomp.comparison.matrix import DesignMatrix
 from nidecomp.comparison.model import Model, model_of, named_columns
 from nidecomp.comparison.participants import KNOWN, ParticipantTable, check_columns
 from nidecomp.comparison.records import Absence, Design
-from nidecomp.comparison.smallest_p import notes_on_smallest_p
+from nidecomp.comparison.smallest_p import are_permuted, notes_on_smallest_p
 from nidecomp.comparison.variables import Coding, Column, Value, code, notes_on, read_column
 from nidecomp.comparison.within import Row, rows_of
 from nidecomp.config.comparison import ComparisonOptions
@@ -76,6 +76,7 @@ def make_design(
     contrasts, on_tests = contrasts_of(model, matrix, options.within)
     blocks = columns[options.blocks].texts if options.blocks is not None else ()
     check_tests(matrix.values, contrasts, blocks, options)
+    are_used = bool(blocks) and are_permuted(matrix.values, contrasts)
     notes = (
         *table.notes,
         *model.notes,
@@ -89,7 +90,7 @@ def make_design(
         *on_tests,
         *notes_on_design(matrix, contrasts),
         *notes_on_smallest_p(matrix.values, contrasts, blocks),
-        *_on_blocks(blocks, options.blocks),
+        *_on_blocks(blocks, options.blocks, are_used=are_used),
     )
     return Design(
         formula=model.formula.text,
@@ -97,8 +98,8 @@ def make_design(
         matrix=matrix.values,
         columns=matrix.names,
         contrasts=contrasts,
-        blocks=blocks,
-        blocks_column=options.blocks or "",
+        blocks=blocks if are_used else (),
+        blocks_column=(options.blocks or "") if are_used else "",
         within=options.within or "",
         variables={name: columns[name].values for name in model.formula.variables},
         left_out=left_out,
@@ -186,9 +187,15 @@ def _on_known(
             )
 
 
-def _on_blocks(blocks: Sequence[str], column: str | None) -> Iterator[str]:
+def _on_blocks(blocks: Sequence[str], column: str | None, *, are_used: bool) -> Iterator[str]:
     sizes = Counter(blocks)
     if not sizes:
+        return
+    if not are_used:
+        yield (
+            f"--blocks {column} changes nothing here: signs of differences are flipped, and nobody "
+            "is exchanged."
+        )
         return
     listed = ", ".join(f"{block} ({sizes[block]})" for block in sorted(sizes))
     yield f"Participants are permuted within the levels of {column} only: {listed}."

@@ -173,7 +173,8 @@ class ValuesOfContrast:
     dof : int
     network_p : ndarray of float64, shape (n_values,)
         Edges only: p value of the connected set of edges that an edge belongs to (network-based
-        statistic), NaN where it belongs to none; empty where it was not asked for.
+        statistic), corrected over all sets and all contrasts; NaN where it belongs to none; empty
+        where it was not asked for.
     """
 
     statistic: NDArray[np.float64]

@@ -34,7 +34,9 @@ def notes_on_smallest_p(
     """
     smallest = smallest_p(values, contrasts, blocks)
     if smallest >= ALPHA:
-        how = "orders of these people" if _are_permuted(values, contrasts) else "flips of their signs"
+        how = (
+            "orders of these people" if are_permuted(values, contrasts) else "flips of their signs"
+        )
         yield (
             f"{count(len(values), 'participant')} are so few that no p value can be below "
             f"{smallest:.2g}, whatever the data: there are not enough different {how}. Nothing "
@@ -42,7 +44,8 @@ def notes_on_smallest_p(
         )
 
 
-def _are_permuted(values: NDArray[np.float64], contrasts: Sequence[Contrast]) -> bool:
+def are_permuted(values: NDArray[np.float64], contrasts: Sequence[Contrast]) -> bool:
+    """Return whether people are permuted for a test: for one whose null model has a constant."""
     return any(has_constant(nuisance_of(values, one.weights)) for one in contrasts)
 
 
@@ -63,10 +66,10 @@ def smallest_p(
     float
         0 where signs are flipped and people permuted, which is more than enough.
     """
-    are_permuted = {has_constant(nuisance_of(values, one.weights)) for one in contrasts}
-    if len(are_permuted) > 1:
+    kinds = {has_constant(nuisance_of(values, one.weights)) for one in contrasts}
+    if len(kinds) > 1:
         return 0.0
-    if are_permuted == {True}:
+    if kinds == {True}:
         return smallest_p_of_permutations(values, blocks)
     # Where all signs are flipped, t is the same but for its own sign.
     return 2.0 ** (1 - len(values))

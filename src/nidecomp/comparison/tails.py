@@ -13,8 +13,8 @@ from scipy import special
 TOLERANCE = 1e-5
 # Where more than this share of the maxima are as large, counting is exact enough (Winkler et al.).
 LARGEST_TAIL_P = 0.1
-# How far below 1 / (number of maxima) a fitted distribution is believed. With 500 maxima, of values
-# whose fitted p is 1e-4, three times as many occur without an effect; of 1e-6, twenty times as many.
+# How far below 1 / (number of maxima) a fitted distribution is believed. Without an effect, values
+# with a fitted p of 1e-4 occur three times as often with 500 maxima; with 1e-6, twenty times.
 _BEYOND_COUNTING = 20
 # Larger maxima are taken down to this quantile before a scale is fitted.
 _QUANTILE = 0.99

@@ -61,7 +61,9 @@ def compare_values(
         for contrast in design.contrasts
     ]
     largest = np.max([one.largest for one in found], axis=0)
-    return tuple(_result(one, is_compared, largest) for one in found)
+    # The same uncorrected p value forms the sets of all contrasts, so that sizes can be compared.
+    of_networks = np.max([one.largest_networks for one in found], axis=0)
+    return tuple(_result(one, is_compared, largest, of_networks) for one in found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +76,19 @@ class _Networks:
 
 @dataclass(frozen=True, eq=False)
 class _Permuted:
-    """What the permutations of one contrast give; `largest` are the largest scores, (n,)."""
+    """What the permutations of one contrast give.
+
+    `largest` are the largest scores, (n,); `networks` are the sizes of the connected sets that
+    edges belong to, and `largest_networks` the largest ones, (n,). They have no numbers where sets
+    were not asked for.
+    """
 
     test: LinearTest
     statistic: NDArray[np.float64]
     p: NDArray[np.float64]
     largest: NDArray[np.float64]
-    network_p: NDArray[np.float64]
+    networks: NDArray[np.float64]
+    largest_networks: NDArray[np.float64]
 
 
 def _permuted(
@@ -102,13 +110,14 @@ def _permuted(
             sizes.append(largest_networks(chunk, limit, networks.is_compared))
     maxima = np.concatenate(largest)
     maxima[0] = np.abs(statistic).max(initial=0.0)
-    network_p = np.zeros(0)
-    if limit is not None:
-        own = networks_of(statistic, limit, networks.is_compared)
-        p = counted(lowered(own), np.concatenate(sizes))
-        network_p = np.where(own > 0, p, np.nan)
+    none = np.zeros(0)
     return _Permuted(
-        test, statistic, as_large / len(transformations), scores(test, maxima), network_p
+        test=test,
+        statistic=statistic,
+        p=as_large / len(transformations),
+        largest=scores(test, maxima),
+        networks=none if limit is None else networks_of(statistic, limit, networks.is_compared),
+        largest_networks=none if limit is None else np.concatenate(sizes),
     )
 
 
@@ -146,8 +155,15 @@ def scores(test: LinearTest, statistic: NDArray[np.float64]) -> NDArray[np.float
 
 
 def _result(
-    found: _Permuted, is_compared: NDArray[np.bool_], largest: NDArray[np.float64]
+    found: _Permuted,
+    is_compared: NDArray[np.bool_],
+    largest: NDArray[np.float64],
+    largest_networks: NDArray[np.float64],
 ) -> ValuesOfContrast:
+    network_p = np.zeros(0)
+    if len(largest_networks):
+        p = counted(lowered(found.networks), largest_networks)
+        network_p = _spread(np.where(found.networks > 0, p, np.nan), is_compared)
     own = scores(found.test, lowered(found.statistic))
     size, low, high = effect_size(found.test, found.statistic)
     return ValuesOfContrast(
@@ -158,7 +174,7 @@ def _result(
         low=_spread(low, is_compared),
         high=_spread(high, is_compared),
         dof=found.test.dof,
-        network_p=_spread(found.network_p, is_compared) if len(found.network_p) else np.zeros(0),
+        network_p=network_p,
     )
 
 

@@ -27,6 +27,10 @@ from nidecomp.spaces.records import Measure
 
 Row = dict[str, object]
 
+# A place is named after a network or a region whose map is as strong there: z of the published
+# networks (reached by a third of the brain), and the share of the maximum of an atlas's map, as
+# atlases of probabilities are often cut.
+_LEAST_Z, _LEAST_SHARE = 5.0, 0.25
 _EFFECT_SIZE = (
     "partial correlation t / √(t² + dof), of an F test partial eta squared m F / (m F + dof)"
 )
@@ -87,7 +91,8 @@ EDGES: dict[str, str] = {
     "effect_size_high": f"Upper limit of the {_INTERVAL}",
     "direction": "What the sign of t means; n/a for F tests",
     "network_p": "p value of the connected set of edges that this edge belongs to (network-based "
-    "statistic, --nbs-threshold), corrected over all sets; n/a where it belongs to none",
+    "statistic, --nbs-threshold), corrected over all sets of edges of this kind and all "
+    "tests; n/a where it belongs to none",
 }
 AMPLITUDES: dict[str, str] = {
     "participant_id": "Participant",
@@ -112,7 +117,9 @@ def cluster_columns(measure: Measure) -> dict[str, str]:
         "value": "t or F at the peak",
         "p_all": f"p value at the peak, {_ALL}",
         "direction": _DIRECTION,
-        "label": "Network, or else region of --label-atlas, whose map is largest at the peak",
+        "label": "Network whose published map is largest at the peak, where its z is at least "
+        f"{_LEAST_Z:g} there; or else the region of --label-atlas whose map is largest, where it "
+        f"is at least {_LEAST_SHARE:g} of the map's maximum; n/a where neither is",
         **{
             one.column: f"{one.size.capitalize()} of the cluster: {one.neighbours} and a sign"
             f"{measure.other_unit(one)}"
@@ -368,22 +375,39 @@ def clusters_table(
             "component": names[cluster.component_index],
             "p_all": float(p[cluster.component_index, cluster.feature]),
             "direction": _direction(contrast, {float(cluster.sign)}),
-            "label": _label_at(cluster.feature, references),
+            "label": label_at(cluster.feature, references),
         }
         for cluster in peak_table(found, space, n_clusters=space.n_features, min_size=0.0)
     ]
 
 
-def _label_at(feature: int, references: ReferenceMaps) -> str | None:
-    """Return the network, or else the region, whose map is largest at a feature."""
-    for reference in (references.networks, references.atlas):
-        if (name := _largest_at(feature, reference)) is not None:
+def label_at(feature: int, references: ReferenceMaps) -> str | None:
+    """Return the network, or else the region of the atlas, that a feature is in.
+
+    Somewhere in the brain, every network's map is a little above 0: a name needs more than that.
+    Published networks are in z. The maps of atlases may have any unit, so that a value is judged by
+    the map's maximum (1 for labels).
+
+    Parameters
+    ----------
+    feature : int
+    references : ReferenceMaps
+
+    Returns
+    -------
+    str or None
+    """
+    if (networks := references.networks) is not None:
+        name = _largest_at(feature, networks, np.full(len(networks.names), _LEAST_Z))
+        if name is not None:
             return name
+    if (atlas := references.atlas) is not None:
+        return _largest_at(feature, atlas, _LEAST_SHARE * atlas.maps.max(axis=1))
     return None
 
 
-def _largest_at(feature: int, reference: Reference | None) -> str | None:
-    if reference is None:
-        return None
+def _largest_at(feature: int, reference: Reference, least: NDArray[np.floating]) -> str | None:
+    """Return the map that is largest at a feature, of those that have their least value there."""
     values: NDArray[np.float32] = reference.maps[:, feature]
-    return reference.names[int(values.argmax())] if values.max() > 0 else None
+    is_in = (values > 0) & (values >= least)
+    return reference.names[int(np.where(is_in, values, 0).argmax())] if is_in.any() else None

@@ -226,8 +226,9 @@ def _networks(comparison: WrittenComparison, science: Science) -> str:
     threshold = science.comparison.nbs_threshold
     if threshold is None or not comparison.edges or "network_p" not in comparison.edges[0]:
         return ""
+    tests = " and all tests" if len(comparison.tests) > 1 else ""
     return (
         "Connected sets of edges, formed at an uncorrected p of "
-        f"{threshold:g}, were tested by the number of their edges (network-based statistic) "
-        "[@zalesky2010]."
+        f"{threshold:g}, were tested by the number of their edges (network-based statistic), "
+        f"corrected over all sets{tests} [@zalesky2010]."
     )
