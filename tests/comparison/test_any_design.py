@@ -71,7 +71,8 @@ def test_a_design_can_be_used_or_a_sentence_says_why_there_is_none(
     assert np.linalg.matrix_rank(scaled, tol=1e-9) == n_columns <= n_people - 3
     assert len(design.columns) == n_columns == len(set(design.columns))
     assert len(design.people) + len(design.left_out) == len(LABELS)
-    assert len(design.blocks) == (n_people if blocks else 0)
+    assert design.blocks_column in {"", blocks}
+    assert len(design.blocks) == (n_people if design.blocks_column else 0)
     assert all(len(values) == n_people for values in design.variables.values())
     for contrast in design.contrasts:
         assert contrast.weights.shape[1] == n_columns

@@ -296,7 +296,22 @@ def test_an_effect_that_the_rest_explains_is_told() -> None:
 def test_maps_have_a_mean() -> None:
     with pytest.raises(UsageError, match="The model has no constant"):
         design_of("0 + age", "age")
-    assert design_of("0 + age", "age", within=WITHIN).columns == ("age",)
+    # A line through 0 would be said to increase where the mean of the differences is above 0.
+    with pytest.raises(UsageError, match="told from the mean of the differences"):
+        design_of("0 + age", "age", within=WITHIN)
+    assert "Intercept" not in design_of("0 + group", "group", within=WITHIN).columns
+
+
+def test_what_the_rest_of_the_model_explains_is_said_where_it_matters() -> None:
+    def notes(*asked: str, **options: str) -> list[str]:
+        return [note for note in design_of(*asked, **options).notes if "hardly be seen" in note]
+
+    # Far from the ages that people have; but the test of an interaction does not depend on where
+    # the age is 0, and a mean has no variance.
+    assert len(notes("group * age", "group")) == 1
+    assert not notes("group * scale(age)", "group", "group:age")
+    assert not notes("group * age", "group:age")
+    assert not notes("age", "mean", within=WITHIN)
 
 
 # ---------------------------------------------------------------- who is in it

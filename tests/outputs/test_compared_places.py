@@ -12,9 +12,7 @@ from nidecomp.outputs.comparison_tables import label_at
 NETWORKS = Reference(
     ("Visual", "Salience"), np.array([[2.5, 5.0, 1.0, 0.0], [1.0, 4.9, 8.0, 0.0]], np.float32)
 )
-ATLAS = Reference(
-    ("Hippocampus", "Insula"), np.array([[80, 1, 0, 9], [0, 0, 40, 9.9]], np.float32)
-)
+ATLAS = Reference(("Hippocampus", "Insula"), np.array([[80, 1, 0, 9], [0, 0, 40, 9.9]], np.float32))
 
 
 @pytest.mark.parametrize(

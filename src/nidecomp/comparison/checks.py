@@ -62,10 +62,15 @@ def check_design(matrix: DesignMatrix, *, has_differences: bool) -> None:
                 f"{names[place]} follows from {others} for the {n_people} people in the model, so "
                 "that their effects cannot be told apart: leave one of them out."
             )
-    if not has_differences and not has_constant(orthonormal(values)):
+    if not has_constant(orthonormal(values)):
+        why = (
+            "What depends on a number could then not be told from the mean of the differences"
+            if has_differences
+            else "Maps, amplitudes and connectomes of people are never 0 on average"
+        )
         raise UsageError(
-            "The model has no constant. Maps, amplitudes and connectomes of people are never 0 on "
-            "average, so that it needs one: leave out 0 or - 1 (in a model file, put 1 in X)."
+            f"The model has no constant. {why}, so that it needs one: leave out 0 or - 1 (in a "
+            "model file, put 1 in X)."
         )
 
 
@@ -99,7 +104,7 @@ def notes_on_design(matrix: DesignMatrix, contrasts: Sequence[Contrast]) -> Iter
             people = verb(size, "person is", "people are")
             yield f"The model has {joined}, for which only {size} {people} {both}."
     for contrast in contrasts:
-        share = _share_explained(matrix.values, contrast)
+        share = 0.0 if _is_interaction(matrix, contrast) else _share_explained(matrix, contrast)
         if share > _MOST_EXPLAINED:
             yield (
                 f"{share:.0%} of the variance of {contrast.text} among these people is explained "
@@ -107,9 +112,20 @@ def notes_on_design(matrix: DesignMatrix, contrasts: Sequence[Contrast]) -> Iter
             )
 
 
-def _share_explained(values: Matrix, contrast: Contrast) -> float:
+def _is_interaction(matrix: DesignMatrix, contrast: Contrast) -> bool:
+    """Return whether products of columns are tested alone.
+
+    How much the columns explain of them depends on where numbers are 0, but the test does not.
+    """
+    tested = np.flatnonzero((contrast.weights != 0).any(axis=0))
+    return all(":" in matrix.names[place] for place in tested)
+
+
+def _share_explained(matrix: DesignMatrix, contrast: Contrast) -> float:
     """Return how much of the variance of what is tested follows from the rest of the model."""
-    if contrast.statistic == "F":
+    values = matrix.values
+    # A mean has no variance.
+    if contrast.statistic == "F" or not has_constant(nuisance_of(values, contrast.weights)):
         return 0.0
     tested = values @ contrast.weights[0]
     tested = tested - tested.mean()
