@@ -14,6 +14,7 @@ from nidecomp.annotation.describe import ReferenceMaps, read_references
 from nidecomp.bids.same_input import SOURCES
 from nidecomp.comparison.answers import Answer, answers
 from nidecomp.comparison.records import Compared, Comparison, Contrast, Design, MapsOfContrast
+from nidecomp.comparison.tails import LARGEST_TAIL_P, least_tail_p
 from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
@@ -251,10 +252,12 @@ class ComparisonWriter:
             {}
             if counted is None
             else {
-                "Tail": "Small p values come from a gamma distribution that fits the largest "
-                "values of all permutations (Winkler et al. 2016, "
-                "doi:10.1016/j.neuroimage.2016.05.068); SmallestCountedP has the smallest p value "
-                "of each map by counting permutations.",
+                "Tail": f"p values below {LARGEST_TAIL_P:g} come from a gamma distribution that "
+                "fits the largest values of the permutations, without that of the data as they are "
+                "(Winkler et al. 2016, doi:10.1016/j.neuroimage.2016.05.068). None is below "
+                f"{least_tail_p(self._comparison.n_tfce_permutations):.1g}, for which there are "
+                "too few permutations. SmallestCountedP has the smallest p value of each map by "
+                "counting permutations.",
                 "SmallestCountedP": _smallest(counted),
             }
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nidecomp.comparison.answers import ALPHA
+from nidecomp.comparison.tails import LARGEST_TAIL_P, least_tail_p
 from nidecomp.config.science import Science
 from nidecomp.core.text import verb
 from nidecomp.outputs.report.comparison_model import left_out, n_tfce, permutations_in_words
@@ -217,8 +218,9 @@ def _tail(comparison: WrittenComparison) -> str:
     if not kinds or is_exhaustive:
         return ""
     return (
-        f"For {listed(kinds)}, p values below 0.1 are those of a gamma distribution fitted "
-        "to the largest values of the transformations [@winkler2016]; the others are counted."
+        f"For {listed(kinds)}, p values below {LARGEST_TAIL_P:g} are those of a gamma distribution "
+        "fitted to the largest values of the transformations [@winkler2016], but not below "
+        f"{least_tail_p(n_tfce(comparison)):.1g}; the others are counted."
     )
 
 
