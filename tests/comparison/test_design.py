@@ -314,6 +314,16 @@ def test_what_the_rest_of_the_model_explains_is_said_where_it_matters() -> None:
     assert not notes("age", "mean", within=WITHIN)
 
 
+def test_who_alone_decides_a_test_is_named() -> None:
+    ages = [*(str(age) for age in range(30, 41)), "340"]
+    design = design_of("age + group", "age", "group", table=with_column("age", ages))
+    named = [note for note in design.notes if "of the weight in the test of" in note]
+    assert len(named) == 1
+    assert named[0].startswith("sub-12 has 8")
+    assert "test of age" in named[0]
+    assert not [note for note in design_of("age", "age").notes if "of the weight" in note]
+
+
 # ---------------------------------------------------------------- who is in it
 def test_people_without_values_are_left_out_with_the_reason() -> None:
     rows = {label: dict(row) for label, row in PEOPLE.items() if label != "03"}

@@ -94,7 +94,10 @@ def test_dummy_contrasts_leave_out_the_constant_unless_differences_are_compared(
 ) -> None:
     assert [one.text for one in design(tmp_path, node(1, "age")).contrasts] == ["age"]
     of_differences = design(tmp_path, node(1, "age"), within=WITHIN)
-    assert [one.text for one in of_differences.contrasts] == ["mean", "age"]
+    assert [one.text for one in of_differences.contrasts] == ["Intercept", "age"]
+    assert any("Intercept is tested where age is 0" in note for note in of_differences.notes)
+    scaled = design(tmp_path, node(1, "age", transformations=[SCALE]), within=WITHIN)
+    assert not any("is tested where" in note for note in scaled.notes)
     alone = design(tmp_path, node(1), within=WITHIN)
     assert alone.contrasts[0].positive == "larger in ses-post than in ses-pre"
     chosen = node(1, "age", "sex.M", transformations=[{"Name": "Factor", "Input": "sex"}],

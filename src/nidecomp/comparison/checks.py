@@ -9,7 +9,7 @@ from itertools import combinations, product
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.comparison.bases import has_constant, nuisance_of, orthonormal
+from nidecomp.comparison.bases import effect_of, has_constant, nuisance_of, orthonormal
 from nidecomp.comparison.matrix import DesignMatrix
 from nidecomp.comparison.records import Contrast
 from nidecomp.comparison.variables import FEWEST_OF_LEVEL
@@ -18,6 +18,8 @@ from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.text import quoted, verb
 
 FEWEST_DOF = 3
+# The share of a single person in the estimate of an effect, as squared weights.
+_MUCH_WEIGHT = 0.5
 # Of the variance of an effect, by the rest of the model: a variance inflation factor of 10.
 _MOST_EXPLAINED = 0.9
 # Of the part of a column, scaled to unit length, that the others do not explain.
@@ -109,6 +111,36 @@ def notes_on_design(matrix: DesignMatrix, contrasts: Sequence[Contrast]) -> Iter
             yield (
                 f"{share:.0%} of the variance of {contrast.text} among these people is explained "
                 "by the rest of the model, so that its own effect can hardly be seen."
+            )
+
+
+def notes_on_influence(
+    values: Matrix, contrasts: Sequence[Contrast], people: Sequence[str]
+) -> Iterator[str]:
+    """Yield who alone decides a test: permutations are not exact with covariates that far out.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_people, n_columns)
+        The design matrix.
+    contrasts : sequence of Contrast
+    people : sequence of str
+        The labels of the participants.
+
+    Yields
+    ------
+    str
+    """
+    for contrast in contrasts:
+        if contrast.statistic == "F":
+            continue
+        weights = effect_of(values, contrast.weights)[:, 0] ** 2
+        most = int(weights.argmax())
+        if weights[most] > _MUCH_WEIGHT:
+            yield (
+                f"sub-{people[most]} has {weights[most]:.0%} of the weight in the test of "
+                f"{contrast.text}, and all others together have the rest: see whether the values "
+                "of this participant are right, and whether the answer is the same without."
             )
 
 

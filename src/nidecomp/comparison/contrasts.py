@@ -15,7 +15,7 @@ from nidecomp.comparison import words
 from nidecomp.comparison.formula import Factor
 from nidecomp.comparison.matrix import DesignMatrix
 from nidecomp.comparison.model import MEAN, Model
-from nidecomp.comparison.model_file import GivenContrast
+from nidecomp.comparison.model_file import CONSTANT, GivenContrast
 from nidecomp.comparison.records import Contrast
 from nidecomp.comparison.within import sides_of
 from nidecomp.comparison.words import Levels
@@ -66,7 +66,8 @@ def contrasts_of(
     """
     reader = _Tests(matrix, within)
     tested = [reader.read(" ".join(text.split())) for text in model.tests]
-    tested += [Tested(_given(one, matrix, within)) for one in model.given]
+    given = [_given(one, matrix, within) for one in model.given]
+    tested += [Tested(one, tuple(_notes_on_mean(one, matrix))) for one in given]
     contrasts = with_distinct_names([one.contrast for one in tested])
     notes = [note for one in tested for note in one.notes]
     return contrasts, tuple(dict.fromkeys([*notes, *_repeated(contrasts)]))
@@ -288,6 +289,19 @@ def _given(given: GivenContrast, matrix: DesignMatrix, within: str | None) -> Co
         case [], [] if within is not None and len(matrix.names) == 1:
             said = words.of_mean(*sides_of(within))
     return _contrast(given.name, weights, said, variable)
+
+
+def _notes_on_mean(contrast: Contrast, matrix: DesignMatrix) -> Iterator[str]:
+    """Yield where numbers are, if the weights of a model file are about the constant."""
+    weights = dict(zip(matrix.names, contrast.weights.T, strict=True))
+    if CONSTANT not in weights or not weights[CONSTANT].any():
+        return
+    for name, values in zip(matrix.names, matrix.values.T, strict=True):
+        if not weights[name].any() and abs(values.mean()) > _NEGLIGIBLE * np.abs(values).max():
+            yield (
+                f"{contrast.text} is tested where {name} is 0 (people have {values.min():g} to "
+                f"{values.max():g}), because its weight is 0. That is not the mean of all people."
+            )
 
 
 def _is_only_one_of_its_variable(factor: Factor, matrix: DesignMatrix) -> bool:

@@ -7,7 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from nidecomp.comparison.checks import check_design, check_tests, notes_on_design
+from nidecomp.comparison.checks import (
+    check_design,
+    check_tests,
+    notes_on_design,
+    notes_on_influence,
+)
 from nidecomp.comparison.contrasts import contrasts_of
 from nidecomp.comparison.matrix import DesignMatrix
 from nidecomp.comparison.model import Model, model_of, named_columns
@@ -89,6 +94,7 @@ def make_design(
         ),
         *on_tests,
         *notes_on_design(matrix, contrasts),
+        *notes_on_influence(matrix.values, contrasts, [row.measured.participant for row in rows]),
         *notes_on_smallest_p(matrix.values, contrasts, blocks),
         *_on_blocks(blocks, options.blocks, are_used=are_used),
     )

@@ -265,9 +265,11 @@ class _Node:
             if name != "intercept" and (self.has_differences or name != "1")
         ]
         chosen = self._names(described.get("Contrasts", of_all), "Contrasts of DummyContrasts")
+        # Beside other columns, the constant is what is expected where these are 0.
+        constant = "mean" if set(columns.values()) == {CONSTANT} else CONSTANT
         for name in chosen:
             column = _column(name, columns, "DummyContrasts")
-            yield GivenContrast("mean" if column == CONSTANT else name, (column,), ((1.0,),))
+            yield GivenContrast(constant if column == CONSTANT else name, (column,), ((1.0,),))
 
 
 def _column(name: str, columns: Mapping[str, str], what: str) -> str:
