@@ -324,6 +324,16 @@ def test_who_alone_decides_a_test_is_named() -> None:
     assert not [note for note in design_of("age", "age").notes if "of the weight" in note]
 
 
+def test_very_unequal_amounts_of_data_are_said() -> None:
+    first, *others = RUNS
+    half = [replace(first, kept=first.kept[:50]), *others]
+    (note,) = [one for one in design_of("age", "age", runs=half).notes if "volumes" in one]
+    assert note.startswith("Participants have 50 to 100 volumes that are used.")
+    asked = "age + n_volumes", "age"
+    assert not any("shrunk" in one for one in design_of(*asked, runs=half).notes)
+    assert not any("volumes" in one for one in design_of("age", "age").notes)
+
+
 # ---------------------------------------------------------------- who is in it
 def test_people_without_values_are_left_out_with_the_reason() -> None:
     rows = {label: dict(row) for label, row in PEOPLE.items() if label != "03"}

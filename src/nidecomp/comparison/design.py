@@ -27,6 +27,8 @@ from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.records import UsableRun
 
 _SHOWN = 20
+# Ratio of the numbers of volumes of participants.
+_UNEQUAL = 2
 
 
 def make_design(
@@ -94,6 +96,7 @@ def make_design(
         ),
         *on_tests,
         *notes_on_design(matrix, contrasts),
+        *_on_volumes(rows, model),
         *notes_on_influence(matrix.values, contrasts, [row.measured.participant for row in rows]),
         *notes_on_smallest_p(matrix.values, contrasts, blocks),
         *_on_blocks(blocks, options.blocks, are_used=are_used),
@@ -191,6 +194,17 @@ def _on_known(
                 f"{which}, also of volumes that were scrubbed; runs are weighted by the volumes "
                 "that are used."
             )
+
+
+def _on_volumes(rows: Sequence[Row], model: Model) -> Iterator[str]:
+    """Yield how unequal the amounts of data are, unless the model has them."""
+    n_kept = [sum(run.n_kept for run in row.runs) for row in rows]
+    if "n_volumes" not in model.formula.variables and max(n_kept) >= _UNEQUAL * min(n_kept):
+        yield (
+            f"Participants have {min(n_kept):,} to {max(n_kept):,} volumes that are used. Maps of "
+            "those with few are noisier, and their partial correlations are shrunk more: see that "
+            "groups do not differ in it, or put n_volumes into the model."
+        )
 
 
 def _on_blocks(blocks: Sequence[str], column: str | None, *, are_used: bool) -> Iterator[str]:

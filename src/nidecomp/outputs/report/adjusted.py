@@ -53,7 +53,7 @@ class Adjusted:
     fitted : tuple of Fitted
         One for each group, in the order in which they are shown.
     taken_out : tuple of str
-        The variables that were taken out.
+        The variables, and products of variables, that were taken out.
     """
 
     people: tuple[str, ...]
@@ -105,6 +105,7 @@ def adjusted(
     taken_out = (matrix[:, others] - means[others]) @ coefficients[others]
     at_means = np.where(others, means, matrix)
     named = (names_in(comparison, comparison.columns[place]) for place in np.flatnonzero(others))
+    taken = dict.fromkeys(" × ".join(names) for names in named if names)
     return Adjusted(
         people=comparison.people,
         values=values - taken_out,
@@ -112,7 +113,7 @@ def adjusted(
         x=shown.x,
         x_name=shown.x_name,
         fitted=_fits(matrix, values, coefficients, at_means, shown),
-        taken_out=tuple(dict.fromkeys(name for found in named for name in found)),
+        taken_out=tuple(taken),
     )
 
 
