@@ -152,6 +152,14 @@ def _cautions(folder: Results, comparison: WrittenComparison) -> list[str]:
             "z depends on the noise and the number of volumes of a participant, which can differ "
             "between groups without any difference in a network."
         )
+    families = {(one.decomposition, one.measure, one.kind) for one in comparison.answers}
+    if len(families) > 1:
+        found.append(
+            f"p values are corrected within each of {len(families)} sets of results (maps, "
+            "amplitudes, each kind of connectome; of each decomposition), and not over all of "
+            f"them: by chance alone, at least one of the {len(families)} has something found "
+            f"in more than 1 of {round(1 / ALPHA)} studies."
+        )
     if comparison.has_amplitudes or comparison.inference:
         found.append(
             "Where nothing is found, this does not show that participants are the same: the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from nidecomp.comparison.answers import ALPHA, Answer, Finding, p_in_words
@@ -27,6 +27,7 @@ from nidecomp.outputs.report.comparison_results import (
     WrittenTest,
     is_compared,
     kind_in_words,
+    texts_of,
 )
 from nidecomp.outputs.report.comparison_words import (
     answers_of,
@@ -121,7 +122,7 @@ class _Page:
         return {
             "id": test_id(test),
             "title": title_of(comparison, test),
-            "about": _about(test),
+            "about": " ".join([*_about(test), *_where(comparison, test)]),
             "answers": [
                 {
                     "title": one.title if several else "",
@@ -343,14 +344,19 @@ def _edge_words(test: WrittenTest) -> str:
     return f"Red: {test.positive}; blue: {test.negative}."
 
 
-def _about(test: WrittenTest) -> str:
-    """Return what the signs of a test mean."""
+def _about(test: WrittenTest) -> Iterator[str]:
+    """Yield what the signs of a test mean."""
     if test.statistic == "F":
         levels = len(test.weights)
-        return f"An F test of {count(levels, 'column')} of the model together; it has no direction."
-    if not test.positive:
-        return ""
-    return f"Both directions are tested: {test.positive}, or {test.negative}."
+        yield f"An F test of {count(levels, 'column')} of the model together; it has no direction."
+    elif test.positive:
+        yield f"Both directions are tested: {test.positive}, or {test.negative}."
+
+
+def _where(comparison: WrittenComparison, test: WrittenTest) -> Iterator[str]:
+    """Yield for which values of other variables a test holds: its answers are about these alone."""
+    notes = texts_of(comparison.described.get("Notes"))
+    yield from (note for note in notes if note.startswith(f"{test.text} is tested "))
 
 
 def _dof(test: WrittenTest, row: Row) -> str:
