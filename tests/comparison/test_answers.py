@@ -42,7 +42,7 @@ def test_what_is_found_is_said_with_the_smallest_p_first() -> None:
 def test_nothing_found_is_said_as_plainly() -> None:
     (answer,) = answers([row("canica01", 0.31), row("canica02", 0.9)])
     assert answer.sentences == (
-        "no component differs (smallest p = 0.31 corrected over 2 components)",
+        "nothing found in any component (smallest p = 0.31 corrected over 2 components)",
     )
 
 

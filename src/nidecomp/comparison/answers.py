@@ -113,7 +113,7 @@ class Answer:
         if isnan(self.smallest_p):
             return (f"no {noun} could be tested",)
         return (
-            f"no {noun} differs (smallest {p_in_words(self.smallest_p)} corrected over "
+            f"nothing found in any {noun} (smallest {p_in_words(self.smallest_p)} corrected over "
             f"{self.corrected_over})",
         )
 

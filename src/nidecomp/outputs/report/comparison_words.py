@@ -40,7 +40,7 @@ def nothing_in_words(answer: Answer) -> str:
     noun = "edge" if is_about_edges(answer) else "component"
     if not math.isfinite(answer.smallest_p):
         return f"no {noun} could be tested"
-    return f"nothing found: no {noun} differs"
+    return f"nothing found in any {noun}"
 
 
 def smallest_in_words(answer: Answer) -> str:
