@@ -90,6 +90,23 @@ def test_edges_are_named_by_both_ends() -> None:
     )
 
 
+def test_a_set_of_edges_that_was_found_is_said_where_no_edge_was() -> None:
+    edges = [
+        {
+            "decomposition": "canica20", "contrast": "group", "kind": "partial",
+            "component_1": "canica01", "component_2": f"canica{place:02d}", "p_all": 0.2,
+            "direction": "smaller in patients", "network_p": p,
+        }
+        for place, p in ((2, 0.01), (3, 0.01), (4, 0.3), (5, None))
+    ]  # fmt: skip
+    rows = [row(f"canica{place:02d}", 1.0) for place in range(1, 6)]
+    _, answer = answers(rows, edges)
+    assert answer.sentences == (
+        "nothing found in any edge (smallest p = 0.2 corrected over 4 edges)",
+        "2 edges in connected sets that differ, smallest p = 0.01 (network-based statistic)",
+    )
+
+
 def test_what_could_not_be_tested_is_said() -> None:
     (answer,) = answers([row("canica01", nan)])
     assert answer.sentences == ("no component could be tested",)

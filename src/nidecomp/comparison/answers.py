@@ -74,6 +74,10 @@ class Answer:
         The name of the test in names of files.
     nearest : tuple of str
         What has the smallest p: a component, or both of an edge.
+    n_in_sets : int
+        How many edges are in connected sets that were found (network-based statistic).
+    smallest_set_p : float
+        Of these sets; NaN where there is none.
     """
 
     test: str
@@ -86,6 +90,8 @@ class Answer:
     findings: tuple[Finding, ...]
     contrast: str = ""
     nearest: tuple[str, ...] = ()
+    n_in_sets: int = 0
+    smallest_set_p: float = nan
 
     @property
     def corrected_over(self) -> str:
@@ -103,6 +109,18 @@ class Answer:
     @property
     def sentences(self) -> tuple[str, ...]:
         """A sentence for each finding, or one that nothing was found, without the subject."""
+        return (*self._sentences, *([self.about_sets] if self.n_in_sets else []))
+
+    @property
+    def about_sets(self) -> str:
+        """What the network-based statistic found."""
+        return (
+            f"{count(self.n_in_sets, 'edge')} in connected sets that differ, smallest "
+            f"{p_in_words(self.smallest_set_p)} (network-based statistic)"
+        )
+
+    @property
+    def _sentences(self) -> tuple[str, ...]:
         if self.findings:
             return tuple(
                 f"{one.name}: {one.direction}, {p_in_words(one.p)} corrected over "
@@ -157,6 +175,8 @@ def answers(comparisons: Sequence[Row], edges: Iterable[Row] = ()) -> tuple[Answ
             about = Answer(
                 test, key[0], "connectomes", kind, len(of_kind), n_tests, nan, (), key[1]
             )
+            in_sets = [p for row in of_kind if (p := _number(row.get("network_p"))) < ALPHA]
+            about = replace(about, n_in_sets=len(in_sets), smallest_set_p=min(in_sets, default=nan))
             tested = [(_edge(row, names), row["direction"], row["p_all"]) for row in of_kind]
             found.append(_answer(about, tested, [_ends(row) for row in of_kind]))
     return tuple(found)

@@ -406,6 +406,8 @@ def _found_in_short(page: _Page, test: WrittenTest) -> Shown:
             if is_about_edges(answer) and answer.findings:
                 words = f"{count(len(answer.findings), 'edge')} of the {measure_of(answer).lower()}"
                 edges.append(f"{words}, {one.title}")
+            if answer.n_in_sets:
+                edges.append(f"{answer.about_sets}, {measure_of(answer).lower()}, {one.title}")
             elif not is_about_edges(answer):
                 found += [page.finding(one, answer, each) for each in answer.findings]
     return {
