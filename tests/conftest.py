@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -26,6 +27,10 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Where it is set, every process that the tests start would compile NiDecomp's modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Imports of all tests make no garbage, and a second of each process was the search for it.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    gc.disable()
+
 # Matrices of the tests are so small that threads of linear algebra only wait for each other. What
 # the tests start keeps the machine's defaults: no variable is set.
 threadpool_limits(limits=1)
@@ -33,6 +38,13 @@ threadpool_limits(limits=1)
 
 # Its modules recompute the same decompositions, which each process keeps.
 RECOMPUTED = "tests/recomputed/"
+# It has loops compiled for each data type, which two processes would both do at the same time.
+COMPILES = "tests/spaces/test_series.py"
+
+
+def pytest_collection_finish() -> None:
+    """Search for garbage again, once all tests are imported."""
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -45,7 +57,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
             file = nodeid.partition("::")[0]
             if file.startswith(RECOMPUTED):
                 return RECOMPUTED
-            return file if shares(config.rootpath / file) else nodeid
+            return file if file == COMPILES or shares(config.rootpath / file) else nodeid
 
     return ByWhatIsShared(config, log)
 
