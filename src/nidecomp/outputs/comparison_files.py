@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.annotation.describe import ReferenceMaps, read_references
+from nidecomp.bids.names import IGNORED_OF_COMPARISONS
 from nidecomp.bids.same_input import SOURCES
 from nidecomp.comparison.answers import Answer, answers
 from nidecomp.comparison.records import Compared, Comparison, Contrast, Design, MapsOfContrast
@@ -336,7 +337,7 @@ def design_table(design: Design) -> list[Row]:
 
 
 def write_comparison(tree: OutputTree, result: GroupResult) -> tuple[Answer, ...]:
-    """Write all files of a comparison of participants.
+    """Write all files of a comparison of participants, and remove those of an earlier one.
 
     Parameters
     ----------
@@ -348,9 +349,11 @@ def write_comparison(tree: OutputTree, result: GroupResult) -> tuple[Answer, ...
     tuple of Answer
         Those of the tests; none without a comparison.
     """
-    if result.comparison is None:
-        return ()
-    found = ComparisonWriter(tree, result, result.comparison).write()
+    found: tuple[Answer, ...] = ()
+    if result.comparison is not None:
+        found = ComparisonWriter(tree, result, result.comparison).write()
+    # The report must not take files of an earlier comparison for those of this one.
+    tree.remove_earlier(IGNORED_OF_COMPARISONS)
     for answer in found:
         for line in answer.lines:
             _LOG.info(line)
