@@ -267,6 +267,25 @@ def test_sessions_of_the_same_people_are_compared(paired: Path) -> None:
     assert of_maps.findings[0].direction == "larger in ses-post than in ses-pre"
 
 
+def test_people_of_several_datasets_are_compared(tmp_path: Path) -> None:
+    """Each dataset has its own table of participants."""
+    first, second = (
+        write_people(tmp_path / name, labels=labels, patients=PATIENTS)
+        for name, labels in (("A", LABELS[:6]), ("B", LABELS[6:]))
+    )
+    words = ("--model", "group + dataset", "--test", "group", *FEW, "--compare", "amplitudes")
+    output = tmp_path / "out"
+    group(first, output, "--datasets", f"B={second}", *words)
+    people = (*LABELS[:6], *(f"B{label}" for label in LABELS[6:]))
+    for name in ("design", "amplitudes"):
+        rows = rows_of(output / f"{name}.tsv")
+        datasets = {row["participant_id"]: row["dataset"] for row in rows}
+        assert set(datasets) == {f"sub-{one}" for one in people}
+        assert len(set(datasets.values())) == 2
+        assert datasets["sub-B07"] == "B"
+    assert validator_issues(output) == []
+
+
 @pytest.mark.parametrize(("space", "word"), [("fsLR", "grayordinate"), ("fsaverage3", "vertex")])
 def test_surfaces_are_compared_in_their_own_files_and_words(
     tmp_path: Path, space: str, word: str

@@ -30,6 +30,7 @@ from nidecomp.outputs.comparison_tables import (
     edges_table,
     main_inference,
 )
+from nidecomp.outputs.dataset_column import with_datasets
 from nidecomp.outputs.map_files import write_maps
 from nidecomp.outputs.readme import readme
 from nidecomp.outputs.result import GroupResult
@@ -92,8 +93,8 @@ class ComparisonWriter:
     def _write_design(self) -> None:
         """Write the matrix of the model, and who and what is in it."""
         design = self._design
-        columns = design_columns(design)
-        self._tree.write_table(DESIGN, columns, design_table(design), about=self._about_design())
+        columns, rows = with_datasets(self._result, design_columns(design), design_table(design))
+        self._tree.write_table(DESIGN, columns, rows, about=self._about_design())
 
     def _about_design(self) -> Mapping[str, object]:
         design, comparison = self._design, self._comparison
@@ -165,7 +166,8 @@ class ComparisonWriter:
                 "Description": "The amplitudes of networks that were compared.",
                 "Sources": [f"bids::{SOURCES}"],
             }
-            self._tree.write_table(AMPLITUDES_TABLE, AMPLITUDES, rows, about=about)
+            columns, named = with_datasets(self._result, AMPLITUDES, rows)
+            self._tree.write_table(AMPLITUDES_TABLE, columns, named, about=about)
 
     # ------------------------------------------------------------ maps
     def _write_maps(
