@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_OUT ?= demo_output
+GROUPS_OUT ?= demo_output_groups
 ENGINE ?= podman
 BENCH_DATA ?= /tmp/nidecomp_benchmark
 BENCH_RUNS ?= 8
@@ -17,7 +18,7 @@ LOCKED := --universal --python-version 3.12 --generate-hashes --upgrade --no-hea
         bench-scale
 
 help:
-	@echo "make demo      install, run the main job on bids_fixtures/rest, say where the results are"
+	@echo "make demo      install, run the main job on bids_fixtures/rest, compare two groups, say where the results are"
 	@echo "make test      install, then tests, lint, types and import contract"
 	@echo "make recomputed  published numbers against a recomputation, with the largest differences"
 	@echo "make lint      lint, types and import contract alone"
@@ -55,6 +56,10 @@ demo: $(VENV)/.runtime
 	@echo "The results are in $(DEMO_OUT):"
 	@find $(DEMO_OUT)/tpl-* -name '*.nii.gz' -o -name '*_metrics.tsv' | sort
 	@echo "Open $(DEMO_OUT)/report.html in a browser; README.md there says what each file is."
+	@echo
+	$(BIN)/nidecomp bids_fixtures/groups $(GROUPS_OUT) group --n-components 10 --model "group + age" --test group
+	@echo
+	@echo "The comparison of two groups is in $(GROUPS_OUT): open report.html there; comparisons.tsv is the table."
 
 # A process for each core; to run a part, or one after the other: .venv/bin/pytest tests/bids
 test: lint
@@ -98,6 +103,7 @@ picture: demo
 	$(BIN)/python docs/shoot_report.py $(DEMO_OUT) docs/demo_report.png canica07
 	$(BIN)/nidecomp bids_fixtures/surfaces $(DEMO_OUT)_surfaces group --space fsLR --n-components 10
 	$(BIN)/python docs/shoot_report.py $(DEMO_OUT)_surfaces docs/demo_surfaces.png canica03
+	$(BIN)/python docs/shoot_report.py $(GROUPS_OUT) docs/demo_comparison.png part-compared
 
 # What the image installs; the environments above take what is new, so that tests meet it first.
 lock: $(VENV)/.runtime
@@ -146,4 +152,4 @@ bench-scale: $(VENV)/.development
 	$(BIN)/python benchmarks/scale.py
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUT) $(DEMO_OUT)_auto
+	rm -rf $(VENV) $(DEMO_OUT) $(DEMO_OUT)_auto $(GROUPS_OUT)

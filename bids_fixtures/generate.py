@@ -10,13 +10,16 @@ from pathlib import Path
 
 import field_traits
 import surfaces
+import table_traits
 import traits
 from demo import planted_networks, write_rest
+from groups import write_groups
 
 __all__ = ["DATASETS", "generate", "planted_networks"]
 
 DATASETS: dict[str, Callable[[Path], None]] = {
     "rest": write_rest,
+    "groups": write_groups,
     "several_tasks": traits.write_several_tasks,
     "no_res": traits.write_no_res,
     "entity_mix": traits.write_entity_mix,
@@ -52,6 +55,9 @@ DATASETS: dict[str, Callable[[Path], None]] = {
     "tr_inherited": field_traits.write_tr_inherited,
     "soft_masks": field_traits.write_soft_masks,
     "empty_volumes": field_traits.write_empty_volumes,
+    "unmatched_people": table_traits.write_unmatched_people,
+    "small_level": table_traits.write_small_level,
+    "collinear_columns": table_traits.write_collinear_columns,
     "surfaces": surfaces.write_surfaces,
     "surface_traits": surfaces.write_surface_traits,
     "grayordinate_traits": surfaces.write_grayordinate_traits,

@@ -133,11 +133,11 @@ def write_image(path: Path, image: Any) -> None:
     path.write_bytes(gzip.compress(image.to_bytes(), COMPRESSION, mtime=0))
 
 
-def integer_image(recording: Recording) -> Any:
+def integer_image(recording: Recording, step: float = BOLD_STEP) -> Any:
     """BOLD image stored as int16 with a scale factor."""
-    stored = np.rint(recording.bold / BOLD_STEP).astype(np.int16)
+    stored = np.rint(recording.bold / step).astype(np.int16)
     image = make_image(stored, recording.affine, recording.repetition_time_s)
-    image.header.set_slope_inter(BOLD_STEP, 0.0)
+    image.header.set_slope_inter(step, 0.0)
     return image
 
 
@@ -172,9 +172,11 @@ def bold_sidecar(entities: Entities, repetition_time_s: float) -> dict[str, Any]
     }
 
 
-def write_bold(root: Path, entities: Entities, recording: Recording) -> None:
-    """Write the image of a run and its sidecar."""
-    write_image(bold_path(root, entities), integer_image(recording))
+def write_bold(
+    root: Path, entities: Entities, recording: Recording, step: float = BOLD_STEP
+) -> None:
+    """Write the image of a run, with values rounded to steps of this size, and its sidecar."""
+    write_image(bold_path(root, entities), integer_image(recording, step))
     sidecar = bold_sidecar(entities, recording.repetition_time_s)
     write_json(bold_path(root, entities, ".json"), sidecar)
 
@@ -194,9 +196,11 @@ def write_confounds(root: Path, entities: Entities, table: Table) -> None:
     write_json(confounds_path(root, entities, ".json"), sidecar)
 
 
-def write_run(root: Path, entities: Entities, recording: Recording) -> None:
-    """Write all files of a run."""
-    write_bold(root, entities, recording)
+def write_run(
+    root: Path, entities: Entities, recording: Recording, step: float = BOLD_STEP
+) -> None:
+    """Write all files of a run; the image's values are rounded to steps of this size."""
+    write_bold(root, entities, recording, step)
     write_mask(root, entities, recording)
     write_confounds(root, entities, recording.confounds)
 

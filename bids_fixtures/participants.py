@@ -83,6 +83,25 @@ def voxel_coordinates_mm(shape: tuple[int, ...], affine: FloatArray) -> FloatArr
     return np.asarray(voxels @ affine[:3, :3].T + affine[:3, 3], dtype=np.float64)
 
 
+def sampled(volumes: FloatArray, affine: FloatArray, points_mm: FloatArray) -> FloatArray:
+    """Values of volumes at places between their voxels, by linear interpolation.
+
+    Parameters
+    ----------
+    volumes : array of shape (x, y, z, n)
+    affine : array of shape (4, 4), voxel to mm (RAS+)
+    points_mm : array of shape (..., 3)
+
+    Returns
+    -------
+    array of shape (..., n), 0 outside of the volumes
+    """
+    to_voxels = np.linalg.inv(affine)
+    voxels = np.moveaxis(points_mm @ to_voxels[:3, :3].T + to_voxels[:3, 3], -1, 0)
+    at = [ndimage.map_coordinates(volume, voxels, order=1) for volume in np.moveaxis(volumes, 3, 0)]
+    return np.stack(at, axis=-1)
+
+
 def voxel_size_mm(affine: FloatArray) -> float:
     """Edge of a voxel of an isotropic grid."""
     return float(np.linalg.norm(affine[:3, 0]))

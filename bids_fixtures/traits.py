@@ -26,8 +26,7 @@ from layout import (
     write_run,
     write_text,
 )
-from participants import Head, Strength, make_participant, voxel_coordinates_mm
-from scipy import ndimage
+from participants import Head, Strength, make_participant, sampled, voxel_coordinates_mm
 from simulate import Recording, rng_for, simulate_run
 
 REPETITION_TIME_S = 2.0
@@ -72,9 +71,7 @@ def coarse_head(shape: tuple[int, int, int], affine: FloatArray) -> Head:
     """Put the brain mask of the demo and three networks of smooth blobs on a coarse grid."""
     fine = load_head()
     centres = voxel_coordinates_mm(shape, affine)
-    to_fine = np.linalg.inv(fine.affine)
-    fine_voxels = np.moveaxis(centres @ to_fine[:3, :3].T + to_fine[:3, 3], -1, 0)
-    inside = ndimage.map_coordinates(fine.mask.astype(np.float64), fine_voxels, order=1)
+    inside = sampled(fine.mask[..., np.newaxis].astype(np.float64), fine.affine, centres)[..., 0]
     networks = [blobs(centres, pair) for pair in BLOBS_MM]
     maps = np.stack(networks, axis=-1)
     return Head(

@@ -1,4 +1,7 @@
-"""Take a picture of a report for the documents: ``shoot_report.py RESULTS PICTURE COMPONENT``."""
+"""Take a picture of a report for the documents: ``shoot_report.py RESULTS PICTURE PLACE``.
+
+The place is a component, or the id of a section.
+"""
 
 import shutil
 import sys
@@ -8,8 +11,8 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 
-def main(results: Path, picture: Path, component: str) -> None:
-    """Open the report with the network off and take the screen of a component."""
+def main(results: Path, picture: Path, place: str) -> None:
+    """Open the report with the network off and take the screen of a component or section."""
     browsers = ("chromium", "chromium-browser", "google-chrome")
     chromium = next((path for name in browsers if (path := shutil.which(name))), None)
     if chromium is None:
@@ -18,8 +21,9 @@ def main(results: Path, picture: Path, component: str) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = browser.new_context(offline=True, viewport={"width": 1180, "height": 940})
         page = context.new_page()
-        page.goto(f"{(results / 'report.html').absolute().as_uri()}#{component}")
-        page.locator("#ui-first-panel .bar-high").filter(has_text=".").wait_for()
+        page.goto(f"{(results / 'report.html').absolute().as_uri()}#{place}")
+        if not place.startswith("part-"):
+            page.locator("#ui-first-panel .bar-high").filter(has_text=".").wait_for()
         page.screenshot(path=picture)
         browser.close()
     # A third of the size, and the eye sees no difference.

@@ -20,6 +20,7 @@ import nidecomp
 from nidecomp import start
 from nidecomp.config.settings import Settings
 from nidecomp.core.inventory import Inventory
+from nidecomp.outputs.comparison_tables import COMPARISONS
 from nidecomp.outputs.model_order import MODEL_ORDER
 from nidecomp.outputs.result import Outcome
 
@@ -61,6 +62,9 @@ def folders(small_output: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     (root / "networks" / "logs" / "order.tsv").write_text("\t".join(MODEL_ORDER) + "\n")
     for name in ("demo_output", "demo_several", "demo_auto"):
         (root / name).symlink_to("networks")
+    compared = root / "demo_output_groups"
+    compared.mkdir()
+    (compared / "comparisons.tsv").write_text("\t".join(COMPARISONS) + "\n")
     maps = np.random.default_rng(0).standard_normal((2, 2, 2 * N_VERTICES)).astype(np.float32)
     report_folder(root / "surfaces_output", maps, None)
     (root / "fmriprep").symlink_to(FIXTURES / "several_tasks")

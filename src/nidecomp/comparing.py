@@ -20,7 +20,6 @@ from nidecomp.comparison.compare import compare
 from nidecomp.comparison.data import DecompositionData, RowFiles
 from nidecomp.comparison.describe import design_as_lines
 from nidecomp.comparison.design import make_design
-from nidecomp.comparison.forecast import comparison_mb, comparison_minutes
 from nidecomp.comparison.model import needs_table
 from nidecomp.comparison.participants import ParticipantTable, read_tables
 from nidecomp.comparison.records import Absence, Compared, Comparison, Design, Measured
@@ -338,40 +337,10 @@ class _Data:
 
 
 # ---------------------------------------------------------------- in words
-def plan_of_study(study: Study | None, n_maps: int, n_processes: int) -> list[str]:
-    """Return what ``--dry-run`` says of a comparison; nothing without one.
-
-    Parameters
-    ----------
-    study : Study or None
-    n_maps : int
-        How many components all decompositions have.
-    n_processes : int
-        How many work at once.
-
-    Returns
-    -------
-    list of str
-    """
+def study_as_lines(study: Study | None) -> list[str]:
+    """Return what is compared and how, for the log and ``--dry-run``; nothing without a study."""
     if study is None:
         return []
-    lines = study_as_lines(study)
-    if study.options.statistic_of_maps is None:
-        return lines
-    n_people, n_features = len(study.design.people), study.space.n_features
-    minutes = comparison_minutes(
-        n_people, n_maps, n_features, len(study.design.contrasts), study.options, n_processes
-    )
-    mb = comparison_mb(n_people, n_features)
-    return [
-        *lines,
-        f"Comparing maps: about {max(minutes, 1):,.0f} min, {mb:,.0f} MB for one component, "
-        f"{n_processes} at a time",
-    ]
-
-
-def study_as_lines(study: Study) -> list[str]:
-    """Return what is compared and how, for the log and ``--dry-run``."""
     options = study.options
     of_maps = options.statistic_of_maps is not None and options.n_tfce_permutations
     tfce = f", {options.n_tfce_permutations} of them with TFCE" if of_maps else ""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from nidecomp.annotation.regions import RegionsOfMaps, find_regions
 from nidecomp.annotation.select import components_to_regress_out
 from nidecomp.bids.datasets import Located
-from nidecomp.comparing import Study, check_study, compare_participants, plan_of_study
+from nidecomp.comparing import Study, check_study, compare_participants, study_as_lines
 from nidecomp.comparison.records import Comparison
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
@@ -26,7 +26,6 @@ from nidecomp.decomposition.choose_model_order import choose_model_order, lowere
 from nidecomp.decomposition.components import Components
 from nidecomp.decomposition.fit import fit_group
 from nidecomp.decomposition.gather import GroupPlan
-from nidecomp.decomposition.memory import count_maps
 from nidecomp.decomposition.model_order_choice import ModelOrderChoice
 from nidecomp.decomposition.reproducibility import judge_reproducibility
 from nidecomp.decomposition.stored import Fitted, find_fitted, fitted_file, store_fitted
@@ -55,6 +54,7 @@ from nidecomp.runs.reduce_all import (
     warn_of_empty_volumes,
 )
 from nidecomp.spaces.contract import FeatureSpace
+from nidecomp.spaces.kept_kernels import remove_other_kernels
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,11 +72,10 @@ def run(settings: Settings, command: Sequence[str] = (), located: Located | None
         held_out = draw_held_out(found.runs, space, request)
         for line in request_as_lines(found.runs, request):
             _LOG.info(line)
-        plan = make_plan(found.runs, space, request, found.end_workers)
+        design = study.design if study else None
+        plan = make_plan(found.runs, space, request, found.end_workers, design)
         if settings.execution.dry_run:
-            n_maps = count_maps(request.science)
-            compared = plan_of_study(study, n_maps, plan.n_processes)
-            print_dry_run(found.inventory, found.datasets, plan, compared)
+            print_dry_run(found.inventory, found.datasets, plan, study_as_lines(study))
             return Outcome(found.inventory, settings.output_dir)
         origin = _origin(found, request, study)
         if is_finished(settings.output_dir, origin):
@@ -105,7 +104,7 @@ def run(settings: Settings, command: Sequence[str] = (), located: Located | None
             # Of images that were fetched, nothing was known before.
             origin = origin or _origin_after_fetching(found, request, study)
             tree.finish(about_manifest(origin, inventory))
-            _clear_work_folder(settings, projections, inventory, comparison)
+            _clear_work_folder(settings, space, projections, inventory, comparison)
         _LOG.info("The results of %s are in %s", _n_runs(reduced), settings.output_dir)
         return _ended(Outcome(inventory, settings.output_dir, len(components), is_reported))
 
@@ -257,6 +256,7 @@ def _find_regions(
 
 def _clear_work_folder(
     settings: Settings,
+    space: FeatureSpace,
     projections: Projections,
     inventory: Inventory,
     comparison: Comparison | None,
@@ -268,10 +268,13 @@ def _clear_work_folder(
     if not _owns_work_folder(settings):
         return
     n_removed = remove_old_files(settings.work_dir)
+    n_removed += remove_other_kernels(
+        settings.work_dir, space.digest, settings.science.smoothings_fwhm
+    )
     if projections.runs and not inventory.failed:
         kept = comparison.kept if comparison else ()
         n_removed += remove_superseded(projections, settings.work_dir, kept)
-    _LOG.debug("Removed %s of earlier projections and versions", count(n_removed, "file"))
+    _LOG.debug("Removed %s of earlier projections, kernels and versions", count(n_removed, "file"))
 
 
 def _owns_work_folder(settings: Settings) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from nidecomp.annotation.select import components_to_regress_out
 from nidecomp.annotation.template_maps import read_template_maps
 from nidecomp.bids.datasets import Located
-from nidecomp.comparing import check_study, compare_participants, plan_of_study
+from nidecomp.comparing import check_study, compare_participants, study_as_lines
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError
@@ -62,13 +62,14 @@ def run_maps(
             _LOG.info(line)
         # Of jobs of participants, a group run later compares those of all.
         study = None if is_job else check_study(found.runs, found.datasets, space, request)
-        plan = make_plan(found.runs, space, request, found.end_workers)
+        design = study.design if study else None
+        plan = make_plan(found.runs, space, request, found.end_workers, design)
         if settings.execution.dry_run:
             print_dry_run(
                 replace(found.inventory, used=found.runs),
                 found.datasets,
                 plan,
-                plan_of_study(study, sum(one.n_components for one in maps), plan.n_processes),
+                study_as_lines(study),
             )
             return Outcome(found.inventory, settings.output_dir)
         with found.executor(request, plan.n_processes) as executor:

@@ -143,20 +143,59 @@ def test_without_a_model_differences_are_tested_for_their_mean() -> None:
 @pytest.mark.parametrize(
     ("model", "test", "positive", "negative", "variable"),
     [
-        ("group", "group", "larger in patients than in controls", "smaller in patients than in controls", "group"),
-        ("group", "controls - patients", "larger in controls than in patients", "smaller in controls than in patients", "group"),
-        ("sex", "sex", "larger for sex M than for sex F", "smaller for sex M than for sex F", "sex"),
-        ("C(site)", "site[3] - site[1]", "larger for site 3 than for site 1", "smaller for site 3 than for site 1", "site"),
+        (
+            "group",
+            "group",
+            "larger in patients than in controls",
+            "smaller in patients than in controls",
+            "group",
+        ),
+        (
+            "group",
+            "controls - patients",
+            "larger in controls than in patients",
+            "smaller in controls than in patients",
+            "group",
+        ),
+        (
+            "sex",
+            "sex",
+            "larger for sex M than for sex F",
+            "smaller for sex M than for sex F",
+            "sex",
+        ),
+        (
+            "C(site)",
+            "site[3] - site[1]",
+            "larger for site 3 than for site 1",
+            "smaller for site 3 than for site 1",
+            "site",
+        ),
         ("age", "age", "increases with age", "decreases with age", "age"),
         ("scale(age)", "scale(age)", "increases with age", "decreases with age", "age"),
-        ("group*age", "age:group", "increases more (or decreases less) with age in patients than in controls",
-         "increases less (or decreases more) with age in patients than in controls", "group"),
-        ("group*sex", "group:sex", "patients minus controls is larger for sex M than for sex F",
-         "patients minus controls is smaller for sex M than for sex F", "group"),
-        ("age*n", "n:age", "increases more (or decreases less) with n where age is higher",
-         "increases less (or decreases more) with n where age is higher", "n"),
+        (
+            "group*age",
+            "age:group",
+            "increases more (or decreases less) with age in patients than in controls",
+            "increases less (or decreases more) with age in patients than in controls",
+            "group",
+        ),
+        (
+            "group*sex",
+            "group:sex",
+            "patients minus controls is larger for sex M than for sex F",
+            "patients minus controls is smaller for sex M than for sex F",
+            "group",
+        ),
+        (
+            "age*n",
+            "n:age",
+            "increases more (or decreases less) with n where age is higher",
+            "increases less (or decreases more) with n where age is higher",
+            "n",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_words_name_the_direction(
     model: str, test: str, positive: str, negative: str, variable: str
 ) -> None:
@@ -225,16 +264,28 @@ def test_the_same_hypothesis_twice_is_told() -> None:
         ("group", "age", "has no such test. It has: group, patients - controls."),
         ("group", "patient - controls", "Did you mean 'patients - controls'?"),
         ("group", "patients", "has no such test"),
-        ("group", "group[patients]", "a level is tested against another one: group[patients] - group[controls]"),
-        ("group + age", "group:age", "the model has no interaction group:age; write group*age in it"),
+        (
+            "group",
+            "group[patients]",
+            "a level is tested against another one: group[patients] - group[controls]",
+        ),
+        (
+            "group + age",
+            "group:age",
+            "the model has no interaction group:age; write group*age in it",
+        ),
         ("site", "site[1] - site[2]", "site is a number here; write C(site) in the model"),
-        ("group:age", "group", "the model has it in interactions only, so that it is 0 where age is 0"),
+        (
+            "group:age",
+            "group",
+            "the model has it in interactions only, so that it is 0 where age is 0",
+        ),
         ("group", "mean", "can be tested with --within only"),
         ("group", "patients - patients", "has no such test"),
         ("group", "group - age", "has no such test"),
         ("group", "", "has no such test"),
     ],
-)  # fmt: skip
+)
 def test_a_test_that_is_not_there_is_told_what_is(model: str, test: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         design_of(model, test)

@@ -21,6 +21,7 @@ from comparison_examples import (
     with_column,
 )
 from hypothesis import given
+from hypothesis import settings as law
 from hypothesis import strategies as st
 from option_examples import LAW
 from run_examples import run_of
@@ -92,7 +93,7 @@ def test_scale_has_mean_0_and_standard_deviation_1() -> None:
     assert design.variables["age"] == tuple(map(float, AGES))
 
 
-@LAW
+@law(deadline=None, max_examples=20, database=None)
 @given(st.randoms(use_true_random=False), st.sampled_from(FORMULAS))
 def test_the_order_of_the_table_and_of_the_runs_does_not_matter(
     shuffle: random.Random, formula: str
@@ -109,7 +110,7 @@ def test_the_order_of_the_table_and_of_the_runs_does_not_matter(
     assert one.contrasts[0].weights.tobytes() == other.contrasts[0].weights.tobytes()
 
 
-@LAW
+@law(deadline=None, max_examples=20, database=None)
 @given(st.permutations(list(PEOPLE)))
 def test_other_names_of_people_permute_rows(names: list[str]) -> None:
     """The first person's data are now those of who has the first name, and so on."""
@@ -194,6 +195,14 @@ def test_a_column_of_numbers_with_commas_is_no_factor() -> None:
         design_of("x", "x", table=with_column("x", ["1,5", "2,5"] * 6))
 
 
+@pytest.mark.parametrize("cell", ["a\x00b", "\u202e", "a" * 101])
+def test_a_level_that_cannot_be_shown_is_refused(cell: str) -> None:
+    with pytest.raises(UsageError, match="must be printable, and have at most 100 characters"):
+        design_of("group", "group", table=changed(group=cell))
+    # Of columns that are not used, nothing is shown.
+    assert design_of("age", "age", table=changed(group=cell)).columns == ("Intercept", "age")
+
+
 def test_text_cannot_be_scaled() -> None:
     with pytest.raises(
         UsageError, match=r"scale\(group\): group is no number in participants\.tsv"
@@ -260,6 +269,28 @@ def test_an_interaction_needs_people_of_all_kinds() -> None:
                                 zip(PEOPLE.values(), cells, strict=True)])  # fmt: skip
     with pytest.raises(NothingToDoError, match="but nobody in it is controls and y"):
         design_of("group * arm", "group", table=table)
+
+
+def test_an_interaction_of_which_few_people_tell_is_told() -> None:
+    cells = ["M", "F"] * 6
+    cells[0], cells[1] = "F", "M"
+    table = with_column("gender", cells)
+    notes = design_of("group * gender", "group", table=table).notes
+    assert "The model has group:gender, for which only 1 person is controls and F." in notes
+
+
+def test_an_effect_that_the_rest_explains_is_told() -> None:
+    said = "of the variance of group among these people is explained by the rest of the model"
+
+    def is_told(model: str, cells: list[int]) -> bool:
+        table = with_column("x", list(map(str, cells)))
+        return any(said in note for note in design_of(model, "group", table=table).notes)
+
+    years = [1960 + age for age in AGES]
+    assert is_told("group * x", years)
+    assert not is_told("group * scale(x)", years)
+    assert is_told("group + x", [10 * (place % 2) + age % 2 for place, age in enumerate(AGES)])
+    assert not is_told("group + x", years)
 
 
 def test_maps_have_a_mean() -> None:

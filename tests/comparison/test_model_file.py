@@ -136,19 +136,34 @@ def test_what_of_the_file_is_not_used_is_told(tmp_path: Path) -> None:
         ({"Model": {"X": ["group.patients"]}}, "The model has no constant"),
         ({"Model": {"X": ["group.patients", "group.controls"]}}, "this tests whether a mean is 0"),
         ({"Model": [1]}, "Model of its Dataset node must be an object"),
-        ({"Transformations": {"Instructions": [{"Name": "Power"}]}}, "'Power' is not supported; supported are Factor and Scale"),
+        (
+            {"Transformations": {"Instructions": [{"Name": "Power"}]}},
+            "'Power' is not supported; supported are Factor and Scale",
+        ),
         ({"Transformations": {"Instructions": "Factor"}}, "must be a list of objects"),
         ({"Transformations": {"Instructions": [SCALE | {"Demean": False}]}}, "Demean and Rescale"),
-        ({"Transformations": {"Instructions": [SCALE | {"Output": ["a", "b"]}]}}, "as many Output as Input"),
+        (
+            {"Transformations": {"Instructions": [SCALE | {"Output": ["a", "b"]}]}},
+            "as many Output as Input",
+        ),
         ({"Transformations": {"Instructions": [SCALE, SCALE]}}, "'age' is transformed twice"),
         ({"DummyContrasts": None}, "neither Contrasts nor DummyContrasts"),
         ({"DummyContrasts": {"Test": "F"}}, "must have Test t"),
-        ({"DummyContrasts": {"Contrasts": ["sex"]}}, "DummyContrasts has 'sex', which is not in Model.X: it has"),
+        (
+            {"DummyContrasts": {"Contrasts": ["sex"]}},
+            "DummyContrasts has 'sex', which is not in Model.X: it has",
+        ),
         ({"DummyContrasts": {"Contrasts": [1]}}, "this tests whether a mean is 0"),
         ({"Contrasts": [1]}, "must be a list of objects"),
         ({"Contrasts": [{"Test": "t"}]}, "contrast 1 needs a Name"),
-        ({"Contrasts": [contrast("x", ["age"], [1], "pass")]}, "Test of contrast 'x' is 'pass'; it must be t or F"),
-        ({"Contrasts": [contrast("x", ["age"], [1, 2])]}, "must have a number for each of ConditionList"),
+        (
+            {"Contrasts": [contrast("x", ["age"], [1], "pass")]},
+            "Test of contrast 'x' is 'pass'; it must be t or F",
+        ),
+        (
+            {"Contrasts": [contrast("x", ["age"], [1, 2])]},
+            "must have a number for each of ConditionList",
+        ),
         ({"Contrasts": [contrast("x", ["age"], ["a"])]}, "must be a list of numbers"),
         ({"Contrasts": [contrast("x", ["age"], ["1/0"])]}, "must be a list of numbers"),
         ({"Contrasts": [contrast("x", ["age"], [True])]}, "must be a list of numbers"),
@@ -158,7 +173,7 @@ def test_what_of_the_file_is_not_used_is_told(tmp_path: Path) -> None:
         ({"Contrasts": [contrast("x", ["age"], [[1], [2]], "F")]}, "follows from the others"),
         ({"Contrasts": [contrast("x", ["iq"], [1])]}, "which is not in Model.X"),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_supported_is_named(tmp_path: Path, changes: Node, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         design(tmp_path, node(1, "group.patients", "age") | changes)
@@ -168,10 +183,14 @@ def test_what_is_not_supported_is_named(tmp_path: Path, changes: Node, said: str
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "is not JSON"), ("[]", "it needs a list of Nodes"), ("{}", "it needs a list of Nodes"),
-        ('{"Nodes": [1]}', "it needs a list of Nodes"), ("\0", "is not JSON"), ("3", "list of Nodes"),
+        ("{", "is not JSON"),
+        ("[]", "it needs a list of Nodes"),
+        ("{}", "it needs a list of Nodes"),
+        ('{"Nodes": [1]}', "it needs a list of Nodes"),
+        ("\0", "is not JSON"),
+        ("3", "list of Nodes"),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: str, said: str) -> None:
     path = tmp_path / "model.json"
     path.write_text(content, encoding="utf-8")

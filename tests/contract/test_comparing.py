@@ -11,8 +11,17 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from groups_of_people import DIFFERENT, LABELS, PATIENTS, write_people
-from support import Finished, made_once, nidecomp, results, server, snapshot, validator_issues
+from groups_of_people import DIFFERENT, LABELS, PATIENTS, write_people, write_table
+from support import (
+    FIXTURES,
+    Finished,
+    made_once,
+    nidecomp,
+    results,
+    server,
+    snapshot,
+    validator_issues,
+)
 
 from nidecomp.comparison.answers import answers
 
@@ -217,6 +226,34 @@ def test_sessions_of_the_same_people_are_compared(paired: Path) -> None:
     assert about["Permutations"]["Kind"] == "sign flips"
     (of_maps, *_) = answers(rows_of(paired / "comparisons.tsv"))
     assert of_maps.findings[0].direction == "larger in ses-post than in ses-pre"
+
+
+@pytest.mark.parametrize(("space", "word"), [("fsLR", "grayordinate"), ("fsaverage3", "vertex")])
+def test_surfaces_are_compared_in_their_own_files_and_words(
+    tmp_path: Path, space: str, word: str
+) -> None:
+    rows = [
+        {"participant_id": f"sub-{label}", "group": "ab"[number % 2]}
+        for number, label in enumerate(LABELS[:6])
+    ]
+    write_table(tmp_path / "participants.tsv", rows)
+    output = tmp_path / "out"
+    done = nidecomp(
+        FIXTURES / "surfaces", output, "group", "--n-components", "4", "--n-init", "2",
+        "--methods", "canica", "--n-splits", "0", "--space", space, "--model", "group",
+        "--test", "group", *FEW, "--compare", "maps", "--participants-file",
+        tmp_path / "participants.tsv",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert validator_issues(output) == []
+    ends = [".dscalar.nii"] if space == "fsLR" else [".func.gii"] * 2
+    # t, effect, TFCE, and p values of voxels and TFCE over a map and over all.
+    maps = [path for path in output.glob("tpl-*/func/*_statmap.*") if path.suffix != ".json"]
+    assert len(maps) == 7 * len(ends)
+    assert all(path.name.endswith(ends[0]) for path in maps)
+    about = (output / "comparisons.json").read_text()
+    assert word in about
+    assert "voxel with" not in about
 
 
 def test_template_maps_are_compared_after_jobs_of_participants(

@@ -135,6 +135,28 @@ MISTAKES: dict[str, tuple[tuple[object, ...], int, str]] = {
         70,
         "--desc-label smoothAROMAnonaggr",
     ),
+    "a formula with code": (
+        (*SMALL_GROUP, "--model", "group + {open('TMP/x', 'w')}", "--test", "group"),
+        2,
+        "the character '{' is not allowed",
+    ),
+    "a model without a test": ((*SMALL_GROUP, "--model", "mean_fd"), 2, "say with --test what"),
+    "a test without a model": ((*SMALL_GROUP, "--test", "group"), 2, "--test is for comparing"),
+    "a model without a table of participants": (
+        (*SMALL_GROUP, "--model", "group", "--test", "group"),
+        2,
+        "was not found; give it with --participants-file",
+    ),
+    "a table of participants that is none": (
+        (*SMALL_GROUP, "--within", "ses-2 - ses-1", "--participants-file", SMALL / "README"),
+        2,
+        "it has no column participant_id",
+    ),
+    "a model file that is none": (
+        (*SMALL_GROUP, "--model-file", SMALL / "dataset_description.json"),
+        2,
+        "it is no BIDS Stats Model",
+    ),
     "an option that is none": ((*SMALL_GROUP, "--n-component", "3"), 2, "unrecognized"),
     "a config file that is none": (
         (*SMALL_GROUP, "--config-file", SMALL / "README"),

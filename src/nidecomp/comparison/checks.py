@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 
@@ -10,11 +11,14 @@ from numpy.typing import NDArray
 
 from nidecomp.comparison.matrix import DesignMatrix
 from nidecomp.comparison.records import Contrast
+from nidecomp.comparison.variables import FEWEST_OF_LEVEL
 from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.core.errors import NothingToDoError, UsageError
-from nidecomp.core.text import quoted
+from nidecomp.core.text import quoted, verb
 
 FEWEST_DOF = 3
+# Of the variance of an effect, by the rest of the model: a variance inflation factor of 10.
+_MOST_EXPLAINED = 0.9
 # Of the part of a column, scaled to unit length, that the others do not explain.
 _TOLERANCE = 1e-7
 
@@ -39,11 +43,12 @@ def check_design(matrix: DesignMatrix, *, has_differences: bool) -> None:
     """
     values, names = matrix.values, matrix.names
     n_people, n_columns = values.shape
-    for one, other, cell in _empty_cells(matrix):
-        raise NothingToDoError(
-            f"The model has {one}:{other}, but nobody in it is {cell[0]} and {cell[1]}. Leave out "
-            "the interaction, or a level."
-        )
+    for joined, levels, size in _cells(matrix):
+        if not size:
+            raise NothingToDoError(
+                f"The model has {joined}, but nobody in it is {' and '.join(levels)}. Leave out "
+                "the interaction, or a level."
+            )
     if n_people - n_columns < FEWEST_DOF:
         raise NothingToDoError(
             f"{n_people} people are too few for a model with {n_columns} columns "
@@ -63,16 +68,58 @@ def check_design(matrix: DesignMatrix, *, has_differences: bool) -> None:
         )
 
 
-def _empty_cells(matrix: DesignMatrix) -> Iterator[tuple[str, str, tuple[str, str]]]:
-    """Yield interactions of two factors with levels that nobody has both of."""
+def _cells(matrix: DesignMatrix) -> Iterator[tuple[str, tuple[str, str], int]]:
+    """Yield each two levels of factors that interact, with the number of people who have both."""
     for term in matrix.formula.terms:
         coded = [matrix.coding_of(one.variable) for one in term if one.variable in matrix.levels]
         for one, other in combinations(coded, 2):
-            present = set(zip(one.values.tolist(), other.values.tolist(), strict=True))
+            sizes = Counter(zip(one.values.tolist(), other.values.tolist(), strict=True))
             for cell in product(range(len(one.levels)), range(len(other.levels))):
-                if cell not in present:
-                    both = one.levels[cell[0]], other.levels[cell[1]]
-                    yield one.factor.variable, other.factor.variable, both
+                both = one.levels[cell[0]], other.levels[cell[1]]
+                yield f"{one.factor.variable}:{other.factor.variable}", both, sizes[cell]
+
+
+def notes_on_design(matrix: DesignMatrix, contrasts: Sequence[Contrast]) -> Iterator[str]:
+    """Yield what makes the estimates of a model uncertain.
+
+    Parameters
+    ----------
+    matrix : DesignMatrix
+    contrasts : sequence of Contrast
+
+    Yields
+    ------
+    str
+        Interactions of which few people tell, and effects that the rest of the model explains.
+    """
+    for joined, levels, size in _cells(matrix):
+        if size < FEWEST_OF_LEVEL:
+            both = " and ".join(levels)
+            people = verb(size, "person is", "people are")
+            yield f"The model has {joined}, for which only {size} {people} {both}."
+    for contrast in contrasts:
+        share = _share_explained(matrix.values, contrast)
+        if share > _MOST_EXPLAINED:
+            yield (
+                f"{share:.0%} of the variance of {contrast.text} among these people is explained "
+                "by the rest of the model, so that its own effect can hardly be seen."
+            )
+
+
+def _share_explained(values: Matrix, contrast: Contrast) -> float:
+    """Return how much of the variance of what is tested follows from the rest of the model."""
+    if contrast.statistic == "F":
+        return 0.0
+    tested = values @ contrast.weights[0]
+    tested = tested - tested.mean()
+    size = float(tested @ tested)
+    if size <= _TOLERANCE**2 * float(np.abs(values).max()) ** 2:
+        return 0.0
+    nuisance = nuisance_of(values, contrast.weights)
+    sizes = np.linalg.norm(nuisance, axis=0)
+    weights = np.linalg.lstsq(nuisance / sizes, tested, rcond=None)[0]
+    rest = tested - (nuisance / sizes) @ weights
+    return 1.0 - float(rest @ rest) / size
 
 
 def _explained_by(values: Matrix, place: int) -> list[int]:

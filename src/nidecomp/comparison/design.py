@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from nidecomp.comparison.checks import check_design, check_tests
+from nidecomp.comparison.checks import check_design, check_tests, notes_on_design
 from nidecomp.comparison.contrasts import contrasts_of
 from nidecomp.comparison.matrix import DesignMatrix
 from nidecomp.comparison.model import Model, model_of, named_columns
@@ -65,6 +65,7 @@ def make_design(
         raise NothingToDoError(
             "Nobody is left to be compared:\n"
             + "\n".join(f"  sub-{one.participant}: {one.reason}" for one in left_out[:_SHOWN])
+            + ("\n  …" if len(left_out) > _SHOWN else "")
         )
     codings = [code(factor, columns[factor.variable]) for factor in model.formula.factors]
     _check_no_text(model, codings)
@@ -85,6 +86,7 @@ def make_design(
             for note in notes_on(coding.factor, columns[coding.factor.variable], coding)
         ),
         *on_tests,
+        *notes_on_design(matrix, contrasts),
         *_on_blocks(blocks, options.blocks),
     )
     return Design(
@@ -174,9 +176,11 @@ def _on_known(
         if name in KNOWN and name in table.columns:
             yield f"{name} is the column of {table.short_name}, and not what is known of the runs."
         elif name == "mean_fd":
+            which = "on both sides" if has_differences else "that are compared"
             yield (
-                "mean_fd is the mean framewise displacement (mm) of the volumes that are used, "
-                f"over all runs of a participant{' on both sides' if has_differences else ''}."
+                "mean_fd is the mean framewise displacement (mm) of a participant's runs "
+                f"{which}, also of volumes that were scrubbed; runs are weighted by the volumes "
+                "that are used."
             )
 
 
@@ -186,3 +190,8 @@ def _on_blocks(blocks: Sequence[str], column: str | None) -> Iterator[str]:
         return
     listed = ", ".join(f"{block} ({sizes[block]})" for block in sorted(sizes))
     yield f"Participants are permuted within the levels of {column} only: {listed}."
+    if alone := sorted(block for block in sizes if sizes[block] == 1):
+        yield (
+            f"Levels of {column} with one person, who is compared but never permuted: "
+            f"{', '.join(alone)}."
+        )

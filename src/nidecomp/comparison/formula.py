@@ -120,6 +120,17 @@ def read_formula(text: str, option: str = "--model") -> Formula:
         raise UsageError(f"{option} {quoted(text)}: {error}") from None
 
 
+def check_used_in_one_way(formula: Formula) -> None:
+    """Raise ValueError for a variable that is both a number and a factor, or also scaled."""
+    first: dict[str, Factor] = {}
+    for factor in formula.factors:
+        other = first.setdefault(factor.variable, factor)
+        if other.kind != factor.kind:
+            raise ValueError(
+                f"it has {other.text} and {factor.text}: use {factor.variable} in one way."
+            )
+
+
 class _Token(NamedTuple):
     kind: str
     text: str
@@ -165,7 +176,9 @@ class _Reader:
         if self._next != _END:
             raise ValueError(f"{quoted(self._next.text)} is not expected there. {ALLOWED}")
         chosen = sorted(filter(None, terms), key=len)
-        return Formula(" ".join(self._text.split()), tuple(chosen), self._has_constant)
+        formula = Formula(" ".join(self._text.split()), tuple(chosen), self._has_constant)
+        check_used_in_one_way(formula)
+        return formula
 
     @property
     def _next(self) -> _Token:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nidecomp.comparison.formula import Factor, Formula
+from nidecomp.comparison.formula import Factor, Formula, check_used_in_one_way
 from nidecomp.core.content import is_not_fetched, not_fetched
 from nidecomp.core.errors import UsageError
 from nidecomp.core.text import in_one_line, parse_json, quoted, read_text
@@ -143,7 +143,9 @@ class _Node:
         terms = tuple((factor,) for factor in dict.fromkeys(factors.values()))
         first = ["1" if has_constant else "0"]
         text = " + ".join([*first, *(term[0].text for term in terms)])
-        return StatsModel(Formula(text, terms, has_constant), contrasts, tuple(notes))
+        formula = Formula(text, terms, has_constant)
+        check_used_in_one_way(formula)
+        return StatsModel(formula, contrasts, tuple(notes))
 
     def _table(self, name: str) -> Mapping[str, Any]:
         table = self.content.get(name, {})

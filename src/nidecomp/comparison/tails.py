@@ -72,6 +72,8 @@ class Gamma:
 
 def gamma_of(values: NDArray[np.float64]) -> Gamma:
     """Return the distribution with the mean, variance and skewness of some values."""
+    # Sums do not depend on the order.
+    values = np.sort(values)
     mean, std = float(values.mean()), float(values.std())
     # Equal but for rounding.
     if std <= 1e-12 * abs(mean):

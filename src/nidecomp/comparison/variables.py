@@ -21,6 +21,11 @@ FEWEST_OF_LEVEL = 3
 _FEWEST_CODES, _MOST_CODES = 2, 5
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
+# Larger and smaller ones are mistakes, and their products could not be told from infinity and 0.
+_LARGEST, _SMALLEST_SPREAD = 1e15, 1e-15
+# Relative to the largest value: what is left of a difference beside a rounding error.
+_RELATIVE_SPREAD = 1e-10
+_LONGEST_LEVEL = 100
 _SHOWN = 5
 
 Value = float | str
@@ -91,7 +96,18 @@ def read_column(name: str, people: Sequence[str], values: Sequence[Value], sourc
     Returns
     -------
     Column
+
+    Raises
+    ------
+    UsageError
+        A text cannot be shown as the name of a level.
     """
+    for text in map(str, values):
+        if not text.isprintable() or len(text) > _LONGEST_LEVEL:
+            raise UsageError(
+                f"{source}: column {name} has {quoted(text)}; values of variables must be "
+                f"printable, and have at most {_LONGEST_LEVEL} characters."
+            )
     numbers = [_as_number(value) for value in values]
     is_number = all(number is not None for number in numbers)
     read: Sequence[Value] = (
@@ -142,9 +158,24 @@ def code(factor: Factor, column: Column) -> Coding:
             f"{quoted(column.values[0])})."
         )
     values = np.array(column.values, dtype=np.float64)
+    _check_size(column, values)
     if factor.kind == "scaled":
         values = (values - values.mean()) / values.std(ddof=1)
     return Coding(factor, values)
+
+
+def _check_size(column: Column, values: NDArray[np.float64]) -> None:
+    largest, spread = np.abs(values).max(), np.ptp(values)
+    if largest > _LARGEST:
+        raise UsageError(
+            f"{column.source}: column {column.name} has a value of {largest:g}, which is too large "
+            "to be right; use another unit if it is."
+        )
+    if spread < max(_SMALLEST_SPREAD, _RELATIVE_SPREAD * largest):
+        raise UsageError(
+            f"{column.source}: the values of {column.name} differ by {spread:g} only; use another "
+            "unit or origin if this is right."
+        )
 
 
 def _indicator(factor: Factor, column: Column) -> Coding:

@@ -44,8 +44,8 @@ COMPARISONS: dict[str, str] = {
     "n": "Number of participants",
     "statistic": "t, or F of a test with several degrees of freedom",
     "dof": "Residual degrees of freedom of the model",
-    "map_peak": "t or F at the peak: the voxel with the largest absolute TFCE value (without TFCE: "
-    "with the largest absolute t, or F)",
+    "map_peak": "t or F at the peak: of the voxels with the smallest p by TFCE, that with the "
+    "largest absolute TFCE value (without TFCE: the voxel with the largest absolute t, or F)",
     "map_x": "Position of the peak, first RAS+ coordinate of the space",
     "map_y": "Position of the peak, second RAS+ coordinate",
     "map_z": "Position of the peak, third RAS+ coordinate",
@@ -218,7 +218,7 @@ def _of_maps(
 ) -> list[Row]:
     """Return the columns about the map of each component that was compared."""
     strength = maps.statistic if maps.tfce is None else maps.tfce
-    peaks = np.abs(strength).argmax(axis=1)
+    peaks = _peaks(strength, maps.p[f"{main_inference(maps)}all"])
     at_peak = maps.statistic[np.arange(len(peaks)), peaks].astype(np.float64)
     found = maps.p[f"{main_inference(maps)}all"] < ALPHA
     places = space.coordinates(peaks)
@@ -248,6 +248,15 @@ def _of_maps(
             }
         )
     return rows
+
+
+def _peaks(strength: NDArray[np.float32], p: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Return the feature of each map with the strongest evidence.
+
+    Vertices and voxels are enhanced in units of their own: between them, p decides.
+    """
+    is_smallest = p == p.min(axis=1, keepdims=True)
+    return np.asarray(np.where(is_smallest, np.abs(strength), -1).argmax(axis=1))
 
 
 def _of_values(values: ValuesOfContrast, contrast: Contrast, position: int) -> Row:

@@ -319,9 +319,8 @@ class GrayordinateSpace(FeatureSpace):
         if not fwhm:
             return None
         if fwhm not in self._kernels:
-            name = f"{self.digest[:20]}_fwhm-{fwhm:g}"
             self._kernels[fwhm] = kept_kernel(
-                self.work_dir, name, self.n_features, lambda: self.kernel(fwhm)
+                self.work_dir, self.digest, fwhm, self.n_features, lambda: self.kernel(fwhm)
             )
         return self._kernels[fwhm]
 
