@@ -127,6 +127,13 @@ def test_how_participants_were_compared_is_told_with_who_and_what_was_left_out(
         assert part in reader.text
 
 
+def test_who_was_left_out_is_also_told_at_the_top(tmp_path: Path) -> None:
+    said = "2 participants were left out of the comparison: sub-27, sub-28."
+    assert said in page_of(folder(tmp_path))
+    nobody = Example(measures=("amplitudes",), left_out=())
+    assert "left out of the comparison" not in page_of(folder(tmp_path / "nobody", nobody))
+
+
 def test_differences_are_called_what_they_are(tmp_path: Path) -> None:
     example = Example(measures=("amplitudes",), within="ses-post - ses-pre")
     text = section(page_of(folder(tmp_path, example))).text

@@ -168,6 +168,13 @@ def is_compared(row: Row) -> bool:
     return row.get("compared") == "1"
 
 
+def left_out(comparison: WrittenComparison) -> list[tuple[str, str]]:
+    """Return the participants who are not in the model, each with the reason."""
+    written = comparison.described.get("LeftOut")
+    rows = [one for one in written if isinstance(one, dict)] if isinstance(written, list) else []
+    return [(text_of(one.get("participant_id")), text_of(one.get("reason"))) for one in rows]
+
+
 def kind_in_words(kind: str) -> str:
     """Return a kind of connectome in words."""
     return {"partial": "partial correlation"}.get(kind, kind)
