@@ -44,7 +44,7 @@ class Compared:
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
     """Compare patients and controls, once."""
     output = tmp_path_factory.mktemp("groups") / "networks"
-    done = nidecomp(FIXTURES / "groups", output, "group", *WORDS, *MODEL, *FEW)
+    done = nidecomp(FIXTURES / "groups", output, "group", *WORDS, *MODEL, *FEW, report=True)
     assert done.exit_code == 0, done.stderr
     names, networks, _ = groups.planted_difference()
     planted = networks.get_fdata()[..., names.index(groups.CHANGED)].ravel()
@@ -103,5 +103,5 @@ def test_everybody_is_in_the_model(compared: Compared) -> None:
 def test_the_report_says_it_in_a_sentence(compared: Compared) -> None:
     page = (compared.output / "report.html").read_text(encoding="utf-8")
     text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
-    found = re.findall(r"(canica\d\d) \(Salience\)\s?: larger in patients than in controls", text)
+    found = re.findall(rf"(canica\d\d) \(\w[^)]*\)(?:, maps)?: {LARGER}, p [=<] 0", text)
     assert set(found) == {compared.component}
