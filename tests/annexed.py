@@ -102,7 +102,7 @@ $real "$@"
 code=$?
 cd {dataset}/.git/annex
 # Masks are smaller.
-sizes=$(find objects -name '*.nii.gz' -type f -size +3k -printf '%s ' 2>/dev/null)
+sizes=$(find objects -regex '.*\\.\\(nii\\.gz\\|gii\\)' -type f -size +3k -printf '%s ' 2>/dev/null)
 echo $1 $sizes >> {calls}
 exit $code
 """

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nidecomp.comparison.records import Contrast, Design, Measured
+from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.config.execution import Execution, OutputOptions
 from nidecomp.config.request import Request
 from nidecomp.config.science import (
@@ -82,6 +84,41 @@ def request_of(science, *, with_fit=True, extent=None, **execution):
         extent=extent or OutputOptions(),
     )
     return Request(settings, science)
+
+
+def design_of(n_people):
+    return Design(
+        formula="group",
+        people=tuple(Measured(f"{number:03d}", ("run",)) for number in range(n_people)),
+        matrix=np.ones((n_people, 1)),
+        columns=("Intercept",),
+        contrasts=(Contrast("group", "group", np.ones((1, 1))),),
+    )
+
+
+def comparing(n_people, *, compare=("maps",), **execution):
+    science = Science(comparison=ComparisonOptions(model="group", compare=compare))
+    runs = tuple(run_of() for _ in range(10))
+    wanted = request_of(science, **execution)
+    return forecast(runs, SPACE, wanted, 4, design=design_of(n_people))
+
+
+def test_a_comparison_of_many_people_needs_memory_and_bounds_the_processes():
+    """All maps of one component are in memory together."""
+    few, many = (comparing(n, mem_mb=PLENTY) for n in (10, 1010))
+    maps_mb = 1000 * 4 * MASK.sum() / 1e6
+    assert many.comparing_mb - few.comparing_mb >= maps_mb
+    assert many.peak_mb >= 4 * many.comparing_mb
+    assert "Comparing maps: " in many.as_text()
+    assert "MB of maps that are compared" in many.as_text()
+    bounded = comparing(1010, mem_mb=2.5 * many.comparing_mb)
+    assert bounded.n_processes < 4
+    assert comparing(1010, compare=("amplitudes",), mem_mb=PLENTY).comparing_mb == 0
+
+
+def test_too_little_memory_for_a_comparison_is_told_before_it_begins():
+    with pytest.raises(UsageError, match=r"comparing the maps of one component needs .* with those"):
+        comparing(20000, mem_mb=2000)
 
 
 # ---------------------------------------------------------------- the arithmetic

@@ -65,7 +65,45 @@ def main(folder: Path, stored: Sequence[str] = STORED) -> None:
     for kind in ("i4", "i8"):
         chain.indptr, chain.indices = chain.indptr.astype(kind), chain.indices.astype(kind)
         walk_to_seeds(np.ones(4, np.float32), np.array([1, 0, 0, 2]), chain, 1.0)
+    compile_comparison()
     print(f"Compiled {len(list(folder.rglob('*.nbc')))} functions into {folder}.")
+
+
+def compile_comparison() -> None:
+    """Call the compiled functions of a comparison of participants, as it does."""
+    import numpy as np  # noqa: PLC0415  after the variable
+    from scipy.sparse import csr_array  # noqa: PLC0415
+
+    from nidecomp.comparison.clusters import cluster_extents  # noqa: PLC0415
+    from nidecomp.comparison.enhancement import enhance  # noqa: PLC0415
+    from nidecomp.comparison.features import FeatureKind  # noqa: PLC0415
+    from nidecomp.comparison.glm import (  # noqa: PLC0415
+        largest_statistics,
+        linear_test,
+        statistic_maps,
+    )
+    from nidecomp.comparison.network_edges import largest_networks  # noqa: PLC0415
+    from nidecomp.comparison.records import Contrast, Design, Measured  # noqa: PLC0415
+    from nidecomp.comparison.transformations import draw_transformations  # noqa: PLC0415
+
+    rng = np.random.default_rng(0)
+    matrix = np.column_stack([np.ones(12), rng.standard_normal((12, 2))])
+    contrast = Contrast("x", "x", np.array([[0.0, 1.0, 0.0]]))
+    people = tuple(Measured(f"{number}", ()) for number in range(12))
+    design = Design("x", people, matrix, ("1", "x", "y"), (contrast,))
+    drawn = draw_transformations(design, 100, 0)
+    test = linear_test(design, contrast, drawn.kind)
+    # More features than one block has, and fewer.
+    for n_features in (2500, 500):
+        residuals = test.residuals(rng.standard_normal((12, n_features))).astype("f4")
+        largest_statistics(test, residuals, drawn)
+        maps = statistic_maps(test, residuals, drawn, slice(0, 2))
+    chain = csr_array(np.eye(500, k=1) + np.eye(500, k=-1))
+    neighbours = chain.indptr.astype("i4"), chain.indices.astype("i4")
+    kind = FeatureKind(np.arange(500), True, *neighbours, np.ones(500))
+    enhance(maps, kind)
+    cluster_extents(maps, 1.0, kind)
+    largest_networks(np.ones((1, 3)), 0.5, np.ones(3, dtype=bool))
 
 
 if __name__ == "__main__":

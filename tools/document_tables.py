@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nidecomp.annotation import columns as metrics
 from nidecomp.cli import EXIT_CODES
+from nidecomp.outputs import comparison_tables as compared
 from nidecomp.outputs import comparisons, dataset, inventory, quality, regions, resources
 from nidecomp.outputs import components as evidence
 from nidecomp.outputs import model_order as order
@@ -91,6 +92,32 @@ TABLES: tuple[Table, ...] = (
         "run or participant then have a column `dataset`, too.)",
         comparisons.DATASETS,
         {},
+    ),
+    Table(
+        "comparisons.tsv",
+        "With `--model`: a row for each test of each component of each decomposition. Columns of "
+        "what was not computed are left out.",
+        compared.columns_in_words(compared.COMPARISONS, VoxelSpace.measure),
+        compared.COMPARISONS_UNITS,
+    ),
+    Table(
+        "comparisons_edges.tsv",
+        "With `--model`: a row for each test of each edge between two compared components.",
+        compared.EDGES,
+        {},
+    ),
+    Table(
+        "amplitudes.tsv",
+        "With `--model`: a row for each compared component of each participant.",
+        compared.AMPLITUDES,
+        {},
+    ),
+    Table(
+        "*_clusters.tsv",
+        "With `--model`: a row for each cluster of what a test found in the maps of a "
+        "decomposition.",
+        compared.cluster_columns(VoxelSpace.measure),
+        compared.cluster_units(VoxelSpace.measure),
     ),
     Table(
         "logs/order.tsv",

@@ -40,6 +40,9 @@ import hostile_files as hostile  # noqa: E402  it is found by the line above
 from nidecomp.annotation.atlases import label_atlas  # noqa: E402
 from nidecomp.annotation.template_maps import read_template_maps  # noqa: E402
 from nidecomp.bids.dataset import read_description  # noqa: E402
+from nidecomp.comparison.design import make_design  # noqa: E402
+from nidecomp.comparison.participants import read_participants  # noqa: E402
+from nidecomp.config.comparison import ComparisonOptions  # noqa: E402
 from nidecomp.config.parse import read_config_file, settings_from_options  # noqa: E402
 from nidecomp.config.science import Denoising  # noqa: E402
 from nidecomp.core.errors import (  # noqa: E402
@@ -335,6 +338,28 @@ def _json_option(folder: Path, drawn: tuple[str, bytes]) -> None:
     build_nuisance_model(table, hostile.N_VOLUMES, 2.0, made.science.denoising)
 
 
+def _participants(folder: Path, drawn: bytes) -> None:
+    path = folder / "participants.tsv"
+    path.write_bytes(drawn)
+    options = ComparisonOptions(model="group * age + C(site)", test=("group", "site"))
+    _compare(options, path)
+
+
+def _model_file(folder: Path, drawn: bytes) -> None:
+    path, table = folder / "model.json", folder / "participants.tsv"
+    path.write_bytes(drawn)
+    table.write_text(_PEOPLE)
+    _compare(ComparisonOptions(model_file=str(path)), table)
+
+
+def _compare(options: ComparisonOptions, table: Path) -> None:
+    keys = [RunKey((("sub", f"{label:02d}"), ("task", "rest"))) for label in range(12)]
+    runs = [replace(_RUN, files=replace(_RUN.files, key=key)) for key in keys]
+    design = make_design(options, read_participants(table), runs)
+    if not np.isfinite(design.matrix).all() or len(design.people) + len(design.left_out) != 12:
+        raise BadAnswerError("a design that is not finite, or of other people")
+
+
 def _dask_jobs(folder: Path, drawn: bytes) -> None:
     path = folder / "jobs.yaml"
     path.write_bytes(drawn)
@@ -497,6 +522,31 @@ _YAML = st.sampled_from(
      "!!set {a, b}", "- x", "|", "[" * 3000, "!!python/object:os.system x", "nosuch0"]
 )  # fmt: skip
 _COMPCOR = {"Method": "aCompCor", "Mask": "combined", "Retained": True, "SingularValue": 9.5}
+_PEOPLE = "participant_id\tgroup\tage\tsite\n" + "".join(
+    f"sub-{place:02d}\t{'ab'[place % 2]}\t{20 + place * place % 31}\t{place % 3}\n"
+    for place in range(12)
+)
+_MODEL: dict[str, object] = {
+    "Name": "m",
+    "Nodes": [
+        {
+            "Level": "Dataset",
+            "GroupBy": ["contrast"],
+            "Transformations": {
+                "Instructions": [
+                    {"Name": "Factor", "Input": ["group"]},
+                    {"Name": "Scale", "Input": ["age"], "Output": ["age"]},
+                ]
+            },
+            "Model": {"Type": "glm", "X": [1, "group.a", "age"]},
+            "Contrasts": [
+                {"Name": "a", "ConditionList": ["group.a"], "Weights": [1], "Test": "t"},
+                {"Name": "b", "ConditionList": ["age", 1], "Weights": [[1, 0]], "Test": "F"},
+            ],
+            "DummyContrasts": {"Test": "t", "Contrasts": ["age"]},
+        }
+    ],
+}
 _STRATEGIES = st.sampled_from(["none", "simple", "scrubbing", "motion+high_pass", "compcor"])
 _DENOISING = st.fixed_dictionaries(
     {"denoise_strategy": _STRATEGIES, "min_volumes": st.just(2), "high_pass": st.just(None)},
@@ -618,6 +668,8 @@ READERS: dict[str, Reader] = {
         ),
         (UsageError, RefusedRunError),
     ),
+    "table of participants": Reader(_participants, hostile.tables(_PEOPLE), (NidecompError,)),
+    "BIDS Stats Model": Reader(_model_file, hostile.json_files(_MODEL), (NidecompError,)),
     "dask configuration": Reader(_dask_jobs, _changed_text(_JOBS, _yaml_line), (UsageError,)),
     "dataset_description": Reader(
         _description, hostile.json_files({"Name": "a", "DatasetType": "derivative"})

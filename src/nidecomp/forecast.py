@@ -23,7 +23,9 @@ class Forecast:
     samples and groups without a dataset. `waiting_mb` is the memory of this process while workers
     process runs, `drawing_mb` that of drawing figures (0 without a report). `images_mb` is the disk
     space of the runs' own maps and cleaned images, before compression; `fetching` says what has to
-    be fetched, if anything.
+    be fetched, if anything. Comparing participants takes `comparing_mb` for one component, of which
+    `n_processes` are worked on, about `comparing_minutes`, `compared_mb` for all results and
+    `rows_mb` of disk space for the maps that are compared; 0 where no maps are.
     """
 
     run_mb: float
@@ -39,6 +41,10 @@ class Forecast:
     drawing_mb: float = 0.0
     images_mb: float = 0.0
     fetching: str | None = None
+    comparing_mb: float = 0.0
+    compared_mb: float = 0.0
+    comparing_minutes: float = 0.0
+    rows_mb: float = 0.0
 
     @property
     def group_plan(self) -> GroupPlan:
@@ -48,12 +54,14 @@ class Forecast:
     @property
     def peak_mb(self) -> float:
         """Peak memory on this machine in MB, of all processes together."""
+        later = max(self.group_mb, self.waiting_mb + self.compared_mb, self.drawing_mb)
         if self.where == "elsewhere":
-            return max(self.waiting_mb, self.group_mb, self.drawing_mb)
+            return later
         # A single process is this one; with several, this process waits for them.
         is_waiting = self.where == "beside" or self.n_processes > 1
         waiting_mb = self.waiting_mb if is_waiting else 0.0
-        return max(self.run_mb * self.n_processes + waiting_mb, self.group_mb, self.drawing_mb)
+        of_one = max(self.run_mb, self.comparing_mb)
+        return max(of_one * self.n_processes + waiting_mb, later)
 
     def as_text(self) -> str:
         """Return the forecast as text, one line for each step."""
@@ -75,6 +83,11 @@ class Forecast:
                 f"components: {passes}"
             )
             lines.insert(1, fit)
+        if self.comparing_mb:
+            lines.append(
+                f"Comparing maps: {self.comparing_mb:,.0f} MB for one component, {at_once}; about "
+                f"{max(1, self.comparing_minutes):,.0f} min"
+            )
         if self.fetching:
             lines.append(self.fetching)
         return "\n".join(lines)
@@ -82,9 +95,10 @@ class Forecast:
     @property
     def _projected(self) -> str:
         """The images of runs, as the end of a line; nothing if there are none."""
+        rows = f", {self.rows_mb:,.0f} MB of maps that are compared" if self.rows_mb else ""
         if not self.images_mb:
-            return ""
-        return (
+            return rows
+        return rows + (
             f", at most {self.images_mb:,.0f} MB of the runs' maps and cleaned images there, and "
             "the same in the results"
         )

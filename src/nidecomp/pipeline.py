@@ -13,6 +13,8 @@ from dataclasses import replace
 from nidecomp.annotation.regions import RegionsOfMaps, find_regions
 from nidecomp.annotation.select import components_to_regress_out
 from nidecomp.bids.datasets import Located
+from nidecomp.comparing import Study, check_study, compare_participants, study_as_lines
+from nidecomp.comparison.records import Comparison
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError, NothingToDoError
@@ -52,6 +54,7 @@ from nidecomp.runs.reduce_all import (
     warn_of_empty_volumes,
 )
 from nidecomp.spaces.contract import FeatureSpace
+from nidecomp.spaces.kept_kernels import remove_other_kernels
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,14 +68,16 @@ def run(settings: Settings, command: Sequence[str] = (), located: Located | None
     with prepare(settings, command, located) as found:
         step, space = found.monitor.step, found.space
         request = Request(settings, lowered_to_runs(settings.science, found.inventory.used))
+        study = check_study(found.runs, found.datasets, space, request)
         held_out = draw_held_out(found.runs, space, request)
         for line in request_as_lines(found.runs, request):
             _LOG.info(line)
-        plan = make_plan(found.runs, space, request, found.end_workers)
+        design = study.design if study else None
+        plan = make_plan(found.runs, space, request, found.end_workers, design)
         if settings.execution.dry_run:
-            print_dry_run(found.inventory, found.datasets, plan)
+            print_dry_run(found.inventory, found.datasets, plan, study_as_lines(study))
             return Outcome(found.inventory, settings.output_dir)
-        origin = _origin(found, request)
+        origin = _origin(found, request, study)
         if is_finished(settings.output_dir, origin):
             return keep_results(settings, found.inventory, plan.n_threads)
         with found.executor(request, plan.n_processes) as executor:
@@ -84,20 +89,22 @@ def run(settings: Settings, command: Sequence[str] = (), located: Located | None
             with step("projecting runs"):
                 projections = _project(components, reduced, space, request, executor)
             inventory = inventory.with_failed(projections.failed)
+            comparison = compare_participants(study, components, projections, executor, step)
             with step("finding regions"):
                 regions = _find_regions(components, space, request, plan.n_threads)
             result = GroupResult(
                 settings=settings, datasets=found.datasets, inventory=inventory, reduced=reduced,
                 space=space, components=components, held_out=held_out, choice=fitted.choice,
                 projections=projections, regions=regions, n_threads=plan.n_threads,
+                comparison=comparison,
             )  # fmt: skip
             with step("writing"):
                 tree = write_group(result)
             is_reported = write_report(tree, settings, plan.n_threads, found.monitor)
             # Of images that were fetched, nothing was known before.
-            origin = origin or _origin_after_fetching(found, request)
+            origin = origin or _origin_after_fetching(found, request, study)
             tree.finish(about_manifest(origin, inventory))
-            _clear_work_folder(settings, projections, inventory)
+            _clear_work_folder(settings, space, projections, inventory, comparison)
         _LOG.info("The results of %s are in %s", _n_runs(reduced), settings.output_dir)
         return _ended(Outcome(inventory, settings.output_dir, len(components), is_reported))
 
@@ -129,20 +136,23 @@ def run_participant_job(
 
 
 # ---------------------------------------------------------------- the steps
-def _origin(found: Preparation, request: Request) -> Origin | None:
+def _origin(found: Preparation, request: Request, study: Study | None) -> Origin | None:
     """Return what the results depend on, of the runs as they are now."""
     tasks = [reduce_task(run, found.space, request) for run in found.runs]
-    return origin_of(tasks, found.inventory, found.datasets, found.space, request)
+    files = study.files if study else ()
+    return origin_of(tasks, found.inventory, found.datasets, found.space, request, files)
 
 
-def _origin_after_fetching(found: Preparation, request: Request) -> Origin | None:
+def _origin_after_fetching(
+    found: Preparation, request: Request, study: Study | None
+) -> Origin | None:
     """Return the origin that a later start will find, which knows the images that were read."""
     if not request.execution.fetch:
         return None
     tasks = [reduce_task(run, found.space, request) for run in found.runs]
     runs = as_their_headers_say(tasks)
     later = replace(found, runs=runs, inventory=found.inventory.with_used(runs))
-    return _origin(later, request)
+    return _origin(later, request, study)
 
 
 def _reduce(
@@ -244,7 +254,13 @@ def _find_regions(
     return find_regions(components, space, request.science, n_threads)
 
 
-def _clear_work_folder(settings: Settings, projections: Projections, inventory: Inventory) -> None:
+def _clear_work_folder(
+    settings: Settings,
+    space: FeatureSpace,
+    projections: Projections,
+    inventory: Inventory,
+    comparison: Comparison | None,
+) -> None:
     """Remove what no later start can use from a work folder that nobody else uses.
 
     Projections of runs that failed now may be of use once their images are there again.
@@ -252,9 +268,13 @@ def _clear_work_folder(settings: Settings, projections: Projections, inventory: 
     if not _owns_work_folder(settings):
         return
     n_removed = remove_old_files(settings.work_dir)
+    n_removed += remove_other_kernels(
+        settings.work_dir, space.digest, settings.science.smoothings_fwhm
+    )
     if projections.runs and not inventory.failed:
-        n_removed += remove_superseded(projections, settings.work_dir)
-    _LOG.debug("Removed %s of earlier projections and versions", count(n_removed, "file"))
+        kept = comparison.kept if comparison else ()
+        n_removed += remove_superseded(projections, settings.work_dir, kept)
+    _LOG.debug("Removed %s of earlier projections, kernels and versions", count(n_removed, "file"))
 
 
 def _owns_work_folder(settings: Settings) -> bool:

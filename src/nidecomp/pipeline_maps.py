@@ -10,6 +10,7 @@ from pathlib import Path
 from nidecomp.annotation.select import components_to_regress_out
 from nidecomp.annotation.template_maps import read_template_maps
 from nidecomp.bids.datasets import Located
+from nidecomp.comparing import check_study, compare_participants, study_as_lines
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import NidecompError
@@ -59,9 +60,17 @@ def run_maps(
         request = Request(settings, settings.science.with_model_order(largest))
         for line in request_as_lines(found.runs, request):
             _LOG.info(line)
-        plan = make_plan(found.runs, space, request, found.end_workers)
+        # Of jobs of participants, a group run later compares those of all.
+        study = None if is_job else check_study(found.runs, found.datasets, space, request)
+        design = study.design if study else None
+        plan = make_plan(found.runs, space, request, found.end_workers, design)
         if settings.execution.dry_run:
-            print_dry_run(replace(found.inventory, used=found.runs), found.datasets, plan)
+            print_dry_run(
+                replace(found.inventory, used=found.runs),
+                found.datasets,
+                plan,
+                study_as_lines(study),
+            )
             return Outcome(found.inventory, settings.output_dir)
         with found.executor(request, plan.n_processes) as executor:
             removed = components_to_regress_out(maps, space, request)
@@ -74,6 +83,7 @@ def run_maps(
             warn_of_empty_volumes(projected)
             if not projections.runs:
                 raise NidecompError(f"Every run failed:\n{inventory.failures()}")
+            comparison = compare_participants(study, maps, projections, executor, step)
             result = GroupResult(
                 settings=settings.shared(),
                 datasets=found.datasets,
@@ -82,6 +92,7 @@ def run_maps(
                 space=space,
                 components=maps,
                 projections=projections,
+                comparison=comparison,
             )
             with step("writing"):
                 tree = write_template_projections(result, is_job=is_job)

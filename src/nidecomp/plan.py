@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from nidecomp.comparison.forecast import compared_mb, comparison_mb, comparison_minutes
+from nidecomp.comparison.records import Design
 from nidecomp.config.execution import Execution
 from nidecomp.config.request import Request
 from nidecomp.config.science import Science
@@ -42,6 +44,7 @@ def make_plan(
     space: FeatureSpace,
     request: Request,
     end_workers: Callable[[], None],
+    design: Design | None = None,
 ) -> Forecast:
     """Forecast the resources needed, log them, and stop workers that will not be used.
 
@@ -53,6 +56,8 @@ def make_plan(
     request : Request
     end_workers : callable
         Stops workers that were started early.
+    design : Design or None
+        In which participants are compared.
 
     Returns
     -------
@@ -64,7 +69,7 @@ def make_plan(
         There is not enough memory.
     """
     worker_mb = worker_memory_mb(request.execution)
-    plan = forecast(runs, space, request, available_cores(), worker_mb)
+    plan = forecast(runs, space, request, available_cores(), worker_mb, design)
     plan = replace(plan, fetching=images_in_words(runs, plan.n_processes))
     for line in plan.as_text().splitlines():
         _LOG.info(line)
@@ -80,6 +85,7 @@ def forecast(
     request: Request,
     n_cores: int,
     worker_mb: float | None = None,
+    design: Design | None = None,
 ) -> Forecast:
     """Return the memory and disk space needed, and the number of processes and threads to use.
 
@@ -97,6 +103,8 @@ def forecast(
         Number of cores available on this machine.
     worker_mb : float, optional
         Memory of each worker if they are on other machines; infinite if it is unknown.
+    design : Design, optional
+        In which participants are compared.
 
     Returns
     -------
@@ -130,8 +138,12 @@ def forecast(
     where = _where(request.execution, worker_mb)
     _check_run_fits(run_mb, _run_takes(run_mb, runs, space, n_smoothings), limit, worker_mb,
                     waiting_mb if where == "beside" else 0.0)  # fmt: skip
+    comparing_mb = _comparing_mb(design, space, science)
+    _check_comparison_fits(comparing_mb, design, limit, worker_mb)
     cores = request.execution.nprocs or n_cores
-    n_processes = wanted_processes(request.execution, cores)
+    # Runs and components are worked on by the same processes.
+    fitting = int((limit.mb - waiting_mb) // max(run_mb, comparing_mb))
+    n_processes = max(1, min(wanted_processes(request.execution, cores), fitting, len(runs)))
     n_threads, at_once, group_mb = _fit_group_into(len(runs), space, request, cores, limit)
     if with_fit:
         _check_group_fits(group_mb, space, science, limit)
@@ -143,7 +155,7 @@ def forecast(
         run_mb=run_mb,
         group_mb=group_mb if with_fit else 0.0,
         disk_mb=len(runs) * n_smoothings * n_rows * row_mb(space.n_features),
-        n_processes=max(1, min(n_processes, int((limit.mb - waiting_mb) // run_mb), len(runs))),
+        n_processes=n_processes,
         n_threads=n_threads,
         n_subspaces=count_subspaces(science),
         at_once=at_once,
@@ -152,6 +164,10 @@ def forecast(
         drawing_mb=_drawing_mb(request),
         samples_at_once=n_samples,
         images_mb=_images_mb(runs, space, request) if is_full or is_template else 0.0,
+        comparing_mb=comparing_mb,
+        rows_mb=_rows_mb(runs, space, science) if comparing_mb else 0.0,
+        compared_mb=_compared_mb(design, space, science) if comparing_mb else 0.0,
+        comparing_minutes=_minutes(design, space, science, n_processes) if comparing_mb else 0.0,
     )
 
 
@@ -184,6 +200,55 @@ def _check_run_fits(
     elif run_mb + beside_mb > limit.mb:
         beside = f", in addition to {beside_mb:.0f} MB for the main process" if beside_mb else ""
         raise UsageError(f"{limit.not_enough}: {run_takes}{beside}.")
+
+
+def _comparing_mb(design: Design | None, space: FeatureSpace, science: Science) -> float:
+    """Return the memory in MB of comparing the maps of one component, or 0."""
+    if design is None or science.comparison.statistic_of_maps is None:
+        return 0.0
+    return comparison_mb(
+        len(design.people), space.n_features, len(design.contrasts), science.comparison
+    )
+
+
+def _rows_mb(runs: tuple[UsableRun, ...], space: FeatureSpace, science: Science) -> float:
+    """Return the disk space in MB of the maps of runs, and those over a participant's runs."""
+    n_participants = len({run.participant for run in runs})
+    n_arrays = len(runs) + (n_participants if n_participants < len(runs) else 0)
+    return n_arrays * count_maps(science) * row_mb(space.n_features)
+
+
+def _compared_mb(design: Design | None, space: FeatureSpace, science: Science) -> float:
+    """Return the memory in MB of all results of a comparison."""
+    n_contrasts = len(design.contrasts) if design else 0
+    return compared_mb(count_maps(science), space.n_features, n_contrasts, science.comparison)
+
+
+def _minutes(
+    design: Design | None, space: FeatureSpace, science: Science, n_processes: int
+) -> float:
+    """Return about how many minutes it takes to compare maps."""
+    n_people, n_contrasts = (len(design.people), len(design.contrasts)) if design else (0, 0)
+    n_maps, options = count_maps(science), science.comparison
+    return comparison_minutes(n_people, n_maps, space.n_features, n_contrasts, options, n_processes)
+
+
+def _check_comparison_fits(
+    comparing_mb: float, design: Design | None, limit: _Limit, worker_mb: float | None
+) -> None:
+    """Raise UsageError if there is not enough memory to compare the maps of one component."""
+    if design is None or comparing_mb <= (limit.mb if worker_mb is None else worker_mb):
+        return
+    not_enough = (
+        limit.not_enough
+        if worker_mb is None
+        else f"The memory of {worker_mb:.0f} MB per worker (--dask-config) is not enough"
+    )
+    raise UsageError(
+        f"{not_enough}: comparing the maps of one component needs {comparing_mb:.0f} MB, with "
+        f"those of {count(len(design.people), 'participant')} in memory together. --compare "
+        "amplitudes connectomes needs no maps."
+    )
 
 
 def _fit_group_into(

@@ -7,6 +7,7 @@ and worker processes import them while this process does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -24,6 +25,7 @@ from nidecomp.bids.participants_file import find_participants_files
 from nidecomp.bids.same_input import check_kept, made_from
 from nidecomp.comparison.model import model_of, named_columns, needs_table
 from nidecomp.comparison.participants import check_columns, read_tables
+from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.config.comparison_checks import check_comparison
 from nidecomp.config.parse import read_config_file
 from nidecomp.config.settings import Settings
@@ -189,6 +191,10 @@ def _check_same_request(datasets: Datasets, settings: Settings) -> None:
     tables = settings.as_tables()
     # A dataset may be called like an option.
     of_datasets = [before.pop("datasets", {}), tables.pop("datasets", {})]
+    # A comparison can be added to results, and replaced, without making them again.
+    tables.pop("comparison", None)
+    for declared in fields(ComparisonOptions):
+        before.pop(declared.name, None)
     now: dict[str, object] = {}
     for table in tables.values():
         now |= table

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,32 @@ def test_results_are_those_of_an_ordinary_copy_with_few_images_at_a_time(
     assert again.exit_code == 0, again.stderr
     assert "nothing is made again" in again.stderr
     assert calls_in(watch) == calls
+
+
+def test_surfaces_give_the_results_of_an_ordinary_copy_and_are_not_all_there_at_once(
+    tmp_path: Path,
+) -> None:
+    """They are fetched for the group mask, and again to be reduced with it."""
+    source = tmp_path / "source"
+    for path in (FIXTURES / "surfaces").glob("sub-0[123]/func/*"):
+        if "_space-fsLR_" not in path.name:
+            target = source / path.relative_to(FIXTURES / "surfaces")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    shutil.copy(FIXTURES / "surfaces" / "dataset_description.json", source)
+    dataset = clone_of(make_origin(source, tmp_path / "origin"), tmp_path / "clone")
+    watch, words = tmp_path / "watch", ("--space", "fsaverage3", "--level", "minimal")
+    there = analysed(source, tmp_path / "there", *words, fetch=False)
+    assert there.exit_code == 0, there.stderr
+    environment = watching(watch, dataset=dataset)
+    done = analysed(dataset, tmp_path / "fetched", *words, **environment)
+    assert done.exit_code == 0, done.stderr
+    assert without_paths(tmp_path / "fetched") == without_paths(tmp_path / "there")
+    calls = calls_in(watch)
+    # Small files, then both hemispheres of three runs, twice.
+    assert [name for name, _ in calls].count("get") == 1 + 2 * 2 * 3
+    assert max(len(sizes) for _, sizes in calls) in {2, 4}
+    assert calls[-1] == ("drop", [])
 
 
 def test_without_fetch_it_is_said_how_to_get_the_content(origin: Path, tmp_path: Path) -> None:

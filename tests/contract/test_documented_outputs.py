@@ -18,6 +18,7 @@ ABBREVIATIONS = {
     "<run>": "sub-[^/]+",
     "*": "[^/]*",
 }
+_OF_GROUP = "tpl-MNI/func/tpl-MNI_task-rest_atlas-A_seg-canica_scale-20"
 LABEL = "[0-9A-Za-z+]+"
 SHORT = re.compile(r"(\[ses-\*/\]|\[non\]|_res-<r>|_D(?=_)|(?<=-)T(?=[_/])|<[^>]+>|\*)")
 
@@ -73,6 +74,10 @@ def test_every_file_of_the_demo_stands_in_the_page(rest_output: Path) -> None:
         "sub-01/func/sub-01_task-rest_space-MNI_atlas-A_seg-canica_scale-20_timeseries.tsv",
         "tpl-MNI/func/tpl-MNI_task-rest_atlas-A_seg-canica_scale-20_dseg.tsv",
         "figures/seg-canica_scale-20_canica01.png",
+        f"{_OF_GROUP}_res-2_contrast-patientsMinusControls_stat-t_statmap.nii.gz",
+        f"{_OF_GROUP}_contrast-age_stat-logp_desc-tfceall_statmap.nii.gz",
+        f"{_OF_GROUP}_contrast-age_clusters.tsv",
+        *("comparisons.tsv", "comparisons_edges.tsv", "amplitudes.tsv", "design.tsv"),
     ],
 )
 def test_a_name_is_read_as_it_is_meant(name: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import pytest
 import surfaces
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from support import FIXTURES, nidecomp, results
+from support import FIXTURES, SHARED, nidecomp, results
 
+# A generator of runs that lies beside the repository where it is developed, with what it plants.
+GENERATOR = SHARED.parent / "surfaces" / "make_surface_runs.py"
 SPACES = {"cifti": "fsLR", "gifti": "fsaverage3"}
 
 
@@ -55,6 +59,52 @@ def test_planted_networks_are_found(tmp_path: Path, kind: str) -> None:
     for method in ("canica", "dictlearning"):
         r = matched(maps_of(tmp_path / "out", kind, method), truth(kind))
         assert np.median(r) >= 0.9, (method, r)
+
+
+def generated(root: Path, monkeypatch: pytest.MonkeyPatch) -> NDArray[np.float64]:
+    """Write runs of grayordinates; return the networks in them at the vertices of the cortex."""
+    words = ["", str(root), "--level", "4", "--participants", "8", "--volumes", "120"]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr("nibabel.save", _but_gifti)
+    made = runpy.run_path(str(GENERATOR))
+    made["main"]()
+    planted = np.load(GENERATOR.with_name("networks_fsaverage5.npz"))
+    cortex = {hemi: ~made["medial_wall"](hemi, 4) for hemi in "LR"}
+    return np.concatenate([planted[h][: len(cortex[h])][cortex[h]] for h in "LR"]).T.astype(float)
+
+
+def _but_gifti(image: Any, path: Path, save: Any = nib.save) -> None:
+    """Save an image unless it is half of a pair, which takes longest and is not read."""
+    if not isinstance(image, nib.GiftiImage):
+        save(image, path)
+
+
+def shrunk(maps: NDArray[np.float64], support: float) -> NDArray[np.float64]:
+    """Return what an L1 penalty leaves of maps: nearer to 0, and not 0 in this share of each."""
+    least = np.quantile(np.abs(maps), 1 - support, axis=1, keepdims=True)
+    return np.sign(maps) * np.maximum(np.abs(maps) - least, 0)
+
+
+@pytest.mark.skipif(not GENERATOR.exists(), reason="the generator is not there")
+def test_sparse_maps_are_what_a_penalty_leaves_of_the_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the default support, and nearly the networks themselves with a larger one."""
+    networks = generated(tmp_path / "in", monkeypatch)
+    words = ("--space", "fsLR", "--n-components", "14", "--level", "minimal",
+             "--work-dir", tmp_path / "work")  # fmt: skip
+    larger = ("--methods", "dictlearning", "--map-support", "0.5")
+    for output, more in (("default", ()), ("larger", larger)):
+        done = nidecomp(tmp_path / "in", tmp_path / output, "group", *words, *more)
+        assert done.exit_code == 0, done.stderr
+
+    def median_r(output: str, method: str, planted: NDArray[np.float64]) -> float:
+        found = maps_of(tmp_path / output, "cifti", method)[:, : planted.shape[1]]
+        return float(np.median(matched(found, planted)))
+
+    assert median_r("default", "canica", networks) >= 0.9
+    assert median_r("default", "dictlearning", shrunk(networks, 0.15)) >= 0.9
+    assert median_r("larger", "dictlearning", networks) >= 0.9
 
 
 # What is said of a run, by dataset; nothing is wrong with the others.

@@ -76,11 +76,14 @@ def test_jobs_and_a_kill_change_no_byte(study: Study, tmp_path: Path) -> None:
     assert killed.code == -signal.SIGKILL
     kept = _reduced(output)
     assert len(kept) == 3
+    of_other_smoothing = output / "work" / "kernels" / f"{'0' * 20}_fwhm-5_01234567_weights.npy"
+    of_other_smoothing.touch()
 
     done = nidecomp(*study.words(output, *OF_RUNS, "--nprocs", "1"))
     assert done.exit_code == 0, done.stderr
     assert _but_links(results(output)) == _but_links(results(study.output))
     assert kept.items() <= _reduced(output).items()
+    assert not of_other_smoothing.exists()
     again = nidecomp(*study.words(output, *OF_RUNS))
     assert again.exit_code == 0
     assert "nothing is made again" in again.stderr

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from support import FIXTURES, REPOSITORY
 
 import nidecomp.core.compiled as module
+from nidecomp.comparison import clusters, enhancement, glm, network_edges
 from nidecomp.core.compiled import compiled
 from nidecomp.decomposition import sparse_coding
 from nidecomp.runs import clean
@@ -25,7 +26,7 @@ from nidecomp.spaces import smooth
 few = settings(deadline=None, max_examples=30, derandomize=True, database=None)
 LOOPS: list[Any] = [
     loop
-    for owner in (clean, smooth, sparse_coding)
+    for owner in (clean, smooth, sparse_coding, glm, enhancement, clusters, network_edges)
     for loop in vars(owner).values()
     if hasattr(loop, "py_func") and loop.py_func.__module__ == owner.__name__
 ]
@@ -191,6 +192,41 @@ def test_everything_is_compiled_ahead(compiled_ahead: Path, tmp_path: Path) -> N
         said = [line for line in done.stdout.splitlines() if line.startswith("[cache]")]
         assert any("data loaded" in line for line in said)
         assert not [line for line in said if "data saved" in line], dataset
+
+
+def test_comparisons_are_compiled_ahead(compiled_ahead: Path, tmp_path: Path) -> None:
+    """Of participants: of t and F, of voxels and surfaces, and of connected edges."""
+    code = """
+import sys
+from pathlib import Path
+import numpy as np
+from design_examples import Here, cube, data_of, design_of, request_of
+from ring_space import ring_space
+from nidecomp.comparison.compare import compare
+
+rng = np.random.default_rng(0)
+matrix = np.column_stack([np.ones(12), rng.standard_normal((12, 3))])
+design = design_of(matrix, [0, 1, 0, 0], [[0, 0, 1, 0], [0, 0, 0, 1]])
+folder = Path(sys.argv[1])
+request = request_of(folder, cluster_threshold=0.1, nbs_threshold=0.1)
+edges = {"correlation": rng.standard_normal((12, 3))}
+for name, space in (("cube", cube(14)), ("small", cube(5)), ("rings", ring_space(50))):
+    maps = rng.standard_normal((12, 3, space.n_features))
+    data = data_of(folder / name, maps, edges=edges, amplitudes=edges["correlation"])
+    compare(design, [data], space, request, Here())
+"""
+    tests = REPOSITORY / "tests"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        env={
+            **os.environ, "NIDECOMP_COMPILED": str(compiled_ahead), "NUMBA_DEBUG_CACHE": "1",
+            "PYTHONPATH": f"{tests}{os.pathsep}{tests / 'comparison'}",
+        },
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    said = [line for line in done.stdout.splitlines() if line.startswith("[cache]")]
+    assert sum("data loaded" in line for line in said) >= 6
+    assert not [line for line in said if "data saved" in line]
 
 
 def test_a_wrong_variable_of_the_environment_is_told_in_a_sentence() -> None:

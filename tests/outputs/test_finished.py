@@ -217,6 +217,59 @@ def test_results_are_of_all_files_of_an_atlas(tmp_path: Path, changed: str) -> N
     assert {name for name in after if after[name] != before[name]} == {"other settings"}
 
 
+COMPARISON = "another comparison of participants"
+
+
+def test_a_comparison_is_known_by_its_options_and_the_content_of_its_files(tmp_path: Path) -> None:
+    """It changes nothing else that results were made from, and files may lie elsewhere."""
+
+    def origin(name: str | None = None, content: str = "", **options: object) -> Origin:
+        files = []
+        if name is not None:
+            (tmp_path / name).write_text(content)
+            options |= {"participants_file": str(tmp_path / name)}
+            files.append(tmp_path / name)
+        settings = settings_from_options("in", tmp_path / "out", "group", options)
+        request = Request(settings, settings.science)
+        found = origin_of([], Inventory(), Datasets.alone(tmp_path), gifti_space(), request, files)
+        assert found is not None
+        return found
+
+    asked = {"model": "group", "test": ["group"]}
+    before = origin("a.tsv", "x", **asked)
+    assert origin("b.tsv", "x", **asked) == before
+    assert {**origin(), COMPARISON: before[COMPARISON]} == before
+    for other in (
+        origin("a.tsv", "y", **asked),
+        origin("a.tsv", "x", model="group", test=["group"], blocks="site"),
+    ):
+        assert {name for name in other if other[name] != before[name]} == {COMPARISON}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ({}, {COMPARISON: "1"}, "is added to the results"),
+        ({COMPARISON: "0"}, {COMPARISON: "1"}, "is replaced by another one"),
+        ({COMPARISON: "0"}, {}, "is removed, as --model is not given"),
+        ({"other runs": "0"}, {"other runs": "1", COMPARISON: "1"}, "other runs and another"),
+    ],
+)
+def test_what_becomes_of_a_comparison_is_said(
+    made: Path,
+    caplog: pytest.LogCaptureFixture,
+    before: dict[str, str],
+    now: dict[str, str],
+    said: str,
+) -> None:
+    content = json.loads((made / MADE_FROM).read_text())
+    content["MadeFrom"] |= before
+    (made / MADE_FROM).write_text(json.dumps(content))
+    origin = {name: one for name, one in content["MadeFrom"].items() if name != COMPARISON}
+    assert not is_finished(made, origin | now)
+    assert said in caplog.text
+
+
 def test_results_with_failed_runs_are_tried_again() -> None:
     run = run_of(RunKey((("sub", "01"), ("task", "rest"))))
     failed = Inventory(failed=(FailedRun(run.key, run.files.bold, "it failed"),))

@@ -76,7 +76,7 @@ def task(tmp_path: Path) -> ProjectTask:
 def task_of(run: UsableRun, work: Path, **more: bool) -> ProjectTask:
     cleaning = ReduceTask(run, SPACE, DENOISING, (0.0,), 3, 3, work)
     target = store_target(components(), 0.0, work)
-    options = {"normalise": False, "with_maps": False, "with_noise": False, **more}
+    options = {"normalise": False, "with_maps": False, "arrays": (), **more}
     return ProjectTask(cleaning, (target,), **options)
 
 
@@ -181,7 +181,7 @@ def test_normalised_time_courses_change_the_maps_scale_and_not_their_shape(
 def test_a_second_call_uses_the_stored_result(
     task: ProjectTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = replace(task, with_maps=True, with_noise=True)
+    task = replace(task, with_maps=True, arrays=("effect", "noise"))
     first = projected(task)
     monkeypatch.setattr(module, "read_run", None)
     again = projected(task)
@@ -191,7 +191,7 @@ def test_a_second_call_uses_the_stored_result(
 
 @pytest.mark.parametrize("name", ["", "_0_effect.nii.gz", "_0_z.nii.gz", "_0_noise.npz"])
 def test_missing_or_damaged_files_are_written_again(task: ProjectTask, name: str) -> None:
-    task = replace(task, with_maps=True, with_noise=True)
+    task = replace(task, with_maps=True, arrays=("effect", "noise"))
     first = projected(task)
     path = task.stem.with_name(task.stem.name + (name or ".npz"))
     before = path.read_bytes()
@@ -230,7 +230,7 @@ def test_everything_that_changes_the_result_changes_the_name(
         replace(task, cleaning=other).stem,
     }
     assert len(stems) == 7
-    assert replace(task, with_maps=True, with_noise=True).stem == task.stem
+    assert replace(task, with_maps=True, arrays=("effect", "noise")).stem == task.stem
 
 
 def test_the_same_maps_are_stored_once(tmp_path: Path) -> None:
@@ -255,7 +255,9 @@ def test_damaged_target_maps_are_written_again(tmp_path: Path, content: bytes) -
 # ---------------------------------------------------------------- combined runs
 def test_runs_are_combined_by_the_precision_of_their_design(tmp_path: Path) -> None:
     tasks = [
-        task_of(write_run(tmp_path, seed), tmp_path / "work", with_maps=True, with_noise=True)
+        task_of(
+            write_run(tmp_path, seed), tmp_path / "work", with_maps=True, arrays=("effect", "noise")
+        )
         for seed in (1, 2)
     ]
     own = [projected(task).projections[0] for task in tasks]

@@ -38,3 +38,23 @@ def test_files_of_earlier_fits_are_removed_and_no_others(tmp_path: Path) -> None
     assert remove_superseded(now, tmp_path) == len(files_of(BEFORE))
     assert {path.name for path in folder.iterdir()} == {*files_of(NOW), *strange}
     assert remove_superseded(now, tmp_path / "other") == 0
+
+
+def test_what_was_compared_stays_and_what_was_compared_before_goes(tmp_path: Path) -> None:
+    """Of runs that are combined to be compared, too."""
+    names = {
+        f"projected/sub-01_{NOW}_0_effect.npy": True,
+        f"projected/sub-02_{BEFORE}_0_effect.npy": False,
+        f"compared/{NOW}.npz": True,
+        f"compared/{BEFORE}.npz": False,
+        "compared/.12-0123abcd-temporary.npz": True,
+        "compared/notes.txt": True,
+    }
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("content")
+    kept = [tmp_path / f"compared/{NOW}.npz", tmp_path / f"projected/sub-01_{NOW}_0_effect.npy"]
+    assert remove_superseded(Projections(), tmp_path, kept) == 2
+    assert {name for name in names if (tmp_path / name).exists()} == {
+        name for name, stays in names.items() if stays
+    }

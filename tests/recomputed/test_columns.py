@@ -18,6 +18,10 @@ NOT_COMPUTED: dict[str, set[str]] = {
     # Time and memory were measured while the analysis ran: no file has them a second time.
     "logs/resources.tsv": {"step", "run", "seconds", "cpu_seconds", "peak_memory_mb"},
     "participants.tsv": {"participant_id", "role"},
+    # The label is that of the table of metrics.
+    "comparisons.tsv": {"decomposition", "component", "label", "contrast", "test"},
+    "comparisons_edges.tsv": {"decomposition", "contrast"},
+    "amplitudes.tsv": {"participant_id", "decomposition", "component"},
     "logs/inventory.tsv": {
         *("run", "status", "reason", "notes", "source_file", "repetition_time_source")
     },

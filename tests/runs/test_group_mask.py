@@ -348,3 +348,10 @@ def test_a_given_mask_that_is_none_is_cut_at_half_with_a_warning(tmp_path, caplo
     nib.save(nib.Nifti1Image(-soft.astype(np.float32), AFFINE), path)
     with pytest.raises(UsageError, match=r"--mask .*: given\.nii\.gz has negative values"):
         shared([run], Masking(mask=str(path)))
+
+
+@pytest.mark.parametrize("name", ["given.dlabel.nii", "given_hemi-L_dseg.label.gii"])
+def test_a_mask_of_surfaces_is_told_where_runs_are_volumes(tmp_path, name):
+    run = run_with(tmp_path, 1, CORE)
+    with pytest.raises(UsageError, match=r"\), and the runs are volumes: give a NIfTI image"):
+        shared([run], Masking(mask=str(tmp_path / name)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -318,8 +319,6 @@ def test_what_cannot_be_done_on_surfaces_is_told(tmp_path: Path) -> None:
     (run,) = usable(tmp_path)
     with pytest.raises(UsageError, match="--structures subcortex: the runs in space-fsaverage3"):
         shared([run], structures="subcortex")
-    with pytest.raises(UsageError, match=r"brain\.nii\.gz: the mask of such runs is the left one"):
-        shared([run], mask="brain.nii.gz")
     elsewhere = replace(run, files=replace(run.files, space="onavg"))
     with pytest.raises(
         UsageError, match=r"--space onavg: no mesh .* --surfaces-dir takes a folder"
@@ -336,6 +335,26 @@ def mask_file(folder: Path, kind: str, space: GrayordinateSpace) -> Path:
         path = folder / name.format(part, space.extensions.mask)
         path.write_bytes(space.encode_mask(hemi=hemi))
     return folder / name.format("hemi-L_" if kind == "gifti" else "", space.extensions.mask)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mask", "sentence"),
+    [
+        ("gifti", "brain.nii.gz", "is a volume, and the runs in space-fsaverage3 are of surfaces "
+         "(GIFTI): give the left one of a pair of .label.gii"),
+        ("gifti", "x.dlabel.nii", "is of grayordinates (CIFTI), and the runs in space-fsaverage3"),
+        ("cifti", "x_hemi-L_dseg.label.gii", "is of surfaces (GIFTI), and the runs in space-fsLR "
+         "are of grayordinates (CIFTI): give a .dlabel.nii"),
+    ],
+)  # fmt: skip
+def test_a_mask_of_another_kind_is_told_before_runs_are_read(
+    tmp_path: Path, kind: str, mask: str, sentence: str
+) -> None:
+    WRITE[kind](tmp_path / "in", "01")
+    runs = usable(tmp_path / "in", SPACES[kind])
+    shutil.rmtree(tmp_path / "in")
+    with pytest.raises(UsageError, match=re.escape(f"--mask {mask} {sentence}")):
+        shared(runs, mask=mask)
 
 
 @pytest.mark.parametrize("kind", SPACES)
@@ -368,8 +387,7 @@ def test_a_mask_says_what_is_in_it_whatever_has_a_signal(tmp_path: Path) -> None
 
 def test_a_mask_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     write_pair(tmp_path, "01")
-    write_dense(tmp_path, "01")
-    runs, dense = usable(tmp_path), usable(tmp_path, "fsLR")
+    runs = usable(tmp_path)
     left = tmp_path / "lh.mine.shape.gii"
     for values, said in (
         (np.ones((1, N_VERTICES)), "right hemisphere is missing"),
@@ -381,8 +399,6 @@ def test_a_mask_that_cannot_be_used_is_told(tmp_path: Path) -> None:
             write_gifti(tmp_path / "rh.mine.shape.gii", values, "CortexRight")
         with pytest.raises(UsageError, match=said):
             shared(runs, mask=str(left))
-    with pytest.raises(UsageError, match=r"such runs is a \.dscalar\.nii or \.dlabel\.nii file"):
-        shared(dense, mask=str(left))
 
 
 def test_nothing_with_a_signal_is_told(tmp_path: Path) -> None:

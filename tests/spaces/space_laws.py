@@ -86,6 +86,10 @@ class FeatureSpaceLaws:
         some = np.array([5, 2, 9])
         np.testing.assert_array_equal(space.coordinates(some), places[some])
 
+    def test_what_has_an_area_is_on_a_surface(self, space: FeatureSpace) -> None:
+        expected = [space.unit_of(np.array([one])).size for one in range(space.n_features)]
+        np.testing.assert_array_equal(space.on_surface, np.array(expected) == "area")
+
     def test_touching_goes_both_ways_and_not_far(self, space: FeatureSpace) -> None:
         touch = space.adjacency
         assert touch.format == "csr"

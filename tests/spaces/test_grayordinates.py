@@ -360,6 +360,33 @@ def test_another_way_to_make_kernels_makes_new_ones(
     assert len(set((tmp_path / "kernels").iterdir()) - before) == 3
 
 
+def test_kernels_of_other_features_smoothing_or_versions_are_removed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "kernels"
+
+    def made(space: GrayordinateSpace, fwhm: float) -> set[Path]:
+        before = set(folder.glob("*"))
+        space.prepare((fwhm,))
+        return set(folder.iterdir()) - before
+
+    space = gifti_space(tmp_path)
+    kept_too = made(space, 6.0)
+    (part, *_) = sorted(kept_too)
+    strange = [folder / "notes.npy", folder / f".12-0123abcd-{part.name}"]
+    for path in strange:
+        path.touch()
+    others = made(space, 5.0) | made(cifti_space(tmp_path), 6.0)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(kept_kernels, "_FORMAT", 0)
+        others |= made(gifti_space(tmp_path), 6.0)
+    kept = made(space, 7.0) | kept_too
+    assert len(others) == 9
+    assert kept_kernels.remove_other_kernels(tmp_path, space.digest, (6.0, 7.0, 0.0)) == 9
+    assert set(folder.iterdir()) == {*kept, *strange}
+    assert kept_kernels.remove_other_kernels(tmp_path / "none", space.digest, (6.0,)) == 0
+
+
 def test_a_damaged_kernel_is_made_again(tmp_path: Path) -> None:
     gifti_space(tmp_path).prepare((6.0,))
     (weights,) = (tmp_path / "kernels").glob("*_weights.npy")

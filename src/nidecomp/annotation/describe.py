@@ -13,7 +13,7 @@ from scipy.stats import kurtosis
 from nidecomp.annotation.atlases import Reference, Tissues, label_atlas, shipped_networks, tissues
 from nidecomp.annotation.columns import LEAST_LABEL_R
 from nidecomp.annotation.network_labels import NetworkLabel, label_components
-from nidecomp.annotation.noise_flags import NoiseNumbers, flags, reason, tissue_shares
+from nidecomp.annotation.noise_flags import Flag, NoiseNumbers, flags, reason, tissue_shares
 from nidecomp.annotation.peaks import Peak, peak_table
 from nidecomp.annotation.thresholds import Thresholded, apply_rule, parse_rule
 from nidecomp.config.datasets import OF_BIDS_DIR
@@ -218,7 +218,7 @@ def _noise_columns(
     components: Components, references: ReferenceMaps
 ) -> dict[str, Sequence[object]]:
     numbers = noise_numbers(components, references)
-    n_participants = len(components.participants.labels) if components.participants else 0
+    n_participants = count_participants(components)
     raised = [flags(one, n_participants) for one in numbers]
     return {
         "flags": [",".join(names) or None for names in raised],
@@ -234,6 +234,28 @@ def _noise_columns(
         "high_frequency_share": [one.high_frequency for one in numbers],
         "motion_r": [one.motion_r for one in numbers],
     }
+
+
+def raised_flags(components: Components, references: ReferenceMaps) -> tuple[tuple[Flag, ...], ...]:
+    """Return the noise flags of each component.
+
+    Parameters
+    ----------
+    components : Components
+        Without evidence and participants (template maps), only place raises flags.
+    references : ReferenceMaps
+
+    Returns
+    -------
+    tuple of tuple of str
+    """
+    n_participants = count_participants(components)
+    return tuple(flags(one, n_participants) for one in noise_numbers(components, references))
+
+
+def count_participants(components: Components) -> int:
+    """Return how many participants what is known of components comes from, or 0."""
+    return len(components.participants.labels) if components.participants else 0
 
 
 def noise_numbers(components: Components, references: ReferenceMaps) -> tuple[NoiseNumbers, ...]:

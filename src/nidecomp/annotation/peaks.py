@@ -21,13 +21,14 @@ _ROUNDING = 1e-6
 class Peak:
     """The peak of one cluster, and the size of the cluster.
 
-    `cluster` counts the clusters of a component from 1, the largest first. `x`, `y` and `z` are
-    RAS+ coordinates in mm, in the space of the maps. `value` carries the cluster's sign, `column`
-    names the unit of `size`: `SizeUnit.column`.
+    `cluster` counts the clusters of a component from 1, the largest first. `feature` is the index
+    of the peak; `x`, `y` and `z` are its RAS+ coordinates in mm, in the space of the maps. `value`
+    carries the cluster's sign, `column` names the unit of `size`: `SizeUnit.column`.
     """
 
     component_index: int
     cluster: int
+    feature: int
     x: float
     y: float
     z: float
@@ -92,6 +93,7 @@ def peak_table(
         Peak(
             component_index=index,
             cluster=number,
+            feature=one.peak,
             x=float(x),
             y=float(y),
             z=float(z),

@@ -10,10 +10,10 @@ from typing import get_args
 from nidecomp.annotation.describe import (
     ReferenceMaps,
     label_columns,
-    noise_numbers,
+    raised_flags,
     read_references,
 )
-from nidecomp.annotation.noise_flags import Flag, flags
+from nidecomp.annotation.noise_flags import Flag
 from nidecomp.config.request import Request
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
@@ -123,8 +123,7 @@ def selected(
         The index of each selected component to the reason.
     """
     wanted = {word.casefold() for word in words}
-    n_participants = len(components.participants.labels) if components.participants else 0
-    raised = [flags(numbers, n_participants) for numbers in noise_numbers(components, references)]
+    raised = raised_flags(components, references)
     labels = label_columns(components, references)
     selection = {}
     for index, name in enumerate(components.names):

@@ -50,6 +50,16 @@ IGNORED_BY_THE_VALIDATOR = (
 IGNORED_OF_SURFACES = ("*_probseg.*", "*_bold.*", "atlas-*_description.json")
 
 
+# In addition, where participants were compared.
+IGNORED_OF_COMPARISONS = (
+    "*_statmap.*",
+    "*_clusters.*",
+    "design.*",
+    "comparisons.*",
+    "comparisons_edges.*",
+    "amplitudes.*",
+)
+
 # Names of images before fMRIPrep 1.2, which BIDS Derivatives have replaced.
 OLD_IMAGES = "*_bold_space-*_preproc.nii*"
 OLD_NAMES = (
@@ -57,7 +67,7 @@ OLD_NAMES = (
     "old: use the output of a newer version"
 )
 # The suffixes of images of a decomposition.
-_IMAGES = frozenset({"components", "probseg", "dseg"})
+_IMAGES = frozenset({"components", "probseg", "dseg", "statmap"})
 # The longest label of pooled tasks; names of files have at most 255 bytes.
 _LONGEST_POOLED = 40
 
@@ -113,7 +123,8 @@ class FileLabels:
     """The labels shared by all file names of a decomposition.
 
     `hemi` is that of the left file where images are pairs, and `parcellation_folder` the folder
-    that the parcellation is in: BIDS has those of surfaces with the anatomy.
+    that the parcellation is in: BIDS has those of surfaces with the anatomy. `contrast` is the test
+    that compares participants.
     """
 
     space: str
@@ -125,6 +136,7 @@ class FileLabels:
     den: str | None = None
     hemi: Hemisphere | None = None
     parcellation_folder: str = "func"
+    contrast: str | None = None
 
     def entities(
         self, suffix: str, stat: str | None = None, desc: str | None = None
@@ -136,6 +148,7 @@ class FileLabels:
             "scale": self.n_components,
             # Only images have a resolution or density.
             **({"res": self.res, "den": self.den} if suffix in _IMAGES else {}),
+            "contrast": self.contrast,
             "stat": stat,
             "desc": desc,
         }

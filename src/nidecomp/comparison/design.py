@@ -13,6 +13,7 @@ from nidecomp.comparison.matrix import DesignMatrix
 from nidecomp.comparison.model import Model, model_of, named_columns
 from nidecomp.comparison.participants import KNOWN, ParticipantTable, check_columns
 from nidecomp.comparison.records import Absence, Design
+from nidecomp.comparison.smallest_p import notes_on_smallest_p
 from nidecomp.comparison.variables import Coding, Column, Value, code, notes_on, read_column
 from nidecomp.comparison.within import Row, rows_of
 from nidecomp.config.comparison import ComparisonOptions
@@ -87,6 +88,7 @@ def make_design(
         ),
         *on_tests,
         *notes_on_design(matrix, contrasts),
+        *notes_on_smallest_p(matrix.values, contrasts, blocks),
         *_on_blocks(blocks, options.blocks),
     )
     return Design(
@@ -176,9 +178,11 @@ def _on_known(
         if name in KNOWN and name in table.columns:
             yield f"{name} is the column of {table.short_name}, and not what is known of the runs."
         elif name == "mean_fd":
+            which = "on both sides" if has_differences else "that are compared"
             yield (
-                "mean_fd is the mean framewise displacement (mm) of the volumes that are used, "
-                f"over all runs of a participant{' on both sides' if has_differences else ''}."
+                "mean_fd is the mean framewise displacement (mm) of a participant's runs "
+                f"{which}, also of volumes that were scrubbed; runs are weighted by the volumes "
+                "that are used."
             )
 
 

@@ -21,7 +21,7 @@ KNOWN = ("dataset", "mean_fd", "n_volumes")
 # BIDS has n/a only; the others are what spreadsheets and statistics programs write.
 _MISSING = frozenset({"", "n/a"})
 _MISSING_ELSEWHERE = frozenset({"na", "nan", "#n/a", "null", "."})
-_SHOWN, _MOST_SHOWN = 5, 20
+_SHOWN, _MOST_SHOWN, _LONGEST_SHOWN = 5, 20, 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,8 @@ def check_columns(names: Iterable[str], table: ParticipantTable) -> None:
                 f" Rename its column {close[0]!r}: in a formula, names have letters, digits and _ "
                 "only."
             )
-        shown = ", ".join(list(known)[:_MOST_SHOWN]) + (", …" if len(known) > _MOST_SHOWN else "")
+        first = [in_one_line(one, _LONGEST_SHOWN) for one in list(known)[:_MOST_SHOWN]]
+        shown = ", ".join(first) + (", …" if len(known) > _MOST_SHOWN else "")
         raise UsageError(f"{table.name} has no column {quoted(name)}.{hint} Known are: {shown}.")
 
 
@@ -236,7 +237,8 @@ def _table(path: Path, header: list[str], lines: Sequence[_Line]) -> Participant
     if not rows:
         raise ValueError("it has no participants")
     notes = tuple(
-        f"{path.name}: {quoted(cell)} in column {name} was read as a missing value (n/a in BIDS)."
+        f"{path.name}: {quoted(cell)} in column {in_one_line(name, _LONGEST_SHOWN)} was read as a "
+        "missing value (n/a in BIDS)."
         for name, cell in odd.items()
     )
     columns = tuple(name for name in header if name not in {ID, ""})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -234,6 +235,8 @@ class Comparison:
         How many there are, where all of them were used; else None.
     decompositions : tuple of Compared
         One for each decomposition.
+    kept : tuple of Path
+        The files of the work folder that a later start with the same data finds.
     """
 
     design: Design
@@ -242,3 +245,4 @@ class Comparison:
     n_tfce_permutations: int
     n_possible: int | None
     decompositions: tuple[Compared, ...]
+    kept: tuple[Path, ...] = ()

@@ -25,6 +25,7 @@ _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
 _LARGEST, _SMALLEST_SPREAD = 1e15, 1e-15
 # Relative to the largest value: what is left of a difference beside a rounding error.
 _RELATIVE_SPREAD = 1e-10
+_LONGEST_LEVEL = 100
 _SHOWN = 5
 
 Value = float | str
@@ -95,7 +96,18 @@ def read_column(name: str, people: Sequence[str], values: Sequence[Value], sourc
     Returns
     -------
     Column
+
+    Raises
+    ------
+    UsageError
+        A text cannot be shown as the name of a level.
     """
+    for text in map(str, values):
+        if not text.isprintable() or len(text) > _LONGEST_LEVEL:
+            raise UsageError(
+                f"{source}: column {name} has {quoted(text)}; values of variables must be "
+                f"printable, and have at most {_LONGEST_LEVEL} characters."
+            )
     numbers = [_as_number(value) for value in values]
     is_number = all(number is not None for number in numbers)
     read: Sequence[Value] = (

@@ -109,3 +109,8 @@ class ComparisonOptions:
     def is_asked(self) -> bool:
         """Whether participants are to be compared."""
         return any(value is not None for value in (self.model, self.model_file, self.within))
+
+    @property
+    def statistic_of_maps(self) -> MapStatistic | None:
+        """Which maps are compared; None where none are."""
+        return self.compare_stat if self.is_asked and "maps" in self.compare else None

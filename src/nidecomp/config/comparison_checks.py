@@ -59,11 +59,6 @@ def _check_model(options: ComparisonOptions) -> None:
 
 
 def _check_level(settings: Settings) -> None:
-    if settings.analysis_level == "participant":
-        raise UsageError(
-            "Participants are compared at the group level; a job at the participant level works on "
-            "its own participants only. Give --model with 'group'."
-        )
     if settings.extent.level == "minimal":
         raise UsageError(
             "Participants cannot be compared with --level minimal, which does not project the "

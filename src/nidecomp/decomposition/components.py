@@ -291,6 +291,11 @@ class Components:
         return len(self.maps)
 
     @property
+    def title(self) -> str:
+        """What tables and messages call the decomposition: ``canica20``."""
+        return f"{self.method}{self.n_components}"
+
+    @property
     def at_chance(self) -> NDArray[np.bool_]:
         """Which maps are no more reproducible between halves than chance, (n_components,).
 

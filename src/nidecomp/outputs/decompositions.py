@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from threadpoolctl import threadpool_limits
 from nidecomp.bids.dataset import SETTINGS
 from nidecomp.bids.names import atlas_description_file
 from nidecomp.bids.same_input import SOURCES
+from nidecomp.comparison.answers import Answer
 from nidecomp.config.science import PcaWeighting
 from nidecomp.core.inventory import Inventory
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
+from nidecomp.outputs.comparison_files import comparison_in_readme, write_comparison
 from nidecomp.outputs.comparisons import evidence_summary
 from nidecomp.outputs.components import write_evidence
 from nidecomp.outputs.dataset import (
@@ -72,7 +75,8 @@ def write_group(result: GroupResult) -> OutputTree:
 
 
 def _write_all(tree: OutputTree, result: GroupResult) -> None:
-    write_description(tree, result, "group networks", _readme(result))
+    answers = write_comparison(tree, result)
+    write_description(tree, result, "group networks", _readme(result, answers))
     if result.is_full:
         _write_atlas_card(tree, result)
     write_participants(tree, result)
@@ -125,7 +129,7 @@ def _summary(result: GroupResult) -> str:
     )
 
 
-def _readme(result: GroupResult) -> str:
+def _readme(result: GroupResult, answers: Sequence[Answer]) -> str:
     return readme(
         "decompositions.md.jinja",
         summary=_summary(result),
@@ -141,6 +145,7 @@ def _readme(result: GroupResult) -> str:
         inventory=INVENTORY,
         settings=SETTINGS,
         sources=SOURCES,
+        comparison=comparison_in_readme(result, answers),
     )
 
 

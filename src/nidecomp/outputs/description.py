@@ -10,7 +10,12 @@ from typing import Any, TypeVar
 
 from nidecomp.bids.dataset import DESCRIPTION, OUR_NAME, read_description
 from nidecomp.bids.datasets import Datasets
-from nidecomp.bids.names import BIDS_VERSION, IGNORED_BY_THE_VALIDATOR, IGNORED_OF_SURFACES
+from nidecomp.bids.names import (
+    BIDS_VERSION,
+    IGNORED_BY_THE_VALIDATOR,
+    IGNORED_OF_COMPARISONS,
+    IGNORED_OF_SURFACES,
+)
 from nidecomp.config.settings import Settings
 from nidecomp.core.atomic import replace_atomically
 from nidecomp.outputs.result import GroupResult
@@ -52,6 +57,7 @@ def write_description(tree: OutputTree, result: GroupResult, title: str, readme:
     )
     is_volume = result.space.extensions.mask_suffix == "mask"
     ignored = IGNORED_BY_THE_VALIDATOR + (() if is_volume else IGNORED_OF_SURFACES)
+    ignored += () if result.comparison is None else IGNORED_OF_COMPARISONS
     tree.write_text(PurePosixPath(".bidsignore"), "\n".join(ignored) + "\n")
     tree.write_text(PurePosixPath("README.md"), readme)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from nidecomp.bids.datasets import Datasets
@@ -13,7 +13,9 @@ from nidecomp.outputs.dataset_column import DATASET
 from nidecomp.outputs.inventory import rows
 
 
-def print_dry_run(inventory: Inventory, datasets: Datasets, plan: Forecast) -> None:
+def print_dry_run(
+    inventory: Inventory, datasets: Datasets, plan: Forecast, more: Iterable[str] = ()
+) -> None:
     """Print every run that was found, and the forecast.
 
     Parameters
@@ -22,6 +24,8 @@ def print_dry_run(inventory: Inventory, datasets: Datasets, plan: Forecast) -> N
     datasets : Datasets
         The preprocessed datasets.
     plan : Forecast
+    more : iterable of str
+        Further lines: how participants will be compared.
     """
     found = replace(
         inventory, unmatched=tuple(one for one in inventory.unmatched if not one.is_deselected)
@@ -32,6 +36,8 @@ def print_dry_run(inventory: Inventory, datasets: Datasets, plan: Forecast) -> N
         summary += f", {count(len(found.unmatched), 'folder')} without a matching run"
     print(summary)  # noqa: T201
     print(plan.as_text())  # noqa: T201
+    for line in more:
+        print(line)  # noqa: T201
 
 
 def as_text(table: Sequence[Mapping[str, object]]) -> str:

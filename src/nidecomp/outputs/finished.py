@@ -27,6 +27,9 @@ _LOG = logging.getLogger(__name__)
 MADE_FROM = MANIFEST.with_suffix(".json")
 _KEY = "MadeFrom"
 
+# What decides the comparison of participants, without which everything else is the same.
+_COMPARISON = "another comparison of participants"
+_FILES = ("participants_file", "model_file")
 # What results depend on, each by a hash of it.
 Origin = Mapping[str, str]
 
@@ -37,6 +40,7 @@ def origin_of(
     datasets: Datasets,
     space: FeatureSpace,
     request: Request,
+    files_of_comparison: Sequence[Path] = (),
 ) -> Origin | None:
     """Return what the results of a command depend on.
 
@@ -50,6 +54,8 @@ def origin_of(
         The preprocessed datasets.
     space : FeatureSpace
     request : Request
+    files_of_comparison : sequence of Path
+        The table of participants and the model file.
 
     Returns
     -------
@@ -57,16 +63,21 @@ def origin_of(
         None where a run or the atlas cannot be read, of which what reads them says why.
     """
     asked = request.asked
+    tables = asked.as_tables()
+    comparison = tables.pop("comparison", None)
     atlas = request.science.evidence.label_atlas
     try:
         names = sorted(task.path(fwhm).name for task in tasks for fwhm in task.smoothing_fwhm)
         of_atlas = identity_of_all(files_of_atlas(Path(atlas))) if atlas else None
+        of_comparison = [
+            hashlib.sha256(path.read_bytes()).hexdigest() for path in files_of_comparison
+        ]
     except (FailedRunError, OSError):
         return None
     parts: dict[str, object] = {
         "other runs": [names, space.digest, inventory_table.rows(inventory, datasets)],
         "other settings": [
-            asked.as_tables(),
+            tables,
             asked.extent.level,
             asked.extent.participant_maps,
             of_atlas,
@@ -82,6 +93,10 @@ def origin_of(
             library_versions(),
         ],
     }
+    if comparison is not None:
+        # Files count by their content, wherever they are.
+        decisive = {name: value for name, value in comparison.items() if name not in _FILES}
+        parts[_COMPARISON] = [decisive, of_comparison]
     return {
         name: hashlib.sha256(json.dumps(part, sort_keys=True, default=str).encode()).hexdigest()
         for name, part in parts.items()
@@ -129,7 +144,10 @@ def is_finished(output_dir: Path, origin: Origin | None) -> bool:
     before = _origin_before(output_dir)
     if origin is None or before is None:
         return False
-    changed = [name for name in origin if before.get(name) != origin[name]]
+    changed = [name for name in {**before, **origin} if before.get(name) != origin.get(name)]
+    if changed == [_COMPARISON]:
+        _LOG.warning(_OF_COMPARISON[_COMPARISON in before, _COMPARISON in origin], output_dir)
+        return False
     if changed:
         _LOG.warning(
             "The results in %s were made from %s: they are replaced",
@@ -138,6 +156,14 @@ def is_finished(output_dir: Path, origin: Origin | None) -> bool:
         )
         return False
     return is_whole(output_dir)
+
+
+# By whether there is a comparison, and whether there will be one.
+_OF_COMPARISON = {
+    (False, True): "A comparison of participants is added to the results in %s",
+    (True, True): "The comparison of participants in %s is replaced by another one",
+    (True, False): "The comparison of participants in %s is removed, as --model is not given",
+}
 
 
 def _origin_before(output_dir: Path) -> Origin | None:

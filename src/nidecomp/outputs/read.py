@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-GroupTable = Literal["stability", "matching", "order", "datasets"]
+GroupTable = Literal[
+    "stability", "matching", "order", "datasets", "comparisons", "comparisons_edges", "amplitudes"
+]
+# Those that stand in the output folder itself; others are in its logs.
+_OF_COMPARISONS = ("comparisons", "comparisons_edges", "amplitudes")
 
 
 def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
@@ -75,15 +79,17 @@ def group_table(output_dir: str | os.PathLike[str], name: GroupTable) -> pd.Data
     ----------
     output_dir : path or Outcome
         An output folder, or what `decompose` returned.
-    name : {"stability", "matching", "order", "datasets"}
+    name : {"stability", "matching", "order", "datasets", "comparisons", …}
         How similar the maps of both halves of the participants are; which components of two
         decompositions match; how the number of components was chosen; what each of several
-        datasets contributes to each component.
+        datasets contributes to each component. Where participants were compared: what was found in
+        each component (comparisons) and in each edge of connectomes (comparisons_edges), and the
+        amplitudes that were compared (amplitudes).
 
     Returns
     -------
     pandas.DataFrame
-        With the columns that the JSON beside the file in ``logs/`` describes.
+        With the columns that the JSON beside the file describes.
 
     Raises
     ------
@@ -91,13 +97,16 @@ def group_table(output_dir: str | os.PathLike[str], name: GroupTable) -> pd.Data
         There is no such table; the message names those that there are.
     """
     folder = Path(output_dir)
-    tables = {name: folder / "logs" / f"{name}.tsv" for name in get_args(GroupTable)}
+    tables = {
+        name: (folder if name in _OF_COMPARISONS else folder / "logs") / f"{name}.tsv"
+        for name in get_args(GroupTable)
+    }
     there_are = [name for name, path in tables.items() if path.exists()]
     if name not in there_are:
         raise UsageError(
             f"{folder} has no table {name!r}; its tables are: {', '.join(there_are) or 'none'}. "
             "stability and matching are written with --level full, order with --n-components auto, "
-            "datasets with --datasets."
+            "datasets with --datasets, and those of comparisons with --model."
         )
     return read_frame(tables[name])
 

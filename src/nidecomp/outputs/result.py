@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from nidecomp.outputs.notebook import summary_as_html
 if TYPE_CHECKING:
     # `--report-only` makes an outcome, too, and these take longer to import than it takes.
     from nidecomp.annotation.regions import RegionsOfMaps
+    from nidecomp.comparison.records import Comparison
     from nidecomp.decomposition.components import Components
     from nidecomp.decomposition.model_order_choice import ModelOrderChoice
     from nidecomp.projection.all_runs import Projections
@@ -37,7 +38,7 @@ class GroupResult:
 
     `settings` are those that were asked for; `choice` is None where the number of components was
     given. `regions` has, for each decomposition, the regions of each component. `n_threads` is how
-    many may compress an image.
+    many may compress an image. `comparison` is None where participants were not compared.
     """
 
     settings: Settings
@@ -51,6 +52,7 @@ class GroupResult:
     projections: Projections = field(default_factory=_no_projections)
     regions: RegionsOfMaps = ()
     n_threads: int = 1
+    comparison: Comparison | None = None
 
     @property
     def projected(self) -> tuple[ProjectedRun, ...]:
@@ -124,10 +126,12 @@ class GroupResult:
         extension: str,
         desc: str | None = None,
         stat: str | None = None,
+        contrast: str | None = None,
     ) -> PurePosixPath:
         """Return the path of a file of one decomposition."""
+        labels = replace(self.labels(components), contrast=contrast)
         task = pooled_task(self.tasks)
-        return group_file(suffix, extension, self.labels(components), task, stat=stat, desc=desc)
+        return group_file(suffix, extension, labels, task, stat=stat, desc=desc)
 
     def maps_file(
         self, components: Components, suffix: str, desc: str | None = None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from nidecomp.annotation.template_maps import GIVEN
 from nidecomp.bids.dataset import SETTINGS
+from nidecomp.comparison.answers import Answer
 from nidecomp.decomposition.components import Components
+from nidecomp.outputs.comparison_files import comparison_in_readme, write_comparison
 from nidecomp.outputs.dataset import (
     INVENTORY,
     write_logs,
@@ -41,7 +44,8 @@ def write_template_projections(result: GroupResult, *, is_job: bool) -> OutputTr
         To be finished by the caller, which writes the manifest.
     """
     tree = OutputTree(result.settings.output_dir, _job_name(result) if is_job else None)
-    write_description(tree, result, "projections to maps", _readme(result))
+    answers = write_comparison(tree, result)
+    write_description(tree, result, "projections to maps", _readme(result, answers))
     if is_job:
         write_settings(tree, result.settings)
     else:
@@ -84,7 +88,7 @@ def _write_maps(tree: OutputTree, result: GroupResult, components: Components) -
     )
 
 
-def _readme(result: GroupResult) -> str:
+def _readme(result: GroupResult, answers: Sequence[Answer]) -> str:
     return readme(
         "template_projections.md.jinja",
         source=_source(result),
@@ -94,4 +98,5 @@ def _readme(result: GroupResult) -> str:
         inventory=INVENTORY,
         quality_table=QUALITY_TABLE,
         settings=SETTINGS,
+        comparison=comparison_in_readme(result, answers),
     )

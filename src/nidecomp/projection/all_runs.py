@@ -111,12 +111,20 @@ def _tasks(
             targets=targets,
             normalise=request.science.projection.normalise_time_courses,
             with_maps=with_maps,
-            with_noise=with_maps and n_runs[task.run.participant] > 1,
+            arrays=_arrays(request, is_alone=n_runs[task.run.participant] == 1),
             removed=removed,
             aggressive=request.science.projection.aggressive,
         )
         for task in cleaning
     ]
+
+
+def _arrays(request: Request, *, is_alone: bool) -> tuple[str, ...]:
+    """Return what is stored as arrays of a run, which may be the participant's only one."""
+    statistic = request.science.comparison.statistic_of_maps
+    names = {"effect", "noise"} if request.extent.participant_maps or statistic else set()
+    of_comparison = {statistic} if statistic else set()
+    return tuple(sorted((set() if is_alone else names) | of_comparison))
 
 
 def _combined(

@@ -8,6 +8,7 @@ find what is done already.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,8 +33,9 @@ from nidecomp.projection.store import (
     find_combined,
     find_projected,
     load_effect,
-    store_effect,
+    store_array,
     store_maps,
+    store_noise,
     store_summary,
 )
 from nidecomp.projection.task import CombinedMaps, ProjectedRun, ProjectTask
@@ -76,7 +78,11 @@ def project_run(task: ProjectTask) -> ProjectedRun | FailedRun:
 def _found_or_projected(task: ProjectTask) -> ProjectedRun:
     stem = task.stem
     found = find_projected(task, stem)
-    if found is None and task.cleaning.run.files.image_is_gone:
+    is_gone = task.cleaning.run.files.image_is_gone
+    if found is None and is_gone and not task.with_maps:
+        # Its maps cannot be compared, but everything else is there.
+        found = find_projected(replace(task, arrays=()), stem)
+    if found is None and is_gone:
         raise FailedRunError(
             "its image is not there any more, so that the maps cannot be projected to it"
         )
@@ -113,15 +119,20 @@ def _project(task: ProjectTask, stem: Path) -> ProjectedRun:
         }
         if task.regressed_out_of(index):
             _store_regressed(task, stem, index, courses.values, design.kept)
-        if not task.with_maps:
+        if "effect" in task.arrays:
+            store_array(effect, stem, index, "effect")
+        if not task.needs_noise:
             continue
         own, noise = run_maps(
             here.series, courses.values, effect, design.nuisance, np.asarray(design.kept)
         )
         stored[f"noise_{index}"] = as_array(noise.summary())
-        store_maps(own, stem, index, task.cleaning.space)
-        if task.with_noise:
-            store_effect(effect, noise, stem, index)
+        if task.with_maps:
+            store_maps(own, stem, index, task.cleaning.space)
+        if "noise" in task.arrays:
+            store_noise(noise, stem, index)
+        if "z" in task.arrays:
+            store_array(own.z, stem, index, "z")
     check_unchanged(stem, task.stem)
     # This file is written last: if it is there, all others are complete.
     with writing(stem.with_name(stem.name + ".npz")) as file:
@@ -164,9 +175,14 @@ class CombineTask:
     @property
     def stem(self) -> Path:
         """The path of the stored files, without index, statistic and extension."""
-        names = "\n".join(stem.name for stem in self.stems)
-        digest = hashlib.sha256(names.encode()).hexdigest()
-        return self.stems[0].with_name(f"sub-{self.participant}_{digest[:20]}")
+        return stem_of_runs(self.participant, self.stems)
+
+
+def stem_of_runs(participant: str, stems: Sequence[Path]) -> Path:
+    """Return the stem of what several runs of a participant give, whose stems are given."""
+    names = "\n".join(stem.name for stem in stems)
+    digest = hashlib.sha256(names.encode()).hexdigest()
+    return stems[0].with_name(f"sub-{participant}_{digest[:20]}")
 
 
 def combine_runs(task: CombineTask) -> tuple[str, tuple[CombinedMaps, ...]]:

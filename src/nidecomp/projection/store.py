@@ -68,14 +68,16 @@ def find_projected(task: ProjectTask, stem: Path) -> ProjectedRun | None:
             for index in range(len(task.targets)):
                 maps = {name: map_file(stem, index, name, space) for name in STATISTICS}
                 wanted = list(maps.values()) if task.with_maps else []
-                if task.with_noise:
-                    wanted += [array_file(stem, index, name) for name in ("effect", "noise")]
+                arrays = [array_file(stem, index, name) for name in task.arrays]
+                wanted += arrays
                 denoised = (
                     task.regressed_path(stem, index) if task.regressed_out_of(index) else None
                 )
                 if denoised is not None:
                     wanted.append(denoised)
-                if not all_there(wanted):
+                if not all_there(wanted) or not all(
+                    is_whole(one) for one in arrays if one.suffix == ".npy"
+                ):
                     return None
                 projections.append(
                     Projection(
@@ -116,16 +118,31 @@ def store_maps(own: RunMaps, stem: Path, index: int, space: FeatureSpace) -> Non
                 temporary.write_bytes(content)
 
 
-def store_effect(effect: NDArray[np.float32], noise: Noise, stem: Path, index: int) -> None:
-    """Store the effect and its noise, from which the runs of a participant are combined."""
-    with writing(array_file(stem, index, "effect")) as file:
-        np.save(file, effect)
+def store_array(values: NDArray[np.generic], stem: Path, index: int, name: str) -> Path:
+    """Store an array of a target, and return its path."""
+    path = array_file(stem, index, name)
+    with writing(path) as file:
+        np.save(file, values)
+    return path
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether an array is stored in a file that has not been cut."""
+    try:
+        np.load(path, mmap_mode="r")
+    except Exception:  # numpy raises various errors for a damaged file, which is written again
+        return False
+    return True
+
+
+def store_noise(noise: Noise, stem: Path, index: int) -> None:
+    """Store the noise of a run, from which the runs of a participant are combined."""
     with writing(array_file(stem, index, "noise")) as file:
         np.savez(file, allow_pickle=False, **noise.arrays())
 
 
 def load_effect(stem: Path, index: int) -> tuple[NDArray[np.float32], Noise]:
-    """Return the effect and the noise that `store_effect` stored."""
+    """Return the effect and the noise of a run, which were stored."""
     with np.load(array_file(stem, index, "noise")) as content:
         noise = Noise.from_arrays(content)
     return np.load(array_file(stem, index, "effect")), noise
@@ -144,8 +161,7 @@ def from_array(numbers: NDArray[np.float64]) -> NoiseSummary:
 
 def store_summary(summary: NoiseSummary, stem: Path, index: int) -> None:
     """Store what the z values of combined maps depend on; after their maps."""
-    with writing(array_file(stem, index, "summary")) as file:
-        np.save(file, as_array(summary))
+    store_array(as_array(summary), stem, index, "summary")
 
 
 def find_combined(stem: Path, index: int, space: FeatureSpace) -> CombinedMaps | None:

@@ -48,9 +48,10 @@ class ProjectTask:
         Whether time courses are scaled to unit variance before stage 2 of dual regression.
     with_maps : bool
         Whether the run's own maps are stored.
-    with_noise : bool
-        Whether the noise of the voxels is stored, too, because the participant has other runs that
-        these maps are combined with.
+    arrays : tuple of str
+        What is stored as arrays (`store.array_file`): ``effect`` and ``noise`` of runs whose maps
+        are combined with those of the participant's other runs, and the statistic (``effect`` or
+        ``z``) of maps that participants are compared by.
     removed : tuple of tuple of int
         For each target, the components that are regressed out of the run's image.
     aggressive : bool
@@ -61,7 +62,7 @@ class ProjectTask:
     targets: tuple[Target, ...]
     normalise: bool
     with_maps: bool
-    with_noise: bool
+    arrays: tuple[str, ...] = ()
     removed: tuple[tuple[int, ...], ...] = ()
     aggressive: bool = False
 
@@ -69,6 +70,11 @@ class ProjectTask:
     def label(self) -> str:
         """The run's name."""
         return self.cleaning.label
+
+    @property
+    def needs_noise(self) -> bool:
+        """Whether the noise of the run's voxels is needed, which takes longer than the effect."""
+        return self.with_maps or not {"noise", "z"}.isdisjoint(self.arrays)
 
     def regressed_out_of(self, index: int) -> tuple[int, ...]:
         """Return the components of one target that are regressed out of the run's image."""

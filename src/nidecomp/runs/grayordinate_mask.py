@@ -28,7 +28,7 @@ from nidecomp.runs.enough_participants import MINIMUM_COVERAGE, covered_share, g
 from nidecomp.runs.signal import Signals, SignalTask, keep_signal
 from nidecomp.spaces.brain_models import BrainModels, Grayordinates
 from nidecomp.spaces.contract import FeatureSpace
-from nidecomp.spaces.grayordinate_maps import file_kind, read_values
+from nidecomp.spaces.grayordinate_maps import FileKind, file_kind, read_values
 from nidecomp.spaces.grayordinates import GrayordinateSpace
 from nidecomp.spaces.meshes import is_of_freesurfer, template_mesh
 
@@ -40,6 +40,12 @@ _OTHER_ORDER = (
     "its vertices and voxels are not listed as in most runs (fMRIPrep 23.1.4 changed the order of "
     "voxels); they were brought to the same order"
 )
+# What a file or a run is, by its kind.
+WHAT_IT_IS: dict[FileKind, str] = {
+    "cifti": "of grayordinates (CIFTI)",
+    "gifti": "of surfaces (GIFTI)",
+    "volume": "a volume",
+}
 NotUsed = TypeVar("NotUsed", RefusedRun, FailedRun)
 
 
@@ -102,6 +108,8 @@ def share_grayordinates(
     """
     of_sites = [run for run in inventory.used if run.is_of_site]
     here = [run for run in inventory.used if not run.is_of_site]
+    # A mistake is told before all runs are read.
+    given = _given_mask(masking, _most_frequent(inventory.used))
     if here and cache_dir is not None and work_dir is not None and executor is not None:
         _keep_signals([SignalTask(run, cache_dir, work_dir) for run in here], executor)
     signals, failed = _signals(here, Signals(cache_dir, work_dir))
@@ -110,7 +118,6 @@ def share_grayordinates(
     if not (runs or of_sites):
         return None, inventory
     usual = _most_frequent([*runs, *of_sites])
-    given = _given_mask(masking, usual)
     shared = signals[usual.label].models if given is None else given.models
     surfaces_dir = Path(masking.surfaces_dir) if masking.surfaces_dir else None
     allowed = _allowed(shared, usual, masking, surfaces_dir)
@@ -151,13 +158,8 @@ def _given_mask(masking: Masking, usual: UsableRun) -> _Given | None:
     """
     if masking.mask is None:
         return None
-    wanted = {
-        "cifti": "a .dscalar.nii or .dlabel.nii file",
-        "gifti": "the left one of a pair of .label.gii, .func.gii or .shape.gii files",
-    }[cast(Grayordinates, usual.grid).kind]
     path = Path(masking.mask)
-    if file_kind(path) != cast(Grayordinates, usual.grid).kind:
-        raise UsageError(f"--mask {path}: the mask of such runs is {wanted}.")
+    _check_kind_of_mask(path, usual)
     try:
         found = read_values(path, usual.files.space)
     except FailedRunError as error:
@@ -166,6 +168,28 @@ def _given_mask(masking: Masking, usual: UsableRun) -> _Given | None:
         raise UsageError(f"--mask {path} has {count(len(found.values), 'map')}; a mask has one.")
     (values,) = found.values
     return _Given(found.models, np.isfinite(values) & (values != 0))
+
+
+def _check_kind_of_mask(path: Path, usual: UsableRun) -> None:
+    kind, space = cast(Grayordinates, usual.grid).kind, usual.files.space
+    if file_kind(path) == kind:
+        return
+    wanted, of_results = {
+        "cifti": (
+            "a .dlabel.nii or .dscalar.nii file",
+            "*_desc-brain_dseg.dlabel.nii",
+        ),
+        "gifti": (
+            "the left one of a pair of .label.gii, .func.gii or .shape.gii files",
+            "*_hemi-L_desc-brain_dseg.label.gii",
+        ),
+    }[kind]
+    raise UsageError(
+        f"--mask {path} is {WHAT_IT_IS[file_kind(path)]}, and the runs in space-{space} are "
+        f"{WHAT_IT_IS[kind]}: give {wanted}, in which what is not 0 is inside. The results of an "
+        f"analysis in this space have one (tpl-{space}/anat/{of_results}). Without --mask, the "
+        "mask is made from the runs."
+    )
 
 
 def _within(given: _Given, allowed: NDArray[np.bool_], masking: Masking) -> NDArray[np.bool_]:
@@ -297,10 +321,9 @@ def _most_frequent(runs: Sequence[UsableRun]) -> UsableRun:
 
 def _check_kind(run: UsableRun, most: UsableRun) -> None:
     """Check that a run is stored as most are: several datasets may differ."""
-    names = {"cifti": "grayordinates (CIFTI)", "gifti": "surfaces (GIFTI)"}
     kind, usual = (cast(Grayordinates, one.grid).kind for one in (run, most))
     if kind != usual:
-        raise FailedRunError(f"it is of {names[kind]}, and most runs are of {names[usual]}")
+        raise FailedRunError(f"it is {WHAT_IT_IS[kind]}, and most runs are {WHAT_IT_IS[usual]}")
 
 
 def _allowed(

@@ -24,9 +24,10 @@ from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
 from nidecomp.execution.executor import Executor
 from nidecomp.runs.enough_participants import MINIMUM_COVERAGE, covered_share, group_mask
-from nidecomp.runs.grayordinate_mask import share_grayordinates
+from nidecomp.runs.grayordinate_mask import WHAT_IT_IS, share_grayordinates
 from nidecomp.spaces.brain_models import Grayordinates
 from nidecomp.spaces.contract import FeatureSpace
+from nidecomp.spaces.grayordinate_maps import file_kind
 from nidecomp.spaces.grid import Grid
 from nidecomp.spaces.images import read_mask
 from nidecomp.spaces.voxels import VoxelSpace
@@ -188,6 +189,11 @@ def with_mask_checked(run: UsableRun) -> UsableRun:
 def _given_mask(masking: Masking, grid: Grid) -> NDArray[np.bool_] | None:
     if masking.mask is None:
         return None
+    if (kind := file_kind(Path(masking.mask))) != "volume":
+        raise UsageError(
+            f"--mask {masking.mask} is {WHAT_IT_IS[kind]}, and the runs are volumes: give a NIfTI "
+            "image (.nii.gz)."
+        )
     try:
         given = read_mask(Path(masking.mask))
     except FailedRunError as error:

@@ -103,6 +103,11 @@ class FeatureSpace(ABC):
         """
         return self.measure.units[0]
 
+    @property
+    def on_surface(self) -> NDArray[np.bool_]:
+        """Which features have an area, and not a volume, shape (n_features,)."""
+        return np.full(self.n_features, self.measure.units[0].size == "area")
+
     def relative_size(self, features: NDArray[np.integer]) -> float:
         """Return the size of a cluster as a multiple of `SizeUnit.min_region`, to compare them."""
         return self.size_of(features) / self.unit_of(features).min_region

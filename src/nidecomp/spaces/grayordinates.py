@@ -214,6 +214,11 @@ class GrayordinateSpace(FeatureSpace):
             return self.measure.units[0]
         return VOLUME if self._is_voxel[features[0]] else AREA
 
+    @property
+    def on_surface(self) -> NDArray[np.bool_]:
+        """Which features are vertices."""
+        return ~self._is_voxel
+
     @cached_property
     def _is_voxel(self) -> NDArray[np.bool_]:
         return self._of_parts(lambda part: np.full(len(part.places), part.n_vertices is None))
@@ -314,9 +319,8 @@ class GrayordinateSpace(FeatureSpace):
         if not fwhm:
             return None
         if fwhm not in self._kernels:
-            name = f"{self.digest[:20]}_fwhm-{fwhm:g}"
             self._kernels[fwhm] = kept_kernel(
-                self.work_dir, name, self.n_features, lambda: self.kernel(fwhm)
+                self.work_dir, self.digest, fwhm, self.n_features, lambda: self.kernel(fwhm)
             )
         return self._kernels[fwhm]
 

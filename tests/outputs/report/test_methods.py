@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import tomli_w
+from comparison_example import add_comparison, of_options
 
 from nidecomp.annotation.thresholds import parse_rule, rule_in_words
-from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.config.parse import settings_from_options
 from nidecomp.config.science import Science
 from nidecomp.outputs.report.citation import citation_files
@@ -54,6 +54,8 @@ def make(root: Path, runs: list[tuple[str, ...]] | None = None, **options: Any) 
     for method in science.decomposition.methods:
         for scale in science.decomposition.model_orders or (5,):
             add_decomposition(root, science, method, scale)
+    if science.comparison.is_asked:
+        add_comparison(root, of_options(science.comparison, ("one", "two", "three")))
     return root
 
 
@@ -114,11 +116,10 @@ NO_SENTENCE = {
     "masking.surfaces_dir": "the sidecars of maps have the surfaces",
     "decomposition.atlas_label": "names files",
     "projection.connectomes": "the kinds that were written are named",
-    **{
-        f"comparison.{option.name}": "its sentences are made of the files of the comparison"
-        for option in dataclasses.fields(ComparisonOptions)
-    },
+    "comparison.participants_file": "logs/sources.tsv has the table; the text has its variables",
+    "comparison.model_file": "the text has the formula and the tests that it gives",
 }
+COMPARED: Options = {"model": "group + age + mean_fd"}
 # Option to the value that is set, what the text then has, and what is set in any case.
 SENTENCES: dict[str, tuple[Any, str, Options]] = {
     "selection.space": ("MNI152NLin6Asym", "in the space MNI152NLin6Asym", {}),
@@ -178,6 +179,36 @@ SENTENCES: dict[str, tuple[Any, str, Options]] = {
     "projection.normalise_time_courses": (True, "They were scaled to unit variance.", {}),
     "projection.regress_out": (("csf",), "components selected as csf", {}),
     "projection.aggressive": (True, "(aggressive regression)", {"regress_out": "csf"}),
+    "comparison.model": (
+        "group + age + mean_fd",
+        "26 participants were compared in the linear model group + age + mean_fd, with 22",
+        {},
+    ),
+    "comparison.test": (("age",), "Tested was age (two-sided t test).", COMPARED),
+    "comparison.blocks": ("site", "exchanged only within blocks of the same site.", COMPARED),
+    "comparison.within": (
+        "ses-post - ses-pre",
+        "Of each participant, the difference ses-post - ses-pre was compared.",
+        {},
+    ),
+    "comparison.compare": (
+        ("amplitudes",),
+        "What was compared were the amplitudes of components (the standard deviations of their",
+        COMPARED,
+    ),
+    "comparison.compare_stat": ("z", "their maps of dual regression (z values)", COMPARED),
+    "comparison.n_permutations": (200, "by 200 permutations of participants", COMPARED),
+    "comparison.n_tfce_permutations": (100, "in the first 100 of these.", COMPARED),
+    "comparison.cluster_threshold": (
+        0.001,
+        "Clusters of voxels, formed at an uncorrected p of 0.001, were also tested",
+        COMPARED,
+    ),
+    "comparison.nbs_threshold": (
+        0.01,
+        "formed at an uncorrected p of 0.01, were tested by the number of their edges",
+        COMPARED,
+    ),
 }
 
 

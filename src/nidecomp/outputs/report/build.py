@@ -17,6 +17,7 @@ from nidecomp.execution.choose import wanted_cores
 from nidecomp.execution.monitor import REPORT_STEP, Monitor
 from nidecomp.execution.progress import logging_to
 from nidecomp.outputs.report.citation import citation_files
+from nidecomp.outputs.report.comparison_pictures import as_file, design_picture
 from nidecomp.outputs.report.drawing import draw_all
 from nidecomp.outputs.report.map_figures import FIGURES, draw_map_figures, map_figures
 from nidecomp.outputs.report.page import render
@@ -184,6 +185,8 @@ def _add(tree: OutputTree, n_threads: int) -> Results:
     page = render(folder, drawn)
     for name, png in drawn.figures.items():
         tree.write_bytes(FIGURES / f"{anchor(name)}.png", png)
+    if folder.comparison is not None and (picture := design_picture(folder.comparison)):
+        tree.write_text(FIGURES / "design.svg", as_file(picture))
     tree.write_text(REPORT, page)
     for name, text in citation_files(folder).items():
         tree.write_text(_LOGS / name, text)

@@ -89,12 +89,45 @@ def painted(
     place = np.clip(np.rint(values / scale.window * HALF), -HALF, HALF).astype(np.int16) + HALF
     opacity = is_kept(values, scale).astype(np.float32)
     if is_faint:
-        limit = np.where(values > 0, scale.high, -scale.low)
-        limit = np.where(np.isfinite(limit) & (limit > 0), limit, scale.window)
+        above, below = (
+            limit if np.isfinite(limit) and limit > 0 else scale.window
+            for limit in (scale.high, -scale.low)
+        )
+        limit = np.where(values > 0, above, below)
         share = np.minimum(np.abs(values) / limit, 1)
         opacity = np.where(opacity > 0, opacity, _FAINT * share**2)
-    opacity = opacity[..., None]
-    if ground.ndim == values.ndim:
-        ground = ground[..., None]
-    ground = ground.astype(np.float32)
-    return np.asarray(np.rint(ground + opacity * (_TABLE[place] - ground)), dtype=np.uint8)
+    picture = np.empty((*values.shape, 3), dtype=np.uint8)
+    # Channel by channel, which takes half as long as all of them with one opacity.
+    for channel in range(3):
+        own = ground if ground.ndim == values.ndim else ground[..., channel]
+        own = own.astype(np.float32)
+        mixed = opacity * (_TABLE[:, channel].take(place) - own)
+        mixed += own
+        picture[..., channel] = np.rint(mixed, out=mixed)
+    return picture
+
+
+def painted_where(
+    ground: NDArray[np.uint8] | NDArray[np.float32],
+    values: NDArray[np.float32],
+    window: float,
+    kept: NDArray[np.bool_],
+) -> NDArray[np.uint8]:
+    """Return a picture of values of which some are kept, wherever their values lie.
+
+    Parameters
+    ----------
+    ground, values
+        As in `painted`.
+    window : float
+        The value that has the last colour.
+    kept : ndarray of bool, shape (...)
+        Others are shown, too, the fainter the smaller they are.
+
+    Returns
+    -------
+    ndarray of uint8, shape (..., 3)
+    """
+    opaque = painted(ground, values, Scale(window, 0, 0), is_faint=False)
+    faint = painted(ground, values, Scale(window, np.nan, np.nan), is_faint=True)
+    return np.where(kept[..., None], opaque, faint)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from nidecomp.core.parallel import map_ordered
+from nidecomp.outputs.report.compared_maps import ComparedKey, DrawnComparison, draw_comparison
 from nidecomp.outputs.report.component_facts import peak_of, short_name, title
 from nidecomp.outputs.report.connectomes import GroupConnectome, read_connectome
 from nidecomp.outputs.report.figures import draw_contact_sheet, draw_matrix, draw_strips
@@ -62,6 +63,8 @@ class Drawn:
         Key of a decomposition to those of the group.
     matches : mapping
         Keys of two decompositions to the correlations of their maps.
+    compared : mapping
+        What a comparison of participants found in maps.
     """
 
     figures: Mapping[str, bytes] = field(default_factory=dict)
@@ -69,6 +72,7 @@ class Drawn:
     scene: Mapping[str, object] | None = None
     connectomes: Mapping[str, GroupConnectome] = field(default_factory=dict)
     matches: Mapping[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
+    compared: Mapping[ComparedKey, DrawnComparison] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +134,8 @@ def draw_all(folder: Results, n_threads: int) -> Drawn:
     if (strips := _strips(folder)) is not None:
         figures["participants"] = as_png(strips)
     scene = panels.scene() if panels is not None else None
-    return Drawn(figures, maps, scene, connectomes, matches)
+    compared = draw_comparison(folder, panels, n_threads) if panels is not None else {}
+    return Drawn(figures, maps, scene, connectomes, matches, compared)
 
 
 def _components(

@@ -95,7 +95,7 @@ def draw_matrix(
     write(picture, (8, 8), title, size=13)
     finite = np.abs(values[np.isfinite(values)])
     limit = float(finite.max()) if len(finite) and finite.max() > 0 else 1.0
-    shown = Image.fromarray(_signed(np.nan_to_num(values / limit)))
+    shown = Image.fromarray(signed_colours(np.nan_to_num(values / limit)))
     if width and height:
         picture.paste(shown.resize((width, height), Image.Resampling.NEAREST), (left, top))
     for index, name in enumerate(rows):
@@ -107,8 +107,8 @@ def draw_matrix(
     return picture
 
 
-def _signed(share: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return colours of values from -1 to 1."""
+def signed_colours(share: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return the colours of values from -1 to 1: blue, white at 0, and red."""
     at = np.linspace(-1, 1, len(_SIGNED))
     channels = [np.interp(share, at, [colour[axis] for colour in _SIGNED]) for axis in range(3)]
     return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
@@ -117,7 +117,7 @@ def _signed(share: NDArray[np.float64]) -> NDArray[np.uint8]:
 def _draw_scale(picture: Image.Image, place: tuple[int, int], limit: float) -> None:
     left, top = place
     height = 120
-    bar = Image.fromarray(_signed(np.linspace(1, -1, height))[:, None])
+    bar = Image.fromarray(signed_colours(np.linspace(1, -1, height))[:, None])
     picture.paste(bar.resize((12, height)), (left, top))
     for value in (limit, 0.0, -limit):
         y = top + (1 - value / limit) / 2 * height

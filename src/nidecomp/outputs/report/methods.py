@@ -7,6 +7,7 @@ each of them on. What was not done is not mentioned.
 from __future__ import annotations
 
 from nidecomp.outputs.report.datasets import about_datasets, about_own_options
+from nidecomp.outputs.report.methods_comparison import about_comparison
 from nidecomp.outputs.report.methods_maps import about_evidence, about_fit, about_maps
 from nidecomp.outputs.report.methods_projections import about_projections, about_template
 from nidecomp.outputs.report.methods_runs import about_cleaning, about_runs
@@ -55,5 +56,5 @@ def methods_text(folder: Results) -> tuple[str, tuple[Reference, ...]]:
             about_evidence(folder, science),
             about_maps(folder, science),
         ]
-    paragraphs.append(about_projections(folder, science))
+    paragraphs += [about_projections(folder, science), about_comparison(folder, science)]
     return with_citations("\n\n".join(text for text in paragraphs if text))

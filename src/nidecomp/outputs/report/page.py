@@ -14,6 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nidecomp.core.text import verb
 from nidecomp.execution.monitor import REPORT_STEP
 from nidecomp.outputs.report.cautions import Ids, cautions, notes_of
+from nidecomp.outputs.report.comparison_section import Shown, section, told_of_components
+from nidecomp.outputs.report.comparison_tables import comparison_tables
 from nidecomp.outputs.report.component_facts import naming, rounded
 from nidecomp.outputs.report.datasets import table_of_datasets
 from nidecomp.outputs.report.drawing import QUALITY_IN_WORDS, Drawn
@@ -37,6 +39,8 @@ _SCRIPTS = (
 )
 # Of pages whose maps have a cortex, after those that it uses.
 _CORTEX, _BEFORE_CORTEX = "cortex.js", "panel.js"
+# Of pages that compare participants.
+_COMPARISON = "comparison"
 # Columns of the quality table that are added to the table of runs.
 _QUALITY = ("tsnr", "map_r", "explained_variance")
 _METRICS = {
@@ -124,23 +128,27 @@ def render(folder: Results, drawn: Drawn | None = None) -> str:
     drawn = drawn or Drawn()
     ids = component_ids(folder)
     order = folder.order_figure
+    told = told_of_components(folder, ids)
     return (
         environment()
         .get_template("report.html.jinja")
         .render(
             folder=folder,
             features=features_of(folder.decompositions),
-            style=(templates / "report.css").read_text(encoding="utf-8"),
+            style="".join(
+                (templates / name).read_text(encoding="utf-8") for name in _styles(folder)
+            ),
             # One element: between two, a browser may already go on with what the first one started.
             script="\n".join(
-                (templates / name).read_text(encoding="utf-8") for name in _scripts(drawn)
+                (templates / name).read_text(encoding="utf-8") for name in _scripts(folder, drawn)
             ),
             summary=summary(folder),
             cautions=cautions(folder, ids),
             order=data_uri(order.read_bytes(), "svg+xml") if order is not None else "",
-            tiles={one.key: _tiles(one, drawn, ids) for one in folder.decompositions},
-            data=payload(folder, drawn, ids),
-            tables=_tables(folder, ids),
+            tiles={one.key: _tiles(one, drawn, ids, told) for one in folder.decompositions},
+            data=payload(folder, drawn, ids, told),
+            tables=_tables(folder, ids) | comparison_tables(folder, ids),
+            compared=section(folder, drawn, ids),
             resources=_resources(folder),
             pairs=pairs_of(folder),
             notes=notes_of(folder.runs),
@@ -150,11 +158,17 @@ def render(folder: Results, drawn: Drawn | None = None) -> str:
     )
 
 
-def _scripts(drawn: Drawn) -> list[str]:
+def _scripts(folder: Results, drawn: Drawn) -> list[str]:
     """Return the scripts that a page needs, in their order."""
     place = _SCRIPTS.index(_BEFORE_CORTEX) + 1
     cortex = [_CORTEX] if drawn.scene is not None and "cortex" in drawn.scene else []
-    return [*_SCRIPTS[:place], *cortex, *_SCRIPTS[place:]]
+    compared = [f"{_COMPARISON}.js"] if folder.comparison is not None else []
+    return [*_SCRIPTS[:place], *cortex, *compared, *_SCRIPTS[place:]]
+
+
+def _styles(folder: Results) -> list[str]:
+    """Return the style sheets that a page needs, in their order."""
+    return ["report.css", *([f"{_COMPARISON}.css"] if folder.comparison is not None else [])]
 
 
 def summary(folder: Results) -> list[str]:
@@ -192,7 +206,12 @@ def _found_again(folder: Results) -> str:
     return f"More reproducible than noise are {listed(parts)}." if parts else ""
 
 
-def _tiles(one: WrittenDecomposition, drawn: Drawn, ids: Ids) -> list[dict[str, object]]:
+def _tiles(
+    one: WrittenDecomposition,
+    drawn: Drawn,
+    ids: Ids,
+    told: Mapping[tuple[str, str], list[Shown]],
+) -> list[dict[str, object]]:
     """Return what the gallery shows of each component."""
     found = []
     for row in one.metrics:
@@ -210,6 +229,11 @@ def _tiles(one: WrittenDecomposition, drawn: Drawn, ids: Ids) -> list[dict[str, 
                 "chance": _percent(row.get("reproducibility_chance")),
                 "row": row,
                 "label_r": f"{named.label_r:.2f}" if math.isfinite(named.label_r) else "",
+                "differs": [
+                    f"{each['title']}: {each['short']}"
+                    for each in told.get((one.key, name), [])
+                    if each["short"]
+                ],
             }
         )
     return found

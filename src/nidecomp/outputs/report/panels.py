@@ -15,6 +15,7 @@ from nidecomp.outputs.report.volume_panels import VolumePanels
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from nidecomp.outputs.report.compared_views import ComparedPicture
     from nidecomp.outputs.report.pictures import Cut, MapPictures
 
 
@@ -32,6 +33,9 @@ class MapPanels(Protocol):
 
     def figure(self, brain_map: Any, cut: Cut) -> Image:
         """Return the picture of a map for papers; several threads may ask at the same time."""
+
+    def compared(self, statistic: Any, found: NDArray[np.bool_]) -> ComparedPicture:
+        """Return the picture of a test's statistic, with a line around what was found."""
 
     def scene(self) -> Mapping[str, object] | None:
         """Return what the page draws maps on, as JSON; None where it cannot draw such maps."""

@@ -30,7 +30,12 @@ from nidecomp.outputs.report.spectra import spectra
 _STEPS = 1000
 
 
-def payload(folder: Results, drawn: Drawn, ids: Ids) -> dict[str, object]:
+def payload(
+    folder: Results,
+    drawn: Drawn,
+    ids: Ids,
+    told: Mapping[tuple[str, str], list[dict[str, object]]] | None = None,
+) -> dict[str, object]:
     """Return the data of the page's scripts, as JSON.
 
     Parameters
@@ -39,6 +44,8 @@ def payload(folder: Results, drawn: Drawn, ids: Ids) -> dict[str, object]:
     drawn : Drawn
     ids : mapping
         Of the components.
+    told : mapping, optional
+        What a comparison of participants says of components.
 
     Returns
     -------
@@ -58,6 +65,7 @@ def payload(folder: Results, drawn: Drawn, ids: Ids) -> dict[str, object]:
         "decompositions": [
             _decomposition(folder, one, drawn, ids) for one in folder.decompositions
         ],
+        **({"compared": {ids[key]: each for key, each in told.items()}} if told else {}),
         "quality": _quality(folder),
         "matches": matches,
         "matrices": [

@@ -19,6 +19,7 @@ from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
 from nidecomp.core.records import REDUCED_EXTENSION
 from nidecomp.core.text import count
+from nidecomp.outputs.report.comparison_results import WrittenComparison, read_comparison
 from nidecomp.outputs.report.panels import files_of_maps
 from nidecomp.outputs.report.reading import Row, number, read_json, read_table, read_text
 
@@ -81,6 +82,11 @@ class WrittenDecomposition:
         """An identifier of the decomposition, for names."""
         return f"seg-{self.method}_scale-{self.scale}"
 
+    @property
+    def label(self) -> str:
+        """What tables of a comparison of participants call it."""
+        return f"{self.method}{self.scale}"
+
     def course_files(self, participants: Sequence[Path] | None = None) -> tuple[Path, ...]:
         """Return the files of time courses, sorted.
 
@@ -137,6 +143,7 @@ class Results:
     `is_template` says that maps were projected which were not fitted here. `fits` has, for each
     component, how each run has it, `circumstances` how and where nidecomp was run. `settings` is
     the text of the file of settings, `options` what it says; None if it cannot be read.
+    `comparison` is None where participants were not compared.
     """
 
     root: Path
@@ -158,6 +165,7 @@ class Results:
     options: Settings | None
     mask: Path | None
     missing: tuple[str, ...]
+    comparison: WrittenComparison | None = None
 
     @property
     def science(self) -> Science | None:
@@ -195,6 +203,7 @@ def read_results(root: Path) -> Results:
     # There is no evidence about template maps.
     of_fits = None if is_template else missing
     runs = read_table(root / "logs" / "inventory.tsv", missing)
+    comparison = read_comparison(root, missing)
     # Runs that other sites reduced have no images that maps could be projected to.
     of_projections = None if _are_of_sites(runs) else missing
     return Results(
@@ -218,6 +227,7 @@ def read_results(root: Path) -> Results:
         options=_options(root / "logs" / "settings.toml"),
         mask=next((path for path, _ in files_of_maps(root, _MASK)), None),
         missing=tuple(missing),
+        comparison=comparison,
     )
 
 

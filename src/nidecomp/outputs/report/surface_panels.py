@@ -19,7 +19,13 @@ from scipy.spatial import KDTree
 from nidecomp.core.errors import FailedRunError
 from nidecomp.core.hemispheres import HEMISPHERES, Hemisphere
 from nidecomp.outputs.report.colours import Scale
+from nidecomp.outputs.report.compared_views import (
+    ComparedPicture,
+    compared_slices,
+    draw_compared,
+)
 from nidecomp.outputs.report.pictures import (
+    COMPARED_WIDTH,
     CannotDrawError,
     Cut,
     MapPictures,
@@ -27,6 +33,7 @@ from nidecomp.outputs.report.pictures import (
     packed,
     packed_numbers,
     scale_of,
+    window_of,
 )
 from nidecomp.outputs.report.raster import PAPER, SOFT, shortened, write
 from nidecomp.outputs.report.surface_views import Hemisurface, Montage, montage
@@ -38,6 +45,7 @@ from nidecomp.spaces.gifti import read_head, volumes_of
 from nidecomp.spaces.meshes import picture_mesh, template_mesh
 
 _VIEWS = ((("lateral", 0), ("lateral", 1)), (("medial", 0), ("medial", 1)))
+_SIDES = "on the lateral and medial sides of both hemispheres"
 _BLACK = (0, 0, 0)
 _SMALL_WIDTH, _LARGE_WIDTH = 160, 430
 _BAR_WIDTH, _TITLE_HEIGHT, _LINE_HEIGHT = 110, 40, 26
@@ -155,6 +163,33 @@ class SurfacePanels:
             return draw_large(self._voxels.pictures.stage, shown.volume, shown.scale, shown.cut)
         return self._large(shown)
 
+    def compared(self, statistic: NDArray[np.float32], found: NDArray[np.bool_]) -> ComparedPicture:
+        """Return the sides of both hemispheres with what was found, and slices below the cortex."""
+        vertices = self._of_vertices(statistic)
+        kept = self._of_vertices(found.astype(np.float32)) > 0
+        if self._voxels is None:
+            window = window_of(vertices)
+            cortex = self._compared_montage.draw_found(vertices, kept, window, _BLACK)
+            return ComparedPicture(cortex, window, None, _SIDES)
+        drawn = self._voxels.pictures
+        values = drawn.of_picture(self._voxels.volume(statistic))
+        inside = drawn.of_picture(self._voxels.volume(found.astype(np.float32))) > 0
+        window = window_of(np.concatenate([vertices, values]))
+        strongest = np.where(inside, values, np.float32(0)) if inside.any() else values
+        peak_mm, volume = drawn.peak_mm(strongest), drawn.filled(values)
+        below = (drawn.stage, volume, drawn.filled(inside) > 0, window, peak_mm)
+        if not self._cortex:
+            shows = "in slices, and what was found alone in a glass brain"
+            return ComparedPicture(draw_compared(*below, COMPARED_WIDTH), window, peak_mm, shows)
+        cortex = self._compared_montage.draw_found(vertices, kept, window, _BLACK)
+        n_x, n_y, _ = drawn.stage.grid.shape
+        px_per_mm = cortex.width / ((2 * n_x + n_y) * drawn.stage.grid.step_mm)
+        under = row(compared_slices(*below, px_per_mm), 0)
+        joined = Image.new("RGB", (cortex.width, cortex.height + under.height))
+        joined.paste(cortex, (0, 0))
+        joined.paste(under, (0, cortex.height))
+        return ComparedPicture(joined, window, peak_mm, f"{_SIDES} and in slices below the cortex")
+
     def scene(self) -> Mapping[str, object]:
         """Return the meshes, and the grid of voxels with the template."""
         scene = self._voxels.pictures.scene() if self._voxels is not None else {}
@@ -168,7 +203,7 @@ class SurfacePanels:
         if not self._cortex:
             return "Slices of {name} through its peak"
         slices_too = " and in slices below the cortex" if self._voxels is not None else ""
-        return f"{{name}} on the lateral and medial sides of both hemispheres{slices_too}"
+        return f"{{name}} {_SIDES}{slices_too}"
 
     def _of_vertices(self, brain_map: NDArray[np.float32]) -> NDArray[np.float32]:
         none = np.zeros(0, dtype=np.float32)
@@ -234,6 +269,10 @@ class SurfacePanels:
     @cached_property
     def _small_montage(self) -> Montage:
         return self._montage(_SMALL_WIDTH)
+
+    @cached_property
+    def _compared_montage(self) -> Montage:
+        return self._montage(COMPARED_WIDTH // 2)
 
     @cached_property
     def _large_montage(self) -> Montage:

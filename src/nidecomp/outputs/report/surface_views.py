@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nidecomp.core.hemispheres import Hemisphere
-from nidecomp.outputs.report.colours import Scale, painted
+from nidecomp.outputs.report.colours import Scale, painted, painted_where
+from nidecomp.outputs.report.outlines import outlined
 from nidecomp.outputs.report.raster import Colour
 
 # Pixels are so many times finer along each axis before they are averaged.
@@ -128,10 +129,39 @@ class Montage:
         -------
         Image
         """
-        size = (self.shape[1] * _FINER, self.shape[0] * _FINER)
         here = _at_pixels(values, self.corners, self.weights)
-        colours = np.empty((len(here), 4), dtype=np.uint8)
-        colours[:, :3] = painted(self.ground, here, scale, is_faint=True) * self.light
+        return self._put(painted(self.ground, here, scale, is_faint=True), paper)
+
+    def draw_found(
+        self, values: NDArray[np.float32], found: NDArray[np.bool_], window: float, paper: Colour
+    ) -> Image.Image:
+        """Return the picture of a map with a line around what a test found in it.
+
+        Parameters
+        ----------
+        values : ndarray, shape (n_vertices,)
+            As in `draw`.
+        found : ndarray of bool, shape (n_vertices,)
+        window : float
+            The value that has the last colour.
+        paper : tuple of int
+
+        Returns
+        -------
+        Image
+        """
+        here = _at_pixels(values, self.corners, self.weights)
+        kept = _at_pixels(found.astype(np.float32), self.corners, self.weights) > 0.5
+        inside = np.zeros(self.shape[0] * self.shape[1] * _FINER**2, dtype=np.bool_)
+        inside[self.places] = kept
+        drawn = self._put(painted_where(self.ground, here, window, kept), paper)
+        return outlined(drawn, inside.reshape(self.shape[0] * _FINER, -1), _FINER)
+
+    def _put(self, painted_pixels: NDArray[np.uint8], paper: Colour) -> Image.Image:
+        """Return the picture whose fine pixels have these colours, before light falls on them."""
+        size = (self.shape[1] * _FINER, self.shape[0] * _FINER)
+        colours = np.empty((len(painted_pixels), 4), dtype=np.uint8)
+        colours[:, :3] = painted_pixels * self.light
         # Pixels of four bytes are put in their places as one number, several times as fast.
         around = np.array([*paper, 0], dtype=np.uint8).view(np.uint32)
         fine = np.full(size[0] * size[1], around, dtype=np.uint32)

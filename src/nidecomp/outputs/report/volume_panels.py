@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any, TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -15,10 +16,20 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from nidecomp.outputs.report.colours import Scale
+from nidecomp.outputs.report.compared_views import ComparedPicture, draw_compared
 from nidecomp.outputs.report.grid import Grid, Position, box_of, grid_around, nearest_voxels
-from nidecomp.outputs.report.pictures import Cut, MapPictures, in_steps, packed, scale_of
+from nidecomp.outputs.report.pictures import (
+    COMPARED_WIDTH,
+    Cut,
+    MapPictures,
+    in_steps,
+    packed,
+    scale_of,
+    window_of,
+)
 from nidecomp.outputs.report.volume_views import Stage, draw_large, draw_small
 
+Number = TypeVar("Number", np.float32, np.bool_)
 # Voxels of the pictures, and of the page: 3 mm, or 4 mm where there are many maps, of which each
 # takes about 60 or 25 KB. Larger voxels of the maps themselves are shown as they are.
 _PICTURE_MM, _PAGE_MM, _PAGE_MM_OF_MANY, MANY_MAPS = 2.0, 3.0, 4.0, 120
@@ -37,7 +48,7 @@ class _Sampled:
     inside: NDArray[np.intp]
     of_image: NDArray[np.intp]
 
-    def volume(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def volume(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Return values within the mask as a volume, (x, y, z)."""
         volume = np.zeros(int(np.prod(self.grid.shape)), dtype=np.float32)
         volume[self.inside] = values
@@ -99,11 +110,11 @@ class VoxelPictures:
         """Return the values of the page's voxels, from a volume that is flat with x fastest."""
         return volume[self._coarse.of_image]
 
-    def of_picture(self, volume: NDArray[np.float32]) -> NDArray[np.float32]:
+    def of_picture(self, volume: NDArray[Number]) -> NDArray[Number]:
         """Return the values of the voxels of pictures, from a volume as above."""
         return volume[self._fine.of_image]
 
-    def filled(self, of_picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    def filled(self, of_picture: NDArray[Any]) -> NDArray[np.float32]:
         """Return the values of the voxels of pictures as a volume, (x, y, z)."""
         return self._fine.volume(of_picture)
 
@@ -208,6 +219,16 @@ class VolumePanels:
         """Return a map as pictures show it, and how its values become colours."""
         values = self._voxels.of_picture(brain_map)
         return self._voxels.filled(values), scale_of(values, cut)
+
+    def compared(self, statistic: NDArray[np.float32], found: NDArray[np.bool_]) -> ComparedPicture:
+        """Return slices through the largest value that was found, and a glass brain."""
+        voxels = self._voxels
+        values, kept = voxels.of_picture(statistic), voxels.of_picture(found)
+        window, peak_mm = window_of(values), voxels.peak_mm(np.where(kept, values, np.float32(0)))
+        volume, inside = voxels.filled(values), voxels.filled(kept) > 0
+        picture = draw_compared(voxels.stage, volume, inside, window, peak_mm, COMPARED_WIDTH)
+        shows = "in slices, and what was found alone in a glass brain"
+        return ComparedPicture(picture, window, peak_mm, shows)
 
     def scene(self) -> Mapping[str, object]:
         """Return the grid, the mask, and the template with its outlines."""

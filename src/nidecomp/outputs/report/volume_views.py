@@ -16,7 +16,7 @@ from nidecomp.outputs.report.grid import Grid
 from nidecomp.outputs.report.pictures import Cut
 from nidecomp.outputs.report.raster import INK, PAPER, SOFT, shortened, write
 
-_AXES = {"x": 0, "y": 1, "z": 2}
+AXES = {"x": 0, "y": 1, "z": 2}
 _SMALL_PX_PER_MM = 0.6
 _LARGE_WIDTH, _BAR_WIDTH, _TITLE_HEIGHT = 900, 84, 34
 _LINE = (150, 156, 164)
@@ -49,10 +49,10 @@ class Stage:
     def outlines(self) -> Mapping[str, Image.Image]:
         """The glass brain of each axis at the size of large pictures: how much a pixel is line."""
         scale = _glass_scale(self.grid)
-        return {axis: self._outline(axis, scale) for axis in _AXES}
+        return {axis: self._outline(axis, scale) for axis in AXES}
 
     def _outline(self, axis: str, scale: float) -> Image.Image:
-        across, up = (index for name, index in _AXES.items() if name != axis)
+        across, up = (index for name, index in AXES.items() if name != axis)
         size = [round(self.grid.shape[one] * self.grid.step_mm * scale) for one in (across, up)]
         drawn = Image.new("L", (size[0] * _FINER, size[1] * _FINER))
         if axis not in self.lines:
@@ -72,7 +72,7 @@ class Stage:
             axis: np.where(self.grey.any(axis=index), 0 if self.lines else _SILHOUETTE, 0).astype(
                 np.uint8
             )
-            for axis, index in _AXES.items()
+            for axis, index in AXES.items()
         }
 
 
@@ -87,7 +87,8 @@ def draw_large(stage: Stage, volume: NDArray[np.float32], scale: Scale, cut: Cut
     width = _LARGE_WIDTH - _BAR_WIDTH
     of_slices = width / (_extent(stage.grid, "yxx"))
     upper = row(slices(stage, volume, scale, cut, of_slices), 0)
-    lower = row(_glass_brain(stage, volume, scale), 0)
+    kept = np.where(is_kept(volume, scale), volume, np.float32(0))
+    lower = row(glass_brain(stage, kept, scale.window), 0)
     heights = (_TITLE_HEIGHT, upper.height, 24, lower.height, 26)
     picture = Image.new("RGB", (_LARGE_WIDTH, sum(heights)), PAPER)
     write(picture, (8, 8), shortened(cut.title, 15, _LARGE_WIDTH - 16), size=15)
@@ -106,7 +107,7 @@ def draw_large(stage: Stage, volume: NDArray[np.float32], scale: Scale, cut: Cut
 
 
 def _extent(grid: Grid, axes: str) -> float:
-    return sum(grid.shape[_AXES[axis]] for axis in axes) * grid.step_mm
+    return sum(grid.shape[AXES[axis]] for axis in axes) * grid.step_mm
 
 
 def _glass_scale(grid: Grid) -> float:
@@ -120,30 +121,44 @@ def slices(
     """Return a sagittal, a coronal and an axial slice through the peak."""
     at = stage.grid.index_of(cut.peak_mm)
     found = []
-    for axis, place in zip(_AXES.values(), at, strict=True):
-        grey, values = (_upright(np.moveaxis(one, axis, 0)[place]) for one in (stage.grey, volume))
+    for axis, place in zip(AXES.values(), at, strict=True):
+        grey, values = (upright(np.moveaxis(one, axis, 0)[place]) for one in (stage.grey, volume))
         found.append(_enlarged(painted(grey, values, scale, is_faint=True), stage.grid, px_per_mm))
     for one in found[1:]:
-        _mark_left(one, px_per_mm)
+        mark_left(one, px_per_mm)
     return found
 
 
-def _glass_brain(stage: Stage, volume: NDArray[np.float32], scale: Scale) -> list[Image.Image]:
-    kept = np.where(is_kept(volume, scale), volume, np.float32(0))
+def glass_brain(stage: Stage, kept: NDArray[np.float32], window: float) -> list[Image.Image]:
+    """Return the largest values along each line of sight, in four views.
+
+    Parameters
+    ----------
+    stage : Stage
+    kept : ndarray, shape (n_x, n_y, n_z)
+        0 where nothing is shown.
+    window : float
+        The value that has the last colour.
+
+    Returns
+    -------
+    list of Image
+    """
+    scale = Scale(window, 0, 0)
     middle = stage.grid.index_of((0, 0, 0))[0]
     px_per_mm = _glass_scale(stage.grid)
     found = []
     for axis, side, is_mirrored in _GLASS.values():
         part = kept if side == 0 else kept[: middle + 1] if side < 0 else kept[middle:]
-        values = _upright(_projected(part, _AXES[axis]))
-        ground = _upright(stage.silhouettes[axis])
+        values = upright(_projected(part, AXES[axis]))
+        ground = upright(stage.silhouettes[axis])
         picture = _enlarged(painted(ground, values, scale, is_faint=False), stage.grid, px_per_mm)
         outline = stage.outlines[axis].resize(picture.size)
         picture.paste(Image.new("RGB", picture.size, _LINE), mask=outline)
         if is_mirrored:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if side == 0:
-            _mark_left(picture, px_per_mm)
+            mark_left(picture, px_per_mm)
         found.append(picture)
     return found
 
@@ -154,7 +169,7 @@ def _projected(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     return np.asarray(np.where(highest >= -lowest, highest, lowest))
 
 
-def _upright(plane: NDArray[Any]) -> NDArray[Any]:
+def upright(plane: NDArray[Any]) -> NDArray[Any]:
     """Turn (across, up) into rows from top to bottom."""
     return plane[:, ::-1].T
 
@@ -164,7 +179,8 @@ def _enlarged(pixels: NDArray[np.uint8], grid: Grid, px_per_mm: float) -> Image.
     return Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def _mark_left(picture: Image.Image, px_per_mm: float) -> None:
+def mark_left(picture: Image.Image, px_per_mm: float) -> None:
+    """Write where left is, but for pictures that are too small for letters."""
     if px_per_mm > 1:
         write(picture, (6, 4), "L", size=12, colour=_LINE)
 
