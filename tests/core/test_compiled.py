@@ -17,16 +17,25 @@ from hypothesis import strategies as st
 from support import FIXTURES, REPOSITORY, machine_code
 
 import nidecomp.core.compiled as module
-from nidecomp.comparison import clusters, enhancement, glm, network_edges
+from nidecomp.comparison import (
+    clusters,
+    enhancement,
+    glm,
+    largest_enhancement,
+    network_edges,
+)
 from nidecomp.core.compiled import compiled
 from nidecomp.decomposition import sparse_coding
 from nidecomp.runs import clean
 from nidecomp.spaces import smooth
 
 few = settings(deadline=None, max_examples=30, derandomize=True, database=None)
+OWNERS = (
+    clean, smooth, sparse_coding, glm, enhancement, largest_enhancement, clusters, network_edges,
+)  # fmt: skip
 LOOPS: list[Any] = [
     loop
-    for owner in (clean, smooth, sparse_coding, glm, enhancement, clusters, network_edges)
+    for owner in OWNERS
     for loop in vars(owner).values()
     if hasattr(loop, "py_func") and loop.py_func.__module__ == owner.__name__
 ]
