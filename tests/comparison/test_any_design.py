@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as law
 from hypothesis import strategies as st
 
-from nidecomp.comparison.checks import nuisance_of
+from nidecomp.comparison.bases import effect_of, nuisance_of
 from nidecomp.comparison.describe import design_as_lines
 from nidecomp.comparison.design import make_design
 from nidecomp.comparison.participants import ParticipantTable
@@ -80,4 +80,6 @@ def test_a_design_can_be_used_or_a_sentence_says_why_there_is_none(
         assert contrast.name.isalnum()
         nuisance = nuisance_of(design.matrix, contrast.weights)
         assert nuisance.shape[1] == n_columns - len(contrast.weights)
+        both = np.hstack([nuisance, effect_of(design.matrix, contrast.weights)])
+        np.testing.assert_allclose(both.T @ both, np.eye(n_columns), atol=1e-5)
     assert all(line == " ".join(line.split(" ")) for line in design_as_lines(design))

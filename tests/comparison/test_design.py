@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from option_examples import LAW
 from run_examples import run_of
 
-from nidecomp.comparison.checks import nuisance_of
+from nidecomp.comparison.bases import effect_of, nuisance_of
 from nidecomp.comparison.describe import design_as_lines
 from nidecomp.comparison.design import make_design
 from nidecomp.comparison.participants import ParticipantTable
@@ -455,6 +455,20 @@ def test_within_blocks_the_mean_can_be_tested_by_signs() -> None:
 
 
 # ---------------------------------------------------------------- nuisance, and the log
+@pytest.mark.parametrize("unit", [1e-6, 1e3, 1e9])
+def test_the_unit_of_a_variable_does_not_matter(unit: float) -> None:
+    table = with_column("x", [repr(age * unit) for age in AGES])
+    for test in ("group", "x", "group:x"):
+        one = design_of("group * age", test.replace("x", "age"))
+        other = design_of("group * x", test, table=table)
+        for basis in (effect_of, nuisance_of):
+            spaces = [
+                (found := basis(design.matrix, design.contrasts[0].weights)) @ found.T
+                for design in (one, other)
+            ]
+            np.testing.assert_allclose(*spaces, atol=1e-9)
+
+
 @pytest.mark.parametrize("test", ["group", "age", "site", "sex"])
 def test_nuisance_and_effect_span_the_model(test: str) -> None:
     design = design_of("group + age + C(site) + sex", test)

@@ -44,7 +44,7 @@ class Compared:
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
     """Compare patients and controls, once."""
     output = tmp_path_factory.mktemp("groups") / "networks"
-    done = nidecomp(FIXTURES / "groups", output, "group", *WORDS, *MODEL, *FEW)
+    done = nidecomp(FIXTURES / "groups", output, "group", *WORDS, *MODEL, *FEW, report=True)
     assert done.exit_code == 0, done.stderr
     names, networks, _ = groups.planted_difference()
     planted = networks.get_fdata()[..., names.index(groups.CHANGED)].ravel()

@@ -25,8 +25,34 @@ def nuisance_of(matrix: NDArray[np.float64], weights: NDArray[np.float64]) -> ND
     -------
     ndarray, shape (n_people, n_columns - m)
     """
+    scaled, weights = _in_same_unit(matrix, weights)
     rotation = np.linalg.svd(weights)[2]
-    return np.linalg.qr(matrix @ rotation[len(weights) :].T)[0]
+    return np.linalg.qr(scaled @ rotation[len(weights) :].T)[0]
+
+
+def estimating(matrix: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what data are multiplied by to estimate a contrast, shape (m, n_people).
+
+    Parameters
+    ----------
+    matrix, weights : ndarray
+        As in `nuisance_of`.
+    """
+    scaled, weights = _in_same_unit(matrix, weights)
+    return np.asarray(weights @ np.linalg.pinv(scaled))
+
+
+def orthonormal(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return an orthonormal basis of what the columns of a matrix of full rank can give."""
+    return np.linalg.qr(matrix / np.linalg.norm(matrix, axis=0))[0]
+
+
+def _in_same_unit(
+    matrix: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the same model with columns of length 1, so that no unit is lost in rounding."""
+    sizes = np.linalg.norm(matrix, axis=0)
+    return matrix / sizes, weights / sizes
 
 
 def effect_of(matrix: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -35,9 +61,9 @@ def effect_of(matrix: NDArray[np.float64], weights: NDArray[np.float64]) -> NDAr
     With one row of weights, the product with data has the sign of the estimate.
     """
     # The estimate of the contrast is a product with the data that the nuisance adds nothing to.
-    estimating = (weights @ np.linalg.pinv(matrix)).T
-    basis = np.linalg.qr(estimating)[0]
-    return np.asarray(basis * np.sign(np.sum(basis * estimating, axis=0)))
+    product = estimating(matrix, weights).T
+    basis = np.linalg.qr(product)[0]
+    return np.asarray(basis * np.sign(np.sum(basis * product, axis=0)))
 
 
 def constant_within(effect: NDArray[np.float64], blocks: Sequence[str]) -> bool:

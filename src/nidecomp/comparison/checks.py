@@ -9,6 +9,7 @@ from itertools import combinations, product
 import numpy as np
 from numpy.typing import NDArray
 
+from nidecomp.comparison.bases import has_constant, nuisance_of, orthonormal
 from nidecomp.comparison.matrix import DesignMatrix
 from nidecomp.comparison.records import Contrast
 from nidecomp.comparison.variables import FEWEST_OF_LEVEL
@@ -61,7 +62,7 @@ def check_design(matrix: DesignMatrix, *, has_differences: bool) -> None:
                 f"{names[place]} follows from {others} for the {n_people} people in the model, so "
                 "that their effects cannot be told apart: leave one of them out."
             )
-    if not has_differences and not _spans(values, np.ones((n_people, 1))):
+    if not has_differences and not has_constant(orthonormal(values)):
         raise UsageError(
             "The model has no constant. Maps, amplitudes and connectomes of people are never 0 on "
             "average, so that it needs one: leave out 0 or - 1 (in a model file, put 1 in X)."
@@ -116,9 +117,7 @@ def _share_explained(values: Matrix, contrast: Contrast) -> float:
     if size <= _TOLERANCE**2 * float(np.abs(values).max()) ** 2:
         return 0.0
     nuisance = nuisance_of(values, contrast.weights)
-    sizes = np.linalg.norm(nuisance, axis=0)
-    weights = np.linalg.lstsq(nuisance / sizes, tested, rcond=None)[0]
-    rest = tested - (nuisance / sizes) @ weights
+    rest = tested - nuisance @ (nuisance.T @ tested)
     return 1.0 - float(rest @ rest) / size
 
 
@@ -137,36 +136,6 @@ def _explained_by(values: Matrix, place: int) -> list[int]:
     if np.linalg.norm(rest) > _TOLERANCE:
         return []
     return [int(one) for one in np.flatnonzero(np.abs(weights) > _TOLERANCE)]
-
-
-def _spans(values: Matrix, columns: Matrix) -> bool:
-    """Return whether columns are combinations of those of a matrix."""
-    if not values.shape[1]:
-        return False
-    weights = np.linalg.lstsq(values, columns, rcond=None)[0]
-    rest = np.linalg.norm(columns - values @ weights, axis=0)
-    return bool((rest <= _TOLERANCE * np.linalg.norm(columns, axis=0)).all())
-
-
-def nuisance_of(values: Matrix, weights: Matrix) -> Matrix:
-    """Return what is left of a model where a hypothesis is true.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n_people, n_columns)
-        The design matrix.
-    weights : ndarray, shape (n_rows, n_columns)
-        The contrast: under the hypothesis, ``weights @ coefficients`` is 0.
-
-    Returns
-    -------
-    ndarray, shape (n_people, n_columns - n_rows)
-        Its columns span the design without the effect; they are not those of the matrix.
-    """
-    _, sizes, rows = np.linalg.svd(weights)
-    rank = int((sizes > sizes[0] * 1e-10).sum())
-    rest: Matrix = values @ rows[rank:].T
-    return rest
 
 
 def check_tests(
@@ -202,11 +171,10 @@ def check_tests(
             f"--blocks {options.blocks}: every person in the model has a value of their own, so "
             "that nobody can be permuted. Blocks are groups of people, such as those of a site."
         )
-    constant = np.ones((len(values), 1))
     members = np.array([[one == block for block in sorted(set(blocks))] for one in blocks], float)
     for contrast in contrasts:
         nuisance = nuisance_of(values, contrast.weights)
-        is_permuted = _spans(nuisance, constant)
+        is_permuted = has_constant(nuisance)
         if not is_permuted and options.within is None:
             raise UsageError(
                 f"{contrast.text}: this tests whether a mean is 0, which can be tested with "

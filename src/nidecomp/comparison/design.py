@@ -13,6 +13,7 @@ from nidecomp.comparison.matrix import DesignMatrix
 from nidecomp.comparison.model import Model, model_of, named_columns
 from nidecomp.comparison.participants import KNOWN, ParticipantTable, check_columns
 from nidecomp.comparison.records import Absence, Design
+from nidecomp.comparison.smallest_p import notes_on_smallest_p
 from nidecomp.comparison.variables import Coding, Column, Value, code, notes_on, read_column
 from nidecomp.comparison.within import Row, rows_of
 from nidecomp.config.comparison import ComparisonOptions
@@ -87,6 +88,7 @@ def make_design(
         ),
         *on_tests,
         *notes_on_design(matrix, contrasts),
+        *notes_on_smallest_p(matrix.values, contrasts, blocks),
         *_on_blocks(blocks, options.blocks),
     )
     return Design(

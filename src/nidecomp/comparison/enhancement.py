@@ -56,23 +56,51 @@ def _add_enhancement(
     sizes: NDArray[np.float64],
     out: NDArray[np.float32],
 ) -> None:
-    """Add the enhancement of the values of one sign to `out`.
-
-    A max-tree: from the highest value down, each feature becomes the root of the clusters that it
-    joins. Below its own height and down to that of its parent, a root's cluster does not change.
-    """
+    """Add the enhancement of the values of one sign to `out`."""
     n = len(values)
-    order = np.argsort(-sign * values)
-    # The root of each cluster, to which features lead; -1 where the height is not reached.
-    leads_to = np.full(n, -1, np.int32)
+    n_above = 0
+    for feature in range(n):
+        n_above += sign * values[feature] > 0
+    order = np.argsort(-sign * values)[:n_above]
     parent = np.full(n, -1, np.int32)
     extent = np.zeros(n)
-    n_above = 0
+    _grow_tree(order, starts, neighbours, sizes, parent, extent)
+    power = HEIGHT + 1.0
+    below = np.zeros(n)
+    # From the lowest value up: what a cluster has below a feature is that of its parent.
+    for place in range(n_above - 1, -1, -1):
+        feature = order[place]
+        piece = (sign * np.float64(values[feature])) ** power
+        other = parent[feature]
+        if other >= 0:
+            piece -= (sign * np.float64(values[other])) ** power
+            below[feature] = below[other]
+        below[feature] += extent[feature] ** SURFACE_EXTENT * piece / power
+        out[feature] += np.float32(sign * below[feature])
+
+
+@compiled
+def _grow_tree(
+    order: NDArray[np.int64],
+    starts: NDArray[np.int32],
+    neighbours: NDArray[np.int32],
+    sizes: NDArray[np.float64],
+    parent: NDArray[np.int32],
+    extent: NDArray[np.float64],
+) -> None:
+    """Write the max-tree: each feature's parent, and the extent of its cluster at its height.
+
+    From the highest value down, a feature joins the clusters beside it. It becomes the parent of
+    the lowest feature of each: between the heights of both, that cluster does not change.
+    """
+    n = len(sizes)
+    # Each cluster has a root that its features lead to, -1 where the height is not reached.
+    leads_to = np.full(n, -1, np.int32)
+    lowest = np.empty(n, np.int32)
+    n_members = np.ones(n, np.int32)
     for feature in order:
-        if sign * values[feature] <= 0:
-            break
-        n_above += 1
-        leads_to[feature] = feature
+        own = feature
+        leads_to[own] = own
         extent[feature] = sizes[feature]
         for entry in range(starts[feature], starts[feature + 1]):
             root = neighbours[entry]
@@ -81,18 +109,14 @@ def _add_enhancement(
             while leads_to[root] != root:
                 leads_to[root] = leads_to[leads_to[root]]
                 root = leads_to[root]
-            if root != feature:
-                leads_to[root] = feature
-                parent[root] = feature
-                extent[feature] += extent[root]
-    power = HEIGHT + 1.0
-    below = np.zeros(n)
-    for place in range(n_above - 1, -1, -1):
-        feature = order[place]
-        piece = (sign * np.float64(values[feature])) ** power
-        if parent[feature] >= 0:
-            piece -= (sign * np.float64(values[parent[feature]])) ** power
-        below[feature] = extent[feature] ** SURFACE_EXTENT * piece / power
-        if parent[feature] >= 0:
-            below[feature] += below[parent[feature]]
-        out[feature] += np.float32(sign * below[feature])
+            if root == own:
+                continue
+            parent[lowest[root]] = feature
+            extent[feature] += extent[lowest[root]]
+            # The smaller cluster leads to the root of the larger one, so that ways stay short.
+            if n_members[root] > n_members[own]:
+                root, own = own, root
+            leads_to[root] = own
+            n_members[own] += n_members[root]
+            lowest[own] = feature
+        lowest[own] = feature

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.comparison.bases import changing_part, effect_of, nuisance_of
+from nidecomp.comparison.bases import changing_part, effect_of, estimating, nuisance_of
 from nidecomp.comparison.records import Contrast, Design, PermutationKind
 from nidecomp.comparison.transformations import Transformations
 from nidecomp.core.compiled import compiled
@@ -132,7 +132,7 @@ def linear_test(design: Design, contrast: Contrast, kind: PermutationKind) -> Li
         effect=effect_of(matrix, weights),
         nuisance=nuisance,
         changing=changing_part(nuisance, blocks_of) if kind == "permutations" else nuisance,
-        estimating=(weights @ np.linalg.pinv(matrix))[0] if len(weights) == 1 else None,
+        estimating=estimating(matrix, weights)[0] if len(weights) == 1 else None,
         dof=len(matrix) - matrix.shape[1],
     )
 

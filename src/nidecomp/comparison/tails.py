@@ -15,6 +15,8 @@ TOLERANCE = 1e-5
 LARGEST_TAIL_P = 0.1
 # A distribution that was fitted to a few hundred maxima says nothing of p values below.
 LEAST_TAIL_P = 1e-6
+# No distribution is fitted to fewer maxima: the skewness of so few says little.
+_FEWEST_MAXIMA = 100
 # Larger maxima are taken down to this quantile before a scale is fitted.
 _QUANTILE = 0.99
 # Beyond it, the logarithm of the tail goes on as a straight line: the tail itself is 0 later.
@@ -145,9 +147,12 @@ def from_tail(
     Returns
     -------
     p, counted_p : ndarray, shape (n,)
-        The same where the maxima are not skewed to the right. p is at least 1e-6.
+        The same where there are fewer than 100 maxima, or where they are not skewed to the right.
+        p is at least 1e-6.
     """
     count = counted(observed, maxima)
+    if len(maxima) < _FEWEST_MAXIMA:
+        return count, count
     tail = gamma_of(maxima[1:])
     is_small = count < LARGEST_TAIL_P
     if not tail.is_gamma or not is_small.any():

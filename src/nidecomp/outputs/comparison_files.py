@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.annotation.describe import ReferenceMaps, read_references
+from nidecomp.bids.names import IGNORED_OF_COMPARISONS
 from nidecomp.bids.same_input import SOURCES
 from nidecomp.comparison.answers import Answer, answers
 from nidecomp.comparison.records import Compared, Comparison, Contrast, Design, MapsOfContrast
@@ -29,6 +30,7 @@ from nidecomp.outputs.comparison_tables import (
     edges_table,
     main_inference,
 )
+from nidecomp.outputs.dataset_column import with_datasets
 from nidecomp.outputs.map_files import write_maps
 from nidecomp.outputs.readme import readme
 from nidecomp.outputs.result import GroupResult
@@ -91,8 +93,8 @@ class ComparisonWriter:
     def _write_design(self) -> None:
         """Write the matrix of the model, and who and what is in it."""
         design = self._design
-        columns = design_columns(design)
-        self._tree.write_table(DESIGN, columns, design_table(design), about=self._about_design())
+        columns, rows = with_datasets(self._result, design_columns(design), design_table(design))
+        self._tree.write_table(DESIGN, columns, rows, about=self._about_design())
 
     def _about_design(self) -> Mapping[str, object]:
         design, comparison = self._design, self._comparison
@@ -164,7 +166,8 @@ class ComparisonWriter:
                 "Description": "The amplitudes of networks that were compared.",
                 "Sources": [f"bids::{SOURCES}"],
             }
-            self._tree.write_table(AMPLITUDES_TABLE, AMPLITUDES, rows, about=about)
+            columns, named = with_datasets(self._result, AMPLITUDES, rows)
+            self._tree.write_table(AMPLITUDES_TABLE, columns, named, about=about)
 
     # ------------------------------------------------------------ maps
     def _write_maps(
@@ -336,7 +339,7 @@ def design_table(design: Design) -> list[Row]:
 
 
 def write_comparison(tree: OutputTree, result: GroupResult) -> tuple[Answer, ...]:
-    """Write all files of a comparison of participants.
+    """Write all files of a comparison of participants, and remove those of an earlier one.
 
     Parameters
     ----------
@@ -348,9 +351,11 @@ def write_comparison(tree: OutputTree, result: GroupResult) -> tuple[Answer, ...
     tuple of Answer
         Those of the tests; none without a comparison.
     """
-    if result.comparison is None:
-        return ()
-    found = ComparisonWriter(tree, result, result.comparison).write()
+    found: tuple[Answer, ...] = ()
+    if result.comparison is not None:
+        found = ComparisonWriter(tree, result, result.comparison).write()
+    # The report must not take files of an earlier comparison for those of this one.
+    tree.remove_earlier(IGNORED_OF_COMPARISONS)
     for answer in found:
         for line in answer.lines:
             _LOG.info(line)
