@@ -10,6 +10,7 @@ import sysconfig
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from comparison_example import LEFT_OUT, NOTES, PLANTED, Example, add_comparison
 from report_example import components_of, data_of, make, page_of
@@ -236,6 +237,8 @@ def test_hostile_words_come_out_as_text(tmp_path: Path) -> None:
     for name in ("design.tsv", "comparisons.tsv", "comparisons_edges.tsv"):
         text = (root / name).read_text()
         (root / name).write_text(text.replace("patients", HOSTILE.replace('"', "")))
+    design = (root / "design.json").read_text()
+    (root / "design.json").write_text(design.replace("patients]", HOSTILE.replace('"', "") + "]"))
     page = page_of(root)
     assert "<script>alert" not in page
     assert HOSTILE in " ".join(Reader(page).pieces)
@@ -261,6 +264,22 @@ def test_damaged_files_make_no_report_fail(tmp_path: Path, name: str, content: s
     root = folder(tmp_path)
     (root / name).write_text(content)
     assert 'id="part-compared"' in page_of(root)
+
+
+def test_columns_of_the_model_are_found_by_their_names(tmp_path: Path) -> None:
+    """The dataset stands before them, where there are several."""
+    root = folder(tmp_path)
+    before = read_comparison(root, [])
+    path = root / "design.tsv"
+    head, *lines = [line.split("\t") for line in path.read_text().splitlines()]
+    rows = [[head[0], "dataset", *head[1:]], *([line[0], "A", *line[1:]] for line in lines)]
+    path.write_text("\n".join("\t".join(row) for row in rows) + "\n")
+    after = read_comparison(root, [])
+    assert before is not None
+    assert after is not None
+    assert after.columns == before.columns
+    assert after.variables["dataset"] == ("A",) * len(after.people)
+    np.testing.assert_array_equal(after.matrix, before.matrix)
 
 
 def test_cells_that_are_no_numbers_are_not_known(tmp_path: Path) -> None:

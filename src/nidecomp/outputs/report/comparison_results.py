@@ -209,14 +209,16 @@ def read_comparison(root: Path, missing: list[str]) -> WrittenComparison | None:
     described = read_json(root / "design.json", missing)
     tests = _tests(described.get("Contrasts"))
     head, lines = _cells(root / "design.tsv", missing)
+    columns = tuple(texts_of(described.get("MatrixColumns")))
     n_columns = max((test.weights.shape[1] for test in tests), default=0)
-    matrix = np.array([[number(cell) for cell in line[1 : 1 + n_columns]] for line in lines])
+    is_whole = len(columns) == n_columns and set(columns) <= set(head)
+    places = [head.index(name) for name in columns] if is_whole else []
+    matrix = np.array([[number(line[place]) for place in places] for line in lines])
     if matrix.shape != (len(lines), n_columns) or not np.isfinite(matrix).all():
         if n_columns:
             missing.append("design.tsv is damaged.")
         lines, matrix = [], np.zeros((0, n_columns))
     cells = {name: tuple(line[place] for line in lines) for place, name in enumerate(head)}
-    columns = tuple(head[1 : 1 + n_columns])
     blocks = cells.get(_BLOCK, ()) if described.get("Blocks") else ()
     return WrittenComparison(
         described=described,
