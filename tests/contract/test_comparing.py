@@ -230,6 +230,22 @@ def test_a_run_that_cannot_be_read_costs_its_participant_only(
     assert not list((tmp_path / "out").glob("tpl-*/func/*_statmap*"))
 
 
+def test_runs_that_fail_until_too_few_people_are_left_cost_the_comparison_only(
+    dataset: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(dataset, tmp_path / "in")
+    for label in PATIENTS[2:]:
+        (image,) = broken.glob(f"sub-{label}/func/*_bold.nii.gz")
+        image.write_bytes(image.read_bytes()[:-5000])
+    done = nidecomp(broken, tmp_path / "out", "group", *FIT, *MODEL)
+    assert done.exit_code == 1, done.stderr
+    assert "Participants were not compared: " in done.stderr
+    assert "patients" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "out").glob("tpl-*/func/*_components.nii.gz"))
+    assert not (tmp_path / "out" / "comparisons.tsv").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
