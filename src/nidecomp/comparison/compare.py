@@ -176,7 +176,7 @@ def _compare_maps(
     stored: dict[int, dict[int, Path]] = {}
     lost = []
     results = executor.map_unordered(compare_component, tasks)
-    for result in progress.with_progress(results, len(tasks), "Comparing maps"):
+    for result in progress.with_progress(results, len(tasks), "Comparing maps", unit="map"):
         match result:
             case MapsDone():
                 stored.setdefault(result.decomposition, {})[result.component] = result.path
