@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nidecomp.annotation.describe import ReferenceMaps, read_references
 from nidecomp.bids.names import IGNORED_OF_COMPARISONS
 from nidecomp.bids.same_input import SOURCES
-from nidecomp.comparison.answers import Answer, answers
+from nidecomp.comparison.answers import ALPHA, Answer, answers
 from nidecomp.comparison.records import Compared, Comparison, Contrast, Design, MapsOfContrast
 from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.core.text import count
@@ -72,6 +72,18 @@ class ComparisonWriter:
     def _options(self) -> ComparisonOptions:
         return self._result.settings.science.comparison
 
+    @property
+    def _permutations(self) -> dict[str, object]:
+        """How data were permuted, as sidecars have it."""
+        comparison = self._comparison
+        return {
+            "Kind": comparison.kind,
+            "Number": comparison.n_permutations,
+            "NumberTFCE": comparison.n_tfce_permutations,
+            "AllPossible": comparison.n_possible is not None,
+            "Seed": self._result.settings.science.decomposition.random_seed,
+        }
+
     @cached_property
     def _references(self) -> ReferenceMaps:
         return read_references(self._result.space, self._result.settings.science.evidence)
@@ -97,7 +109,7 @@ class ComparisonWriter:
         self._tree.write_table(DESIGN, columns, rows, about=self._about_design())
 
     def _about_design(self) -> Mapping[str, object]:
-        design, comparison = self._design, self._comparison
+        design = self._design
         return {
             "Description": "The model that participants are compared in: a row for each "
             "participant, the columns of the design matrix, and the variables as they are in the "
@@ -115,13 +127,7 @@ class ComparisonWriter:
                 }
                 for one in design.contrasts
             },
-            "Permutations": {
-                "Kind": comparison.kind,
-                "Number": comparison.n_permutations,
-                "NumberTFCE": comparison.n_tfce_permutations,
-                "AllPossible": comparison.n_possible is not None,
-                "Seed": self._result.settings.science.decomposition.random_seed,
-            },
+            "Permutations": self._permutations,
             "Compared": list(self._options.compare),
             "Within": design.within or None,
             "Blocks": design.blocks_column or None,
@@ -201,7 +207,7 @@ class ComparisonWriter:
             units=cluster_units(measure),
             about={
                 "Description": f"Clusters of {measure.features} where '{contrast.text}' was found: "
-                f"p < 0.05 by {_INFERENCE[main_inference(maps)]}, {_OVER_ALL}."
+                f"p < {ALPHA:g} by {_INFERENCE[main_inference(maps)]}, {_OVER_ALL}."
             },
         )
 
@@ -279,7 +285,7 @@ class ComparisonWriter:
         maps: MapsOfContrast,
     ) -> dict[str, object]:
         """Return what holds for all maps of one test of one decomposition."""
-        result, comparison = self._result, self._comparison
+        result = self._result
         return {
             "ComponentNames": [components.names[one] for one in compared.components],
             "Test": contrast.text,
@@ -287,13 +293,7 @@ class ComparisonWriter:
             "DegreesOfFreedom": maps.dof
             if contrast.statistic == "t"
             else [len(contrast.weights), maps.dof],
-            "Permutations": {
-                "Kind": comparison.kind,
-                "Number": comparison.n_permutations,
-                "NumberTFCE": comparison.n_tfce_permutations,
-                "AllPossible": comparison.n_possible is not None,
-                "Seed": result.settings.science.decomposition.random_seed,
-            },
+            "Permutations": self._permutations,
             "ComparedMaps": f"{self._options.compare_stat} of dual regression, stage 2",
             "Participants": [f"sub-{one.participant}" for one in self._design.people],
             result.space.measure.in_words("ComparedVoxels"): compared.n_features,
