@@ -36,7 +36,7 @@ NETWORKS = (
     "Lateral visual",
 )
 CHANGED = "Salience"
-"""The network that differs between the groups."""
+"""The network that has one more part in patients."""
 HIPPOCAMPI_MM = ((-28.0, -20.0, -16.0), (28.0, -20.0, -16.0))
 PART_WIDTH_MM = 10.0
 PART_STRENGTH = 0.8
@@ -105,8 +105,9 @@ def write_groups(root: Path, seed: str = "groups") -> None:
     traces = load_traces()
     ranks = np.linspace(0, len(traces) - 2, len(SUBJECTS)).round().astype(int)
     order = rng_for(seed, "order of traces").permutation(ranks)
+    heads = {group: head_of(group) for group in GROUPS}
     for subject, rank in zip(SUBJECTS, order, strict=True):
-        head = head_of(group_of(subject))
+        head = heads[group_of(subject)]
         participant = make_participant(head, STRENGTH, rng_for(seed, subject))
         # Differences between the means of voxels would take half of the bytes.
         flat = np.full(GRID_SHAPE, BRAIN_INTENSITY)
@@ -136,8 +137,8 @@ def write_participants(root: Path, seed: str = "groups") -> None:
             "group": {
                 "Description": "Simulated group",
                 "Levels": {
-                    "controls": f"The {CHANGED} as in all other datasets",
-                    "patients": f"The {CHANGED} has a further part in both hippocampi",
+                    "controls": f"{len(NETWORKS)} networks",
+                    "patients": f"the same, and a part of {CHANGED} in both hippocampi",
                 },
             },
             "age": {

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from functools import cache
+from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
 import numpy as np  # noqa: F401  with scipy's, the libraries whose threads are bounded below
 import pytest
 import scipy.linalg  # noqa: F401
-from support import FIXTURES, REPOSITORY, made_once, nidecomp, small
+from support import FIXTURES, REPOSITORY, machine_code, made_once, nidecomp, small
 from threadpoolctl import threadpool_limits
 
 # A script that starts the tests in the background has them ignore SIGINT, and nohup has them ignore
@@ -24,6 +27,10 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Where it is set, every process that the tests start would compile NiDecomp's modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Imports of all tests make no garbage, and a second of each process was the search for it.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    gc.disable()
+
 # Matrices of the tests are so small that threads of linear algebra only wait for each other. What
 # the tests start keeps the machine's defaults: no variable is set.
 threadpool_limits(limits=1)
@@ -31,6 +38,13 @@ threadpool_limits(limits=1)
 
 # Its modules recompute the same decompositions, which each process keeps.
 RECOMPUTED = "tests/recomputed/"
+# It has loops compiled for each data type, which two processes would both do at the same time.
+COMPILES = "tests/spaces/test_series.py"
+
+
+def pytest_collection_finish() -> None:
+    """Search for garbage again, once all tests are imported."""
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -43,7 +57,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
             file = nodeid.partition("::")[0]
             if file.startswith(RECOMPUTED):
                 return RECOMPUTED
-            return file if shares(config.rootpath / file) else nodeid
+            return file if file == COMPILES or shares(config.rootpath / file) else nodeid
 
     return ByWhatIsShared(config, log)
 
@@ -94,10 +108,25 @@ def small_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def compiled_ahead(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The machine code that a container brings, for the data type of these datasets alone."""
+    """The machine code that a container brings, for the data type of these datasets alone.
+
+    What other processes have compiled is copied, and ``made.txt`` lists what was asked for.
+    """
 
     def make(folder: Path) -> None:
+        for code in (REPOSITORY / "src").rglob("__pycache__/*.nb[ci]"):
+            # As numba names its folders for the modules of a package.
+            package = code.parents[1]
+            kept = folder / f"{package.name}_{sha1(bytes(package)).hexdigest()}"  # noqa: S324
+            kept.mkdir(parents=True, exist_ok=True)
+            shutil.copy(code, kept)
         script = REPOSITORY / "tools" / "compile_ahead.py"
-        subprocess.run([sys.executable, script, folder, "int16"], check=True, capture_output=True)
+        done = subprocess.run(
+            [sys.executable, script, folder, "int16"],
+            env={**os.environ, "NUMBA_DEBUG_CACHE": "1"},
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        made = sorted(machine_code(done.stdout, "loaded", "saved"))
+        (folder / "made.txt").write_text("\n".join(made), encoding="utf-8")
 
     return made_once(tmp_path_factory, "compiled", make)

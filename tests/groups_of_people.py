@@ -53,6 +53,7 @@ def write_people(
                 "group": "patients" if is_patient else "controls",
                 "age": 20 + 7 * number % 31,
                 "site": "ab"[number // 2 % 2],
+                "arm": "xyz"[number // 4],
             }
         )
         for session in sessions or ("",):

@@ -6,6 +6,7 @@ import atexit
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,15 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             (shared / "made").touch()
     shutil.copytree(shared / "networks", output, symlinks=True)
     return output
+
+
+def machine_code(said: str, *how: str) -> set[str]:
+    """Return the names of the files of machine code that were ``loaded`` or ``saved``.
+
+    Of what a process said whose variable ``NUMBA_DEBUG_CACHE`` is set.
+    """
+    lines = re.findall(r"^\[cache\] data (\w+) (?:from|to) .*?([^/']+\.nbc)", said, re.MULTILINE)
+    return {name for done, name in lines if done in how}
 
 
 def results(folder: Path) -> dict[str, str]:

@@ -201,6 +201,12 @@ def test_several_values_follow_one_option() -> None:
     assert settings.science.selection.participant_label == ("01", "02")
 
 
+def test_an_option_that_is_repeated_has_all_values() -> None:
+    settings = parse(["in", "out", "group", "--model", "group + age", "--test", "group",
+                      "--test", "age"])  # fmt: skip
+    assert settings.science.comparison.test == ("age", "group")
+
+
 def test_the_options_of_the_engine_are_understood() -> None:
     words = (
         "--dictlearning-smoothing-fwhm 2 --map-support 0.1 --n-epochs 3 --subspace-dims 200 "

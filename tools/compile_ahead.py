@@ -82,6 +82,7 @@ def compile_comparison() -> None:
         linear_test,
         statistic_maps,
     )
+    from nidecomp.comparison.largest_enhancement import largest_enhancement  # noqa: PLC0415
     from nidecomp.comparison.network_edges import largest_networks  # noqa: PLC0415
     from nidecomp.comparison.records import Contrast, Design, Measured  # noqa: PLC0415
     from nidecomp.comparison.transformations import draw_transformations  # noqa: PLC0415
@@ -102,6 +103,7 @@ def compile_comparison() -> None:
     neighbours = chain.indptr.astype("i4"), chain.indices.astype("i4")
     kind = FeatureKind(np.arange(500), True, *neighbours, np.ones(500))
     enhance(maps, kind)
+    largest_enhancement(maps, kind)
     cluster_extents(maps, 1.0, kind)
     largest_networks(np.ones((1, 3)), 0.5, np.ones(3, dtype=bool))
 

@@ -223,6 +223,8 @@ def _add_option(group: argparse._ArgumentGroup, declared: Field[Any]) -> None:
         group.add_argument(
             *flags,
             dest=declared.name,
+            # Given twice, an option has the values of both: the first ones would be lost.
+            action="extend" if meta["many"] else "store",
             nargs="+" if meta["many"] else None,
             metavar=meta["metavar"],
             help=help_text,

@@ -26,7 +26,7 @@ from nidecomp.comparison.records import Absence, Compared, Comparison, Design, M
 from nidecomp.config.comparison import ComparisonOptions, Measure
 from nidecomp.config.request import Request
 from nidecomp.config.science import Connectome
-from nidecomp.core.errors import UsageError
+from nidecomp.core.errors import NidecompError, NothingToDoError, UsageError
 from nidecomp.core.inventory import group_by_text
 from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
@@ -176,22 +176,22 @@ def compare_participants(
     Returns
     -------
     Comparison or None
-        None, too, where every component has a noise flag.
-
-    Raises
-    ------
-    UsageError, NothingToDoError
-        Too few participants are left.
+        None, too, where nobody could be compared, which is logged: the decomposition is written
+        all the same.
     """
     if study is None:
         return None
     with step("comparing participants"):
-        return _compare(study, components, projections, executor)
+        try:
+            return _compare(study, components, projections, executor)
+        except NidecompError as error:
+            _LOG.error("Participants were not compared: %s", error)
+            return None
 
 
 def _compare(
     study: Study, components: Sequence[Components], projections: Projections, executor: Executor
-) -> Comparison | None:
+) -> Comparison:
     """Compare participants in the components that are probably no noise."""
     request = study.request
     references = read_references(study.space, request.science.evidence)
@@ -199,7 +199,9 @@ def _compare(
     for one, family in zip(components, families, strict=True):
         _log_family(one, family)
     if not any(families):
-        return None
+        raise NothingToDoError(
+            "all components have a noise flag (flag_reasons in the metrics tables says why)."
+        )
     design, rows = _design_of_projected(study, projections.runs, executor)
     _warn_of_absent(design, study)
     source = _Data(

@@ -90,6 +90,7 @@ def run(settings: Settings, command: Sequence[str] = (), located: Located | None
                 projections = _project(components, reduced, space, request, executor)
             inventory = inventory.with_failed(projections.failed)
             comparison = compare_participants(study, components, projections, executor, step)
+            is_compared = study is None or comparison is not None
             with step("finding regions"):
                 regions = _find_regions(components, space, request, plan.n_threads)
             result = GroupResult(
@@ -103,10 +104,12 @@ def run(settings: Settings, command: Sequence[str] = (), located: Located | None
             is_reported = write_report(tree, settings, plan.n_threads, found.monitor)
             # Of images that were fetched, nothing was known before.
             origin = origin or _origin_after_fetching(found, request, study)
-            tree.finish(about_manifest(origin, inventory))
+            tree.finish(about_manifest(origin if is_compared else None, inventory))
             _clear_work_folder(settings, space, projections, inventory, comparison)
         _LOG.info("The results of %s are in %s", _n_runs(reduced), settings.output_dir)
-        return _ended(Outcome(inventory, settings.output_dir, len(components), is_reported))
+        return _ended(
+            Outcome(inventory, settings.output_dir, len(components), is_reported, is_compared)
+        )
 
 
 def run_participant_job(
@@ -288,11 +291,13 @@ def _n_runs(reduced: Sequence[ReducedRun]) -> str:
 
 
 def _ended(outcome: Outcome) -> Outcome:
-    """Return the outcome, and remind of failed runs and datasets at the end of the log."""
+    """Return the outcome, and remind of what failed at the end of the log."""
     if outcome.inventory.failed:
         n_failed = count(len(outcome.inventory.failed), "run")
         _LOG.error("%s failed: the reasons are above", n_failed)
     if outcome.inventory.lost:
         n_lost = count(len(outcome.inventory.lost), "dataset")
         _LOG.error("%s could not be used: the reasons are above", n_lost)
+    if not outcome.is_compared:
+        _LOG.error("Participants were not compared: the reason is above")
     return outcome

@@ -100,4 +100,5 @@ def run_maps(
             tree.finish()
         n_done = count(len(projections.runs), "run")
         _LOG.info("Projected %s; the results are in %s", n_done, settings.output_dir)
-        return Outcome(inventory, settings.output_dir, len(maps), is_reported)
+        is_compared = study is None or comparison is not None
+        return Outcome(inventory, settings.output_dir, len(maps), is_reported, is_compared)

@@ -5,7 +5,7 @@ from functools import cache
 __version__ = "0.1.0"
 
 # Libraries whose version may affect the results, in the order of their list in the outputs.
-LIBRARIES = ("numpy", "scipy", "numba", "nilearn", "nibabel", "pandas", "pybids", "isal")
+LIBRARIES = ("numpy", "scipy", "numba", "nilearn", "nibabel", "pandas", "pybids", "isal", "tfce")
 
 
 @cache
@@ -18,8 +18,12 @@ def library_versions() -> dict[str, str]:
 
 
 def numerical_versions() -> dict[str, str]:
-    """Return those that decide a run's numbers: pybids only says which runs there are."""
-    return {name: one for name, one in library_versions().items() if name != "pybids"}
+    """Return those that decide a run's numbers.
+
+    pybids only says which runs there are, and tfce is for the comparison of participants.
+    """
+    others = {"pybids", "tfce"}
+    return {name: one for name, one in library_versions().items() if name not in others}
 
 
 @cache

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from nidecomp.comparison import maps as maps_module
 from nidecomp.comparison.compare import compare
+from nidecomp.comparison.data import DecompositionData
 from nidecomp.comparison.glm import linear_test
 from nidecomp.comparison.records import Comparison, Design, MapsOfContrast
 from nidecomp.core.errors import NidecompError, NothingToDoError
@@ -348,3 +349,28 @@ def test_amplitudes_and_edges_are_compared_without_maps(tmp_path: Path) -> None:
     assert len(found.amplitudes[0].p) == K
     assert len(found.edges["correlation"][0].network_p) == K
     assert len(found.amplitudes[0].network_p) == 0
+
+
+def test_where_nothing_can_be_found_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three against three: of twenty ways to divide them, two give the same |t|."""
+    amplitudes = np.random.default_rng(0).standard_normal((6, K))
+    data = DecompositionData((0, 1, 2), amplitudes=amplitudes)
+    few = design_of(two_groups(6).matrix[:, :2], [0, 1])
+    found = compare(few, [data], SPACE, request_of(tmp_path, n_permutations=1000), Here())
+    assert found.n_possible == 720
+    assert "'test 0' can have no p value below 0.1, because so few permutations" in caplog.text
+    caplog.clear()
+    compare(two_groups(8), [replace(data, amplitudes=amplitudes[[0, 1, 2, 3, 4, 5, 0, 1]])],
+            SPACE, request_of(tmp_path), Here())  # fmt: skip
+    assert not caplog.text
+
+
+def test_numbers_that_nobody_has_are_no_error(tmp_path: Path) -> None:
+    data = DecompositionData((0, 1), amplitudes=np.full((N, 2), np.nan),
+                             edges={"x": np.full((N, 1), np.nan)})  # fmt: skip
+    request = request_of(tmp_path, nbs_threshold=0.1)
+    (found,) = compare(two_groups(N), [data], SPACE, request, Here()).decompositions
+    assert np.isnan(found.amplitudes[0].p).all()
+    assert np.isnan(found.edges["x"][0].p_all).all()

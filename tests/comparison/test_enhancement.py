@@ -18,6 +18,7 @@ from nidecomp.comparison.clusters import cluster_extents, threshold_of
 from nidecomp.comparison.enhancement import HEIGHT, SURFACE_EXTENT, VOLUME_EXTENT, enhance
 from nidecomp.comparison.features import FeatureKind, feature_kinds
 from nidecomp.comparison.glm import linear_test
+from nidecomp.comparison.largest_enhancement import largest_enhancement
 from nidecomp.spaces.contract import FeatureSpace
 
 few = settings(deadline=None, max_examples=20, derandomize=True, database=None)
@@ -117,3 +118,13 @@ def test_the_threshold_is_two_sided() -> None:
     design = two_groups(20)
     test = linear_test(design, design.contrasts[0], "permutations")
     assert threshold_of(test, 0.01) == pytest.approx(stats.t.isf(0.005, test.dof))
+
+
+@few
+@given(st.integers(0, 1000), st.booleans(), st.sampled_from([VOXELS, RINGS]))
+def test_the_largest_is_that_of_all(seed: int, rounds: bool, space: FeatureSpace) -> None:
+    maps = np.stack([smooth(space, seed), smooth(space, seed + 1), np.abs(smooth(space, seed))])
+    maps = np.round(maps) if rounds else maps
+    maps = np.concatenate([maps, -maps[2:], np.zeros_like(maps[:1])])
+    expected = np.abs(enhance(maps, kind_of(space))).max(axis=1)
+    np.testing.assert_allclose(largest_enhancement(maps, kind_of(space)), expected, rtol=1e-6)

@@ -67,7 +67,6 @@ def test_a_model_file_has_its_tests() -> None:
         check_comparison(build(model_file="m.json", test="group"))
 
 
-def test_a_job_of_participants_compares_nobody() -> None:
-    settings = settings_from_options("in", "out", "participant", {"model": "group"})
-    with pytest.raises(UsageError, match="compared at the group level"):
-        check_comparison(settings)
+def test_jobs_of_participants_may_have_the_options_of_the_group() -> None:
+    options = {"model": "group", "test": "group"}
+    check_comparison(settings_from_options("in", "out", "participant", options))

@@ -23,6 +23,7 @@ from support import (
     validator_issues,
 )
 
+import nidecomp as nidecomp_in_python
 from nidecomp.comparison.answers import answers
 
 FIT = (
@@ -85,7 +86,8 @@ def test_a_model_is_added_to_results_and_changes_no_other_file(plain: Path, comp
     assert "The decomposition of these runs is in" in said
     before, after = settled(plain), settled(compared)
     changed = {name for name in before if after.get(name) != before[name]}
-    assert changed == {".bidsignore", "README.md", "logs/settings.toml"}
+    methods = {f"logs/CITATION.{end}" for end in ("bib", "html", "md")}
+    assert changed == {".bidsignore", "README.md", "logs/settings.toml", *methods}
     new = {name for name in set(after) - set(before) if "_contrast-" not in name}
     assert new == {
         f"{name}.{end}"
@@ -108,6 +110,11 @@ def test_who_differs_is_found_and_said(compared: Path) -> None:
         for line in answer.lines:
             assert line in said
             assert line in readme
+
+
+def test_the_tables_are_read_as_data_frames(compared: Path) -> None:
+    for name, n_rows in (("comparisons", 6), ("comparisons_edges", 12), ("amplitudes", 36)):
+        assert len(nidecomp_in_python.group_table(compared, name)) == n_rows
 
 
 def test_maps_are_those_of_the_compared_components(compared: Path) -> None:
@@ -166,12 +173,44 @@ def test_without_a_model_again_the_comparison_goes(
     assert settled(output) == settled(plain)
 
 
+def test_another_model_replaces_a_comparison_and_compares_anew_only(
+    dataset: Path, compared: Path, tmp_path: Path
+) -> None:
+    """An F test has no direction and no effect; within blocks, each keeps its people."""
+    output = shutil.copytree(compared, tmp_path / "out", symlinks=True)
+    before = snapshot(output / "work" / "projected")
+    words = ("--model", "arm", "--test", "arm", "--blocks", "site", *FEW, "--nbs-threshold", "0.1")
+    done = group(dataset, output, *words)
+    assert "is replaced by another one" in done.stderr
+    assert snapshot(output / "work" / "projected") == before
+    assert {path.name.split("_contrast-")[1] for path in output.glob("tpl-*/func/*_statmap.*")} == {
+        f"arm_stat-{name}_statmap.{end}"
+        for name in (
+            "F",
+            "tfce",
+            *(f"logp_desc-{p}" for p in ("voxel", "voxelall", "tfce", "tfceall")),
+        )
+        for end in ("nii.gz", "json")
+    }
+    rows = rows_of(output / "comparisons.tsv")
+    assert {(row["statistic"], row["dof"], row["map_direction"]) for row in rows} == {
+        ("F", "9", "n/a")
+    }
+    assert {row["block"] for row in rows_of(output / "design.tsv")} == {"a", "b"}
+    assert "network_p" in rows_of(output / "comparisons_edges.tsv")[0]
+    # Nothing of the model before is left, nor is it described.
+    assert "group + age" in (compared / "logs" / "CITATION.md").read_text()
+    assert "group + age" not in (output / "logs" / "CITATION.md").read_text()
+    assert len(list(output.glob("work/compared/*.npz"))) == 3
+    assert validator_issues(output) == []
+
+
 def test_a_dry_run_says_who_and_what_is_compared(dataset: Path, tmp_path: Path) -> None:
     done = group(dataset, tmp_path / "out", *MODEL, "--blocks", "site", "--dry-run")
     assert "12 participants" in done.stdout
     assert "Test group (t): positive means larger in patients" in done.stdout
     assert "within site" in done.stdout
-    assert " min, " in done.stdout
+    assert "Comparing maps: " in done.stdout
     assert not (tmp_path / "out").exists()
 
 
@@ -189,6 +228,22 @@ def test_a_run_that_cannot_be_read_costs_its_participant_only(
     assert "sub-03: none of the participant's runs" in done.stderr
     assert len(rows_of(tmp_path / "out" / "design.tsv")) == len(LABELS) - 1
     assert not list((tmp_path / "out").glob("tpl-*/func/*_statmap*"))
+
+
+def test_runs_that_fail_until_too_few_people_are_left_cost_the_comparison_only(
+    dataset: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(dataset, tmp_path / "in")
+    for label in PATIENTS[2:]:
+        (image,) = broken.glob(f"sub-{label}/func/*_bold.nii.gz")
+        image.write_bytes(image.read_bytes()[:-5000])
+    done = nidecomp(broken, tmp_path / "out", "group", *FIT, *MODEL)
+    assert done.exit_code == 1, done.stderr
+    assert "Participants were not compared: " in done.stderr
+    assert "patients" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "out").glob("tpl-*/func/*_components.nii.gz"))
+    assert not (tmp_path / "out" / "comparisons.tsv").exists()
 
 
 @pytest.mark.parametrize(
@@ -226,6 +281,25 @@ def test_sessions_of_the_same_people_are_compared(paired: Path) -> None:
     assert about["Permutations"]["Kind"] == "sign flips"
     (of_maps, *_) = answers(rows_of(paired / "comparisons.tsv"))
     assert of_maps.findings[0].direction == "larger in ses-post than in ses-pre"
+
+
+def test_people_of_several_datasets_are_compared(tmp_path: Path) -> None:
+    """Each dataset has its own table of participants."""
+    first, second = (
+        write_people(tmp_path / name, labels=labels, patients=PATIENTS)
+        for name, labels in (("A", LABELS[:6]), ("B", LABELS[6:]))
+    )
+    words = ("--model", "group + dataset", "--test", "group", *FEW, "--compare", "amplitudes")
+    output = tmp_path / "out"
+    group(first, output, "--datasets", f"B={second}", *words)
+    people = (*LABELS[:6], *(f"B{label}" for label in LABELS[6:]))
+    for name in ("design", "amplitudes"):
+        rows = rows_of(output / f"{name}.tsv")
+        datasets = {row["participant_id"]: row["dataset"] for row in rows}
+        assert set(datasets) == {f"sub-{one}" for one in people}
+        assert len(set(datasets.values())) == 2
+        assert datasets["sub-B07"] == "B"
+    assert validator_issues(output) == []
 
 
 @pytest.mark.parametrize(("space", "word"), [("fsLR", "grayordinate"), ("fsaverage3", "vertex")])

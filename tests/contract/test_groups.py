@@ -103,5 +103,5 @@ def test_everybody_is_in_the_model(compared: Compared) -> None:
 def test_the_report_says_it_in_a_sentence(compared: Compared) -> None:
     page = (compared.output / "report.html").read_text(encoding="utf-8")
     text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
-    found = re.findall(r"(canica\d\d) \(Salience\)\s?: larger in patients than in controls", text)
+    found = re.findall(rf"(canica\d\d) \(\w[^)]*\)(?:, maps)?: {LARGER}, p [=<] 0", text)
     assert set(found) == {compared.component}

@@ -201,6 +201,19 @@ def test_until_it_is_finished_an_earlier_trees_files_stay(tmp_path: Path) -> Non
     assert (tmp_path / B).exists()
 
 
+def test_what_is_asked_for_goes_before_it_is_finished_but_for_what_is_written_again(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, A, B, C)
+    (tmp_path / C).write_text("my notes", encoding="utf-8")
+    tree = OutputTree(tmp_path)
+    tree.write_text(A, "again")
+    tree.remove_earlier([A.name, B.name, C.name])
+    assert (tmp_path / A).exists()
+    assert not (tmp_path / B).exists()
+    assert (tmp_path / C).read_text(encoding="utf-8") == "my notes"
+
+
 def test_a_finished_folder_holds_one_run_only_even_after_an_interrupted_one(
     tmp_path: Path,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +24,16 @@ from nidecomp.comparison.records import (
 )
 from nidecomp.comparison.transformations import Transformations, draw_transformations
 from nidecomp.comparison.usable_features import usable_features
-from nidecomp.comparison.values import compare_values
+from nidecomp.comparison.values import compare_values, smallest_p
 from nidecomp.config.request import Request
 from nidecomp.core.errors import NidecompError
 from nidecomp.execution import progress
 from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.spaces.contract import FeatureSpace
+
+_LOG = logging.getLogger(__name__)
+# Corrected p values below it count as found.
+LEVEL = 0.05
 
 
 def compare(
@@ -72,6 +77,7 @@ def compare(
     options = request.science.comparison
     seed = request.science.decomposition.random_seed
     transformations = draw_transformations(design, options.n_permutations, seed)
+    _say_what_p_can_be(design, transformations)
     n_tfce = min(options.n_tfce_permutations, len(transformations))
     is_exhaustive = n_tfce == transformations.n_possible
     used = [usable_features(one, design, space) for one in data]
@@ -106,6 +112,21 @@ def compare(
         decompositions=tuple(decompositions),
         kept=tuple(sorted(path for one in stored.values() for path in one.values())),
     )
+
+
+def _say_what_p_can_be(design: Design, transformations: Transformations) -> None:
+    """Warn of tests in which nothing can be found, because there are too few permutations."""
+    for contrast in design.contrasts:
+        least = smallest_p(design, contrast, transformations)
+        if least > LEVEL:
+            _LOG.warning(
+                "'%s' can have no p value below %.2g, because so few %s of these participants "
+                "differ from each other: nothing can be found at %g.",
+                contrast.text,
+                least,
+                transformations.kind,
+                LEVEL,
+            )
 
 
 def _amplitudes(
@@ -155,7 +176,7 @@ def _compare_maps(
     stored: dict[int, dict[int, Path]] = {}
     lost = []
     results = executor.map_unordered(compare_component, tasks)
-    for result in progress.with_progress(results, len(tasks), "Comparing maps"):
+    for result in progress.with_progress(results, len(tasks), "Comparing maps", unit="map"):
         match result:
             case MapsDone():
                 stored.setdefault(result.decomposition, {})[result.component] = result.path

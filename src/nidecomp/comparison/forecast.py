@@ -8,10 +8,10 @@ from nidecomp.execution.memory import BLOCKS_MB, INTERPRETER_MB, MB, row_mb
 
 # Seconds of one core, measured with benchmarks/comparison.py on a processor of 2022 with AVX-512:
 # of a multiplication of a person's value, of a number of the product in which the largest is
-# found, and of a feature of a map that is enhanced (of a surface: twice as long).
+# found, and of a feature of a map that is enhanced.
 _MULTIPLICATION_S = 2.2e-11
 _PRODUCT_S = 1.0e-9
-_ENHANCEMENT_S = 4.0e-7
+_ENHANCEMENT_S = 2.5e-7
 # Reading the maps of one person, for each feature.
 _READING_S = 4.0e-8
 # Products for each transformation: a contrast and three covariates, as in many models.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from nidecomp.comparison.glm import (
     linear_test,
     statistic_maps,
 )
+from nidecomp.comparison.largest_enhancement import largest_enhancement
 from nidecomp.comparison.records import Design
 from nidecomp.comparison.stored import ComponentMaps, find_maps, maps_file, store_maps
 from nidecomp.comparison.transformations import Transformations, draw_transformations
@@ -178,6 +181,13 @@ def _voxel_maxima(
     return largest_statistics(test, kind.of(residuals), transformations)
 
 
+class _Measure(NamedTuple):
+    """What is measured of maps: at each feature, and the largest absolute value of each map."""
+
+    maps: Callable[..., NDArray[np.float32]]
+    largest: Callable[[NDArray[np.float32], FeatureKind], NDArray[np.floating]]
+
+
 def _clusters(
     test: LinearTest,
     residuals: NDArray[np.float32],
@@ -191,10 +201,11 @@ def _clusters(
     What was not asked for has no features and no maxima.
     """
     n = min(options.n_tfce_permutations, len(transformations))
-    measures: list[_MeasureOfMaps] = [enhance]
+    measures: list[_Measure] = [_Measure(enhance, largest_enhancement)]
     if options.cluster_threshold is not None:
         limit = threshold_of(test, options.cluster_threshold)
-        measures.append(lambda maps, kind: cluster_extents(maps, limit, kind))
+        extents = partial(cluster_extents, threshold=limit)
+        measures.append(_Measure(extents, lambda maps, kind: extents(maps, kind=kind).max(axis=1)))
     observed = np.zeros((2, len(statistic) if n else 0), dtype=np.float32)
     maxima = np.zeros((2, len(kinds), n))
     for some in blocks(n, MAPS_AT_ONCE):
@@ -203,12 +214,11 @@ def _clusters(
             maps[0] = statistic
         for index, measure in enumerate(measures):
             for number, kind in enumerate(kinds):
-                measured = measure(np.ascontiguousarray(kind.of(maps)), kind)
-                maxima[index, number, some] = np.abs(measured).max(axis=1)
+                own = np.ascontiguousarray(kind.of(maps))
+                maxima[index, number, some] = measure.largest(own, kind)
                 if some.start == 0:
-                    observed[index, kind.features] = measured[0]
+                    found = measure.maps(own[:1], kind=kind)[0]
+                    observed[index, kind.features] = found
+                    maxima[index, number, 0] = np.abs(found).max()
     n_extents = slice(None if len(measures) > 1 else 0)
     return observed[0], maxima[0], observed[1, n_extents], maxima[1, :, n_extents]
-
-
-_MeasureOfMaps = Callable[[NDArray[np.float32], FeatureKind], NDArray[np.float32]]

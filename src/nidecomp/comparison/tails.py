@@ -16,6 +16,8 @@ LARGEST_TAIL_P = 0.1
 # How far below 1 / (number of maxima) a fitted distribution is believed. Without an effect, values
 # with a fitted p of 1e-4 occur three times as often with 500 maxima; with 1e-6, twenty times.
 _BEYOND_COUNTING = 20
+# No distribution is fitted to fewer maxima: the skewness of so few says little.
+_FEWEST_MAXIMA = 100
 # Larger maxima are taken down to this quantile before a scale is fitted.
 _QUANTILE = 0.99
 # Beyond it, the logarithm of the tail goes on as a straight line: the tail itself is 0 later.
@@ -156,10 +158,12 @@ def from_tail(
     Returns
     -------
     p, counted_p : ndarray, shape (n,)
-        The same where the maxima are not skewed to the right. p is at least `least`, and at least
-        `least_tail_p`.
+        The same where there are fewer than 100 maxima, or where they are not skewed to the right.
+        p is at least `least`, and at least `least_tail_p`.
     """
     count = counted(observed, maxima)
+    if len(maxima) < _FEWEST_MAXIMA:
+        return count, count
     tail = gamma_of(maxima[1:])
     is_small = count < LARGEST_TAIL_P
     if not tail.is_gamma or not is_small.any():

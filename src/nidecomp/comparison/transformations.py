@@ -72,7 +72,8 @@ def draw_transformations(design: Design, n_permutations: int, seed: int) -> Tran
         A contrast is the same in all permutations within blocks.
     """
     kind = permutation_kind(design)
-    if kind != "sign flips":
+    # Flipped signs change what is the same in a block, too.
+    if kind == "permutations":
         _check_blocks(design)
     members = _members(design) if kind != "sign flips" else ()
     n_signs = len(design.people) if kind != "permutations" else 0

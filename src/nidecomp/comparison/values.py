@@ -12,7 +12,7 @@ from scipy import special, stats
 from nidecomp.comparison.clusters import threshold_of
 from nidecomp.comparison.glm import LinearTest, linear_test, transformed_rows
 from nidecomp.comparison.network_edges import largest_networks, networks_of
-from nidecomp.comparison.records import Design, ValuesOfContrast
+from nidecomp.comparison.records import Contrast, Design, ValuesOfContrast
 from nidecomp.comparison.tails import TOLERANCE, counted, lowered
 from nidecomp.comparison.transformations import Transformations
 from nidecomp.core.linalg import blocks
@@ -129,7 +129,7 @@ def _statistics(
     for some in blocks(len(transformations), max(1, _PRODUCTS_AT_ONCE // n_rows)):
         rows = transformed_rows(test, transformations, some)
         products = rows.reshape(-1, len(residuals)) @ residuals
-        yield test.from_products(products.reshape(*rows.shape[:2], -1))
+        yield test.from_products(products.reshape(*rows.shape[:2], residuals.shape[1]))
 
 
 def scores(test: LinearTest, statistic: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -152,6 +152,33 @@ def scores(test: LinearTest, statistic: NDArray[np.float64]) -> NDArray[np.float
     p = special.betainc(half, half_effects, rest)
     leading = np.log(half) + special.betaln(half, half_effects) - half * np.log(rest)
     return np.asarray(np.where(p > _LEAST_P, -np.log(np.maximum(p, _LEAST_P)), leading))
+
+
+def smallest_p(design: Design, contrast: Contrast, transformations: Transformations) -> float:
+    """Return the smallest p value that a contrast can have, whatever the data.
+
+    Transformations that give the same groups, or the mirrored ones, give the same absolute t or F:
+    their share, found with random data.
+
+    Parameters
+    ----------
+    design : Design
+    contrast : Contrast
+    transformations : Transformations
+
+    Returns
+    -------
+    float
+    """
+    test = linear_test(design, contrast, transformations.kind)
+    data = np.random.RandomState(0).standard_normal((len(design.people), 1))
+    residuals = test.residuals(data)
+    own = np.abs(test.statistic(residuals))
+    n_same = sum(
+        int(np.count_nonzero(np.isclose(np.abs(one), own, rtol=TOLERANCE, atol=0)))
+        for one in _statistics(test, residuals, transformations)
+    )
+    return n_same / len(transformations)
 
 
 def _result(

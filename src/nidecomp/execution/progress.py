@@ -138,7 +138,7 @@ def logging_to(settings: Settings) -> Iterator[None]:
 
 
 def with_progress(
-    items: Iterable[Item], total: int, what: str, *, after_s: float = 0.0
+    items: Iterable[Item], total: int, what: str, *, after_s: float = 0.0, unit: str = "run"
 ) -> Iterator[Item]:
     """Yield items and show progress.
 
@@ -151,6 +151,8 @@ def with_progress(
         Description of the step.
     after_s : float
         Nothing is shown of the first seconds, and thus nothing of a step that takes less.
+    unit : str
+        What an item is.
 
     Yields
     ------
@@ -158,7 +160,7 @@ def with_progress(
     """
     # A bar says what the lines of the log say, to whom they would be shown.
     if sys.stderr and sys.stderr.isatty() and _LOG.isEnabledFor(logging.INFO):
-        yield from tqdm(items, total=total, desc=what, unit="run", file=sys.stderr, delay=after_s)
+        yield from tqdm(items, total=total, desc=what, unit=unit, file=sys.stderr, delay=after_s)
         return
     started = said = time.monotonic()
     step = max(1, -(-total // _LINES))

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nidecomp.annotation.describe import ReferenceMaps, read_references
+from nidecomp.bids.names import IGNORED_OF_COMPARISONS
 from nidecomp.bids.same_input import SOURCES
-from nidecomp.comparison.answers import Answer, answers
+from nidecomp.comparison.answers import ALPHA, Answer, answers
 from nidecomp.comparison.records import Compared, Comparison, Contrast, Design, MapsOfContrast
 from nidecomp.comparison.tails import LARGEST_TAIL_P, least_tail_p
 from nidecomp.config.comparison import ComparisonOptions
@@ -30,6 +31,7 @@ from nidecomp.outputs.comparison_tables import (
     edges_table,
     main_inference,
 )
+from nidecomp.outputs.dataset_column import with_datasets
 from nidecomp.outputs.map_files import write_maps
 from nidecomp.outputs.readme import readme
 from nidecomp.outputs.result import GroupResult
@@ -71,6 +73,18 @@ class ComparisonWriter:
     def _options(self) -> ComparisonOptions:
         return self._result.settings.science.comparison
 
+    @property
+    def _permutations(self) -> dict[str, object]:
+        """How data were permuted, as sidecars have it."""
+        comparison = self._comparison
+        return {
+            "Kind": comparison.kind,
+            "Number": comparison.n_permutations,
+            "NumberTFCE": comparison.n_tfce_permutations,
+            "AllPossible": comparison.n_possible is not None,
+            "Seed": self._result.settings.science.decomposition.random_seed,
+        }
+
     @cached_property
     def _references(self) -> ReferenceMaps:
         return read_references(self._result.space, self._result.settings.science.evidence)
@@ -92,11 +106,11 @@ class ComparisonWriter:
     def _write_design(self) -> None:
         """Write the matrix of the model, and who and what is in it."""
         design = self._design
-        columns = design_columns(design)
-        self._tree.write_table(DESIGN, columns, design_table(design), about=self._about_design())
+        columns, rows = with_datasets(self._result, design_columns(design), design_table(design))
+        self._tree.write_table(DESIGN, columns, rows, about=self._about_design())
 
     def _about_design(self) -> Mapping[str, object]:
-        design, comparison = self._design, self._comparison
+        design = self._design
         return {
             "Description": "The model that participants are compared in: a row for each "
             "participant, the columns of the design matrix, and the variables as they are in the "
@@ -114,13 +128,7 @@ class ComparisonWriter:
                 }
                 for one in design.contrasts
             },
-            "Permutations": {
-                "Kind": comparison.kind,
-                "Number": comparison.n_permutations,
-                "NumberTFCE": comparison.n_tfce_permutations,
-                "AllPossible": comparison.n_possible is not None,
-                "Seed": self._result.settings.science.decomposition.random_seed,
-            },
+            "Permutations": self._permutations,
             "Compared": list(self._options.compare),
             "Within": design.within or None,
             "Blocks": design.blocks_column or None,
@@ -165,7 +173,8 @@ class ComparisonWriter:
                 "Description": "The amplitudes of networks that were compared.",
                 "Sources": [f"bids::{SOURCES}"],
             }
-            self._tree.write_table(AMPLITUDES_TABLE, AMPLITUDES, rows, about=about)
+            columns, named = with_datasets(self._result, AMPLITUDES, rows)
+            self._tree.write_table(AMPLITUDES_TABLE, columns, named, about=about)
 
     # ------------------------------------------------------------ maps
     def _write_maps(
@@ -199,7 +208,7 @@ class ComparisonWriter:
             units=cluster_units(measure),
             about={
                 "Description": f"Clusters of {measure.features} where '{contrast.text}' was found: "
-                f"p < 0.05 by {_INFERENCE[main_inference(maps)]}, {_OVER_ALL}."
+                f"p < {ALPHA:g} by {_INFERENCE[main_inference(maps)]}, {_OVER_ALL}."
             },
         )
 
@@ -279,7 +288,7 @@ class ComparisonWriter:
         maps: MapsOfContrast,
     ) -> dict[str, object]:
         """Return what holds for all maps of one test of one decomposition."""
-        result, comparison = self._result, self._comparison
+        result = self._result
         return {
             "ComponentNames": [components.names[one] for one in compared.components],
             "Test": contrast.text,
@@ -287,13 +296,7 @@ class ComparisonWriter:
             "DegreesOfFreedom": maps.dof
             if contrast.statistic == "t"
             else [len(contrast.weights), maps.dof],
-            "Permutations": {
-                "Kind": comparison.kind,
-                "Number": comparison.n_permutations,
-                "NumberTFCE": comparison.n_tfce_permutations,
-                "AllPossible": comparison.n_possible is not None,
-                "Seed": result.settings.science.decomposition.random_seed,
-            },
+            "Permutations": self._permutations,
             "ComparedMaps": f"{self._options.compare_stat} of dual regression, stage 2",
             "Participants": [f"sub-{one.participant}" for one in self._design.people],
             result.space.measure.in_words("ComparedVoxels"): compared.n_features,
@@ -339,7 +342,7 @@ def design_table(design: Design) -> list[Row]:
 
 
 def write_comparison(tree: OutputTree, result: GroupResult) -> tuple[Answer, ...]:
-    """Write all files of a comparison of participants.
+    """Write all files of a comparison of participants, and remove those of an earlier one.
 
     Parameters
     ----------
@@ -351,9 +354,11 @@ def write_comparison(tree: OutputTree, result: GroupResult) -> tuple[Answer, ...
     tuple of Answer
         Those of the tests; none without a comparison.
     """
-    if result.comparison is None:
-        return ()
-    found = ComparisonWriter(tree, result, result.comparison).write()
+    found: tuple[Answer, ...] = ()
+    if result.comparison is not None:
+        found = ComparisonWriter(tree, result, result.comparison).write()
+    # The report must not take files of an earlier comparison for those of this one.
+    tree.remove_earlier(IGNORED_OF_COMPARISONS)
     for answer in found:
         for line in answer.lines:
             _LOG.info(line)

@@ -180,18 +180,24 @@ class Outcome:
         fitted.
     is_reported : bool
         False where the report was wanted and could not be made.
+    is_compared : bool
+        False where participants were to be compared and could not be.
     """
 
     inventory: Inventory
     output_dir: Path
     n_decompositions: int = 0
     is_reported: bool = True
+    is_compared: bool = True
 
     @property
     def exit_code(self) -> int:
-        """0 where every usable run was processed, 1 where a run, a dataset or the report failed."""
+        """0 where every usable run was processed, 1 where a run, a dataset or a step failed.
+
+        The steps are the comparison of participants and the report.
+        """
         failed = self.inventory.failed or self.inventory.lost
-        return 1 if failed or not self.is_reported else 0
+        return 1 if failed or not (self.is_reported and self.is_compared) else 0
 
     def __fspath__(self) -> str:
         return str(self.output_dir)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from nidecomp.core.atomic import remove_leftovers, replace_atomically
@@ -151,6 +152,29 @@ class OutputTree:
             shutil.copyfile(source, temporary)
         self._written[str(path)] = entry
 
+    def remove_earlier(self, patterns: Iterable[str]) -> None:
+        """Remove files of an earlier run that this one did not write, by patterns of their names.
+
+        `finish` removes all of them, but what is made of the files in the folder, such as the
+        report, is made before.
+        """
+        for pattern in patterns:
+            self._remove_earlier(pattern)
+
+    def _remove_earlier(self, pattern: str) -> None:
+        for name, digest in sorted(self._earlier):
+            path = self.root / name
+            is_inside = path.parent.resolve().is_relative_to(self.root.resolve())
+            if (
+                name not in self._written
+                and fnmatchcase(path.name, pattern)
+                and is_inside
+                and path.is_file()
+                and _digest(path) == digest
+            ):
+                path.unlink()
+                _remove_empty_folders(path.parent, self.root)
+
     def finish(self, about: Mapping[str, object] | None = None) -> None:
         """Remove files of an earlier run that this one did not write, and write the manifest.
 
@@ -161,17 +185,7 @@ class OutputTree:
         """
         if about is not None:
             self.write_json(self._manifest.with_suffix(".json"), about)
-        for name, digest in sorted(self._earlier):
-            path = self.root / name
-            is_inside = path.parent.resolve().is_relative_to(self.root.resolve())
-            if (
-                name not in self._written
-                and is_inside
-                and path.is_file()
-                and _digest(path) == digest
-            ):
-                path.unlink()
-                _remove_empty_folders(path.parent, self.root)
+        self._remove_earlier("*")
         self._remove_leftovers()
         if not self._is_whole:
             return

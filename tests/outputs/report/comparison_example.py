@@ -180,6 +180,7 @@ def _write_design(root: Path, example: Example, design: _Design) -> None:
     described = {
         "Description": "The model that participants are compared in.",
         "Formula": example.formula,
+        "MatrixColumns": design.columns,
         "Contrasts": contrasts,
         "Permutations": {
             "Kind": "sign flips" if example.within else "permutations",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import cache
 from xml.etree import ElementTree
 
 import pytest
@@ -53,6 +54,12 @@ NOTHING = choice(evidence(1), evidence(2), n_dimensions=0)
 BROKEN = choice(evidence(1), evidence(2), n_dimensions=2)
 
 
+@cache
+def figure_of(what: ModelOrderChoice) -> bytes:
+    """Draw a figure that several tests look at."""
+    return model_order_curve(what)
+
+
 def drawn(image: bytes) -> str:
     """Give the image's comments, in which matplotlib keeps what is drawn as outlines."""
     return " ".join(re.findall(r"<!-- (.*?) -->", image.decode()))
@@ -67,7 +74,7 @@ def drawn(image: bytes) -> str:
     ],
 )
 def test_the_figure_says_what_was_found(what: ModelOrderChoice, words: list[str]) -> None:
-    image = model_order_curve(what)
+    image = figure_of(what)
     assert ElementTree.fromstring(image).tag.endswith("svg")  # noqa: S314  our own bytes
     for word in words:
         assert word in drawn(image)
@@ -82,16 +89,16 @@ def test_only_maps_that_are_found_again_are_coloured() -> None:
         evidence(3, map_rs=(0.2, 0.2, 0.1), n_reproducible=0, least_map_r=0.3),
         n_dimensions=3,
     )
-    assert n_bars(model_order_curve(FOUND)) - n_bars(model_order_curve(none_again)) == 2
+    assert n_bars(figure_of(FOUND)) - n_bars(model_order_curve(none_again)) == 2
 
 
 def test_what_a_session_has_set_does_not_show_and_stays_set() -> None:
-    plain = model_order_curve(FOUND)
+    plain = figure_of(FOUND)
     with rc_context({"figure.facecolor": "red", "font.size": 30}):
         assert model_order_curve(FOUND) == plain
         assert rcParams["font.size"] == 30
 
 
 def test_the_same_choice_gives_the_same_bytes() -> None:
-    assert model_order_curve(FOUND) == model_order_curve(FOUND)
-    assert b"<dc:date>" not in model_order_curve(FOUND)
+    assert model_order_curve(FOUND) == figure_of(FOUND)
+    assert b"<dc:date>" not in figure_of(FOUND)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from nidecomp.core.inventory import group_by_text
 from nidecomp.core.text import count, verb
 from nidecomp.outputs.inventory import NOT_USED, split_notes
+from nidecomp.outputs.report.comparison_results import WrittenComparison, left_out
 from nidecomp.outputs.report.component_facts import few, naming
 from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results, WrittenDecomposition
 
 # More links than this are not read.
 _MOST_LINKS = 12
-PARTICIPANTS, RUNS = "part-participants", "part-runs"
+PARTICIPANTS, RUNS, MODEL = "part-participants", "part-runs", "part-compared-model"
 # Key of a decomposition and name of a component to its id in the page.
 Ids = Mapping[tuple[str, str], str]
 
@@ -52,6 +53,7 @@ def cautions(folder: Results, ids: Ids) -> list[Caution]:
     for one in folder.decompositions:
         found += _of_decomposition(one, ids)
     found += _of_participants(folder.participants)
+    found += _of_comparison(folder.comparison)
     return [*found, *_of_runs(folder.runs)]
 
 
@@ -98,6 +100,15 @@ def _of_participants(rows: Sequence[Row]) -> list[Caution]:
         return []
     text = f"Participants that stand apart from the others in data quality: {few(apart)}."
     return [Caution(text, (("See the participants", PARTICIPANTS),))]
+
+
+def _of_comparison(comparison: WrittenComparison | None) -> list[Caution]:
+    names = [] if comparison is None else [name for name, _ in left_out(comparison)]
+    if not names:
+        return []
+    were = verb(len(names), "was", "were")
+    text = f"{count(len(names), 'participant')} {were} left out of the comparison: {few(names)}."
+    return [Caution(text, (("See why", MODEL),))]
 
 
 def _of_runs(rows: Sequence[Row]) -> list[Caution]:

@@ -12,6 +12,7 @@ from nidecomp.outputs.report.comparison_results import (
     INFERENCES,
     WrittenComparison,
     is_compared,
+    left_out,
     text_of,
     texts_of,
 )
@@ -51,13 +52,6 @@ def model_of(folder: Results, comparison: WrittenComparison, ids: Ids) -> dict[s
         ],
         "cautions": _cautions(folder, comparison),
     }
-
-
-def left_out(comparison: WrittenComparison) -> list[tuple[str, str]]:
-    """Return the participants who are not in the model, each with the reason."""
-    written = comparison.described.get("LeftOut")
-    rows = [one for one in written if isinstance(one, dict)] if isinstance(written, list) else []
-    return [(text_of(one.get("participant_id")), text_of(one.get("reason"))) for one in rows]
 
 
 def _first_test(comparison: WrittenComparison, decomposition: str) -> Sequence[Mapping[str, str]]:

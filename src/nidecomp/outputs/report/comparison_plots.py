@@ -77,8 +77,6 @@ def _strips(one: Adjusted, words: str, style: _Style) -> str:
     axis = Axis([*one.values.tolist(), *ends, *([0.0] if style.has_zero else [])], LEFT, RIGHT)
     bottom = _STRIP * len(one.fitted) + 2
     drawn, told = [], []
-    if style.has_zero:
-        drawn.append(path(f"M{rounded(axis.at(0))} 0V{bottom}", "guide"))
     for number, fitted in enumerate(one.fitted):
         top = _STRIP * number
         members = _members(one, fitted)
@@ -88,6 +86,9 @@ def _strips(one: Adjusted, words: str, style: _Style) -> str:
             for place, member in enumerate(members)
         ]
         drawn.append(text(LEFT, top + 11, _named(fitted, len(members)), class_="group-name"))
+        if style.has_zero:
+            # Names stay free of it.
+            drawn.append(path(f"M{rounded(axis.at(0))} {top + 16}V{top + _STRIP}", "guide"))
         drawn.append(style.group(one, members, places, number))
         drawn.append(_mean(axis, fitted, top))
         middle, low, high = (float(each[0]) for each in (fitted.middle, fitted.low, fitted.high))

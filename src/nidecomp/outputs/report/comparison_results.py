@@ -168,6 +168,13 @@ def is_compared(row: Row) -> bool:
     return row.get("compared") == "1"
 
 
+def left_out(comparison: WrittenComparison) -> list[tuple[str, str]]:
+    """Return the participants who are not in the model, each with the reason."""
+    written = comparison.described.get("LeftOut")
+    rows = [one for one in written if isinstance(one, dict)] if isinstance(written, list) else []
+    return [(text_of(one.get("participant_id")), text_of(one.get("reason"))) for one in rows]
+
+
 def kind_in_words(kind: str) -> str:
     """Return a kind of connectome in words."""
     return {"partial": "partial correlation"}.get(kind, kind)
@@ -202,19 +209,22 @@ def read_comparison(root: Path, missing: list[str]) -> WrittenComparison | None:
     described = read_json(root / "design.json", missing)
     tests = _tests(described.get("Contrasts"))
     head, lines = _cells(root / "design.tsv", missing)
+    columns = tuple(texts_of(described.get("MatrixColumns")))
     n_columns = max((test.weights.shape[1] for test in tests), default=0)
-    matrix = np.array([[number(cell) for cell in line[1 : 1 + n_columns]] for line in lines])
-    if n_columns and (matrix.ndim != 2 or not np.isfinite(matrix).all()):
-        missing.append("design.tsv is damaged.")
+    is_whole = len(columns) == n_columns and set(columns) <= set(head)
+    places = [head.index(name) for name in columns] if is_whole else []
+    matrix = np.array([[number(line[place]) for place in places] for line in lines])
+    if matrix.shape != (len(lines), n_columns) or not np.isfinite(matrix).all():
+        if n_columns:
+            missing.append("design.tsv is damaged.")
         lines, matrix = [], np.zeros((0, n_columns))
     cells = {name: tuple(line[place] for line in lines) for place, name in enumerate(head)}
-    columns = tuple(head[1 : 1 + n_columns])
     blocks = cells.get(_BLOCK, ()) if described.get("Blocks") else ()
     return WrittenComparison(
         described=described,
         people=cells.get(_PARTICIPANT, ()),
         columns=columns,
-        matrix=matrix.reshape(-1, n_columns),
+        matrix=matrix,
         variables={name: values for name, values in cells.items() if _is_variable(name)},
         blocks=blocks,
         tests=tests,

@@ -51,8 +51,9 @@ from nidecomp.outputs.report.reading import Row, number
 from nidecomp.outputs.report.results import Results, WrittenDecomposition
 from nidecomp.outputs.report.words import listed
 
-# Plots of components in which nothing was found.
-_MOST_PLOTS = 40
+# Plots of components in which nothing was found, and the participants in all of them: a page of a
+# thousand participants would grow by megabytes.
+_MOST_PLOTS, _MOST_DOTS = 40, 6000
 # Of one measure, for one test; the tables have all.
 _MOST_FOUND = 12
 # Of the top of the report.
@@ -280,12 +281,13 @@ class _Page:
             (row for row in rows if is_compared(row) and row["component"] not in found),
             key=lambda row: number(row.get("amplitude_p_all")),
         )
+        most = min(_MOST_PLOTS, max(1, _MOST_DOTS // max(1, len(comparison.people))))
         plots = [
             {
                 "component": self._named(one, row["component"]),
                 "plot": self._plot(values, is_named=False),
             }
-            for row in others[:_MOST_PLOTS]
+            for row in others[:most]
             if (
                 values := adjusted(
                     comparison, test, comparison.amplitudes_of(one.label, row["component"])
@@ -297,7 +299,7 @@ class _Page:
         return {
             "title": one.title if len(self.folder.decompositions) > 1 else "",
             "plots": plots,
-            "n_more": max(0, len(others) - _MOST_PLOTS),
+            "n_more": max(0, len(others) - most),
             "is_all": not found,
         }
 

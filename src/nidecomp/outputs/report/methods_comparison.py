@@ -6,12 +6,13 @@ from nidecomp.comparison.answers import ALPHA
 from nidecomp.comparison.tails import LARGEST_TAIL_P, least_tail_p
 from nidecomp.config.science import Science
 from nidecomp.core.text import verb
-from nidecomp.outputs.report.comparison_model import left_out, n_tfce, permutations_in_words
+from nidecomp.outputs.report.comparison_model import n_tfce, permutations_in_words
 from nidecomp.outputs.report.comparison_results import (
     WrittenComparison,
     WrittenTest,
     is_compared,
     kind_in_words,
+    left_out,
     text_of,
 )
 from nidecomp.outputs.report.features import Features, features_of
