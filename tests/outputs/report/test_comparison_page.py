@@ -98,7 +98,7 @@ def test_each_answer_is_told_with_its_p_and_what_it_is_corrected_over(tmp_path: 
             smallest = p_in_words(answer.smallest_p).removeprefix("p = ")
             nearest = f"the smallest p is {smallest} ({' with '.join(answer.nearest)})"
             over = f"corrected over {answer.corrected_over}."
-            assert squeezed(f"differs; {nearest}, {over}") in text
+            assert squeezed(f"; {nearest}, {over}") in text
     assert any(answer.findings for answer in comparison.answers)
     assert not all(answer.findings for answer in comparison.answers)
 
