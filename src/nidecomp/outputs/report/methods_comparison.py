@@ -218,10 +218,11 @@ def _tail(comparison: WrittenComparison) -> str:
     kinds = [one for one in (enhanced, "clusters" if "map_p_cluster" in row else "") if one]
     if not kinds or is_exhaustive:
         return ""
+    least = f"{round(least_tail_p(n_tfce(comparison)), 5):.5f}".rstrip("0")
     return (
         f"For {listed(kinds)}, p values below {LARGEST_TAIL_P:g} are those of a gamma distribution "
         "fitted to the largest values of the transformations [@winkler2016], but not below "
-        f"{least_tail_p(n_tfce(comparison)):.1g}; the others are counted."
+        f"{least}; the others are counted."
     )
 
 
