@@ -7,7 +7,7 @@ import pytest
 
 from nidecomp.annotation.atlases import Reference
 from nidecomp.annotation.describe import ReferenceMaps
-from nidecomp.outputs.comparison_tables import label_at
+from nidecomp.outputs.comparison_tables import label_at, peaks_of
 
 NETWORKS = Reference(
     ("Visual", "Salience"), np.array([[2.5, 5.0, 1.0, 0.0], [1.0, 4.9, 8.0, 0.0]], np.float32)
@@ -33,3 +33,12 @@ def test_a_name_needs_a_strong_map(
     assert label_at(feature, ReferenceMaps(NETWORKS)) == of_networks
     assert label_at(feature, ReferenceMaps(atlas=ATLAS)) == of_atlas
     assert label_at(feature, ReferenceMaps()) is None
+
+
+def test_the_peak_is_the_strongest_of_the_kind_with_the_strongest_evidence() -> None:
+    """TFCE values of vertices (mm²) and of voxels have units of their own."""
+    on_surface = np.array([True, True, False, False])
+    tfce = np.array([[900, 800, 5, -9], [900, 800, 5, -9], [900, 800, 5, 9]], np.float32)
+    t = np.array([[4, 3, 5, -4], [4, 6, 5, -4], [4, 3, 5, 4]], np.float32)
+    p = np.array([[1e-4, 1e-4, 1e-4, 1e-4]] * 2 + [[0.01, 0.02, 0.03, 0.04]], np.float32)
+    np.testing.assert_array_equal(peaks_of(tfce, p, t, on_surface), [3, 0, 0])

@@ -225,7 +225,9 @@ def _of_maps(
 ) -> list[Row]:
     """Return the columns about the map of each component that was compared."""
     strength = maps.statistic if maps.tfce is None else maps.tfce
-    peaks = _peaks(strength, maps.p[f"{main_inference(maps)}all"])
+    peaks = peaks_of(
+        strength, maps.p[f"{main_inference(maps)}all"], maps.statistic, space.on_surface
+    )
     at_peak = maps.statistic[np.arange(len(peaks)), peaks].astype(np.float64)
     found = maps.p[f"{main_inference(maps)}all"] < ALPHA
     places = space.coordinates(peaks)
@@ -257,13 +259,30 @@ def _of_maps(
     return rows
 
 
-def _peaks(strength: NDArray[np.float32], p: NDArray[np.float32]) -> NDArray[np.intp]:
+def peaks_of(
+    strength: NDArray[np.float32],
+    p: NDArray[np.float32],
+    statistic: NDArray[np.float32],
+    on_surface: NDArray[np.bool_],
+) -> NDArray[np.intp]:
     """Return the feature of each map with the strongest evidence.
 
-    Vertices and voxels are enhanced in units of their own: between them, p decides.
+    Vertices and voxels are enhanced in units of their own: between them, p decides, and where both
+    have the smallest p, the largest t or F.
+
+    Parameters
+    ----------
+    strength, p, statistic : ndarray, shape (n_maps, n_features)
+    on_surface : ndarray of bool, shape (n_features,)
+
+    Returns
+    -------
+    ndarray of int, shape (n_maps,)
     """
     is_smallest = p == p.min(axis=1, keepdims=True)
-    return np.asarray(np.where(is_smallest, np.abs(strength), -1).argmax(axis=1))
+    best = np.where(is_smallest, np.abs(statistic), -1).argmax(axis=1)
+    is_candidate = is_smallest & (on_surface == on_surface[best][:, None])
+    return np.asarray(np.where(is_candidate, np.abs(strength), -1).argmax(axis=1))
 
 
 def _of_values(values: ValuesOfContrast, contrast: Contrast, position: int) -> Row:
