@@ -7,7 +7,8 @@ import pytest
 
 from nidecomp.annotation.atlases import Reference
 from nidecomp.annotation.describe import ReferenceMaps
-from nidecomp.outputs.comparison_tables import label_at, peaks_of
+from nidecomp.annotation.place_names import label_at
+from nidecomp.outputs.comparison_tables import peaks_of
 
 NETWORKS = Reference(
     ("Visual", "Salience"), np.array([[2.5, 5.0, 1.0, 0.0], [1.0, 4.9, 8.0, 0.0]], np.float32)

@@ -8,9 +8,9 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from nidecomp.annotation.atlases import Reference
 from nidecomp.annotation.describe import ReferenceMaps, label_columns
 from nidecomp.annotation.peaks import peak_table
+from nidecomp.annotation.place_names import LEAST_SHARE, LEAST_Z, label_at
 from nidecomp.comparison.answers import ALPHA
 from nidecomp.comparison.glm import LinearTest, linear_test
 from nidecomp.comparison.records import (
@@ -27,10 +27,6 @@ from nidecomp.spaces.records import Measure
 
 Row = dict[str, object]
 
-# A place is named after a network or a region whose map is as strong there: z of the published
-# networks (reached by a third of the brain), and the share of the maximum of an atlas's map, as
-# atlases of probabilities are often cut.
-_LEAST_Z, _LEAST_SHARE = 5.0, 0.25
 _EFFECT_SIZE = (
     "partial correlation t / √(t² + dof), of an F test partial eta squared m F / (m F + dof)"
 )
@@ -118,8 +114,8 @@ def cluster_columns(measure: Measure) -> dict[str, str]:
         "p_all": f"p value at the peak, {_ALL}",
         "direction": _DIRECTION,
         "label": "Network whose published map is largest at the peak, where its z is at least "
-        f"{_LEAST_Z:g} there; or else the region of --label-atlas whose map is largest, where it "
-        f"is at least {_LEAST_SHARE:g} of the map's maximum; n/a where neither is",
+        f"{LEAST_Z:g} there; or else the region of --label-atlas whose map is largest, where it "
+        f"is at least {LEAST_SHARE:g} of the map's maximum; n/a where neither is",
         **{
             one.column: f"{one.size.capitalize()} of the cluster: {one.neighbours} and a sign"
             f"{measure.other_unit(one)}"
@@ -398,35 +394,3 @@ def clusters_table(
         }
         for cluster in peak_table(found, space, n_clusters=space.n_features, min_size=0.0)
     ]
-
-
-def label_at(feature: int, references: ReferenceMaps) -> str | None:
-    """Return the network, or else the region of the atlas, that a feature is in.
-
-    Somewhere in the brain, every network's map is a little above 0: a name needs more than that.
-    Published networks are in z. The maps of atlases may have any unit, so that a value is judged by
-    the map's maximum (1 for labels).
-
-    Parameters
-    ----------
-    feature : int
-    references : ReferenceMaps
-
-    Returns
-    -------
-    str or None
-    """
-    if (networks := references.networks) is not None:
-        name = _largest_at(feature, networks, np.full(len(networks.names), _LEAST_Z))
-        if name is not None:
-            return name
-    if (atlas := references.atlas) is not None:
-        return _largest_at(feature, atlas, _LEAST_SHARE * atlas.maps.max(axis=1))
-    return None
-
-
-def _largest_at(feature: int, reference: Reference, least: NDArray[np.floating]) -> str | None:
-    """Return the map that is largest at a feature, of those that have their least value there."""
-    values: NDArray[np.float32] = reference.maps[:, feature]
-    is_in = (values > 0) & (values >= least)
-    return reference.names[int(np.where(is_in, values, 0).argmax())] if is_in.any() else None
