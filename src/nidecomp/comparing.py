@@ -16,10 +16,11 @@ from nidecomp.annotation.describe import read_references
 from nidecomp.annotation.family import components_to_compare
 from nidecomp.bids.datasets import Datasets
 from nidecomp.bids.participants_file import find_participants_files
+from nidecomp.comparison.absent import lost_people, refused_people
 from nidecomp.comparison.compare import compare
 from nidecomp.comparison.data import DecompositionData, RowFiles
 from nidecomp.comparison.describe import design_as_lines
-from nidecomp.comparison.design import make_design
+from nidecomp.comparison.design import grouped, make_design
 from nidecomp.comparison.model import needs_table
 from nidecomp.comparison.participants import ParticipantTable, read_tables
 from nidecomp.comparison.records import Absence, Compared, Comparison, Design, Measured
@@ -27,7 +28,7 @@ from nidecomp.config.comparison import ComparisonOptions, Measure
 from nidecomp.config.request import Request
 from nidecomp.config.science import Connectome
 from nidecomp.core.errors import UsageError
-from nidecomp.core.inventory import group_by_text
+from nidecomp.core.inventory import FailedRun, Inventory
 from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
@@ -88,7 +89,11 @@ class Study:
 
 
 def check_study(
-    runs: tuple[UsableRun, ...], datasets: Datasets, space: FeatureSpace, request: Request
+    runs: tuple[UsableRun, ...],
+    inventory: Inventory,
+    datasets: Datasets,
+    space: FeatureSpace,
+    request: Request,
 ) -> Study | None:
     """Read the participants' table, and make the design, before anything slow begins.
 
@@ -96,6 +101,8 @@ def check_study(
     ----------
     runs : tuple of UsableRun
         The runs that were found.
+    inventory : Inventory
+        Has the runs that were refused, too.
     datasets : Datasets
     space : FeatureSpace
     request : Request
@@ -116,7 +123,9 @@ def check_study(
     is_needed = needs_table(options)
     files = find_participants_files(datasets, options.participants_file, is_needed=is_needed)
     table = read_tables(files)
-    study = Study(request, space, table, runs, make_design(options, table, runs))
+    labels = request.science.selection.participant_label
+    absent = refused_people(inventory.refused, runs, labels)
+    study = Study(request, space, table, runs, make_design(options, table, runs, absent))
     _check_measures(request)
     for line in study_as_lines(study):
         _LOG.info(line)
@@ -157,6 +166,7 @@ def compare_participants(
     study: Study | None,
     components: Sequence[Components],
     projections: Projections,
+    failed: Sequence[FailedRun],
     executor: Executor,
     step: Callable[[str], AbstractContextManager[None]],
 ) -> Comparison | None:
@@ -168,6 +178,8 @@ def compare_participants(
         None where participants are not to be compared.
     components : sequence of Components
     projections : Projections
+    failed : sequence of FailedRun
+        The runs that could not be reduced or projected.
     executor : Executor
         The result does not depend on it.
     step : callable
@@ -186,11 +198,15 @@ def compare_participants(
     if study is None:
         return None
     with step("comparing participants"):
-        return _compare(study, components, projections, executor)
+        return _compare(study, components, projections, failed, executor)
 
 
 def _compare(
-    study: Study, components: Sequence[Components], projections: Projections, executor: Executor
+    study: Study,
+    components: Sequence[Components],
+    projections: Projections,
+    failed: Sequence[FailedRun],
+    executor: Executor,
 ) -> Comparison | None:
     """Compare participants in the components that are probably no noise."""
     request = study.request
@@ -200,7 +216,7 @@ def _compare(
         _log_family(one, family)
     if not any(families):
         return None
-    design, rows = _design_of_projected(study, projections.runs, executor)
+    design, rows = _design_of_projected(study, projections.runs, failed, executor)
     _warn_of_absent(design, study)
     source = _Data(
         people=design.people,
@@ -245,25 +261,25 @@ def _nothing(design: Design) -> Compared:
 
 # ---------------------------------------------------------------- who is compared
 def _design_of_projected(
-    study: Study, projected: Sequence[ProjectedRun], executor: Executor
+    study: Study,
+    projected: Sequence[ProjectedRun],
+    failed: Sequence[FailedRun],
+    executor: Executor,
 ) -> tuple[Design, Mapping[RunNames, Row]]:
     """Return the design of those whose data are there, and the files of their maps."""
     statistic = study.options.statistic_of_maps
-    there = {one.run.participant for one in projected}
-    lost = {
-        run.participant: "none of the participant's runs could be used"
-        for run in study.runs
-        if run.participant not in there
-    }
+    # Why somebody was left out before says more than that nothing of theirs is there.
+    known = study.design.left_out
+    lost = [*lost_people(study.runs, [one.run for one in projected], failed)]
     while True:
-        runs = [one for one in projected if one.run.participant not in lost]
-        absent = [Absence(label, reason) for label, reason in lost.items()]
-        design = make_design(study.options, study.table, [one.run for one in runs], absent)
+        gone = {one.participant for one in lost}
+        runs = [one for one in projected if one.run.participant not in gone]
+        design = make_design(study.options, study.table, [one.run for one in runs], (*known, *lost))
         rows = combined_rows(_sets(design.people), runs, statistic, executor) if statistic else {}
         without = _without_maps(design.people, rows)
         if not without:
             return design, rows
-        lost |= without
+        lost += without
 
 
 def _sets(people: Iterable[Measured]) -> Iterable[RunNames]:
@@ -271,14 +287,14 @@ def _sets(people: Iterable[Measured]) -> Iterable[RunNames]:
     return filter(None, chain.from_iterable((one.runs, one.minus) for one in people))
 
 
-def _without_maps(people: Iterable[Measured], rows: Mapping[RunNames, Row]) -> dict[str, str]:
+def _without_maps(people: Iterable[Measured], rows: Mapping[RunNames, Row]) -> list[Absence]:
     """Return the participants whose maps are not there, with the reason."""
-    return {
-        one.participant: rows[names].reason
+    return [
+        Absence(one.participant, rows[names].reason)
         for one in people
         for names in _sets([one])
         if names in rows and not rows[names].paths
-    }
+    ]
 
 
 # ---------------------------------------------------------------- what is compared
@@ -356,6 +372,4 @@ def _warn_of_absent(design: Design, study: Study) -> None:
     absent = [one for one in design.left_out if one not in study.design.left_out]
     if absent:
         # All of them, and not some as of runs: who reads an answer must know who is not in it.
-        grouped = group_by_text((f"sub-{one.participant}", one.reason) for one in absent)
-        lines = (f"  {', '.join(names)}: {reason}" for reason, names in grouped)
-        _LOG.warning("Left out of the comparison, too:\n%s", "\n".join(lines))
+        _LOG.warning("Left out of the comparison, too:\n%s", grouped(absent))

@@ -19,9 +19,8 @@ from nidecomp.comparison.within import Row, rows_of
 from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.config.datasets import OF_BIDS_DIR
 from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.inventory import group_by_text
 from nidecomp.core.records import UsableRun
-
-_SHOWN = 20
 
 
 def make_design(
@@ -63,11 +62,28 @@ def make_design(
         (*absent, *found.left_out, *lacking), {row.measured.participant for row in rows}
     )
     if not rows:
-        raise NothingToDoError(
-            "Nobody is left to be compared:\n"
-            + "\n".join(f"  sub-{one.participant}: {one.reason}" for one in left_out[:_SHOWN])
-            + ("\n  …" if len(left_out) > _SHOWN else "")
+        raise NothingToDoError(f"Nobody is left to be compared:\n{grouped(left_out)}")
+    try:
+        return _design(
+            options, model, table, rows, columns, left_out=left_out, notes_on_rows=found.notes
         )
+    except NothingToDoError as error:
+        if not left_out:
+            raise
+        raise NothingToDoError(f"{error}\nLeft out before that:\n{grouped(left_out)}") from None
+
+
+def _design(
+    options: ComparisonOptions,
+    model: Model,
+    table: ParticipantTable,
+    rows: Sequence[Row],
+    columns: Mapping[str, Column],
+    *,
+    left_out: tuple[Absence, ...],
+    notes_on_rows: Sequence[str],
+) -> Design:
+    """Return the design of the participants who have a value of each variable."""
     codings = [code(factor, columns[factor.variable]) for factor in model.formula.factors]
     _check_no_text(model, codings)
     matrix = DesignMatrix(model.formula, codings, len(rows))
@@ -79,7 +95,7 @@ def make_design(
     notes = (
         *table.notes,
         *model.notes,
-        *found.notes,
+        *notes_on_rows,
         *_on_known(columns, table, has_differences=has_differences),
         *(
             note
@@ -104,6 +120,12 @@ def make_design(
         left_out=left_out,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def grouped(left_out: Iterable[Absence]) -> str:
+    """Return who is left out, with all who have the same reason in one line."""
+    lines = group_by_text((f"sub-{one.participant}", one.reason) for one in left_out)
+    return "\n".join(f"  {', '.join(names)}: {reason}" for reason, names in lines)
 
 
 def _sorted(left_out: Iterable[Absence], present: set[str]) -> tuple[Absence, ...]:
@@ -144,7 +166,9 @@ def _complete(
         own = [_value(name, row, table) for name in names]
         missing = [name for name, value in zip(names, own, strict=True) if value is None]
         if missing:
-            left_out.append(Absence(person, f"it has no value of {' and '.join(missing)}"))
+            known = any(name == "mean_fd" and name not in table.columns for name in missing)
+            hint = " (its confounds have no framewise_displacement)" if known else ""
+            left_out.append(Absence(person, f"it has no value of {' and '.join(missing)}{hint}"))
             continue
         chosen.append(row)
         values.append([value for value in own if value is not None])

@@ -1,0 +1,76 @@
+"""Participants who were found, but of whom no run can be compared: who they are, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from nidecomp.comparison.records import Absence
+from nidecomp.core.inventory import FailedRun, RefusedRun, group_by_text
+from nidecomp.core.records import UsableRun
+
+_UNKNOWN = "none of the participant's runs could be used"
+
+
+def refused_people(
+    refused: Iterable[RefusedRun], runs: Iterable[UsableRun], labels: Sequence[str]
+) -> tuple[Absence, ...]:
+    """Return the participants whose runs were all refused by a rule.
+
+    Parameters
+    ----------
+    refused : iterable of RefusedRun
+    runs : iterable of UsableRun
+        The runs that can be used.
+    labels : sequence of str
+        The participants who were asked for (``--participant-label``); none: all of them.
+
+    Returns
+    -------
+    tuple of Absence
+        Sorted by participant.
+    """
+    present = {run.participant for run in runs}
+    asked = (one for one in refused if not labels or one.key.participant in labels)
+    return _absences(one for one in asked if one.key.participant not in present)
+
+
+def lost_people(
+    runs: Iterable[UsableRun], there: Iterable[UsableRun], failed: Iterable[FailedRun]
+) -> tuple[Absence, ...]:
+    """Return the participants of whom no run is there any more.
+
+    Parameters
+    ----------
+    runs : iterable of UsableRun
+        The runs that were found.
+    there : iterable of UsableRun
+        Those that were projected.
+    failed : iterable of FailedRun
+        Those that failed, with the reason.
+
+    Returns
+    -------
+    tuple of Absence
+        Sorted by participant.
+    """
+    left = {run.participant for run in there}
+    lost = {run.participant for run in runs} - left
+    found = {
+        one.participant: one
+        for one in _absences(run for run in failed if run.key.participant in lost)
+    }
+    return tuple(found.get(person, Absence(person, _UNKNOWN)) for person in sorted(lost))
+
+
+def _absences(runs: Iterable[RefusedRun | FailedRun]) -> tuple[Absence, ...]:
+    """Return the participants of runs, each with the reasons of theirs."""
+    of_person: dict[str, list[tuple[str, str]]] = {}
+    for run in sorted(runs, key=lambda run: run.key.label):
+        of_person.setdefault(run.key.participant, []).append((run.key.label, run.reason))
+    return tuple(Absence(person, _reason(named)) for person, named in sorted(of_person.items()))
+
+
+def _reason(named: Sequence[tuple[str, str]]) -> str:
+    """Return why no run of a participant can be used: each reason with its runs."""
+    reasons = "; ".join(f"{' and '.join(names)}: {why}" for why, names in group_by_text(named))
+    return f"{_UNKNOWN} ({reasons})"
