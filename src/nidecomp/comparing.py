@@ -16,7 +16,7 @@ from nidecomp.annotation.describe import read_references
 from nidecomp.annotation.family import components_to_compare
 from nidecomp.bids.datasets import Datasets
 from nidecomp.bids.participants_file import find_participants_files
-from nidecomp.comparison.absent import lost_people, refused_people
+from nidecomp.comparison.absent import absent_people, lost_people
 from nidecomp.comparison.compare import compare
 from nidecomp.comparison.data import DecompositionData, RowFiles
 from nidecomp.comparison.describe import design_as_lines
@@ -25,6 +25,7 @@ from nidecomp.comparison.model import needs_table
 from nidecomp.comparison.participants import ParticipantTable, read_tables
 from nidecomp.comparison.records import Absence, Compared, Comparison, Design, Measured
 from nidecomp.config.comparison import ComparisonOptions, Measure
+from nidecomp.config.comparison_checks import KINDS_OF_EDGES, measures_to_compare
 from nidecomp.config.request import Request
 from nidecomp.config.science import Connectome
 from nidecomp.core.errors import UsageError
@@ -46,8 +47,6 @@ from nidecomp.projection.task import ProjectedRun
 from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
-# Tangent matrices have no edges.
-_KINDS: tuple[Connectome, ...] = ("correlation", "partial")
 _WHY_NOT: Mapping[Measure, str] = {
     "amplitudes": "with --normalise-time-courses, all of them are 1",
     "connectomes": "--connectomes has neither correlation nor partial",
@@ -102,7 +101,7 @@ def check_study(
     runs : tuple of UsableRun
         The runs that were found.
     inventory : Inventory
-        Has the runs that were refused, too.
+        Has the runs that were refused, and participants without runs, too.
     datasets : Datasets
     space : FeatureSpace
     request : Request
@@ -124,7 +123,7 @@ def check_study(
     files = find_participants_files(datasets, options.participants_file, is_needed=is_needed)
     table = read_tables(files)
     labels = request.science.selection.participant_label
-    absent = refused_people(inventory.refused, runs, labels)
+    absent = absent_people(inventory, runs, labels)
     study = Study(request, space, table, runs, make_design(options, table, runs, absent))
     _check_measures(request)
     for line in study_as_lines(study):
@@ -132,26 +131,16 @@ def check_study(
     return study
 
 
-def measures_to_compare(request: Request) -> tuple[Measure, ...]:
-    """Return what of ``--compare`` can be compared."""
-    normalised = request.science.projection.normalise_time_courses
-    impossible = {
-        "amplitudes": normalised,
-        "connectomes": not set(request.science.projection.connectomes) & set(_KINDS),
-    }
-    return tuple(one for one in request.science.comparison.compare if not impossible.get(one))
-
-
 def kinds_to_compare(request: Request) -> tuple[Connectome, ...]:
     """Return the kinds of connectomes that are compared; tangent matrices have no edges."""
     if "connectomes" not in request.science.comparison.compare:
         return ()
-    return tuple(kind for kind in request.science.projection.connectomes if kind in _KINDS)
+    return tuple(kind for kind in request.science.projection.connectomes if kind in KINDS_OF_EDGES)
 
 
 def _check_measures(request: Request) -> None:
     """Log what cannot be compared; raise where nothing is left."""
-    possible = measures_to_compare(request)
+    possible = measures_to_compare(request.science)
     for measure, why in _WHY_NOT.items():
         if measure in request.science.comparison.compare and measure not in possible:
             _LOG.warning("--compare: %s are not compared: %s", measure, why)
@@ -222,7 +211,7 @@ def _compare(
         people=design.people,
         projected=projections.runs,
         rows=rows,
-        has_amplitudes="amplitudes" in measures_to_compare(request),
+        has_amplitudes="amplitudes" in measures_to_compare(request.science),
         kinds=kinds_to_compare(request),
     )
     # A decomposition without a family has nothing to compare.
@@ -362,7 +351,7 @@ def study_as_lines(study: Study | None) -> list[str]:
     tfce = f", {options.n_tfce_permutations} of them with TFCE" if of_maps else ""
     return [
         *design_as_lines(study.design),
-        f"Compared are {listed(measures_to_compare(study.request))}, by at most "
+        f"Compared are {listed(measures_to_compare(study.request.science))}, by at most "
         f"{count(options.n_permutations, 'permutation')}{tfce}",
     ]
 

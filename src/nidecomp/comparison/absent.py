@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nidecomp.comparison.records import Absence
-from nidecomp.core.inventory import FailedRun, RefusedRun, group_by_text
+from nidecomp.core.inventory import FailedRun, Inventory, RefusedRun, group_by_text
 from nidecomp.core.records import UsableRun
 
 _UNKNOWN = "none of the participant's runs could be used"
 
 
-def refused_people(
-    refused: Iterable[RefusedRun], runs: Iterable[UsableRun], labels: Sequence[str]
+def absent_people(
+    inventory: Inventory, runs: Iterable[UsableRun], labels: Sequence[str]
 ) -> tuple[Absence, ...]:
-    """Return the participants whose runs were all refused by a rule.
+    """Return the participants who have no run, or whose runs were all refused by a rule.
 
     Parameters
     ----------
-    refused : iterable of RefusedRun
+    inventory : Inventory
+        Has what was refused, and folders without a run that matches the selection.
     runs : iterable of UsableRun
         The runs that can be used.
     labels : sequence of str
@@ -30,8 +31,22 @@ def refused_people(
         Sorted by participant.
     """
     present = {run.participant for run in runs}
-    asked = (one for one in refused if not labels or one.key.participant in labels)
-    return _absences(one for one in asked if one.key.participant not in present)
+    refused = _absences(run for run in inventory.refused if run.key.participant not in present)
+    found = {one.participant: one for one in (*_without_runs(inventory), *refused)}
+    return tuple(
+        found[person]
+        for person in sorted(found)
+        if person not in present and (not labels or person in labels)
+    )
+
+
+def _without_runs(inventory: Inventory) -> Iterable[Absence]:
+    """Yield the participants of folders without runs that match, who were not excluded."""
+    for one in inventory.unmatched:
+        if not one.is_deselected:
+            # The folder of a session has its name, too.
+            person = one.name.partition("_")[0].removeprefix("sub-")
+            yield Absence(person, f"no run matches the selection ({one.reason})")
 
 
 def lost_people(

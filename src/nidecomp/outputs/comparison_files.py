@@ -16,6 +16,7 @@ from nidecomp.bids.same_input import SOURCES
 from nidecomp.comparison.answers import Answer, answers
 from nidecomp.comparison.records import Compared, Comparison, Contrast, Design, MapsOfContrast
 from nidecomp.config.comparison import ComparisonOptions
+from nidecomp.config.comparison_checks import measures_to_compare
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.comparison_tables import (
@@ -122,7 +123,7 @@ class ComparisonWriter:
                 "AllPossible": comparison.n_possible is not None,
                 "Seed": self._result.settings.science.decomposition.random_seed,
             },
-            "Compared": list(self._options.compare),
+            "Compared": list(measures_to_compare(self._result.settings.science)),
             "Within": design.within or None,
             "Blocks": design.blocks_column or None,
             "LeftOut": [
