@@ -16,11 +16,11 @@ from nidecomp.annotation.describe import read_references
 from nidecomp.annotation.family import components_to_compare
 from nidecomp.bids.datasets import Datasets
 from nidecomp.bids.participants_file import find_participants_files
-from nidecomp.comparison.absent import absent_people, lost_people
+from nidecomp.comparison.absent import absent_people, grouped, lost_people
 from nidecomp.comparison.compare import compare
 from nidecomp.comparison.data import DecompositionData, RowFiles
 from nidecomp.comparison.describe import design_as_lines
-from nidecomp.comparison.design import grouped, make_design
+from nidecomp.comparison.design import make_design
 from nidecomp.comparison.model import needs_table
 from nidecomp.comparison.participants import ParticipantTable, read_tables
 from nidecomp.comparison.records import Absence, Compared, Comparison, Design, Measured
@@ -126,8 +126,11 @@ def check_study(
     absent = absent_people(inventory, runs, labels)
     study = Study(request, space, table, runs, make_design(options, table, runs, absent))
     _check_measures(request)
-    for line in study_as_lines(study):
+    for line in study_as_lines(replace(study, design=replace(study.design, left_out=()))):
         _LOG.info(line)
+    if out := study.design.left_out:
+        n_out = count(len(out), "participant")
+        _LOG.warning("Left out of the comparison: %s\n%s", n_out, grouped(out))
     return study
 
 

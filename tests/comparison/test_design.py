@@ -441,6 +441,26 @@ def test_a_person_of_a_dataset_is_hinted_at_by_the_label_without_its_name() -> N
 
 
 # ---------------------------------------------------------------- blocks
+def test_a_column_that_a_dataset_lacks_is_told_as_such() -> None:
+    runs = [
+        replace(run, files=replace(run.files, key=replace(run.key, dataset="B")))
+        if int(run.participant) > 8
+        else run
+        for run in RUNS
+    ]
+    rows = {label: dict(row) for label, row in PEOPLE.items()}
+    for label in ("09", "10", "11", "12", "01"):
+        del rows[label]["age"]
+    table = ParticipantTable(table_of().columns, rows)
+    design = design_of("group + age", "group", runs=runs, table=table)
+    assert {one.participant: one.reason for one in design.left_out} == {
+        "01": "it has no value of age",
+        **dict.fromkeys(
+            ("09", "10", "11", "12"), "it has no value of age (as everybody in dataset B)"
+        ),
+    }
+
+
 def test_blocks_are_those_of_the_rows() -> None:
     design = design_of("group", "group", blocks="site")
     assert design.blocks == tuple(one["site"] for one in PEOPLE.values())

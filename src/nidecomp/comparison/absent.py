@@ -11,6 +11,12 @@ from nidecomp.core.records import UsableRun
 _UNKNOWN = "none of the participant's runs could be used"
 
 
+def grouped(left_out: Iterable[Absence]) -> str:
+    """Return who is left out, with all who have the same reason in one line."""
+    lines = group_by_text((f"sub-{one.participant}", one.reason) for one in left_out)
+    return "\n".join(f"  {', '.join(names)}: {reason}" for reason, names in lines)
+
+
 def absent_people(
     inventory: Inventory, runs: Iterable[UsableRun], labels: Sequence[str]
 ) -> tuple[Absence, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from nidecomp.comparison.absent import grouped
 from nidecomp.comparison.checks import check_design, check_tests, notes_on_design
 from nidecomp.comparison.contrasts import contrasts_of
 from nidecomp.comparison.matrix import DesignMatrix
@@ -19,7 +20,6 @@ from nidecomp.comparison.within import Row, rows_of
 from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.config.datasets import OF_BIDS_DIR
 from nidecomp.core.errors import NothingToDoError, UsageError
-from nidecomp.core.inventory import group_by_text
 from nidecomp.core.records import UsableRun
 
 
@@ -122,12 +122,6 @@ def _design(
     )
 
 
-def grouped(left_out: Iterable[Absence]) -> str:
-    """Return who is left out, with all who have the same reason in one line."""
-    lines = group_by_text((f"sub-{one.participant}", one.reason) for one in left_out)
-    return "\n".join(f"  {', '.join(names)}: {reason}" for reason, names in lines)
-
-
 def _sorted(left_out: Iterable[Absence], present: set[str]) -> tuple[Absence, ...]:
     """Return those left out by participant, each once, without those who are in the model."""
     first: dict[str, Absence] = {}
@@ -154,6 +148,7 @@ def _complete(
     """Return the rows with a value of each variable, the variables, and who has none."""
     names = tuple(names)
     needs_table = any(name in table.columns for name in names)
+    without = _datasets_without(rows, names, table)
     chosen: list[Row] = []
     values: list[list[Value]] = []
     left_out: list[Absence] = []
@@ -166,8 +161,12 @@ def _complete(
         own = [_value(name, row, table) for name in names]
         missing = [name for name, value in zip(names, own, strict=True) if value is None]
         if missing:
-            known = any(name == "mean_fd" and name not in table.columns for name in missing)
-            hint = " (its confounds have no framewise_displacement)" if known else ""
+            hint = ""
+            dataset = row.runs[0].key.dataset
+            if any(name == "mean_fd" and name not in table.columns for name in missing):
+                hint = " (its confounds have no framewise_displacement)"
+            elif any((dataset, name) in without for name in missing):
+                hint = f" (as everybody in dataset {dataset or OF_BIDS_DIR})"
             left_out.append(Absence(person, f"it has no value of {' and '.join(missing)}{hint}"))
             continue
         chosen.append(row)
@@ -178,6 +177,23 @@ def _complete(
         for place, name in enumerate(names)
     }
     return chosen, columns, left_out
+
+
+def _datasets_without(
+    rows: Sequence[Row], names: Sequence[str], table: ParticipantTable
+) -> set[tuple[str, str]]:
+    """Return the columns that nobody of a dataset has, where there are several datasets."""
+    people: dict[str, list[str]] = {}
+    for row in rows:
+        people.setdefault(row.runs[0].key.dataset, []).append(row.measured.participant)
+    return {
+        (dataset, name)
+        for dataset, labels in people.items()
+        for name in names
+        if len(people) > 1
+        and name in table.columns
+        and not any(name in table.rows.get(label, {}) for label in labels)
+    }
 
 
 def _value(name: str, row: Row, table: ParticipantTable) -> Value | None:
