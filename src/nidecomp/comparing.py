@@ -16,6 +16,7 @@ from nidecomp.annotation.describe import read_references
 from nidecomp.annotation.family import components_to_compare
 from nidecomp.bids.datasets import Datasets
 from nidecomp.bids.participants_file import find_participants_files
+from nidecomp.comparison.absent import absent_people, grouped, lost_people
 from nidecomp.comparison.compare import compare
 from nidecomp.comparison.data import DecompositionData, RowFiles
 from nidecomp.comparison.describe import design_as_lines
@@ -24,10 +25,11 @@ from nidecomp.comparison.model import needs_table
 from nidecomp.comparison.participants import ParticipantTable, read_tables
 from nidecomp.comparison.records import Absence, Compared, Comparison, Design, Measured
 from nidecomp.config.comparison import ComparisonOptions, Measure
+from nidecomp.config.comparison_checks import KINDS_OF_EDGES, measures_to_compare
 from nidecomp.config.request import Request
 from nidecomp.config.science import Connectome
 from nidecomp.core.errors import NidecompError, NothingToDoError, UsageError
-from nidecomp.core.inventory import group_by_text
+from nidecomp.core.inventory import FailedRun, Inventory
 from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
@@ -45,8 +47,6 @@ from nidecomp.projection.task import ProjectedRun
 from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
-# Tangent matrices have no edges.
-_KINDS: tuple[Connectome, ...] = ("correlation", "partial")
 _WHY_NOT: Mapping[Measure, str] = {
     "amplitudes": "with --normalise-time-courses, all of them are 1",
     "connectomes": "--connectomes has neither correlation nor partial",
@@ -88,7 +88,11 @@ class Study:
 
 
 def check_study(
-    runs: tuple[UsableRun, ...], datasets: Datasets, space: FeatureSpace, request: Request
+    runs: tuple[UsableRun, ...],
+    inventory: Inventory,
+    datasets: Datasets,
+    space: FeatureSpace,
+    request: Request,
 ) -> Study | None:
     """Read the participants' table, and make the design, before anything slow begins.
 
@@ -96,6 +100,8 @@ def check_study(
     ----------
     runs : tuple of UsableRun
         The runs that were found.
+    inventory : Inventory
+        Has the runs that were refused, and participants without runs, too.
     datasets : Datasets
     space : FeatureSpace
     request : Request
@@ -116,33 +122,28 @@ def check_study(
     is_needed = needs_table(options)
     files = find_participants_files(datasets, options.participants_file, is_needed=is_needed)
     table = read_tables(files)
-    study = Study(request, space, table, runs, make_design(options, table, runs))
+    labels = request.science.selection.participant_label
+    absent = absent_people(inventory, runs, labels)
+    study = Study(request, space, table, runs, make_design(options, table, runs, absent))
     _check_measures(request)
-    for line in study_as_lines(study):
+    for line in study_as_lines(replace(study, design=replace(study.design, left_out=()))):
         _LOG.info(line)
+    if out := study.design.left_out:
+        n_out = count(len(out), "participant")
+        _LOG.warning("Left out of the comparison: %s\n%s", n_out, grouped(out))
     return study
-
-
-def measures_to_compare(request: Request) -> tuple[Measure, ...]:
-    """Return what of ``--compare`` can be compared."""
-    normalised = request.science.projection.normalise_time_courses
-    impossible = {
-        "amplitudes": normalised,
-        "connectomes": not set(request.science.projection.connectomes) & set(_KINDS),
-    }
-    return tuple(one for one in request.science.comparison.compare if not impossible.get(one))
 
 
 def kinds_to_compare(request: Request) -> tuple[Connectome, ...]:
     """Return the kinds of connectomes that are compared; tangent matrices have no edges."""
     if "connectomes" not in request.science.comparison.compare:
         return ()
-    return tuple(kind for kind in request.science.projection.connectomes if kind in _KINDS)
+    return tuple(kind for kind in request.science.projection.connectomes if kind in KINDS_OF_EDGES)
 
 
 def _check_measures(request: Request) -> None:
     """Log what cannot be compared; raise where nothing is left."""
-    possible = measures_to_compare(request)
+    possible = measures_to_compare(request.science)
     for measure, why in _WHY_NOT.items():
         if measure in request.science.comparison.compare and measure not in possible:
             _LOG.warning("--compare: %s are not compared: %s", measure, why)
@@ -157,6 +158,7 @@ def compare_participants(
     study: Study | None,
     components: Sequence[Components],
     projections: Projections,
+    failed: Sequence[FailedRun],
     executor: Executor,
     step: Callable[[str], AbstractContextManager[None]],
 ) -> Comparison | None:
@@ -168,6 +170,8 @@ def compare_participants(
         None where participants are not to be compared.
     components : sequence of Components
     projections : Projections
+    failed : sequence of FailedRun
+        The runs that could not be reduced or projected.
     executor : Executor
         The result does not depend on it.
     step : callable
@@ -183,14 +187,18 @@ def compare_participants(
         return None
     with step("comparing participants"):
         try:
-            return _compare(study, components, projections, executor)
+            return _compare(study, components, projections, failed, executor)
         except NidecompError as error:
             _LOG.error("Participants were not compared: %s", error)
             return None
 
 
 def _compare(
-    study: Study, components: Sequence[Components], projections: Projections, executor: Executor
+    study: Study,
+    components: Sequence[Components],
+    projections: Projections,
+    failed: Sequence[FailedRun],
+    executor: Executor,
 ) -> Comparison:
     """Compare participants in the components that are probably no noise."""
     request = study.request
@@ -202,13 +210,13 @@ def _compare(
         raise NothingToDoError(
             "all components have a noise flag (flag_reasons in the metrics tables says why)."
         )
-    design, rows = _design_of_projected(study, projections.runs, executor)
+    design, rows = _design_of_projected(study, projections.runs, failed, executor)
     _warn_of_absent(design, study)
     source = _Data(
         people=design.people,
         projected=projections.runs,
         rows=rows,
-        has_amplitudes="amplitudes" in measures_to_compare(request),
+        has_amplitudes="amplitudes" in measures_to_compare(request.science),
         kinds=kinds_to_compare(request),
     )
     # A decomposition without a family has nothing to compare.
@@ -247,25 +255,25 @@ def _nothing(design: Design) -> Compared:
 
 # ---------------------------------------------------------------- who is compared
 def _design_of_projected(
-    study: Study, projected: Sequence[ProjectedRun], executor: Executor
+    study: Study,
+    projected: Sequence[ProjectedRun],
+    failed: Sequence[FailedRun],
+    executor: Executor,
 ) -> tuple[Design, Mapping[RunNames, Row]]:
     """Return the design of those whose data are there, and the files of their maps."""
     statistic = study.options.statistic_of_maps
-    there = {one.run.participant for one in projected}
-    lost = {
-        run.participant: "none of the participant's runs could be used"
-        for run in study.runs
-        if run.participant not in there
-    }
+    # Why somebody was left out before says more than that nothing of theirs is there.
+    known = study.design.left_out
+    lost = [*lost_people(study.runs, [one.run for one in projected], failed)]
     while True:
-        runs = [one for one in projected if one.run.participant not in lost]
-        absent = [Absence(label, reason) for label, reason in lost.items()]
-        design = make_design(study.options, study.table, [one.run for one in runs], absent)
+        gone = {one.participant for one in lost}
+        runs = [one for one in projected if one.run.participant not in gone]
+        design = make_design(study.options, study.table, [one.run for one in runs], (*known, *lost))
         rows = combined_rows(_sets(design.people), runs, statistic, executor) if statistic else {}
         without = _without_maps(design.people, rows)
         if not without:
             return design, rows
-        lost |= without
+        lost += without
 
 
 def _sets(people: Iterable[Measured]) -> Iterable[RunNames]:
@@ -273,14 +281,14 @@ def _sets(people: Iterable[Measured]) -> Iterable[RunNames]:
     return filter(None, chain.from_iterable((one.runs, one.minus) for one in people))
 
 
-def _without_maps(people: Iterable[Measured], rows: Mapping[RunNames, Row]) -> dict[str, str]:
+def _without_maps(people: Iterable[Measured], rows: Mapping[RunNames, Row]) -> list[Absence]:
     """Return the participants whose maps are not there, with the reason."""
-    return {
-        one.participant: rows[names].reason
+    return [
+        Absence(one.participant, rows[names].reason)
         for one in people
         for names in _sets([one])
         if names in rows and not rows[names].paths
-    }
+    ]
 
 
 # ---------------------------------------------------------------- what is compared
@@ -348,7 +356,7 @@ def study_as_lines(study: Study | None) -> list[str]:
     tfce = f", {options.n_tfce_permutations} of them with TFCE" if of_maps else ""
     return [
         *design_as_lines(study.design),
-        f"Compared are {listed(measures_to_compare(study.request))}, by at most "
+        f"Compared are {listed(measures_to_compare(study.request.science))}, by at most "
         f"{count(options.n_permutations, 'permutation')}{tfce}",
     ]
 
@@ -358,6 +366,4 @@ def _warn_of_absent(design: Design, study: Study) -> None:
     absent = [one for one in design.left_out if one not in study.design.left_out]
     if absent:
         # All of them, and not some as of runs: who reads an answer must know who is not in it.
-        grouped = group_by_text((f"sub-{one.participant}", one.reason) for one in absent)
-        lines = (f"  {', '.join(names)}: {reason}" for reason, names in grouped)
-        _LOG.warning("Left out of the comparison, too:\n%s", "\n".join(lines))
+        _LOG.warning("Left out of the comparison, too:\n%s", grouped(absent))

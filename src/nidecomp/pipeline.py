@@ -68,7 +68,7 @@ def run(settings: Settings, command: Sequence[str] = (), located: Located | None
     with prepare(settings, command, located) as found:
         step, space = found.monitor.step, found.space
         request = Request(settings, lowered_to_runs(settings.science, found.inventory.used))
-        study = check_study(found.runs, found.datasets, space, request)
+        study = check_study(found.runs, found.inventory, found.datasets, space, request)
         held_out = draw_held_out(found.runs, space, request)
         for line in request_as_lines(found.runs, request):
             _LOG.info(line)
@@ -89,7 +89,9 @@ def run(settings: Settings, command: Sequence[str] = (), located: Located | None
             with step("projecting runs"):
                 projections = _project(components, reduced, space, request, executor)
             inventory = inventory.with_failed(projections.failed)
-            comparison = compare_participants(study, components, projections, executor, step)
+            comparison = compare_participants(
+                study, components, projections, inventory.failed, executor, step
+            )
             is_compared = study is None or comparison is not None
             with step("finding regions"):
                 regions = _find_regions(components, space, request, plan.n_threads)

@@ -61,7 +61,11 @@ def run_maps(
         for line in request_as_lines(found.runs, request):
             _LOG.info(line)
         # Of jobs of participants, a group run later compares those of all.
-        study = None if is_job else check_study(found.runs, found.datasets, space, request)
+        study = (
+            None
+            if is_job
+            else check_study(found.runs, found.inventory, found.datasets, space, request)
+        )
         design = study.design if study else None
         plan = make_plan(found.runs, space, request, found.end_workers, design)
         if settings.execution.dry_run:
@@ -83,7 +87,9 @@ def run_maps(
             warn_of_empty_volumes(projected)
             if not projections.runs:
                 raise NidecompError(f"Every run failed:\n{inventory.failures()}")
-            comparison = compare_participants(study, maps, projections, executor, step)
+            comparison = compare_participants(
+                study, maps, projections, inventory.failed, executor, step
+            )
             result = GroupResult(
                 settings=settings.shared(),
                 datasets=found.datasets,

@@ -263,7 +263,9 @@ def test_the_same_hypothesis_twice_is_told() -> None:
         ("group", "grup", "Did you mean 'group'?"),
         ("group", "age", "has no such test. It has: group, patients - controls."),
         ("group", "patient - controls", "Did you mean 'patients - controls'?"),
-        ("group", "patients", "has no such test"),
+        ("group", "patients", "a level is tested against another one: patients - controls."),
+        ("group", "controls", "a level is tested against another one: controls - patients."),
+        ("group", "control - patient", "Did you mean 'controls - patients'?"),
         (
             "group",
             "group[patients]",

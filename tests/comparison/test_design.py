@@ -351,6 +351,29 @@ def test_people_without_values_are_left_out_with_the_reason() -> None:
     ]
 
 
+def test_people_who_are_missing_are_told_where_too_few_are_left() -> None:
+    rows = {label: dict(row) for label, row in PEOPLE.items()}
+    for label in list(rows)[::2]:
+        del rows[label]["group"]
+    with pytest.raises(NothingToDoError) as caught:
+        design_of("group", "group", table=ParticipantTable(table_of().columns, rows))
+    out = ", ".join(f"sub-{label}" for label in list(rows)[::2])
+    assert f"\nLeft out before that:\n  {out}: it has no value of group" in str(caught.value)
+
+
+def test_a_mean_is_no_effect_that_the_rest_explains() -> None:
+    for model in ("group", "group + age"):
+        notes = design_of(model, "mean", within=WITHIN).notes
+        assert not any("of the variance of mean" in note for note in notes)
+
+
+@pytest.mark.parametrize("options", [{"test": "participant_id"}, {"blocks": "participant_id"}])
+def test_the_names_of_people_are_no_variable(options: dict[str, str]) -> None:
+    test = options.pop("test", "group")
+    with pytest.raises(UsageError, match="participant_id is a name of each participant's own"):
+        design_of(test, test, **options)
+
+
 def test_everybody_with_runs_is_in_the_design_or_left_out() -> None:
     rows = {label: row for label, row in PEOPLE.items() if int(label) > 4}
     design = design_of("group", "group", table=table_of(rows))
@@ -413,7 +436,9 @@ def test_displacement_is_weighted_by_the_volumes_that_are_kept() -> None:
 def test_a_run_without_displacement_has_none() -> None:
     runs = [replace(run, mean_fd_mm=None) if run.participant == "04" else run for run in _moving()]
     design = design_of("mean_fd", "mean_fd", runs=runs)
-    assert design.left_out == (Absence("04", "it has no value of mean_fd"),)
+    assert design.left_out == (
+        Absence("04", "it has no value of mean_fd (its confounds have no framewise_displacement)"),
+    )
 
 
 def test_no_table_is_needed_for_what_is_known() -> None:
@@ -451,6 +476,26 @@ def test_a_person_of_a_dataset_is_hinted_at_by_the_label_without_its_name() -> N
 
 
 # ---------------------------------------------------------------- blocks
+def test_a_column_that_a_dataset_lacks_is_told_as_such() -> None:
+    runs = [
+        replace(run, files=replace(run.files, key=replace(run.key, dataset="B")))
+        if int(run.participant) > 8
+        else run
+        for run in RUNS
+    ]
+    rows = {label: dict(row) for label, row in PEOPLE.items()}
+    for label in ("09", "10", "11", "12", "01"):
+        del rows[label]["age"]
+    table = ParticipantTable(table_of().columns, rows)
+    design = design_of("group + age", "group", runs=runs, table=table)
+    assert {one.participant: one.reason for one in design.left_out} == {
+        "01": "it has no value of age",
+        **dict.fromkeys(
+            ("09", "10", "11", "12"), "it has no value of age (as everybody in dataset B)"
+        ),
+    }
+
+
 def test_blocks_are_those_of_the_rows() -> None:
     design = design_of("group", "group", blocks="site")
     assert design.blocks == tuple(one["site"] for one in PEOPLE.values())

@@ -116,7 +116,8 @@ def test_what_of_the_file_is_not_used_is_told(tmp_path: Path) -> None:
     others = [{"Level": "Run", "Name": "runs"}, {"Level": "Subject"}]
     found = design(tmp_path, *others, node(1, "age"), Input={"task": ["rest"]})
     assert (
-        "Of the model file, only its Dataset node is used, and not runs and Subject." in found.notes
+        "Of the model file, only its Dataset node is used, and not the others (runs, Subject)."
+        in found.notes
     )
     assert any(note.startswith("Input of the model file is not used") for note in found.notes)
 

@@ -38,7 +38,7 @@ def test_several_runs_of_a_side_are_combined_and_others_are_not_used() -> None:
     assert rows.notes == (
         "Of 1 participant, the runs on both sides of task-rest - task-nback differ in more than "
         "that (in number, task or other entities): sub-01.",
-        "1 run on neither side of task-rest - task-nback are not compared.",
+        "1 run is on neither side of task-rest - task-nback, and not compared.",
     )
 
 

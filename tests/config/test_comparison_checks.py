@@ -8,7 +8,7 @@ import pytest
 from option_examples import build
 
 from nidecomp.config.comparison import ComparisonOptions
-from nidecomp.config.comparison_checks import check_comparison
+from nidecomp.config.comparison_checks import check_comparison, measures_to_compare
 from nidecomp.config.parse import settings_from_options
 from nidecomp.core.errors import UsageError
 
@@ -70,3 +70,18 @@ def test_a_model_file_has_its_tests() -> None:
 def test_jobs_of_participants_may_have_the_options_of_the_group() -> None:
     options = {"model": "group", "test": "group"}
     check_comparison(settings_from_options("in", "out", "participant", options))
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ({}, ("amplitudes", "connectomes", "maps")),
+        ({"normalise_time_courses": True}, ("connectomes", "maps")),
+        ({"connectomes": "tangent"}, ("amplitudes", "maps")),
+        ({"compare": "amplitudes", "normalise_time_courses": True}, ()),
+    ],
+)
+def test_what_cannot_be_compared_is_not_called_compared(
+    options: dict[str, object], left: tuple[str, ...]
+) -> None:
+    assert measures_to_compare(build(model="group", **options).science) == left

@@ -134,6 +134,8 @@ def test_a_table_of_datasets_has_tables_only(tmp_path: Path) -> None:
             read_config_file(config(tmp_path, text))
     with pytest.raises(UsageError, match=r"selection is no table; the tables are \["):
         read_config_file(config(tmp_path, 'selection = "rest"\n'))
+    with pytest.raises(UsageError, match=r"the option model stands in no table; the tables are"):
+        read_config_file(config(tmp_path, 'model = "group"\n'))
 
 
 @pytest.mark.parametrize(

@@ -220,13 +220,18 @@ def test_a_run_that_cannot_be_read_costs_its_participant_only(
     broken = shutil.copytree(dataset, tmp_path / "in")
     (image,) = broken.glob("sub-03/func/*_bold.nii.gz")
     image.write_bytes(image.read_bytes()[:-5000])
+    (image,) = broken.glob("sub-05/func/*_bold.nii.gz")
+    image.unlink()
     done = nidecomp(broken, tmp_path / "out", "group", *FIT, *MODEL, "--compare", "amplitudes")
     assert done.exit_code == 1, done.stderr
     about = json.loads((tmp_path / "out" / "design.json").read_text())
-    assert [one["participant_id"] for one in about["LeftOut"]] == ["sub-03"]
-    assert "none of the participant's runs could be used" in about["LeftOut"][0]["reason"]
-    assert "sub-03: none of the participant's runs" in done.stderr
-    assert len(rows_of(tmp_path / "out" / "design.tsv")) == len(LABELS) - 1
+    reasons = {one["participant_id"]: one["reason"] for one in about["LeftOut"]}
+    assert set(reasons) == {"sub-03", "sub-05"}
+    assert "none of the participant's runs could be used" in reasons["sub-03"]
+    assert "it was cut off, copy it again" in reasons["sub-03"]
+    assert "no run matches the selection" in reasons["sub-05"]
+    assert all(f"{name}: {reason}" in done.stderr for name, reason in reasons.items())
+    assert len(rows_of(tmp_path / "out" / "design.tsv")) == len(LABELS) - 2
     assert not list((tmp_path / "out").glob("tpl-*/func/*_statmap*"))
 
 

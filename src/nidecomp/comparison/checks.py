@@ -165,6 +165,9 @@ def _share_explained(matrix: DesignMatrix, contrast: Contrast) -> float:
     if size <= _TOLERANCE**2 * float(np.abs(values).max()) ** 2:
         return 0.0
     nuisance = nuisance_of(values, contrast.weights)
+    if not has_constant(nuisance):
+        # A mean, which is no difference between people.
+        return 0.0
     rest = tested - nuisance @ (nuisance.T @ tested)
     return 1.0 - float(rest @ rest) / size
 

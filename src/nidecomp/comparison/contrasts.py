@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,6 +229,10 @@ class _Tests:
             return {match["variable"]: match["level"]}
         return {name: side for name, levels in self.matrix.levels.items() if side in levels}
 
+    def _differences_of_levels(self) -> Iterator[str]:
+        for levels in self.matrix.levels.values():
+            yield from (f"{one} - {other}" for one, other in permutations(levels, 2))
+
     def _why_not(self, text: str) -> str:
         """Return why there is no such test, and which there are."""
         formula = self.matrix.formula
@@ -236,13 +240,16 @@ class _Tests:
             levels = self.matrix.levels[match["variable"]]
             other = next(one for one in levels if one != match["level"])
             return f"a level is tested against another one: {text} - {match['variable']}[{other}]."
+        having = [name for name, levels in self.matrix.levels.items() if text in levels]
+        if having:
+            others = [one for one in self.matrix.levels[having[0]] if one != text]
+            return f"a level is tested against another one: {text} - {others[0]}."
         known = list(formula.variables)
         known += [":".join(one.variable for one in term) for term in formula.terms if len(term) > 1]
         of_levels = [f"{one[1]} - {one[0]}" for one in self.matrix.levels.values()]
-        all_levels = [level for levels in self.matrix.levels.values() for level in levels]
         means = [MEAN] if self.within is not None else []
         possible = ", ".join([*known, *of_levels, *means]) or "nothing but mean, with --within"
-        hints = dict.fromkeys([*known, *of_levels, *all_levels])
+        hints = dict.fromkeys([*known, *self._differences_of_levels()])
         codes = [name for name in formula.variables if text.startswith(f"{name}[")]
         as_factor = (
             f" {codes[0]} is a number here; write C({codes[0]}) in the model." if codes else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nidecomp.comparison.absent import grouped
 from nidecomp.comparison.records import Contrast, Design
 from nidecomp.core.text import count
 
@@ -34,8 +35,7 @@ def _lines(design: Design) -> Iterator[str]:
         yield f"Test {_in_words(contrast)}"
     if design.left_out:
         yield f"Left out of the comparison: {count(len(design.left_out), 'participant')}"
-        for one in design.left_out:
-            yield f"  sub-{one.participant}: {one.reason}"
+        yield from grouped(design.left_out).splitlines()
     for note in design.notes:
         yield f"Note: {note}"
 

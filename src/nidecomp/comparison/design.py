@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from nidecomp.comparison.absent import grouped
 from nidecomp.comparison.checks import (
     check_design,
     check_tests,
@@ -26,7 +27,6 @@ from nidecomp.config.datasets import OF_BIDS_DIR
 from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.records import UsableRun
 
-_SHOWN = 20
 # Ratio of the numbers of volumes of participants.
 _UNEQUAL = 2
 
@@ -70,11 +70,28 @@ def make_design(
         (*absent, *found.left_out, *lacking), {row.measured.participant for row in rows}
     )
     if not rows:
-        raise NothingToDoError(
-            "Nobody is left to be compared:\n"
-            + "\n".join(f"  sub-{one.participant}: {one.reason}" for one in left_out[:_SHOWN])
-            + ("\n  …" if len(left_out) > _SHOWN else "")
+        raise NothingToDoError(f"Nobody is left to be compared:\n{grouped(left_out)}")
+    try:
+        return _design(
+            options, model, table, rows, columns, left_out=left_out, notes_on_rows=found.notes
         )
+    except NothingToDoError as error:
+        if not left_out:
+            raise
+        raise NothingToDoError(f"{error}\nLeft out before that:\n{grouped(left_out)}") from None
+
+
+def _design(
+    options: ComparisonOptions,
+    model: Model,
+    table: ParticipantTable,
+    rows: Sequence[Row],
+    columns: Mapping[str, Column],
+    *,
+    left_out: tuple[Absence, ...],
+    notes_on_rows: Sequence[str],
+) -> Design:
+    """Return the design of the participants who have a value of each variable."""
     codings = [code(factor, columns[factor.variable]) for factor in model.formula.factors]
     _check_no_text(model, codings)
     matrix = DesignMatrix(model.formula, codings, len(rows))
@@ -87,7 +104,7 @@ def make_design(
     notes = (
         *table.notes,
         *model.notes,
-        *found.notes,
+        *notes_on_rows,
         *_on_known(columns, table, has_differences=has_differences),
         *(
             note
@@ -142,6 +159,7 @@ def _complete(
     """Return the rows with a value of each variable, the variables, and who has none."""
     names = tuple(names)
     needs_table = any(name in table.columns for name in names)
+    without = _datasets_without(rows, names, table)
     chosen: list[Row] = []
     values: list[list[Value]] = []
     left_out: list[Absence] = []
@@ -154,7 +172,13 @@ def _complete(
         own = [_value(name, row, table) for name in names]
         missing = [name for name, value in zip(names, own, strict=True) if value is None]
         if missing:
-            left_out.append(Absence(person, f"it has no value of {' and '.join(missing)}"))
+            hint = ""
+            dataset = row.runs[0].key.dataset
+            if any(name == "mean_fd" and name not in table.columns for name in missing):
+                hint = " (its confounds have no framewise_displacement)"
+            elif any((dataset, name) in without for name in missing):
+                hint = f" (as everybody in dataset {dataset or OF_BIDS_DIR})"
+            left_out.append(Absence(person, f"it has no value of {' and '.join(missing)}{hint}"))
             continue
         chosen.append(row)
         values.append([value for value in own if value is not None])
@@ -164,6 +188,23 @@ def _complete(
         for place, name in enumerate(names)
     }
     return chosen, columns, left_out
+
+
+def _datasets_without(
+    rows: Sequence[Row], names: Sequence[str], table: ParticipantTable
+) -> set[tuple[str, str]]:
+    """Return the columns that nobody of a dataset has, where there are several datasets."""
+    people: dict[str, list[str]] = {}
+    for row in rows:
+        people.setdefault(row.runs[0].key.dataset, []).append(row.measured.participant)
+    return {
+        (dataset, name)
+        for dataset, labels in people.items()
+        for name in names
+        if len(people) > 1
+        and name in table.columns
+        and not any(name in table.rows.get(label, {}) for label in labels)
+    }
 
 
 def _value(name: str, row: Row, table: ParticipantTable) -> Value | None:

@@ -106,7 +106,8 @@ def _notes(content: Any) -> list[str]:
     notes = []
     if others:
         notes.append(
-            f"Of the model file, only its Dataset node is used, and not {_listed(others)}."
+            f"Of the model file, only its Dataset node is used, and not the others "
+            f"({', '.join(others)})."
         )
     if content.get("Input"):
         notes.append("Input of the model file is not used: options select participants and runs.")

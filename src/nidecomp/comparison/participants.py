@@ -96,6 +96,11 @@ def check_columns(names: Iterable[str], table: ParticipantTable) -> None:
     for name in names:
         if name in known:
             continue
+        if name == ID:
+            raise UsageError(
+                f"{ID} is a name of each participant's own, and no variable that people can be "
+                "compared by, or permuted within."
+            )
         close = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         if close and not close[0].isidentifier():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nidecomp.comparison.records import Absence, Measured
 from nidecomp.core.errors import UsageError
 from nidecomp.core.records import RunKey, UsableRun
-from nidecomp.core.text import count, quoted
+from nidecomp.core.text import count, quoted, verb
 
 _HOW = "Write two entities and their labels, such as 'ses-post - ses-pre'"
 # Entities whose labels are numbers: run-1 and run-01 are the same.
@@ -95,7 +95,10 @@ def sides_of(within: str) -> tuple[str, str]:
 def _sides(within: str) -> tuple[Entities, Entities]:
     sides = within.split(" - ")
     if len(sides) != 2:
-        raise UsageError(f"--within {quoted(within)}: {_HOW}, with blanks around the minus.")
+        raise UsageError(
+            f"--within {quoted(within)} is no difference of two sets of runs. {_HOW}, with blanks "
+            "around the minus."
+        )
     plus, minus = (_entities(side, within) for side in sides)
     if len(plus) == len(minus) and all(_has(RunKey(minus), pair) for pair in plus):
         raise UsageError(f"--within {quoted(within)}: both sides are the same. {_HOW}.")
@@ -192,4 +195,5 @@ def _notes(within: str, unlike: Sequence[str], n_unused: int) -> Iterable[str]:
             f"more than that (in number, task or other entities): {shown}."
         )
     if n_unused:
-        yield f"{count(n_unused, 'run')} on neither side of {within} are not compared."
+        runs = verb(n_unused, "run is", "runs are")
+        yield f"{n_unused} {runs} on neither side of {within}, and not compared."

@@ -8,12 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-from nidecomp.config.comparison import ComparisonOptions
+from nidecomp.config.comparison import ComparisonOptions, Measure
+from nidecomp.config.science import Connectome, Science
 from nidecomp.config.settings import Settings
 from nidecomp.core.errors import UsageError
 
 # Enough for three moments of the distribution that is fitted.
 _FEWEST_FOR_TAIL = 100
+# Tangent matrices have no edges.
+KINDS_OF_EDGES: tuple[Connectome, ...] = ("correlation", "partial")
+
+
+def measures_to_compare(science: Science) -> tuple[Measure, ...]:
+    """Return what of ``--compare`` can be compared."""
+    impossible = {
+        "amplitudes": science.projection.normalise_time_courses,
+        "connectomes": not set(science.projection.connectomes) & set(KINDS_OF_EDGES),
+    }
+    return tuple(one for one in science.comparison.compare if not impossible.get(one))
 
 
 def check_comparison(settings: Settings) -> None:
@@ -70,9 +82,7 @@ def _check_measures(settings: Settings) -> None:
     options, science = settings.science.comparison, settings.science
     if not options.compare:
         raise UsageError("--compare needs at least one of maps, amplitudes and connectomes.")
-    has_connectomes = any(
-        kind in science.projection.connectomes for kind in ("correlation", "partial")
-    )
+    has_connectomes = any(kind in science.projection.connectomes for kind in KINDS_OF_EDGES)
     if options.compare == ("connectomes",) and not has_connectomes:
         raise UsageError(
             "--compare connectomes needs --connectomes correlation or partial: those of the kind "

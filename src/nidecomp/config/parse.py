@@ -158,13 +158,8 @@ def read_config_file(path: str | os.PathLike[str]) -> dict[str, object]:
         if section == "datasets" and not isinstance(table, dict):
             raise UsageError(f"--config-file {path}: {_DATASET_TABLES}")
         if section not in SECTIONS or not isinstance(table, dict):
-            wrong = (
-                f"{section} is no table"
-                if section in SECTIONS
-                else f"unknown table [{in_one_line(section)}]"
-            )
             raise UsageError(
-                f"--config-file {path}: {wrong}; the tables are "
+                f"--config-file {path}: {_wrong_table(section, table)}; the tables are "
                 f"{', '.join(f'[{name}]' for name in SECTIONS)}."
             )
         if section == "datasets":
@@ -187,3 +182,13 @@ def _check_tables(path: str | os.PathLike[str], table: Mapping[str, object]) -> 
     for name, of_dataset in table.items():
         if not isinstance(of_dataset, dict):
             raise UsageError(f"--config-file {path}: {_DATASET_TABLES} {quoted(name)} is no table.")
+
+
+def _wrong_table(section: str, table: object) -> str:
+    """Return what is wrong with an entry of a file that is none of the tables."""
+    name = in_one_line(section)
+    if section in SECTIONS:
+        return f"{name} is no table"
+    if isinstance(table, dict):
+        return f"unknown table [{name}]"
+    return f"the option {name} stands in no table"

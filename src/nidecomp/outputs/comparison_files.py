@@ -17,6 +17,7 @@ from nidecomp.comparison.answers import ALPHA, Answer, answers
 from nidecomp.comparison.records import Compared, Comparison, Contrast, Design, MapsOfContrast
 from nidecomp.comparison.tails import LARGEST_TAIL_P, least_tail_p
 from nidecomp.config.comparison import ComparisonOptions
+from nidecomp.config.comparison_checks import measures_to_compare
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
 from nidecomp.outputs.comparison_tables import (
@@ -129,7 +130,7 @@ class ComparisonWriter:
                 for one in design.contrasts
             },
             "Permutations": self._permutations,
-            "Compared": list(self._options.compare),
+            "Compared": list(measures_to_compare(self._result.settings.science)),
             "Within": design.within or None,
             "Blocks": design.blocks_column or None,
             "LeftOut": [
