@@ -197,7 +197,7 @@ def test_a_peak_is_an_immutable_record_of_plain_numbers():
     space, volume = smooth_map(2)
     peak = peak_table(space.features(volume)[None], space)[0]
     assert [type(value) for value in dataclasses.astuple(peak)] == [
-        *(int, int),
+        *(int, int, int),
         *(float, float, float, float, float),
         *(str, int),
     ]
