@@ -113,7 +113,8 @@ def test_who_differs_is_found_and_said(compared: Path) -> None:
 
 
 def test_the_tables_are_read_as_data_frames(compared: Path) -> None:
-    for name, n_rows in (("comparisons", 6), ("comparisons_edges", 12), ("amplitudes", 36)):
+    sizes = {"comparisons": 6, "comparisons_edges": 12, "amplitudes": 36, "design": len(LABELS)}
+    for name, n_rows in sizes.items():
         assert len(nidecomp_in_python.group_table(compared, name)) == n_rows
 
 
