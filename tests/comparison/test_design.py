@@ -366,6 +366,15 @@ def test_those_whose_runs_failed_are_listed_once() -> None:
     assert design.left_out == (Absence("99", "its run failed"),)
 
 
+def test_who_is_compared_by_some_of_the_runs_is_told() -> None:
+    asked = ComparisonOptions(model="group", test=("group",))
+    unused = {"02": "it is short", "99": "it is short"}
+    notes = make_design(asked, table_of(), RUNS, unused=unused).notes
+    said = "Of 1 participant, some runs could not be used, and the others are compared: sub-02."
+    assert notes[0] == said
+    assert said not in make_design(asked, table_of(), RUNS).notes
+
+
 def test_runs_of_other_sites_are_not_compared() -> None:
     away = replace(
         RUNS[0], files=replace(RUNS[0].files, stored=(StoredRows(6, "x", RUNS[0].files.bold),))
