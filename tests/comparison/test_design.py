@@ -535,6 +535,13 @@ def test_nuisance_and_effect_span_the_model(test: str) -> None:
         np.testing.assert_allclose(weights @ coefficients, 0, atol=1e-10)
 
 
+def test_the_log_says_that_differences_are_compared() -> None:
+    assert design_as_lines(design_of(within=WITHIN))[0] == (
+        "Comparing the difference ses-post - ses-pre of 12 participants in the model 1 (a mean, "
+        "without variables); its columns are Intercept"
+    )
+
+
 def test_the_log_names_everybody_who_is_left_out() -> None:
     table = changed(age=None)
     lines = design_as_lines(design_of("group + age + C(site)", "group", "site", table=table))
