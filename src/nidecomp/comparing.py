@@ -16,7 +16,7 @@ from nidecomp.annotation.describe import read_references
 from nidecomp.annotation.family import components_to_compare
 from nidecomp.bids.datasets import Datasets
 from nidecomp.bids.participants_file import find_participants_files
-from nidecomp.comparison.absent import absent_people, grouped, lost_people
+from nidecomp.comparison.absent import absent_people, grouped, lost_people, unused_runs
 from nidecomp.comparison.compare import compare
 from nidecomp.comparison.data import DecompositionData, RowFiles
 from nidecomp.comparison.describe import design_as_lines
@@ -29,7 +29,7 @@ from nidecomp.config.comparison_checks import KINDS_OF_EDGES, measures_to_compar
 from nidecomp.config.request import Request
 from nidecomp.config.science import Connectome
 from nidecomp.core.errors import NidecompError, NothingToDoError, UsageError
-from nidecomp.core.inventory import FailedRun, Inventory
+from nidecomp.core.inventory import FailedRun, Inventory, RefusedRun
 from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
 from nidecomp.decomposition.components import Components
@@ -67,6 +67,8 @@ class Study:
         The runs that were found.
     design : Design
         The design if all of them can be projected.
+    refused : tuple of RefusedRun
+        The runs that cannot be used.
     """
 
     request: Request
@@ -74,6 +76,7 @@ class Study:
     table: ParticipantTable
     runs: tuple[UsableRun, ...]
     design: Design
+    refused: tuple[RefusedRun, ...] = ()
 
     @property
     def options(self) -> ComparisonOptions:
@@ -124,7 +127,9 @@ def check_study(
     table = read_tables(files)
     labels = request.science.selection.participant_label
     absent = absent_people(inventory, runs, labels)
-    study = Study(request, space, table, runs, make_design(options, table, runs, absent))
+    refused = inventory.refused
+    design = make_design(options, table, runs, absent, unused_runs(refused))
+    study = Study(request, space, table, runs, design, refused)
     _check_measures(request)
     for line in study_as_lines(replace(study, design=replace(study.design, left_out=()))):
         _LOG.info(line)
@@ -264,11 +269,13 @@ def _design_of_projected(
     statistic = study.options.statistic_of_maps
     # Why somebody was left out before says more than that nothing of theirs is there.
     known = study.design.left_out
+    unused = unused_runs((*study.refused, *failed))
     lost = [*lost_people(study.runs, [one.run for one in projected], failed)]
     while True:
         gone = {one.participant for one in lost}
         runs = [one for one in projected if one.run.participant not in gone]
-        design = make_design(study.options, study.table, [one.run for one in runs], (*known, *lost))
+        usable = [one.run for one in runs]
+        design = make_design(study.options, study.table, usable, (*known, *lost), unused)
         rows = combined_rows(_sets(design.people), runs, statistic, executor) if statistic else {}
         without = _without_maps(design.people, rows)
         if not without:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from nidecomp.annex.commands import check_installed
+from nidecomp.annex.fetched import fetch_to_stay
 from nidecomp.annex.subdatasets import make_installed
 from nidecomp.bids.dataset import (
     SETTINGS,
@@ -163,6 +164,9 @@ def _check_comparison(datasets: Datasets, settings: Settings) -> None:
         _check_file("--model-file", Path(options.model_file))
     is_needed = needs_table(options)
     files = find_participants_files(datasets, options.participants_file, is_needed=is_needed)
+    if settings.execution.fetch:
+        for _, path in files:
+            fetch_to_stay(path)
     check_columns(named_columns(model_of(options), options), read_tables(files))
 
 

@@ -20,6 +20,7 @@ from annexed import (
     watching,
     without_paths,
 )
+from groups_of_people import write_people
 from support import FIXTURES
 
 
@@ -58,6 +59,19 @@ def test_results_are_those_of_an_ordinary_copy_with_few_images_at_a_time(
     assert again.exit_code == 0, again.stderr
     assert "nothing is made again" in again.stderr
     assert calls_in(watch) == calls
+
+
+def test_the_table_of_participants_is_fetched_for_a_comparison(tmp_path: Path) -> None:
+    people = write_people(tmp_path / "people")
+    dataset = clone_of(make_origin(people, tmp_path / "origin"), tmp_path / "clone")
+    asked = ("--model", "group", "--test", "group", "--denoise-strategy", "none", "--dry-run")
+    without = analysed(dataset, tmp_path / "out", *asked, fetch=False)
+    assert without.exit_code == 2
+    assert "participants.tsv: the content of the file was not fetched" in without.stderr
+    done = analysed(dataset, tmp_path / "out", *asked)
+    assert done.exit_code == 0, done.stderr
+    assert "Comparing 12 participants in the model group" in done.stdout
+    assert not fetched_in(dataset)
 
 
 def test_surfaces_give_the_results_of_an_ordinary_copy_and_are_not_all_there_at_once(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, replace, replace
+from dataclasses import astuple, replace
 
 import nibabel as nib
 import numpy as np

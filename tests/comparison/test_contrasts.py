@@ -276,6 +276,7 @@ def test_the_same_hypothesis_twice_is_told() -> None:
             "group:age",
             "the model has no interaction group:age; write group*age in it",
         ),
+        ("site", "2 - 1", "site is a number here; write C(site) in the model"),
         ("site", "site[1] - site[2]", "site is a number here; write C(site) in the model"),
         (
             "group:age",

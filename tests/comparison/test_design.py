@@ -401,6 +401,15 @@ def test_those_whose_runs_failed_are_listed_once() -> None:
     assert design.left_out == (Absence("99", "its run failed"),)
 
 
+def test_who_is_compared_by_some_of_the_runs_is_told() -> None:
+    asked = ComparisonOptions(model="group", test=("group",))
+    unused = {"02": "it is short", "99": "it is short"}
+    notes = make_design(asked, table_of(), RUNS, unused=unused).notes
+    said = "Of 1 participant, some runs could not be used, and the others are compared: sub-02."
+    assert notes[0] == said
+    assert said not in make_design(asked, table_of(), RUNS).notes
+
+
 def test_runs_of_other_sites_are_not_compared() -> None:
     away = replace(
         RUNS[0], files=replace(RUNS[0].files, stored=(StoredRows(6, "x", RUNS[0].files.bold),))
@@ -559,6 +568,13 @@ def test_nuisance_and_effect_span_the_model(test: str) -> None:
     for column in nuisance.T:
         coefficients = np.linalg.lstsq(design.matrix, column, rcond=None)[0]
         np.testing.assert_allclose(weights @ coefficients, 0, atol=1e-10)
+
+
+def test_the_log_says_that_differences_are_compared() -> None:
+    assert design_as_lines(design_of(within=WITHIN))[0] == (
+        "Comparing the difference ses-post - ses-pre of 12 participants in the model 1 (a mean, "
+        "without variables); its columns are Intercept"
+    )
 
 
 def test_the_log_names_everybody_who_is_left_out() -> None:

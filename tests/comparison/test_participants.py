@@ -164,6 +164,6 @@ def test_an_unknown_column_is_told_the_nearest() -> None:
     ):
         check_columns(["body_mass"], table)
     with pytest.raises(
-        UsageError, match=r"participants\.tsv has no column 'age'.*Known are: dataset"
+        UsageError, match=r"There is no table of participants.*give one with --participants-file"
     ):
         check_columns(["age"], ParticipantTable())

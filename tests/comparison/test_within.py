@@ -55,6 +55,15 @@ def test_indices_of_runs_are_numbers() -> None:
     )  # fmt: skip
 
 
+def test_a_side_that_could_not_be_used_is_told_with_the_reason() -> None:
+    runs = [run for run in PRE_AND_POST if not run.label.startswith("sub-02_ses-pre")]
+    unused = {"02": "sub-02_ses-pre_task-rest: it was cut off", "03": "another run: it is short"}
+    (absence,) = rows_of(runs, WITHIN, unused).left_out
+    assert absence.reason == (
+        "it has no run with ses-pre that could be used (sub-02_ses-pre_task-rest: it was cut off)"
+    )
+
+
 def test_people_without_both_sides_are_left_out_with_the_side() -> None:
     runs = [
         run

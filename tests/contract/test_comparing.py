@@ -113,7 +113,8 @@ def test_who_differs_is_found_and_said(compared: Path) -> None:
 
 
 def test_the_tables_are_read_as_data_frames(compared: Path) -> None:
-    for name, n_rows in (("comparisons", 6), ("comparisons_edges", 12), ("amplitudes", 36)):
+    sizes = {"comparisons": 6, "comparisons_edges": 12, "amplitudes": 36, "design": len(LABELS)}
+    for name, n_rows in sizes.items():
         assert len(nidecomp_in_python.group_table(compared, name)) == n_rows
 
 
@@ -235,17 +236,16 @@ def test_a_run_that_cannot_be_read_costs_its_participant_only(
     assert not list((tmp_path / "out").glob("tpl-*/func/*_statmap*"))
 
 
-def test_runs_that_fail_until_too_few_people_are_left_cost_the_comparison_only(
-    dataset: Path, tmp_path: Path
-) -> None:
+def test_too_few_that_are_left_cost_the_comparison_only(dataset: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(dataset, tmp_path / "in")
-    for label in PATIENTS[2:]:
-        (image,) = broken.glob(f"sub-{label}/func/*_bold.nii.gz")
-        image.write_bytes(image.read_bytes()[:-5000])
-    done = nidecomp(broken, tmp_path / "out", "group", *FIT, *MODEL)
+    (image,) = broken.glob("sub-03/func/*_bold.nii.gz")
+    image.write_bytes(image.read_bytes()[:-5000])
+    six = ("--participant-label", *LABELS[:6])
+    done = nidecomp(broken, tmp_path / "out", "group", *FIT, *MODEL, *six)
     assert done.exit_code == 1, done.stderr
     assert "Participants were not compared: " in done.stderr
-    assert "patients" in done.stderr
+    assert "controls has sub-01 and sub-05" in done.stderr
+    assert "sub-03: none of the participant's runs could be used" in done.stderr
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "out").glob("tpl-*/func/*_components.nii.gz"))
     assert not (tmp_path / "out" / "comparisons.tsv").exists()

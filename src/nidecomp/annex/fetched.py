@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from nidecomp.annex.commands import drop, get, remove_partial
+from nidecomp.annex.commands import check_writable, drop, get, remove_partial, set_up
 from nidecomp.annex.git import repository_of
-from nidecomp.annex.ledger import Entry, entries
+from nidecomp.annex.ledger import Entry, entries, one_at_a_time
 from nidecomp.core.content import is_not_fetched
-from nidecomp.core.errors import FailedRunError
+from nidecomp.core.errors import FailedRunError, UsageError
 
 _LOG = logging.getLogger(__name__)
 
@@ -135,3 +135,26 @@ def _refuse_to_pile_up(entry: Entry) -> None:
                 f"no further image is fetched, because {other.path()} could not be dropped after "
                 f"it was read ({why}): drop it with 'git annex drop', and run the command again"
             )
+
+
+def fetch_to_stay(path: Path) -> None:
+    """Fetch a small file, which stays in its dataset; nothing happens if it is there.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    UsageError
+        It cannot be fetched, or its repository cannot be written to.
+    """
+    top = repository_of(path)
+    if top is None or not is_not_fetched(path):
+        return
+    check_writable(path)
+    with one_at_a_time(top):
+        set_up(top)
+        failed = get([path])
+    if path in failed:
+        raise UsageError(f"{path} could not be fetched: {failed[path]}.")

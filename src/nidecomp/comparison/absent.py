@@ -83,15 +83,27 @@ def lost_people(
     return tuple(found.get(person, Absence(person, _UNKNOWN)) for person in sorted(lost))
 
 
+def unused_runs(runs: Iterable[RefusedRun | FailedRun]) -> dict[str, str]:
+    """Return why runs of a participant cannot be used, in words, for each who has such runs."""
+    of_person = _named(runs)
+    return {person: _reasons(named) for person, named in of_person.items()}
+
+
 def _absences(runs: Iterable[RefusedRun | FailedRun]) -> tuple[Absence, ...]:
     """Return the participants of runs, each with the reasons of theirs."""
+    return tuple(
+        Absence(person, f"{_UNKNOWN} ({why})") for person, why in sorted(unused_runs(runs).items())
+    )
+
+
+def _named(runs: Iterable[RefusedRun | FailedRun]) -> dict[str, list[tuple[str, str]]]:
+    """Return the names of each participant's runs, with the reasons."""
     of_person: dict[str, list[tuple[str, str]]] = {}
     for run in sorted(runs, key=lambda run: run.key.label):
         of_person.setdefault(run.key.participant, []).append((run.key.label, run.reason))
-    return tuple(Absence(person, _reason(named)) for person, named in sorted(of_person.items()))
+    return of_person
 
 
-def _reason(named: Sequence[tuple[str, str]]) -> str:
-    """Return why no run of a participant can be used: each reason with its runs."""
-    reasons = "; ".join(f"{' and '.join(names)}: {why}" for why, names in group_by_text(named))
-    return f"{_UNKNOWN} ({reasons})"
+def _reasons(named: Sequence[tuple[str, str]]) -> str:
+    """Return each reason with its runs."""
+    return "; ".join(f"{' and '.join(names)}: {why}" for why, names in group_by_text(named))

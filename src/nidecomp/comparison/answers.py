@@ -233,7 +233,7 @@ def _name(row: Row) -> str:
 
 
 def _edge(row: Row, names: Mapping[str, str]) -> str:
-    return " and ".join(names[one] for one in _ends(row))
+    return " and ".join(names.get(one, one) for one in _ends(row))
 
 
 def _ends(row: Row) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from nidecomp.comparison.records import Contrast
 from nidecomp.comparison.variables import FEWEST_OF_LEVEL
 from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.core.errors import NothingToDoError, UsageError
-from nidecomp.core.text import quoted, verb
+from nidecomp.core.text import count, quoted, verb
 
 FEWEST_DOF = 3
 # The share of a single person in the estimate of an effect, as squared weights.
@@ -54,7 +54,7 @@ def check_design(matrix: DesignMatrix, *, has_differences: bool) -> None:
             )
     if n_people - n_columns < FEWEST_DOF:
         raise NothingToDoError(
-            f"{n_people} people are too few for a model with {n_columns} columns "
+            f"{n_people} people are too few for a model with {count(n_columns, 'column')} "
             f"({', '.join(names)}): at least {n_columns + FEWEST_DOF} are needed."
         )
     for place in range(n_columns):

@@ -24,6 +24,7 @@ from nidecomp.core.errors import UsageError
 from nidecomp.core.text import quoted
 
 _LEVEL = re.compile(r"(?P<variable>[^\W\d]\w*)\s*\[(?P<level>.*)\]")
+_CODES = re.compile(r"(\d+)\s*-\s*(\d+)")
 _WRAPPED = re.compile(r"(?:C|scale)\(\s*([^\W\d]\w*)\s*\)")
 # Names of files have other entities, too.
 _LONGEST_NAME = 40
@@ -229,6 +230,16 @@ class _Tests:
             return {match["variable"]: match["level"]}
         return {name: side for name, levels in self.matrix.levels.items() if side in levels}
 
+    def _has_codes(self, variable: str, text: str) -> bool:
+        """Return whether a test is of values of a number as if it were a factor."""
+        if text.startswith(f"{variable}["):
+            return True
+        sides = _CODES.fullmatch(text)
+        if sides is None or variable in self.matrix.levels:
+            return False
+        values = self.matrix.coding_of(variable).values
+        return all(bool(np.any(values == float(side))) for side in sides.groups())
+
     def _differences_of_levels(self) -> Iterator[str]:
         for levels in self.matrix.levels.values():
             yield from (f"{one} - {other}" for one, other in permutations(levels, 2))
@@ -250,7 +261,7 @@ class _Tests:
         means = [MEAN] if self.within is not None else []
         possible = ", ".join([*known, *of_levels, *means]) or "nothing but mean, with --within"
         hints = dict.fromkeys([*known, *self._differences_of_levels()])
-        codes = [name for name in formula.variables if text.startswith(f"{name}[")]
+        codes = [name for name in formula.variables if self._has_codes(name, text)]
         as_factor = (
             f" {codes[0]} is a number here; write C({codes[0]}) in the model." if codes else ""
         )

@@ -9,6 +9,11 @@ from nidecomp.comparison.records import Contrast, Design
 from nidecomp.core.text import count
 
 
+def formula_in_words(formula: str) -> str:
+    """Return a formula; that of a mean alone says so."""
+    return f"{formula} (a mean, without variables)" if formula == "1" else formula
+
+
 def design_as_lines(design: Design) -> tuple[str, ...]:
     """Return what is compared: the model, who is in it and who is not, the tests, and notes.
 
@@ -25,11 +30,11 @@ def design_as_lines(design: Design) -> tuple[str, ...]:
 
 
 def _lines(design: Design) -> Iterator[str]:
-    within = f" of the difference {design.within}" if design.within else ""
+    within = f"the difference {design.within} of " if design.within else ""
     blocks = f", permuted within {design.blocks_column}" if design.blocks else ""
     yield (
-        f"Comparing {count(len(design.people), 'participant')} in the model "
-        f"{design.formula}{within}{blocks}; its columns are {', '.join(design.columns)}"
+        f"Comparing {within}{count(len(design.people), 'participant')} in the model "
+        f"{formula_in_words(design.formula)}{blocks}; its columns are {', '.join(design.columns)}"
     )
     for contrast in design.contrasts:
         yield f"Test {_in_words(contrast)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -26,6 +27,9 @@ from nidecomp.config.comparison import ComparisonOptions
 from nidecomp.config.datasets import OF_BIDS_DIR
 from nidecomp.core.errors import NothingToDoError, UsageError
 from nidecomp.core.records import UsableRun
+from nidecomp.core.text import count
+
+_SHOWN = 20
 
 # Ratio of the numbers of volumes of participants.
 _UNEQUAL = 2
@@ -36,6 +40,7 @@ def make_design(
     table: ParticipantTable,
     runs: Iterable[UsableRun],
     absent: Sequence[Absence] = (),
+    unused: Mapping[str, str] = MappingProxyType({}),
 ) -> Design:
     """Return the design of a comparison.
 
@@ -48,6 +53,8 @@ def make_design(
         The runs whose maps can be compared, in any order.
     absent : sequence of Absence
         Participants without any of these runs who are known to be left out, with the reason.
+    unused : mapping of str to str
+        Participants who have more runs, to the reason why these cannot be used.
 
     Returns
     -------
@@ -62,7 +69,7 @@ def make_design(
         There are too few people, or the model cannot be estimated from those that there are.
     """
     model = model_of(options)
-    found = rows_of(runs, options.within)
+    found = rows_of(runs, options.within, unused)
     named = named_columns(model, options)
     check_columns(named, table)
     rows, columns, lacking = _complete(found.rows, named, table)
@@ -73,7 +80,13 @@ def make_design(
         raise NothingToDoError(f"Nobody is left to be compared:\n{grouped(left_out)}")
     try:
         return _design(
-            options, model, table, rows, columns, left_out=left_out, notes_on_rows=found.notes
+            options,
+            model,
+            table,
+            rows,
+            columns,
+            left_out=left_out,
+            notes_on_rows=(*found.notes, *_on_unused(rows, unused)),
         )
     except NothingToDoError as error:
         if not left_out:
@@ -245,6 +258,16 @@ def _on_volumes(rows: Sequence[Row], model: Model) -> Iterator[str]:
             f"Participants have {min(n_kept):,} to {max(n_kept):,} volumes that are used. Maps of "
             "those with few are noisier, and their partial correlations are shrunk more: see that "
             "groups do not differ in it, or put n_volumes into the model."
+        )
+
+
+def _on_unused(rows: Iterable[Row], unused: Mapping[str, str]) -> Iterator[str]:
+    people = [row.measured.participant for row in rows]
+    if some := [f"sub-{person}" for person in people if person in unused]:
+        shown = ", ".join(some[:_SHOWN]) + (", …" if len(some) > _SHOWN else "")
+        yield (
+            f"Of {count(len(some), 'participant')}, some runs could not be used, and the others "
+            f"are compared: {shown}."
         )
 
 

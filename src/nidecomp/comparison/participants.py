@@ -101,6 +101,11 @@ def check_columns(names: Iterable[str], table: ParticipantTable) -> None:
                 f"{ID} is a name of each participant's own, and no variable that people can be "
                 "compared by, or permuted within."
             )
+        if not table.paths:
+            raise UsageError(
+                f"There is no table of participants, which {quoted(name)} would be a column of: "
+                "give one with --participants-file. (Reduced runs of other sites have none.)"
+            )
         close = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         if close and not close[0].isidentifier():

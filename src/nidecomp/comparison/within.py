@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from nidecomp.comparison.records import Absence, Measured
 from nidecomp.core.errors import UsageError
@@ -44,7 +45,9 @@ class Rows:
     notes: tuple[str, ...] = ()
 
 
-def rows_of(runs: Iterable[UsableRun], within: str | None) -> Rows:
+def rows_of(
+    runs: Iterable[UsableRun], within: str | None, unused: Mapping[str, str] = MappingProxyType({})
+) -> Rows:
     """Return the rows of the design.
 
     Parameters
@@ -53,6 +56,8 @@ def rows_of(runs: Iterable[UsableRun], within: str | None) -> Rows:
     within : str or None
         ``--within``: two sets of runs whose difference is compared. None: all runs of a
         participant are combined.
+    unused : mapping of str to str
+        Participants who have more runs, to the reason why these cannot be used.
 
     Returns
     -------
@@ -76,7 +81,7 @@ def rows_of(runs: Iterable[UsableRun], within: str | None) -> Rows:
     if within is None:
         rows = (Row(Measured(person, _names(own)), own) for person, own in present.items())
         return Rows(tuple(rows), away)
-    found = _differences(present, within)
+    found = _differences(present, within, unused)
     return Rows(found.rows, (*away, *found.left_out), found.notes)
 
 
@@ -134,7 +139,9 @@ def _names(runs: Iterable[UsableRun]) -> tuple[str, ...]:
     return tuple(run.label for run in runs)
 
 
-def _differences(people: Mapping[str, tuple[UsableRun, ...]], within: str) -> Rows:
+def _differences(
+    people: Mapping[str, tuple[UsableRun, ...]], within: str, unused: Mapping[str, str]
+) -> Rows:
     plus, minus = _sides(within)
     rows: list[Row] = []
     left_out: list[Absence] = []
@@ -150,7 +157,8 @@ def _differences(people: Mapping[str, tuple[UsableRun, ...]], within: str) -> Ro
         n_unused += len(runs) - sum(map(len, sides))
         lacking = [_text(side) for side, own in zip((plus, minus), sides, strict=True) if not own]
         if lacking:
-            left_out.append(Absence(person, f"it has no run with {' or '.join(lacking)}"))
+            why = f" that could be used ({unused[person]})" if person in unused else ""
+            left_out.append(Absence(person, f"it has no run with {' or '.join(lacking)}{why}"))
             continue
         if _others(sides[0], plus) != _others(sides[1], minus):
             unlike.append(f"sub-{person}")

@@ -37,7 +37,7 @@ class ComparisonOptions:
     participants_file: str | None = option(
         convert.path,
         None,
-        "Table with the variables of the model, with a column participant_id. (default: "
+        "Table (TSV) with the variables of the model and a column participant_id. (default: "
         "participants.tsv of the dataset, or of the raw dataset that it names)",
         metavar="FILE",
     )

@@ -113,9 +113,9 @@ class Execution:
     fetch: bool = option(
         convert.flag,
         False,
-        "Fetch the content of annexed files (DataLad datasets) as it is needed. Masks and "
-        "confounds tables stay in the dataset; each image is fetched, read, and dropped again. "
-        "What was there before is kept. Needs git-annex.",
+        "Fetch the content of annexed files (DataLad datasets) as it is needed. Masks, and tables "
+        "of confounds and of participants, stay in the dataset; each image is fetched, read, and "
+        "dropped again. What was there before is kept. Needs git-annex.",
     )
     bids_database_dir: str | None = option(
         convert.path,

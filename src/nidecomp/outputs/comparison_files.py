@@ -14,6 +14,7 @@ from nidecomp.annotation.describe import ReferenceMaps, read_references
 from nidecomp.bids.names import IGNORED_OF_COMPARISONS
 from nidecomp.bids.same_input import SOURCES
 from nidecomp.comparison.answers import ALPHA, Answer, answers
+from nidecomp.comparison.describe import formula_in_words
 from nidecomp.comparison.records import Compared, Comparison, Contrast, Design, MapsOfContrast
 from nidecomp.comparison.tails import LARGEST_TAIL_P, least_tail_p
 from nidecomp.config.comparison import ComparisonOptions
@@ -374,7 +375,8 @@ def comparison_in_readme(result: GroupResult, found: Sequence[Answer]) -> str:
     return readme(
         "comparison.md.jinja",
         n=count(len(comparison.design.people), "participant"),
-        formula=comparison.design.formula,
+        formula=formula_in_words(comparison.design.formula),
+        within=comparison.design.within,
         lines=[line for answer in found for line in answer.lines],
         design=DESIGN,
         comparisons=COMPARISONS_TABLE,

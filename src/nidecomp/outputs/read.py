@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 GroupTable = Literal[
-    "stability", "matching", "order", "datasets", "comparisons", "comparisons_edges", "amplitudes"
-]
+    "stability", "matching", "order", "datasets", "comparisons", "comparisons_edges", "amplitudes",
+    "design",
+]  # fmt: skip
 # Those that stand in the output folder itself; others are in its logs.
-_OF_COMPARISONS = ("comparisons", "comparisons_edges", "amplitudes")
+_OF_COMPARISONS = ("comparisons", "comparisons_edges", "amplitudes", "design")
 
 
 def component_table(output_dir: str | os.PathLike[str]) -> pd.DataFrame:
@@ -83,8 +84,9 @@ def group_table(output_dir: str | os.PathLike[str], name: GroupTable) -> pd.Data
         How similar the maps of both halves of the participants are; which components of two
         decompositions match; how the number of components was chosen; what each of several
         datasets contributes to each component. Where participants were compared: what was found in
-        each component (comparisons) and in each edge of connectomes (comparisons_edges), and the
-        amplitudes that were compared (amplitudes).
+        each component (comparisons) and in each edge of connectomes (comparisons_edges), the
+        amplitudes that were compared (amplitudes), and the model with the variables of each
+        participant (design).
 
     Returns
     -------

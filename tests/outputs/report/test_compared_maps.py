@@ -222,3 +222,17 @@ def test_in_a_browser_components_lead_to_tests_and_nothing_is_cut_off(
 
 def test_the_page_reads_without_pictures(tmp_path: Path) -> None:
     assert "canica02" in page_of(with_volumes(tmp_path))
+
+
+def test_maps_that_were_cut_off_are_told_and_not_drawn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = with_volumes(tmp_path)
+    (statistic,) = root.rglob("*_contrast-group_stat-t_statmap.nii.gz")
+    statistic.write_bytes(statistic.read_bytes()[:300])
+    folder = read_results(root)
+    with caplog.at_level(logging.WARNING):
+        drawn = draw_all(folder, 1)
+    assert drawn.compared == {}
+    assert "The maps of the test group cannot be read, and are not drawn" in caplog.text
+    assert "The map was not drawn: see its files." in render(folder, drawn)

@@ -328,3 +328,16 @@ def contrast(one: str, other: str) -> float:
 
 def test_the_folder_is_read_once_for_everything(tmp_path: Path) -> None:
     assert read_results(folder(tmp_path)).comparison is not None
+
+
+def test_a_comparison_whose_files_do_not_fit_is_shown_as_far_as_it_is_there(
+    tmp_path: Path,
+) -> None:
+    root = folder(tmp_path)
+    table = root / "comparisons.tsv"
+    table.write_text(table.read_text().replace("canica01", "canica99"))
+    assert "canica99" in section(page_of(root)).text
+    (root / "design.json").unlink()
+    page = page_of(root)
+    assert "part-compared" not in page
+    assert "design.json is missing: the comparison of participants is not shown." in page

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nidecomp.comparison.answers import ALPHA
 from nidecomp.core.parallel import map_ordered
+from nidecomp.core.text import in_one_line
 from nidecomp.outputs.report.compared_views import ComparedPicture
 from nidecomp.outputs.report.comparison_results import (
     WrittenComparison,
@@ -112,7 +113,15 @@ def _drawn(
         drawn: ComparedPicture = panels.compared(values, inside)
         return DrawnComparison(as_webp(drawn.picture), drawn.window, drawn.peak_mm, drawn.shows)
 
-    items = list(_items(panels, statistic, logp, names))
+    try:
+        items = list(_items(panels, statistic, logp, names))
+    # Errors of damaged images have no common class; the tables say what was found all the same.
+    except Exception as error:
+        why = in_one_line(error)
+        _LOG.warning(
+            "The maps of the test %s cannot be read, and are not drawn: %s", test.text, why
+        )
+        return {}
     drawn = map_ordered(draw, iter(items), n_threads)
     return {
         (one.key, test.name, name): each for (name, _, _), each in zip(items, drawn, strict=True)

@@ -205,6 +205,8 @@ def read_comparison(root: Path, missing: list[str]) -> WrittenComparison | None:
         None where participants were not compared.
     """
     if not (root / "design.json").exists():
+        if (root / "comparisons.tsv").exists():
+            missing.append("design.json is missing: the comparison of participants is not shown.")
         return None
     described = read_json(root / "design.json", missing)
     tests = _tests(described.get("Contrasts"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nidecomp.comparison.answers import ALPHA
+from nidecomp.comparison.describe import formula_in_words
 from nidecomp.comparison.tails import LARGEST_TAIL_P, least_tail_p
 from nidecomp.config.science import Science
 from nidecomp.core.text import verb
@@ -76,7 +77,7 @@ def _model(comparison: WrittenComparison) -> str:
     people = numbered(len(comparison.people), "participant")
     dof = sorted({row["dof"] for row in comparison.components if row.get("dof")})
     degrees = f", with {listed(dof)} residual degrees of freedom" if dof else ""
-    formula = text_of(comparison.described.get("Formula"))
+    formula = formula_in_words(text_of(comparison.described.get("Formula")))
     told = f"{people} were compared in the linear model {formula}{degrees}."
     if out := len(left_out(comparison)):
         told += f" {numbered(out, 'other')} could not be in it (design.json has the reasons)."
