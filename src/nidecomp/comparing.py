@@ -28,7 +28,7 @@ from nidecomp.config.comparison import ComparisonOptions, Measure
 from nidecomp.config.comparison_checks import KINDS_OF_EDGES, measures_to_compare
 from nidecomp.config.request import Request
 from nidecomp.config.science import Connectome
-from nidecomp.core.errors import NothingToDoError, UsageError
+from nidecomp.core.errors import UsageError
 from nidecomp.core.inventory import FailedRun, Inventory, RefusedRun
 from nidecomp.core.records import UsableRun
 from nidecomp.core.text import count
@@ -195,13 +195,7 @@ def compare_participants(
     if study is None:
         return None
     with step("comparing participants"):
-        try:
-            return _compare(study, components, projections, failed, executor)
-        except NothingToDoError as error:
-            raise NothingToDoError(
-                f"{error}\nParticipants cannot be compared, but all else was done, and is kept in "
-                "the work folder: the same command without the options of the comparison writes it."
-            ) from None
+        return _compare(study, components, projections, failed, executor)
 
 
 def _compare(

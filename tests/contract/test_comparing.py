@@ -236,21 +236,6 @@ def test_a_run_that_cannot_be_read_costs_its_participant_only(
     assert not list((tmp_path / "out").glob("tpl-*/func/*_statmap*"))
 
 
-def test_too_few_that_are_left_cost_the_comparison_only(dataset: Path, tmp_path: Path) -> None:
-    broken = shutil.copytree(dataset, tmp_path / "in")
-    (image,) = broken.glob("sub-03/func/*_bold.nii.gz")
-    image.write_bytes(image.read_bytes()[:-5000])
-    six = ("--participant-label", *LABELS[:6])
-    done = nidecomp(broken, tmp_path / "out", "group", *FIT, *MODEL, *six)
-    assert done.exit_code == 70, done.stderr
-    assert "controls has sub-01 and sub-05" in done.stderr
-    assert "sub-03: none of the participant's runs could be used" in done.stderr
-    assert "the same command without the options of the comparison writes it" in done.stderr
-    done = nidecomp(broken, tmp_path / "out", "group", *FIT, *six)
-    assert done.exit_code == 1, done.stderr
-    assert "The decomposition of these runs is in" in done.stderr
-
-
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
