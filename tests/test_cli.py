@@ -201,10 +201,22 @@ def test_several_values_follow_one_option() -> None:
     assert settings.science.selection.participant_label == ("01", "02")
 
 
-def test_an_option_that_is_repeated_has_all_values() -> None:
-    settings = parse(["in", "out", "group", "--model", "group + age", "--test", "group",
-                      "--test", "age"])  # fmt: skip
-    assert settings.science.comparison.test == ("age", "group")
+def test_tests_of_a_model_add_up_and_other_options_have_the_last_values() -> None:
+    words = [
+        "--model",
+        "group+age",
+        "--test",
+        "group",
+        "--test",
+        "age",
+        "--n-components",
+        "3",
+        "--n-components",
+        "4",
+    ]
+    science = parse([*WORDS, *words]).science
+    assert science.comparison.test == ("age", "group")
+    assert science.decomposition.n_components == (4,)
 
 
 def test_the_options_of_the_engine_are_understood() -> None:

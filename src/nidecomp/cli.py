@@ -223,8 +223,7 @@ def _add_option(group: argparse._ArgumentGroup, declared: Field[Any]) -> None:
         group.add_argument(
             *flags,
             dest=declared.name,
-            # Given twice, an option has the values of both: the first ones would be lost.
-            action="extend" if meta["many"] else "store",
+            action="extend" if meta["adds_up"] else "store",
             nargs="+" if meta["many"] else None,
             metavar=meta["metavar"],
             help=help_text,

@@ -33,6 +33,7 @@ class ComparisonOptions:
         "--within: whether the difference is 0).",
         metavar="TEST",
         many=True,
+        adds_up=True,
     )
     participants_file: str | None = option(
         convert.path,

@@ -19,9 +19,14 @@ def option(
     *,
     metavar: str = "",
     many: bool = False,
+    adds_up: bool = False,
     short: str = "",
 ) -> Any:
-    """Return a dataclass field that declares an option: its converter, default and help text."""
+    """Return a dataclass field that declares an option: its converter, default and help text.
+
+    An option with `many` values that is given twice has the last ones, as usual, unless it
+    `adds_up`.
+    """
     return field(
         default=default,
         metadata={
@@ -29,6 +34,7 @@ def option(
             "help": help_text,
             "metavar": metavar,
             "many": many,
+            "adds_up": adds_up,
             "short": short,
         },
     )

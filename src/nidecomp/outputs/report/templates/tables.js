@@ -19,7 +19,7 @@ const shortened = (text, isP) => {
 };
 
 class Table {
-  constructor(root, { heads, isNumber, isP, rows, links }) {
+  constructor(root, { heads, isNumber, isP = [], rows, links }) {
     Object.assign(this, { root, isNumber, isP, rows, links, shown: rows, most: ROWS, sorted: -1, isDown: false });
     this.body = element("tbody");
     this.heads = heads.map((title, index) => {
