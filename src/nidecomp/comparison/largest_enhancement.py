@@ -55,54 +55,55 @@ def _largest(
     order = _descending(values, sign)
     # Each cluster has a root that its features lead to, -1 where the height is not reached.
     leads_to = np.full(n, -1, np.int32)
-    n_members = np.zeros(n, np.int32)
     # Of each cluster: its extent, since which height (cubed, by 3), and the largest integral above.
-    extent, since, above = np.empty(n), np.empty(n), np.empty(n)
+    clusters = np.empty((n, 3))
     for feature in order:
         height = sign * np.float64(values[feature])
         cube = height * height * height / 3
-        own, total, best = -1, sizes[feature], 0.0
+        own, largest, total, best = -1, 0.0, sizes[feature], 0.0
         for entry in range(starts[feature], starts[feature + 1]):
-            root = neighbours[entry]
-            if leads_to[root] < 0:
+            root = _root(leads_to, neighbours[entry])
+            if root < 0 or root == own:
                 continue
-            while leads_to[root] != root:
-                leads_to[root] = leads_to[leads_to[root]]
-                root = leads_to[root]
-            if root == own:
-                continue
-            piece = _weight(extent[root], is_surface) * (since[root] - cube)
-            best = max(best, above[root] + piece)
-            total += extent[root]
-            own = _joined(root, own, leads_to, n_members)
+            extent = clusters[root, 0]
+            piece = _weight(extent, is_surface) * (clusters[root, 1] - cube)
+            best = max(best, clusters[root, 2] + piece)
+            total += extent
+            # The root of the larger cluster is that of both, so that ways stay short.
+            if own < 0:
+                own, largest = root, extent
+            elif extent > largest:
+                leads_to[own] = root
+                own, largest = root, extent
+            else:
+                leads_to[root] = own
         own = feature if own < 0 else own
         leads_to[feature] = own
-        n_members[own] += 1
-        extent[own], since[own], above[own] = total, cube, best
+        clusters[own, 0], clusters[own, 1], clusters[own, 2] = total, cube, best
     top = 0.0
     for feature in order:
         if leads_to[feature] == feature:
-            piece = _weight(extent[feature], is_surface) * since[feature]
-            top = max(top, above[feature] + piece)
+            piece = _weight(clusters[feature, 0], is_surface) * clusters[feature, 1]
+            top = max(top, clusters[feature, 2] + piece)
     return top
+
+
+@compiled
+def _root(leads_to: NDArray[np.int32], feature: int) -> int:
+    """Return the root of a feature's cluster, to which it leads from now on; -1 if it has none."""
+    root = int(leads_to[feature])
+    if root < 0 or leads_to[root] == root:
+        return root
+    while leads_to[root] != root:
+        root = int(leads_to[root])
+    leads_to[feature] = root
+    return root
 
 
 @compiled
 def _weight(extent: float, is_surface: bool) -> float:
     """Return the extent to its power: `enhancement.SURFACE_EXTENT` or `VOLUME_EXTENT`."""
     return extent if is_surface else np.sqrt(extent)
-
-
-@compiled
-def _joined(root: int, own: int, leads_to: NDArray[np.int32], n_members: NDArray[np.int32]) -> int:
-    """Join two clusters and return their root, that of the larger one, so that ways stay short."""
-    if own < 0:
-        return root
-    if n_members[root] > n_members[own]:
-        root, own = own, root
-    n_members[own] += n_members[root]
-    leads_to[root] = own
-    return own
 
 
 @compiled
