@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from nidecomp.comparison.answers import ALPHA
 from nidecomp.comparison.correct import corrected_maps
 from nidecomp.comparison.data import DecompositionData
 from nidecomp.comparison.features import features_of_kinds
@@ -24,7 +25,7 @@ from nidecomp.comparison.records import (
 )
 from nidecomp.comparison.transformations import Transformations, draw_transformations
 from nidecomp.comparison.usable_features import usable_features
-from nidecomp.comparison.values import compare_values, smallest_p
+from nidecomp.comparison.values import compare_values, smallest_drawn_p
 from nidecomp.config.request import Request
 from nidecomp.core.errors import NidecompError
 from nidecomp.execution import progress
@@ -32,8 +33,6 @@ from nidecomp.execution.executor import Executor, WorkerDied, lost_worker
 from nidecomp.spaces.contract import FeatureSpace
 
 _LOG = logging.getLogger(__name__)
-# Corrected p values below it count as found.
-LEVEL = 0.05
 
 
 def compare(
@@ -117,15 +116,15 @@ def compare(
 def _say_what_p_can_be(design: Design, transformations: Transformations) -> None:
     """Warn of tests in which nothing can be found, because there are too few permutations."""
     for contrast in design.contrasts:
-        least = smallest_p(design, contrast, transformations)
-        if least > LEVEL:
+        least = smallest_drawn_p(design, contrast, transformations)
+        if least >= ALPHA:
             _LOG.warning(
                 "'%s' can have no p value below %.2g, because so few %s of these participants "
                 "differ from each other: nothing can be found at %g.",
                 contrast.text,
                 least,
                 transformations.kind,
-                LEVEL,
+                ALPHA,
             )
 
 

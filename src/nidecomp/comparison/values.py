@@ -154,11 +154,12 @@ def scores(test: LinearTest, statistic: NDArray[np.float64]) -> NDArray[np.float
     return np.asarray(np.where(p > _LEAST_P, -np.log(np.maximum(p, _LEAST_P)), leading))
 
 
-def smallest_p(design: Design, contrast: Contrast, transformations: Transformations) -> float:
+def smallest_drawn_p(design: Design, contrast: Contrast, transformations: Transformations) -> float:
     """Return the smallest p value that a contrast can have, whatever the data.
 
-    Transformations that give the same groups, or the mirrored ones, give the same absolute t or F:
-    their share, found with random data.
+    That of the transformations that were drawn; the module `smallest_p` bounds what all possible
+    ones give, before any is drawn. Transformations that give the same groups, or the mirrored ones,
+    give the same absolute t or F: their share, found with random data.
 
     Parameters
     ----------
